@@ -1,0 +1,1 @@
+"""Agents, their governance, and the database that all of Atom shares."""

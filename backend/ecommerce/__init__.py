@@ -1,0 +1,1 @@
+"""What Atom's customers sell: stores, customers, orders and subscriptions."""

@@ -1,0 +1,1 @@
+"""What Atom charges for: tiers, usage events, metering and billing."""

@@ -1,14 +1,89 @@
 """What can go wrong in Atom: one base, and errors that carry their facts."""
 
+from datetime import datetime
+
 
 class AtomError(Exception):
     """The base of every error that Atom raises on purpose."""
 
 
 class NotFound(AtomError):
-    """Something was asked for by its id and is not there."""
+    """Something was asked for by its id and is not there, or not in this workspace."""
 
     def __init__(self, kind: str, key: str) -> None:
         super().__init__(f"{kind} {key!r} does not exist")
         self.kind = kind
         self.key = key
+
+
+class NotAllowed(AtomError):
+    """A person asked for something that is not theirs to decide."""
+
+    def __init__(self, user_id: str, deed: str) -> None:
+        super().__init__(f"user {user_id!r} may not {deed}")
+        self.user_id = user_id
+        self.deed = deed
+
+
+class AgentOffLadder(AtomError):
+    """An agent's status does not permit the change that was asked for."""
+
+    def __init__(self, agent_id: str, status: str, deed: str) -> None:
+        super().__init__(f"agent {agent_id!r} is {status}: cannot {deed}")
+        self.agent_id = agent_id
+        self.status = status
+        self.deed = deed
+
+
+class NotOnLadder(AtomError):
+    """A promotion to something that is not a rung of the ladder."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"{status} is not a status that an agent can be promoted to")
+        self.status = status
+
+
+class ActionNotApprovable(AtomError):
+    """Approval was asked for an action that is refused; a click cannot change that."""
+
+    def __init__(self, agent_id: str, action_type: str, reason: str) -> None:
+        super().__init__(f"agent {agent_id!r} may not perform {action_type!r}: {reason}")
+        self.agent_id = agent_id
+        self.action_type = action_type
+        self.reason = reason
+
+
+class AlreadyDecided(AtomError):
+    """A decision is final, and this one was made before."""
+
+    def __init__(self, kind: str, key: str, status: str) -> None:
+        super().__init__(f"{kind} {key!r} is already {status}")
+        self.kind = kind
+        self.key = key
+        self.status = status
+
+
+class ApprovalExpired(AtomError):
+    """A decision came after the deadline of the request."""
+
+    def __init__(self, action_id: str, expires_at: datetime) -> None:
+        super().__init__(f"approval {action_id!r} expired at {expires_at.isoformat()}")
+        self.action_id = action_id
+        self.expires_at = expires_at
+
+
+class ExecutionExists(AtomError):
+    """A run was asked for under an id that another run has."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"execution {execution_id!r} exists already")
+        self.execution_id = execution_id
+
+
+class ExecutionOfAnother(AtomError):
+    """An outcome was reported for a run of another agent."""
+
+    def __init__(self, execution_id: str, agent_id: str) -> None:
+        super().__init__(f"execution {execution_id!r} is not a run of agent {agent_id!r}")
+        self.execution_id = execution_id
+        self.agent_id = agent_id

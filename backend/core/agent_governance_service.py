@@ -1,0 +1,317 @@
+"""What an agent may do, who decides, and how it earns the right to do more."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, TypedDict
+
+from sqlalchemy.orm import Session
+
+from core import feedback, registry, scores
+from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView
+from core.clock import Clock, utc_now
+from core.database import new_id
+from core.errors import ActionNotApprovable, NotOnLadder
+from core.maturity import LADDER, AgentStatus
+from core.metering import Meter, default_meter
+from core.models import AgentFeedback, AgentRegistry
+from core.outcomes import claim_outcome
+from core.people import require_admin
+from core.permission import Capabilities, GovernanceDecision, capabilities, decide_action
+
+__all__ = ["AgentGovernanceService", "AgentStatus", "Enforcement", "EnforcementStatus"]
+
+
+class EnforcementStatus(StrEnum):
+    """What became of an action that was put before governance."""
+
+    APPROVED = "APPROVED"
+    PENDING_APPROVAL = "PENDING_APPROVAL"
+    BLOCKED = "BLOCKED"
+
+
+class Enforcement(TypedDict):
+    """Whether to proceed with an action, and the request that was filed if a human decides."""
+
+    proceed: bool
+    status: EnforcementStatus
+    reason: str
+    action_id: str | None
+
+
+class AgentGovernanceService:
+    """Governs the agents of one workspace.
+
+    Works in the session that it is given and flushes; whoever opened the session commits. The one
+    exception is `wait_for_approval`.
+    """
+
+    def __init__(
+        self,
+        db: Session,
+        workspace_id: str = "default",
+        *,
+        clock: Clock = utc_now,
+        meter: Meter | None = None,
+    ) -> None:
+        self.db = db
+        self.workspace_id = workspace_id
+        self._clock = clock
+        self._meter = meter or default_meter(db)
+        self._desk = ApprovalDesk(db, workspace_id, clock)
+
+    def can_perform_action(
+        self, agent_id: str, action_type: str, require_approval: bool = False
+    ) -> GovernanceDecision:
+        """Say whether an agent may perform an action, and whether a human has to agree.
+
+        The decision has the same keys on every path; an agent that is missing, or belongs to
+        another workspace, is refused and has the status `None`.
+        """
+        agent = registry.get_agent(self.db, self.workspace_id, agent_id)
+        if agent is None:
+            return decide_action(None, None, action_type)
+        return decide_action(agent.status, agent.confidence_score, action_type, require_approval)
+
+    def enforce_action(
+        self,
+        agent_id: str,
+        action_type: str,
+        params: dict[str, Any] | None = None,
+        *,
+        require_approval: bool = False,
+        execution_id: str | None = None,
+        time_to_decide: timedelta = DEFAULT_TIME_TO_DECIDE,
+    ) -> Enforcement:
+        """Decide about an action and file the request if a human has to agree.
+
+        `proceed` is true for `APPROVED` alone.
+        """
+        decision = self.can_perform_action(agent_id, action_type, require_approval)
+        action_id = None
+        if not decision["allowed"]:
+            status = EnforcementStatus.BLOCKED
+        elif decision["requires_human_approval"]:
+            status = EnforcementStatus.PENDING_APPROVAL
+            action_id = self._desk.file(
+                agent_id,
+                action_type,
+                params or {},
+                decision["reason"],
+                execution_id,
+                time_to_decide,
+            )
+        else:
+            status = EnforcementStatus.APPROVED
+        return Enforcement(
+            proceed=status is EnforcementStatus.APPROVED,
+            status=status,
+            reason=decision["reason"],
+            action_id=action_id,
+        )
+
+    def request_approval(
+        self,
+        agent_id: str,
+        action_type: str,
+        params: dict[str, Any] | None = None,
+        reason: str = "",
+        *,
+        execution_id: str | None = None,
+        time_to_decide: timedelta = DEFAULT_TIME_TO_DECIDE,
+    ) -> str:
+        """File a request for a human to decide and return its id.
+
+        Raises:
+            ActionNotApprovable: the agent may not perform the action at all.
+        """
+        decision = self.can_perform_action(agent_id, action_type, require_approval=True)
+        if not decision["allowed"]:
+            raise ActionNotApprovable(agent_id, action_type, decision["reason"])
+        return self._desk.file(
+            agent_id,
+            action_type,
+            params or {},
+            reason or decision["reason"],
+            execution_id,
+            time_to_decide,
+        )
+
+    def decide(self, action_id: str, approved: bool, reviewer_id: str) -> ApprovalView:
+        """Approve or reject a pending request; atomic and final.
+
+        Raises:
+            NotFound: the workspace has no such request, or no such reviewer.
+            NotAllowed: the reviewer is neither an admin nor a specialist in the agent's category.
+            AlreadyDecided: somebody else was first.
+            ApprovalExpired: the deadline has passed.
+        """
+        return self._desk.decide(action_id, approved, reviewer_id)
+
+    def get_approval_status(self, action_id: str) -> ApprovalView:
+        """How a request stands; one that is past its deadline becomes expired.
+
+        Raises:
+            NotFound: the workspace has no such request.
+        """
+        return self._desk.look(action_id, self._clock())
+
+    async def wait_for_approval(
+        self, action_id: str, *, poll_interval: float = 1.0, clock: Clock | None = None
+    ) -> ApprovalView:
+        """Wait until a request is decided or expired.
+
+        A unit of work: commits before it waits and after each look, every `poll_interval` seconds.
+
+        Raises:
+            NotFound: the workspace has no such request.
+        """
+        return await self._desk.wait(action_id, clock or self._clock, poll_interval)
+
+    async def record_outcome(
+        self, agent_id: str, success: bool, execution_id: str | None = None
+    ) -> bool:
+        """Count how a run ended: in the agent's score and status, and on the workspace's plan.
+
+        A run with an id counts once, however often it is reported; without one, each call is a run
+        of its own. Returns whether this call counted. The score and the usage event are in the same
+        transaction; concurrent outcomes lose none. An agent off the ladder is not changed.
+
+        Raises:
+            NotFound: the workspace has no such agent.
+            ExecutionOfAnother: the run is another agent's.
+        """
+        agent = self._agent(agent_id)
+        if execution_id is not None and not claim_outcome(
+            self.db, agent, execution_id, success, self._clock()
+        ):
+            return False
+        scores.change_score(self.db, agent_id, scores.SUCCESS if success else scores.FAILURE)
+        self._meter.record_run(self.workspace_id, execution_id or new_id())
+        return True
+
+    def submit_feedback(
+        self,
+        agent_id: str,
+        user_id: str,
+        original_output: str,
+        user_correction: str,
+        rating: int | None = None,
+    ) -> AgentFeedback:
+        """File a correction: a trusted person's costs the agent 0.10, others' waits for a review.
+
+        Trusted is an admin, and a user whose specialty is the agent's category.
+
+        Raises:
+            NotFound: the workspace has no such agent or user.
+        """
+        agent = self._agent(agent_id)
+        return feedback.submit(self.db, agent, user_id, original_output, user_correction, rating)
+
+    def review_feedback(self, feedback_id: str, accepted: bool, reviewer_id: str) -> AgentFeedback:
+        """Accept or reject a pending correction, once; an accepted one costs the agent 0.10.
+
+        Raises:
+            NotFound: the workspace has no such feedback, or no such reviewer.
+            NotAllowed: the reviewer is not trusted.
+            AlreadyDecided: it was accepted or rejected before.
+        """
+        return feedback.review(
+            self.db, self.workspace_id, feedback_id, accepted, reviewer_id, self._clock()
+        )
+
+    def promote(self, agent_id: str, status: AgentStatus, user_id: str) -> AgentRegistry:
+        """Set the floor under an agent's status; the status rises to it and never falls below.
+
+        A lower floor than before takes a promotion back: the status is then what the score earns.
+
+        Raises:
+            NotFound: the workspace has no such agent or user.
+            NotAllowed: the user is not an admin.
+            NotOnLadder: `status` is not a rung of the ladder.
+            AgentOffLadder: the agent is paused, stopped, deprecated or deleted.
+        """
+        require_admin(self.db, self.workspace_id, user_id, "promote agents")
+        if status not in LADDER:
+            raise NotOnLadder(status)
+        agent = self._agent(agent_id)
+        scores.promote(self.db, agent, status)
+        return agent
+
+    def pause(self, agent_id: str) -> AgentRegistry:
+        """Take an agent off the ladder until it is resumed.
+
+        Raises:
+            NotFound: the workspace has no such agent.
+            AgentOffLadder: it is off the ladder already.
+        """
+        agent = self._agent(agent_id)
+        scores.leave_ladder(self.db, agent, LADDER, AgentStatus.PAUSED)
+        return agent
+
+    def resume(self, agent_id: str) -> AgentRegistry:
+        """Put a paused agent back where its score and floor say it belongs.
+
+        Raises:
+            NotFound: the workspace has no such agent.
+            AgentOffLadder: it is not paused.
+        """
+        agent = self._agent(agent_id)
+        scores.rejoin_ladder(self.db, agent, AgentStatus.PAUSED)
+        return agent
+
+    def stop(self, agent_id: str) -> AgentRegistry:
+        """Take an agent off the ladder for good.
+
+        Raises:
+            NotFound: the workspace has no such agent.
+            AgentOffLadder: it is neither on the ladder nor paused.
+        """
+        agent = self._agent(agent_id)
+        origin = (*LADDER, AgentStatus.PAUSED)
+        scores.leave_ladder(self.db, agent, origin, AgentStatus.STOPPED)
+        return agent
+
+    def register_or_update_agent(
+        self,
+        name: str,
+        category: str,
+        module_path: str,
+        class_name: str,
+        description: str | None = None,
+        *,
+        version: str | None = None,
+        configuration: dict[str, Any] | None = None,
+    ) -> AgentRegistry:
+        """The agent of this name, module path and class name: new as a student, or updated.
+
+        A version or configuration that is not given stays as it is. Score and status are earned,
+        never registered.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+        profile = registry.Profile(category=category, description=description)
+        if version is not None:
+            profile["version"] = version
+        if configuration is not None:
+            profile["configuration"] = configuration
+        identity = registry.Identity(module_path, class_name, name)
+        return registry.register_agent(self.db, self.workspace_id, identity, profile)
+
+    def list_agents(
+        self, category: str | None = None, status: AgentStatus | None = None
+    ) -> list[AgentRegistry]:
+        """The workspace's agents by name; deleted ones only when `status` asks for them."""
+        return registry.list_agents(self.db, self.workspace_id, category, status)
+
+    def get_agent_capabilities(self, agent_id: str) -> Capabilities:
+        """What an agent may do at once, after approval, and not at all.
+
+        Raises:
+            NotFound: the workspace has no such agent.
+        """
+        agent = self._agent(agent_id)
+        return capabilities(agent.id, agent.status, agent.confidence_score)
+
+    def _agent(self, agent_id: str) -> AgentRegistry:
+        return registry.find_agent(self.db, self.workspace_id, agent_id)

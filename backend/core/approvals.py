@@ -1,0 +1,154 @@
+"""Requests to a human in the loop, and their decisions."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core.clock import Clock
+from core.errors import AlreadyDecided, ApprovalExpired, NotFound
+from core.models import ApprovalStatus, HITLAction
+from core.people import require_trusted
+from core.registry import find_agent
+
+DEFAULT_TIME_TO_DECIDE = timedelta(hours=24)
+
+
+class ApprovalView(TypedDict):
+    """How a request for approval stands."""
+
+    action_id: str
+    status: ApprovalStatus
+    reviewer_id: str | None
+    reviewed_at: datetime | None
+    expires_at: datetime
+
+
+class ApprovalDesk:
+    """Files, decides and watches the requests of one workspace."""
+
+    def __init__(self, db: Session, workspace_id: str, clock: Clock) -> None:
+        self._db = db
+        self._workspace_id = workspace_id
+        self._clock = clock
+
+    def file(
+        self,
+        agent_id: str,
+        action_type: str,
+        params: dict[str, Any],
+        reason: str,
+        execution_id: str | None,
+        time_to_decide: timedelta,
+    ) -> str:
+        """File a request and return its id."""
+        now = self._clock()
+        action = HITLAction(
+            workspace_id=self._workspace_id,
+            agent_id=agent_id,
+            execution_id=execution_id,
+            action_type=action_type,
+            params=params,
+            reason=reason,
+            requested_at=now,
+            expires_at=now + time_to_decide,
+        )
+        self._db.add(action)
+        self._db.flush()
+        return action.id
+
+    def decide(self, action_id: str, approved: bool, reviewer_id: str) -> ApprovalView:
+        """Decide a pending request, as the one statement that only one reviewer can win.
+
+        Raises:
+            NotFound: the workspace has no such request, or no such reviewer.
+            NotAllowed: the reviewer's word about the agent does not count.
+            AlreadyDecided: somebody else was first.
+            ApprovalExpired: the deadline has passed.
+        """
+        action = self._find(action_id)
+        agent = find_agent(self._db, self._workspace_id, action.agent_id)
+        require_trusted(self._db, agent, reviewer_id, f"decide on {action.action_type!r}")
+        now = self._clock()
+        status = ApprovalStatus.APPROVED if approved else ApprovalStatus.REJECTED
+        won = self._settle(
+            action_id,
+            HITLAction.expires_at > now,
+            status=status,
+            reviewer_id=reviewer_id,
+            reviewed_at=now,
+        )
+        view = self.look(action_id, now)
+        if won:
+            return view
+        if view["status"] == ApprovalStatus.EXPIRED:
+            raise ApprovalExpired(action_id, view["expires_at"])
+        raise AlreadyDecided("approval", action_id, view["status"])
+
+    def look(self, action_id: str, now: datetime) -> ApprovalView:
+        """How a request stands at `now`; one that is past its deadline becomes expired."""
+        view = self._view(action_id)
+        if view["status"] == ApprovalStatus.PENDING and view["expires_at"] <= now:
+            self._settle(action_id, HITLAction.expires_at <= now, status=ApprovalStatus.EXPIRED)
+            view = self._view(action_id)
+        return view
+
+    async def wait(self, action_id: str, clock: Clock, poll_interval: float) -> ApprovalView:
+        """Look at a request every `poll_interval` seconds until it is no longer pending.
+
+        A unit of work: it commits before each look, because nobody can decide a request that is
+        not committed, and after, because no transaction should be open while a human thinks.
+        """
+        self._db.commit()
+        while True:
+            view = self.look(action_id, clock())
+            self._db.commit()
+            if view["status"] != ApprovalStatus.PENDING:
+                return view
+            await asyncio.sleep(poll_interval)
+
+    def _settle(self, action_id: str, *criteria: Any, **values: Any) -> bool:
+        statement = (
+            update(HITLAction)
+            .where(
+                HITLAction.id == action_id,
+                HITLAction.status == ApprovalStatus.PENDING,
+                *criteria,
+            )
+            .values(**values)
+            .returning(HITLAction.id)
+            .execution_options(synchronize_session="fetch")
+        )
+        return self._db.execute(statement).first() is not None
+
+    def _find(self, action_id: str) -> HITLAction:
+        action = self._db.scalar(
+            select(HITLAction).where(
+                HITLAction.id == action_id, HITLAction.workspace_id == self._workspace_id
+            )
+        )
+        if action is None:
+            raise NotFound("approval", action_id)
+        return action
+
+    def _view(self, action_id: str) -> ApprovalView:
+        # Columns, not the entity: the identity map would answer with what it saw before.
+        row = self._db.execute(
+            select(
+                HITLAction.status,
+                HITLAction.reviewer_id,
+                HITLAction.reviewed_at,
+                HITLAction.expires_at,
+            ).where(HITLAction.id == action_id, HITLAction.workspace_id == self._workspace_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFound("approval", action_id)
+        return ApprovalView(
+            action_id=action_id,
+            status=row.status,
+            reviewer_id=row.reviewer_id,
+            reviewed_at=row.reviewed_at,
+            expires_at=row.expires_at,
+        )

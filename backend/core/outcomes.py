@@ -1,0 +1,54 @@
+"""Counting how runs ended: each once, whoever reports it and however often."""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core.errors import ExecutionOfAnother
+from core.inserts import insert_once
+from core.models import AgentExecution, AgentRegistry, ExecutionStatus
+
+
+def claim_outcome(
+    db: Session, agent: AgentRegistry, execution_id: str, success: bool, at: datetime
+) -> bool:
+    """Claim the right to count a run's outcome: true for the first claim, false for all others.
+
+    A run that was not recorded here, because it happened elsewhere, leaves its row now.
+
+    Raises:
+        ExecutionOfAnother: the run is another agent's.
+    """
+    claimed = (
+        update(AgentExecution)
+        .where(
+            AgentExecution.id == execution_id,
+            AgentExecution.agent_id == agent.id,
+            AgentExecution.outcome_recorded_at.is_(None),
+        )
+        .values(outcome_recorded_at=at)
+        .returning(AgentExecution.id)
+        .execution_options(synchronize_session="fetch")
+    )
+    if db.execute(claimed).first() is not None:
+        return True
+    if insert_once(db, AgentExecution, _row(agent, execution_id, success, at), [AgentExecution.id]):
+        return True
+    owner = db.scalar(select(AgentExecution.agent_id).where(AgentExecution.id == execution_id))
+    if owner != agent.id:
+        raise ExecutionOfAnother(execution_id, agent.id)
+    return False
+
+
+def _row(agent: AgentRegistry, execution_id: str, success: bool, at: datetime) -> dict[str, object]:
+    return {
+        "id": execution_id,
+        "workspace_id": agent.workspace_id,
+        "agent_id": agent.id,
+        "request": "",
+        "status": ExecutionStatus.SUCCESS if success else ExecutionStatus.FAILED,
+        "started_at": at,
+        "finished_at": at,
+        "outcome_recorded_at": at,
+    }

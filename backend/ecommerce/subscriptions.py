@@ -1,0 +1,158 @@
+"""The life of a subscription: overdue, renewed, canceled."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core.clock import Clock, utc_now
+from core.errors import AtomError, NotFound
+from ecommerce.models import (
+    Subscription,
+    SubscriptionAudit,
+    SubscriptionEvent,
+    SubscriptionStatus,
+)
+from saas.billing import amount_due
+from saas.metering import SubscriptionInactive
+
+
+class NotDue(AtomError):
+    """A subscription was to be renewed before its period ended, or twice for the same period."""
+
+    def __init__(self, subscription_id: str, current_period_end: datetime) -> None:
+        super().__init__(
+            f"subscription {subscription_id!r} is not due before {current_period_end.isoformat()}"
+        )
+        self.subscription_id = subscription_id
+        self.current_period_end = current_period_end
+
+
+class SubscriptionService:
+    """Renews and cancels the subscriptions of a workspace, each change with an audit row.
+
+    Flushes, and leaves the commit to the caller.
+    """
+
+    def __init__(self, db: Session, workspace_id: str = "default", *, clock: Clock = utc_now):
+        self.db = db
+        self.workspace_id = workspace_id
+        self._clock = clock
+
+    def find(self, subscription_id: str) -> Subscription:
+        """The subscription of that id, as it is in the database now.
+
+        Raises:
+            NotFound: the workspace has no such subscription.
+        """
+        subscription = self.db.scalar(
+            select(Subscription)
+            .where(
+                Subscription.id == subscription_id,
+                Subscription.workspace_id == self.workspace_id,
+            )
+            .execution_options(populate_existing=True)
+        )
+        if subscription is None:
+            raise NotFound("subscription", subscription_id)
+        return subscription
+
+    def overdue(self) -> list[Subscription]:
+        """The active subscriptions of customers whose period has ended, the oldest first."""
+        return list(
+            self.db.scalars(
+                select(Subscription)
+                .where(
+                    Subscription.workspace_id == self.workspace_id,
+                    Subscription.status == SubscriptionStatus.ACTIVE,
+                    Subscription.current_period_end <= self._clock(),
+                    Subscription.customer_id.is_not(None),
+                )
+                .order_by(Subscription.current_period_end)
+            )
+        )
+
+    def cancel(self, subscription_id: str, actor: str) -> Subscription:
+        """End a subscription now, once.
+
+        Raises:
+            NotFound: the workspace has no such subscription.
+            SubscriptionInactive: it is canceled already.
+        """
+        now = self._clock()
+        canceled = self._change(
+            subscription_id,
+            Subscription.status != SubscriptionStatus.CANCELED,
+            status=SubscriptionStatus.CANCELED,
+            canceled_at=now,
+        )
+        subscription = self.find(subscription_id)
+        if not canceled:
+            raise SubscriptionInactive(subscription_id, subscription.status)
+        self._audit(subscription, SubscriptionEvent.CANCELED, actor, now)
+        return subscription
+
+    def renew(self, subscription_id: str, actor: str) -> Subscription:
+        """Bill the period that has ended and begin the next, which is as long; once per period.
+
+        Raises:
+            NotFound: the workspace has no such subscription.
+            SubscriptionInactive: it is not active.
+            NotDue: its period has not ended, or was renewed by somebody else just now.
+        """
+        now = self._clock()
+        subscription = self.find(subscription_id)
+        start, end = subscription.current_period_start, subscription.current_period_end
+        billed = amount_due(self.db, subscription)
+        renewed = end <= now and self._change(
+            subscription_id,
+            Subscription.status == SubscriptionStatus.ACTIVE,
+            Subscription.current_period_end == end,
+            current_period_start=end,
+            current_period_end=end + (end - start),
+        )
+        subscription = self.find(subscription_id)
+        if not renewed:
+            raise self._refusal(subscription)
+        details = {"billed": str(billed), "from": start.isoformat(), "to": end.isoformat()}
+        self._audit(subscription, SubscriptionEvent.RENEWED, actor, now, details)
+        return subscription
+
+    def _change(self, subscription_id: str, *criteria: Any, **values: Any) -> bool:
+        statement = (
+            update(Subscription)
+            .where(
+                Subscription.id == subscription_id,
+                Subscription.workspace_id == self.workspace_id,
+                *criteria,
+            )
+            .values(**values)
+            .returning(Subscription.id)
+            .execution_options(synchronize_session="fetch")
+        )
+        return self.db.execute(statement).first() is not None
+
+    def _refusal(self, subscription: Subscription) -> AtomError:
+        if subscription.status != SubscriptionStatus.ACTIVE:
+            return SubscriptionInactive(subscription.id, subscription.status)
+        return NotDue(subscription.id, subscription.current_period_end)
+
+    def _audit(
+        self,
+        subscription: Subscription,
+        event: SubscriptionEvent,
+        actor: str,
+        at: datetime,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        self.db.add(
+            SubscriptionAudit(
+                subscription_id=subscription.id,
+                event=event,
+                actor=actor,
+                occurred_at=at,
+                details=details or {},
+            )
+        )
+        self.db.flush()

@@ -1,0 +1,149 @@
+"""Counting what subscriptions use."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import JSON, func, literal, select
+from sqlalchemy.orm import Session
+
+from core.clock import Clock, utc_now
+from core.database import new_id
+from core.errors import AtomError, NotFound
+from core.inserts import insert_for
+from core.types import UtcDateTime
+from ecommerce.models import Subscription, SubscriptionStatus
+from saas.models import Quantity, UsageEvent
+
+AGENT_EXECUTION = "agent_execution"
+
+
+class NegativeQuantity(AtomError):
+    """Usage cannot be taken back by counting less than nothing."""
+
+    def __init__(self, quantity: Decimal) -> None:
+        super().__init__(f"a quantity of {quantity} is negative")
+        self.quantity = quantity
+
+
+class SubscriptionInactive(AtomError):
+    """Something was asked of a subscription that only an active one does."""
+
+    def __init__(self, subscription_id: str, status: str) -> None:
+        super().__init__(f"subscription {subscription_id!r} is {status}")
+        self.subscription_id = subscription_id
+        self.status = status
+
+
+class KeyReused(AtomError):
+    """An idempotency key came back with another event than before."""
+
+    def __init__(self, subscription_id: str, idempotency_key: str) -> None:
+        super().__init__(
+            f"key {idempotency_key!r} of subscription {subscription_id!r} is another event's"
+        )
+        self.subscription_id = subscription_id
+        self.idempotency_key = idempotency_key
+
+
+class UsageMeter:
+    """Records usage events, and adds them up; flushes, and leaves the commit to the caller."""
+
+    def __init__(self, db: Session, *, clock: Clock = utc_now) -> None:
+        self.db = db
+        self._clock = clock
+
+    def record(
+        self,
+        subscription_id: str,
+        event_type: str,
+        quantity: Decimal | int,
+        idempotency_key: str,
+        details: dict[str, Any] | None = None,
+    ) -> UsageEvent:
+        """Count `quantity` once for the key, however often it is called, and return the event.
+
+        Raises:
+            NegativeQuantity: the quantity is below zero.
+            NotFound: there is no such subscription.
+            SubscriptionInactive: it is not active.
+            KeyReused: the key belongs to an event of another type or quantity.
+        """
+        amount = Decimal(quantity)
+        if amount < 0:
+            raise NegativeQuantity(amount)
+        self._insert_if_active(subscription_id, event_type, amount, idempotency_key, details or {})
+        event = self._event(subscription_id, idempotency_key)
+        if event is None:
+            raise self._refusal(subscription_id)
+        if (event.event_type, event.quantity) != (event_type, amount):
+            raise KeyReused(subscription_id, idempotency_key)
+        return event
+
+    def record_run(self, workspace_id: str, run_id: str) -> UsageEvent | None:
+        """Count an agent's run once on the workspace's own active plan, if it has one."""
+        plan = active_plan(self.db, workspace_id)
+        if plan is None:
+            return None
+        return self.record(plan.id, AGENT_EXECUTION, 1, f"{AGENT_EXECUTION}:{run_id}")
+
+    def total(
+        self, subscription_id: str, event_type: str, since: datetime, until: datetime
+    ) -> Decimal:
+        """What a subscription used from `since` to before `until`, added up from the events."""
+        total = self.db.scalar(
+            select(func.sum(UsageEvent.quantity)).where(
+                UsageEvent.subscription_id == subscription_id,
+                UsageEvent.event_type == event_type,
+                UsageEvent.occurred_at >= since,
+                UsageEvent.occurred_at < until,
+            )
+        )
+        return Decimal(0) if total is None else total
+
+    def _insert_if_active(
+        self, subscription_id: str, event_type: str, quantity: Decimal, key: str, details: Any
+    ) -> None:
+        # One statement: a subscription cannot be canceled between the look and the insert.
+        row = {
+            "id": literal(new_id()),
+            "workspace_id": Subscription.workspace_id,
+            "subscription_id": Subscription.id,
+            "event_type": literal(event_type),
+            "quantity": literal(quantity, Quantity),
+            "occurred_at": literal(self._clock(), UtcDateTime()),
+            "idempotency_key": literal(key),
+            "details": literal(details, JSON()),
+        }
+        source = select(*row.values()).where(
+            Subscription.id == subscription_id, Subscription.status == SubscriptionStatus.ACTIVE
+        )
+        insert = insert_for(self.db, UsageEvent).from_select(list(row), source)
+        self.db.execute(
+            insert.on_conflict_do_nothing(index_elements=["subscription_id", "idempotency_key"])
+        )
+
+    def _event(self, subscription_id: str, idempotency_key: str) -> UsageEvent | None:
+        return self.db.scalar(
+            select(UsageEvent).where(
+                UsageEvent.subscription_id == subscription_id,
+                UsageEvent.idempotency_key == idempotency_key,
+            )
+        )
+
+    def _refusal(self, subscription_id: str) -> AtomError:
+        subscription = self.db.get(Subscription, subscription_id, populate_existing=True)
+        if subscription is None:
+            return NotFound("subscription", subscription_id)
+        return SubscriptionInactive(subscription_id, subscription.status)
+
+
+def active_plan(db: Session, workspace_id: str) -> Subscription | None:
+    """The subscription by which the workspace itself pays, if it is active."""
+    return db.scalar(
+        select(Subscription).where(
+            Subscription.workspace_id == workspace_id,
+            Subscription.customer_id.is_(None),
+            Subscription.status == SubscriptionStatus.ACTIVE,
+        )
+    )

@@ -1,0 +1,27 @@
+# Everything that a newcomer runs. The install sits behind a stamp on pyproject.toml.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: test-db test lint clean
+
+test-db: $(STAMP)
+	@$(BIN)/python scripts/make_test_db.py
+
+test: $(STAMP)
+	@$(BIN)/python scripts/make_test_db.py --quiet >/dev/null
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" >&2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .alembic-snapshot dist build

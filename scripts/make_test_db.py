@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Make the application's test database: its migrations, run once into a snapshot.
+
+Prints the snapshot's path; quick when nothing has changed since the last time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from alembic_snapshot import SnapshotError, ensure, load_project
+from alembic_snapshot.progress import Progress
+from alembic_snapshot.sqlite import replace
+from alembic_snapshot.status import look_up
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build, or print the key; the exit status is 2 after an error."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        root = Path(__file__).resolve().parents[1]
+        project = load_project(root, config=options.config, store=options.store)
+        if options.key:
+            print(look_up(project).chain.target.digest)
+            return 0
+        with Progress(quiet=options.quiet) as progress:
+            snapshot = ensure(project, listener=progress)
+        if options.out:
+            replace(snapshot.path, options.out)
+        print(snapshot.path)
+    except SnapshotError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.details and options.traceback:
+            print(error.details, file=sys.stderr)
+        return 2
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"error: {message}\nhint: {self.prog} --help lists the options\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(description=__doc__)
+    parser.add_argument("--out", type=Path, metavar="PATH", help="also put a copy of the file here")
+    parser.add_argument("--key", action="store_true", help="print the digest; build nothing")
+    parser.add_argument("--config", type=Path, metavar="PATH", help="another alembic.ini")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="where snapshots are kept")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
+    parser.add_argument("--traceback", action="store_true", help="show the whole of an error")
+    return parser
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status) if status == 0 else sys.exit(status)

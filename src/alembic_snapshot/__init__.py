@@ -1,0 +1,64 @@
+"""Run a project's Alembic migrations once; give every test its own clone of the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build import ensure
+    from alembic_snapshot.config import Project, load_project
+    from alembic_snapshot.diff import Diff
+    from alembic_snapshot.errors import (
+        BuildError,
+        CheckError,
+        CloneError,
+        ConfigError,
+        DatabaseNotRequested,
+        EngineError,
+        GuardError,
+        MigrationError,
+        ScriptError,
+        SnapshotError,
+        StoreError,
+    )
+    from alembic_snapshot.snapshot import Clone, Snapshot
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BuildError",
+    "CheckError",
+    "Clone",
+    "CloneError",
+    "ConfigError",
+    "DatabaseNotRequested",
+    "Diff",
+    "EngineError",
+    "GuardError",
+    "MigrationError",
+    "Project",
+    "ScriptError",
+    "Snapshot",
+    "SnapshotError",
+    "StoreError",
+    "ensure",
+    "load_project",
+]
+
+_HOMES = {
+    "Clone": "snapshot",
+    "Diff": "diff",
+    "Project": "config",
+    "Snapshot": "snapshot",
+    "ensure": "build",
+    "load_project": "config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: the pytest plugin must cost nothing where no test has a database.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -1,0 +1,77 @@
+"""The snapshot of a project: found in the store, or built by one process while others wait."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.config import Project
+from alembic_snapshot.layers import Chain
+from alembic_snapshot.snapshot import Snapshot
+from alembic_snapshot.status import look_up
+from alembic_snapshot.store import Entry
+
+if TYPE_CHECKING:
+    from alembic_snapshot.child import Listener
+
+
+def ensure(
+    project: Project,
+    *,
+    layer: str | None = None,
+    revision: str | None = None,
+    listener: Listener | None = None,
+    rebuild: bool = False,
+) -> Snapshot:
+    """The project's snapshot, built if the store does not have it.
+
+    One process builds while others wait for it. ``layer`` puts a named layer on top; ``revision``
+    stops there. ``listener`` is told of each step. ``rebuild`` builds from nothing although the
+    store has it.
+
+    Raises:
+        ConfigError, ScriptError: the project's configuration or its history is wrong.
+        BuildError: the migrations failed; the half-built database is kept.
+        StoreError: the store can't be written.
+    """
+    status = look_up(project, layer=layer, revision=revision)
+    listener = listener or _silent
+    if status.entry and not rebuild and _is_checked(status.entry, status.chain, revision):
+        status.store.touch(status.entry)
+        return Snapshot(project, status.entry)
+    store, digest = status.store, status.chain.target.digest
+    store.prepare()
+    failure = store.failure(digest)
+    if failure and failure[2]:
+        raise failure[1]
+    from alembic_snapshot.construct import Construction
+
+    with store.lock(digest):
+        entry = store.find(status.chain.target, project.root, status.files).entry
+        failed_meanwhile = store.failure(digest)
+        if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):
+            raise failed_meanwhile[1]
+        construction = Construction(project, status.chain, store, status.files, listener)
+        if entry and not rebuild:
+            if _is_checked(entry, status.chain, revision):
+                return Snapshot(project, entry)
+            checked = construction.check_again(entry)
+            if checked:
+                return Snapshot(project, checked)
+            status = dataclasses.replace(
+                status, reasons=("the options that env.py gives to context.configure() changed",)
+            )
+            rebuild = True
+        listener({"event": "build", "reasons": status.reasons})
+        made = construction.run(from_scratch=rebuild)
+        return Snapshot(project, made, built=True, why=status.reasons)
+
+
+def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:
+    """Whether what depends on the models was checked with the models as they are."""
+    return revision is not None or entry.manifest.checks.get("models") == chain.models_digest
+
+
+def _silent(_event: Mapping[str, Any]) -> None:
+    return None

@@ -1,0 +1,82 @@
+"""Facts about a migrated database: do the models fit, do the mappers configure. Runs in a child."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+
+def drift(context: Any) -> list[str]:
+    """The differences between the models and the database, as Alembic's autogenerate sees them."""
+    from alembic.autogenerate import compare_metadata
+
+    metadata = context.opts.get("target_metadata")
+    if metadata is None:
+        return []
+    return [_described(difference) for difference in _flat(compare_metadata(context, metadata))]
+
+
+def unconfigured_mappers() -> str | None:
+    """The error with which the mappers fail to configure, or None."""
+    from sqlalchemy.orm import configure_mappers
+
+    try:
+        configure_mappers()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
+    """What ``env.py`` gave to ``context.configure()``, in words that are the same in every run."""
+    found = {
+        name: _spelled(value)
+        for name, value in sorted(options.items())
+        if name not in ("connection", "url", "target_metadata", "dialect_name", "dialect_opts")
+    }
+    metadata = options.get("target_metadata")
+    for index, one in enumerate(metadata if isinstance(metadata, list | tuple) else [metadata]):
+        if one is not None:
+            convention = {str(k): _spelled(v) for k, v in one.naming_convention.items()}
+            found[f"target_metadata[{index}]"] = f"{one.schema} {sorted(convention.items())}"
+    return found
+
+
+def _spelled(value: Any) -> str:
+    if value is None or isinstance(value, str | int | float | bool):
+        return repr(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"[{', '.join(sorted(_spelled(item) for item in value))}]"
+    if isinstance(value, dict):
+        return str({str(k): _spelled(v) for k, v in sorted(value.items(), key=str)})
+    name = getattr(value, "__qualname__", None) or type(value).__qualname__
+    return f"{getattr(value, '__module__', '')}.{name}"
+
+
+def _flat(differences: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    for difference in differences:
+        if isinstance(difference, list):
+            yield from _flat(difference)
+        else:
+            yield difference
+
+
+def _described(difference: tuple[Any, ...]) -> str:
+    kind, rest = difference[0], difference[1:]
+    words = kind.replace("_", " ")
+    if kind.endswith("_column"):
+        return f"{words} {rest[1]}.{rest[2].name}"
+    if kind.startswith("modify_"):
+        schema, table, column, _existing, before, after = rest
+        del schema
+        both = f"{_plain(before)} in the database, {_plain(after)} in the models"
+        return f"{words} {table}.{column}: {both}"
+    subject = rest[0]
+    table = getattr(getattr(subject, "table", None), "name", None)
+    name = getattr(subject, "name", None) or getattr(subject, "columns", subject)
+    return f"{words} {name}" + (f" on {table}" if table else "")
+
+
+def _plain(value: Any) -> str:
+    argument = getattr(value, "arg", value)
+    return str(getattr(argument, "text", argument))

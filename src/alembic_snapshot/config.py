@@ -1,0 +1,289 @@
+"""``[tool.alembic-snapshot]`` and Alembic's settings as one value, the same for every caller."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml
+
+TABLE = "tool.alembic-snapshot"
+STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
+STORE_FOLDER = ".alembic-snapshot"
+DEFAULT = "default"
+
+_CHOICES = {
+    "clones": ("fresh",),
+    "drift": ("warn", "error", "ignore"),
+    "foreign": ("redirect", "refuse"),
+    "guard": ("on", "off"),
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project with Alembic migrations, and how it wants its snapshot.
+
+    The names of the fields are the keys of ``[tool.alembic-snapshot]``; paths are absolute.
+    ``root`` is the folder of the configuration: every relative path in it starts there, and it is
+    the builder's working directory. ``configured`` is false when there is no table at all.
+    """
+
+    root: Path
+    configured: bool = False
+    name: str = DEFAULT
+    config: Path | None = None
+    section: str = "alembic"
+    store: Path = Path()
+    engine: str | None = None
+    sessionmaker: str | None = None
+    pythonpath: tuple[Path, ...] = ()
+    clones: str = "fresh"
+    migrate: str | None = None
+    seeds: tuple[str, ...] = ()
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    inherit_environment: tuple[str, ...] | None = None
+    ignore_environment: tuple[str, ...] = ()
+    private_home: bool = False
+    x: tuple[str, ...] = ()
+    drift: str = "warn"
+    foreign: str = "redirect"
+    guard: str = "on"
+
+    @functools.cached_property
+    def alembic(self) -> AlembicSettings:
+        """Alembic's settings.
+
+        Raises:
+            ConfigError: there are none, two, or they don't make sense.
+        """
+        toml = self.root / "pyproject.toml"
+        return read_settings(
+            self.config,
+            toml if toml.is_file() else None,
+            self.section,
+            self.pythonpath,
+        )
+
+    @property
+    def search_path(self) -> tuple[Path, ...]:
+        """Where the project's own modules are found, in order; never the caller's ``sys.path``."""
+        found = [*self.pythonpath, *self.alembic.prepend_sys_path, self.root]
+        return tuple(dict.fromkeys(found))
+
+    def relative(self, path: Path) -> str:
+        """``path`` as digests and messages spell it: relative to the root, with slashes."""
+        return os.path.relpath(path, self.root).replace(os.sep, "/")
+
+
+def load_project(
+    start: Path | None = None,
+    *,
+    config: Path | None = None,
+    database: str = DEFAULT,
+    store: Path | None = None,
+) -> Project:
+    """The project that ``start`` (the working directory if None) is in.
+
+    The nearest ``pyproject.toml`` with a ``[tool.alembic-snapshot]`` table is its configuration;
+    without one, the nearest ``alembic.ini`` or ``[tool.alembic]`` is enough. ``config`` names an
+    ``alembic.ini`` or ``pyproject.toml`` itself. ``store`` wins over the environment variable
+    ``ALEMBIC_SNAPSHOT_DIR``, which wins over ``.alembic-snapshot`` beside the configuration.
+
+    Raises:
+        ConfigError: there is no configuration, or it is wrong.
+    """
+    root, table = _find(Path(start or Path.cwd()).absolute(), config)
+    values = _database_table(table or {}, database, root)
+    if config and config.name != "pyproject.toml":
+        values["config"] = str(config.absolute())
+    where = store or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER
+    return Project(
+        root=root,
+        configured=table is not None,
+        name=database,
+        store=Path(os.path.abspath(where)),
+        **_checked(values, root),
+    )
+
+
+def database_names(project: Project) -> tuple[str, ...]:
+    """The names of the project's databases, the first one's first."""
+    toml = project.root / "pyproject.toml"
+    table = _own_table(read_toml(toml)) if toml.is_file() else None
+    return (DEFAULT, *(table or {}).get("databases", {}))
+
+
+def _own_table(toml: Mapping[str, Any]) -> dict[str, Any] | None:
+    table = toml.get("tool", {}).get("alembic-snapshot")
+    return dict(table) if isinstance(table, dict) else None
+
+
+def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None]:
+    if config:
+        if not config.is_file():
+            raise ConfigError(
+                f"there is no file {config}",
+                hint="give the path of the project's alembic.ini or pyproject.toml",
+            )
+        start = config.absolute().parent
+    folders = (start, *start.parents)
+    for folder in folders:
+        toml = folder / "pyproject.toml"
+        table = _own_table(read_toml(toml)) if toml.is_file() else None
+        if table is not None and _is_about(table, folder, config):
+            return folder, table
+    for folder in folders[:1] if config else folders:
+        if config or _has_alembic(folder):
+            return folder, None
+    raise ConfigError(
+        f"no configuration: neither [{TABLE}] in a pyproject.toml nor an alembic.ini in {start} "
+        "or a folder above it",
+        hint="run from the project's folder, or give --config PATH",
+    )
+
+
+def _is_about(table: dict[str, Any], folder: Path, config: Path | None) -> bool:
+    """Whether a table belongs to the configuration that was asked for by name, if one was."""
+    if config is None or folder == config.absolute().parent:
+        return True
+    return folder / str(table.get("config", "alembic.ini")) == config.absolute()
+
+
+def _has_alembic(folder: Path) -> bool:
+    if (folder / "alembic.ini").is_file():
+        return True
+    toml = folder / "pyproject.toml"
+    return toml.is_file() and "alembic" in read_toml(toml).get("tool", {})
+
+
+def _database_table(table: dict[str, Any], database: str, root: Path) -> dict[str, Any]:
+    """One database's keys: those of the table itself, or of ``databases.NAME``."""
+    others = table.pop("databases", {})
+    if database == DEFAULT:
+        return table
+    if database not in others:
+        known = ", ".join((DEFAULT, *others))
+        raise ConfigError(
+            f"no database {database!r} in [{TABLE}.databases] of {root / 'pyproject.toml'}",
+            hint=f"the configured ones are {known}",
+        )
+    shared = {key: table[key] for key in ("pythonpath", "clones", "guard") if key in table}
+    return {**shared, **others[database]}
+
+
+def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The table's values with their types verified and their paths made absolute."""
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        kind = _KINDS.get(key)
+        if kind is None:
+            raise ConfigError(f"unknown key {key!r} in [{TABLE}]", hint=_nearest(key))
+        if not _fits(value, kind):
+            raise ConfigError(
+                f"{key} in [{TABLE}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
+                hint="see the documentation of the configuration",
+            )
+        if key in _CHOICES and value not in _CHOICES[key]:
+            raise ConfigError(
+                f"{key} in [{TABLE}] must be one of {', '.join(_CHOICES[key])}, not {value!r}",
+                hint=_nearest(str(value), _CHOICES[key]),
+            )
+        checked[key] = _frozen(value)
+    for key in ("engine", "sessionmaker", "migrate"):
+        _check_reference(key, checked.get(key))
+    for reference in (*checked.get("seeds", ()), *_all_values(checked.get("layers", {}))):
+        _check_reference("a seed", reference)
+    checked["pythonpath"] = tuple(root / folder for folder in checked.get("pythonpath", ()))
+    checked["config"] = _ini(checked.get("config"), root)
+    return checked
+
+
+def _ini(config: str | None, root: Path) -> Path | None:
+    if config is None:
+        default = root / "alembic.ini"
+        return default if default.is_file() else None
+    path = root / config
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no file {path}", hint=f"correct config in [{TABLE}], or make the file"
+        )
+    return None if path.name == "pyproject.toml" else path
+
+
+def _check_reference(key: str, value: str | None) -> None:
+    if value is None or (key == "engine" and "://" in value):
+        return
+    module, _, name = value.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise ConfigError(
+            f"{key} {value!r} in [{TABLE}] is not of the form module:name",
+            hint="write for example core.database:engine",
+        )
+
+
+def _all_values(layers: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for references in layers.values():
+        yield from references
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "text":
+        return isinstance(value, str)
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "texts":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    inner = "text" if kind == "mapping" else "texts"
+    return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
+
+def _nearest(key: str, known: tuple[str, ...] = ()) -> str:
+    names = known or tuple(_KINDS)
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
+
+
+_KINDS = {
+    "config": "text",
+    "section": "text",
+    "engine": "text",
+    "sessionmaker": "text",
+    "pythonpath": "texts",
+    "clones": "text",
+    "migrate": "text",
+    "seeds": "texts",
+    "layers": "mapping of lists",
+    "inputs": "texts",
+    "environment": "mapping",
+    "inherit_environment": "texts",
+    "ignore_environment": "texts",
+    "private_home": "flag",
+    "x": "texts",
+    "drift": "text",
+    "foreign": "text",
+    "guard": "text",
+}
+_DESCRIPTIONS = {
+    "text": "a string",
+    "flag": "true or false",
+    "texts": "a list of strings",
+    "mapping": "a table of strings",
+    "mapping of lists": "a table of lists of strings",
+}

@@ -1,0 +1,153 @@
+"""Which database a connection may reach while a snapshot is built. Installed in the builder only.
+
+SQLAlchemy's class-level ``do_connect`` event sees every engine, sync and async, and can send it
+elsewhere. Python's audit events (PEP 578) see what goes past it on SQLite: raw ``sqlite3``, an
+engine's ``creator``, aiosqlite; and an authorizer on each connection sees ``ATTACH``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from alembic_snapshot.errors import GuardError
+
+_connect = sqlite3.connect
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@dataclass
+class Guard:
+    """Keeps connections away from any database but ``target``.
+
+    ``running`` is what runs at the moment: a revision or a seed by name, or None while it is
+    ``env.py``, whose connections are redirected to the target if ``redirect`` is true.
+    """
+
+    target: Path
+    root: Path
+    redirect: bool
+    running: str | None = None
+    refused: list[str] = field(default_factory=list)
+    redirected: list[str] = field(default_factory=list)
+    _allowed: set[str] = field(default_factory=set)
+
+    def install(self) -> None:
+        """Watch every connection from now on; it can't be undone."""
+        from sqlalchemy import Engine, event
+
+        self.allow(self.target)
+        event.listen(Engine, "do_connect", self._on_do_connect)
+        sys.addaudithook(self._on_audit)
+        # The event sqlite3.connect/handle comes before a connection takes an authorizer.
+        sqlite3.connect = sqlite3.dbapi2.connect = self._connect_with_authorizer  # type: ignore
+
+    def allow(self, path: Path) -> None:
+        """Let connections to a database through: one of the builder's own."""
+        self._allowed.add(os.path.realpath(path))
+
+    @contextlib.contextmanager
+    def script(self, name: str) -> Iterator[None]:
+        """While a revision or a seed runs, refuse where ``env.py`` would be redirected."""
+        before, self.running = self.running, name
+        try:
+            yield
+        finally:
+            self.running = before
+
+    def _on_do_connect(
+        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
+        if dialect.name != "sqlite":
+            self._refuse(f"a {dialect.name} database", "the snapshot is a SQLite file")
+        name = cargs[0] if cargs else cparams.get("database", "")
+        if self._is_allowed(name):
+            return
+        if self.running or not self.redirect or not cargs:
+            self._refuse(repr(name))
+        self.redirected.append(
+            f"{caller(self.root)} connects to {name!r}, which was redirected to the snapshot"
+        )
+        cargs[0] = str(self.target)
+
+    def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "sqlite3.connect" and not self._is_allowed(arguments[0]):
+            self._refuse(repr(os.fsdecode(arguments[0])))
+
+    def _connect_with_authorizer(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = _connect(*arguments, **options)
+        connection.set_authorizer(self._authorize)
+        return connection
+
+    def _authorize(
+        self, action: int, name: str | None, _second: Any, _database: Any, _trigger: Any
+    ) -> int:
+        # VACUUM attaches a file without a name; a name that was bound arrives as None.
+        if action != sqlite3.SQLITE_ATTACH or name in ("", ":memory:"):
+            return sqlite3.SQLITE_OK
+        if name is not None and self._is_allowed(name):
+            return sqlite3.SQLITE_OK
+        self._note(f"to attach {name or 'a database'!r}")
+        return sqlite3.SQLITE_DENY
+
+    def _is_allowed(self, database: Any) -> bool:
+        name = os.fsdecode(database)
+        if name.startswith("file:"):
+            path, _, query = name.removeprefix("file:").partition("?")
+            if parse_qs(query).get("mode") == ["memory"]:
+                return True
+            name = "/" + unquote(path).lstrip("/") if path.startswith("//") else unquote(path)
+        return name in ("", ":memory:") or os.path.realpath(name) in self._allowed
+
+    def _refuse(self, what: str, why: str = "only the snapshot may be opened") -> None:
+        raise GuardError(self._note(f"to connect to {what}") + f": {why}")
+
+    def _note(self, attempt: str) -> str:
+        who = f"{self.running}, " if self.running else ""
+        line = f"{who}{caller(self.root)} tried {attempt} while the snapshot was built"
+        self.refused.append(line)
+        return line
+
+
+def caller(root: Path) -> str:
+    """The innermost line of the project's own code that is running, as ``file line N``."""
+    fallback = "code outside the project"
+    for frame in _frames():
+        name = frame.f_code.co_filename
+        if is_project_file(name, root):
+            return f"{os.path.relpath(name, root)} line {frame.f_lineno}"
+    return fallback
+
+
+def is_project_file(name: str, root: Path) -> bool:
+    """Whether a file belongs to the project, and not to an installed library or to this one."""
+    if name.startswith("<") or "site-packages" in name or os.path.dirname(name) == _HERE:
+        return False
+    return os.path.abspath(name).startswith(f"{root}{os.sep}")
+
+
+def _frames() -> Iterator[FrameType]:
+    """The stack, innermost first; then what waits for this greenlet, then the main thread's."""
+    yield from _outward(sys._getframe(1))
+    greenlet = sys.modules.get("greenlet")
+    current = greenlet.getcurrent().parent if greenlet else None
+    while current is not None:
+        yield from _outward(current.gr_frame)
+        current = current.parent
+    if threading.current_thread() is not threading.main_thread():
+        yield from _outward(sys._current_frames().get(threading.main_thread().ident or 0))
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,125 @@
+"""The revision scripts as a history, read from their literals: no script is imported."""
+
+from __future__ import annotations
+
+import glob
+import graphlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.config import Project
+from alembic_snapshot.errors import ScriptError
+from alembic_snapshot.inputs import Files, files_below
+
+
+@dataclass(frozen=True)
+class Script:
+    """One revision script as its literals tell it; ``dynamic`` if one of them is computed."""
+
+    path: Path
+    id: str
+    down: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    labels: tuple[str, ...]
+    dynamic: bool
+
+
+def find_scripts(project: Project, files: Files) -> list[Script]:
+    """The revision scripts in the project's version locations, in the order of their paths.
+
+    Raises:
+        ScriptError: one does not parse, or is no revision script.
+    """
+    scripts = []
+    for path in _script_files(project):
+        facts = files.facts(path)
+        where = project.relative(path)
+        if facts.error:
+            raise ScriptError(f"{where} does not parse: {facts.error}", hint="correct the file")
+        fields = facts.revision
+        if fields is None:
+            raise ScriptError(
+                f"{where} is no revision script: it does not assign revision",
+                hint="move it out of the version location, or give it a revision",
+            )
+        scripts.append(
+            Script(
+                path,
+                str(fields.get("revision", path.stem)),
+                _names(fields.get("down_revision")),
+                _names(fields.get("depends_on")),
+                _names(fields.get("branch_labels")),
+                bool(fields.get("dynamic")),
+            )
+        )
+    return scripts
+
+
+def _script_files(project: Project) -> list[Path]:
+    found: dict[Path, Path] = {}
+    for location in project.alembic.version_locations:
+        if not project.alembic.recursive:
+            candidates = (Path(entry) for entry in glob.glob(f"{glob.escape(str(location))}/*.py"))
+        else:
+            candidates = (path for path in files_below(location) if path.suffix == ".py")
+        for path in sorted(candidates):
+            if not path.name.startswith((".#", "__init__")):
+                found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+
+
+def in_order(scripts: Sequence[Script], project: Project) -> list[tuple[Script, tuple[str, ...]]]:
+    """The scripts and their parents, parents first, in the same order everywhere.
+
+    Raises:
+        ScriptError: a parent is missing, an id is there twice, or there is a cycle.
+    """
+    by_id: dict[str, Script] = {}
+    for script in sorted(scripts, key=lambda script: script.id):
+        other = by_id.setdefault(script.id, script)
+        if other is not script:
+            raise ScriptError(
+                f"revision {script.id} is there twice: {project.relative(other.path)} and "
+                f"{project.relative(script.path)}",
+                hint="give one of them another revision id",
+            )
+    parents = {
+        script.id: tuple(
+            dict.fromkeys(
+                _resolve(name, script, by_id, project)
+                for name in (*script.down, *script.depends_on)
+            )
+        )
+        for script in by_id.values()
+    }
+    try:
+        ordered = list(graphlib.TopologicalSorter(parents).static_order())
+    except graphlib.CycleError as error:
+        first, second = error.args[1][:2]
+        raise ScriptError(
+            f"revisions {first} and {second} stand on each other",
+            hint="correct a down_revision or depends_on",
+        ) from error
+    return [(by_id[name], parents[name]) for name in ordered]
+
+
+def _resolve(name: str, script: Script, by_id: Mapping[str, Script], project: Project) -> str:
+    if name in by_id:
+        return name
+    matches = [other.id for other in by_id.values() if name in other.labels]
+    matches = matches or [revision for revision in by_id if revision.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    raise ScriptError(
+        f"{project.relative(script.path)} stands on revision {name!r}, "
+        + ("which no script defines" if not matches else f"which {' and '.join(matches)} match"),
+        hint="add the missing file, or correct down_revision or depends_on",
+    )

@@ -1,0 +1,304 @@
+"""What a snapshot is made of: the base, the revisions, the seeds, and a digest for each.
+
+The digests form a Merkle DAG. A layer's covers its own inputs and the digests of its parents, so
+two equal digests mean that the same files were run in the same order. All of it comes from reading
+files: no revision script is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import glob
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.config import Project
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.history import Script, find_scripts, in_order
+from alembic_snapshot.inputs import Files, files_below
+
+# Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of what a snapshot is made of.
+
+    ``inputs`` maps each file, relative to the project's root, to its content's digest, and each
+    setting, spelled ``<setting>``, to its value.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    parents: tuple[str, ...]
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class State:
+    """A database that can be reached: these revisions applied, then these seeds run."""
+
+    revisions: Mapping[str, str]
+    heads: tuple[str, ...]
+    seeds: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All layers of one snapshot, in an order in which they can be applied.
+
+    ``opaque`` says that the revisions are not known before the run (or don't make the database
+    alone): then they are one layer together. ``models`` is the digest of what ``env.py`` imports,
+    which the snapshot does not depend on, but the checks do.
+    """
+
+    base: Layer
+    revisions: Mapping[str, Layer]
+    seeds: tuple[Layer, ...]
+    heads: tuple[str, ...]
+    opaque: bool
+    models: Mapping[str, str]
+
+    @functools.cached_property
+    def target(self) -> State:
+        """The snapshot itself: every revision, every seed."""
+        return self.state(self.revisions, len(self.seeds))
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Every layer, parents before children."""
+        return (self.base, *self.revisions.values(), *self.seeds)
+
+    @property
+    def models_digest(self) -> str:
+        """The digest of what the checks depend on beside the snapshot."""
+        return _digest(sorted(self.models.items()))
+
+    def state(self, revisions: Iterable[str], seeds: int = 0) -> State:
+        """The state with these revisions, a set closed downwards, and the first ``seeds`` seeds."""
+        applied = {name: self.revisions[name].digest for name in revisions}
+        parents = {parent for name in applied for parent in self.revisions[name].parents}
+        heads = tuple(sorted(name for name in applied if name not in parents))
+        ran = tuple(layer.digest for layer in self.seeds[:seeds])
+        tops = sorted(applied[name] for name in heads) or [self.base.digest]
+        return State(applied, heads, ran, _digest(["snapshot", tops, ran[-1:]]))
+
+    def below(self, heads: Iterable[str]) -> frozenset[str]:
+        """These revisions and everything that they stand on."""
+        found: set[str] = set()
+        waiting = list(heads)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(self.revisions[name].parents)
+        return frozenset(found)
+
+    def stops(self) -> list[State]:
+        """The states that a build keeps, in order: before the heads, at them, after each seed."""
+        states = []
+        below = set(self.revisions) - set(self.heads)
+        if below and not self.opaque:
+            states.append(self.state(below))
+        states.extend(self.state(self.revisions, count) for count in range(len(self.seeds) + 1))
+        return states
+
+
+def read_chain(
+    project: Project,
+    files: Files,
+    *,
+    layer: str | None = None,
+    revision: str | None = None,
+) -> Chain:
+    """The layers of the project's snapshot, or of one with a named ``layer`` on top, or of one
+    that stops at ``revision``.
+
+    Raises:
+        ConfigError: the configuration names something that isn't there.
+        ScriptError: the revision scripts are not a history.
+    """
+    settings = project.alembic
+    scripts = find_scripts(project, files)
+    opaque = project.migrate is not None or not scripts or any(s.dynamic for s in scripts)
+    attributed: set[Path] = {script.path for script in scripts}
+    closures = {script.path: files.closure(script.path) for script in scripts}
+    for closure in closures.values():
+        attributed |= closure
+    base = _base_layer(project, files, attributed if not opaque else set(), opaque, scripts)
+    revisions: dict[str, Layer] = {}
+    if not opaque:
+        for script, parents in in_order(scripts, project):
+            inputs = _named(closures[script.path], project, files)
+            above = [revisions[name] for name in parents] or [base]
+            revisions[script.id] = _layer("revision", script.id, inputs, above, parents)
+    elif revision:
+        raise ConfigError(
+            f"no snapshot at revision {revision!r}: the revisions are known only when they run",
+            hint="remove revision=…, or let `alembic upgrade` alone make the database",
+        )
+    if revision is not None:
+        revisions = _up_to(revisions, revision)
+    heads = _heads(revisions)
+    seeds = () if revision is not None else _seed_layers(project, files, base, revisions, layer)
+    env = settings.script_location / "env.py"
+    models = files.closure(env) - {env}
+    return Chain(base, revisions, seeds, heads, opaque, _named(models, project, files))
+
+
+def tool_versions() -> dict[str, str]:
+    """The versions that a snapshot depends on, by the tool's name."""
+    import sqlite3
+
+    return {
+        "Alembic": _installed_version("alembic"),
+        "SQLAlchemy": _installed_version("sqlalchemy"),
+        "SQLite": sqlite3.sqlite_version,
+    }
+
+
+def _installed_version(name: str) -> str:
+    # The name of the folder with the metadata tells it; importlib.metadata takes longer to import
+    # than a whole look-up takes.
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(folder or "."):
+                stem = entry.removesuffix(".dist-info")
+                project, _, version = stem.partition("-")
+                if stem != entry and project.lower() == name:
+                    return version
+    from importlib import metadata
+
+    return str(metadata.version(name))
+
+
+def _base_layer(
+    project: Project,
+    files: Files,
+    attributed: set[Path],
+    opaque: bool,
+    scripts: Sequence[Script],
+) -> Layer:
+    """env.py, settings, tool versions, and what no single revision accounts for."""
+    settings = project.alembic
+    env = settings.script_location / "env.py"
+    paths = {path for path in files_below(settings.script_location) if path not in attributed}
+    paths |= set(_globbed(project)) | {env}
+    if opaque:
+        for script in scripts:
+            paths |= files.closure(script.path)
+    inputs = _named(paths, project, files)
+    inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
+    inputs |= {f"<version of {name}>": value for name, value in tool_versions().items()}
+    inputs |= {f"<environment {name}>": value for name, value in project.environment.items()}
+    if project.x:
+        inputs["<x>"] = " ".join(project.x)
+    if project.migrate:
+        inputs["<migrate>"] = project.migrate
+        inputs |= _referenced(project.migrate, "migrate", project, files)
+    return _layer("base", "base", inputs, ())
+
+
+def _seed_layers(
+    project: Project,
+    files: Files,
+    base: Layer,
+    revisions: Mapping[str, Layer],
+    layer: str | None,
+) -> tuple[Layer, ...]:
+    references = list(project.seeds)
+    if layer is not None:
+        if layer not in project.layers:
+            known = ", ".join(project.layers) or "none"
+            raise ConfigError(f"no layer {layer!r} in layers", hint=f"the configured ones: {known}")
+        references += project.layers[layer]
+    above = [revisions[name] for name in _heads(revisions)] or [base]
+    made: list[Layer] = []
+    for reference in references:
+        inputs = {"<seed>": reference} | _referenced(reference, "seed", project, files)
+        made.append(_layer("seed", reference, inputs, above))
+        above = [made[-1]]
+    return tuple(made)
+
+
+def _layer(
+    kind: str,
+    name: str,
+    inputs: Mapping[str, str],
+    above: Sequence[Layer],
+    parents: tuple[str, ...] = (),
+) -> Layer:
+    parts = [kind, name, sorted(inputs.items()), sorted(layer.digest for layer in above)]
+    return Layer(kind, name, _digest([FORMAT, *parts]), parents, dict(inputs))
+
+
+def _referenced(reference: str, what: str, project: Project, files: Files) -> dict[str, str]:
+    """The inputs of a ``module:function``: its module and everything that it imports."""
+    module = reference.partition(":")[0]
+    path = files.find_module(module)
+    if path is None:
+        searched = ", ".join(str(folder) for folder in files.search_path)
+        raise ConfigError(
+            f"no module {module!r} for {what} {reference!r} in {searched}",
+            hint="correct the name, or add its folder to pythonpath",
+        )
+    packages = module.split(".")
+    paths = set(files.closure(path))
+    for count in range(1, len(packages)):
+        package = files.find_module(".".join(packages[:count]))
+        if package:
+            paths |= files.closure(package)
+    return _named(paths, project, files)
+
+
+def _globbed(project: Project) -> list[Path]:
+    found: list[Path] = []
+    for pattern in project.inputs:
+        matches = glob.glob(pattern, root_dir=project.root, recursive=True)
+        if not matches:
+            raise ConfigError(
+                f"inputs pattern {pattern!r} matches no file below {project.root}",
+                hint="correct the pattern or remove it",
+            )
+        paths = (project.root / match for match in matches)
+        found.extend(path for path in paths if path.is_file())
+    return found
+
+
+def _named(paths: Iterable[Path], project: Project, files: Files) -> dict[str, str]:
+    return {project.relative(path): files.digest(path) for path in sorted(paths)}
+
+
+def _up_to(revisions: Mapping[str, Layer], revision: str) -> dict[str, Layer]:
+    matches = [name for name in revisions if name == revision]
+    matches = matches or [name for name in revisions if name.startswith(revision)]
+    if len(matches) != 1:
+        raise ConfigError(
+            f"no revision {revision!r}" if not matches else f"{revision!r} is several revisions",
+            hint="name a revision of the project's scripts",
+        )
+    wanted = {matches[0]}
+    for name in reversed(list(revisions)):
+        if name in wanted:
+            wanted.update(revisions[name].parents)
+    return {name: layer for name, layer in revisions.items() if name in wanted}
+
+
+def _heads(revisions: Mapping[str, Layer]) -> tuple[str, ...]:
+    parents = {parent for layer in revisions.values() for parent in layer.parents}
+    return tuple(sorted(name for name in revisions if name not in parents))
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

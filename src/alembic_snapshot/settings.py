@@ -1,0 +1,237 @@
+"""Alembic's own settings, read without importing Alembic: where the scripts are, and what counts.
+
+``alembic.ini`` and ``[tool.alembic]`` are read as Alembic 1.13 to 1.20 reads them, with one
+difference: a relative path starts at the file that it stands in, not at the working directory,
+so that a key does not depend on where a command was typed.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.errors import ConfigError
+
+# Settings that can't change what a migration does: where the database is, how new files are made.
+_WITHOUT_EFFECT = (
+    "file_template",
+    "hooks",
+    "output_encoding",
+    "post_write_hooks",
+    "timezone",
+    "truncate_slug_length",
+)
+_SECTIONS_WITHOUT_EFFECT = re.compile(
+    r"(loggers|handlers|formatters|post_write_hooks)$|"
+    r"(logger|handler|formatter)_"
+)
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+
+
+@dataclass(frozen=True)
+class AlembicSettings:
+    """What Alembic is configured with.
+
+    ``effective`` are the settings that can change what a migration does, by ``section.name``, as
+    they are written (with ``%(here)s``); they are part of the base layer's digest.
+    """
+
+    ini: Path | None
+    toml: Path | None
+    section: str
+    script_location: Path
+    version_locations: tuple[Path, ...]
+    recursive: bool
+    prepend_sys_path: tuple[Path, ...]
+    effective: Mapping[str, str]
+
+
+def read_settings(
+    ini: Path | None,
+    toml: Path | None,
+    section: str = "alembic",
+    pythonpath: tuple[Path, ...] = (),
+) -> AlembicSettings:
+    """The settings in ``ini`` and in the ``[tool.alembic]`` table of ``toml``; the first wins.
+
+    ``pythonpath`` is where a ``package:folder`` is looked for before the installed packages.
+
+    Raises:
+        ConfigError: neither has a ``script_location``, both have one and they differ, or a file
+            does not parse.
+    """
+    sections = _read_ini(ini) if ini else {}
+    if ini and section not in sections and section != "alembic":
+        raise ConfigError(
+            f"{ini} has no section [{section}]",
+            hint=f"its sections are {', '.join(sorted(sections)) or 'none'}",
+        )
+    main = sections.get(section, {})
+    table = read_toml(toml).get("tool", {}).get("alembic", {}) if toml else {}
+    reader = _Reader(main, table, ini, toml, pythonpath)
+    location = reader.path("script_location")
+    if location is None:
+        where = " and ".join(str(path) for path in (ini, toml) if path) or "the project"
+        raise ConfigError(
+            f"{where} has no script_location",
+            hint="set it in the [alembic] section of alembic.ini or in [tool.alembic]",
+        )
+    reader.refuse_two_locations(location)
+    if not (location / "env.py").is_file():
+        raise ConfigError(
+            f"the script location {location} has no env.py",
+            hint="correct script_location, or make it with `alembic init`",
+        )
+    versions = reader.paths("version_locations", legacy="version_path_separator")
+    return AlembicSettings(
+        ini=ini,
+        toml=toml if table else None,
+        section=section,
+        script_location=location,
+        version_locations=tuple(versions) or (location / "versions",),
+        recursive=str(reader.value("recursive_version_locations")).lower() == "true",
+        prepend_sys_path=tuple(reader.paths("prepend_sys_path")),
+        effective=_effective(sections, table),
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The contents of a TOML file.
+
+    Raises:
+        ConfigError: it can't be read or does not parse.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}", hint="correct the file") from error
+
+
+def _read_ini(path: Path) -> dict[str, dict[str, str]]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8-sig"), str(path))
+    except OSError as error:
+        raise ConfigError(
+            f"can't read {path}: {error.strerror}",
+            hint="give the path of the project's alembic.ini, or run from the project's folder",
+        ) from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{path} does not parse: {first}", hint="correct the file") from error
+    return {name: dict(parser.items(name)) for name in parser.sections()}
+
+
+def _effective(sections: Mapping[str, dict[str, str]], table: Mapping[str, Any]) -> dict[str, str]:
+    found = {
+        f"{section}.{name}": value
+        for section, options in sections.items()
+        if not _SECTIONS_WITHOUT_EFFECT.match(section)
+        for name, value in options.items()
+    }
+    found |= {f"tool.alembic.{name}": repr(value) for name, value in table.items()}
+    return {
+        name: value.replace("\r\n", "\n")
+        for name, value in sorted(found.items())
+        if name.rpartition(".")[2] not in _WITHOUT_EFFECT and not name.endswith("sqlalchemy.url")
+    }
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One option at a time: the ini file first, then the table."""
+
+    main: Mapping[str, str]
+    table: Mapping[str, Any]
+    ini: Path | None
+    toml: Path | None
+    pythonpath: tuple[Path, ...] = ()
+
+    def value(self, name: str) -> Any:
+        """The option with ``%(here)s`` and the options of its own section put in."""
+        if name in self.main and self.ini:
+            return self._expand(self.main[name], self.ini.parent, self.main)
+        if name in self.table and self.toml:
+            value = self.table[name]
+            if isinstance(value, list):
+                return [self._expand(str(item), self.toml.parent, {}) for item in value]
+            return self._expand(str(value), self.toml.parent, {})
+        return None
+
+    def path(self, name: str) -> Path | None:
+        value = self.value(name)
+        return self._resolve(name, value) if value else None
+
+    def paths(self, name: str, legacy: str | None = None) -> list[Path]:
+        value = self.value(name)
+        if isinstance(value, str):
+            value = self._split(name, value, legacy)
+        return [self._resolve(name, item) for item in value or ()]
+
+    def refuse_two_locations(self, location: Path) -> None:
+        other = _Reader({}, self.table, None, self.toml).path("script_location")
+        if other and other != location:
+            raise ConfigError(
+                f"two configurations of Alembic: {self.ini} has the script location {location}, "
+                f"[tool.alembic] in {self.toml} has {other}",
+                hint="remove one, or name the file in [tool.alembic-snapshot] config",
+            )
+
+    def _split(self, name: str, value: str, legacy: str | None) -> list[str]:
+        chosen = self.value("path_separator") or (self.value(legacy) if legacy else None)
+        if chosen is None:
+            return [item for item in re.split(r"[,\s]+" if legacy else r"[\s,:]+", value) if item]
+        if chosen not in _SEPARATORS:
+            raise ConfigError(
+                f"{chosen!r} is not a path_separator (option {name} in {self.ini})",
+                hint=f"use one of {', '.join(_SEPARATORS)}",
+            )
+        return [item.strip() for item in value.split(_SEPARATORS[chosen]) if item.strip()]
+
+    def _resolve(self, name: str, value: str) -> Path:
+        here = self.ini.parent if name in self.main and self.ini else None
+        here = here or (self.toml.parent if self.toml else Path.cwd())
+        package, colon, inside = value.partition(":")
+        if colon and inside and not os.path.isabs(value):
+            return _package_folder(package, [*self.pythonpath, here]) / inside
+        return Path(os.path.abspath(here / value))
+
+    def _expand(self, value: str, here: Path, options: Mapping[str, str]) -> str:
+        def put_in(match: re.Match[str]) -> str:
+            name = match[1]
+            if name is None:
+                return "%"
+            if name == "here":
+                return here.as_posix()
+            if name not in options:
+                raise ConfigError(
+                    f"%({name})s in {value!r} stands for nothing", hint="define it in its section"
+                )
+            return self._expand(options[name], here, options)
+
+        return re.sub(r"%%|%\((\w+)\)s", put_in, value)
+
+
+def _package_folder(package: str, folders: list[Path]) -> Path:
+    """The folder of an importable package, found without importing it."""
+    search: list[str] | None = [*map(str, folders), *sys.path]
+    for part in package.split("."):
+        spec = PathFinder.find_spec(part, search)
+        if spec is None or spec.submodule_search_locations is None:
+            raise ConfigError(
+                f"no package {package!r} to find Alembic's scripts in",
+                hint="install it, or add its folder to pythonpath in [tool.alembic-snapshot]",
+            )
+        search = list(spec.submodule_search_locations)
+    assert search
+    return Path(os.path.abspath(search[0]))

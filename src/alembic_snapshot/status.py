@@ -1,0 +1,63 @@
+"""Where a project's snapshot stands: its key, whether the store has it, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from alembic_snapshot.config import Project
+from alembic_snapshot.inputs import Files
+from alembic_snapshot.layers import Chain, read_chain
+from alembic_snapshot.store import Entry, Store
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a project's snapshot stands: the key's layers, the entry if there is one, why not."""
+
+    project: Project
+    chain: Chain
+    store: Store
+    files: Files
+    entry: Entry | None
+    reasons: tuple[str, ...]
+
+
+def look_up(project: Project, *, layer: str | None = None, revision: str | None = None) -> Status:
+    """Compute the key and look for the snapshot; nothing is built, imported or locked.
+
+    Raises:
+        ConfigError, ScriptError: the project's configuration or its history is wrong.
+    """
+    store = Store(project.store)
+    files = Files(project.root, project.search_path, store.facts)
+    chain = read_chain(project, files, layer=layer, revision=revision)
+    lookup = store.find(chain.target, project.root, files)
+    files.save()
+    reasons = tuple(lookup.reasons) or (() if lookup.entry else tuple(_why(store, project, chain)))
+    return Status(project, chain, store, files, lookup.entry, reasons)
+
+
+def identity(project: Project) -> str:
+    """What tells this project's snapshots from those of others in the same store."""
+    return f"{project.name} {project.relative(project.alembic.script_location)}"
+
+
+def _why(store: Store, project: Project, chain: Chain) -> Iterator[str]:
+    """What makes the snapshot another one than the project's last."""
+    entries = store.entries()
+    own = [e for e in entries if e.manifest.project == identity(project)]
+    last = next((e for e in own if e.manifest.digest == e.manifest.family), None)
+    if last is None:
+        yield "the store has no snapshot of this project"
+        return
+    before = {name: d for inputs in last.manifest.layers.values() for name, d in inputs.items()}
+    now = {name: d for layer in chain.layers for name, d in layer.inputs.items()}
+    for name in sorted(before.keys() | now.keys()):
+        if name not in before:
+            yield f"{name} is new"
+        elif name not in now:
+            yield f"{name} is gone"
+        elif before[name] != now[name]:
+            change = f" ({before[name]} to {now[name]})" if name.startswith("<version") else ""
+            yield f"{name} changed{change}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from alembic_snapshot.pointing import Pointer
+    from alembic_snapshot.runtime import Runtime
     from alembic_snapshot.snapshot import Clone, Snapshot
 
 _OPTIONS = {"layer", "revision", "empty", "durable"}

@@ -87,3 +87,36 @@ class ExecutionOfAnother(AtomError):
         super().__init__(f"execution {execution_id!r} is not a run of agent {agent_id!r}")
         self.execution_id = execution_id
         self.agent_id = agent_id
+
+
+class AmbiguousName(AtomError):
+    """A name that more than one agent of the workspace has."""
+
+    def __init__(self, name: str, agent_ids: list[str]) -> None:
+        super().__init__(f"{len(agent_ids)} agents are called {name!r}: use an id")
+        self.name = name
+        self.agent_ids = agent_ids
+
+
+class ActionRejected(AtomError):
+    """A human said no to an action, or said nothing until the deadline."""
+
+    def __init__(self, action_type: str, status: str) -> None:
+        super().__init__(f"the approval of {action_type!r} is {status}")
+        self.action_type = action_type
+        self.status = status
+
+
+class ModelFailed(AtomError):
+    """The model gave no reply; the cause says why."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"the model gave no reply: {str(cause) or type(cause).__name__}")
+
+
+class DelegationTooDeep(AtomError):
+    """A delegated run wanted to delegate once too often."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__(f"tasks are delegated {depth} deep already, and no deeper")
+        self.depth = depth

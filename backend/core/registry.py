@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound
+from core.errors import AmbiguousName, NotFound
 from core.inserts import insert_once
 from core.maturity import AgentStatus
 from core.models import AgentRegistry, Workspace
@@ -47,6 +47,28 @@ def find_agent(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry:
     if agent is None:
         raise NotFound("agent", agent_id)
     return agent
+
+
+def find_by_name_or_id(db: Session, workspace_id: str, key: str) -> AgentRegistry:
+    """The agent with this id, or else the one with this name.
+
+    Raises:
+        NotFound: the workspace has no such agent.
+        AmbiguousName: it has several.
+    """
+    agent = get_agent(db, workspace_id, key)
+    if agent is not None:
+        return agent
+    named = db.scalars(
+        select(AgentRegistry).where(
+            AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == key
+        )
+    ).all()
+    if not named:
+        raise NotFound("agent", key)
+    if len(named) > 1:
+        raise AmbiguousName(key, [each.id for each in named])
+    return named[0]
 
 
 def list_agents(

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType
 
 
 class AgentStatus(StrEnum):
@@ -37,69 +36,17 @@ THRESHOLDS = (
 
 UNKNOWN_SCORE = Decimal("0.50")
 
-VERBS: Mapping[int, frozenset[str]] = MappingProxyType(
-    {
-        1: frozenset(
-            [
-                "search",
-                "read",
-                "list",
-                "get",
-                "fetch",
-                "view",
-                "summarize",
-                "check",
-                "verify",
-                "present",
-            ]
-        ),
-        2: frozenset(
-            [
-                "analyze",
-                "suggest",
-                "draft",
-                "generate",
-                "recommend",
-                "propose",
-                "plan",
-                "stream",
-                "browse",
-                "remember",
-                "capture",
-            ]
-        ),
-        3: frozenset(
-            [
-                "create",
-                "update",
-                "submit",
-                "send",
-                "post",
-                "schedule",
-                "upload",
-                "add",
-                "edit",
-                "record",
-                "forget",
-            ]
-        ),
-        4: frozenset(
-            [
-                "delete",
-                "drop",
-                "execute",
-                "deploy",
-                "transfer",
-                "pay",
-                "payment",
-                "approve",
-                "terminate",
-                "grant",
-                "run",
-            ]
-        ),
-    }
-)
+_VERBS = """
+1 search read list get fetch view summarize check verify present
+2 analyze suggest draft generate recommend propose plan stream browse remember capture
+3 create update submit send post schedule upload add edit record forget
+4 delete drop execute deploy transfer pay payment approve terminate grant run
+"""
+
+VERBS: Mapping[int, frozenset[str]] = {
+    int(level): frozenset(verbs)
+    for level, *verbs in (line.split() for line in _VERBS.strip().splitlines())
+}
 
 # Actions whose name does not say how much they do.
 OVERRIDES: Mapping[str, int] = MappingProxyType({"find_customer": 1})

@@ -1,0 +1,196 @@
+"""Atom's own agent: it takes a request, reasons, uses tools, and sends others."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, NotRequired, TypedDict
+
+from core import database, executions, registry
+from core.agent_governance_service import AgentGovernanceService
+from core.approvals import DEFAULT_TIME_TO_DECIDE
+from core.database import new_id
+from core.errors import DelegationTooDeep, ModelFailed
+from core.executions import Ending, Run
+from core.gate import Gate
+from core.listener import Listener, StepCallback
+from core.llm import LLM, LLMClient
+from core.maturity import LADDER
+from core.models import AgentTriggerMode, ExecutionStatus, User
+from core.reasoning import ExecutedAction, ReasoningLoop
+from core.tools import ToolContext, ToolRegistry, default_tools
+
+__all__ = ["AgentTriggerMode", "AtomMetaAgent", "ExecutionResult"]
+
+MAX_DEPTH = 5
+
+ATOM_MAIN = registry.Identity(__name__, "AtomMetaAgent", "atom_main")
+PROFILE = registry.Profile(
+    category="general", description="Works on requests with tools, and delegates to other agents."
+)
+
+logger = logging.getLogger(__name__)
+
+
+class ExecutionResult(TypedDict):
+    """How a run ended, and what it did."""
+
+    status: ExecutionStatus
+    final_output: str | None
+    actions_executed: list[ExecutedAction]
+    trigger_mode: AgentTriggerMode
+    execution_id: str
+    failure_reason: NotRequired[str]
+
+
+class AtomMetaAgent:
+    """Runs requests in a workspace, as the agent `atom_main`, for a user or for nobody.
+
+    Opens sessions of its own, at the time of use. Without an `llm` it asks the model that the
+    environment names; without `tools` it has all that Atom comes with. `time_to_decide` is how long
+    a human has for an approval, `poll_interval` the seconds between two looks at it.
+    """
+
+    def __init__(
+        self,
+        workspace_id: str = "default",
+        user: User | None = None,
+        *,
+        llm: LLM | None = None,
+        tools: ToolRegistry | None = None,
+        time_to_decide: timedelta = DEFAULT_TIME_TO_DECIDE,
+        poll_interval: float = 1.0,
+    ) -> None:
+        self.workspace_id = workspace_id
+        self.user_id = None if user is None else user.id
+        self.llm: LLM = LLMClient() if llm is None else llm
+        self.tools = default_tools() if tools is None else tools
+        self._time_to_decide = time_to_decide
+        self._poll_interval = poll_interval
+
+    async def execute(
+        self,
+        request: str,
+        context: Mapping[str, Any] | None = None,
+        trigger_mode: AgentTriggerMode = AgentTriggerMode.MANUAL,
+        step_callback: StepCallback | None = None,
+        execution_id: str | None = None,
+    ) -> ExecutionResult:
+        """Work on a request until there is an answer, and return it with what was done.
+
+        A failure of the model, a refusal by a human and a lack of progress are endings, not
+        exceptions. The run is recorded on every path, and its outcome counted once.
+
+        Args:
+            request: what to do, in words.
+            context: what the model should know besides.
+            trigger_mode: what started the run.
+            step_callback: is given a snapshot of each step as it happens, and of each request for
+                approval (`kind` is `approval_required`); what it raises is logged.
+            execution_id: the run's id, for a caller who must not run a request twice.
+
+        Raises:
+            NotFound: there is no such workspace.
+            ExecutionExists: there is a run with that id.
+        """
+        with database.SessionLocal.begin() as db:
+            agent, _ = registry.ensure_agent(db, self.workspace_id, ATOM_MAIN, PROFILE)
+            run = Run.of(
+                agent,
+                execution_id or new_id(),
+                request,
+                trigger_mode=trigger_mode,
+                user_id=self.user_id,
+            )
+        return await self._execute(run, context, Listener(step_callback))
+
+    async def _execute(
+        self, run: Run, context: Mapping[str, Any] | None, listener: Listener
+    ) -> ExecutionResult:
+        executions.begin(run)
+        loop = self._loop(run, listener)
+        try:
+            ending = await self._reason(run, loop, context)
+        except BaseException as error:
+            ending = _failed(f"interrupted by {type(error).__name__}: {error}")
+            raise
+        finally:
+            await self._record_execution(run, ending)
+        return _result(run, ending, loop.executed)
+
+    async def _reason(
+        self, run: Run, loop: ReasoningLoop, context: Mapping[str, Any] | None
+    ) -> Ending:
+        if run.agent_status not in LADDER:
+            reason = f"the agent is {run.agent_status} and may do nothing"
+            return Ending(ExecutionStatus.REJECTED, failure_reason=reason)
+        try:
+            return await loop.go(context)
+        except ModelFailed as error:
+            logger.warning("execution %s: %s", run.execution_id, error)
+            return _failed(str(error))
+
+    def _loop(self, run: Run, listener: Listener) -> ReasoningLoop:
+        tool_context = ToolContext(
+            workspace_id=run.workspace_id,
+            agent_id=run.agent_id,
+            execution_id=run.execution_id,
+            tools=self.tools,
+            delegate=partial(self._delegate, run, listener),
+        )
+        gate = Gate(
+            listener, time_to_decide=self._time_to_decide, poll_interval=self._poll_interval
+        )
+        return ReasoningLoop(run, self.llm, tool_context, gate, listener)
+
+    async def _delegate(
+        self, parent: Run, listener: Listener, agent_key: str, task: str
+    ) -> dict[str, Any]:
+        if parent.depth >= MAX_DEPTH:
+            raise DelegationTooDeep(parent.depth)
+        with database.SessionLocal() as db:
+            agent = registry.find_by_name_or_id(db, self.workspace_id, agent_key)
+            run = Run.of(
+                agent,
+                new_id(),
+                task,
+                trigger_mode=AgentTriggerMode.DELEGATED,
+                user_id=parent.user_id,
+                parent_execution_id=parent.execution_id,
+                depth=parent.depth + 1,
+            )
+        return dict(await self._execute(run, None, listener))
+
+    async def _record_execution(self, run: Run, ending: Ending) -> None:
+        """Finalise the run's row, then count its outcome, once.
+
+        The row is final even if the outcome cannot be counted; that is logged, and leaves the row
+        without an `outcome_recorded_at`, so that it can be counted later.
+        """
+        executions.finish(run, ending)
+        try:
+            with database.SessionLocal.begin() as db:
+                await AgentGovernanceService(db, run.workspace_id).record_outcome(
+                    run.agent_id,
+                    ending.status is ExecutionStatus.SUCCESS,
+                    execution_id=run.execution_id,
+                )
+        except Exception:
+            logger.exception("the outcome of execution %s was not counted", run.execution_id)
+
+
+def _failed(reason: str) -> Ending:
+    return Ending(ExecutionStatus.FAILED, failure_reason=reason)
+
+
+def _result(run: Run, ending: Ending, executed: list[ExecutedAction]) -> ExecutionResult:
+    result = ExecutionResult(
+        status=ending.status,
+        final_output=ending.final_output,
+        actions_executed=executed,
+        trigger_mode=run.trigger_mode,
+        execution_id=run.execution_id,
+    )
+    if ending.failure_reason is not None:
+        result["failure_reason"] = ending.failure_reason
+    return result

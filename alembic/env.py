@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from logging.config import fileConfig
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, pool
-
 from core.database import database_url
 from core.mappers import load_all
+from sqlalchemy import Connection, create_engine, pool
 
 config = context.config
 target_metadata = load_all()

@@ -24,7 +24,6 @@ __all__ = ["AgentTriggerMode", "AtomMetaAgent", "ExecutionResult"]
 
 MAX_DEPTH = 5
 
-ATOM_MAIN = registry.Identity(__name__, "AtomMetaAgent", "atom_main")
 PROFILE = registry.Profile(
     category="general", description="Works on requests with tools, and delegates to other agents."
 )
@@ -94,7 +93,7 @@ class AtomMetaAgent:
             ExecutionExists: there is a run with that id.
         """
         with database.SessionLocal.begin() as db:
-            agent, _ = registry.ensure_agent(db, self.workspace_id, ATOM_MAIN, PROFILE)
+            agent, _ = registry.ensure_agent(db, self.workspace_id, registry.ATOM_MAIN, PROFILE)
             run = Run.of(
                 agent,
                 execution_id or new_id(),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import AtomError
@@ -119,6 +120,13 @@ class LLMClient:
         self._timeout = timeout
         self._retries = retries
 
+    def require_configured(self) -> None:
+        """Raise `LLMNotConfigured` if the key, the model or the `openai` package is missing."""
+        if find_spec("openai") is None:
+            raise LLMNotConfigured("the openai package")
+        _configured("OPENAI_API_KEY", self._api_key)
+        _configured("OPENAI_MODEL", self._model)
+
     async def generate_response(self, prompt: str, *, system: str | None = None) -> str:
         """The text of the model's first choice.
 
@@ -129,10 +137,9 @@ class LLMClient:
             LLMRefused: any other status that is an error.
             LLMMalformed: an answer that is not a chat completion with text.
         """
-        try:
-            import openai
-        except ImportError as error:
-            raise LLMNotConfigured("the openai package") from error
+        self.require_configured()
+        import openai
+
         model = _configured("OPENAI_MODEL", self._model)
         messages: list[Any] = [{"role": "user", "content": prompt}]
         if system is not None:

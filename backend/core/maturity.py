@@ -49,7 +49,7 @@ VERBS: Mapping[int, frozenset[str]] = {
 }
 
 # Actions whose name does not say how much they do.
-OVERRIDES: Mapping[str, int] = MappingProxyType({"find_customer": 1})
+OVERRIDES: Mapping[str, int] = {"find_customer": 1}
 
 UNKNOWN_COMPLEXITY = 3
 

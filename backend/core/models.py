@@ -102,6 +102,8 @@ class User(Base):
     specialty: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
+    workspace: Mapped[Workspace] = relationship()
+
 
 class AgentRegistry(Base):
     """An agent, and how much it is trusted."""
@@ -139,6 +141,8 @@ class AgentRegistry(Base):
     configuration: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)
+
+    workspace: Mapped[Workspace] = relationship()
 
 
 class AgentExecution(Base):

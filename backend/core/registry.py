@@ -19,6 +19,9 @@ class Identity(NamedTuple):
     name: str
 
 
+ATOM_MAIN = Identity("core.atom_meta_agent", "AtomMetaAgent", "atom_main")
+
+
 class Profile(TypedDict, total=False):
     """What an agent says about itself, and may change."""
 

@@ -1,9 +1,9 @@
 """The customers of a workspace's stores."""
 
+from core.errors import AtomError, NotFound
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import AtomError, NotFound
 from ecommerce.models import Customer, Order, Store, Subscription
 
 

@@ -5,6 +5,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from core.clock import utc_now
+from core.database import Base, new_id
+from core.models import Workspace
+from core.types import ExactDecimal, UtcDateTime, lowercase_enum
 from sqlalchemy import (
     JSON,
     CheckConstraint,
@@ -15,10 +19,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
-
-from core.clock import utc_now
-from core.database import Base, new_id
-from core.types import ExactDecimal, UtcDateTime, lowercase_enum
 
 if TYPE_CHECKING:
     from saas.models import SaaSTier, UsageEvent
@@ -62,6 +62,8 @@ class Store(Base):
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
+    workspace: Mapped[Workspace] = relationship()
+
 
 class Customer(Base):
     """Someone who buys in a store."""
@@ -98,6 +100,7 @@ class Order(Base):
     total: Mapped[Decimal] = mapped_column(Money)
     placed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
+    store: Mapped[Store] = relationship()
     customer: Mapped[Customer] = relationship()
     items: Mapped[list["OrderItem"]] = relationship(back_populates="order")
 
@@ -155,6 +158,7 @@ class Subscription(Base):
     canceled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
+    workspace: Mapped[Workspace] = relationship()
     tier: Mapped["SaaSTier"] = relationship()
     customer: Mapped[Customer | None] = relationship()
     usage_events: Mapped[list["UsageEvent"]] = relationship(back_populates="subscription")

@@ -1,21 +1,25 @@
 """The life of a subscription: overdue, renewed, canceled."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
-
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from core.clock import Clock, utc_now
 from core.errors import AtomError, NotFound
+from saas.billing import amount_due
+from saas.metering import SubscriptionInactive, active_plan
+from saas.models import SaaSTier
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
 from ecommerce.models import (
+    Customer,
     Subscription,
     SubscriptionAudit,
     SubscriptionEvent,
     SubscriptionStatus,
 )
-from saas.billing import amount_due
-from saas.metering import SubscriptionInactive
+
+MONTH = timedelta(days=30)
 
 
 class NotDue(AtomError):
@@ -29,8 +33,17 @@ class NotDue(AtomError):
         self.current_period_end = current_period_end
 
 
+class AlreadySubscribed(AtomError):
+    """A workspace has at most one active plan of its own."""
+
+    def __init__(self, workspace_id: str, subscription_id: str) -> None:
+        super().__init__(f"workspace {workspace_id!r} has the active plan {subscription_id!r}")
+        self.workspace_id = workspace_id
+        self.subscription_id = subscription_id
+
+
 class SubscriptionService:
-    """Renews and cancels the subscriptions of a workspace, each change with an audit row.
+    """Starts, renews and cancels the subscriptions of a workspace, each change with an audit row.
 
     Flushes, and leaves the commit to the caller.
     """
@@ -39,6 +52,29 @@ class SubscriptionService:
         self.db = db
         self.workspace_id = workspace_id
         self._clock = clock
+
+    def start(
+        self, tier: SaaSTier, customer: Customer | None = None, period: timedelta = MONTH
+    ) -> Subscription:
+        """A new subscription from now on: a customer's, or the workspace's own plan.
+
+        Raises:
+            AlreadySubscribed: the workspace has an active plan.
+        """
+        plan = None if customer else active_plan(self.db, self.workspace_id)
+        if plan is not None:
+            raise AlreadySubscribed(self.workspace_id, plan.id)
+        now = self._clock()
+        subscription = Subscription(
+            workspace_id=self.workspace_id,
+            customer=customer,
+            tier=tier,
+            current_period_start=now,
+            current_period_end=now + period,
+        )
+        self.db.add(subscription)
+        self.db.flush()
+        return subscription
 
     def find(self, subscription_id: str) -> Subscription:
         """The subscription of that id, as it is in the database now.

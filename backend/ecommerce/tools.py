@@ -3,10 +3,11 @@
 from typing import Any
 
 from core.tools import ToolContext, tool
+from saas.billing import amount_due, billed_usage
+
 from ecommerce.customers import CustomerService
 from ecommerce.models import Customer, Subscription
 from ecommerce.subscriptions import SubscriptionService
-from saas.billing import amount_due, billed_usage
 
 SUBSCRIPTION_ID = {"type": "string", "description": "the subscription's id"}
 CUSTOMER_ID = {"type": "string", "description": "the customer's id"}

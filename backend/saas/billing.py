@@ -2,9 +2,9 @@
 
 from decimal import ROUND_HALF_UP, Decimal
 
+from ecommerce.models import Subscription
 from sqlalchemy.orm import Session
 
-from ecommerce.models import Subscription
 from saas.metering import NegativeQuantity, UsageMeter
 
 CENT = Decimal("0.01")

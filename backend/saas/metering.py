@@ -4,15 +4,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, func, literal, select
-from sqlalchemy.orm import Session
-
 from core.clock import Clock, utc_now
 from core.database import new_id
 from core.errors import AtomError, NotFound
 from core.inserts import insert_for
 from core.types import UtcDateTime
 from ecommerce.models import Subscription, SubscriptionStatus
+from sqlalchemy import JSON, func, literal, select
+from sqlalchemy.orm import Session
+
 from saas.models import Quantity, UsageEvent
 
 AGENT_EXECUTION = "agent_execution"

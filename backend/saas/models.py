@@ -4,6 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from core.clock import utc_now
+from core.database import Base, new_id
+from core.types import ExactDecimal, UtcDateTime
 from sqlalchemy import (
     JSON,
     CheckConstraint,
@@ -14,9 +17,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from core.clock import utc_now
-from core.database import Base, new_id
-from core.types import ExactDecimal, UtcDateTime
 from saas.rates import OverageRates, OverageRatesType
 
 if TYPE_CHECKING:

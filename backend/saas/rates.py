@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
+from core.errors import AtomError
 from sqlalchemy import JSON
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
-
-from core.errors import AtomError
 
 
 class InvalidRates(AtomError):

@@ -1,13 +1,12 @@
-"""What Atom's tests start from. The database itself comes from the plugin: `db_session` is a
-session of the application's own `SessionLocal`, on a migrated clone that is this test's alone."""
+"""What Atom's tests start from; `db_session` is the plugin's, on a database of this test's own."""
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from core.atom_meta_agent import ATOM_MAIN, PROFILE
-from core.models import AgentRegistry, AgentStatus, Workspace
-from ecommerce.models import Subscription
+from core.agent_governance_service import AgentGovernanceService
+from core.models import AgentRegistry, Workspace
+from core.registry import ATOM_MAIN
+from ecommerce.subscriptions import SubscriptionService
 from saas.models import SaaSTier
 from saas.rates import OverageRates
 from sqlalchemy.orm import Session
@@ -16,10 +15,25 @@ from sqlalchemy.orm import Session
 @pytest.fixture
 def workspace(db_session: Session) -> Workspace:
     """The workspace `default`, with an active plan of its own."""
+    workspace = Workspace(id="default", name="Default")
     tier = SaaSTier(name="pro", base_price=Decimal(100), overage_rates=OverageRates.of((None, 0)))
-    plan = Subscription(tier=tier, current_period_start=datetime(2026, 1, 1, tzinfo=UTC))
-    plan.current_period_end = datetime.now(UTC) + timedelta(days=30)
-    workspace = Workspace(id="default", name="Default", subscriptions=[plan])
-    db_session.add(workspace)
+    db_session.add_all([workspace, tier])
+    db_session.flush()
+    SubscriptionService(db_session, workspace.id).start(tier)
     db_session.commit()
     return workspace
+
+
+@pytest.fixture
+def atom(db_session: Session, workspace: Workspace) -> AgentRegistry:
+    """The agent `atom_main`: a student, one success short of being an intern."""
+    atom = AgentRegistry(workspace=workspace, category="general", **ATOM_MAIN._asdict())
+    atom.confidence_score = Decimal("0.49")
+    db_session.add(atom)
+    db_session.commit()
+    return atom
+
+
+@pytest.fixture
+def governance(db_session: Session, workspace: Workspace) -> AgentGovernanceService:
+    return AgentGovernanceService(db_session, workspace.id)

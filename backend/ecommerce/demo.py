@@ -1,0 +1,56 @@
+"""A small shop to try the agent on, with two subscriptions that are overdue."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from core.agent_governance_service import AgentGovernanceService, AgentStatus
+from core.clock import utc_now
+from core.models import User, Workspace
+from core.registry import ATOM_MAIN
+from saas.models import SaaSTier
+from saas.rates import OverageRates
+from sqlalchemy.orm import Session
+
+from ecommerce.models import Customer, Store, Subscription
+from ecommerce.subscriptions import MONTH
+
+CUSTOMERS = {"ada": -40, "grace": -3, "edsger": 20}
+
+
+def fill(db: Session, workspace: Workspace, admin: User) -> None:
+    """Fill a workspace with a shop, unless it is there, and let the admin promote `atom_main`.
+
+    The shop's rows have ids that a script can name: `demo-ada`, `demo-grace` and `demo-edsger` are
+    subscriptions; the first two are overdue.
+    """
+    if db.get(Store, "demo-store") is None:
+        _open_shop(db, workspace)
+    service = AgentGovernanceService(db, workspace.id)
+    agent = service.register_or_update_agent(
+        ATOM_MAIN.name, "general", ATOM_MAIN.module_path, ATOM_MAIN.class_name
+    )
+    service.promote(agent.id, AgentStatus.SUPERVISED, admin.id)
+
+
+def _open_shop(db: Session, workspace: Workspace) -> None:
+    store = Store(id="demo-store", workspace=workspace, name="Demo shop")
+    tier = SaaSTier(
+        name="Demo tier",
+        base_price=Decimal("100.00"),
+        included_units=Decimal(1000),
+        overage_rates=OverageRates.of((500, "0.01"), (None, "0.005")),
+    )
+    for name, days in CUSTOMERS.items():
+        customer = Customer(store=store, name=name.title(), email=f"{name}@example.com")
+        end = utc_now() + timedelta(days=days)
+        db.add(
+            Subscription(
+                id=f"demo-{name}",
+                workspace=workspace,
+                customer=customer,
+                tier=tier,
+                current_period_start=end - MONTH,
+                current_period_end=end,
+            )
+        )
+    db.flush()

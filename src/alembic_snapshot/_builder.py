@@ -189,6 +189,9 @@ class Builder:
                 cmd=(command.upgrade, ["revision"], ["sql", "tag"]),
             ),
         )  # fmt: skip
+        # Alembic puts the folder in as it is, and can't read a folder with a percent sign back.
+        defaults = self._config.file_config.defaults()
+        defaults["here"] = defaults["here"].replace("%", "%%")
         self._config.set_main_option("script_location", job["scripts"].replace("%", "%%"))
         script = ScriptDirectory.from_config(self._config)
         if job["versions"]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
@@ -14,6 +16,7 @@ from alembic_snapshot.store import Entry
 
 if TYPE_CHECKING:
     from alembic_snapshot.child import Listener
+    from alembic_snapshot.diff import Diff
 
 
 def ensure(
@@ -42,6 +45,7 @@ def ensure(
         return Snapshot(project, status.entry)
     store, digest = status.store, status.chain.target.digest
     store.prepare()
+    status.files.save()
     failure = store.failure(digest)
     if failure and failure[2]:
         raise failure[1]
@@ -66,6 +70,32 @@ def ensure(
         listener({"event": "build", "reasons": status.reasons})
         made = construction.run(from_scratch=rebuild)
         return Snapshot(project, made, built=True, why=status.reasons)
+
+
+def rebuild_and_compare(
+    project: Project,
+    *,
+    layer: str | None = None,
+    revision: str | None = None,
+    listener: Listener | None = None,
+) -> tuple[Snapshot, Diff | None]:
+    """The snapshot built from nothing, and how the one built step by step differed from it.
+
+    What was built from nothing replaces the other; None if the store had none.
+
+    Raises:
+        SnapshotError: as :func:`ensure` does.
+    """
+    from alembic_snapshot import sqlite
+    from alembic_snapshot.diff import compare
+
+    with tempfile.TemporaryDirectory() as folder:
+        before = look_up(project, layer=layer, revision=revision).entry
+        kept = Path(folder) / f"before{sqlite.SUFFIX}"
+        if before:
+            sqlite.copy(before.database, kept)
+        made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
+        return made, compare(made.path, kept) if before else None
 
 
 def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:

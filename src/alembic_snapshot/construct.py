@@ -294,7 +294,7 @@ class Construction:
             return
         at = f"at {', '.join(found)}" if found else "at no revision"
         wanted = ", ".join(state.heads) or "the heads"
-        culprit = "; ".join(done["redirected"]) or "env.py connects to a database of its own"
+        culprit = "; ".join(done["redirected"]) or "env.py did not commit, or connects elsewhere"
         error = BuildError(
             f"alembic upgraded to {wanted}, but the snapshot is {at}: {culprit}",
             hint='use config.attributes["connection"] or sqlalchemy.url in env.py, or set the '

@@ -117,6 +117,7 @@ class Files:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump({"version": _FACTS_VERSION, "facts": kept}, file)
             os.replace(name, self._cache)
+            self._new = False
 
     _new = False
 

@@ -1,0 +1,335 @@
+"""The command line. Results go to standard output, the rest to standard error."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from alembic_snapshot import __version__, sqlite
+from alembic_snapshot.config import DEFAULT, Project, load_project
+from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
+from alembic_snapshot.store import Entry, Store
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_AGE = re.compile(r"(\d+)\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
+    except click.exceptions.Abort:
+        _report(SnapshotError("interrupted"), traceback=False)
+        status = 2
+    except click.ClickException as error:
+        where = (
+            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
+        )
+        hint = f"{where or 'alembic-snapshot'} --help lists what there is"
+        message = error.format_message()
+        _report(SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint))
+        status = 2
+    except SnapshotError as error:
+        _report(error, traceback="--traceback" in given)
+        status = 2
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Run your Alembic migrations once; give every test its own copy of the database they make.
+
+    The project is the one that the working directory is in: the nearest pyproject.toml with a
+    [tool.alembic-snapshot] table, or the nearest alembic.ini.
+    """
+
+
+def _on_project(command: _Command) -> _Command:
+    """The options that every command on a project takes."""
+    options = (
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help="An alembic.ini or pyproject.toml to use instead of the nearest.",
+        ),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            help="Where snapshots are kept (default: .alembic-snapshot beside the "
+            "configuration, or $ALEMBIC_SNAPSHOT_DIR).",
+        ),
+        click.option(
+            "--database",
+            default=DEFAULT,
+            metavar="NAME",
+            help="One of [tool.alembic-snapshot.databases].",
+        ),
+        click.option("--traceback", is_flag=True, help="Show the whole of an error."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_layer = click.option("--layer", metavar="NAME", help="The snapshot with this layer on top.")
+_revision = click.option("--revision", metavar="REV", help="The snapshot at this revision.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.option("--from-scratch", is_flag=True, help="Build from nothing, and compare with the "
+              "stored one: schema and rows.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def build(
+    layer: str | None,
+    revision: str | None,
+    as_json: bool,
+    from_scratch: bool,
+    quiet: bool,
+    **where: Any,
+) -> int:
+    """Make sure that the snapshot exists; print its path."""
+    from alembic_snapshot.build import ensure, rebuild_and_compare
+    from alembic_snapshot.progress import Progress
+
+    project = _project(where)
+    with Progress(quiet=quiet) as progress:
+        if from_scratch:
+            snapshot, difference = rebuild_and_compare(
+                project, layer=layer, revision=revision, listener=progress
+            )
+        else:
+            snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
+            difference = None
+    _warn(snapshot.manifest.warnings)
+    _warn(findings(snapshot.manifest.checks, drift=project.drift))
+    if difference:
+        _warn([f"the snapshot that was built step by step differs:\n{difference}"])
+    facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))
+    _print(facts, str(snapshot.path), as_json)
+    return 1 if difference else 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.option("--explain", is_flag=True, help="List the layers and the inputs of each.")
+def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
+    """Print the snapshot's digest, for example as the key of a CI cache. Builds nothing."""
+    from alembic_snapshot.status import look_up
+
+    chain = look_up(_project(where), layer=layer, revision=revision).chain
+    facts = {
+        "key": chain.target.digest,
+        "layers": [
+            {"kind": part.kind, "name": part.name, "digest": part.digest, "inputs": part.inputs}
+            for part in chain.layers
+        ],
+    }
+    lines = [chain.target.digest]
+    if explain:
+        for part in chain.layers:
+            lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
+            lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
+    _print(facts, "\n".join(lines), as_json)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not."""
+    from alembic_snapshot.status import look_up
+
+    found = look_up(_project(where), layer=layer, revision=revision)
+    if found.entry is None:
+        facts = {"hit": False, "key": found.chain.target.digest, "why": list(found.reasons)}
+        _print(facts, "\n".join(["miss", *(f"  {why}" for why in found.reasons)]), as_json)
+        return 1
+    manifest = found.entry.manifest
+    lines = [f"hit {found.entry.database}"]
+    lines += [f"  {line}" for line in findings(manifest.checks, drift="warn")]
+    seen = sorted(manifest.observed.files)
+    if seen:
+        lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
+    lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
+    _print({"hit": True, **_facts(found.entry)}, "\n".join(lines), as_json)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.argument("path", type=click.Path(path_type=Path))
+def clone(path: Path, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Put a clone of your own at PATH; print its URL."""
+    from alembic_snapshot.build import ensure
+    from alembic_snapshot.progress import Progress
+
+    with Progress() as progress:
+        snapshot = ensure(_project(where), layer=layer, revision=revision, listener=progress)
+    made = snapshot.clone(path)
+    _print({"url": made.url, "path": str(made.path)}, made.url, as_json)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.option("--rows", default=5, show_default=True, help="How many rows of a table to show.")
+@click.argument("path", type=click.Path(path_type=Path))
+def diff(
+    path: Path, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any
+) -> int:
+    """Print what the database at PATH has that the snapshot has not. Exit 0: nothing; 1: this."""
+    import sqlite3
+
+    from alembic_snapshot.build import ensure
+    from alembic_snapshot.diff import compare
+
+    if not path.is_file():
+        raise CloneError(f"there is no file {path}", hint="give the path of a clone")
+    snapshot = ensure(_project(where), layer=layer, revision=revision)
+    try:
+        found = compare(snapshot.path, path, rows)
+    except sqlite3.Error as error:
+        raise CloneError(f"can't compare {path}: {error}", hint="is it a SQLite file?") from error
+    _print(found.to_record(), str(found), as_json)
+    return 1 if found else 0
+
+
+@cli.command(name="list")
+@_on_project
+@_as_json
+def list_(as_json: bool, **where: Any) -> int:
+    """List the snapshots in the store, the latest first."""
+    entries = Store(_project(where).store).entries()
+    if as_json:
+        print(json.dumps([_facts(entry) for entry in entries], indent=1))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("snapshot", "project", "heads", "seeds", "tables", "size", "made", box=None)
+    for entry in entries:
+        manifest = entry.manifest
+        table.add_row(
+            entry.folder.name[:12],
+            manifest.project,
+            " ".join(manifest.heads),
+            str(len(manifest.seeds)),
+            str(manifest.tables),
+            f"{manifest.size / 1e6:.1f} MB",
+            _time(manifest.created),
+        )
+    Console(soft_wrap=True).print(table)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_as_json
+@click.option("--keep", type=click.IntRange(min=0), help="How many builds to keep, the last used.")
+@click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d.")
+def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any) -> int:
+    """Delete old snapshots, and what killed and failed builds left. One in use stays."""
+    if keep is None and older_than is None:
+        raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
+    age = _age(older_than) if older_than is not None else None
+    deleted = Store(_project(where).store).prune(keep, age)
+    size = sum(entry.manifest.size for entry in deleted)
+    facts = {"deleted": [str(entry.folder) for entry in deleted], "bytes": size}
+    _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
+    return 0
+
+
+def findings(checks: Mapping[str, Any], *, drift: str) -> list[str]:
+    """What the checks of a snapshot found, a line each."""
+    lines = [f"integrity: {line}" for line in checks.get("integrity", ())]
+    lines += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
+    lines += [
+        f"revision {name} calls create_all: the models' drift can't show"
+        for name in dict.fromkeys(checks.get("create_all", ()))
+    ]
+    if drift != "ignore":
+        lines += [f"drift: {line}" for line in checks.get("drift", ())]
+        if checks.get("drift_error"):
+            lines.append(f"drift could not be checked: {checks['drift_error']}")
+    if checks.get("mappers"):
+        lines.append(f"mappers don't configure: {checks['mappers']}")
+    return lines
+
+
+def _project(where: Mapping[str, Any]) -> Project:
+    return load_project(config=where["config"], store=where["store"], database=where["database"])
+
+
+def _facts(entry: Entry | None, **more: Any) -> dict[str, Any]:
+    assert entry is not None
+    manifest = entry.manifest
+    return {
+        "path": str(entry.database),
+        "url": sqlite.url(entry.database),
+        "key": manifest.digest,
+        "heads": list(manifest.heads),
+        "seeds": len(manifest.seeds),
+        "tables": manifest.tables,
+        "bytes": manifest.size,
+        "created": manifest.created,
+        "checks": findings(manifest.checks, drift="warn"),
+        "warnings": list(manifest.warnings),
+        **more,
+    }
+
+
+def _print(facts: Any, text: str, as_json: bool) -> None:
+    print(json.dumps(facts, indent=1) if as_json else text)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _report(error: SnapshotError, *, traceback: bool = False) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    if error.details and traceback:
+        print(error.details, file=sys.stderr)
+
+
+def _age(text: str) -> float:
+    match = _AGE.fullmatch(text.strip())
+    if not match:
+        raise ConfigError(
+            f"{text!r} is not an age", hint="write a number and s, m, h, d or w: 12h, 30d"
+        )
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _time(seconds: float) -> str:
+    import datetime
+
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

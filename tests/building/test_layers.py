@@ -1,0 +1,237 @@
+"""Layers: which digests change when a file changes, for every shape of a history."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from alembic_snapshot import ConfigError, ScriptError
+
+
+def digests(project):
+    return {name: layer.digest for name, layer in project.chain().revisions.items()}
+
+
+class TestShapes:
+    def test_a_linear_history_has_one_head_and_one_parent_each(self, project):
+        project.history(3)
+
+        chain = project.chain()
+
+        assert chain.heads == ("0003",)
+        assert {name: layer.parents for name, layer in chain.revisions.items()} == {
+            "0001": (),
+            "0002": ("0001",),
+            "0003": ("0002",),
+        }
+
+    def test_a_merge_stands_on_all_its_parents(self, project):
+        project.revision("a")
+        project.revision("b", "a")
+        project.revision("c", "a")
+        project.revision("d", ("b", "c"))
+
+        chain = project.chain()
+
+        assert chain.heads == ("d",)
+        assert set(chain.revisions["d"].parents) == {"b", "c"}
+
+    def test_depends_on_is_a_parent_like_any_other(self, project):
+        project.revision("a")
+        project.revision("b", depends_on="a")
+        before = digests(project)
+
+        project.revision("a", upgrade="op.execute('select 1')")
+
+        assert project.chain().revisions["b"].parents == ("a",)
+        assert digests(project)["b"] != before["b"]
+
+    def test_depends_on_may_name_a_branch_or_the_beginning_of_an_id(self, project):
+        project.revision("abcdef", branch_labels=("billing",))
+        project.revision("b", depends_on="billing")
+        project.revision("c", depends_on=("abc",))
+
+        chain = project.chain()
+
+        assert chain.revisions["b"].parents == chain.revisions["c"].parents == ("abcdef",)
+
+    def test_several_bases_and_heads_are_one_snapshot(self, project, tables):
+        project.revision("a")
+        project.revision("b")
+
+        snapshot = project.ensure()
+
+        assert snapshot.manifest.heads == ("a", "b")
+        assert {"t_a", "t_b"} <= set(tables(snapshot.path))
+
+    def test_several_version_locations_are_one_history(self, project, tables):
+        other = project.root / "more"
+        project.revision("a")
+        project.revision("b", "a", folder=other)
+        project.write(
+            "alembic.ini",
+            """
+            [alembic]
+            script_location = %(here)s/migrations
+            path_separator = os
+            version_locations = %(here)s/migrations/versions:%(here)s/more
+            """,
+        )
+
+        snapshot = project.ensure()
+
+        assert snapshot.manifest.heads == ("b",)
+        assert "t_b" in tables(snapshot.path)
+
+    def test_version_locations_in_subfolders_are_found_when_recursive(self, project):
+        project.revision("a", folder=project.versions / "2025")
+        project.write(
+            "alembic.ini",
+            """
+            [alembic]
+            script_location = %(here)s/migrations
+            recursive_version_locations = true
+            """,
+        )
+
+        assert project.ensure().manifest.heads == ("a",)
+
+    def test_alembic_may_be_configured_in_pyproject_toml_alone(self, project):
+        (project.root / "alembic.ini").unlink()
+        project.history(1)
+        project.write(
+            "pyproject.toml",
+            """
+            [tool.alembic]
+            script_location = "%(here)s/migrations"
+
+            [tool.alembic-snapshot]
+            """,
+        )
+
+        assert project.ensure().manifest.heads == ("0001",)
+
+    def test_the_script_location_may_be_inside_a_package(self, project):
+        project.history(2)
+        package = project.root / "lib" / "billing"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        shutil.move(project.root / "migrations", package / "migrations")
+        project.write("alembic.ini", "[alembic]\nscript_location = billing:migrations\n")
+        project.configure('pythonpath = ["lib"]')
+
+        assert project.ensure().manifest.heads == ("0002",)
+
+    def test_a_revision_id_need_not_be_the_file_name(self, project):
+        path = project.revision("one")
+        path.rename(path.with_name("something_else.py"))
+
+        assert project.chain().heads == ("one",)
+
+    def test_revisions_named_only_at_run_time_are_one_layer(self, project, tables):
+        project.revision("a", folder=project.root / "hidden")
+        project.versions.mkdir(parents=True)
+        env = (project.root / "migrations/env.py").read_text()
+        project.write(
+            "migrations/env.py",
+            "import pathlib\nfrom alembic import context\n"
+            "here = pathlib.Path(__file__).parents[1]\n"
+            "context.script.version_locations = [str(here / 'hidden')]\n" + env,
+        )
+
+        snapshot = project.ensure()
+
+        assert project.chain().opaque
+        assert "t_a" in tables(snapshot.path)
+        assert not project.ensure().built
+
+
+class TestChanges:
+    def test_a_revision_edited_in_place_changes_itself_and_what_stands_on_it(self, project):
+        project.history(3)
+        before = digests(project)
+
+        project.revision("0002", "0001", "op.execute('select 1')")
+
+        after = digests(project)
+        assert after["0001"] == before["0001"]
+        assert after["0002"] != before["0002"]
+        assert after["0003"] != before["0003"]
+
+    def test_two_branches_do_not_change_each_other(self, project):
+        project.revision("a")
+        project.revision("b", "a")
+        project.revision("c", "a")
+        before = digests(project)
+
+        project.revision("b", "a", "op.execute('select 1')")
+
+        assert digests(project)["c"] == before["c"]
+
+    def test_env_py_changes_everything(self, project):
+        project.history(2)
+        before = digests(project)
+
+        project.append("migrations/env.py", "# changed\n")
+
+        assert all(digests(project)[name] != before[name] for name in before)
+
+    def test_a_build_keeps_the_states_before_the_heads_at_them_and_after_each_seed(self, project):
+        project.history(3)
+        project.write("seed.py", "def one(connection): ...\ndef two(connection): ...\n")
+        project.configure('seeds = ["seed:one", "seed:two"]')
+
+        stops = project.chain().stops()
+
+        assert [(stop.heads, len(stop.seeds)) for stop in stops] == [
+            (("0002",), 0),
+            (("0003",), 0),
+            (("0003",), 1),
+            (("0003",), 2),
+        ]
+
+
+class TestBrokenHistories:
+    @pytest.mark.parametrize("field", ["down", "depends_on"])
+    def test_a_missing_parent_names_the_file_and_the_parent(self, project, field):
+        if field == "down":
+            project.revision("b", "gone")
+        else:
+            project.revision("b", depends_on="gone")
+
+        with pytest.raises(ScriptError, match=r"b_made.py stands on revision 'gone', which no"):
+            project.chain()
+
+    def test_a_syntax_error_names_the_file_and_the_line(self, project):
+        project.revision("a").write_text("revision = 'a'\ndown_revision = (\n")
+
+        with pytest.raises(ScriptError, match=r"a_made.py does not parse: line 2"):
+            project.chain()
+
+    def test_a_revision_that_is_there_twice_names_both_files(self, project):
+        path = project.revision("a")
+        shutil.copy(path, path.with_name("b.py"))
+
+        with pytest.raises(ScriptError, match=r"revision a is there twice: .*a_made.py and .*b.py"):
+            project.chain()
+
+    def test_a_cycle_names_two_of_its_revisions(self, project):
+        project.revision("a", "b")
+        project.revision("b", "a")
+
+        with pytest.raises(ScriptError, match="stand on each other"):
+            project.chain()
+
+    def test_a_file_that_is_no_revision_is_named(self, project):
+        project.history(1)
+        project.write("migrations/versions/notes.py", "x = 1\n")
+
+        with pytest.raises(ScriptError, match=r"notes.py is no revision script"):
+            project.chain()
+
+    def test_an_unknown_revision_to_stop_at_is_refused(self, project):
+        project.history(2)
+
+        with pytest.raises(ConfigError, match="no revision '0009'"):
+            project.chain(revision="0009")

@@ -1,0 +1,287 @@
+"""Requests to a human: decided once, by somebody who may, and in time."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from core.agent_governance_service import AgentGovernanceService
+from core.database import SessionLocal
+from core.errors import (
+    ActionNotApprovable,
+    AlreadyDecided,
+    ApprovalExpired,
+    AtomError,
+    NotAllowed,
+    NotFound,
+)
+from core.models import AgentRegistry, AgentStatus, HITLAction, User, UserRole, Workspace
+from sqlalchemy.orm import Session
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def desk(db_session: Session, atom: AgentRegistry, clock: Clock) -> AgentGovernanceService:
+    """The governance of a workspace whose `atom_main` is supervised, on a clock of our own."""
+    atom.status = AgentStatus.SUPERVISED
+    db_session.commit()
+    return AgentGovernanceService(db_session, clock=clock)
+
+
+@pytest.fixture
+def person(db_session: Session, workspace: Workspace) -> Callable[..., str]:
+    """Make a user and return the id."""
+
+    def make(name: str, role: str = "member", specialty: str | None = None) -> str:
+        user = User(workspace=workspace, email=f"{name}@example.com", name=name)
+        user.role, user.specialty = UserRole(role), specialty
+        db_session.add(user)
+        db_session.commit()
+        return user.id
+
+    return make
+
+
+def test_a_request_waits_with_its_deadline(
+    desk: AgentGovernanceService, atom: AgentRegistry
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+
+    assert desk.get_approval_status(action_id) == {
+        "action_id": action_id,
+        "status": "pending",
+        "reviewer_id": None,
+        "reviewed_at": None,
+        "expires_at": NOON + HOUR,
+    }
+
+
+@pytest.mark.parametrize(("approved", "status"), [(True, "approved"), (False, "rejected")])
+def test_a_decision_says_who_and_when(
+    desk: AgentGovernanceService,
+    atom: AgentRegistry,
+    person: Callable[..., str],
+    approved: bool,
+    status: str,
+) -> None:
+    admin = person("admin", "workspace_admin")
+    action_id = desk.request_approval(atom.id, "update_it")
+
+    view = desk.decide(action_id, approved, admin)
+
+    assert (view["status"], view["reviewer_id"], view["reviewed_at"]) == (status, admin, NOON)
+    assert desk.get_approval_status(action_id) == view
+
+
+def test_a_decision_is_final(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+) -> None:
+    admin = person("admin", "workspace_admin")
+    action_id = desk.request_approval(atom.id, "update_it")
+    desk.decide(action_id, False, admin)
+
+    with pytest.raises(AlreadyDecided) as caught:
+        desk.decide(action_id, True, admin)
+
+    assert (caught.value.key, caught.value.status) == (action_id, "rejected")
+    assert desk.get_approval_status(action_id)["status"] == "rejected"
+
+
+def test_two_reviewers_at_once_get_one_winner(
+    desk: AgentGovernanceService,
+    atom: AgentRegistry,
+    person: Callable[..., str],
+    db_session: Session,
+) -> None:
+    reviewers = [person("ada", "workspace_admin"), person("grace", "workspace_admin")]
+    action_id = desk.request_approval(atom.id, "update_it")
+    db_session.commit()
+    together = threading.Barrier(2)
+
+    def review(reviewer_id: str) -> str | AtomError:
+        with SessionLocal() as session:
+            service = AgentGovernanceService(session, clock=lambda: NOON)
+            together.wait(timeout=10)
+            try:
+                view = service.decide(action_id, reviewer_id == reviewers[0], reviewer_id)
+            except AlreadyDecided as error:
+                return error
+            session.commit()
+            return str(view["reviewer_id"])
+
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(review, reviewers))
+
+    winners = [result for result in results if isinstance(result, str)]
+    assert len(winners) == 1
+    assert desk.get_approval_status(action_id)["reviewer_id"] == winners[0]
+
+
+def test_a_late_approval_is_refused_and_the_request_is_expired(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str], clock: Clock
+) -> None:
+    admin = person("admin", "workspace_admin")
+    action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+    clock.now = NOON + HOUR
+
+    with pytest.raises(ApprovalExpired) as caught:
+        desk.decide(action_id, True, admin)
+
+    assert (caught.value.action_id, caught.value.expires_at) == (action_id, NOON + HOUR)
+    assert desk.get_approval_status(action_id)["status"] == "expired"
+
+
+def test_an_expired_request_stays_expired_when_the_clock_is_put_back(
+    desk: AgentGovernanceService, atom: AgentRegistry, clock: Clock, db_session: Session
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+    clock.now = NOON + HOUR
+    desk.get_approval_status(action_id)
+    clock.now = NOON
+
+    assert desk.get_approval_status(action_id)["status"] == "expired"
+    assert db_session.get_one(HITLAction, action_id).status == "expired"
+
+
+def test_a_decided_request_does_not_expire(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str], clock: Clock
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+    desk.decide(action_id, True, person("admin", "workspace_admin"))
+    clock.now = NOON + HOUR
+
+    assert desk.get_approval_status(action_id)["status"] == "approved"
+
+
+def test_a_refused_action_cannot_be_put_to_a_human(
+    desk: AgentGovernanceService, atom: AgentRegistry
+) -> None:
+    with pytest.raises(ActionNotApprovable) as caught:
+        desk.request_approval(atom.id, "delete_file")
+
+    assert caught.value.action_type == "delete_file"
+    assert "maturity" in caught.value.reason
+
+
+class TestReviewers:
+    @pytest.mark.parametrize(
+        ("role", "specialty"),
+        [("workspace_admin", None), ("super_admin", None), ("member", "General")],
+    )
+    def test_admins_and_specialists_may_decide(
+        self,
+        desk: AgentGovernanceService,
+        atom: AgentRegistry,
+        person: Callable[..., str],
+        role: str,
+        specialty: str | None,
+    ) -> None:
+        action_id = desk.request_approval(atom.id, "update_it")
+
+        assert desk.decide(action_id, True, person("ada", role, specialty))["status"] == "approved"
+
+    @pytest.mark.parametrize("specialty", [None, "", "sales"])
+    def test_others_may_not(
+        self,
+        desk: AgentGovernanceService,
+        atom: AgentRegistry,
+        person: Callable[..., str],
+        specialty: str | None,
+    ) -> None:
+        member = person("mallory", "member", specialty)
+        action_id = desk.request_approval(atom.id, "update_it")
+
+        with pytest.raises(NotAllowed) as caught:
+            desk.decide(action_id, True, member)
+
+        assert caught.value.user_id == member
+        assert desk.get_approval_status(action_id)["status"] == "pending"
+
+    def test_nobody_decides_in_another_workspace(
+        self,
+        desk: AgentGovernanceService,
+        atom: AgentRegistry,
+        person: Callable[..., str],
+        db_session: Session,
+    ) -> None:
+        admin = person("admin", "workspace_admin")
+        action_id = desk.request_approval(atom.id, "update_it")
+        elsewhere = AgentGovernanceService(db_session, "elsewhere")
+
+        with pytest.raises(NotFound, match="approval"):
+            elsewhere.decide(action_id, True, admin)
+        with pytest.raises(NotFound, match="approval"):
+            elsewhere.get_approval_status(action_id)
+
+
+class TestWaiting:
+    @pytest.mark.asyncio
+    async def test_waiting_ends_with_the_decision_of_another_session(
+        self,
+        desk: AgentGovernanceService,
+        atom: AgentRegistry,
+        person: Callable[..., str],
+    ) -> None:
+        admin, looks = person("admin", "workspace_admin"), 0
+        action_id = desk.request_approval(atom.id, "update_it")
+
+        def clock() -> datetime:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                with SessionLocal.begin() as session:
+                    other = AgentGovernanceService(session, clock=lambda: NOON)
+                    other.decide(action_id, True, admin)
+            return NOON
+
+        view = await desk.wait_for_approval(action_id, poll_interval=0, clock=clock)
+
+        assert (view["status"], looks) == ("approved", 3)
+
+    @pytest.mark.asyncio
+    async def test_waiting_ends_at_the_deadline(
+        self, desk: AgentGovernanceService, atom: AgentRegistry
+    ) -> None:
+        action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+        minutes = iter(range(0, 600, 10))
+
+        view = await desk.wait_for_approval(
+            action_id, poll_interval=0, clock=lambda: NOON + timedelta(minutes=next(minutes))
+        )
+
+        assert view["status"] == "expired"
+        assert next(minutes) == 70
+
+    @pytest.mark.asyncio
+    async def test_a_request_is_committed_before_it_is_waited_for(
+        self, desk: AgentGovernanceService, atom: AgentRegistry
+    ) -> None:
+        action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+        seen = []
+
+        def clock() -> datetime:
+            with SessionLocal() as session:
+                seen.append(session.get(HITLAction, action_id))
+            return NOON + HOUR
+
+        await desk.wait_for_approval(action_id, poll_interval=0, clock=clock)
+
+        assert None not in seen

@@ -1,0 +1,92 @@
+"""How an action's name tells what it does, and a score what an agent may do."""
+
+from decimal import Decimal
+
+import pytest
+from core.maturity import VERBS, AgentStatus, complexity_of, required_status, status_for, tokens
+
+
+class TestComplexity:
+    @pytest.mark.parametrize(
+        ("action", "complexity"),
+        [
+            ("read_file", 1),
+            ("delete_file", 4),
+            ("budget_transfer", 4),
+            ("widget_delete", 4),
+            ("drop_table", 4),
+            ("list_payments", 1),
+            ("make_payment", 4),
+            ("draft_renewal", 2),
+            ("update_customer_phone", 3),
+        ],
+    )
+    def test_the_verb_may_stand_anywhere_but_must_be_a_word_of_its_own(
+        self, action: str, complexity: int
+    ) -> None:
+        assert complexity_of(action) == complexity
+
+    @pytest.mark.parametrize("action", ["frobnicate", "", "cancel_subscription", "payments"])
+    def test_an_action_without_a_known_verb_changes_something(self, action: str) -> None:
+        assert complexity_of(action) == 3
+
+    def test_the_highest_verb_counts(self) -> None:
+        assert complexity_of("list_and_delete_files") == 4
+        assert complexity_of("search_then_draft") == 2
+
+    def test_an_override_of_the_whole_name_wins(self) -> None:
+        assert complexity_of("find_customer") == 1
+        assert complexity_of("find_customers") == 3
+
+    @pytest.mark.parametrize(
+        "action",
+        ["delete_file", "delete-file", "file.delete", "delete file", "deleteFile", "FileDelete"],
+    )
+    def test_a_name_is_split_at_separators_and_case_changes(self, action: str) -> None:
+        assert complexity_of(action) == 4
+
+    @pytest.mark.parametrize("action", ["HTTPDelete", "FILEdelete", "DELETE", "fileDELETE"])
+    def test_no_verb_hides_in_capitals(self, action: str) -> None:
+        assert complexity_of(action) == 4
+
+    def test_a_word_that_contains_a_verb_is_not_that_verb(self) -> None:
+        assert tokens("list_payments") == {"list", "payments"}
+        assert complexity_of("undeleted_readme") == 3
+
+    def test_no_verb_has_two_complexities(self) -> None:
+        verbs = [verb for level in VERBS.values() for verb in level]
+
+        assert len(verbs) == len(set(verbs)) == 10 + 11 + 11 + 11
+
+    def test_each_complexity_needs_the_status_of_the_same_rank(self) -> None:
+        assert [required_status(complexity) for complexity in (1, 2, 3, 4)] == [
+            AgentStatus.STUDENT,
+            AgentStatus.INTERN,
+            AgentStatus.SUPERVISED,
+            AgentStatus.AUTONOMOUS,
+        ]
+
+
+class TestStatus:
+    @pytest.mark.parametrize(
+        ("score", "status"),
+        [
+            ("0", "student"),
+            ("0.4999", "student"),
+            ("0.50", "intern"),
+            ("0.6999", "intern"),
+            ("0.70", "supervised"),
+            ("0.8999", "supervised"),
+            ("0.90", "autonomous"),
+            ("1", "autonomous"),
+        ],
+    )
+    def test_a_score_earns_a_status(self, score: str, status: str) -> None:
+        assert status_for(Decimal(score)) == status
+
+    def test_no_score_counts_as_050(self) -> None:
+        assert status_for(None) is AgentStatus.INTERN
+
+    def test_a_status_never_falls_below_the_floor(self) -> None:
+        assert status_for(Decimal(0), AgentStatus.SUPERVISED) is AgentStatus.SUPERVISED
+        assert status_for(Decimal(1), AgentStatus.INTERN) is AgentStatus.AUTONOMOUS

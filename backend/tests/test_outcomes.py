@@ -1,0 +1,194 @@
+"""How outcomes change an agent, and that each counts exactly once."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+from core.agent_governance_service import AgentGovernanceService
+from core.database import SessionLocal
+from core.errors import ExecutionOfAnother, NotFound
+from core.models import AgentRegistry, AgentStatus
+from ecommerce.models import Subscription, SubscriptionStatus
+from saas.models import UsageEvent
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+Outcomes = Callable[..., None]
+
+
+@pytest.fixture
+def outcomes(
+    db_session: Session, governance: AgentGovernanceService, atom: AgentRegistry
+) -> Outcomes:
+    """Let `atom_main` start from a score, and record outcomes one after the other."""
+
+    def record(start: str | None, *successes: bool, status: str = "student") -> None:
+        atom.confidence_score = None if start is None else Decimal(start)
+        atom.status = AgentStatus(status)
+        db_session.commit()
+        for success in successes:
+            asyncio.run(governance.record_outcome(atom.id, success))
+        db_session.commit()
+
+    return record
+
+
+class TestScore:
+    @pytest.mark.parametrize(
+        ("start", "successes", "score"),
+        [
+            ("0.49", [True], "0.50"),
+            ("0.50", [False], "0.48"),
+            ("1.0", [False] * 5, "0.90"),
+            ("0.0", [True], "0.01"),
+            (None, [True], "0.51"),
+            (None, [False], "0.48"),
+            ("0.1", [True] * 20, "0.30"),
+        ],
+    )
+    def test_a_success_adds_001_and_a_failure_costs_002_exactly(
+        self, outcomes: Outcomes, atom: AgentRegistry, start: str, successes: list[bool], score: str
+    ) -> None:
+        outcomes(start, *successes)
+
+        assert atom.confidence_score == Decimal(score)
+
+    @pytest.mark.parametrize(
+        ("start", "success", "score"), [("0.0", False, "0"), ("0.01", False, "0"), ("1", True, "1")]
+    )
+    def test_a_score_stays_between_0_and_1(
+        self, outcomes: Outcomes, atom: AgentRegistry, start: str, success: bool, score: str
+    ) -> None:
+        outcomes(start, success)
+
+        assert atom.confidence_score == Decimal(score)
+
+    @pytest.mark.parametrize(
+        ("start", "success", "status"),
+        [
+            ("0.49", True, "intern"),
+            ("0.69", True, "supervised"),
+            ("0.89", True, "autonomous"),
+            ("0.91", False, "supervised"),
+            ("0.71", False, "intern"),
+            ("0.51", False, "student"),
+            (None, True, "intern"),
+            (None, False, "student"),
+        ],
+    )
+    def test_the_status_follows_the_score_up_and_down(
+        self, outcomes: Outcomes, atom: AgentRegistry, start: str, success: bool, status: str
+    ) -> None:
+        outcomes(start, success)
+
+        assert atom.status == status
+
+    @pytest.mark.parametrize("status", ["paused", "stopped", "deprecated", "deleted"])
+    def test_an_agent_off_the_ladder_is_not_changed_by_an_outcome(
+        self, outcomes: Outcomes, atom: AgentRegistry, status: str
+    ) -> None:
+        outcomes("0.89", True, False, status=status)
+
+        assert (atom.status, atom.confidence_score) == (status, Decimal("0.89"))
+
+    def test_an_unknown_agent_has_no_outcomes(self, governance: AgentGovernanceService) -> None:
+        with pytest.raises(NotFound) as caught:
+            asyncio.run(governance.record_outcome("nobody", True))
+
+        assert (caught.value.kind, caught.value.key) == ("agent", "nobody")
+
+
+class TestOnce:
+    def test_a_run_counts_once_however_often_it_is_reported(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        counted = [
+            asyncio.run(governance.record_outcome(atom.id, success, "run-1"))
+            for success in (True, True, False)
+        ]
+
+        assert counted == [True, False, False]
+        assert atom.confidence_score == Decimal("0.50")
+        assert len(db_session.scalars(select(UsageEvent)).all()) == 1
+
+    def test_without_an_id_each_call_is_a_run_of_its_own(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        for _ in range(2):
+            asyncio.run(governance.record_outcome(atom.id, True))
+
+        assert atom.confidence_score == Decimal("0.51")
+        assert len(db_session.scalars(select(UsageEvent)).all()) == 2
+
+    def test_a_run_of_another_agent_is_not_counted(
+        self, governance: AgentGovernanceService, atom: AgentRegistry
+    ) -> None:
+        other = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+        asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
+
+        with pytest.raises(ExecutionOfAnother) as caught:
+            asyncio.run(governance.record_outcome(other.id, True, "run-1"))
+
+        assert (caught.value.execution_id, caught.value.agent_id) == ("run-1", other.id)
+
+    def test_the_score_and_the_usage_event_are_in_one_transaction(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
+        db_session.rollback()
+
+        assert atom.confidence_score == Decimal("0.49")
+        assert db_session.scalars(select(UsageEvent)).all() == []
+        assert asyncio.run(governance.record_outcome(atom.id, True, "run-1")) is True
+
+    def test_a_workspace_without_an_active_plan_is_not_metered(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        plan = db_session.scalars(select(Subscription)).one()
+        plan.status = SubscriptionStatus.CANCELED
+        db_session.commit()
+
+        asyncio.run(governance.record_outcome(atom.id, True))
+
+        assert atom.confidence_score == Decimal("0.50")
+        assert db_session.scalars(select(UsageEvent)).all() == []
+
+
+class TestConcurrently:
+    THREADS = 20
+
+    def report(self, agent_id: str, execution_id: str) -> bool:
+        with SessionLocal.begin() as session:
+            service = AgentGovernanceService(session)
+            return asyncio.run(service.record_outcome(agent_id, True, execution_id))
+
+    def test_twenty_outcomes_at_once_lose_none(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        ids = [f"run-{number}" for number in range(self.THREADS)]
+        agent_id = atom.id
+        db_session.rollback()
+
+        with ThreadPoolExecutor(self.THREADS) as threads:
+            counted = list(threads.map(lambda run: self.report(agent_id, run), ids))
+
+        assert counted == [True] * self.THREADS
+        assert atom.confidence_score == Decimal("0.69")
+        assert len(db_session.scalars(select(UsageEvent)).all()) == self.THREADS
+
+    def test_one_outcome_reported_twenty_times_at_once_counts_once(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        agent_id = atom.id
+        db_session.rollback()
+
+        with ThreadPoolExecutor(self.THREADS) as threads:
+            counted = list(
+                threads.map(lambda _: self.report(agent_id, "run-1"), range(self.THREADS))
+            )
+
+        assert sorted(counted) == [False] * (self.THREADS - 1) + [True]
+        assert atom.confidence_score == Decimal("0.50")
+        assert len(db_session.scalars(select(UsageEvent)).all()) == 1

@@ -1,0 +1,61 @@
+"""How replies of a model are read."""
+
+import pytest
+from core.react import Act, Finish, UnreadableReply, parse
+
+
+class TestActions:
+    def test_an_action_has_a_thought_a_tool_and_arguments(self) -> None:
+        reply = 'Thought: I look.\nAction: find_customer\nAction Input: {"email": "a@b"}'
+
+        assert parse(reply) == Act("I look.", "find_customer", {"email": "a@b"})
+
+    def test_arguments_may_span_lines_and_stand_in_a_fence(self) -> None:
+        reply = 'Action: read\nAction Input:\n```json\n{\n  "a": [1,\n  2]\n}\n```'
+
+        assert parse(reply) == Act("", "read", {"a": [1, 2]})
+
+    def test_a_thought_may_span_lines(self) -> None:
+        reply = "Thought: First.\nSecond.\n\nAction: read\nAction Input: {}"
+
+        assert parse(reply) == Act("First.\nSecond.", "read", {})
+
+
+class TestAnswers:
+    def test_an_answer_has_a_thought(self) -> None:
+        assert parse("Thought: I should finish.\nFinal Answer: Done.") == Finish(
+            "I should finish.", "Done."
+        )
+
+    def test_an_answer_may_span_lines_and_speak_of_actions(self) -> None:
+        reply = "Thought: So.\nFinal Answer: Two lines:\nAction: none\nAction Input: none"
+
+        assert parse(reply) == Finish("So.", "Two lines:\nAction: none\nAction Input: none")
+
+    def test_a_label_inside_a_line_is_not_a_label(self) -> None:
+        reply = "Thought: my Final Answer: will follow.\nFinal Answer: 4"
+
+        assert parse(reply) == Finish("my Final Answer: will follow.", "4")
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        ("", "neither"),
+        ("Thought: Hm.", "neither"),
+        ("I would rather not.", "neither"),
+        ("Final Answer:  \n", "empty"),
+        ("Action:\nAction Input: {}", "names no tool"),
+        ("Action: read", "not followed by an Action Input"),
+        ("Action: read\nAction Input: email", "not JSON"),
+        ("Action: read\nAction Input: {'a': 1}", "not JSON"),
+        ("Action: read\nAction Input: {}\nObservation: I made this up.", "not JSON"),
+        ("Action: read\nAction Input: [1]", "not a JSON object"),
+        ("Action: read\nAction Input: {}\nFinal Answer: Done.", "both"),
+    ],
+)
+def test_what_fits_neither_form_says_what_is_wrong(reply: str, problem: str) -> None:
+    with pytest.raises(UnreadableReply) as caught:
+        parse(reply)
+
+    assert problem in caught.value.problem

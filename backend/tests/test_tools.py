@@ -1,0 +1,217 @@
+"""The tools that come with Atom, on the project's own tables."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from core.errors import NotFound
+from core.maturity import complexity_of
+from core.models import Workspace
+from core.tools import InvalidArguments, Tool, ToolContext, ToolRegistry, default_tools
+from ecommerce.customers import CustomerInUse
+from ecommerce.models import Customer, Order, Store, Subscription, SubscriptionAudit
+from saas.models import SaaSTier
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+Use = Callable[..., Any]
+
+
+@pytest.fixture
+def use(workspace: Workspace) -> Use:
+    """Use a tool as an agent of the workspace."""
+    tools = default_tools()
+
+    async def nobody(agent: str, task: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def run(name: str, workspace_id: str = "default", **arguments: Any) -> Any:
+        tool = tools.get(name)
+        assert tool is not None
+        tool.check(arguments)
+        return tool.function(
+            ToolContext(workspace_id, "agent-1", "run-1", tools, nobody), **arguments
+        )
+
+    return run
+
+
+@pytest.fixture
+def customer(workspace: Workspace, db_session: Session) -> Customer:
+    """A customer of the workspace's store."""
+    store = Store(workspace=workspace, name="Shop")
+    customer = Customer(store=store, name="Ada", email="ada@example.com")
+    db_session.add(customer)
+    db_session.commit()
+    return customer
+
+
+@pytest.fixture
+def subscribe(customer: Customer, db_session: Session) -> Callable[[int], Subscription]:
+    """Give the customer a subscription whose period ends in so many days."""
+    tier = db_session.scalars(select(SaaSTier)).one()
+
+    def make(days: int) -> Subscription:
+        end = datetime.now(UTC) + timedelta(days=days)
+        subscription = Subscription(
+            workspace=customer.store.workspace,
+            customer=customer,
+            tier=tier,
+            current_period_start=end - timedelta(days=30),
+            current_period_end=end,
+        )
+        db_session.add(subscription)
+        db_session.commit()
+        return subscription
+
+    return make
+
+
+def test_there_is_a_tool_for_each_complexity() -> None:
+    by_name = {tool.name: complexity_of(tool.name) for tool in default_tools()}
+
+    assert by_name == {
+        "search_tools": 1,
+        "find_customer": 1,
+        "list_overdue_subscriptions": 1,
+        "draft_renewal": 2,
+        "update_customer_phone": 3,
+        "cancel_subscription": 3,
+        "delegate_task": 3,
+        "delete_customer": 4,
+    }
+
+
+class TestCustomers:
+    def test_find_customer_knows_the_workspaces_own(self, use: Use, customer: Customer) -> None:
+        found = use("find_customer", email="ada@example.com")
+
+        assert [each["customer_id"] for each in found] == [customer.id]
+        assert use("find_customer", email="nobody@example.com") == []
+        assert use("find_customer", "elsewhere", email="ada@example.com") == []
+
+    def test_update_customer_phone_is_committed(
+        self, use: Use, customer: Customer, db_session: Session
+    ) -> None:
+        use("update_customer_phone", customer_id=customer.id, phone="+49 30 1")
+
+        db_session.refresh(customer)
+        assert customer.phone == "+49 30 1"
+
+    def test_delete_customer_deletes_one_who_is_not_in_use(
+        self, use: Use, customer: Customer, db_session: Session
+    ) -> None:
+        use("delete_customer", customer_id=customer.id)
+
+        db_session.expire_all()
+        assert db_session.scalars(select(Customer)).all() == []
+
+    @pytest.mark.parametrize("with_order", [True, False])
+    def test_delete_customer_refuses_one_with_orders_or_subscriptions(
+        self,
+        use: Use,
+        customer: Customer,
+        subscribe: Callable[[int], Subscription],
+        db_session: Session,
+        with_order: bool,
+    ) -> None:
+        if with_order:
+            store = customer.store
+            db_session.add(Order(store=store, customer=customer, number="1", total=Decimal(1)))
+            db_session.commit()
+        else:
+            subscribe(1)
+
+        with pytest.raises(CustomerInUse) as caught:
+            use("delete_customer", customer_id=customer.id)
+
+        assert caught.value.customer_id == customer.id
+
+
+class TestSubscriptions:
+    def test_overdue_are_the_customers_active_ones_whose_period_has_ended(
+        self, use: Use, subscribe: Callable[[int], Subscription]
+    ) -> None:
+        late, later, canceled, _current = (subscribe(days) for days in (-2, -9, -5, 5))
+        use("cancel_subscription", subscription_id=canceled.id)
+
+        listed = [each["subscription_id"] for each in use("list_overdue_subscriptions")]
+
+        assert listed == [later.id, late.id]
+        assert use("list_overdue_subscriptions", "elsewhere") == []
+
+    def test_draft_renewal_changes_nothing(
+        self, use: Use, subscribe: Callable[[int], Subscription], db_session: Session
+    ) -> None:
+        subscription = subscribe(-1)
+        end = subscription.current_period_end
+
+        draft = use("draft_renewal", subscription_id=subscription.id)
+
+        db_session.refresh(subscription)
+        assert draft["amount_due"] == "100.00"
+        assert draft["next_period_end"] == (end + timedelta(days=30)).isoformat()
+        assert subscription.current_period_end == end
+
+    def test_cancel_subscription_leaves_the_agents_name_in_the_audit(
+        self, use: Use, subscribe: Callable[[int], Subscription], db_session: Session
+    ) -> None:
+        subscription = subscribe(-1)
+
+        use("cancel_subscription", subscription_id=subscription.id)
+
+        db_session.refresh(subscription)
+        audit = db_session.scalars(select(SubscriptionAudit)).one()
+        assert subscription.status == "canceled"
+        assert (audit.subscription, audit.actor) == (subscription, "agent:agent-1")
+
+    def test_a_subscription_of_another_workspace_is_not_found(
+        self, use: Use, subscribe: Callable[[int], Subscription]
+    ) -> None:
+        with pytest.raises(NotFound, match="subscription"):
+            use("cancel_subscription", "elsewhere", subscription_id=subscribe(-1).id)
+
+
+class TestRegistry:
+    def test_search_finds_tools_by_every_word(self, use: Use) -> None:
+        found = use("search_tools", query="subscription cancel")
+
+        assert [each["name"] for each in found] == ["cancel_subscription"]
+
+    def test_a_name_is_taken_once(self) -> None:
+        tools = default_tools()
+
+        with pytest.raises(ValueError, match="already"):
+            tools.add(next(iter(tools)))
+
+    @pytest.mark.parametrize("name", ["", "Read", "read file", "mcp/delete", "_read", "read__it"])
+    def test_a_name_is_one_that_governance_can_read(self, name: str) -> None:
+        with pytest.raises(ValueError, match="not a tool's name"):
+            ToolRegistry([Tool(name, "", {}, print)])
+
+    @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            ({}, "'subscription_id' is missing"),
+            ({"subscription_id": 1}, "not of type string"),
+            ({"subscription_id": "a", "force": True}, "no argument 'force'"),
+        ],
+    )
+    def test_arguments_are_checked_against_the_schema(
+        self, arguments: dict[str, Any], problem: str
+    ) -> None:
+        tool = default_tools().get("cancel_subscription")
+        assert tool is not None
+
+        with pytest.raises(InvalidArguments, match=problem) as caught:
+            tool.check(arguments)
+
+        assert caught.value.tool == "cancel_subscription"
+
+    def test_true_is_not_a_number(self) -> None:
+        schema = {"properties": {"count": {"type": "integer"}}}
+
+        with pytest.raises(InvalidArguments, match="not of type integer"):
+            Tool("count", "", schema, print).check({"count": True})

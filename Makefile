@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test-db test lint clean
+.PHONY: test-db test lint bench bench-quick clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
@@ -17,6 +17,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench bench-quick: $(STAMP)
+	$(BIN)/python benchmarks/run.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2

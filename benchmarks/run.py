@@ -1,0 +1,102 @@
+"""Measure every row of the goals, print the table, write JSON and draw the chart.
+
+Ratios only: both sides of each ran in turn, on the same machine, in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import builds
+import projects
+import sides
+import tests_compared as compared
+from measure import Row
+
+RESULTS = Path(__file__).with_name("results")
+_PACKAGES = ("SQLAlchemy", "alembic", "pytest", "alembic-snapshot")
+
+
+def main() -> int:
+    """Run, report, and exit with 0 although a goal is missed: that is for the reader to see."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
+    parser.add_argument("--only", choices=("tests", "builds"), help="one part")
+    parser.add_argument("--rounds", type=int, help="rounds of each comparison")
+    parser.add_argument("--folder", type=Path, help="where to make the projects (a temporary one)")
+    options = parser.parse_args()
+    started = time.monotonic()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        for row in _rows(Path(folder), options):
+            print(_line(row), flush=True)
+            rows.append(row)
+    name = "quick" if options.quick else "full"
+    RESULTS.mkdir(exist_ok=True)
+    result = RESULTS / f"{name}.json"
+    result.write_text(json.dumps(_record(rows), indent=1, ensure_ascii=False) + "\n")
+    missed = [row for row in rows if row.met is False]
+    taken = f"{time.monotonic() - started:.0f} s"
+    print(f"\n{len(rows)} rows, {len(missed)} goals missed, {taken}; written to {result}")
+    return 0
+
+
+def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    if options.only != "tests":
+        yield from _build_rows(folder / "builds", options.rounds or 3)
+    if options.only != "builds":
+        yield from _test_rows(folder / "tests", options)
+
+
+def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    folder.mkdir()
+    rounds = options.rounds or (3 if options.quick else 5)
+    tests = 25 if options.quick else 100
+    every = [projects.application(folder)]
+    every += [projects.generated(folder, tables) for tables in (10, 100, 400)]
+    for project in every:
+        projects.migrate(project)
+    compared.warm_up(every)
+    fast = [sides.FRESH, sides.SAVEPOINT, sides.HAND_WRITTEN]
+    slow = [*fast, sides.CREATE_ALL, sides.UPGRADE]
+    for project in every:
+        ways = fast if options.quick and project is not every[0] else slow
+        yield from compared.compare_writes([project], ways, tests, rounds)
+    yield from compared.compare_reads(every[:1], fast[:2], tests, rounds)
+
+
+def _build_rows(folder: Path, rounds: int) -> Iterator[Row]:
+    folder.mkdir()
+    yield builds.build_from_empty(folder, 100, rounds)
+    yield from builds.with_many_revisions(folder, 400, rounds)
+    yield builds.plugin_without_databases(folder, 5 * rounds)
+
+
+def _line(row: Row) -> str:
+    goal = "" if row.goal is None else f"{'≥' if row.at_least else '≤'} {row.goal:g}"
+    verdict = {None: "", True: "met", False: "MISSED"}[row.met]
+    spread = f"({row.low:.2f} to {row.high:.2f})"
+    return f"{row.name:62} {row.schema:14} {row.ratio:7.2f} {spread:20} {goal:7} {verdict}"
+
+
+def _record(rows: Sequence[Row]) -> dict[str, object]:
+    return {
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version(name) for name in _PACKAGES},
+        "rows": [{**asdict(row), "met": row.met} for row in rows],
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""The ways to give a test its database that are measured side by side, each as a conftest.
+
+All of them serve the same tests: a fixture ``db_session`` on the migrated schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way. ``tests`` is how many tests a run of it has, by the number of tables."""
+
+    name: str
+    title: str
+    conftest: str
+    options: tuple[str, ...] = ()
+    slow: bool = False
+
+
+_PLUGIN = ("-p", "pytest_alembic_snapshot")
+
+FRESH = Side("fresh", "alembic-snapshot, clones = fresh", "", _PLUGIN)
+RESET = Side("reset", "alembic-snapshot, clones = reset", "", (*_PLUGIN, "--snapshot-clones=reset"))
+
+# SQLAlchemy's documentation, "Joining a Session into an External Transaction (such as for test
+# suites)", with its work-around for pysqlite's own BEGIN ("Serializable isolation / Savepoints /
+# Transactional DDL"). The engine is on a file, as the application's is.
+SAVEPOINT = Side(
+    "savepoint",
+    "SAVEPOINT recipe of SQLAlchemy's documentation",
+    """\
+import os
+import shutil
+
+import bench_app
+import pytest
+from sqlalchemy import event
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    path = tmp_path_factory.mktemp("database") / "test.db"
+    shutil.copy(os.environ["BENCH_TEMPLATE"], path)
+    engine = bench_app.make_engine(f"sqlite:///{path}")
+
+    @event.listens_for(engine, "connect")
+    def no_implicit_begin(connection, record):
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN")
+
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def db_session(engine):
+    connection = engine.connect()
+    transaction = connection.begin()
+    session = bench_app.SessionLocal(
+        bind=connection, join_transaction_mode="create_savepoint"
+    )
+    yield session
+    session.close()
+    transaction.rollback()
+    connection.close()
+""",
+)
+
+# What a dozen public projects have written by hand.
+HAND_WRITTEN = Side(
+    "hand-written",
+    "hand-written conftest: copy the file, new engine",
+    """\
+import os
+import shutil
+
+import bench_app
+import pytest
+
+
+@pytest.fixture
+def db_session(tmp_path):
+    path = tmp_path / "test.db"
+    shutil.copy(os.environ["BENCH_TEMPLATE"], path)
+    engine = bench_app.make_engine(f"sqlite:///{path}")
+    with bench_app.SessionLocal(bind=engine) as session:
+        yield session
+    engine.dispose()
+""",
+)
+
+CREATE_ALL = Side(
+    "create_all",
+    "create_all in memory, new engine",
+    """\
+import bench_app
+import pytest
+from sqlalchemy import StaticPool, create_engine, event
+
+
+@pytest.fixture
+def db_session():
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    bench_app.metadata.create_all(engine)
+    with bench_app.SessionLocal(bind=engine) as session:
+        yield session
+    engine.dispose()
+""",
+    slow=True,
+)
+
+UPGRADE = Side(
+    "upgrade",
+    "alembic upgrade head for each test",
+    """\
+import bench_app
+import pytest
+from alembic import command
+from alembic.config import Config
+
+
+@pytest.fixture
+def db_session(tmp_path, request):
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    config = Config(request.config.rootpath / "alembic.ini")
+    config.set_main_option("sqlalchemy.url", url)
+    command.upgrade(config, "head")
+    engine = bench_app.make_engine(url)
+    with bench_app.SessionLocal(bind=engine) as session:
+        yield session
+    engine.dispose()
+""",
+    slow=True,
+)
+
+NO_DATABASE = Side("none", "no database at all", "")
+
+REFERENCE = SAVEPOINT

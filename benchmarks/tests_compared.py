@@ -1,0 +1,90 @@
+"""Whole tests, side by side: each way to give a test its database, on each schema."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import sides
+from measure import Row, interleaved, row, run_tests, typical_test
+from projects import ProjectFolder
+from sides import Side
+
+# A migration for each test takes seconds from a hundred tables on: a few tests tell enough.
+_SLOW_TESTS = 5
+_SLOWEST_ABOVE = 10
+
+
+def compare_writes(
+    projects: Sequence[ProjectFolder], ways: Sequence[Side], tests: int, rounds: int
+) -> list[Row]:
+    """A test that writes three rows, commits and queries, on each schema in each way."""
+    rows: list[Row] = []
+    for project in projects:
+        taken = interleaved(_actions(project, ways, tests), rounds)
+        reference = taken[sides.REFERENCE.name]
+        for way in ways:
+            if way is not sides.REFERENCE and way.name in taken:
+                name = f"whole test: {way.name} ÷ {sides.REFERENCE.name}"
+                goal = _GOALS.get((way.name, project.name))
+                rows.append(row(name, project.name, taken[way.name], reference, goal))
+        for way in (sides.FRESH, sides.RESET):
+            if way.name in taken:
+                name = f"whole test: {way.name} ÷ {sides.HAND_WRITTEN.name}"
+                goal = _GOALS_BY_HAND[way.name] if project.name == "application" else None
+                by_hand = taken[sides.HAND_WRITTEN.name]
+                rows.append(row(name, project.name, taken[way.name], by_hand, goal))
+    return rows
+
+
+def compare_reads(
+    projects: Sequence[ProjectFolder], ways: Sequence[Side], tests: int, rounds: int
+) -> list[Row]:
+    """A test that asked for a database and only reads."""
+    rows: list[Row] = []
+    for project in projects:
+        actions = {
+            way.name: functools.partial(typical_test, project, way, tests, only="read")
+            for way in ways
+        }
+        taken = interleaved(actions, rounds)
+        for way in ways:
+            if way is not sides.REFERENCE:
+                name = f"test that only reads: {way.name} ÷ {sides.REFERENCE.name}"
+                reference = taken[sides.REFERENCE.name]
+                rows.append(row(name, project.name, taken[way.name], reference, 0.75))
+    return rows
+
+
+def compare_sizes(
+    small: ProjectFolder, large: ProjectFolder, way: Side, tests: int, rounds: int, goal: float
+) -> Row:
+    """The same test in one way on two schemas."""
+    actions = {
+        project.name: functools.partial(typical_test, project, way, tests)
+        for project in (small, large)
+    }
+    taken = interleaved(actions, rounds)
+    name = f"whole test, {way.name}: {large.name} ÷ {small.name}"
+    return row(name, large.name, taken[large.name], taken[small.name], goal)
+
+
+def warm_up(projects: Sequence[ProjectFolder]) -> None:
+    """Build what the measured runs need, so that none of them builds."""
+    for project in projects:
+        run_tests(project, sides.FRESH, 1)
+
+
+def _actions(
+    project: ProjectFolder, ways: Sequence[Side], tests: int
+) -> Mapping[str, Callable[[], float]]:
+    tables = int(project.name.split()[0]) if project.name.endswith("tables") else 0
+    return {
+        way.name: functools.partial(typical_test, project, way, _SLOW_TESTS if way.slow else tests)
+        for way in ways
+        if not (way is sides.UPGRADE and tables > _SLOWEST_ABOVE)
+    }
+
+
+_GOALS = {("fresh", "application"): 1.3, ("reset", "application"): 1.0}
+_GOALS_BY_HAND = {"fresh": 0.3, "reset": 0.2}

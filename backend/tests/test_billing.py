@@ -1,0 +1,111 @@
+"""What periods cost, to the cent."""
+
+from decimal import Decimal
+
+import pytest
+from core.models import Workspace
+from ecommerce.models import Subscription
+from saas.billing import amount_due, calculate
+from saas.metering import NegativeQuantity, UsageMeter
+from saas.models import SaaSTier
+from saas.rates import InvalidRates, OverageRates
+from sqlalchemy import select
+from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session
+
+STEPS = OverageRates.of((500, "0.01"), (None, "0.005"))
+FLAT = OverageRates.of((None, "0.50"))
+
+
+def subscription(included: int, rates: OverageRates, base: str = "100.00") -> Subscription:
+    tier = SaaSTier(base_price=Decimal(base), included_units=Decimal(included))
+    tier.overage_rates = rates
+    return Subscription(tier=tier)
+
+
+@pytest.mark.parametrize(
+    ("usage", "price"),
+    [
+        (0, "100.00"),
+        (1000, "100.00"),
+        (1001, "100.01"),
+        (1200, "102.00"),
+        (1500, "105.00"),
+        (1501, "105.01"),
+        (1600, "105.50"),
+    ],
+)
+def test_the_overage_is_priced_step_by_step(usage: int, price: str) -> None:
+    assert calculate(subscription(1000, STEPS), usage) == Decimal(price)
+
+
+def test_150_with_100_included_at_050_on_a_base_of_100_come_to_125() -> None:
+    assert calculate(subscription(100, FLAT), 150) == Decimal("125.00")
+
+
+def test_three_steps_apply_in_order() -> None:
+    rates = OverageRates.of((10, 3), (20, 2), (None, 1))
+
+    assert calculate(subscription(0, rates, "0"), 25) == 10 * 3 + 10 * 2 + 5 * 1
+
+
+@pytest.mark.parametrize(("usage", "price"), [("1500.9", "105.00"), ("1501", "105.01")])
+def test_a_price_is_rounded_once_half_a_cent_upwards(usage: str, price: str) -> None:
+    assert calculate(subscription(1000, STEPS), Decimal(usage)) == Decimal(price)
+
+
+def test_negative_usage_has_no_price() -> None:
+    with pytest.raises(NegativeQuantity):
+        calculate(subscription(0, FLAT), -1)
+
+
+def test_what_is_due_comes_from_the_events_of_the_period(
+    workspace: Workspace, db_session: Session
+) -> None:
+    plan = db_session.scalars(select(Subscription)).one()
+    plan.tier.included_units, plan.tier.overage_rates = Decimal(1000), STEPS
+    meter = UsageMeter(db_session)
+    meter.record(plan.id, "api_call", 900, "key-1")
+    meter.record(plan.id, "api_call", 700, "key-2")
+    meter.record(plan.id, "agent_execution", 5000, "key-3")
+
+    assert amount_due(db_session, plan) == Decimal("105.50")
+
+
+class TestRates:
+    @pytest.mark.parametrize(
+        ("steps", "problem"),
+        [
+            ([], "empty"),
+            ([(500, "0.01")], "end closed"),
+            ([(None, "0.01"), (500, "0.005")], "end closed"),
+            ([(None, "0.01"), (None, "0.005")], "ascending"),
+            ([(500, "0.01"), (500, "0.01"), (None, "0.005")], "ascending"),
+            ([(0, "0.01"), (None, "0.005")], "ascending"),
+            ([(500, "-0.01"), (None, "0.005")], "negative"),
+            ([(500, 0.01), (None, "0.005")], "float"),
+        ],
+    )
+    def test_rates_that_cannot_price_everything_are_refused(
+        self, steps: list[tuple[int | None, str]], problem: str
+    ) -> None:
+        with pytest.raises(InvalidRates, match=problem):
+            OverageRates.of(*steps)
+
+    def test_a_list_that_ends_closed_is_refused_when_saved(self, db_session: Session) -> None:
+        tier = SaaSTier(name="closed", base_price=Decimal(1))
+        tier.overage_rates = [{"up_to": "500", "rate": "0.01"}]  # type: ignore[assignment]
+        db_session.add(tier)
+
+        with pytest.raises(StatementError, match="overage rates") as caught:
+            db_session.flush()
+
+        assert isinstance(caught.value.orig, InvalidRates)
+
+    def test_rates_read_back_exactly(self, db_session: Session) -> None:
+        tier = SaaSTier(name="exact", base_price=Decimal("0.10"), overage_rates=STEPS)
+        db_session.add(tier)
+        db_session.commit()
+
+        assert tier.overage_rates == STEPS
+        assert tier.base_price == Decimal("0.10")

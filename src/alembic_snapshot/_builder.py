@@ -59,6 +59,7 @@ class Builder:
         self.version_table = "alembic_version"
         self.create_all: list[str] = []
         self.current: str | None = None
+        self.planned = 0
 
     def run(self) -> None:
         """Do the job's steps, then the checks, and report what was found."""
@@ -78,6 +79,7 @@ class Builder:
             create_all=self.create_all,
             options=self.options,
             version_table=self.version_table,
+            planned=self.planned,
             **facts,
         )
 
@@ -108,6 +110,7 @@ class Builder:
             target: Any = tuple(revisions) if revisions is not None else "heads"
             with self.watch.recording():
                 planned = script._upgrade_revs(target, current)
+            self.planned += len(planned)
             self.report("plan", revisions=[step.revision.revision for step in planned])
             return (self._watched(step) for step in planned)
 

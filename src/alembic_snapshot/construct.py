@@ -277,7 +277,7 @@ class Construction:
             self.store.failed_database(self.chain.target.digest)
         )
         if failed["is_import"]:
-            hint = "is its folder in pythonpath of [tool.alembic-snapshot]?"
+            hint = "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         return MigrationError(
             f"{who} failed{where}: {failed['type']}: {failed['text']}", hint=hint, details=details
         )
@@ -292,6 +292,8 @@ class Construction:
             reached = self.chain.below(known) == set(state.revisions) and known == found
         if reached:
             return
+        if self.chain.opaque and not self.project.migrate and not done["planned"]:
+            raise _AttemptFailed(self._no_revisions(), final=True)
         at = f"at {', '.join(found)}" if found else "at no revision"
         wanted = ", ".join(state.heads) or "the heads"
         culprit = "; ".join(done["redirected"]) or "env.py did not commit, or connects elsewhere"
@@ -301,6 +303,13 @@ class Construction:
             "variable it reads in [tool.alembic-snapshot] environment",
         )
         raise _AttemptFailed(error, final=False)
+
+    def _no_revisions(self) -> BuildError:
+        places = ", ".join(map(str, self.project.alembic.version_locations))
+        return BuildError(
+            f"there are no revisions: none in {places}, and env.py named none while it ran",
+            hint="make the first with `alembic revision`, or correct version_locations",
+        )
 
     def _manifest(
         self,

@@ -96,7 +96,7 @@ class Guard:
             return sqlite3.SQLITE_OK
         if name is not None and self._is_allowed(name):
             return sqlite3.SQLITE_OK
-        self._note(f"to attach {name or 'a database'!r}")
+        self._note(f"to attach {repr(name) if name else 'a database'}")
         return sqlite3.SQLITE_DENY
 
     def _is_allowed(self, database: Any) -> bool:

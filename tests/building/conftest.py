@@ -71,9 +71,8 @@ class SampleProject:
         **fields: Any,
     ) -> Path:
         """Write a revision; without a body of its own it creates table ``t_NAME``."""
-        body = (
-            upgrade or f"op.create_table('t_{name}', sa.Column('id', sa.Integer, primary_key=True))"
-        )
+        column = "sa.Column('id', sa.Integer, primary_key=True)"
+        body = upgrade or f"op.create_table('t_{name}', {column})"
         extra = "".join(f"{field} = {value!r}\n" for field, value in fields.items())
         text = (
             f"import sqlalchemy as sa\nfrom alembic import op\n{textwrap.dedent(header)}\n"
@@ -142,8 +141,9 @@ def _rows(path: Path, query: str) -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def no_store_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH"):
+def as_if_run_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID")
+    for name in ours:
         monkeypatch.delenv(name, raising=False)
 
 

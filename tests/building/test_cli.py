@@ -1,0 +1,148 @@
+"""The command line: results on standard output, the rest on standard error, 0, 1 or 2."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+
+def test_every_command_explains_itself(project):
+    names = ("build", "clone", "diff", "key", "list", "prune", "status")
+
+    listed = project.command("--help").stdout
+
+    assert all(f"  {name} " in listed for name in names)
+    for name in names:
+        assert project.command(name, "--help").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["buidl"], "no such command 'buidl'"),
+        (["build", "--nope"], "no such option '--nope'"),
+        (["clone"], "missing argument 'PATH'"),
+        (["prune"], "prune deletes nothing by itself"),
+        (["prune", "--older-than", "soon"], "'soon' is not an age"),
+        (["build", "--config", "nowhere.ini"], "there is no file nowhere.ini"),
+        (["diff", "nowhere.db"], "there is no file nowhere.db"),
+    ],
+)
+def test_a_mistake_is_one_error_and_a_hint_without_a_traceback(project, arguments, message):
+    project.history(1)
+
+    done = project.command(*arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error.lower().startswith(f"error: {message.lower()}")
+    assert hint.startswith("hint: ")
+
+
+def test_the_traceback_of_a_migration_is_shown_when_asked_for(project):
+    project.revision("a", upgrade="1 / 0")
+
+    assert "Traceback" not in project.command("build").stderr
+    assert "in upgrade" in project.command("build", "--traceback").stderr
+
+
+def test_key_prints_the_digest_and_builds_nothing(project):
+    project.history(2)
+
+    done = project.command("key")
+
+    assert done.stdout == f"{project.key()}\n"
+    assert not (project.root / ".alembic-snapshot").exists()
+
+
+def test_key_explains_layers_and_inputs(project):
+    project.history(2)
+
+    lines = project.command("key", "--explain").stdout.splitlines()
+
+    assert any(line.startswith("revision 0002") for line in lines)
+    assert any("migrations/versions/0002_made.py" in line for line in lines)
+
+
+def test_status_is_1_for_a_miss_and_says_why_and_0_for_a_hit(project):
+    project.history(2)
+    before = project.command("status")
+    project.ensure()
+    after = project.command("status")
+    project.revision("0002", "0001", "op.execute('select 1')")
+    changed = project.command("status")
+
+    assert (before.returncode, after.returncode, changed.returncode) == (1, 0, 1)
+    assert "the store has no snapshot of this project" in before.stdout
+    assert after.stdout.startswith("hit ")
+    assert "migrations/versions/0002_made.py changed" in changed.stdout
+
+
+def test_clone_and_diff_show_what_was_done_to_a_clone(project):
+    project.history(1)
+    path = project.root / "mine.db"
+
+    url = project.command("clone", str(path)).stdout.strip()
+    same = project.command("diff", str(path))
+    connection = sqlite3.connect(path)
+    connection.execute("insert into t_0001 values (7)")
+    connection.execute("create table more (x)")
+    connection.commit()
+    connection.close()
+    different = project.command("diff", str(path))
+
+    assert url == f"sqlite:///{path}"
+    assert (same.returncode, same.stdout) == (0, "no difference\n")
+    assert different.returncode == 1
+    assert "table more: not in the snapshot" in different.stdout
+    assert "t_0001: 1 added\n  + id=7" in different.stdout
+
+
+def test_clone_does_not_replace_a_file(project):
+    project.history(1)
+    path = project.write("mine.db", "precious")
+
+    done = project.command("clone", str(path))
+
+    assert done.returncode == 2
+    assert "there is already a file" in done.stderr
+    assert path.read_text() == "precious"
+
+
+def test_list_and_prune(project):
+    project.history(2)
+    project.ensure()
+
+    listed = json.loads(project.command("list", "--json").stdout)
+    table = project.command("list").stdout
+    pruned = project.command("prune", "--keep", "0")
+
+    assert [entry["heads"] for entry in listed] == [["0002"], ["0001"]]
+    assert "0002" in table
+    assert pruned.stdout.startswith("deleted 2 snapshots")
+    assert json.loads(project.command("list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("command", [["build"], ["key"], ["status"], ["list"]])
+def test_facts_are_there_as_json(project, command):
+    project.history(1)
+    project.ensure()
+
+    facts = json.loads(project.command(*command, "--json").stdout)
+
+    assert (facts[0] if isinstance(facts, list) else facts)["key"]
+
+
+def test_a_snapshot_at_a_revision_or_with_a_layer_can_be_asked_for(project):
+    project.history(2)
+    project.write("seed.py", "def add(c): ...\n")
+    project.configure('layers = { demo = ["seed:add"] }')
+
+    at_one = json.loads(project.command("build", "--revision", "0001", "--json").stdout)
+    demo = json.loads(project.command("build", "--layer", "demo", "--json").stdout)
+
+    assert at_one["heads"] == ["0001"]
+    assert demo["seeds"] == 1

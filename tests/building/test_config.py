@@ -1,0 +1,139 @@
+"""The configuration: found from anywhere in the project, and every mistake in it is one error."""
+
+from __future__ import annotations
+
+import pytest
+
+from alembic_snapshot import ConfigError, load_project
+
+
+class TestFinding:
+    def test_works_from_any_folder_below(self, project):
+        deep = project.root / "a" / "b"
+        deep.mkdir(parents=True)
+
+        assert load_project(deep).root == project.root
+
+    def test_prefers_the_nearest_table_to_a_nearer_alembic_ini(self, project):
+        below = project.root / "backend"
+        project.write("backend/alembic.ini", "[alembic]\nscript_location = m\n")
+
+        assert load_project(below).root == project.root
+
+    def test_needs_no_table(self, project):
+        (project.root / "pyproject.toml").unlink()
+        project.history(1)
+
+        found = load_project(project.root)
+
+        assert not found.configured
+        assert project.ensure().built
+
+    def test_a_file_may_be_named(self, project, tmp_path):
+        assert load_project(tmp_path, config=project.root / "alembic.ini").root == project.root
+
+    def test_nothing_to_find_is_an_error_with_a_hint(self, tmp_path):
+        with pytest.raises(ConfigError, match="no configuration: neither") as failed:
+            load_project(tmp_path)
+
+        assert "--config" in failed.value.hint
+
+    def test_a_file_that_is_not_there_is_an_error(self, project):
+        with pytest.raises(ConfigError, match="there is no file"):
+            load_project(project.root, config=project.root / "nowhere.ini")
+
+    def test_two_different_script_locations_are_an_error(self, project):
+        project.history(1)
+        project.write(
+            "pyproject.toml",
+            """
+            [tool.alembic]
+            script_location = "%(here)s/others"
+
+            [tool.alembic-snapshot]
+            """,
+        )
+
+        with pytest.raises(ConfigError, match="two configurations of Alembic"):
+            project.key()
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("line", "message", "hint"),
+        [
+            ("engin = 'x:y'", "unknown key 'engin'", "did you mean 'engine'?"),
+            ("pythonpath = 'app'", "pythonpath .* must be a list of strings", ""),
+            ("environment = ['x']", "environment .* must be a table of strings", ""),
+            ("drift = 'eror'", "drift .* must be one of warn, error, ignore", "'error'"),
+            ("private_home = 'yes'", "private_home .* must be true or false", ""),
+            ("engine = 'core.database'", "engine 'core.database' .* module:name", "core.database:"),
+            ("seeds = ['no way']", "a seed 'no way' .* module:name", ""),
+            ("config = 'nowhere.ini'", "there is no file .*nowhere.ini", "correct config"),
+        ],
+    )
+    def test_are_named_with_a_hint(self, project, line, message, hint):
+        project.configure(line)
+
+        with pytest.raises(ConfigError, match=message) as failed:
+            project.key()
+
+        assert hint in failed.value.hint
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "has no script_location"),
+            ("[alembic]\n", "has no script_location"),
+            ("[alembic]\nscript_location = nowhere\n", "has no env.py"),
+            ("[alembic]\nscript_location = nowhere:x\n", "no package 'nowhere'"),
+            ("[alembic]\nscript_location = %(nowhere)s/x\n", r"%\(nowhere\)s .* nothing"),
+            ("script_location = x\n", "does not parse"),
+            ("[alembic]\nscript_location = migrations\nversion_locations = a\n"
+             "path_separator = comma\n", "'comma' is not a path_separator"),
+        ],
+    )  # fmt: skip
+    def test_in_alembic_ini_are_named(self, project, text, message):
+        project.write("alembic.ini", text)
+
+        with pytest.raises(ConfigError, match=message):
+            project.key()
+
+    def test_in_toml_are_named(self, project):
+        project.write("pyproject.toml", "[tool.alembic-snapshot\n")
+
+        with pytest.raises(ConfigError, match=r"pyproject.toml is not TOML"):
+            project.key()
+
+    def test_no_revisions_at_all_is_an_error_with_a_hint(self, project):
+        project.versions.mkdir(parents=True)
+
+        done = project.command("build")
+
+        assert done.returncode == 2
+        assert "error: there are no revisions: none in" in done.stderr
+        assert "hint: make the first with `alembic revision`" in done.stderr
+
+
+class TestDatabases:
+    def test_a_further_database_has_its_own_snapshot(self, project, tables):
+        project.history(1)
+        project.write("other/migrations/env.py", (project.root / "migrations/env.py").read_text())
+        project.write("other.ini", "[alembic]\nscript_location = %(here)s/other/migrations\n")
+        project.revision("x", folder=project.root / "other/migrations/versions")
+        project.configure(
+            """
+            [tool.alembic-snapshot.databases.other]
+            config = "other.ini"
+            """
+        )
+
+        first = project.command("build").stdout.strip()
+        second = project.command("build", "--database", "other").stdout.strip()
+
+        assert "t_0001" in tables(first)
+        assert "t_x" in tables(second)
+
+    def test_an_unknown_database_is_an_error(self, project):
+        with pytest.raises(ConfigError, match="no database 'nowhere'"):
+            load_project(project.root, database="nowhere")

@@ -1,0 +1,372 @@
+"""The store: G1 (races and kills), G10 (tampering), prune."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alembic_snapshot import StoreError, ensure, load_project
+from alembic_snapshot.store import Store
+
+# Each waits for the starting signal with everything imported, so that all of them ask at once.
+CONTENDER = """
+import pathlib, sys
+from alembic_snapshot import SnapshotError, ensure, load_project
+import alembic_snapshot.construct, filelock
+project = load_project(pathlib.Path(sys.argv[1]))
+project.alembic
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print(ensure(project).path)
+except SnapshotError as error:
+    print("error", error.message)
+"""
+
+
+def contend(root, count):
+    """What that many processes print that all ask at once."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", CONTENDER, str(root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.communicate(timeout=120)[0].strip() for process in started]
+
+
+class TestManyAtOnce:
+    def test_twenty_processes_make_one_build(self, project):
+        marks = project.root / "builds.txt"
+        project.revision("a", upgrade=f"open({str(marks)!r}, 'a').write('x')")
+        project.revision("b", "a")
+
+        printed = contend(project.root, 20)
+
+        assert set(printed) == {str(project.ensure().path)}
+        assert marks.read_text() == "x"
+
+    def test_twenty_processes_on_a_failing_migration_make_one_attempt(self, project):
+        marks = project.root / "builds.txt"
+        project.revision(
+            "a", upgrade=f"open({str(marks)!r}, 'a').write('x')\nimport time\ntime.sleep(1)\n1 / 0"
+        )
+
+        printed = contend(project.root, 20)
+
+        assert len(set(printed)) == 1
+        assert printed[0].startswith("error revision a failed")
+        assert marks.read_text() == "x"
+
+    def test_a_later_call_tries_a_failed_build_again(self, project):
+        marks = project.root / "builds.txt"
+        project.revision("a", upgrade=f"open({str(marks)!r}, 'a').write('x')\n1 / 0")
+
+        for _ in range(2):
+            project.command("build")
+
+        assert marks.read_text() == "xx"
+
+    def test_the_workers_of_one_test_run_make_one_attempt_however_late_they_come(self, project):
+        marks = project.root / "builds.txt"
+        project.revision("a", upgrade=f"open({str(marks)!r}, 'a').write('x')\n1 / 0")
+
+        outcomes = [
+            project.command("build", variables={"PYTEST_XDIST_TESTRUNUID": "one"}) for _ in range(2)
+        ]
+
+        assert marks.read_text() == "x"
+        assert outcomes[0].stderr.splitlines()[-2:] == outcomes[1].stderr.splitlines()[-2:]
+
+
+class TestKills:
+    """SIGKILL at random instants: never half a snapshot, never a lock left, the next builds."""
+
+    def kill_somewhere(self, project, whom, instant):
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "alembic_snapshot", "build", "-q"],
+            cwd=project.root,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        time.sleep(instant)
+        victim = parent.pid if whom == "parent" else child_of(parent.pid)
+        if victim:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        parent.wait(timeout=60)
+
+    @pytest.mark.parametrize("whom", ["parent", "builder"])
+    def test_leave_nothing_that_is_used(self, project, whom, tables):
+        rounds = int(os.environ.get("ALEMBIC_SNAPSHOT_KILLS", "8"))
+        dice = random.Random(20)
+        for round_ in range(rounds):
+            project.revision("a", upgrade=f"op.execute('create table r{round_} (x)')")
+            project.revision("b", "a")
+            self.kill_somewhere(project, whom, dice.uniform(0.05, 0.9))
+
+            for entry in Store(project.root / ".alembic-snapshot").entries():
+                assert sqlite3.connect(entry.database).execute(
+                    "pragma integrity_check"
+                ).fetchone() == ("ok",)
+            snapshot = project.ensure()
+
+            assert {f"r{round_}", "t_b"} <= set(tables(snapshot.path))
+            building = project.root / ".alembic-snapshot/building"
+            assert [p for p in building.iterdir() if p.name.startswith(snapshot.digest[:32])] == []
+
+    def test_of_the_parent_ends_the_builder(self, project):
+        pid_file = project.root / "pid"
+        project.revision(
+            "a",
+            upgrade=f"import os, time\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
+            "time.sleep(60)",
+        )
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "alembic_snapshot", "build", "-q"], cwd=project.root
+        )
+        builder = int(wait_for(lambda: pid_file.exists() and pid_file.read_text()))
+
+        parent.kill()
+        parent.wait()
+
+        assert wait_for(lambda: not is_running(builder))
+
+
+def child_of(pid):
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return int(children[0]) if children else None
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition):
+    for _ in range(600):
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+class TestTampering:
+    """G10: what is not what was published is reported and built again."""
+
+    @pytest.fixture
+    def built(self, project):
+        project.history(2)
+        snapshot = project.ensure()
+        os.chmod(snapshot.path, 0o644)
+        return snapshot
+
+    def test_a_truncated_snapshot_is_not_used(self, project, built):
+        with open(built.path, "r+b") as file:
+            file.truncate(1000)
+
+        assert project.look_up().reasons == (f"{built.path} is damaged or was changed",)
+        assert project.ensure().built
+
+    def test_an_edited_snapshot_is_not_used(self, project, built, rows):
+        connection = sqlite3.connect(built.path)
+        connection.execute("insert into t_0001 values (1)")
+        connection.commit()
+        connection.close()
+
+        again = project.ensure()
+
+        assert again.built
+        assert rows(again.path, "select * from t_0001") == []
+
+    def test_a_foreign_file_in_its_place_is_not_used(self, project, built):
+        other = built.path.with_name("other")
+        other.write_bytes(bytes(built.path.stat().st_size))
+        os.replace(other, built.path)
+
+        assert project.ensure().built
+
+    def test_a_snapshot_without_a_manifest_does_not_exist(self, project, built):
+        (built.path.parent / "manifest.json").unlink()
+
+        assert project.ensure().built
+
+    @pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"format": 1}'])
+    def test_a_snapshot_with_a_broken_manifest_does_not_exist(self, project, built, text):
+        (built.path.parent / "manifest.json").write_text(text)
+
+        assert project.ensure().built
+
+    def test_an_older_snapshot_under_a_newer_name_is_not_believed(self, project, built):
+        older = shutil.copytree(built.path.parent, project.root / "older")
+        project.revision("0003", "0002")
+        newer = project.ensure()
+        shutil.rmtree(newer.path.parent)
+
+        shutil.copytree(older, newer.path.parent)
+
+        assert project.ensure().built
+        assert project.ensure().manifest.heads == ["0003"]
+
+    def test_a_damaged_ancestor_is_not_built_upon(self, project, built):
+        with open(built.path, "r+b") as file:
+            file.truncate(1000)
+        project.revision("0003", "0002")
+
+        assert project.build()[1] == ["0002", "0003"]
+
+    def test_a_restored_store_is_verified_and_then_used(self, project, built, monkeypatch):
+        from alembic_snapshot import sqlite
+
+        store = project.root / ".alembic-snapshot"
+        shutil.copytree(store, project.root / "restored")
+        shutil.rmtree(store)
+        os.rename(project.root / "restored", store)
+        hashed = []
+        real = sqlite.content_hash
+        monkeypatch.setattr(sqlite, "content_hash", lambda path: hashed.append(path) or real(path))
+
+        assert not project.ensure().built
+        assert not project.ensure().built
+        assert len(hashed) == 1
+
+    def test_a_manifest_keeps_the_facts_of_the_snapshot(self, built):
+        manifest = json.loads((built.path.parent / "manifest.json").read_text())
+
+        assert manifest["heads"] == ["0002"]
+        assert manifest["sha256"]
+        assert manifest["layers"]["0002"].keys() == {"migrations/versions/0002_made.py"}
+
+
+class TestPrune:
+    def test_keeps_the_builds_that_were_used_last(self, project):
+        project.history(2)
+        first = project.ensure()
+        project.revision("0003", "0002")
+        second = project.ensure()
+        os.utime(first.path.parent, (1, 1))
+
+        deleted = Store(project.root / ".alembic-snapshot").prune(keep=1)
+
+        assert first.path.parent in {entry.folder for entry in deleted}
+        assert second.path.exists()
+        assert not project.ensure().built
+
+    def test_keeps_together_what_one_build_published(self, project):
+        project.history(3)
+        project.ensure()
+        project.revision("0003", "0002", "op.execute('select 1')")
+
+        Store(project.root / ".alembic-snapshot").prune(keep=1)
+
+        assert project.build()[1] == ["0003"]
+
+    def test_deletes_by_age(self, project):
+        project.history(1)
+        snapshot = project.ensure()
+        store = Store(project.root / ".alembic-snapshot")
+
+        assert store.prune(older_than=3600) == []
+        os.utime(snapshot.path.parent, (1, 1))
+        assert [entry.folder for entry in store.prune(older_than=3600)] == [snapshot.path.parent]
+
+    def test_leaves_a_snapshot_that_another_process_uses(self, project):
+        project.history(1)
+        snapshot = project.ensure()
+        code = (
+            "import pathlib, sys; from alembic_snapshot import ensure, load_project\n"
+            f"snapshot = ensure(load_project(pathlib.Path({str(project.root)!r})))\n"
+            "with snapshot.in_use():\n    print('in', flush=True)\n    sys.stdin.read()\n"
+        )
+        user = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert user.stdout.readline() == "in\n"
+
+        kept = Store(project.root / ".alembic-snapshot").prune(keep=0)
+        user.communicate("")
+
+        assert kept == []
+        assert snapshot.path.exists()
+        assert len(Store(project.root / ".alembic-snapshot").prune(keep=0)) == 1
+
+    def test_sweeps_what_killed_and_failed_builds_left(self, project):
+        project.revision("a", upgrade="1 / 0")
+        project.command("build")
+        store = Store(project.root / ".alembic-snapshot")
+        leftover = store.building / ("0" * 32 + ".abc")
+        leftover.mkdir()
+
+        store.prune(keep=5)
+
+        assert list(store.building.iterdir()) == []
+        assert list(store.failed.iterdir()) == []
+
+
+class TestAnUnwritableStore:
+    def test_is_one_error_with_a_hint(self, project, tmp_path):
+        project.history(1)
+        (tmp_path / "file").touch()
+
+        with pytest.raises(StoreError, match="can't write to the store") as failed:
+            ensure(load_project(project.root, store=tmp_path / "file" / "store"))
+
+        assert "ALEMBIC_SNAPSHOT_DIR" in failed.value.hint
+
+    def test_that_has_the_snapshot_is_enough(self, project):
+        project.history(1)
+        first = project.ensure()
+        paths = [project.root, *project.root.rglob("*")]
+        for path in paths:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+        done = as_nobody_special(project)
+
+        for path in paths:
+            path.chmod(0o755)
+        assert done.stdout.strip() == str(first.path), done.stderr
+
+    def test_that_has_it_not_is_one_error(self, project):
+        project.history(1)
+        project.root.chmod(0o555)
+
+        done = as_nobody_special(project)
+
+        project.root.chmod(0o755)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: can't write to the store")
+
+
+def as_nobody_special(project):
+    """Build without the right to write where the permissions say no, which root has."""
+    command = [sys.executable, "-m", "alembic_snapshot", "build", "-q"]
+    if os.getuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("root can write everywhere, and there is no setpriv to give that up")
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)

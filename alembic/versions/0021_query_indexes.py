@@ -9,8 +9,14 @@ depends_on = None
 
 
 def upgrade() -> None:
+    for column in ("name", "category", "status"):
+        op.create_index(
+            f"ix_agent_registry_workspace_id_{column}", "agent_registry", ["workspace_id", column]
+        )
     op.create_index(
-        "ix_hitl_actions_workspace_id_status", "hitl_actions", ["workspace_id", "status"]
+        "ix_hitl_actions_workspace_id_status_expires_at",
+        "hitl_actions",
+        ["workspace_id", "status", "expires_at"],
     )
     op.create_index("ix_ecommerce_customers_email", "ecommerce_customers", ["email"])
     op.create_index(
@@ -31,4 +37,6 @@ def downgrade() -> None:
     )
     op.drop_index("ix_ecommerce_subscriptions_due", "ecommerce_subscriptions")
     op.drop_index("ix_ecommerce_customers_email", "ecommerce_customers")
-    op.drop_index("ix_hitl_actions_workspace_id_status", "hitl_actions")
+    op.drop_index("ix_hitl_actions_workspace_id_status_expires_at", "hitl_actions")
+    for column in ("status", "category", "name"):
+        op.drop_index(f"ix_agent_registry_workspace_id_{column}", "agent_registry")

@@ -13,7 +13,7 @@ from core.database import new_id
 from core.errors import ActionNotApprovable, NotOnLadder
 from core.maturity import LADDER, AgentStatus
 from core.metering import Meter, default_meter
-from core.models import AgentFeedback, AgentRegistry
+from core.models import AgentFeedback, AgentRegistry, HITLAction
 from core.outcomes import claim_outcome
 from core.people import require_admin
 from core.permission import Capabilities, GovernanceDecision, capabilities, decide_action
@@ -154,6 +154,10 @@ class AgentGovernanceService:
             NotFound: the workspace has no such request.
         """
         return self._desk.look(action_id, self._clock())
+
+    def pending_approvals(self) -> list[HITLAction]:
+        """The requests that somebody can still decide, the most urgent first."""
+        return self._desk.pending()
 
     async def wait_for_approval(
         self, action_id: str, *, poll_interval: float = 1.0, clock: Clock | None = None

@@ -95,6 +95,15 @@ class ApprovalDesk:
             view = self._view(action_id)
         return view
 
+    def pending(self) -> list[HITLAction]:
+        """The requests that are neither decided nor past their deadline, the most urgent first."""
+        query = select(HITLAction).where(
+            HITLAction.workspace_id == self._workspace_id,
+            HITLAction.status == ApprovalStatus.PENDING,
+            HITLAction.expires_at > self._clock(),
+        )
+        return list(self._db.scalars(query.order_by(HITLAction.expires_at)))
+
     async def wait(self, action_id: str, clock: Clock, poll_interval: float) -> ApprovalView:
         """Look at a request every `poll_interval` seconds until it is no longer pending.
 

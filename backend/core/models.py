@@ -111,6 +111,9 @@ class AgentRegistry(Base):
     __tablename__ = "agent_registry"
     __table_args__ = (
         UniqueConstraint("workspace_id", "module_path", "class_name", "name"),
+        Index(None, "workspace_id", "name"),
+        Index(None, "workspace_id", "category"),
+        Index(None, "workspace_id", "status"),
         CheckConstraint("confidence_score BETWEEN 0 AND 10000", name="confidence_score").ddl_if(
             dialect="sqlite"
         ),
@@ -219,7 +222,7 @@ class HITLAction(Base):
     """An action that waits for a human in the loop to decide."""
 
     __tablename__ = "hitl_actions"
-    __table_args__ = (Index(None, "workspace_id", "status"),)
+    __table_args__ = (Index(None, "workspace_id", "status", "expires_at"),)
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))

@@ -171,6 +171,20 @@ def test_a_decided_request_does_not_expire(
     assert desk.get_approval_status(action_id)["status"] == "approved"
 
 
+def test_pending_are_the_requests_that_somebody_can_still_decide_the_most_urgent_first(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str], clock: Clock
+) -> None:
+    late, later, soon, decided = (
+        desk.request_approval(atom.id, "update_it", time_to_decide=hours * HOUR)
+        for hours in (1, 9, 3, 5)
+    )
+    desk.decide(decided, True, person("admin", "workspace_admin"))
+    clock.now = NOON + HOUR
+
+    assert [each.id for each in desk.pending_approvals()] == [soon, later]
+    assert desk.get_approval_status(late)["status"] == "expired"
+
+
 def test_a_refused_action_cannot_be_put_to_a_human(
     desk: AgentGovernanceService, atom: AgentRegistry
 ) -> None:

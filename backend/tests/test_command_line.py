@@ -1,0 +1,201 @@
+"""`python -m core`, as a child process on this test's own database."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from core.models import AgentExecution, HITLAction, User
+from ecommerce.models import Subscription
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from alembic_snapshot import Clone
+
+BACKEND = Path(__file__).parents[1]
+CANCEL_OVERDUE = BACKEND / "examples" / "cancel-overdue.txt"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment, without a model."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return {**kept, "PYTHONPATH": str(BACKEND), "PYTHONWARNINGS": "error", **changes}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run the command line in an empty directory."""
+
+    def command(
+        *arguments: str, stdin: str = "", **changes: str
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "core", *arguments],
+            cwd=tmp_path,
+            env=environment(**changes),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.fixture
+def demo(run: Run, db_clone: Clone) -> Run:
+    """Run the command line on a database with the demo shop in it."""
+    assert run("--demo", DATABASE_URL=db_clone.url).returncode == 0
+
+    def command(*arguments: str, **options: str) -> "subprocess.CompletedProcess[str]":
+        return run("--database", db_clone.url, *arguments, **options)
+
+    return command
+
+
+def statuses(db_session: Session) -> dict[str, str]:
+    return {each.id: each.status.value for each in db_session.scalars(select(Subscription))}
+
+
+class TestRun:
+    def test_approved_actions_are_done_and_the_answer_is_the_output(
+        self, demo: Run, db_session: Session
+    ) -> None:
+        done = demo("cancel the overdue", "--script", str(CANCEL_OVERDUE), stdin="y\nyes\n")
+
+        assert (done.returncode, done.stdout) == (
+            0,
+            "Two overdue subscriptions, Ada's and Grace's, are canceled.\n",
+        )
+        assert statuses(db_session) == {
+            "demo-ada": "canceled",
+            "demo-grace": "canceled",
+            "demo-edsger": "active",
+        }
+        requests = db_session.scalars(select(HITLAction)).all()
+        operator = db_session.scalars(select(User)).one()
+        assert [each.reviewer_id for each in requests] == [operator.id] * 2
+
+    @pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+    def test_anything_but_yes_is_a_no(self, demo: Run, db_session: Session, answer: str) -> None:
+        done = demo("cancel the overdue", "--script", str(CANCEL_OVERDUE), stdin=answer)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "rejected" in done.stderr
+        assert set(statuses(db_session).values()) == {"active"}
+
+    def test_steps_appear_as_they_happen_and_nothing_is_done_before_the_answer(
+        self, demo: Run, db_clone: Clone, db_session: Session, tmp_path: Path
+    ) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-m", "core", "cancel", "--script", str(CANCEL_OVERDUE)],
+            cwd=tmp_path,
+            env=environment(DATABASE_URL=db_clone.url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stderr is not None
+            seen = ""
+            while "approve? [y/N]" not in seen:
+                seen += process.stderr.read(1)
+            running = db_session.scalars(select(AgentExecution)).one().status
+            before = statuses(db_session)
+            db_session.rollback()
+            process.communicate("n\n")
+
+        assert "list_overdue_subscriptions" in seen
+        assert 'cancel_subscription {"subscription_id": "demo-ada"}' in seen
+        assert running == "running"
+        assert before["demo-ada"] == "active"
+
+    def test_a_model_that_fails_fails_the_run(self, demo: Run, tmp_path: Path) -> None:
+        script = tmp_path / "short.txt"
+        script.write_text("Thought: Hm.\n")
+
+        done = demo("do it", "--script", str(script))
+
+        assert done.returncode == 1
+        assert "failed: the model gave no reply: the script has 1 answers" in done.stderr
+
+    def test_the_demo_is_filled_once(self, demo: Run, db_session: Session) -> None:
+        assert demo("--demo").returncode == 0
+        assert len(statuses(db_session)) == 3
+
+
+class TestErrors:
+    def assert_error(self, done: "subprocess.CompletedProcess[str]", error: str, hint: str) -> None:
+        lines = done.stderr.splitlines()
+        assert (done.returncode, done.stdout, len(lines)) == (2, "", 2), done.stderr
+        assert lines[0].startswith("error: ")
+        assert error in lines[0]
+        assert lines[1].startswith("hint: ")
+        assert hint in lines[1]
+
+    def test_a_database_that_is_not_there_is_not_made(self, run: Run, tmp_path: Path) -> None:
+        done = run("do it", DATABASE_URL="")
+
+        self.assert_error(done, "atom_dev.db does not exist", "alembic upgrade head")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_database_that_was_never_migrated(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "empty.db").touch()
+
+        done = run("do it", "--database", "sqlite:///empty.db")
+
+        self.assert_error(done, "was never migrated", "alembic upgrade head")
+
+    def test_a_database_of_last_week(self, run: Run, db_clone: Clone, db_session: Session) -> None:
+        db_session.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+        db_session.commit()
+
+        done = run("do it", "--database", db_clone.url)
+
+        self.assert_error(done, "is at 0007", "alembic upgrade head")
+
+    def test_a_file_that_is_no_database(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "notes.db").write_text("These are only notes. " * 100)
+
+        done = run("do it", "--database", "sqlite:///notes.db")
+
+        self.assert_error(done, "file is not a database", "--database")
+
+    def test_a_database_without_the_workspace(self, run: Run, db_clone: Clone) -> None:
+        done = run("do it", "--database", db_clone.url)
+
+        self.assert_error(done, "workspace 'default' does not exist", "--init")
+
+    def test_a_user_who_is_not_there(self, demo: Run) -> None:
+        done = demo("do it", "--user", "nobody@example.com")
+
+        self.assert_error(done, "user 'nobody@example.com' does not exist", "--init")
+
+    def test_no_model(self, demo: Run) -> None:
+        self.assert_error(demo("do it"), "OPENAI_API_KEY is missing", "--script")
+
+    def test_a_script_that_is_not_there(self, demo: Run) -> None:
+        done = demo("do it", "--script", "none.txt")
+
+        self.assert_error(done, "none.txt", "--help")
+
+    def test_no_request(self, demo: Run) -> None:
+        self.assert_error(demo(), "there is no request", "--help")
+
+
+def test_init_makes_the_workspace_and_its_admin(
+    run: Run, db_clone: Clone, db_session: Session
+) -> None:
+    done = run(
+        "--init", "--workspace", "acme", "--user", "ada@acme.example", DATABASE_URL=db_clone.url
+    )
+
+    user = db_session.scalars(select(User)).one()
+    assert done.returncode == 0
+    assert (user.workspace_id, user.email) == ("acme", "ada@acme.example")
+    assert user.role == "workspace_admin"

@@ -1,0 +1,72 @@
+"""Who imports whom, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BACKEND = Path(__file__).parents[1]
+REVISIONS = BACKEND.parent / "alembic" / "versions"
+
+# The only modules of core that name others, as text: what they load is loaded when it is needed.
+SEAMS = {"core/mappers.py", "core/metering.py", "core/tools.py", "core/terminal.py"}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((BACKEND / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+def names(path: Path) -> Iterator[str]:
+    """Every string in a file that is the dotted name of a module of ours."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and text.startswith(("saas.", "ecommerce.")):
+            yield text
+
+
+def top_levels(path: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imports(path)}
+
+
+def test_there_is_something_to_read() -> None:
+    assert len(sources("core")) > 20
+    assert top_levels(BACKEND / "core" / "database.py") >= {"core", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("path", sources("core"), ids=lambda path: path.name)
+def test_core_imports_neither_saas_nor_ecommerce(path: Path) -> None:
+    assert not top_levels(path) & {"saas", "ecommerce"}
+
+
+def test_core_names_them_only_where_they_are_plugged_in() -> None:
+    named = {path.relative_to(BACKEND).as_posix() for path in sources("core") if any(names(path))}
+
+    assert named == SEAMS
+
+
+@pytest.mark.parametrize("package", ["core", "saas", "ecommerce"])
+def test_the_application_does_not_know_how_it_is_tested(package: str) -> None:
+    for path in sources(package):
+        assert not top_levels(path) & {"pytest", "unittest", "alembic_snapshot"}, path
+
+
+def test_revisions_do_not_depend_on_the_application() -> None:
+    revisions = sorted(REVISIONS.glob("*.py"))
+
+    assert len(revisions) >= 12
+    for path in revisions:
+        assert top_levels(path) <= {"alembic", "sqlalchemy"}, path
+
+
+def test_the_migrations_do_not_shadow_the_library() -> None:
+    assert not (REVISIONS.parent / "__init__.py").exists()

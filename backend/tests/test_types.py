@@ -1,0 +1,162 @@
+"""Money, scores and times: exact and aware, in the database as in Python."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from core.models import AgentRegistry, User, Workspace
+from core.types import ExactDecimal, UtcDateTime
+from ecommerce.models import Store
+from saas.models import SaaSTier
+from saas.rates import OverageRates
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def tier(name: str, price: str) -> SaaSTier:
+    return SaaSTier(name=name, base_price=Decimal(price), overage_rates=OverageRates.of((None, 0)))
+
+
+class TestExactDecimal:
+    def test_it_is_a_scaled_integer_on_sqlite(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        stored = db_session.execute(
+            text("SELECT typeof(confidence_score), confidence_score FROM agent_registry")
+        ).one()
+
+        assert tuple(stored) == ("integer", 4900)
+
+    def test_it_is_numeric_on_postgresql(self) -> None:
+        dialect = postgresql.dialect()
+        column = ExactDecimal(14, 2).dialect_impl(dialect)
+
+        assert column.compile(dialect=dialect) == "NUMERIC(14, 2)"
+        assert ExactDecimal(14, 2).process_bind_param(Decimal("1.5"), dialect) == Decimal("1.50")
+
+    def test_what_a_float_would_spoil_stays_exact(self, db_session: Session) -> None:
+        db_session.add_all([tier("a", "0.10"), tier("b", "0.20"), tier("c", "999999999999.99")])
+        db_session.commit()
+
+        prices = db_session.scalars(select(SaaSTier.base_price).order_by(SaaSTier.name)).all()
+        total = db_session.scalar(select(func.sum(SaaSTier.base_price)))
+
+        assert prices == [Decimal("0.10"), Decimal("0.20"), Decimal("999999999999.99")]
+        assert total == Decimal("1000000000000.29")
+
+    def test_it_adds_and_compares_in_sql(self, db_session: Session) -> None:
+        db_session.add_all([tier("a", "0.10"), tier("b", "0.30")])
+        db_session.flush()
+
+        db_session.execute(update(SaaSTier).values(base_price=SaaSTier.base_price + Decimal("0.1")))
+        cheap = db_session.scalars(select(SaaSTier).where(SaaSTier.base_price < Decimal("0.4")))
+
+        assert [(each.name, each.base_price) for each in cheap] == [("a", Decimal("0.20"))]
+
+    def test_it_does_not_multiply_in_sql(self) -> None:
+        with pytest.raises(TypeError, match="belongs in Python"):
+            SaaSTier.base_price * 2
+        with pytest.raises(TypeError, match="belongs in Python"):
+            SaaSTier.base_price / 2
+
+    @pytest.mark.parametrize("value", [0.5, "0.5", float("nan")])
+    def test_what_is_not_exact_is_refused(self, value: object) -> None:
+        with pytest.raises(TypeError, match="not exact"):
+            ExactDecimal(5, 4).process_bind_param(value, sqlite.dialect())
+
+    @pytest.mark.parametrize("value", ["0.00001", "10", "-10", "NaN", "Infinity", "1e30"])
+    @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
+    def test_what_does_not_fit_is_refused_and_never_rounded(
+        self, value: str, dialect: sqlite.dialect
+    ) -> None:
+        with pytest.raises(ValueError, match="does not fit"):
+            ExactDecimal(5, 4).process_bind_param(Decimal(value), dialect)
+
+    @pytest.mark.parametrize("score", ["-0.0001", "1.0001"])
+    def test_the_database_refuses_a_score_outside_0_and_1(
+        self, atom: AgentRegistry, db_session: Session, score: str
+    ) -> None:
+        atom.confidence_score = Decimal(score)
+
+        with pytest.raises(IntegrityError, match="confidence_score"):
+            db_session.flush()
+
+
+class TestUtcDateTime:
+    def test_a_time_reads_back_aware(self, workspace: Workspace, db_session: Session) -> None:
+        workspace.created_at = NOON
+        db_session.commit()
+
+        assert workspace.created_at == NOON
+        assert workspace.created_at.tzinfo is UTC
+
+    def test_a_time_of_another_zone_is_the_same_moment(
+        self, workspace: Workspace, db_session: Session
+    ) -> None:
+        workspace.created_at = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        db_session.commit()
+
+        stored = db_session.scalar(text("SELECT created_at FROM workspaces"))
+        assert stored == "2026-03-01 12:00:00.123456"
+        assert workspace.created_at == NOON
+
+    def test_a_naive_time_is_refused(self, workspace: Workspace, db_session: Session) -> None:
+        workspace.created_at = NOON.replace(tzinfo=None)
+
+        with pytest.raises(StatementError, match="no time zone"):
+            db_session.flush()
+
+    def test_postgresql_is_given_aware_times(self) -> None:
+        bound = UtcDateTime().process_bind_param(NOON, postgresql.dialect())
+
+        assert bound == NOON
+        assert bound is not None
+        assert bound.tzinfo is UTC
+
+
+class TestConstraints:
+    def test_foreign_keys_are_enforced(self, db_session: Session) -> None:
+        db_session.add(Store(workspace_id="nowhere", name="Shop"))
+
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            db_session.flush()
+
+    def test_an_enum_is_stored_as_its_short_lower_case_value(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        assert db_session.scalar(text("SELECT status FROM agent_registry")) == "student"
+
+    @pytest.mark.parametrize(
+        ("statement", "constraint"),
+        [
+            ("UPDATE agent_registry SET status = 'STUDENT'", "ck_agent_registry_status"),
+            ("UPDATE agent_registry SET status_floor = 'paused'", "ck_agent_registry_status_floor"),
+            ("UPDATE ecommerce_subscriptions SET status = ''", "ck_ecommerce_subscriptions_status"),
+        ],
+    )
+    def test_the_database_refuses_a_value_that_is_not_in_the_enum(
+        self, atom: AgentRegistry, db_session: Session, statement: str, constraint: str
+    ) -> None:
+        with pytest.raises(IntegrityError, match=constraint):
+            db_session.execute(text(statement))
+
+    def test_an_agent_is_unique_in_its_workspace(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        names = {key: getattr(atom, key) for key in ("name", "module_path", "class_name")}
+        db_session.add(AgentRegistry(workspace=atom.workspace, category="other", **names))
+
+        with pytest.raises(IntegrityError, match="UNIQUE"):
+            db_session.flush()
+
+    def test_keys_are_random_uuids(self, workspace: Workspace, db_session: Session) -> None:
+        users = [User(workspace=workspace, email=f"{name}@example.com", name=name) for name in "ab"]
+        db_session.add_all(users)
+        db_session.flush()
+
+        assert len({user.id for user in users}) == 2
+        assert {len(user.id) for user in users} == {36}

@@ -1,9 +1,12 @@
 """The model client, against a real HTTP server that speaks the chat completions protocol."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,8 @@ from core.llm import (
     ScriptedLLM,
     ScriptExhausted,
 )
+
+from alembic_snapshot import Clone
 
 SILENCE = "silence"
 
@@ -205,6 +210,24 @@ async def test_what_is_missing_is_named_before_anything_is_sent(
 
     assert caught.value.missing == variable
     assert endpoint.requests == []
+
+
+def test_the_command_line_asks_the_model_that_the_environment_names(
+    endpoint: Endpoint, db_clone: Clone, tmp_path: Path
+) -> None:
+    endpoint.answers = [(200, completion("Thought: Easy.\nFinal Answer: 4"))]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "core", "--init", "2 + 2?"],
+        cwd=tmp_path,
+        env={**db_clone.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
+    assert "2 + 2?" in endpoint.requests[0]["messages"][1]["content"]
 
 
 class TestScript:

@@ -31,7 +31,7 @@ def run(code: str, cwd: Path, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(BACKEND), **environment},
+        env={**os.environ, **environment, "PYTHONPATH": str(BACKEND)},
         capture_output=True,
         text=True,
         check=False,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
@@ -26,7 +25,7 @@ from core.models import (
 )
 from core.tools import Tool, ToolContext, ToolRegistry
 from saas.models import UsageEvent
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 DONE = "Thought: I should finish.\nFinal Answer: Done."
@@ -378,14 +377,16 @@ class TestOutcome:
     async def test_the_row_is_final_even_if_the_outcome_cannot_be_counted(
         self, atom: AgentRegistry, db_session: Session, caplog: pytest.LogCaptureFixture
     ) -> None:
-        record_outcome = "core.agent_governance_service.AgentGovernanceService.record_outcome"
-        with patch(record_outcome, autospec=True, side_effect=RuntimeError("no meter")):
-            result = await AtomMetaAgent(llm=ScriptedLLM([DONE])).execute("Do", execution_id="r")
+        db_session.execute(text("DROP TABLE saas_usage_events"))
+        db_session.commit()
+
+        result = await AtomMetaAgent(llm=ScriptedLLM([DONE])).execute("Do", execution_id="r")
 
         execution = db_session.get_one(AgentExecution, "r")
         assert result["status"] == execution.status == "success"
         assert execution.outcome_recorded_at is None
-        assert "no meter" in caplog.text
+        assert atom.confidence_score == Decimal("0.49")
+        assert "no such table: saas_usage_events" in caplog.text
 
     @pytest.mark.parametrize("status", ["paused", "stopped", "deprecated", "deleted"])
     @pytest.mark.asyncio

@@ -12,6 +12,7 @@ from urllib.parse import quote
 Row = tuple[Any, ...]
 _SHOWN_ROWS = 5
 _SHOWN_CHARACTERS = 40
+_PATIENCE = 0.5  # seconds: a failed test may still hold a lock
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,15 @@ class Diff:
         return {"schema": list(self.schema), "tables": tables}
 
 
-def compare(before: Path, after: Path, limit: int = _SHOWN_ROWS) -> Diff:
-    """How ``after`` differs from ``before``; both are opened read-only.
+def compare(before: Path | None, after: Path, limit: int = _SHOWN_ROWS) -> Diff:
+    """How ``after`` differs from ``before``, or from an empty database; both are opened read-only.
 
     Raises:
         sqlite3.Error: one of them is no database.
     """
-    connection = sqlite3.connect(_uri(after), uri=True)
+    connection = sqlite3.connect(_uri(after), uri=True, timeout=_PATIENCE)
     try:
-        connection.execute("ATTACH ? AS before", (_uri(before),))
+        connection.execute("ATTACH ? AS before", (_uri(before) if before else ":memory:",))
         schema = list(_schema_changes(connection))
         tables = (_rows(connection, name, limit) for name in _common(connection))
         return Diff(schema, [table for table in tables if table])

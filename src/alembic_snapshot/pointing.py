@@ -1,260 +1,163 @@
-"""The application's own engines, pointed at a clone; used in test processes only.
+"""One database's engines, pointed at a clone; and what is open on it.
 
 An engine keeps its dialect, listeners, pool class and compiled statements: only where it connects
-changes, through SQLAlchemy's ``do_connect`` event. No import of SQLAlchemy until it is there.
+changes. :mod:`~alembic_snapshot.switch` hears of connections and asks here what to do with them.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
+import contextlib
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
-from alembic_snapshot.errors import DatabaseNotRequested, EngineError
-from alembic_snapshot.guard import caller
+from alembic_snapshot.engines import Engines
+from alembic_snapshot.errors import EngineError
+from alembic_snapshot.looping import Loop
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
+    from alembic_snapshot.callsite import Site
     from alembic_snapshot.snapshot import Clone
 
-_MARK = "alembic_snapshot"
+
+class Hold:
+    """A connection of one of our engines; ``site`` is the line that took it from its pool last."""
+
+    __slots__ = ("clone", "is_async", "pointer", "site")
+
+    def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
+        self.pointer = pointer
+        self.clone = clone
+        self.is_async = is_async
+        self.site: Site | None = None
 
 
 class Pointer:
-    """Points one database's engines at a clone, and refuses their connections without one.
+    """Where one database's engines connect to: a clone, or nowhere while there is none.
 
-    The engines are the configured one and every other with its URL. ``durable`` leaves the
-    clone's pragmas alone; otherwise nothing waits for the disk.
+    The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
+    the clone's pragmas alone; otherwise nothing waits for the disk.
     """
 
-    def __init__(self, project: Project):
+    def __init__(self, project: Project, loop: Loop):
         self.project = project
+        self.engines = Engines(project)
         self.clone: Clone | None = None
         self.durable = False
-        self._records: list[Any] = []
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self._installed = False
-        self._file: str | None = None
-        self._own: Engine | None = None
+        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._loop = loop
+        self._records: list[tuple[Any, Hold]] = []
+        self._abandoned: list[Any] = []
 
-    def install(self) -> None:
-        """Listen to SQLAlchemy's engines, pools and sessions from now on."""
-        if self._installed:
-            return
-        self._installed = True
-        from sqlalchemy import Engine, event
-        from sqlalchemy.pool import Pool
-
-        event.listen(Engine, "do_connect", self._on_do_connect)
-        event.listen(Pool, "connect", self._on_connect)
-        event.listen(Pool, "checkout", self._on_checkout)
-        when_imported("sqlalchemy.orm", self._listen_to_sessions)
-
-    def engine(self) -> Any:
-        """The application's engine as configured, sync or async; its module is imported.
-
-        Raises:
-            EngineError: it can't be imported, is no engine, or speaks another database's language.
-        """
-        reference = self.project.engine
-        if reference is None or "://" in reference:
-            return self._own_engine(reference)
-        found = self._load(reference)
-        sync = getattr(found, "sync_engine", found)
-        if not hasattr(sync, "dialect") or not hasattr(sync, "dispose"):
-            raise EngineError(
-                f"engine {reference!r} is {type(found).__name__}, not an engine",
-                hint="name the object that create_engine() or create_async_engine() made",
-            )
-        self._check_dialect(sync.dialect.name)
-        return found
-
-    def sessionmaker(self) -> Any:
-        """The application's sessionmaker, or one on its engine."""
-        if self.project.sessionmaker:
-            return self._load(self.project.sessionmaker)
-        from sqlalchemy.orm import sessionmaker
-
-        engine = self.engine()
-        return sessionmaker(getattr(engine, "sync_engine", engine))
+    @property
+    def is_guarding(self) -> bool:
+        """Whether a connection without a clone is an error."""
+        return self.project.guard == "on"
 
     def point(self, clone: Clone, *, durable: bool = False) -> None:
         """From now on the engines connect to ``clone``."""
-        self.install()
         # With guard = "off" a pool may hold connections to the application's real database.
         self.release()
         self.clone = clone
         self.durable = durable
 
-    def release(self) -> list[str]:
-        """Close what is open on the clone; the lines of code that still held a connection."""
-        for session in list(self._sessions):
-            # A session of an async engine can only be closed in its loop, but let go anywhere.
-            session.invalidate() if _is_async(session) else session.close()
-        self._sessions.clear()
-        held = []
-        for record in self._records:
-            if record.in_use:
-                held.append(record.info.get(_MARK) or "code outside the project")
-            record.invalidate()
-            record.info.pop(_MARK, None)
-        self._records.clear()
+    def release(self) -> list[Site | None]:
+        """Close what is open; where the connections were taken that were still in use.
+
+        Sessions are closed first, so what is left in use was taken without one.
+        """
+        held: list[Site | None] = []
+        if self._records:
+            if any(hold.is_async and record.dbapi_connection for record, hold in self._records):
+                held = self._loop.run(self._close)
+                self._renew(is_async=True)
+            else:
+                held = self._close()
+            if held:
+                self._renew()
+        self.sessions.clear()
         self.clone = None
         return held
 
-    def _own_engine(self, url: str | None) -> Engine:
-        """An engine of our own, for a project that has none to import."""
-        if self._own is None:
-            from sqlalchemy import create_engine
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses at the moment."""
+        for record, _ in self._records:
+            if not record.in_use:
+                record.invalidate()
 
-            self._own = create_engine(url or "sqlite:///alembic-snapshot-has-no-engine.db")
-        return self._own
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connections alone, without closing them."""
+        # SQLite's "How To Corrupt": a connection must not be carried, nor closed, across a fork.
+        self._abandoned.append(self._records)
+        self._records = []
+        self.sessions.clear()
+        self._renew()
 
-    def _load(self, reference: str) -> Any:
-        module, _, names = reference.partition(":")
-        try:
-            found = importlib.import_module(module)
-            for name in names.split("."):
-                found = getattr(found, name)
-        except (ImportError, AttributeError) as error:
-            raise EngineError(
-                f"can't import {reference!r}: {error}",
-                hint="correct it in [tool.alembic-snapshot], and make its folder importable by "
-                "pytest, for example with the pythonpath option",
-            ) from error
-        return found
+    def aim(self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        """Make a connection's arguments those of the clone, if there is one.
 
-    def _loaded(self) -> Any:
-        """The configured engine if its module has been imported already."""
-        if self._own is not None:
-            return self._own
-        reference = self.project.engine
-        if reference is None or "://" in reference:
-            return None
-        module, _, names = reference.partition(":")
-        found: Any = sys.modules.get(module)
-        for name in names.split("."):
-            found = getattr(found, name, None)
-        return getattr(found, "sync_engine", found)
+        Raises:
+            EngineError: the engine speaks another database's language.
+        """
+        __tracebackhide__ = True
+        hold = Hold(self, self.clone, bool(dialect.is_async))
+        if self.clone is not None:
+            self.engines.check_dialect(dialect.name)
+            cargs[:1], cparams["uri"] = [self.clone.address], self.clone.is_read_only
+            # Who ends the test closes its connections, whichever thread opened them.
+            cparams["check_same_thread"] = False
+        if record is not None:
+            record.info[Hold] = hold
+            self._records.append((record, hold))
 
-    def _is_ours(self, dialect: Any, cargs: list[Any]) -> bool:
-        engine = self._loaded()
-        if engine is not None and engine.dialect is dialect:
-            return True
-        if dialect.name != "sqlite" or not cargs:
-            return False
-        if self._file is None:
-            self._file = self._configured_file(engine)
-        return bool(self._file) and os.path.abspath(cargs[0]) == self._file
+    def greet(self, connection: Any, hold: Hold) -> None:
+        """Look whether a new connection went to the clone; let it not wait for the disk.
 
-    def _configured_file(self, engine: Any) -> str | None:
-        """The file of the configured URL; "" for one that is none; None while it isn't known."""
-        from sqlalchemy import make_url
-
-        reference = self.project.engine
-        if reference and "://" in reference:
-            url = make_url(reference)
-        elif engine is not None:
-            url = engine.url
-        else:
-            return None
-        if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-            return ""
-        return os.path.abspath(url.database.removeprefix("file:").partition("?")[0])
-
-    def _on_do_connect(
-        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
-    ) -> None:
-        if not self._is_ours(dialect, cargs):
+        Raises:
+            EngineError: it went somewhere else.
+        """
+        __tracebackhide__ = True
+        if hold.clone is None:
             return
-        if self.clone is None:
-            if self.project.guard == "on":
-                raise self._not_requested()
-            self._records.append(record)
-            return
-        self._check_dialect(dialect.name)
-        cargs[:1] = [str(self.clone.path)]
-        cparams.pop("uri", None)
-        record.info[_MARK] = ""
-        self._records.append(record)
-
-    def _on_connect(self, connection: Any, record: Any) -> None:
-        known = _MARK in record.info and any(ours is record for ours in self._records)
-        if known and not self.durable:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA synchronous=OFF")
-            cursor.close()
-
-    def _on_checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
-        if _MARK in record.info:
-            record.info[_MARK] = caller(self.project.root)
-
-    def _listen_to_sessions(self) -> None:
-        from sqlalchemy import event
-        from sqlalchemy.orm import Session
-
-        event.listen(Session, "after_begin", self._on_begin)
-
-    def _on_begin(self, session: Session, _transaction: Any, connection: Any) -> None:
-        if self.clone is not None and _MARK in connection.info:
-            self._sessions.add(session)
-
-    def _not_requested(self) -> DatabaseNotRequested:
-        name = self.project.engine
-        return DatabaseNotRequested(
-            f"{caller(self.project.root)} connects to {name} in a test that did not ask for a "
-            "database",
-            hint="add a fixture such as db_session or db_clone to the test, or mark it with "
-            "@pytest.mark.db_clone",
-        )
-
-    def _check_dialect(self, name: str) -> None:
-        if name != "sqlite":
+        file = opened_file(connection)
+        if file != str(hold.clone.place) and not hold.clone.is_at(file):
             raise EngineError(
-                f"{self.project.engine} speaks {name}, but the snapshot is a SQLite database",
-                hint="give the application a sqlite:// URL when it is tested",
+                f"a connection of {self.engines.name} went to {file or 'memory'} and not to the "
+                "test's clone",
+                hint="does the application have a do_connect listener that connects by itself? "
+                "It should use the arguments that it is given",
             )
+        if not self.durable:
+            sqlite.hurry(connection)
+
+    def _close(self) -> list[Site | None]:
+        for session in list(self.sessions):
+            with contextlib.suppress(Exception):
+                session.close()
+        held = []
+        for record, hold in self._records:
+            if record.in_use and record.dbapi_connection is not None:
+                held.append(hold.site)
+            record.invalidate()
+            record.info.pop(Hold, None)
+        self._records.clear()
+        return held
+
+    def _renew(self, *, is_async: bool = False) -> None:
+        """Give the engines new pools, which have every slot free and belong to no event loop."""
+        for engine in self.engines.known():
+            if engine.dialect.is_async or not is_async:
+                engine.dispose(close=False)
 
 
-def _is_async(session: Session) -> bool:
-    return bool(session.get_bind().dialect.is_async)
-
-
-def when_imported(name: str, callback: Callable[[], None]) -> None:
-    """Call back when a module has been imported: now, if it already is."""
-    if name in sys.modules:
-        callback()
-    else:
-        sys.meta_path.insert(0, _Finder(name, callback))
-
-
-class _Finder:
-    """Finds one module as everybody else would, and calls back after it has run."""
-
-    def __init__(self, name: str, callback: Callable[[], None]):
-        self.name = name
-        self.callback = callback
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != self.name:
-            return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec
-
-        spec = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            run = spec.loader.exec_module
-            callback = self.callback
-
-            def run_and_tell(module: Any) -> None:
-                run(module)
-                callback()
-
-            spec.loader.exec_module = run_and_tell  # type: ignore[method-assign]
-        return spec
+def opened_file(connection: Any) -> str:
+    """The file that a connection has open, sync or async; "" in memory."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA database_list")
+        return next((row[2] or "" for row in cursor.fetchall() if row[1] == "main"), "")
+    finally:
+        cursor.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,21 +79,26 @@ class Clone:
     """One test's own copy of a snapshot.
 
     The file is made once, when something first needs it: ``path``, ``url``, ``environ``, an
-    engine's first connection, from whichever thread comes first. ``on_make`` is told.
+    engine's first connection; from whichever thread, or forked child, comes first. ``on_make`` is
+    told how many seconds that took.
     """
 
+    is_read_only = False
+
     def __init__(
-        self, snapshot: Snapshot, path: Path, on_make: Callable[[Clone], None] | None = None
+        self, snapshot: Snapshot, path: Path, on_make: Callable[[float], None] | None = None
     ):
         self.snapshot = snapshot
+        self.durable = False
         self._path = path
         self._on_make = on_make
         self._lock = threading.Lock()
         self._made = False
+        self._is_over = False
         self._engines: list[Engine] = []
 
     def __repr__(self) -> str:
-        return f"<Clone {self._path}{'' if self._made else ', not made yet'}>"
+        return f"<{type(self).__name__} {self._path}{'' if self._made else ', not made yet'}>"
 
     @property
     def made(self) -> bool:
@@ -99,10 +106,20 @@ class Clone:
         return self._made
 
     @property
+    def place(self) -> Path:
+        """Where the file is, or is going to be."""
+        return self._path
+
+    @property
     def path(self) -> Path:
         """The database file."""
         self.make()
         return self._path
+
+    @property
+    def address(self) -> str:
+        """What SQLite is given to open: a path, or a URI if ``is_read_only``."""
+        return str(self.path)
 
     @property
     def url(self) -> str:
@@ -115,34 +132,48 @@ class Clone:
 
         The variables are those of ``environment`` in the configuration, and ``DATABASE_URL``.
         """
-        import os
-
         return {**os.environ, "DATABASE_URL": self.url, **self.variables()}
 
     def variables(self) -> dict[str, str]:
         """The variables of ``environment`` in the configuration, for this database."""
         return substituted(self.snapshot.project.environment, self.path)
 
+    def is_at(self, file: str) -> bool:
+        """Whether a path leads to this database's file."""
+        try:
+            return os.path.samefile(file, self._path)
+        except OSError:
+            return False
+
     def make(self) -> None:
-        """Copy the snapshot, if that has not been done yet."""
+        """Copy the snapshot, if that has not been done yet.
+
+        Raises:
+            CloneError: it can't be copied, or the test that the clone was for is over.
+        """
         if self._made:
             return
         with self._lock:
             if self._made:
                 return
-            if self.snapshot.entry is None:
-                self._path.touch()
-            else:
-                sqlite.copy(self.snapshot.path, self._path)
+            if self._is_over:
+                raise CloneError(
+                    f"the test that had the clone {self._path.name} is over",
+                    hint="ask for what you need of a clone while its test runs",
+                )
+            started = time.perf_counter()
+            self._copy()
             self._made = True
         if self._on_make:
-            self._on_make(self)
+            self._on_make(time.perf_counter() - started)
 
     def engine(self, **options: Any) -> Engine:
         """A new engine on this database; closed with the clone. Options are ``create_engine``'s."""
-        from sqlalchemy import URL, create_engine
+        from sqlalchemy import create_engine, event
 
-        made = create_engine(URL.create("sqlite", database=str(self.path)), **options)
+        made = create_engine(self.url, **options)
+        if not self.durable:
+            event.listen(made, "connect", lambda connection, _record: sqlite.hurry(connection))
         self._engines.append(made)
         return made
 
@@ -150,10 +181,11 @@ class Clone:
         """Which rows and tables differ from the snapshot."""
         from alembic_snapshot.diff import compare
 
-        return compare(self.snapshot.path, self.path)
+        return compare(self.snapshot.path if self.snapshot.entry else None, self.path)
 
     def close(self) -> None:
-        """Close the engines that :meth:`engine` made."""
+        """Close the engines that :meth:`engine` made; the file can't be made any more."""
+        self._is_over = True
         while self._engines:
             self._engines.pop().dispose()
 
@@ -172,6 +204,45 @@ class Clone:
         self._path.rename(path)
         self._path = path
         return path
+
+    def _copy(self) -> None:
+        if self.snapshot.entry is None:
+            self._path.touch()
+            return
+        try:
+            sqlite.copy(self.snapshot.path, self._path)
+        except FileNotFoundError as error:
+            raise CloneError(
+                f"the snapshot {self.snapshot.path} is gone",
+                hint="was the store emptied while the tests ran? Run them again",
+            ) from error
+
+
+class ReadOnlyClone(Clone):
+    """Not a copy, but the snapshot itself, opened so that nobody can write to it."""
+
+    is_read_only = True
+
+    def __init__(self, snapshot: Snapshot):
+        super().__init__(snapshot, snapshot.path)
+        self._made = True
+
+    @property
+    def address(self) -> str:
+        return sqlite.immutable(self._path)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.address}&uri=true"
+
+    def delete(self) -> None:
+        """Close; the snapshot stays."""
+        self.close()
+
+    def keep(self, path: Path) -> Path:
+        """Close; there is nothing to keep."""
+        self.close()
+        return self._path
 
 
 def substituted(variables: Mapping[str, str], path: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from alembic_snapshot.errors import CloneError, StoreError
@@ -28,6 +29,11 @@ _FICLONE = 0x40049409  # linux/fs.h
 def url(path: Path, driver: str = "") -> str:
     """The SQLAlchemy URL of a database file, for the default driver or ``driver``."""
     return f"sqlite{'+' + driver if driver else ''}:///{path}"
+
+
+def immutable(path: Path) -> str:
+    """The URI that opens a sealed database read-only, without locks, and for root too."""
+    return f"file:{quote(str(path))}?mode=ro&immutable=1"
 
 
 @contextlib.contextmanager
@@ -153,6 +159,23 @@ def backup(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(target)) as copied,
     ):
         original.backup(copied)
+
+
+def hurry(connection: Any) -> None:
+    """Let a connection, sync or async, not wait for the disk: its database is thrown away anyway.
+
+    What other connections see, and what a rollback undoes, stays the same.
+    """
+    # With the autocommit attribute of Python 3.12, a connection may be in a transaction at once,
+    # and there the pragma is refused.
+    always_in_transaction = getattr(connection, "autocommit", None) is False
+    if always_in_transaction:
+        connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=OFF")
+    cursor.close()
+    if always_in_transaction:
+        connection.autocommit = False
 
 
 def heads(path: Path, table: str = "alembic_version") -> list[str]:

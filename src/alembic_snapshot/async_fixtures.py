@@ -1,0 +1,38 @@
+"""``async_db_session``, declared as whoever runs the async tests wants it to be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.fixtures import database_of, fail
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+
+class AsyncFixtures:
+    """A plugin with the fixture; ``decorate`` is the decorator that makes an async fixture."""
+
+    def __init__(self, decorate: Callable[..., Any]):
+        self.async_db_session = decorate(name="async_db_session")(_async_db_session)
+
+
+async def _async_db_session(
+    request: pytest.FixtureRequest, async_db_engine: AsyncEngine
+) -> AsyncIterator[AsyncSession]:
+    """An async session on this test's clone, from the application's own factory if it has one."""
+    from alembic_snapshot.looping import waiting
+
+    pointer = database_of(request).pointer
+    try:
+        session = pointer.engines.async_session()
+    except SnapshotError as error:
+        fail(request, error)
+    yield session
+    await session.close()
+    # In the loop that they were opened in, while it runs.
+    await waiting(pointer.close_idle)

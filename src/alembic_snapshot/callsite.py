@@ -1,0 +1,69 @@
+"""Which line of the project's own code is running; cheap enough for every checkout of a pool."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+Site = tuple[str, int]
+_OWN = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "pytest_alembic_snapshot.py")
+
+
+class Callsites:
+    """Finds lines of the code below ``root``: not installed libraries', not this library's."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._below = f"{root}{os.sep}"
+        self._known: dict[str, bool] = {}
+
+    def here(self) -> Site | None:
+        """The innermost line of the project that is running, as file and number.
+
+        Where this thread has none, it is the line that waits: of the coroutine that a greenlet
+        works for, or of the main thread.
+        """
+        return self._innermost(sys._getframe(1)) or self._elsewhere()
+
+    def text(self, site: Site | None) -> str:
+        """A line as messages spell it: ``file line N``, relative to the root."""
+        if site is None:
+            return "code outside the project"
+        return f"{os.path.relpath(site[0], self.root)} line {site[1]}"
+
+    def _innermost(self, frame: FrameType | None) -> Site | None:
+        known = self._known
+        while frame is not None:
+            name = frame.f_code.co_filename
+            is_ours = known.get(name)
+            if is_ours is None:
+                is_ours = known[name] = self._is_ours(name)
+            if is_ours:
+                return os.path.abspath(name), frame.f_lineno
+            frame = frame.f_back
+        return None
+
+    def _elsewhere(self) -> Site | None:
+        return next((site for frame in _waiting() if (site := self._innermost(frame))), None)
+
+    def _is_ours(self, name: str) -> bool:
+        if name.startswith("<") or "site-packages" in name:
+            return False
+        path = os.path.abspath(name)
+        if path.startswith(_OWN[0]) or os.path.basename(path) == _OWN[1]:
+            return False
+        return path.startswith(self._below)
+
+
+def _waiting() -> Iterator[FrameType | None]:
+    greenlet = sys.modules.get("greenlet")
+    current = greenlet.getcurrent().parent if greenlet else None
+    while current is not None:
+        yield current.gr_frame
+        current = current.parent
+    if threading.current_thread() is not threading.main_thread():
+        yield sys._current_frames().get(threading.main_thread().ident or 0)

@@ -1,0 +1,171 @@
+"""One database of the project: its snapshots, and the clone of one that a test is lent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic_snapshot.clones import Fresh, Strategy, Wish
+from alembic_snapshot.config import Project
+from alembic_snapshot.errors import CheckError, CloneError, SnapshotError
+from alembic_snapshot.pointing import Pointer
+from alembic_snapshot.snapshot import Clone, Snapshot
+from alembic_snapshot.store import Store
+
+if TYPE_CHECKING:
+    from alembic_snapshot.callsite import Site
+    from alembic_snapshot.child import Listener
+    from alembic_snapshot.runtime import Runtime
+    from alembic_snapshot.switch import Switch
+
+_PLAIN = Wish()
+
+
+class Database:
+    """One database of the project: its snapshots by what a test wishes, and the clone in use."""
+
+    def __init__(self, project: Project, runtime: Runtime, switch: Switch):
+        self.project = project
+        self.pointer = Pointer(project, runtime.loop)
+        self.clone: Clone | None = None
+        self._runtime = runtime
+        self._switch = switch
+        self._strategy: Strategy = Fresh(self.pointer, self._folder, self._made)
+        self._wish = _PLAIN
+        self._lasting = False
+        self._process = 0
+        self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
+        switch.pointers.append(self.pointer)
+
+    def snapshot(self, wish: Wish = _PLAIN, listener: Listener | None = None) -> Snapshot:
+        """The snapshot, ensured once a process; a failure is raised again without trying again.
+
+        Raises:
+            SnapshotError: it can't be built, or a check failed that is configured to be an error.
+        """
+        if wish.key not in self._snapshots:
+            try:
+                self._snapshots[wish.key] = self._ensure(wish, listener)
+            except SnapshotError as error:
+                self._snapshots[wish.key] = error
+        found = self._snapshots[wish.key]
+        if isinstance(found, SnapshotError):
+            raise found
+        return found
+
+    def begin(self, wish: Wish, *, lasting: bool = False) -> bool:
+        """Have a clone in use; whether it was begun now, and is to be ended by the caller.
+
+        A ``lasting`` one serves several tests; those that wish nothing else join it.
+
+        Raises:
+            CloneError: a clone is in use that can't be joined.
+            SnapshotError: there is no snapshot to clone.
+        """
+        if self.clone is not None:
+            if lasting or (wish not in (_PLAIN, self._wish)):
+                owner = "one for several tests" if self._lasting else "the test's own"
+                raise CloneError(
+                    f"a clone is in use already, {owner}, and a different one was asked for",
+                    hint="remove the marker's arguments, or move the test out of its scope"
+                    if self._lasting
+                    else "ask for the clone for several tests before the test's own",
+                )
+            return False
+        snapshot = Snapshot(self.project, None) if wish.empty else self.snapshot(wish)
+        self._switch.install()
+        self.clone = self._strategy.begin(snapshot, wish)
+        self._wish, self._lasting, self._process = wish, lasting, os.getpid()
+        return True
+
+    def end(self) -> list[Site | None]:
+        """Take the engines off the clone in use; the lines that still held a connection."""
+        clone, self.clone = self.clone, None
+        if clone is None or os.getpid() != self._process:
+            # A child that was forked in a test and came back to pytest must not take it down.
+            return []
+        started = time.perf_counter()
+        self._switch.close_idle_sessions(self.pointer)
+        held = self._strategy.end(clone)
+        self._runtime.ended.append((self, clone))
+        self._runtime.tally.seconds += time.perf_counter() - started
+        return held
+
+    def dispose(self, clone: Clone, kept: Path | None) -> None:
+        """Delete a clone that was ended, or keep it."""
+        if clone.made and not clone.is_read_only:
+            with contextlib.suppress(OSError):
+                self._runtime.tally.size += clone.place.stat().st_size
+        self._strategy.dispose(clone, kept)
+
+    def _ensure(self, wish: Wish, listener: Listener | None) -> Snapshot:
+        from alembic_snapshot.build import ensure
+
+        with self._rebuilding(wish) as rebuild:
+            snapshot = ensure(
+                self.project,
+                layer=wish.layer,
+                revision=wish.revision,
+                listener=listener,
+                rebuild=rebuild,
+            )
+        self._runtime.resources.enter_context(snapshot.in_use())
+        self._runtime.tally.note(snapshot)
+        if wish.revision is None:
+            raise_for_checks(snapshot)
+        return snapshot
+
+    @contextlib.contextmanager
+    def _rebuilding(self, wish: Wish) -> Iterator[bool]:
+        """Whether to build from nothing: once a run, by whichever process comes first."""
+        since = self._runtime.options.rebuild
+        if since is None:
+            yield False
+            return
+        from alembic_snapshot.status import look_up
+
+        store = Store(self.project.store)
+        store.prepare()
+        with store.lock("rebuild"):
+            entry = look_up(self.project, layer=wish.layer, revision=wish.revision).entry
+            yield entry is None or entry.manifest.created < since
+
+    def _folder(self) -> Path:
+        assert self._runtime.own is not None  # the fixtures have seen to it
+        return self._runtime.own
+
+    def _made(self, seconds: float) -> None:
+        self._runtime.tally.clones += 1
+        self._runtime.tally.seconds += seconds
+
+
+def raise_for_checks(snapshot: Snapshot) -> None:
+    """Raise for what the checks found, if ``drift = "error"``.
+
+    Raises:
+        CheckError: it lists what was found and says what to do.
+    """
+    checks = snapshot.manifest.checks
+    if snapshot.project.drift != "error":
+        return
+    if checks.get("mappers"):
+        raise CheckError(
+            f"the models' mappers don't configure: {checks['mappers']}",
+            hint="import every module with mapped classes where env.py gets its metadata",
+        )
+    if checks.get("drift_error"):
+        raise CheckError(
+            f"the models could not be compared with the schema: {checks['drift_error']}",
+            hint="run `alembic check` to see it alone",
+        )
+    if checks.get("drift"):
+        found = "\n  ".join(checks["drift"])
+        raise CheckError(
+            f"the models differ from the migrated schema:\n  {found}",
+            hint="make the missing revision with `alembic revision --autogenerate`, "
+            'or set drift = "warn"',
+        )

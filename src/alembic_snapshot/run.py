@@ -1,0 +1,191 @@
+"""The plugin in one process of pytest: inert without a table, idle until something needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.places import store_folder, table_above
+
+if TYPE_CHECKING:
+    from alembic_snapshot.clones import Wish
+    from alembic_snapshot.runtime import Runtime
+
+_ARGUMENTS = ("durable", "empty", "layer", "readonly", "revision")
+_key: pytest.StashKey[Run] = pytest.StashKey()
+
+
+def run_of(config: pytest.Config) -> Run:
+    """The plugin's state in this run of pytest."""
+    if _key not in config.stash:
+        config.stash[_key] = Run(config)
+    return config.stash[_key]
+
+
+class Run:
+    """The plugin in one process of pytest: inert without a table, idle until it is needed."""
+
+    def __init__(self, config: pytest.Config):
+        self.config = config
+        self.toml = table_above(config.rootpath) or table_above(config.invocation_params.dir)
+        self.error: ConfigError | None = None
+        self.records: list[dict[str, Any]] = []
+        # Before pytest has parsed everything, it knows the options only here.
+        self.options: Any = config.known_args_namespace
+        self.told: set[str] = set()
+        self._started = False
+        self._runtime: Runtime | None = None
+        self._forget: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Be ready for whoever imports SQLAlchemy first."""
+        if self.toml is not None and not self._started:
+            self._started = True
+            from alembic_snapshot.importing import when_imported
+
+            self._forget = when_imported("sqlalchemy", self._install)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process runs tests for another one, under pytest-xdist."""
+        return hasattr(self.config, "workerinput")
+
+    @property
+    def runs_tests(self) -> bool:
+        """Whether this process knows the tests that it is going to run."""
+        return not (self.is_worker or self.config.pluginmanager.hasplugin("dsession"))
+
+    @property
+    def store(self) -> Path:
+        """Where snapshots are kept."""
+        assert self.toml is not None
+        return store_folder(self.toml.parent, self.options.snapshot_dir)
+
+    @property
+    def existing(self) -> Runtime | None:
+        """The runtime, if anything has needed it so far."""
+        return self._runtime
+
+    @property
+    def workeroutput(self) -> dict[str, Any] | None:
+        """What this process, a worker of pytest-xdist, sends at its end; None if it is none."""
+        return getattr(self.config, "workeroutput", None)
+
+    def runtime(self) -> Runtime:
+        """The runtime.
+
+        Raises:
+            ConfigError: there is no configuration, or it is wrong.
+        """
+        if self._runtime is None:
+            if self.toml is None:
+                raise ConfigError(
+                    "no [tool.alembic-snapshot] table in a pyproject.toml in "
+                    f"{self.config.rootpath} or a folder above it",
+                    hint='add one to the project\'s pyproject.toml; config = "alembic.ini" is '
+                    "enough to begin with",
+                )
+            from alembic_snapshot.runtime import Options, Runtime
+
+            options = Options(
+                store=self.options.snapshot_dir,
+                keep=self.options.snapshot_keep,
+                rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+            )
+            self._runtime = Runtime(self.toml.parent, options)
+        return self._runtime
+
+    def collected(self, items: list[pytest.Item]) -> None:
+        """Build what the tests need before the first of them runs."""
+        wishes: dict[tuple[str | None, str | None], Wish] = {}
+        for item in items:
+            names = set(getattr(item, "fixturenames", ()))
+            if names & {"db_clone", "db_snapshot"} or item.get_closest_marker("db_clone"):
+                with contextlib.suppress(ConfigError):
+                    found = wish_of(item)
+                    if not found.empty:
+                        wishes.setdefault(found.key, found)
+        # A test that needs what can't be built reports the error.
+        with contextlib.suppress(SnapshotError):
+            for found in wishes.values():
+                self._build(found)
+
+    def summary(self) -> list[str]:
+        """The lines that end the run, about every process of it."""
+        if self._runtime is None and not self.records:
+            return []
+        from alembic_snapshot.summary import Tally
+
+        return Tally.of(self.all_records()).lines(short=self.config.get_verbosity() < 0)
+
+    def all_records(self) -> list[dict[str, Any]]:
+        """What this process and the workers did."""
+        own = [self._runtime.tally.to_record()] if self._runtime else []
+        return self.records + own
+
+    def close(self) -> None:
+        """Leave no trace in this process."""
+        self._forget()
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+
+    def _install(self) -> None:
+        try:
+            runtime = self.runtime()
+            if runtime.project.engine:
+                runtime.install()
+        except ConfigError as error:
+            self.error = error
+
+    def _build(self, wanted: Wish) -> None:
+        from alembic_snapshot.progress import Progress
+
+        quiet = self.config.get_verbosity() < 0
+        with Progress(quiet=quiet, stream=sys.__stderr__) as progress:
+            self.runtime().database().snapshot(wanted, listener=progress)
+
+    def _run_started(self) -> float:
+        workerinput = getattr(self.config, "workerinput", {})
+        return float(workerinput.get("alembic_snapshot_started") or time.time())
+
+
+def wish_of(item: Any) -> Wish:
+    """What a test's markers ask for; a nearer marker's arguments win.
+
+    Raises:
+        ConfigError: an argument is unknown, or two contradict each other.
+    """
+    arguments: dict[str, Any] = {}
+    for marker in item.iter_markers("db_clone"):
+        if marker.args:
+            raise ConfigError(
+                f"the db_clone marker does not take {', '.join(map(repr, marker.args))}",
+                hint=f"it takes {', '.join(_ARGUMENTS)}, by name",
+            )
+        arguments = {**marker.kwargs, **arguments}
+    return wish(arguments)
+
+
+def wish(arguments: dict[str, Any]) -> Wish:
+    """What these arguments of the marker ask for.
+
+    Raises:
+        ConfigError: one is unknown, or two contradict each other.
+    """
+    from alembic_snapshot.clones import Wish
+
+    unknown = arguments.keys() - set(_ARGUMENTS)
+    if unknown:
+        raise ConfigError(
+            f"db_clone does not take {', '.join(sorted(unknown))}",
+            hint=f"it takes {', '.join(_ARGUMENTS)}, by name",
+        )
+    return Wish(**arguments)

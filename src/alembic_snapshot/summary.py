@@ -1,0 +1,77 @@
+"""The line that ends a run: which snapshot, built or reused and why, how many clones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alembic_snapshot.snapshot import Snapshot
+
+_REASONS = 3
+_DIGEST_LENGTH = 12
+
+
+@dataclass
+class Tally:
+    """The numbers of one test process; those of several add up. Bytes and seconds are clones'."""
+
+    clones: int = 0
+    size: int = 0
+    seconds: float = 0.0
+    snapshots: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
+        """The sum of what several processes recorded."""
+        total = cls()
+        for record in records:
+            total.clones += record["clones"]
+            total.size += record["size"]
+            total.seconds += record["seconds"]
+            for digest, state in record["snapshots"].items():
+                # One worker built what the others then found.
+                if total.snapshots.get(digest, "reused") == "reused":
+                    total.snapshots[digest] = state
+            total.warnings += [w for w in record["warnings"] if w not in total.warnings]
+            total.kept += record["kept"]
+        return total
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Take in a snapshot that was found or built, and what its build warned of."""
+        reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
+        self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else "reused"
+        found = list(snapshot.manifest.warnings)
+        if snapshot.project.drift == "warn":
+            checks = snapshot.manifest.checks
+            found += [
+                f"the models differ from the migrated schema: {line}"
+                for line in checks.get("drift") or ()
+            ]
+            if checks.get("mappers"):
+                found.append(f"the models' mappers don't configure: {checks['mappers']}")
+            if checks.get("drift_error"):
+                found.append(f"the models could not be compared: {checks['drift_error']}")
+        self.warnings += [warning for warning in found if warning not in self.warnings]
+
+    def to_record(self) -> dict[str, Any]:
+        """The numbers as plain values, which a worker can send."""
+        return asdict(self)
+
+    def lines(self, *, short: bool = False) -> list[str]:
+        """The summary; one line if ``short``."""
+        if not self.snapshots:
+            return []
+        states = ", ".join(f"{d[:_DIGEST_LENGTH]} {s}" for d, s in self.snapshots.items())
+        clones = f"{self.clones} clone{'s' if self.clones != 1 else ''}"
+        line = f"alembic-snapshot: {states}; {clones}, {self.size / 1e6:.1f} MB, "
+        line += f"{self.seconds:.2f} s"
+        if self.kept:
+            line += f"; {len(self.kept)} kept"
+        if short:
+            count = len(self.warnings)
+            return [line + (f"; {count} warning{'s' if count != 1 else ''}" if count else "")]
+        return [line, *(f"alembic-snapshot: warning: {warning}" for warning in self.warnings)]

@@ -1,0 +1,195 @@
+"""SQLAlchemy's events, heard on behalf of every database of the project; in test processes only.
+
+``do_connect`` says where a connection is about to go and can send it elsewhere. Nothing is
+imported: it starts when somebody imports SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.callsite import Callsites
+from alembic_snapshot.errors import DatabaseNotRequested, EngineError
+from alembic_snapshot.importing import when_imported
+from alembic_snapshot.pointing import Hold, Pointer, opened_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+# In a connection's info: it was heard of when it was made.
+_HEARD = "alembic_snapshot"
+_DRIVERS = ("sqlite3", "aiosqlite")
+
+
+class Switch:
+    """Hears of connections and sessions, and hands each to the pointer whose database it is."""
+
+    def __init__(self, root: Path):
+        self.callsites = Callsites(root)
+        self.pointers: list[Pointer] = []
+        self._installed = False
+        self._undo: list[Callable[[], None]] = []
+        self._idle: weakref.WeakSet[Session] = weakref.WeakSet()
+
+    def install(self) -> None:
+        """Listen as soon as SQLAlchemy is imported."""
+        if self._installed:
+            return
+        self._installed = True
+        self._undo.append(when_imported("sqlalchemy", self._listen))
+        for pointer in self.pointers:
+            module = pointer.engines.module
+            if module:
+                listen = functools.partial(self._listen_to, pointer)
+                self._undo.append(when_imported(module, listen))
+
+    def uninstall(self) -> None:
+        """Stop listening."""
+        self._installed = False
+        while self._undo:
+            self._undo.pop()()
+
+    def close_idle_sessions(self, pointer: Pointer) -> None:
+        """Empty the sessions on a database that were used, but never connected."""
+        for session in list(self._idle):
+            bind = session.bind
+            if bind is not None and pointer.engines.own(bind.dialect):
+                self._idle.discard(session)
+                if session not in pointer.sessions:
+                    session.close()
+
+    def _listen(self) -> None:
+        from sqlalchemy import Engine
+        from sqlalchemy.pool import Pool
+
+        self._hear(Engine, "do_connect", self._on_do_connect)
+        self._hear(Pool, "connect", self._on_connect)
+        self._hear(Pool, "checkout", self._on_checkout)
+        self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
+
+    def _listen_to_sessions(self) -> None:
+        from sqlalchemy.orm import Session
+
+        self._hear(Session, "after_begin", self._on_begin)
+        self._hear(Session, "after_transaction_create", self._on_transaction)
+
+    def _listen_to(self, pointer: Pointer) -> None:
+        """Listen to the configured engine itself, which may have a creator."""
+        engine = next(pointer.engines.known(), None)
+        if engine is not None and hasattr(engine, "pool"):
+            self._hear(engine, "connect", lambda _c, record: self._check_asked(pointer, record))
+
+    def _check_asked(self, pointer: Pointer, record: Any) -> None:
+        __tracebackhide__ = True
+        if Hold not in record.info and (pointer.clone is not None or pointer.is_guarding):
+            raise self._has_creator(pointer)
+
+    def _hear(self, target: Any, name: str, function: Callable[..., None]) -> None:
+        from sqlalchemy import event
+
+        event.listen(target, name, function)
+        self._undo.append(lambda: event.remove(target, name, function))
+
+    def _on_do_connect(
+        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
+        __tracebackhide__ = True
+        if record is not None:
+            record.info[_HEARD] = True
+        pointer = self._pointer_of(dialect, cargs)
+        if pointer is None:
+            return
+        if pointer.clone is None and pointer.is_guarding:
+            raise self._not_requested(pointer)
+        pointer.aim(dialect, record, cargs, cparams)
+
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        __tracebackhide__ = True
+        hold = record.info.get(Hold)
+        if hold is not None:
+            hold.pointer.greet(connection, hold)
+        elif _HEARD not in record.info:
+            # An engine with a creator does not ask where to connect to.
+            pointer = self._pointer_of_open(connection)
+            if pointer is not None and (pointer.clone is not None or pointer.is_guarding):
+                raise self._has_creator(pointer)
+            record.info[_HEARD] = True
+
+    def _on_checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
+        info = record.info
+        hold = info.get(Hold)
+        if hold is not None:
+            hold.site = self.callsites.here()
+        elif _HEARD not in info:
+            self._meet(connection, info)
+
+    def _meet(self, connection: Any, info: dict[Any, Any]) -> None:
+        """Look at a connection that was opened before anybody listened."""
+        pointer = self._pointer_of_open(connection)
+        if pointer is None:
+            info[_HEARD] = True
+        elif pointer.clone is not None or pointer.is_guarding:
+            from sqlalchemy.exc import DisconnectionError
+
+            # The pool throws it away and makes another, which does ask.
+            raise DisconnectionError("opened before the tests began")
+
+    def _on_begin(self, session: Session, _transaction: Any, connection: Any) -> None:
+        hold = connection.info.get(Hold)
+        if hold is not None and hold.clone is not None:
+            hold.pointer.sessions.add(session)
+
+    def _on_transaction(self, session: Session, transaction: Any) -> None:
+        if transaction.parent is None:
+            self._idle.add(session)
+
+    def _pointer_of(self, dialect: Any, cargs: list[Any]) -> Pointer | None:
+        for pointer in self.pointers:
+            if pointer.engines.own(dialect):
+                return pointer
+        if dialect.name == "sqlite" and cargs:
+            for pointer in self.pointers:
+                if pointer.engines.name_file(cargs[0]):
+                    return pointer
+        return None
+
+    def _pointer_of_open(self, connection: Any) -> Pointer | None:
+        """The pointer whose file an open connection has; it may be another database's."""
+        driver = getattr(connection, "driver_connection", connection)
+        if not any(kind.__module__.startswith(_DRIVERS) for kind in type(driver).__mro__):
+            return None
+        file = opened_file(connection)
+        return next((p for p in self.pointers if file and p.engines.name_file(file)), None)
+
+    def _here(self) -> str:
+        return self.callsites.text(self.callsites.here())
+
+    def _has_creator(self, pointer: Pointer) -> EngineError:
+        return EngineError(
+            f"{self._here()} connects to {pointer.engines.name} through a creator, which can't "
+            "be pointed at a clone",
+            hint="give create_engine() a URL and connect_args instead of a creator",
+        )
+
+    def _not_requested(self, pointer: Pointer) -> DatabaseNotRequested:
+        who, where = self._here(), pointer.engines.name
+        test = os.environ.get("PYTEST_CURRENT_TEST")
+        if test is None:
+            return DatabaseNotRequested(
+                f"{who} connects to {where} while no test is running",
+                hint="connect in a function that a test or a fixture calls, not when a module is "
+                'imported; or set guard = "off" in [tool.alembic-snapshot]',
+            )
+        name = pointer.project.name
+        fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
+        return DatabaseNotRequested(
+            f"{who} connects to {where}, but {test.rpartition(' ')[0]} did not ask for a database",
+            hint=f"add a fixture such as {fixture} to the test"
+            + (", or mark it with @pytest.mark.db_clone" if name == "default" else ""),
+        )

@@ -1,4 +1,4 @@
-"""Facts about a migrated database: do the models fit, do the mappers configure. Runs in a child."""
+"""Facts about a migrated database: found in the builder, told by whoever asks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,28 @@ def unconfigured_mappers() -> str | None:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def findings(checks: Mapping[str, Any], *, drift: str) -> list[str]:
+    """What the checks of a snapshot found, a line each."""
+    lines = [f"integrity: {line}" for line in checks.get("integrity", ())]
+    if len(checks.get("heads", ())) > 1:
+        lines.append(
+            f"there are {len(checks['heads'])} heads, {' and '.join(checks['heads'])}: join them "
+            'with `alembic merge heads`, or set heads = "many"'
+        )
+    lines += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
+    lines += [
+        f"revision {name} calls create_all: the models' drift can't show"
+        for name in dict.fromkeys(checks.get("create_all", ()))
+    ]
+    if drift != "ignore":
+        lines += [f"drift: {line}" for line in checks.get("drift", ())]
+        if checks.get("drift_error"):
+            lines.append(f"drift could not be checked: {checks['drift_error']}")
+    if checks.get("mappers"):
+        lines.append(f"mappers don't configure: {checks['mappers']}")
+    return lines
 
 
 def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from alembic_snapshot import __version__, sqlite
+from alembic_snapshot.checks import findings
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
 from alembic_snapshot.store import Entry, Store
@@ -263,23 +264,6 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
     facts = {"deleted": [str(entry.folder) for entry in deleted], "bytes": size}
     _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
     return 0
-
-
-def findings(checks: Mapping[str, Any], *, drift: str) -> list[str]:
-    """What the checks of a snapshot found, a line each."""
-    lines = [f"integrity: {line}" for line in checks.get("integrity", ())]
-    lines += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
-    lines += [
-        f"revision {name} calls create_all: the models' drift can't show"
-        for name in dict.fromkeys(checks.get("create_all", ()))
-    ]
-    if drift != "ignore":
-        lines += [f"drift: {line}" for line in checks.get("drift", ())]
-        if checks.get("drift_error"):
-            lines.append(f"drift could not be checked: {checks['drift_error']}")
-    if checks.get("mappers"):
-        lines.append(f"mappers don't configure: {checks['mappers']}")
-    return lines
 
 
 def _project(where: Mapping[str, Any]) -> Project:

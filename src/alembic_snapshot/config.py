@@ -22,6 +22,7 @@ _CHOICES = {
     "clones": ("fresh",),
     "drift": ("warn", "error", "ignore"),
     "foreign": ("redirect", "refuse"),
+    "heads": ("one", "many"),
     "guard": ("on", "off"),
 }
 
@@ -55,6 +56,7 @@ class Project:
     private_home: bool = False
     x: tuple[str, ...] = ()
     drift: str = "warn"
+    heads: str = "one"
     foreign: str = "redirect"
     guard: str = "on"
 
@@ -278,6 +280,7 @@ _KINDS = {
     "x": "texts",
     "drift": "text",
     "foreign": "text",
+    "heads": "text",
     "guard": "text",
 }
 _DESCRIPTIONS = {

@@ -22,6 +22,7 @@ from alembic_snapshot.snapshot import substituted
 from alembic_snapshot.status import identity
 from alembic_snapshot.store import Entry, Manifest, Store
 
+_SHOWN_SQL = 200
 # The ways in which an env.py may take its target, in the order in which they are tried.
 OFFERS = ("url", "connection", "engine", "async")
 
@@ -273,13 +274,25 @@ class Construction:
         if failed["current"]:
             kind = "seed" if ":" in failed["current"] else "revision"
             who = f"{kind} {failed['current']}"
-        hint = "the half-built database is kept at " + str(
-            self.store.failed_database(self.chain.target.digest)
-        )
-        if failed["is_import"]:
-            hint = "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
+        sql = f" [{' '.join(failed['sql'].split())[:_SHOWN_SQL]}]" if failed["sql"] else ""
         return MigrationError(
-            f"{who} failed{where}: {failed['type']}: {failed['text']}", hint=hint, details=details
+            f"{who} failed{where}: {failed['type']}: {failed['text']}{sql}",
+            hint=self._hint(failed),
+            details=details,
+        )
+
+    def _hint(self, failed: Mapping[str, Any]) -> str:
+        if failed["is_import"]:
+            return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
+        if failed["current"]:
+            kept = self.store.failed_database(self.chain.target.digest)
+            return f"the half-built database is kept at {kept}"
+        if failed["type"] == "KeyError" and failed["text"].strip("'") not in os.environ:
+            name = failed["text"].strip("'")
+            return f'is it a variable? set environment = {{ {name} = "…" }}'
+        return (
+            "env.py may need a variable (environment), an argument (x) or a function that makes "
+            "the database (migrate): set it in [tool.alembic-snapshot]"
         )
 
     def _verify(self, path: Path, state: State, done: Mapping[str, Any]) -> None:
@@ -325,7 +338,8 @@ class Construction:
         checks: dict[str, Any] = {**sqlite.problems(path), "create_all": child.done["create_all"]}
         final = state.digest == self.chain.target.digest
         if final:
-            checks |= self._model_checks(child.done) | {"heads": list(state.heads)}
+            heads = [] if self.project.heads == "many" else state.heads
+            checks |= self._model_checks(child.done) | {"heads": list(heads)}
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _FACTS_VERSION = 1
+_FACTS_KEPT = 10_000
 _FILE_NAME = re.compile(r"[\w\-. /+@]{1,200}")
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
@@ -110,8 +111,8 @@ class Files:
         """Keep what was parsed for the next time; failing to is no error."""
         if not self._new or self._cache is None or not self._cache.parent.is_dir():
             return
-        used = {self._digests[path] for path in self._facts}
-        kept = {digest: facts for digest, facts in self._known.items() if digest in used}
+        # Several projects may share a store; what is old goes when there is too much.
+        kept = dict(list(self._known.items())[-_FACTS_KEPT:])
         with contextlib.suppress(OSError):
             handle, name = tempfile.mkstemp(dir=self._cache.parent, prefix=".facts")
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -227,3 +227,22 @@ class TestSeeds:
         with pytest.raises(ConfigError, match="no module 'nowhere' for seed"):
             seeded.ensure()
         assert not (seeded.root / ".alembic-snapshot").exists()
+
+
+class TestHeads:
+    def test_two_heads_are_built_and_reported_with_what_to_do(self, project):
+        project.history(1)
+        project.revision("b", "0001")
+        project.revision("c", "0001")
+
+        done = project.command("build")
+
+        assert done.returncode == 0
+        assert "warning: there are 2 heads, b and c: join them" in done.stderr
+
+    def test_two_heads_are_fine_where_the_project_says_so(self, project):
+        project.configure('heads = "many"')
+        project.revision("b")
+        project.revision("c")
+
+        assert "heads" not in project.command("build").stderr

@@ -16,7 +16,8 @@ from core.errors import (
     NotAllowed,
     NotFound,
 )
-from core.models import AgentRegistry, AgentStatus, HITLAction, User, UserRole, Workspace
+from core.maturity import AgentStatus
+from core.models import AgentRegistry, HITLAction, User, UserRole, Workspace
 from sqlalchemy.orm import Session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,7 +7,8 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
-from core.models import AgentExecution, AgentRegistry, AgentStatus, Workspace
+from core.maturity import AgentStatus
+from core.models import AgentExecution, AgentRegistry, Workspace
 from saas.models import UsageEvent
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -42,9 +43,10 @@ async def test_atom_learning_progression(
     assert result["final_output"] == "Done."
     assert len(llm.prompts) == 1
     record_outcome.assert_awaited_once()
-    _service, agent_id, success = record_outcome.await_args.args
-    assert (agent_id, success) == (atom.id, True)
-    assert record_outcome.await_args.kwargs == {"execution_id": result["execution_id"]}
+    call = record_outcome.await_args
+    assert call is not None
+    assert call.args[1:] == (atom.id, True)
+    assert call.kwargs == {"execution_id": result["execution_id"]}
     assert usage_events(db_session) == 0
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from core.models import AgentExecution, HITLAction, User
+from core.models import AgentExecution, HITLAction, User, UserRole, Workspace
+from ecommerce.demo import fill
 from ecommerce.models import Subscription
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -47,9 +48,13 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def demo(run: Run, db_clone: Clone) -> Run:
-    """Run the command line on a database with the demo shop in it."""
-    assert run("--demo", DATABASE_URL=db_clone.url).returncode == 0
+def demo(run: Run, db_clone: Clone, workspace: Workspace, db_session: Session) -> Run:
+    """Run the command line on a database with the demo shop in it, and its operator."""
+    operator = User(workspace=workspace, email="operator@localhost", name="Operator")
+    operator.role = UserRole.WORKSPACE_ADMIN
+    db_session.add(operator)
+    fill(db_session, workspace, operator)
+    db_session.commit()
 
     def command(*arguments: str, **options: str) -> "subprocess.CompletedProcess[str]":
         return run("--database", db_clone.url, *arguments, **options)
@@ -58,7 +63,9 @@ def demo(run: Run, db_clone: Clone) -> Run:
 
 
 def statuses(db_session: Session) -> dict[str, str]:
-    return {each.id: each.status.value for each in db_session.scalars(select(Subscription))}
+    """The status of each of the customers' subscriptions."""
+    customers = select(Subscription).where(Subscription.customer_id.is_not(None))
+    return {each.id: each.status.value for each in db_session.scalars(customers)}
 
 
 class TestRun:
@@ -124,9 +131,11 @@ class TestRun:
         assert done.returncode == 1
         assert "failed: the model gave no reply: the script has 1 answers" in done.stderr
 
-    def test_the_demo_is_filled_once(self, demo: Run, db_session: Session) -> None:
-        assert demo("--demo").returncode == 0
-        assert len(statuses(db_session)) == 3
+    def test_the_demo_is_filled_once(self, run: Run, db_clone: Clone, db_session: Session) -> None:
+        for _ in range(2):
+            assert run("--demo", "--database", db_clone.url).returncode == 0
+
+        assert sorted(statuses(db_session)) == ["demo-ada", "demo-edsger", "demo-grace"]
 
 
 class TestErrors:

@@ -7,7 +7,8 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
-from core.models import AgentExecution, AgentRegistry, AgentStatus
+from core.maturity import AgentStatus
+from core.models import AgentExecution, AgentRegistry
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 

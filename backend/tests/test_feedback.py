@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.errors import AlreadyDecided, NotAllowed, NotFound
-from core.models import AgentFeedback, AgentRegistry, AgentStatus, User, UserRole, Workspace
+from core.maturity import AgentStatus
+from core.models import AgentFeedback, AgentRegistry, User, UserRole, Workspace
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 

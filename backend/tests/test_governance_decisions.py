@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.errors import NotFound
-from core.models import AgentRegistry, AgentStatus, HITLAction, Workspace
+from core.maturity import AgentStatus
+from core.models import AgentRegistry, HITLAction, Workspace
 from core.permission import GovernanceDecision
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -182,14 +183,15 @@ class TestRegistry:
     def test_registering_again_updates_the_profile_and_keeps_what_was_earned(
         self, governance: AgentGovernanceService, db_session: Session
     ) -> None:
-        identity = {"name": "sam", "module_path": "agents.sam", "class_name": "Sam"}
         first = governance.register_or_update_agent(
-            category="sales", configuration={"tone": "warm"}, **identity
+            "sam", "sales", "agents.sam", "Sam", configuration={"tone": "warm"}
         )
         first.confidence_score, first.status = Decimal("0.91"), AgentStatus.AUTONOMOUS
         db_session.commit()
 
-        again = governance.register_or_update_agent(category="support", version="2", **identity)
+        again = governance.register_or_update_agent(
+            "sam", "support", "agents.sam", "Sam", version="2"
+        )
 
         assert again is first
         assert (again.category, again.version) == ("support", "2")

@@ -13,11 +13,11 @@ from core.atom_meta_agent import AgentTriggerMode, AtomMetaAgent
 from core.database import SessionLocal
 from core.errors import ExecutionExists, NotFound
 from core.llm import LLMTimeout, ScriptedLLM
+from core.maturity import AgentStatus
 from core.models import (
     AgentExecution,
     AgentReasoningStep,
     AgentRegistry,
-    AgentStatus,
     HITLAction,
     User,
     UserRole,
@@ -517,6 +517,20 @@ class TestApproval:
         assert (filed.agent_id, filed.execution_id) == (supervised.id, "r")
         assert (filed.action_type, filed.params) == ("update_note", {"value": "b"})
         assert (filed.status, filed.reviewer_id) == ("approved", admin)
+
+    @pytest.mark.asyncio
+    async def test_a_callback_cannot_change_what_was_approved(
+        self, supervised: AgentRegistry, admin: str, tools: Tools
+    ) -> None:
+        def spoil(step: dict[str, Any]) -> None:
+            self.reviewer(admin, True)(step)
+            step.get("action_input", {}).update(value="spoilt")
+
+        llm = ScriptedLLM([act("update_note", value="b")])
+        agent = AtomMetaAgent(llm=llm, tools=tools.registry, poll_interval=0)
+        result = await agent.execute("Update", step_callback=spoil)
+
+        assert result["actions_executed"][0]["action_input"] == {"value": "b"}
 
     @pytest.mark.asyncio
     async def test_a_rejected_action_does_not_run_and_ends_the_run(

@@ -3,12 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from core.database import SessionLocal
 from core.errors import NotFound
 from core.models import Workspace
-from ecommerce.models import Subscription, SubscriptionStatus
+from ecommerce.models import Customer, Store, Subscription, SubscriptionStatus
+from ecommerce.subscriptions import SubscriptionService
 from saas.metering import KeyReused, NegativeQuantity, SubscriptionInactive, UsageMeter, active_plan
 from saas.models import UsageEvent
 from sqlalchemy import func, select
@@ -129,7 +131,7 @@ class TestTotal:
     ) -> None:
         hour = timedelta(hours=1)
         for number, at in enumerate([NOON - hour, NOON, NOON + hour, NOON + 2 * hour]):
-            meter = UsageMeter(db_session, clock=lambda at=at: at)
+            meter = UsageMeter(db_session, clock=partial(min, at, at))
             meter.record(plan.id, "api_call", Decimal("0.1"), f"key-{number}")
             meter.record(plan.id, "upload", 7, f"upload-{number}")
 
@@ -154,8 +156,10 @@ class TestPlan:
     def test_what_a_customer_subscribes_to_is_not_the_workspaces_plan(
         self, plan: Subscription, db_session: Session
     ) -> None:
-        plan.status = SubscriptionStatus.CANCELED
-        db_session.flush()
+        store = Store(workspace=plan.workspace, name="Shop")
+        customer = Customer(store=store, name="Ada", email="ada@example.com")
+        SubscriptionService(db_session).cancel(plan.id, "ada")
+        SubscriptionService(db_session).start(plan.tier, customer)
 
         assert active_plan(db_session, "default") is None
         assert UsageMeter(db_session).record_run("default", "run-1") is None

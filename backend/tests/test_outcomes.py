@@ -9,7 +9,8 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal
 from core.errors import ExecutionOfAnother, NotFound
-from core.models import AgentRegistry, AgentStatus
+from core.maturity import AgentStatus
+from core.models import AgentRegistry
 from ecommerce.models import Subscription, SubscriptionStatus
 from saas.models import UsageEvent
 from sqlalchemy import select

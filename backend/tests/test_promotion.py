@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.errors import AgentOffLadder, NotAllowed, NotOnLadder
-from core.models import AgentRegistry, AgentStatus, User, UserRole, Workspace
+from core.maturity import AgentStatus
+from core.models import AgentRegistry, User, UserRole, Workspace
 from sqlalchemy.orm import Session
 
 

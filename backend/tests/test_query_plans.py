@@ -10,7 +10,8 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
-from core.models import AgentRegistry, AgentStatus, User, UserRole, Workspace
+from core.maturity import AgentStatus
+from core.models import AgentRegistry, User, UserRole, Workspace
 from core.registry import find_by_name_or_id
 from ecommerce.customers import CustomerService
 from ecommerce.models import Customer, Store, Subscription
@@ -48,8 +49,9 @@ class World:
     def request(self) -> str:
         return self.governance.request_approval(self.atom.id, "update_it")
 
-    def outcome(self, run: str | None) -> None:
-        asyncio.run(self.governance.record_outcome(self.atom.id, True, run))
+    def outcomes(self) -> None:
+        for run in ("once", "once", None):
+            asyncio.run(self.governance.record_outcome(self.atom.id, True, run))
 
     def decide(self) -> None:
         self.governance.decide(self.request(), True, self.admin.id)
@@ -88,7 +90,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     ),
     "AgentGovernanceService.pending_approvals": lambda w: w.governance.pending_approvals(),
     "AgentGovernanceService.wait_for_approval": World.wait,
-    "AgentGovernanceService.record_outcome": lambda w: [w.outcome("r"), w.outcome("r")],
+    "AgentGovernanceService.record_outcome": World.outcomes,
     "AgentGovernanceService.submit_feedback": lambda w: w.governance.submit_feedback(
         w.atom.id, w.admin.id, "5", "4"
     ),

@@ -1,8 +1,10 @@
 """The life of a subscription: once started, renewed once a period, canceled once."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from core.database import SessionLocal
@@ -12,7 +14,7 @@ from ecommerce.models import Subscription, SubscriptionAudit, SubscriptionStatus
 from ecommerce.subscriptions import AlreadySubscribed, NotDue, SubscriptionService
 from saas.metering import SubscriptionInactive, UsageMeter
 from saas.models import SaaSTier
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -139,11 +141,16 @@ class TestRenew:
         assert plan.current_period_end == MARCH + MONTH
         assert audits(db_session) == []
 
-    def test_a_period_renewed_by_five_at_once_is_renewed_once(
-        self, plan: Subscription, db_session: Session
+    def test_a_period_renewed_by_two_at_once_is_renewed_once(
+        self, plan: Subscription, db_session: Session, db_engine: Engine
     ) -> None:
-        plan_id = plan.id
+        plan_id, both_have_read = plan.id, threading.Barrier(2)
         db_session.rollback()
+
+        @event.listens_for(db_engine, "before_cursor_execute")
+        def wait(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("UPDATE ecommerce_subscriptions"):
+                both_have_read.wait(timeout=10)
 
         def renew(number: int) -> bool:
             with SessionLocal() as session:
@@ -155,8 +162,9 @@ class TestRenew:
                 session.commit()
                 return True
 
-        with ThreadPoolExecutor(5) as threads:
-            renewed = list(threads.map(renew, range(5)))
+        with ThreadPoolExecutor(2) as threads:
+            renewed = list(threads.map(renew, range(2)))
+        event.remove(db_engine, "before_cursor_execute", wait)
 
         assert sum(renewed) == 1
         assert plan.current_period_end == MARCH + 2 * MONTH

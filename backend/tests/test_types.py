@@ -11,9 +11,12 @@ from saas.models import SaaSTier
 from saas.rates import OverageRates
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
+SQLITE: Dialect = sqlite.dialect()
+POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -32,11 +35,10 @@ class TestExactDecimal:
         assert tuple(stored) == ("integer", 4900)
 
     def test_it_is_numeric_on_postgresql(self) -> None:
-        dialect = postgresql.dialect()
-        column = ExactDecimal(14, 2).dialect_impl(dialect)
+        column = ExactDecimal(14, 2)
 
-        assert column.compile(dialect=dialect) == "NUMERIC(14, 2)"
-        assert ExactDecimal(14, 2).process_bind_param(Decimal("1.5"), dialect) == Decimal("1.50")
+        assert column.dialect_impl(POSTGRESQL).compile(dialect=POSTGRESQL) == "NUMERIC(14, 2)"
+        assert column.process_bind_param(Decimal("1.5"), POSTGRESQL) == Decimal("1.50")
 
     def test_what_a_float_would_spoil_stays_exact(self, db_session: Session) -> None:
         db_session.add_all([tier("a", "0.10"), tier("b", "0.20"), tier("c", "999999999999.99")])
@@ -66,12 +68,12 @@ class TestExactDecimal:
     @pytest.mark.parametrize("value", [0.5, "0.5", float("nan")])
     def test_what_is_not_exact_is_refused(self, value: object) -> None:
         with pytest.raises(TypeError, match="not exact"):
-            ExactDecimal(5, 4).process_bind_param(value, sqlite.dialect())
+            ExactDecimal(5, 4).process_bind_param(value, SQLITE)
 
     @pytest.mark.parametrize("value", ["0.00001", "10", "-10", "NaN", "Infinity", "1e30"])
-    @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
+    @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL])
     def test_what_does_not_fit_is_refused_and_never_rounded(
-        self, value: str, dialect: sqlite.dialect
+        self, value: str, dialect: Dialect
     ) -> None:
         with pytest.raises(ValueError, match="does not fit"):
             ExactDecimal(5, 4).process_bind_param(Decimal(value), dialect)
@@ -111,7 +113,7 @@ class TestUtcDateTime:
             db_session.flush()
 
     def test_postgresql_is_given_aware_times(self) -> None:
-        bound = UtcDateTime().process_bind_param(NOON, postgresql.dialect())
+        bound = UtcDateTime().process_bind_param(NOON, POSTGRESQL)
 
         assert bound == NOON
         assert bound is not None

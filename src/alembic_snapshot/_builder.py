@@ -31,6 +31,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 from alembic_snapshot import sqlite
+from alembic_snapshot._stairs import Stairs
 from alembic_snapshot._watch import Watch
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
 from alembic_snapshot.guard import Guard, is_project_file
@@ -86,6 +87,8 @@ class Builder:
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
             self._upgrade(step["upgrade"])
+        elif "climb" in step:
+            self._climb(step["climb"])
         elif "migrate" in step:
             with self.watch.recording():
                 result = _load(step["migrate"])(self.job["url"])
@@ -115,6 +118,22 @@ class Builder:
             return (self._watched(step) for step in planned)
 
         self._run_env(steps)
+
+    def _climb(self, revisions: list[str]) -> None:
+        """Take each of these revisions up, down and up again."""
+        stairs = Stairs(self.target, self.version_table, self.report)
+        self.guard.allow(self.target.with_name("landing.db"))
+
+        def steps(_current: Any, _context: Any) -> Iterator[Any]:
+            return map(self._watched, stairs.steps(self._script, revisions))
+
+        while True:
+            try:
+                return self._run_env(steps)
+            except Exception as error:
+                if not stairs.recover(error):
+                    raise
+                self.current = None
 
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""
@@ -194,7 +213,7 @@ class Builder:
         )  # fmt: skip
         # Alembic puts the folder in as it is, and can't read a folder with a percent sign back.
         defaults = self._config.file_config.defaults()
-        defaults["here"] = defaults["here"].replace("%", "%%")
+        defaults["here"] = defaults["here"].replace("%", "%%")  # type: ignore[index]
         self._config.set_main_option("script_location", job["scripts"].replace("%", "%%"))
         script = ScriptDirectory.from_config(self._config)
         if job["versions"]:

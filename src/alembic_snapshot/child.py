@@ -7,11 +7,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alembic_snapshot import sqlite
+from alembic_snapshot.config import Project
+from alembic_snapshot.errors import BuildError, GuardError, MigrationError
+from alembic_snapshot.layers import Chain
+from alembic_snapshot.snapshot import substituted
+from alembic_snapshot.store import Store
+
 Listener = Callable[[Mapping[str, Any]], None]
+
+# The ways in which an env.py may take its target, in the order in which they are tried.
+OFFERS = ("url", "connection", "engine", "async")
+_SHOWN_SQL = 200
 
 
 class Child:
@@ -79,3 +91,133 @@ class Child:
             if kind == "applied":
                 self.timings[event["revision"]] = event["seconds"]
             self.listener({"event": kind, **event})
+
+
+@dataclass
+class Workshop:
+    """Tells the builder what to do for one project, hears it out, and puts its errors in words."""
+
+    project: Project
+    chain: Chain
+    store: Store
+    listener: Listener
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def job(
+        self, database: Path, steps: Sequence[Any], offer: str, *, check: bool
+    ) -> dict[str, Any]:
+        """The builder's orders for bringing ``database`` through ``steps``."""
+        project, settings = self.project, self.project.alembic
+        known = {name for layer in self.chain.layers for name in layer.inputs}
+        known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
+        known.add("pyproject.toml")
+        return {
+            "target": str(database),
+            "url": sqlite.url(database),
+            "root": str(project.root),
+            "store": str(project.store),
+            "scripts": str(settings.script_location),
+            "versions": [str(path) for path in settings.version_locations]
+            if not self.chain.opaque
+            else [],
+            "recursive": settings.recursive,
+            "ini": str(settings.ini) if settings.ini else None,
+            "toml": str(settings.toml) if settings.toml else None,
+            "section": settings.section,
+            "search_path": [str(path) for path in project.search_path],
+            "x": [value for _, value in substituted(_numbered(project.x), database).items()],
+            "foreign": project.foreign,
+            "known": sorted(known),
+            "ignored": sorted({*project.ignore_environment, *project.environment}),
+            "offer": offer,
+            "steps": steps,
+            "check": check,
+        }
+
+    def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
+        """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""
+        child = Child(self.listener, self.timings)
+        child.run(job, self._environment(workspace, Path(job["target"])), self.project.root)
+        if child.failed:
+            final = bool(child.failed["current"] or child.failed["is_import"])
+            raise AttemptFailed(self._error(child.failed, child.output), final=final)
+        if not child.done:
+            error = BuildError(
+                f"the builder ended with status {child.status} before it was done",
+                hint="its output is in the details; was it killed, or did a migration exit?",
+                details=child.output,
+            )
+            raise AttemptFailed(error, final=True)
+        if child.done["refused"]:
+            raise AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
+        return child
+
+    def _environment(self, workspace: Path, database: Path) -> dict[str, str]:
+        project = self.project
+        inherited = dict(os.environ)
+        if project.inherit_environment is not None:
+            allowed = {*project.inherit_environment, "PATH", "LANG", "LC_ALL", "TMPDIR"}
+            inherited = {name: value for name, value in inherited.items() if name in allowed}
+        # Where imports are found is configured, so that every caller computes the same key.
+        inherited.pop("PYTHONPATH", None)
+        if project.private_home:
+            home = workspace / "home"
+            home.mkdir(exist_ok=True)
+            inherited["HOME"] = str(home)
+        return inherited | substituted(project.environment, database)
+
+    def _error(self, failed: Mapping[str, Any], output: str) -> BuildError:
+        details = failed["traceback"]
+        if failed["sql"]:
+            details += f"\nSQL:\n{failed['sql']}\n"
+        if output:
+            details += f"\nOutput:\n{output}"
+        if failed["refused"]:
+            return _refusal(failed["refused"], details)
+        where = f" at {failed['where']}" if failed["where"] else ""
+        who = "env.py"
+        if failed["current"]:
+            kind = "seed" if ":" in failed["current"] else "revision"
+            who = f"{kind} {failed['current']}"
+        sql = f" [{' '.join(failed['sql'].split())[:_SHOWN_SQL]}]" if failed["sql"] else ""
+        return MigrationError(
+            f"{who} failed{where}: {failed['type']}: {failed['text']}{sql}",
+            hint=self._hint(failed),
+            details=details,
+        )
+
+    def _hint(self, failed: Mapping[str, Any]) -> str:
+        if failed["is_import"]:
+            return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
+        if failed["current"]:
+            kept = self.store.failed_database(self.chain.target.digest)
+            return f"the half-built database is kept at {kept}"
+        if failed["type"] == "KeyError" and failed["text"].strip("'") not in os.environ:
+            name = failed["text"].strip("'")
+            return f'is it a variable? set environment = {{ {name} = "…" }}'
+        return (
+            "env.py may need a variable (environment), an argument (x) or a function that makes "
+            "the database (migrate): set it in [tool.alembic-snapshot]"
+        )
+
+
+class AttemptFailed(Exception):
+    """The builder failed; unless ``final``, offering the target in another way may mend it."""
+
+    def __init__(self, error: BuildError, *, final: bool):
+        super().__init__(error.message)
+        self.error = error
+        self.final = final
+
+
+def _refusal(refused: Sequence[str], details: str) -> GuardError:
+    return GuardError(
+        f"{refused[0]}: only the snapshot may be opened",
+        hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
+        "seed should use the connection that it is given",
+        details=details,
+    )
+
+
+def _numbered(values: Sequence[str]) -> dict[str, str]:
+    return {str(index): value for index, value in enumerate(values)}

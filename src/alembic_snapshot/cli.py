@@ -221,6 +221,33 @@ def diff(
     return 1 if found else 0
 
 
+@cli.command()
+@_on_project
+@_as_json
+@click.option("--no-stairway", is_flag=True, help="Leave out taking every revision up and down.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def check(as_json: bool, no_stairway: bool, quiet: bool, **where: Any) -> int:
+    """Check the migrations: one head, sound data, mappers, drift, every revision up, down and up.
+
+    Exit 0: nothing was found; 1: something was.
+    """
+    from alembic_snapshot.build import ensure
+    from alembic_snapshot.progress import Progress
+    from alembic_snapshot.stairway import climb
+
+    project = _project(where)
+    with Progress(quiet=quiet) as progress:
+        snapshot = ensure(project, listener=progress)
+    found = findings(snapshot.manifest.checks, drift=project.drift)
+    skipped = no_stairway or not snapshot.manifest.revisions
+    stairs = [] if skipped else climb(project)
+    found += [str(stair) for stair in stairs]
+    climbed = "" if skipped else ", each up, down and up again"
+    summary = f"{len(snapshot.manifest.revisions)} revisions{climbed}: {len(found)} findings"
+    _print({"findings": found, "climbed": not skipped}, "\n".join([*found, summary]), as_json)
+    return 1 if found else 0
+
+
 @cli.command(name="list")
 @_on_project
 @_as_json

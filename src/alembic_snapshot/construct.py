@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alembic_snapshot import sqlite
-from alembic_snapshot.child import Child, Listener
+from alembic_snapshot.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.config import Project
-from alembic_snapshot.errors import BuildError, GuardError, MigrationError, SnapshotError
+from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.inputs import Files
 from alembic_snapshot.layers import Chain, State
 from alembic_snapshot.observed import Observed, variable_digest
-from alembic_snapshot.snapshot import substituted
 from alembic_snapshot.status import identity
 from alembic_snapshot.store import Entry, Manifest, Store
-
-_SHOWN_SQL = 200
-# The ways in which an env.py may take its target, in the order in which they are tried.
-OFFERS = ("url", "connection", "engine", "async")
 
 
 @dataclass
@@ -36,8 +32,11 @@ class Construction:
     store: Store
     files: Files
     listener: Listener
-    timings: dict[str, float] = field(default_factory=dict)
-    applied: set[str] = field(default_factory=set)
+
+    @functools.cached_property
+    def workshop(self) -> Workshop:
+        """Where the builder is told what to do, and heard out."""
+        return Workshop(self.project, self.chain, self.store, self.listener)
 
     def run(self, *, from_scratch: bool = False) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
@@ -63,11 +62,11 @@ class Construction:
             database = workspace / "database.db"
             sqlite.copy(entry.database, database)
             os.chmod(database, 0o600)
-            job = self._job(database, [], entry.manifest.offer or OFFERS[0], check=True)
-            done = self._child(workspace, job).done
+            job = self.workshop.job(database, [], entry.manifest.offer or OFFERS[0], check=True)
+            done = self.workshop.run(workspace, job).done
             if done["options"] != entry.manifest.options:
                 return None
-        except _AttemptFailed as failed:
+        except AttemptFailed as failed:
             done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
         finally:
             shutil.rmtree(workspace, ignore_errors=True)
@@ -83,7 +82,7 @@ class Construction:
             self._start_from(ancestor, database)
             try:
                 return self._attempt(workspace, database, ancestor, offer)
-            except _AttemptFailed as failed:
+            except AttemptFailed as failed:
                 failures[offer] = failed.error
                 if failed.final:
                     raise failed.error from None
@@ -97,8 +96,8 @@ class Construction:
     ) -> Entry:
         stops = self._stops(ancestor)
         steps = list(self._steps(stops, ancestor, workspace))
-        job = self._job(database, steps, offer, check=True)
-        child = self._child(workspace, job)
+        job = self.workshop.job(database, steps, offer, check=True)
+        child = self.workshop.run(workspace, job)
         entry = None
         before = ancestor[0].manifest.observed if ancestor else Observed()
         for index, state in enumerate(stops):
@@ -199,102 +198,6 @@ class Construction:
                     break
         return sorted(OFFERS, key=lambda offer: (offer != known, OFFERS.index(offer)))
 
-    def _job(
-        self, database: Path, steps: Sequence[Any], offer: str, *, check: bool
-    ) -> dict[str, Any]:
-        project, settings = self.project, self.project.alembic
-        known = {name for layer in self.chain.layers for name in layer.inputs}
-        known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
-        known.add("pyproject.toml")
-        return {
-            "target": str(database),
-            "url": sqlite.url(database),
-            "root": str(project.root),
-            "store": str(project.store),
-            "scripts": str(settings.script_location),
-            "versions": [str(path) for path in settings.version_locations]
-            if not self.chain.opaque
-            else [],
-            "recursive": settings.recursive,
-            "ini": str(settings.ini) if settings.ini else None,
-            "toml": str(settings.toml) if settings.toml else None,
-            "section": settings.section,
-            "search_path": [str(path) for path in project.search_path],
-            "x": [value for _, value in substituted(_numbered(project.x), database).items()],
-            "foreign": project.foreign,
-            "known": sorted(known),
-            "ignored": sorted({*project.ignore_environment, *project.environment}),
-            "offer": offer,
-            "steps": steps,
-            "check": check,
-        }
-
-    def _child(self, workspace: Path, job: Mapping[str, Any]) -> Child:
-        """Run the builder to its end; a failure is raised as :class:`_AttemptFailed`."""
-        child = Child(self.listener, self.timings)
-        child.run(job, self._environment(workspace, Path(job["target"])), self.project.root)
-        if child.failed:
-            final = bool(child.failed["current"] or child.failed["is_import"])
-            raise _AttemptFailed(self._error(child.failed, child.output), final=final)
-        if not child.done:
-            error = BuildError(
-                f"the builder ended with status {child.status} before it was done",
-                hint="its output is in the details; was it killed, or did a migration exit?",
-                details=child.output,
-            )
-            raise _AttemptFailed(error, final=True)
-        if child.done["refused"]:
-            raise _AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
-        return child
-
-    def _environment(self, workspace: Path, database: Path) -> dict[str, str]:
-        project = self.project
-        inherited = dict(os.environ)
-        if project.inherit_environment is not None:
-            allowed = {*project.inherit_environment, "PATH", "LANG", "LC_ALL", "TMPDIR"}
-            inherited = {name: value for name, value in inherited.items() if name in allowed}
-        # Where imports are found is configured, so that every caller computes the same key.
-        inherited.pop("PYTHONPATH", None)
-        if project.private_home:
-            home = workspace / "home"
-            home.mkdir(exist_ok=True)
-            inherited["HOME"] = str(home)
-        return inherited | substituted(project.environment, database)
-
-    def _error(self, failed: Mapping[str, Any], output: str) -> BuildError:
-        details = failed["traceback"]
-        if failed["sql"]:
-            details += f"\nSQL:\n{failed['sql']}\n"
-        if output:
-            details += f"\nOutput:\n{output}"
-        if failed["refused"]:
-            return _refusal(failed["refused"], details)
-        where = f" at {failed['where']}" if failed["where"] else ""
-        who = "env.py"
-        if failed["current"]:
-            kind = "seed" if ":" in failed["current"] else "revision"
-            who = f"{kind} {failed['current']}"
-        sql = f" [{' '.join(failed['sql'].split())[:_SHOWN_SQL]}]" if failed["sql"] else ""
-        return MigrationError(
-            f"{who} failed{where}: {failed['type']}: {failed['text']}{sql}",
-            hint=self._hint(failed),
-            details=details,
-        )
-
-    def _hint(self, failed: Mapping[str, Any]) -> str:
-        if failed["is_import"]:
-            return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
-        if failed["current"]:
-            kept = self.store.failed_database(self.chain.target.digest)
-            return f"the half-built database is kept at {kept}"
-        if failed["type"] == "KeyError" and failed["text"].strip("'") not in os.environ:
-            name = failed["text"].strip("'")
-            return f'is it a variable? set environment = {{ {name} = "…" }}'
-        return (
-            "env.py may need a variable (environment), an argument (x) or a function that makes "
-            "the database (migrate): set it in [tool.alembic-snapshot]"
-        )
-
     def _verify(self, path: Path, state: State, done: Mapping[str, Any]) -> None:
         """Compare the heads inside the file with the scripts'; Alembic's word is not enough."""
         found = sqlite.heads(path, done["version_table"])
@@ -306,7 +209,7 @@ class Construction:
         if reached:
             return
         if self.chain.opaque and not self.project.migrate and not done["planned"]:
-            raise _AttemptFailed(self._no_revisions(), final=True)
+            raise AttemptFailed(self._no_revisions(), final=True)
         at = f"at {', '.join(found)}" if found else "at no revision"
         wanted = ", ".join(state.heads) or "the heads"
         culprit = "; ".join(done["redirected"]) or "env.py did not commit, or connects elsewhere"
@@ -315,7 +218,7 @@ class Construction:
             hint='use config.attributes["connection"] or sqlalchemy.url in env.py, or set the '
             "variable it reads in [tool.alembic-snapshot] environment",
         )
-        raise _AttemptFailed(error, final=False)
+        raise AttemptFailed(error, final=False)
 
     def _no_revisions(self) -> BuildError:
         places = ", ".join(map(str, self.project.alembic.version_locations))
@@ -357,7 +260,7 @@ class Construction:
             version_table=child.done["version_table"],
             tables=len(sqlite.tables(path)),
             checks=checks,
-            timings=dict(self.timings),
+            timings=dict(self.workshop.timings),
             warnings=child.done["redirected"],
         )
 
@@ -379,25 +282,3 @@ class Construction:
             "drift_error": done["drift_error"],
             "mappers": done["mappers"],
         }
-
-
-class _AttemptFailed(Exception):
-    """The builder failed; unless ``final``, offering the target in another way may mend it."""
-
-    def __init__(self, error: BuildError, *, final: bool):
-        super().__init__(error.message)
-        self.error = error
-        self.final = final
-
-
-def _refusal(refused: Sequence[str], details: str) -> GuardError:
-    return GuardError(
-        f"{refused[0]}: only the snapshot may be opened",
-        hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
-        "seed should use the connection that it is given",
-        details=details,
-    )
-
-
-def _numbered(values: Sequence[str]) -> dict[str, str]:
-    return {str(index): value for index, value in enumerate(values)}

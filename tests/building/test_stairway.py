@@ -1,0 +1,145 @@
+"""Every revision up, down and up again: what is not clean is named, and does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from alembic_snapshot import CheckError
+from alembic_snapshot.stairway import climb
+
+
+def climbed(project, **options):
+    return [(s.revision, s.kind, list(s.lines)) for s in climb(project.load(), **options)]
+
+
+def with_downgrade(project, name, down, upgrade, downgrade):
+    path = project.revision(name, down, upgrade)
+    text = path.read_text().partition("def downgrade")[0]
+    path.write_text(f"{text}def downgrade():\n    {downgrade}\n")
+
+
+class TestAClimb:
+    def test_finds_nothing_where_every_downgrade_undoes_its_upgrade(self, project):
+        project.history(3)
+
+        assert climbed(project) == []
+
+    def test_finds_nothing_wrong_with_branches_and_merges(self, project):
+        project.revision("a")
+        project.revision("b", "a")
+        project.revision("c", "a")
+        project.revision("d", ("b", "c"))
+        project.revision("e", depends_on="b")
+
+        assert climbed(project) == []
+
+    def test_does_not_mind_the_order_of_columns(self, project):
+        project.history(1)
+        with_downgrade(
+            project, "0002", "0001", "op.add_column('t_0001', sa.Column('x', sa.Text))\n"
+            "op.add_column('t_0001', sa.Column('y', sa.Text))",
+            "op.drop_column('t_0001', 'y'); op.drop_column('t_0001', 'x')",
+        )  # fmt: skip
+        with_downgrade(
+            project, "0003", "0002", "op.drop_column('t_0001', 'x')",
+            "op.add_column('t_0001', sa.Column('x', sa.Text))",
+        )  # fmt: skip
+
+        assert climbed(project) == []
+
+    def test_names_what_a_downgrade_leaves_behind_and_that_it_does_not_go_up_again(self, project):
+        project.history(1)
+        with_downgrade(
+            project, "0002", "0001", "op.create_table('left', sa.Column('x', sa.Text))", "pass"
+        )
+        project.revision("0003", "0002")
+
+        behind, again = climbed(project)
+
+        assert behind[:2] == ("0002", "downgrade")
+        assert "left behind: table left" in behind[2]
+        assert again[:2] == ("0002", "second upgrade failed")
+        assert "already exists" in again[2][0]
+
+    def test_names_what_a_downgrade_takes_too_much(self, project):
+        project.history(1)
+        with_downgrade(
+            project,
+            "0002",
+            "0001",
+            "op.create_index('ix', 't_0001', ['id'])",
+            "op.drop_index('ix'); op.drop_table('t_0001')",
+        )
+
+        assert ("0002", "downgrade") in [stair[:2] for stair in climbed(project)]
+        assert "missing: table t_0001" in climbed(project)[0][2]
+
+    @pytest.mark.parametrize(
+        ("downgrade", "error"),
+        [("raise NotImplementedError('never')", "NotImplementedError: never"), ("1 / 0", "Zero")],
+    )
+    def test_names_a_downgrade_that_is_not_there_and_goes_on(self, project, downgrade, error):
+        project.history(1)
+        with_downgrade(project, "0002", "0001", "op.execute('select 1')", downgrade)
+        with_downgrade(
+            project, "0003", "0002", "op.create_table('left', sa.Column('x', sa.Text))", "pass"
+        )
+
+        found = climbed(project)
+
+        assert found[0][:2] == ("0002", "downgrade failed")
+        assert error in found[0][2][0]
+        assert found[1][0] == "0003"
+
+    def test_in_pieces_finds_the_same(self, project):
+        project.history(100)
+        for name, down in (("0010", "0009"), ("0090", "0089")):
+            with_downgrade(project, name, down, "op.execute('select 1')", "1 / 0")
+
+        assert climbed(project, workers=2) == climbed(project, workers=1)
+        assert [stair[0] for stair in climbed(project, workers=2)] == ["0010", "0090"]
+
+    def test_leaves_nothing_in_the_store(self, project):
+        project.history(2)
+        climb(project.load())
+
+        assert list((project.root / ".alembic-snapshot/building").iterdir()) == []
+
+    def test_is_refused_where_the_revisions_are_not_known(self, project):
+        project.write("setup_db.py", "def create(url): ...\n")
+        project.configure('migrate = "setup_db:create"')
+        project.history(1)
+
+        with pytest.raises(CheckError, match="can't be climbed"):
+            climb(project.load())
+
+
+class TestTheCommand:
+    def test_is_0_when_all_is_well(self, project):
+        project.history(2)
+
+        done = project.command("check", "-q")
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "2 revisions, each up, down and up again: 0 findings\n"
+
+    def test_is_1_and_lists_what_it_found(self, project):
+        project.history(1)
+        project.revision("b", "0001")
+        with_downgrade(project, "c", "0001", "op.execute('select 1')", "1 / 0")
+
+        done = project.command("check")
+        facts = json.loads(project.command("check", "--json").stdout)
+
+        assert done.returncode == 1
+        assert "there are 2 heads" in done.stdout
+        assert "revision c: downgrade failed" in done.stdout
+        assert len(facts["findings"]) == 2
+
+    def test_may_leave_the_stairway_out(self, project):
+        project.history(1)
+        with_downgrade(project, "0002", "0001", "op.execute('select 1')", "1 / 0")
+
+        assert project.command("check", "--no-stairway").returncode == 0

@@ -1,7 +1,8 @@
 """How outcomes change an agent, and that each counts exactly once."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -160,20 +161,29 @@ class TestOnce:
 class TestConcurrently:
     THREADS = 20
 
-    def report(self, agent_id: str, execution_id: str) -> bool:
-        with SessionLocal.begin() as session:
-            service = AgentGovernanceService(session)
-            return asyncio.run(service.record_outcome(agent_id, True, execution_id))
+    def report(self, agent_id: str, execution_ids: Sequence[str | None]) -> list[bool]:
+        """Report successes, each in a thread and a transaction of its own, all at once."""
+        together = threading.Barrier(len(execution_ids))
 
+        def record(execution_id: str | None) -> bool:
+            together.wait(timeout=10)
+            with SessionLocal.begin() as session:
+                service = AgentGovernanceService(session)
+                return asyncio.run(service.record_outcome(agent_id, True, execution_id))
+
+        with ThreadPoolExecutor(len(execution_ids)) as threads:
+            return list(threads.map(record, execution_ids))
+
+    @pytest.mark.parametrize("name", ["run-{}", None], ids=["with ids", "without ids"])
     def test_twenty_outcomes_at_once_lose_none(
-        self, atom: AgentRegistry, db_session: Session
+        self, atom: AgentRegistry, db_session: Session, name: str | None
     ) -> None:
-        ids = [f"run-{number}" for number in range(self.THREADS)]
         agent_id = atom.id
         db_session.rollback()
 
-        with ThreadPoolExecutor(self.THREADS) as threads:
-            counted = list(threads.map(lambda run: self.report(agent_id, run), ids))
+        counted = self.report(
+            agent_id, [name and name.format(number) for number in range(self.THREADS)]
+        )
 
         assert counted == [True] * self.THREADS
         assert atom.confidence_score == Decimal("0.69")
@@ -185,10 +195,7 @@ class TestConcurrently:
         agent_id = atom.id
         db_session.rollback()
 
-        with ThreadPoolExecutor(self.THREADS) as threads:
-            counted = list(
-                threads.map(lambda _: self.report(agent_id, "run-1"), range(self.THREADS))
-            )
+        counted = self.report(agent_id, ["run-1"] * self.THREADS)
 
         assert sorted(counted) == [False] * (self.THREADS - 1) + [True]
         assert atom.confidence_score == Decimal("0.50")

@@ -59,12 +59,6 @@ _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CASE_CHANGES = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z]{2})(?=[a-z])")
 
 
-def status_for(score: Decimal | None, floor: AgentStatus | None = None) -> AgentStatus:
-    """The rung that a score earns, but never one below `floor`; no score counts as 0.50."""
-    known = UNKNOWN_SCORE if score is None else score
-    return next(status for status, least in THRESHOLDS if known >= least or status == floor)
-
-
 def tokens(action_type: str) -> frozenset[str]:
     """The words of an action's name, split at `_`, `-`, `.`, space and case changes.
 

@@ -9,7 +9,9 @@ from sqlalchemy.exc import DatabaseError
 
 from core.errors import AtomError
 
-MIGRATIONS = Path(__file__).parents[2] / "alembic"
+REPOSITORY = Path(__file__).parents[2]
+SETTINGS = REPOSITORY / "alembic.ini"
+MIGRATIONS = REPOSITORY / "alembic"
 
 
 class DatabaseNotReady(AtomError):
@@ -28,7 +30,7 @@ def require_ready(engine: Engine) -> None:
     A missing SQLite file stays missing.
     """
     url = engine.url.render_as_string(hide_password=True)
-    hint = f"run: DATABASE_URL={url} alembic upgrade head"
+    hint = f"with DATABASE_URL set to it, run: alembic -c {SETTINGS} upgrade head"
     file = engine.url.database if engine.dialect.name == "sqlite" else None
     if file and file != ":memory:" and not Path(file).exists():
         raise DatabaseNotReady(url, "does not exist", hint)

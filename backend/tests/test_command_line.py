@@ -1,6 +1,7 @@
 """`python -m core`, as a child process on this test's own database."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,15 +151,31 @@ class TestErrors:
     def test_a_database_that_is_not_there_is_not_made(self, run: Run, tmp_path: Path) -> None:
         done = run("do it", DATABASE_URL="")
 
-        self.assert_error(done, "atom_dev.db does not exist", "alembic upgrade head")
+        self.assert_error(done, "atom_dev.db does not exist", "alembic.ini upgrade head")
         assert list(tmp_path.iterdir()) == []
+
+    def test_what_the_hint_says_to_do_makes_the_database_ready(
+        self, run: Run, tmp_path: Path
+    ) -> None:
+        hint = run("--init", DATABASE_URL="").stderr.splitlines()[1]
+        command = shlex.split(hint.partition("run: ")[2])
+
+        subprocess.run(
+            [sys.executable, "-m", "alembic.config", *command[1:]],
+            cwd=tmp_path,
+            env=environment(DATABASE_URL=""),
+            capture_output=True,
+            check=True,
+        )
+
+        assert run("--init", DATABASE_URL="").returncode == 0
 
     def test_a_database_that_was_never_migrated(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "empty.db").touch()
 
         done = run("do it", "--database", "sqlite:///empty.db")
 
-        self.assert_error(done, "was never migrated", "alembic upgrade head")
+        self.assert_error(done, "was never migrated", "alembic.ini upgrade head")
 
     def test_a_database_of_last_week(self, run: Run, db_clone: Clone, db_session: Session) -> None:
         db_session.execute(text("UPDATE alembic_version SET version_num = '0007'"))
@@ -166,7 +183,7 @@ class TestErrors:
 
         done = run("do it", "--database", db_clone.url)
 
-        self.assert_error(done, "is at 0007", "alembic upgrade head")
+        self.assert_error(done, "is at 0007", "alembic.ini upgrade head")
 
     def test_a_file_that_is_no_database(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "notes.db").write_text("These are only notes. " * 100)

@@ -1,9 +1,7 @@
-"""How an action's name tells what it does, and a score what an agent may do."""
-
-from decimal import Decimal
+"""How an action's name tells what it does, and which status that takes."""
 
 import pytest
-from core.maturity import VERBS, AgentStatus, complexity_of, required_status, status_for, tokens
+from core.maturity import VERBS, AgentStatus, complexity_of, required_status, tokens
 
 
 class TestComplexity:
@@ -65,28 +63,3 @@ class TestComplexity:
             AgentStatus.SUPERVISED,
             AgentStatus.AUTONOMOUS,
         ]
-
-
-class TestStatus:
-    @pytest.mark.parametrize(
-        ("score", "status"),
-        [
-            ("0", "student"),
-            ("0.4999", "student"),
-            ("0.50", "intern"),
-            ("0.6999", "intern"),
-            ("0.70", "supervised"),
-            ("0.8999", "supervised"),
-            ("0.90", "autonomous"),
-            ("1", "autonomous"),
-        ],
-    )
-    def test_a_score_earns_a_status(self, score: str, status: str) -> None:
-        assert status_for(Decimal(score)) == status
-
-    def test_no_score_counts_as_050(self) -> None:
-        assert status_for(None) is AgentStatus.INTERN
-
-    def test_a_status_never_falls_below_the_floor(self) -> None:
-        assert status_for(Decimal(0), AgentStatus.SUPERVISED) is AgentStatus.SUPERVISED
-        assert status_for(Decimal(1), AgentStatus.INTERN) is AgentStatus.AUTONOMOUS

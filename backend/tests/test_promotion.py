@@ -109,7 +109,36 @@ class TestPause:
         assert atom.status == "student"
         assert governance.can_perform_action(atom.id, "read_file")["allowed"] is True
 
-    def test_resuming_respects_score_and_floor(
+    @pytest.mark.parametrize(
+        ("score", "status"),
+        [
+            ("0", "student"),
+            ("0.4999", "student"),
+            ("0.5", "intern"),
+            ("0.6999", "intern"),
+            ("0.7", "supervised"),
+            ("0.8999", "supervised"),
+            ("0.9", "autonomous"),
+            ("1", "autonomous"),
+            (None, "intern"),
+        ],
+    )
+    def test_a_resumed_agent_has_the_status_that_its_score_earns(
+        self,
+        governance: AgentGovernanceService,
+        atom: AgentRegistry,
+        db_session: Session,
+        score: str | None,
+        status: str,
+    ) -> None:
+        atom.confidence_score = None if score is None else Decimal(score)
+        db_session.commit()
+        governance.pause(atom.id)
+        governance.resume(atom.id)
+
+        assert atom.status == status
+
+    def test_resuming_respects_the_floor(
         self, governance: AgentGovernanceService, atom: AgentRegistry, admin: str
     ) -> None:
         governance.promote(atom.id, AgentStatus.SUPERVISED, admin)

@@ -1,0 +1,70 @@
+"""The campaign in small, and that it finds a reset that does not do what it should."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from alembic_snapshot.reusable import Reusable
+
+from .campaign import Campaign, Difference
+
+
+class KeepsTheCounter(Reusable):
+    def _next_header(self, header):
+        return header[:24] + self._header[24:28] + header[28:92] + self._header[92:96] + header[96:]
+
+
+class ForgetsTheEnd(Reusable):
+    def _overwrite(self):
+        whole, self._snapshot = self._snapshot, self._snapshot[:-8192]
+        super()._overwrite()
+        self._snapshot = whole
+
+
+class KeepsTheSize(Reusable):
+    def _resize(self, size):
+        pass
+
+
+class TrustsTheCounter(Reusable):
+    def _is_untouched(self, status):
+        return os.pread(self._file, 100, 0) == self._header
+
+
+class IgnoresTheSchema(Reusable):
+    def _obstacle(self, header):
+        return None if header[:24] == self._header[:24] else super()._obstacle(header)
+
+
+class AsksNobody(Reusable):
+    def put_back(self):
+        return self._rewrite()
+
+
+BROKEN = [KeepsTheCounter, ForgetsTheEnd, KeepsTheSize, TrustsTheCounter, IgnoresTheSchema]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_random_work_a_database_that_was_put_back_equals_its_snapshot(tmp_path, seed):
+    campaign = Campaign(tmp_path, seed)
+
+    campaign.run(150)
+
+    campaign.close()
+    assert campaign.counts["put back"] > 40
+    assert campaign.counts["nothing to do"] > 10
+    assert campaign.counts["the schema changed"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, AsksNobody])
+def test_the_campaign_finds_a_broken_reset(tmp_path: Path, broken):
+    campaign = Campaign(tmp_path, 1, broken)
+
+    with pytest.raises(Difference, match=r"seed 1, round \d+, after"):
+        campaign.run(1500)
+
+    campaign.close()

@@ -14,9 +14,9 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
     ["errors"],
-    ["settings", "inputs", "sqlite", "guard", "checks"],
+    ["settings", "inputs", "sqlite", "callsite", "places", "checks"],
     ["config", "observed"],
-    ["history", "_watch"],
+    ["history", "guard", "_watch"],
     ["layers"],
     ["store"],
     ["diff", "snapshot", "status", "schema"],

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import inspect
 import json
+import logging.config
 import os
 import sys
 import threading
@@ -33,8 +34,9 @@ from sqlalchemy.orm import Session
 from alembic_snapshot import sqlite
 from alembic_snapshot._stairs import Stairs
 from alembic_snapshot._watch import Watch
+from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
-from alembic_snapshot.guard import Guard, is_project_file
+from alembic_snapshot.guard import Guard
 
 Report = Callable[..., None]
 
@@ -48,9 +50,12 @@ class Builder:
         self.target = Path(job["target"])
         self.root = Path(job["root"])
         self.offer = job["offer"]
-        self.guard = Guard(self.target, self.root, redirect=job["foreign"] == "redirect")
+        scripts = [Path(folder) for folder in (job["scripts"], *job["versions"])]
+        self.sites = Callsites(self.root, scripts)
+        self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
         self.watch = Watch(
             self.root,
+            self.sites,
             Path(job["scripts"]),
             Path(job["store"]),
             known=job["known"],
@@ -69,6 +74,7 @@ class Builder:
         self.guard.install()
         self.watch.install()
         self._watch_create_all()
+        self._excuse_missing_loggers()
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
@@ -257,6 +263,16 @@ class Builder:
         self._run_env(compare, compare_server_default=True, compare_type=True)
         return {**found, "mappers": unconfigured_mappers()}
 
+    def _excuse_missing_loggers(self) -> None:
+        # A stock env.py configures logging from the ini file, which may have no such sections.
+        original = logging.config.fileConfig
+
+        def file_config(source: Any, *arguments: Any, **options: Any) -> None:
+            with contextlib.suppress(KeyError):
+                original(source, *arguments, **options)
+
+        logging.config.fileConfig = file_config  # type: ignore[assignment]
+
     def _watch_create_all(self) -> None:
         original = sa.MetaData.create_all
         builder = self
@@ -273,8 +289,8 @@ def failure(error: BaseException, builder: Builder) -> dict[str, Any]:
     """What the parent needs to tell of an error: where, what, the SQL, the traceback."""
     innermost = None
     for frame in traceback.extract_tb(error.__traceback__):
-        if is_project_file(frame.filename, builder.root):
-            innermost = f"{os.path.relpath(frame.filename, builder.root)} line {frame.lineno}"
+        if builder.sites.is_ours(frame.filename):
+            innermost = builder.sites.text((frame.filename, frame.lineno or 0))
     return {
         "current": builder.current,
         "where": innermost,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.guard import is_project_file
+from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.inputs import content_digest
 from alembic_snapshot.observed import folder_digest
 
@@ -27,6 +27,7 @@ class Watch:
     def __init__(
         self,
         root: Path,
+        sites: Callsites,
         scripts: Path,
         store: Path,
         *,
@@ -34,6 +35,7 @@ class Watch:
         ignored: Collection[str],
     ):
         self.root = root
+        self.sites = sites
         self.scripts = scripts
         self.store = store
         self.known = frozenset(known)
@@ -93,7 +95,7 @@ class Watch:
             name = frame.f_code.co_filename
             if name.startswith(_IMPORTERS) or name.endswith(_OWN_READERS):
                 return False
-            if is_project_file(name, self.root):
+            if self.sites.is_ours(name):
                 return self._active or name.startswith(f"{self.scripts}{os.sep}")
             frame = frame.f_back  # type: ignore[assignment]
         return False
@@ -103,8 +105,10 @@ class Watch:
             return
         absolute = os.path.abspath(os.fsdecode(path))
         name = os.path.relpath(absolute, self.root).replace(os.sep, "/")
+        if found is self._folders and absolute.startswith(str(self.scripts)):
+            return  # Every file in there is an input already.
         own = name.startswith(".git/") or absolute.startswith(f"{self.store}{os.sep}")
-        if is_project_file(absolute, self.root) and name not in self.known and not own:
+        if self.sites.is_ours(absolute) and name not in self.known and not own:
             found.add(name)
 
 

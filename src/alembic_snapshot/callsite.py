@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -14,11 +14,16 @@ _OWN = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "pytest_alembic_sna
 
 
 class Callsites:
-    """Finds lines of the code below ``root``: not installed libraries', not this library's."""
+    """Finds lines of the code below ``root``: not installed libraries', not this library's.
 
-    def __init__(self, root: Path):
+    What is below one of ``scripts`` belongs to the project wherever it lies: migrations may be
+    inside an installed package.
+    """
+
+    def __init__(self, root: Path, scripts: Iterable[Path] = ()):
         self.root = root
         self._below = f"{root}{os.sep}"
+        self._scripts = tuple(f"{folder}{os.sep}" for folder in scripts)
         self._known: dict[str, bool] = {}
 
     def here(self) -> Site | None:
@@ -28,6 +33,10 @@ class Callsites:
         works for, or of the main thread.
         """
         return self._innermost(sys._getframe(1)) or self._elsewhere()
+
+    def current(self) -> str:
+        """The innermost line of the project that is running, as messages spell it."""
+        return self.text(self.here())
 
     def text(self, site: Site | None) -> str:
         """A line as messages spell it: ``file line N``, relative to the root."""
@@ -41,7 +50,7 @@ class Callsites:
             name = frame.f_code.co_filename
             is_ours = known.get(name)
             if is_ours is None:
-                is_ours = known[name] = self._is_ours(name)
+                is_ours = known[name] = self.is_ours(name)
             if is_ours:
                 return os.path.abspath(name), frame.f_lineno
             frame = frame.f_back
@@ -50,11 +59,14 @@ class Callsites:
     def _elsewhere(self) -> Site | None:
         return next((site for frame in _waiting() if (site := self._innermost(frame))), None)
 
-    def _is_ours(self, name: str) -> bool:
-        if name.startswith("<") or "site-packages" in name:
+    def is_ours(self, name: str) -> bool:
+        """Whether a file belongs to the project."""
+        if name.startswith("<"):
             return False
         path = os.path.abspath(name)
-        if path.startswith(_OWN[0]) or os.path.basename(path) == _OWN[1]:
+        if path.startswith(self._scripts):
+            return True
+        if "site-packages" in path or path.startswith(_OWN[0]) or os.path.basename(path) == _OWN[1]:
             return False
         return path.startswith(self._below)
 

@@ -95,7 +95,9 @@ def _described(difference: tuple[Any, ...]) -> str:
         return f"{words} {table}.{column}: {both}"
     subject = rest[0]
     table = getattr(getattr(subject, "table", None), "name", None)
-    name = getattr(subject, "name", None) or getattr(subject, "columns", subject)
+    name = getattr(subject, "name", None)
+    if name is None:
+        name = ", ".join(column.name for column in getattr(subject, "columns", ()))
     return f"{words} {name}" + (f" on {table}" if table else "")
 
 

@@ -191,7 +191,9 @@ class Workshop:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed["current"]:
             kept = self.store.failed_database(self.chain.target.digest)
-            return f"the half-built database is kept at {kept}"
+            own = "; are its first tables not made by Alembic? then set migrate"
+            missing = own if "no such table" in failed["text"] else ""
+            return f"the half-built database is kept at {kept}{missing}"
         if failed["type"] == "KeyError" and failed["text"].strip("'") not in os.environ:
             name = failed["text"].strip("'")
             return f'is it a variable? set environment = {{ {name} = "…" }}'

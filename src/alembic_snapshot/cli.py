@@ -18,6 +18,7 @@ from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
 from alembic_snapshot.store import Entry, Store
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_SHOWN_FINDINGS = 5
 _AGE = re.compile(r"(\d+)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -115,8 +116,11 @@ def build(
         else:
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
-    _warn(snapshot.manifest.warnings)
-    _warn(findings(snapshot.manifest.checks, drift=project.drift))
+    found = findings(snapshot.manifest.checks, drift=project.drift)
+    shown = _SHOWN_FINDINGS if snapshot.built and not quiet else 0
+    _warn([*snapshot.manifest.warnings, *found][:shown])
+    if len(found) > shown:
+        _warn([f"{len(found) - shown} findings: `alembic-snapshot status` lists them"])
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))

@@ -82,7 +82,14 @@ class Project:
         return tuple(dict.fromkeys(found))
 
     def relative(self, path: Path) -> str:
-        """``path`` as digests and messages spell it: relative to the root, with slashes."""
+        """``path`` as digests and messages spell it: relative to the root, with slashes.
+
+        Scripts inside an installed package are spelled relative to their own folder, so that
+        nothing depends on where the package is installed.
+        """
+        for folder in (self.alembic.script_location, *self.alembic.version_locations):
+            if not folder.is_relative_to(self.root) and path.is_relative_to(folder):
+                return f"<{folder.name}>/{path.relative_to(folder).as_posix()}"
         return os.path.relpath(path, self.root).replace(os.sep, "/")
 
 

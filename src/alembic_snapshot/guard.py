@@ -11,18 +11,16 @@ import contextlib
 import os
 import sqlite3
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import GuardError
 
 _connect = sqlite3.connect
-_HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 @dataclass
@@ -34,7 +32,7 @@ class Guard:
     """
 
     target: Path
-    root: Path
+    sites: Callsites
     redirect: bool
     running: str | None = None
     refused: list[str] = field(default_factory=list)
@@ -75,7 +73,7 @@ class Guard:
         if self.running or not self.redirect or not cargs:
             self._refuse(repr(name))
         self.redirected.append(
-            f"{caller(self.root)} connects to {name!r}, which was redirected to the snapshot"
+            f"{self.sites.current()} connects to {name!r}, which was redirected to the snapshot"
         )
         cargs[0] = str(self.target)
 
@@ -113,41 +111,6 @@ class Guard:
 
     def _note(self, attempt: str) -> str:
         who = f"{self.running}, " if self.running else ""
-        line = f"{who}{caller(self.root)} tried {attempt} while the snapshot was built"
+        line = f"{who}{self.sites.current()} tried {attempt} while the snapshot was built"
         self.refused.append(line)
         return line
-
-
-def caller(root: Path) -> str:
-    """The innermost line of the project's own code that is running, as ``file line N``."""
-    fallback = "code outside the project"
-    for frame in _frames():
-        name = frame.f_code.co_filename
-        if is_project_file(name, root):
-            return f"{os.path.relpath(name, root)} line {frame.f_lineno}"
-    return fallback
-
-
-def is_project_file(name: str, root: Path) -> bool:
-    """Whether a file belongs to the project, and not to an installed library or to this one."""
-    if name.startswith("<") or "site-packages" in name or os.path.dirname(name) == _HERE:
-        return False
-    return os.path.abspath(name).startswith(f"{root}{os.sep}")
-
-
-def _frames() -> Iterator[FrameType]:
-    """The stack, innermost first; then what waits for this greenlet, then the main thread's."""
-    yield from _outward(sys._getframe(1))
-    greenlet = sys.modules.get("greenlet")
-    current = greenlet.getcurrent().parent if greenlet else None
-    while current is not None:
-        yield from _outward(current.gr_frame)
-        current = current.parent
-    if threading.current_thread() is not threading.main_thread():
-        yield from _outward(sys._current_frames().get(threading.main_thread().ident or 0))
-
-
-def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back

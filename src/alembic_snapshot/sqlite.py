@@ -119,11 +119,11 @@ def replace(source: Path, target: Path) -> None:
     Raises:
         CloneError: the target can't be written; what was there is as it was.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     if target.is_dir():
         raise CloneError(f"{target} is a folder", hint="give the path of a file")
     if not target.absolute().parent.is_dir():
         raise CloneError(f"there is no folder {target.absolute().parent}", hint="make it first")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     copy(source, temporary)
     for side in side_files(target):
         side.unlink(missing_ok=True)

@@ -1,0 +1,145 @@
+"""`scripts/make_test_db.py`: the application's snapshot, its key, a copy, and clear errors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TABLES = [
+    "agent_executions",
+    "agent_feedback",
+    "agent_reasoning_steps",
+    "agent_registry",
+    "alembic_version",
+    "ecommerce_customers",
+    "ecommerce_order_items",
+    "ecommerce_orders",
+    "ecommerce_stores",
+    "ecommerce_subscription_audit",
+    "ecommerce_subscriptions",
+    "hitl_actions",
+    "saas_tiers",
+    "saas_usage_events",
+    "users",
+    "workspaces",
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with the application's snapshot in it."""
+    folder = tmp_path_factory.mktemp("store")
+    assert run("--store", folder).returncode == 0
+    return folder
+
+
+def run(*arguments, cwd=ROOT, script=ROOT / "scripts/make_test_db.py"):
+    ours = ("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID")
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)],
+        cwd=cwd,
+        env={name: value for name, value in os.environ.items() if name not in ours},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def query(path, sql):
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute(sql)]
+
+
+def test_the_path_of_the_snapshot_is_the_last_line_and_a_second_run_says_nothing_else(store):
+    done = run("--store", store)
+
+    assert done.stderr == ""
+    assert Path(done.stdout.strip()).is_file()
+
+
+def test_the_snapshot_has_every_table_the_head_and_no_side_files(store):
+    path = Path(run("--store", store).stdout.strip())
+    tables = "select name from sqlite_master where type = 'table' order by name"
+    newest = max(file.name for file in (ROOT / "alembic/versions").glob("*.py"))
+
+    assert query(path, tables) == TABLES
+    assert query(path, "select version_num from alembic_version") == [newest.partition("_")[0]]
+    assert query(path, "pragma foreign_key_check") == []
+    assert query(path, "pragma integrity_check") == ["ok"]
+    assert not [other for other in path.parent.iterdir() if other.name.startswith(path.name + "-")]
+
+
+def test_out_also_puts_a_writable_copy_there_and_replaces_an_older_one(store, tmp_path):
+    target = tmp_path / "test.db"
+    target.write_text("older")
+
+    done = run("--store", store, "--out", target)
+
+    assert done.returncode == 0
+    assert query(target, "select count(*) from workspaces") == [0]
+    assert os.access(target, os.W_OK)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_key_prints_the_digest_and_builds_nothing(tmp_path):
+    done = run("--key", "--store", tmp_path / "store")
+
+    assert len(done.stdout.strip()) == 64
+    assert not (tmp_path / "store").exists()
+
+
+def test_it_works_from_any_folder(store, tmp_path):
+    assert run("--store", store, cwd=tmp_path).stdout == run("--store", store).stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nope"], "unrecognized arguments: --nope"),
+        (["--config", "nowhere.ini"], "there is no file nowhere.ini"),
+        (["--out", "/nowhere/x.db"], "there is no folder /nowhere"),
+        (["--out", "/"], "/ is a folder"),
+        (["--store", "/dev/null/x"], "can't write to the store /dev/null/x"),
+    ],
+)
+def test_a_mistake_is_one_error_and_a_hint(store, arguments, message):
+    stored = [] if "--store" in arguments else ["--store", store]
+
+    done = run(*stored, *arguments)
+
+    assert done.returncode == 2
+    error, hint = done.stderr.strip().splitlines()[-2:]
+    assert error == f"error: {message}" or error.startswith(f"error: {message}: ")
+    assert hint.startswith("hint: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_migration_that_fails_is_one_error_and_the_snapshot_stays_as_it_was(tmp_path):
+    copy = tmp_path / "checkout"
+    for name in ("alembic", "backend", "scripts"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("alembic.ini", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy)
+    script = copy / "scripts/make_test_db.py"
+    before = run(script=script, cwd=copy).stdout
+    bad = copy / "alembic/versions/9999_bad.py"
+    newest = Path(sorted((ROOT / "alembic/versions").glob("*.py"))[-1]).name.partition("_")[0]
+    bad.write_text(f"revision='9999'\ndown_revision={newest!r}\ndef upgrade():\n    1 / 0\n")
+
+    failed = run(script=script, cwd=copy)
+    bad.unlink()
+    after = run(script=script, cwd=copy)
+
+    assert failed.returncode == 2
+    assert "error: revision 9999 failed at alembic/versions/9999_bad.py line 4" in failed.stderr
+    assert "hint: the half-built database is kept at" in failed.stderr
+    assert (after.stdout, after.stderr) == (before, "")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alembic_snapshot.async_fixtures import AsyncFixtures
+from alembic_snapshot.async_fixtures import async_fixtures
 from alembic_snapshot.fixtures import (
     OpenConnectionWarning,
     _db_clone_marker,
@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         import pytest_asyncio
 
         decorate = pytest_asyncio.fixture
-    manager.register(AsyncFixtures(decorate), "alembic-snapshot-async")
+    manager.register(async_fixtures(decorate), "alembic-snapshot-async")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -116,7 +116,7 @@ def pytest_runtest_makereport(
         if report.failed:
             for text in runtime.describe(item.nodeid):
                 report.sections.append(("database of the test", text))
-        if call.when == "teardown" and runtime.ended:
+        if call.when == "teardown":
             runtime.settle(item.nodeid)
     return report
 

@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 
-class AsyncFixtures:
+def async_fixtures(decorate: Callable[..., Any]) -> object:
     """A plugin with the fixture; ``decorate`` is the decorator that makes an async fixture."""
-
-    def __init__(self, decorate: Callable[..., Any]):
-        self.async_db_session = decorate(name="async_db_session")(_async_db_session)
+    fixture = decorate(name="async_db_session")(_async_db_session)
+    return type("AsyncFixtures", (), {"async_db_session": fixture})()
 
 
 async def _async_db_session(
-    request: pytest.FixtureRequest, async_db_engine: AsyncEngine
+    _plugin: object, request: pytest.FixtureRequest, async_db_engine: AsyncEngine
 ) -> AsyncIterator[AsyncSession]:
     """An async session on this test's clone, from the application's own factory if it has one."""
     from alembic_snapshot.looping import waiting

@@ -135,6 +135,7 @@ def _lend(
     lasting: bool = False,
 ) -> Iterator[Clone]:
     """Begin a clone and end it afterwards, or join the one that is in use."""
+    __tracebackhide__ = True
     try:
         database = database_of(request, name)
         is_own = database.begin(wished(), lasting=lasting)
@@ -147,8 +148,14 @@ def _lend(
 
 
 def _report_open(request: pytest.FixtureRequest, database: Database) -> None:
-    callsites = run_of(request.config).runtime().callsites
-    for site in database.end():
+    __tracebackhide__ = True
+    runtime = run_of(request.config).runtime()
+    held = database.end()
+    if runtime.test_failed:
+        # Its traceback holds on to whatever it had.
+        return
+    callsites = runtime.callsites
+    for site in held:
         message = OpenConnectionWarning(
             f"a connection to the test's database was still open: {callsites.text(site)} took it"
         )
@@ -176,4 +183,5 @@ def fail(request: pytest.FixtureRequest, error: SnapshotError) -> NoReturn:
         first = error.message not in told
         details = f"\n\n{error.details}" if first else "\nthe first of these errors has the details"
         told.add(error.message)
-    pytest.fail(f"{type(error).__name__}: {error}{details}", pytrace=False)
+    message = f"{type(error).__name__}: {error}{details}"
+    raise pytest.fail.Exception(message, pytrace=False) from None

@@ -38,6 +38,7 @@ class _Finder:
             loader, callback = spec.loader, self.callback
 
             def run_and_tell(module: Any) -> None:
+                __tracebackhide__ = True
                 # The loader may serve other modules too, as pytest's own does.
                 del loader.exec_module
                 loader.exec_module(module)

@@ -47,6 +47,7 @@ class Runtime:
         self.own: Path | None = None
         self.loop = Loop()
         self.ended: list[tuple[Database, Clone]] = []
+        self.test_failed = False
         self.resources = contextlib.ExitStack()
         self._switch = Switch(self.project.root)
         self.databases: dict[str, Database] = {}
@@ -105,6 +106,7 @@ class Runtime:
 
     def describe(self, test: str) -> list[str]:
         """What a failing test's report says of each of its databases, in use or just ended."""
+        self.test_failed = True
         in_use = [(database, database.clone) for database in self.databases.values()]
         return [
             (f"database {database.project.name}: " if len(self.databases) > 1 else "")
@@ -115,6 +117,7 @@ class Runtime:
 
     def settle(self, test: str) -> None:
         """Delete or keep the clones of the test that is over."""
+        self.test_failed = False
         started = time.perf_counter()
         while self.ended:
             database, clone = self.ended.pop()

@@ -1,0 +1,195 @@
+"""Several engines, several databases, and applications without an importable engine."""
+
+from __future__ import annotations
+
+import pytest
+
+EVENTS = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "e1"
+down_revision = None
+
+def upgrade():
+    op.create_table("events", sa.Column("id", sa.Integer, primary_key=True))
+"""
+
+
+@pytest.fixture
+def with_events(shop):
+    """The shop with a second database, for events, and migrations of its own."""
+    with open(shop.root / "pyproject.toml", "a") as file:
+        file.write(
+            "\n[tool.alembic-snapshot.databases.events]\n"
+            'config = "events.ini"\nengine = "shop.events:engine"\n'
+        )
+    shop.write("events.ini", "[alembic]\nscript_location = %(here)s/events\n")
+    shop.write(
+        "events/env.py",
+        """
+        from alembic import context
+
+        with context.config.attributes["connection"] as connection:
+            context.configure(connection=connection)
+            with context.begin_transaction():
+                context.run_migrations()
+        """,
+    )
+    shop.write("events/versions/e1.py", EVENTS)
+    shop.write(
+        "shop/events.py",
+        """
+        from sqlalchemy import create_engine, text
+
+        engine = create_engine("sqlite:///events.db")
+
+        def add():
+            with engine.begin() as connection:
+                connection.execute(text("INSERT INTO events DEFAULT VALUES"))
+
+        def count():
+            with engine.connect() as connection:
+                return connection.scalar(text("SELECT count(*) FROM events"))
+        """,
+    )
+    return shop
+
+
+def test_each_database_of_a_project_has_clones_of_its_own(with_events, mode):
+    result = with_events.run(
+        "-p",
+        "no:randomly",
+        mode=mode,
+        test_it="""
+        import pytest
+        from shop import events, orders
+
+        @pytest.mark.parametrize("time", [1, 2])
+        def test_both(db_clones, time):
+            assert db_clones["events"] is db_clones["events"]
+            assert db_clones["default"].path != db_clones["events"].path
+            assert (events.count(), orders.count()) == (0, 1)
+            events.add()
+            orders.add_customer("Ada")
+            assert (events.count(), orders.count()) == (1, 2)
+
+        def test_only_the_first(db_session):
+            assert orders.count() == 1
+            with pytest.raises(Exception, match=r'a fixture such as db_clones\\["events"\\]'):
+                events.count()
+
+        def test_unknown(db_clones):
+            db_clones["unknown"]
+
+        def test_failing(db_clones):
+            db_clones["events"]
+            events.add()
+            assert 0
+        """,
+    )
+
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(
+        ["ConfigError: no database 'unknown' in *", "hint: the configured ones: events"]
+    )
+    result.stdout.fnmatch_lines(["database events: *kept-databases*", "events: 1 added"])
+    assert not list(with_events.root.glob("*.db"))
+
+
+FACTORY = """
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+from shop.models import Customer
+
+def make_app():
+    engine = create_engine({url!r})
+    def names():
+        with Session(engine) as session:
+            return [name for (name,) in session.query(Customer.name)]
+    return names
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_session_and_application(db_session, time):
+    assert make_app()() == ["the house"]
+    db_session.add(Customer(name="Ada"))
+    db_session.commit()
+    assert make_app()() == ["the house", "Ada"]
+
+def test_own_engine(db_engine):
+    with db_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM customers")) == 1
+
+def test_not_asking():
+    with pytest.raises(Exception, match="did not ask for a database"):
+        make_app()()
+
+@pytest.mark.asyncio
+async def test_async(async_db_session, async_db_engine):
+    async_db_session.add(Customer(name="Ada"))
+    await async_db_session.commit()
+    assert make_app()() == ["the house", "Ada"]
+"""
+
+
+@pytest.mark.parametrize("url", ["sqlite:///real.db", "sqlite://"])
+def test_an_engine_can_be_given_as_the_url_that_a_factory_uses(shop, url):
+    shop.replace("pyproject.toml", 'engine = "shop.db:engine"', f'engine = "{url}"')
+    shop.replace("pyproject.toml", 'sessionmaker = "shop.db:SessionLocal"\n', "")
+
+    result = shop.run(test_it=FACTORY.format(url=url))
+
+    result.assert_outcomes(passed=5)
+    assert not (shop.root / "real.db").exists()
+
+
+def test_a_project_may_have_no_engine_at_all(shop):
+    shop.replace("pyproject.toml", 'engine = "shop.db:engine"\n', "")
+    shop.replace("pyproject.toml", 'sessionmaker = "shop.db:SessionLocal"\n', "")
+
+    result = shop.run(
+        test_it="""
+        import sqlite3
+        import pytest
+        from sqlalchemy import create_engine, text
+        from shop.models import Customer
+
+        def test_session(db_session):
+            assert db_session.get(Customer, 1).name == "the house"
+
+        @pytest.mark.asyncio
+        async def test_async_session(async_db_session):
+            assert (await async_db_session.get(Customer, 1)).name == "the house"
+
+        def test_raw(db_clone):
+            connection = sqlite3.connect(db_clone.path)
+            assert connection.execute("SELECT name FROM customers").fetchall() == [("the house",)]
+            connection.close()
+
+        def test_other_engines_are_left_alone(tmp_path):
+            engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+            with engine.connect() as connection:
+                assert connection.scalar(text("SELECT 1")) == 1
+            engine.dispose()
+        """
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("shop.db:nothing", "EngineError: can't import 'shop.db:nothing': *"),
+        ("shop.nowhere:engine", "EngineError: can't import 'shop.nowhere:engine': *"),
+        ("shop.db:SessionLocal", "EngineError: engine 'shop.db:SessionLocal' is *, not an engine"),
+    ],
+)
+def test_a_wrong_engine_is_named(shop, engine, message):
+    shop.replace("pyproject.toml", '"shop.db:engine"', f'"{engine}"')
+
+    result = shop.run(test_it="def test_it(db_engine):\n    pass\n")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])

@@ -1,0 +1,104 @@
+"""Private, real, whole: the behaviours that a project's own tests rely on, in every mode."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+
+@pytest.mark.parametrize("behaviour", ["isolation", "processes"])
+def test_every_behaviour_holds_without_and_with_workers(shop, mode, behaviour):
+    shop.behaviour(behaviour)
+
+    result = shop.run(mode=mode)
+
+    assert result.parseoutcomes().keys() == {"passed"}
+    assert not list(shop.temporary.rglob("*.db"))
+
+
+def test_the_real_database_of_the_developer_is_never_touched(shop):
+    with sqlite3.connect(shop.root / "real.db") as connection:
+        connection.execute("CREATE TABLE customers (id INTEGER, name TEXT)")
+    connection.close()
+    before = (shop.root / "real.db").stat()
+
+    result = shop.run(
+        test_it="""
+        from shop import orders
+
+        def test_names(db_clone):
+            orders.add_customer("Ada")
+            assert orders.names() == ["Ada", "the house"]
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+    assert (shop.root / "real.db").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_two_thousand_tests_leave_nothing_and_need_no_more_room_than_one(shop):
+    result = shop.run(
+        "-q",
+        test_many="""
+        from pathlib import Path
+
+        import pytest
+        from shop import orders
+
+        @pytest.mark.parametrize("number", range(2000))
+        def test_one(db_session, number, tmp_path_factory, db_snapshot):
+            orders.add_customer(f"customer {number}")
+            used = sum(
+                path.stat().st_size
+                for path in tmp_path_factory.getbasetemp().rglob("*")
+                if path.is_file()
+            )
+            assert used < 3 * db_snapshot.path.stat().st_size
+        """,
+    )
+
+    result.assert_outcomes(passed=2000)
+    assert len(list(shop.temporary.rglob("*"))) <= 2
+
+
+def test_a_projects_own_session_and_clone_replace_ours(shop):
+    shop.write(
+        "conftest.py",
+        """
+        import pytest
+        from shop.db import SessionLocal
+
+        @pytest.fixture
+        def db_clone(db_clone):
+            db_clone.note = "the project's own"
+            return db_clone
+
+        @pytest.fixture
+        def db_session(db_clone):
+            with SessionLocal() as session:
+                session.info["own"] = True
+                yield session
+        """,
+    )
+
+    result = shop.run(
+        test_it="""
+        import pytest
+        from shop import orders
+        from shop.models import Customer
+
+        def test_session(db_session, db_clone):
+            assert db_session.info["own"]
+            assert db_clone.note == "the project's own"
+            db_session.add(Customer(name="Ada"))
+            db_session.commit()
+            assert orders.count() == 2
+
+        @pytest.mark.db_clone
+        def test_marked():
+            assert orders.count() == 1
+        """
+    )
+
+    result.assert_outcomes(passed=2)

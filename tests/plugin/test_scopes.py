@@ -1,0 +1,211 @@
+"""What the marker chooses, and clones that several tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+MARKERS = """
+import sqlite3
+
+import pytest
+from shop import orders
+from shop.db import engine
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
+
+
+def tables():
+    return inspect(engine).get_table_names()
+
+
+@pytest.mark.db_clone(layer="demo")
+def test_layer():
+    assert orders.names() == ["a demo customer", "the house"]
+
+
+@pytest.mark.db_clone(layer="demo")
+class TestInALayer:
+    def test_of_its_class(self, db_session):
+        assert orders.names() == ["a demo customer", "the house"]
+
+    @pytest.mark.db_clone(layer=None, revision="0001")
+    def test_nearer_marker_wins(self, db_session):
+        assert tables() == ["alembic_version", "customers"]
+
+
+@pytest.mark.db_clone(revision="0001")
+def test_revision(db_session):
+    assert tables() == ["alembic_version", "customers"]
+
+
+@pytest.mark.db_clone(empty=True)
+def test_empty(db_clone):
+    assert tables() == []
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE mine (id INTEGER)"))
+    assert str(db_clone.diff()) == "table mine: not in the snapshot"
+
+
+@pytest.mark.db_clone(readonly=True)
+def test_readonly(db_clone, db_snapshot, db_session):
+    assert orders.names() == ["the house"]
+    assert db_clone.path == db_snapshot.path
+    with pytest.raises(OperationalError, match="readonly"):
+        orders.add_customer("Ada")
+    with db_clone.engine().connect() as connection:
+        with pytest.raises(OperationalError, match="readonly"):
+            connection.execute(text("DELETE FROM customers"))
+
+
+def test_after_a_readonly_test(db_clone, db_snapshot):
+    orders.add_customer("Ada")
+    assert db_snapshot.path.exists()
+
+
+@pytest.mark.db_clone(durable=True)
+def test_durable():
+    with engine.connect() as connection:
+        assert connection.scalar(text("PRAGMA synchronous")) == 2
+
+
+def test_not_durable(db_clone):
+    with engine.connect() as connection:
+        assert connection.scalar(text("PRAGMA synchronous")) == 0
+    with db_clone.engine().connect() as connection:
+        assert connection.scalar(text("PRAGMA synchronous")) == 0
+
+
+class TestWithUnittest(__import__("unittest").TestCase):
+    pytestmark = pytest.mark.db_clone
+
+    def test_marked(self):
+        orders.add_customer("Ada")
+        self.assertEqual(orders.names(), ["Ada", "the house"])
+"""
+
+SHARED = """
+import pytest
+from pytest_alembic_snapshot import clone_fixture
+from shop import orders
+from shop.db import SessionLocal
+from shop.models import Customer
+
+catalogue = clone_fixture("class")
+for_all = clone_fixture("module", layer="demo", name="whole_module")
+
+
+@pytest.fixture(scope="class")
+def ada(catalogue):
+    orders.add_customer("Ada")
+    return "Ada"
+
+
+class TestInOneClass:
+    def test_first(self, ada, db_session):
+        assert orders.names() == ["Ada", "the house"]
+        db_session.add(Customer(name="Bob"))
+        db_session.commit()
+
+    def test_second(self, ada, db_clone, catalogue):
+        assert db_clone is catalogue
+        assert orders.names() == ["Ada", "Bob", "the house"]
+
+    def test_third_asks_for_nothing(self):
+        assert orders.count() == 3
+
+
+class TestInAnother:
+    def test_starts_anew(self, catalogue):
+        assert orders.names() == ["the house"]
+
+
+def test_on_its_own(db_session):
+    assert orders.names() == ["the house"]
+"""
+
+
+def test_the_marker_chooses_a_layer_a_revision_or_nothing_at_all(shop, mode):
+    result = shop.run(mode=mode, test_it=MARKERS)
+
+    assert result.parseoutcomes().keys() == {"passed"}
+
+
+def test_a_shared_clone_lives_as_long_as_its_scope(shop):
+    for _ in range(2):
+        result = shop.run("-p", "no:randomly", test_it=SHARED)
+        result.assert_outcomes(passed=5)
+    workers = shop.run("-p", "no:randomly", "--dist", "loadscope", mode="n2", test_it=SHARED)
+    workers.assert_outcomes(passed=5)
+
+
+def test_a_failure_on_a_shared_clone_keeps_it_when_its_scope_ends(shop):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_it="""
+        from pytest_alembic_snapshot import clone_fixture
+        from shop import orders
+
+        shared = clone_fixture("module")
+
+        def test_failing(shared):
+            orders.add_customer("Ada")
+            assert 0
+
+        def test_passing(shared):
+            orders.add_customer("Bob")
+        """,
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    (kept,) = shop.kept()
+    result.stdout.fnmatch_lines([str(kept), "customers: 1 added"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ('"demo"', "the db_clone marker does not take 'demo'"),
+        ('layers="demo"', "db_clone does not take layers"),
+        ('layer="x"', "no layer 'x' in layers"),
+        ('layer="demo", revision="0001"', "a clone can't have layer=… and revision=… at once"),
+        ('revision="9"', "no revision '9'"),
+    ],
+)
+def test_a_wrong_marker_is_an_error_of_its_test_only(marker, message, shop):
+    result = shop.run(
+        test_it=f"""
+        import pytest
+
+        @pytest.mark.db_clone({marker})
+        def test_wrong():
+            pass
+
+        def test_right(db_session):
+            pass
+        """
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([f"ConfigError: {message}"])
+
+
+def test_a_test_that_wishes_something_else_than_the_shared_clone_is_told(shop):
+    result = shop.run(
+        test_it="""
+        import pytest
+        from pytest_alembic_snapshot import clone_fixture
+
+        shared = clone_fixture("module", autouse=True)
+
+        @pytest.mark.db_clone(empty=True)
+        def test_empty():
+            pass
+
+        def test_joins(db_session):
+            pass
+        """
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["CloneError: a clone is in use already, one for several tests,*"])

@@ -7,7 +7,6 @@ step is reported as a JSON line on the events pipe; standard output and error ar
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import inspect
@@ -29,7 +28,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.orm import Session
 
 from alembic_snapshot import sqlite
 from alembic_snapshot._stairs import Stairs
@@ -99,6 +97,8 @@ class Builder:
             with self.watch.recording():
                 result = _load(step["migrate"])(self.job["url"])
                 if inspect.iscoroutine(result):
+                    import asyncio
+
                     asyncio.run(result)
         elif "seed" in step:
             self._seed(step["seed"])
@@ -239,6 +239,8 @@ class Builder:
         with self.guard.script(f"seed {reference}"), self.watch.recording():
             function = _load(reference)
             if _wants_session(function):
+                from sqlalchemy.orm import Session
+
                 with Session(engine) as session:
                     function(session)
                     session.commit()
@@ -346,6 +348,8 @@ def _load(reference: str) -> Callable[..., Any]:
 
 
 def _wants_session(function: Callable[..., Any]) -> bool:
+    from sqlalchemy.orm import Session
+
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     annotation = parameters[0].annotation if parameters else None
     return inspect.isclass(annotation) and issubclass(annotation, Session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ def drift(context: Any) -> list[str]:
 
 def unconfigured_mappers() -> str | None:
     """The error with which the mappers fail to configure, or None."""
+    if "sqlalchemy.orm" not in sys.modules:
+        return None
     from sqlalchemy.orm import configure_mappers
 
     try:

@@ -247,7 +247,8 @@ def check(as_json: bool, no_stairway: bool, quiet: bool, **where: Any) -> int:
     stairs = [] if skipped else climb(project)
     found += [str(stair) for stair in stairs]
     climbed = "" if skipped else ", each up, down and up again"
-    summary = f"{len(snapshot.manifest.revisions)} revisions{climbed}: {len(found)} findings"
+    count = len(snapshot.manifest.revisions)
+    summary = f"{count} revision{'s' if count != 1 else ''}{climbed}: {len(found)} findings"
     _print({"findings": found, "climbed": not skipped}, "\n".join([*found, summary]), as_json)
     return 1 if found else 0
 

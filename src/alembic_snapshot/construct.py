@@ -105,7 +105,8 @@ class Construction:
             sqlite.seal(path)
             self._verify(path, state, child.done)
             manifest = self._manifest(path, state, child, offer, before, index)
-            entry = self.store.publish(path, manifest)
+            is_target = state.digest == self.chain.target.digest
+            entry = self.store.publish(path, manifest, replace=is_target)
         assert entry
         return entry
 

@@ -209,8 +209,10 @@ class Store:
         except OSError as error:
             raise self.unwritable(error) from error
 
-    def publish(self, database: Path, manifest: Manifest) -> Entry:
+    def publish(self, database: Path, manifest: Manifest, *, replace: bool = True) -> Entry:
         """Move a sealed database in; it exists from the last rename on, whole.
+
+        What is there under its name already is replaced, or else kept if it is sound.
 
         Raises:
             StoreError: the store can't be written.
@@ -219,6 +221,9 @@ class Store:
         if manifest.observed:
             name += "-" + manifest.observed.digest[:8]
         final = self.snapshots / name
+        present = None if replace else self._read(final)
+        if present and present.manifest.digest == manifest.digest and self.is_intact(present):
+            return present
         try:
             staged = Path(tempfile.mkdtemp(dir=self.building, prefix="publish."))
             os.rename(database, staged / DATABASE)

@@ -78,12 +78,18 @@ def store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 @pytest.fixture
 def new_sample(
-    pytester: pytest.Pytester, store: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    pytester: pytest.Pytester,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Sample]:
     """Makes a copy of a project, in the working directory or below it."""
     for name in ("DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ALEMBIC_SNAPSHOT_DIR", str(store))
+    if "own_store" in request.fixturenames:
+        monkeypatch.delenv("ALEMBIC_SNAPSHOT_DIR", raising=False)
+    else:
+        monkeypatch.setenv("ALEMBIC_SNAPSHOT_DIR", str(store))
 
     def make(project: str, folder: str = "") -> Sample:
         root = pytester.path / folder
@@ -106,6 +112,5 @@ def shop(new_sample: Callable[..., Sample]) -> Sample:
 
 
 @pytest.fixture
-def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_store() -> None:
     """For tests about building: the store is the project's own, and empty."""
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_DIR")

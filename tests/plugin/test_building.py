@@ -1,0 +1,164 @@
+"""When the snapshot is built, by whom, and what the run says of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+TESTS = """
+import pytest
+from shop import orders
+
+@pytest.mark.parametrize("number", range(6))
+def test_with_a_database(db_clone, number):
+    assert orders.names() == ["the house"]
+
+@pytest.mark.parametrize("number", range(6))
+def test_without_a_database(number):
+    pass
+"""
+
+pytestmark = pytest.mark.usefixtures("own_store")
+
+
+def line(result):
+    (found,) = [text for text in result.outlines if re.match(r"alembic-snapshot: [0-9a-f]", text)]
+    return found
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_the_first_run_builds_and_the_second_reuses(shop, mode):
+    first = shop.run(mode=mode, test_it=TESTS)
+    second = shop.run(mode=mode, test_it=TESTS)
+
+    first.assert_outcomes(passed=12)
+    assert re.fullmatch(
+        r"alembic-snapshot: \w{12} built \(the store has no snapshot of this project\); "
+        r"6 clones, \d+\.\d MB, \d+\.\d\d s",
+        line(first),
+    )
+    header = f"alembic-snapshot: {shop.root}/pyproject.toml, store {shop.root}/.alembic-snapshot"
+    first.stdout.fnmatch_lines([header])
+    if mode != "n2":
+        first.stderr.fnmatch_lines(["building the snapshot: *", "built in * s, 2 steps"])
+    second.assert_outcomes(passed=12)
+    assert re.search(r"^alembic-snapshot: \w{12} reused; 6 clones", line(second))
+    assert not second.errlines or "building" not in second.stderr.str()
+
+
+def test_a_changed_migration_is_the_reason_for_another_build(shop):
+    shop.run(test_it=TESTS)
+    shop.replace("migrations/versions/0002_orders.py", "item", "thing")
+    shop.replace("shop/models.py", "item", "thing")
+
+    result = shop.run("-q", test_it=TESTS)
+
+    assert "built (migrations/versions/0002_orders.py changed)" in line(result)
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_a_failing_migration_fails_the_tests_that_need_it_alike_and_no_other(shop, mode):
+    shop.replace("migrations/versions/0002_orders.py", "    op.create_table(", "    op.oops(")
+
+    result = shop.run(mode=mode, test_it=TESTS)
+
+    result.assert_outcomes(passed=6, errors=6)
+    message = "MigrationError: revision 0002 failed at migrations/versions/0002_orders.py line 9*"
+    assert result.stdout.str().count("MigrationError: revision 0002 failed at") >= 6
+    result.stdout.fnmatch_lines([message, "*Traceback (most recent call last):"])
+    processes = 2 if mode == "n2" else 1
+    assert result.stdout.str().count("Traceback (most recent call last):\n") <= 2 * processes
+    assert len(list((shop.root / ".alembic-snapshot/failed").glob("*.json"))) == 1
+
+
+def test_quiet_means_one_line_and_very_quiet_none(shop):
+    quiet = shop.run("-q", test_it=TESTS)
+    very = shop.run("-qq", test_it=TESTS)
+
+    said = [text for text in quiet.outlines if "snapshot" in text]
+    assert said == [line(quiet)]
+    assert not quiet.errlines
+    assert not [text for text in very.outlines if "snapshot" in text]
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_a_rebuild_builds_once_however_many_workers_there_are(shop, mode):
+    shop.run(test_it=TESTS)
+    before = [path.stat().st_mtime_ns for path in stored(shop)]
+
+    result = shop.run("--snapshot-rebuild", mode=mode, test_it=TESTS)
+
+    result.assert_outcomes(passed=12)
+    assert " built (" in line(result)
+    after = [path.stat().st_mtime_ns for path in stored(shop)]
+    assert all(new > old for new, old in zip(after, before, strict=True))
+    assert not list((shop.root / ".alembic-snapshot/building").iterdir())
+
+
+def stored(shop):
+    return sorted((shop.root / ".alembic-snapshot/snapshots").glob("*/manifest.json"))
+
+
+def test_the_store_can_be_chosen(shop):
+    result = shop.run("--snapshot-dir", "elsewhere", test_it=TESTS)
+
+    result.assert_outcomes(passed=12)
+    assert (shop.root / "elsewhere/snapshots").is_dir()
+    assert not (shop.root / ".alembic-snapshot").exists()
+
+
+@pytest.mark.parametrize("mode", ["n2"])
+def test_drift_that_is_to_be_warned_of_is_told_once(shop, mode):
+    shop.replace("shop/models.py", "    item:", "    price: Mapped[int]\n    item:")
+
+    result = shop.run(mode=mode, test_it=TESTS)
+
+    result.assert_outcomes(passed=12)
+    told = [text for text in result.outlines if "differ" in text]
+    assert told == [
+        "alembic-snapshot: warning: the models differ from the migrated schema: "
+        "add column orders.price"
+    ]
+    assert line(shop.run("-q", test_it=TESTS)).endswith("; 1 warning")
+
+
+def test_drift_that_is_an_error_fails_what_needs_the_snapshot(shop):
+    shop.configure('drift = "error"')
+    shop.replace("shop/models.py", "    item:", "    price: Mapped[int]\n    item:")
+
+    result = shop.run(test_it=TESTS)
+
+    result.assert_outcomes(passed=6, errors=6)
+    result.stdout.fnmatch_lines(
+        ["CheckError: the models differ from the migrated schema:", "  add column orders.price"]
+    )
+
+
+def test_nothing_is_built_when_tests_are_only_collected_or_need_none(shop):
+    collected = shop.run("--collect-only", "-q", test_it=TESTS)
+    none = shop.run("-k", "without", test_it=TESTS)
+
+    assert collected.ret == 0
+    none.assert_outcomes(passed=6, deselected=6)
+    assert not (shop.root / ".alembic-snapshot").exists()
+
+
+def test_layers_that_tests_ask_for_are_built_before_the_first_test(shop):
+    result = shop.run(
+        test_it="""
+        import pytest
+        from shop import orders
+
+        @pytest.mark.db_clone(layer="demo")
+        def test_layer():
+            assert orders.count() == 2
+
+        @pytest.mark.db_clone(empty=True)
+        def test_empty():
+            pass
+        """
+    )
+
+    result.assert_outcomes(passed=2)
+    result.stderr.fnmatch_lines(["built in * s, 3 steps"])

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
-from alembic_snapshot.layers import Chain
+from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import look_up
 from alembic_snapshot.store import Entry
 
 if TYPE_CHECKING:
-    from alembic_snapshot.child import Listener
+    from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.diff import Diff
 
 
@@ -49,7 +49,7 @@ def ensure(
     failure = store.failure(digest)
     if failure and failure[2]:
         raise failure[1]
-    from alembic_snapshot.construct import Construction
+    from alembic_snapshot.builder.construct import Construction
 
     with store.lock(digest):
         entry = store.find(status.chain.target, project.root, status.files).entry

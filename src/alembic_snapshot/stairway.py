@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.build import ensure
-from alembic_snapshot.child import OFFERS, AttemptFailed, Workshop
+from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError
-from alembic_snapshot.layers import Chain
+from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.status import look_up
 from alembic_snapshot.store import Store
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alembic_snapshot.config import Project
-from alembic_snapshot.inputs import Files
-from alembic_snapshot.layers import Chain, read_chain
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.store import Entry, Store
 
 

@@ -24,9 +24,9 @@ from typing import Any
 
 from alembic_snapshot import sqlite
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
-from alembic_snapshot.inputs import Files
-from alembic_snapshot.layers import FORMAT, State
-from alembic_snapshot.observed import Observed
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import FORMAT, State
+from alembic_snapshot.key.observed import Observed
 
 DATABASE, MANIFEST, VERIFIED = "snapshot.db", "manifest.json", "verified.json"
 _NAME_LENGTH = 32

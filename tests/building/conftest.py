@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from alembic_snapshot import Snapshot, ensure, load_project
-from alembic_snapshot.layers import Chain
+from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.status import Status, look_up
 
 STOCK_ENV = """

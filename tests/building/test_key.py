@@ -111,7 +111,7 @@ class TestAMiss:
         assert project.key() != before
 
     def test_is_another_version_of_a_tool(self, project, monkeypatch):
-        from alembic_snapshot import layers
+        from alembic_snapshot.key import layers
 
         project.history(1)
         before = project.key()

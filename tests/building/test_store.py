@@ -23,7 +23,7 @@ from alembic_snapshot.store import Store
 CONTENDER = """
 import pathlib, sys
 from alembic_snapshot import SnapshotError, ensure, load_project
-import alembic_snapshot.construct, filelock
+import alembic_snapshot.builder.construct, filelock
 project = load_project(pathlib.Path(sys.argv[1]))
 project.alembic
 print("ready", flush=True)

@@ -1,6 +1,6 @@
 """The child's half of a build, and the one place that runs Alembic.
 
-Run as ``python -m alembic_snapshot._builder EVENTS_FD CONTROL_FD``. The first line on the control
+Run as ``python -m alembic_snapshot.builder EVENTS_FD CONTROL_FD``. The first line on the control
 pipe is the job, as JSON; when the pipe closes, the parent is gone and so is this process. Each
 step is reported as a JSON line on the events pipe; standard output and error are the project's.
 """
@@ -30,11 +30,11 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
 from alembic_snapshot import sqlite
-from alembic_snapshot._stairs import Stairs
-from alembic_snapshot._watch import Watch
+from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.stairs import Stairs
+from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
-from alembic_snapshot.guard import Guard
 
 Report = Callable[..., None]
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot import sqlite
-from alembic_snapshot.schema import SchemaReader, differences
+from alembic_snapshot.builder.schema import SchemaReader, differences
 
 Report = Callable[..., None]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ScriptError
-from alembic_snapshot.inputs import Files, files_below
+from alembic_snapshot.key.inputs import Files, files_below
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.inputs import content_digest
-from alembic_snapshot.observed import folder_digest
+from alembic_snapshot.key.inputs import content_digest
+from alembic_snapshot.key.observed import folder_digest
 
 _IMPORTERS = ("<frozen importlib", "<frozen zipimport")
 _OWN_READERS = ("linecache.py", "tokenize.py")

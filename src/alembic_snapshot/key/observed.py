@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alembic_snapshot.inputs import Files
+from alembic_snapshot.key.inputs import Files
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot import sqlite
-from alembic_snapshot.child import OFFERS, AttemptFailed, Child, Listener, Workshop
+from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
-from alembic_snapshot.inputs import Files
-from alembic_snapshot.layers import Chain, State
-from alembic_snapshot.observed import Observed, variable_digest
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain, State
+from alembic_snapshot.key.observed import Observed, variable_digest
 from alembic_snapshot.status import identity
 from alembic_snapshot.store import Entry, Manifest, Store
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.history import Script, find_scripts, in_order
-from alembic_snapshot.inputs import Files, files_below
+from alembic_snapshot.key.history import Script, find_scripts, in_order
+from alembic_snapshot.key.inputs import Files, files_below
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
 FORMAT = 1

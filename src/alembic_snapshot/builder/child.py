@@ -15,7 +15,7 @@ from typing import Any
 from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError
-from alembic_snapshot.layers import Chain
+from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.snapshot import substituted
 from alembic_snapshot.store import Store
 
@@ -47,7 +47,7 @@ class Child:
         events_in, events_out = os.pipe()
         control_in, control_out = os.pipe()
         log = Path(job["target"]).with_name("output.txt")
-        command = [sys.executable, "-P", "-m", "alembic_snapshot._builder"]
+        command = [sys.executable, "-P", "-m", "alembic_snapshot.builder"]
         with (
             open(log, "wb") as output,
             os.fdopen(control_out, "w", encoding="utf-8") as orders,

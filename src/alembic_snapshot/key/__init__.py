@@ -1,0 +1,1 @@
+"""The key of a snapshot: layers and their digests, from reading files alone."""

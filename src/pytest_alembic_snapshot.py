@@ -59,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="failed",
         help="whose clones stay after the run (default: failed tests', ten at most)",
     )
+    group.addoption(
+        "--snapshot-clones",
+        choices=("fresh", "reset"),
+        help="a new file for each test, or one a process that is put back (default: as configured)",
+    )
     group.addoption("--snapshot-dir", type=Path, metavar="DIR", help="where snapshots are kept")
 
 

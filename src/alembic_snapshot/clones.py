@@ -58,7 +58,10 @@ class Strategy(Protocol):
         """Take the engines off; the lines that had taken connections that were still in use."""
 
     def dispose(self, clone: Clone, kept: Path | None) -> None:
-        """Delete what the test left, or move it to ``kept``."""
+        """Undo or delete what the test left, or move it to ``kept``."""
+
+    def close(self) -> None:
+        """Delete what is left at the end of the run."""
 
 
 @dataclass
@@ -76,7 +79,7 @@ class Fresh:
         if wish.readonly:
             clone: Clone = ReadOnlyClone(snapshot)
         else:
-            clone = Clone(snapshot, self.folder() / self._name(), self.on_make)
+            clone = Clone(snapshot, self.next_path(), self.on_make)
         clone.durable = wish.durable
         self.pointer.point(clone, durable=wish.durable)
         return clone
@@ -94,7 +97,12 @@ class Fresh:
         else:
             clone.delete()
 
-    def _name(self) -> str:
+    def close(self) -> None:
+        """Nothing is left: each test's clone went with the test."""
+
+    def next_path(self) -> Path:
+        """A path that no clone has had."""
         # Test processes that are forked for each test count alike.
         process = "" if os.getpid() == self._process else f"-{os.getpid()}"
-        return f"{self.pointer.project.name}-{next(self._numbers)}{process}{sqlite.SUFFIX}"
+        name = f"{self.pointer.project.name}-{next(self._numbers)}{process}{sqlite.SUFFIX}"
+        return self.folder() / name

@@ -19,7 +19,7 @@ STORE_FOLDER = ".alembic-snapshot"
 DEFAULT = "default"
 
 _CHOICES = {
-    "clones": ("fresh",),
+    "clones": ("fresh", "reset"),
     "drift": ("warn", "error", "ignore"),
     "foreign": ("redirect", "refuse"),
     "heads": ("one", "many"),

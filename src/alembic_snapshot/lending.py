@@ -17,8 +17,8 @@ from alembic_snapshot.snapshot import Clone, Snapshot
 from alembic_snapshot.store import Store
 
 if TYPE_CHECKING:
+    from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.callsite import Site
-    from alembic_snapshot.child import Listener
     from alembic_snapshot.runtime import Runtime
     from alembic_snapshot.switch import Switch
 
@@ -34,7 +34,7 @@ class Database:
         self.clone: Clone | None = None
         self._runtime = runtime
         self._switch = switch
-        self._strategy: Strategy = Fresh(self.pointer, self._folder, self._made)
+        self._strategy = self._chosen(runtime.options.clones or project.clones)
         self._wish = _PLAIN
         self._lasting = False
         self._process = 0
@@ -97,10 +97,25 @@ class Database:
 
     def dispose(self, clone: Clone, kept: Path | None) -> None:
         """Delete a clone that was ended, or keep it."""
-        if clone.made and not clone.is_read_only:
+        if clone.is_own_file and clone.made:
             with contextlib.suppress(OSError):
                 self._runtime.tally.size += clone.place.stat().st_size
         self._strategy.dispose(clone, kept)
+
+    def close(self) -> None:
+        """Close everything, and delete what is left."""
+        self.pointer.release()
+        self._strategy.close()
+
+    def _chosen(self, clones: str) -> Strategy:
+        fresh = Fresh(self.pointer, self._folder, self._made)
+        if clones == "fresh":
+            return fresh
+        from alembic_snapshot.reset import Reset
+
+        self._switch.hears_statements = True
+        self._runtime.tally.resets = 0
+        return Reset(fresh, self._runtime.tally)
 
     def _ensure(self, wish: Wish, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build import ensure

@@ -14,6 +14,7 @@ from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.engines import Engines
 from alembic_snapshot.errors import EngineError
+from alembic_snapshot.live import is_as_it_was, is_watchable, state_of, watched
 from alembic_snapshot.looping import Loop
 
 if TYPE_CHECKING:
@@ -24,22 +25,30 @@ if TYPE_CHECKING:
 
 
 class Hold:
-    """A connection of one of our engines; ``site`` is the line that took it from its pool last."""
+    """A connection of one of our engines; ``site`` is the line that took it from its pool last.
 
-    __slots__ = ("clone", "is_async", "pointer", "site")
+    If it outlives its test, ``state`` is what it was like when it was first taken, and
+    ``is_stained`` says that it is not so any more.
+    """
+
+    __slots__ = ("clone", "is_async", "is_stained", "pointer", "site", "state")
 
     def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
         self.pointer = pointer
         self.clone = clone
         self.is_async = is_async
         self.site: Site | None = None
+        self.state: tuple[Any, ...] | None = None
+        self.is_stained = False
 
 
 class Pointer:
     """Where one database's engines connect to: a clone, or nowhere while there is none.
 
     The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
-    the clone's pragmas alone; otherwise nothing waits for the disk.
+    the clone's pragmas alone; otherwise nothing waits for the disk. Of the clone in use,
+    ``was_used`` says whether a connection was taken, ``was_told`` whether a statement may have told
+    somebody where it is, ``was_unwatched`` whether a connection could not be watched.
     """
 
     def __init__(self, project: Project, loop: Loop):
@@ -47,6 +56,7 @@ class Pointer:
         self.engines = Engines(project)
         self.clone: Clone | None = None
         self.durable = False
+        self.was_used = self.was_told = self.was_unwatched = False
         self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._loop = loop
         self._records: list[tuple[Any, Hold]] = []
@@ -63,6 +73,35 @@ class Pointer:
         self.release()
         self.clone = clone
         self.durable = durable
+        self.was_used = self.was_told = self.was_unwatched = False
+
+    def resume(self, clone: Clone) -> None:
+        """As :meth:`point`, but what :meth:`rest` left open stays open: it is on the same file."""
+        if any(hold.clone is None for _, hold in self._records):
+            self.release()
+        self.clone = clone
+        self.durable = False
+        self.was_used = self.was_told = self.was_unwatched = False
+        for _, hold in self._records:
+            hold.clone = clone
+
+    def rest(self) -> list[Site | None]:
+        """As :meth:`release`, but leave the connections open that are idle and as they were."""
+        in_use = [hold for record, hold in self._records if record.in_use]
+        if any(hold.is_async for hold in in_use):
+            self._loop.run(self._close_sessions)
+        else:
+            self._close_sessions()
+        if any(record.in_use for record, _ in self._records) or self._is_bound_to_a_loop():
+            return self.release()
+        kept = [item for item in self._records if _is_clean(*item)]
+        gone = [item for item in self._records if item not in kept]
+        if any(hold.is_async for _, hold in gone):
+            return self.release()
+        self._records = gone
+        self.release()
+        self._records = kept
+        return []
 
     def release(self) -> list[Site | None]:
         """Close what is open; where the connections were taken that were still in use.
@@ -109,6 +148,8 @@ class Pointer:
             cargs[:1], cparams["uri"] = [self.clone.address], self.clone.is_read_only
             # Who ends the test closes its connections, whichever thread opened them.
             cparams["check_same_thread"] = False
+            if self.clone.connection_factory and is_watchable(dialect):
+                cparams.setdefault("factory", self.clone.connection_factory)
         if record is not None:
             record.info[Hold] = hold
             self._records.append((record, hold))
@@ -133,10 +174,24 @@ class Pointer:
         if not self.durable:
             sqlite.hurry(connection)
 
-    def _close(self) -> list[Site | None]:
+    def take(self, connection: Any, hold: Hold) -> None:
+        """Note that a connection is taken from its pool, and what it is like at first."""
+        self.was_used = True
+        if hold.state is None and hold.clone is not None and hold.clone.connection_factory:
+            found = watched(connection)
+            if found is None:
+                self.was_unwatched = True
+            else:
+                hold.state = state_of(found)
+
+    def _close_sessions(self) -> None:
         for session in list(self.sessions):
             with contextlib.suppress(Exception):
                 session.close()
+        self.sessions.clear()
+
+    def _close(self) -> list[Site | None]:
+        self._close_sessions()
         held = []
         for record, hold in self._records:
             if record.in_use and record.dbapi_connection is not None:
@@ -151,6 +206,22 @@ class Pointer:
         for engine in self.engines.known():
             if engine.dialect.is_async or not is_async:
                 engine.dispose(close=False)
+
+    def _is_bound_to_a_loop(self) -> bool:
+        """Whether a pool has waited for a connection in an event loop, and works in no other."""
+        pools = (e.pool for e in self.engines.known() if e.dialect.is_async)
+        queues = (getattr(getattr(pool, "_pool", None), "_queue", None) for pool in pools)
+        return any(getattr(queue, "_loop", None) is not None for queue in queues)
+
+
+def _is_clean(record: Any, hold: Hold) -> bool:
+    """Whether an idle connection is open, and as it was when it was first taken."""
+    if record.dbapi_connection is None or record.info.get(Hold) is not hold:
+        return False
+    found = watched(record.dbapi_connection)
+    if found is None or hold.is_stained or hold.state is None:
+        return False
+    return is_as_it_was(found, hold.state)
 
 
 def opened_file(connection: Any) -> str:

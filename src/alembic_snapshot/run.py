@@ -98,6 +98,7 @@ class Run:
                 store=self.options.snapshot_dir,
                 keep=self.options.snapshot_keep,
                 rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+                clones=self.options.snapshot_clones,
             )
             self._runtime = Runtime(self.toml.parent, options)
         return self._runtime

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says. ``rebuild`` is the time before which nothing counts as built."""
+    """What the command line says. ``rebuild`` is the time before which nothing counts as built.
+
+    ``clones`` wins over the configuration's.
+    """
 
     store: Path | None = None
     keep: str = "failed"
     rebuild: float | None = None
+    clones: str | None = None
 
 
 class Runtime:
@@ -75,6 +79,8 @@ class Runtime:
         while self.ended:
             database, clone = self.ended.pop()
             database.dispose(clone, None)
+        for database in self.databases.values():
+            database.close()
         self.loop.close()
         self.resources.close()
         _alive.discard(self)

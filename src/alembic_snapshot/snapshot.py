@@ -80,10 +80,13 @@ class Clone:
 
     The file is made once, when something first needs it: ``path``, ``url``, ``environ``, an
     engine's first connection; from whichever thread, or forked child, comes first. ``on_make`` is
-    told how many seconds that took.
+    told how many seconds that took. ``connection_factory`` is what ``sqlite3`` makes connections
+    with, if not with its own class; ``is_own_file`` whether the file goes when the clone does.
     """
 
     is_read_only = False
+    is_own_file = True
+    connection_factory: type[Any] | None = None
 
     def __init__(
         self, snapshot: Snapshot, path: Path, on_make: Callable[[float], None] | None = None
@@ -222,6 +225,7 @@ class ReadOnlyClone(Clone):
     """Not a copy, but the snapshot itself, opened so that nobody can write to it."""
 
     is_read_only = True
+    is_own_file = False
 
     def __init__(self, snapshot: Snapshot):
         super().__init__(snapshot, snapshot.path)

@@ -15,7 +15,11 @@ _DIGEST_LENGTH = 12
 
 @dataclass
 class Tally:
-    """The numbers of one test process; those of several add up. Bytes and seconds are clones'."""
+    """The numbers of one test process; those of several add up. Bytes and seconds are clones'.
+
+    ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
+    why it is not, although it was asked for.
+    """
 
     clones: int = 0
     size: int = 0
@@ -23,6 +27,8 @@ class Tally:
     snapshots: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    resets: int | None = None
+    no_reset: str | None = None
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -38,6 +44,9 @@ class Tally:
                     total.snapshots[digest] = state
             total.warnings += [w for w in record["warnings"] if w not in total.warnings]
             total.kept += record["kept"]
+            if record["resets"] is not None:
+                total.resets = (total.resets or 0) + record["resets"]
+            total.no_reset = total.no_reset or record["no_reset"]
         return total
 
     def note(self, snapshot: Snapshot) -> None:
@@ -69,6 +78,10 @@ class Tally:
         clones = f"{self.clones} clone{'s' if self.clones != 1 else ''}"
         line = f"alembic-snapshot: {states}; {clones}, {self.size / 1e6:.1f} MB, "
         line += f"{self.seconds:.2f} s"
+        if self.no_reset:
+            line += f"; fresh clones instead of reset ones: {self.no_reset}"
+        elif self.resets is not None:
+            line += f"; reset {self.resets} times"
         if self.kept:
             line += f"; {len(self.kept)} kept"
         if short:

@@ -1,0 +1,165 @@
+"""``clones = "reset"``: one file a process, put back after each test that wrote to it.
+
+Connections stay open from test to test, so that neither the file nor the schema in their memory
+is made anew. Whatever a test did that can't be put back costs one fresh file at a new path.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot import live, sqlite
+from alembic_snapshot.clones import Fresh, Wish
+from alembic_snapshot.reusable import Reusable, obstacle
+from alembic_snapshot.snapshot import Clone, Snapshot
+
+if TYPE_CHECKING:
+    from alembic_snapshot.callsite import Site
+    from alembic_snapshot.summary import Tally
+
+# After so many files in a row that could not be put back, trying costs more than it brings.
+_PATIENCE = 5
+
+
+class ReusedClone(Clone):
+    """One test's turn on the file that is put back afterwards.
+
+    Whoever is told where the file is may come back to it when the test is over: ``is_known`` says
+    that somebody was, and that the file has to go.
+    """
+
+    is_own_file = False
+    connection_factory: type[Any] | None = live.Watched
+
+    def __init__(self, snapshot: Snapshot, path: Path, strategy: Reset):
+        super().__init__(snapshot, path, strategy.fresh.on_make)
+        self.is_known = False
+        self._strategy = strategy
+
+    @property
+    def made(self) -> bool:
+        return self._made or self._strategy.fresh.pointer.was_used
+
+    @property
+    def path(self) -> Path:
+        self.is_known = True
+        return super().path
+
+    @property
+    def address(self) -> str:
+        self.make()
+        return str(self.place)
+
+    def make(self) -> None:
+        if self._strategy.file is None:
+            super().make()
+        else:
+            self._made = True
+
+    def _copy(self) -> None:
+        self._strategy.file = Reusable(self.snapshot.path, self.place)
+
+
+class Reset:
+    """Lends the one file, and puts it back; what can't be lent so is left to ``fresh``."""
+
+    def __init__(self, fresh: Fresh, tally: Tally):
+        self.fresh = fresh
+        self.file: Reusable | None = None
+        self._tally = tally
+        self._snapshot: Path | None = None
+        self._process = 0
+        self._failures = 0
+        self._lent: ReusedClone | None = None
+        # Another process's files, which must not be closed here (SQLite's "How To Corrupt").
+        self._abandoned: list[Reusable] = []
+
+    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
+        """The file, with the engines' open connections to it; or a fresh clone."""
+        if not self._can_lend(wish):
+            return self.fresh.begin(snapshot, wish)
+        if self._process != os.getpid() or self._snapshot != snapshot.path:
+            self._start_again(snapshot)
+        if self._tally.no_reset:
+            return self.fresh.begin(snapshot, wish)
+        if self.file is None:
+            self._lent = ReusedClone(snapshot, self.fresh.next_path(), self)
+            self.fresh.pointer.point(self._lent)
+        else:
+            self._lent = ReusedClone(snapshot, self.file.path, self)
+            self.fresh.pointer.resume(self._lent)
+        return self._lent
+
+    def end(self, clone: Clone) -> list[Site | None]:
+        """Close what is still in use, and the connections that a test left something in."""
+        if clone is not self._lent:
+            return self.fresh.end(clone)
+        held = self.fresh.pointer.rest()
+        clone.close()
+        return held
+
+    def dispose(self, clone: Clone, kept: Path | None) -> None:
+        """Put the file back; or keep it, and start from another one next time."""
+        if not isinstance(clone, ReusedClone) or clone is not self._lent:
+            self.fresh.dispose(clone, kept)
+            return
+        self._lent = None
+        if kept is not None and clone.made:
+            self._let_go()
+            clone.keep(kept)
+            return
+        if clone.is_known or self.fresh.pointer.was_told:
+            self._abandon(clone)
+            return
+        reason = self._put_back()
+        self._failures = self._failures + 1 if reason else 0
+        if reason:
+            self._abandon(clone)
+            if self._failures == _PATIENCE:
+                self._tally.no_reset = f"{_PATIENCE} tests in a row left what stays: {reason}"
+
+    def close(self) -> None:
+        """Close and delete the file."""
+        if self.file is not None and self._process == os.getpid():
+            path = self.file.path
+            self._let_go()
+            sqlite.remove(path)
+
+    def _can_lend(self, wish: Wish) -> bool:
+        if self._tally.no_reset or self._lent is not None:
+            return False
+        return not (wish.durable or wish.readonly or wish.empty)
+
+    def _put_back(self) -> str | None:
+        if self.fresh.pointer.was_unwatched:
+            return "the connections are not those of Python's sqlite3"
+        if self.file is None:
+            return None
+        before = self.file.rewrites
+        reason = self.file.put_back()
+        self._tally.resets = (self._tally.resets or 0) + self.file.rewrites - before
+        return reason
+
+    def _abandon(self, clone: Clone) -> None:
+        """Delete the file, for the next test to begin with another."""
+        self._let_go()
+        clone.delete()
+
+    def _start_again(self, snapshot: Snapshot) -> None:
+        if self._process == os.getpid():
+            self.close()
+        elif self.file is not None:
+            self._abandoned.append(self.file)
+            self.file = None
+        if self._snapshot is None:
+            self._tally.no_reset = obstacle(self.fresh.folder())
+        self._process, self._snapshot = os.getpid(), snapshot.path
+
+    def _let_go(self) -> None:
+        """Close everything that is open on the file, and then the file."""
+        self.fresh.pointer.release()
+        if self.file is not None:
+            self.file.close()
+            self.file = None

@@ -1,0 +1,5 @@
+from jupyterhub import orm
+
+
+def create(url):
+    orm.new_session_factory(url)().close()

@@ -1,0 +1,18 @@
+import sqlalchemy as sa
+from nova.db.api import models as api_models
+from nova.db.main import models as main_models
+from sqlalchemy.orm import Session
+
+
+def test_each_database_has_its_own_tables_and_rows(db_clone, db_clones):
+    with Session(sa.create_engine(db_clone.url)) as main:
+        main.add(main_models.Service(host="ada", binary="nova-compute", topic="compute"))
+        main.commit()
+        services = main.scalars(sa.select(main_models.Service)).all()
+    with Session(sa.create_engine(db_clones["api"].url)) as api:
+        api.add(api_models.HostMapping(host="ada"))
+        api.commit()
+        hosts = api.scalars(sa.select(api_models.HostMapping)).all()
+
+    assert [service.host for service in services] == ["ada"]
+    assert [host.host for host in hosts] == ["ada"]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.manifest import Entry
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import look_up
-from alembic_snapshot.store import Entry
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener

@@ -15,7 +15,8 @@ from alembic_snapshot import __version__, sqlite
 from alembic_snapshot.checks import findings
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
-from alembic_snapshot.store import Entry, Store
+from alembic_snapshot.manifest import Entry
+from alembic_snapshot.store import Store
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SHOWN_FINDINGS = 5

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
-from alembic_snapshot.store import Entry, Store
+from alembic_snapshot.manifest import Entry
+from alembic_snapshot.store import Store
 
 
 @dataclass(frozen=True)

@@ -17,72 +17,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alembic_snapshot import sqlite
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import FORMAT, State
-from alembic_snapshot.key.observed import Observed
+from alembic_snapshot.manifest import DATABASE, MANIFEST, VERIFIED, Entry, Manifest, write_whole
 
-DATABASE, MANIFEST, VERIFIED = "snapshot.db", "manifest.json", "verified.json"
 _NAME_LENGTH = 32
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What is known of a snapshot. Times are seconds since the epoch, sizes are bytes.
-
-    ``layers`` maps each layer's name to its inputs; ``offer`` is the way in which ``env.py`` took
-    its target; ``options`` are those that it gave to ``context.configure()``; ``checks`` are the
-    findings, by the digest of the models that they hold for.
-    """
-
-    digest: str
-    family: str
-    project: str
-    created: float
-    size: int
-    sha256: str
-    heads: Sequence[str]
-    revisions: Mapping[str, str]
-    seeds: Sequence[str]
-    layers: Mapping[str, Mapping[str, str]]
-    observed: Observed = field(default_factory=Observed)
-    offer: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    version_table: str = "alembic_version"
-    tables: int = 0
-    checks: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, float] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    format: int = FORMAT
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Manifest:
-        """The manifest that a JSON object describes."""
-        return cls(**{**record, "observed": Observed(**record["observed"])})
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One snapshot in a store, as its directory and manifest."""
-
-    folder: Path
-    manifest: Manifest
-
-    @property
-    def database(self) -> Path:
-        """The sealed database file."""
-        return self.folder / DATABASE
-
-    @property
-    def used(self) -> float:
-        """When it was last asked for, in seconds since the epoch."""
-        return self.folder.stat().st_mtime
 
 
 @dataclass(frozen=True)
@@ -179,7 +124,7 @@ class Store:
         if sqlite.content_hash(entry.database) != entry.manifest.sha256:
             return False
         with contextlib.suppress(OSError):
-            _write(verified, json.dumps(seen))
+            write_whole(verified, json.dumps(seen))
         return True
 
     def touch(self, entry: Entry) -> None:
@@ -190,7 +135,7 @@ class Store:
     def update(self, entry: Entry, manifest: Manifest) -> Entry:
         """Replace the manifest of a snapshot; the database stays."""
         with contextlib.suppress(OSError):
-            _write(entry.folder / MANIFEST, _json(manifest))
+            write_whole(entry.folder / MANIFEST, manifest.to_json())
         return Entry(entry.folder, manifest)
 
     def entries(self) -> list[Entry]:
@@ -230,8 +175,8 @@ class Store:
             os.chmod(staged / DATABASE, 0o444)
             stat = (staged / DATABASE).stat()
             seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns]
-            _write(staged / VERIFIED, json.dumps(seen))
-            _write(staged / MANIFEST, _json(manifest))
+            write_whole(staged / VERIFIED, json.dumps(seen))
+            write_whole(staged / MANIFEST, manifest.to_json())
             os.chmod(staged, 0o755)
             self._move_into_place(staged, final)
         except OSError as error:
@@ -251,7 +196,7 @@ class Store:
                 ):
                     if side.exists():
                         os.replace(side, kept_side)
-            _write(self._failure_record(digest), json.dumps(record))
+            write_whole(self._failure_record(digest), json.dumps(record))
 
     def failed_database(self, digest: str) -> Path:
         """Where the half-built database of a failed build is kept."""
@@ -359,20 +304,6 @@ class Store:
         return self.failed / f"{digest[:_NAME_LENGTH]}.json"
 
 
-def _json(manifest: Manifest) -> str:
-    return json.dumps(asdict(manifest), indent=1, sort_keys=True)
-
-
 def _run_id() -> str | None:
     """What tells the processes of one distributed test run from those of another."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, safely on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -19,8 +19,9 @@ from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Observed, variable_digest
+from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.status import identity
-from alembic_snapshot.store import Entry, Manifest, Store
+from alembic_snapshot.store import Store
 
 
 @dataclass

@@ -1,0 +1,302 @@
+"""What the child does with its database: upgrade, climb, seed, check. It runs Alembic."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import logging.config
+import sys
+import time
+import typing
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+
+from alembic_snapshot import sqlite
+from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.stairs import Stairs
+from alembic_snapshot.builder.watch import Watch
+from alembic_snapshot.callsite import Callsites
+from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
+
+Report = Callable[..., None]
+
+
+class Builder:
+    """Brings one database from one state to the next, in this process."""
+
+    def __init__(self, job: dict[str, Any], report: Report):
+        self.job = job
+        self.report = report
+        self.target = Path(job["target"])
+        self.root = Path(job["root"])
+        self.offer = job["offer"]
+        scripts = [Path(folder) for folder in (job["scripts"], *job["versions"])]
+        self.sites = Callsites(self.root, scripts)
+        self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
+        self.watch = Watch(
+            self.root,
+            self.sites,
+            Path(job["scripts"]),
+            Path(job["store"]),
+            known=job["known"],
+            ignored=job["ignored"],
+        )
+        self.options: dict[str, str] = {}
+        self.version_table = "alembic_version"
+        self.create_all: list[str] = []
+        self.current: str | None = None
+        self.planned = 0
+
+    def run(self) -> None:
+        """Do the job's steps, then the checks, and report what was found."""
+        # The library first: the project's alembic/ folder must not shadow it.
+        sys.path[:0] = self.job["search_path"]
+        self.guard.install()
+        self.watch.install()
+        self._watch_create_all()
+        self._excuse_missing_loggers()
+        self._script = self._script_directory()
+        for step in self.job["steps"]:
+            self._step(step)
+        facts = self._check() if self.job["check"] else {}
+        self.report(
+            "done",
+            refused=self.guard.refused,
+            redirected=list(dict.fromkeys(self.guard.redirected)),
+            create_all=self.create_all,
+            options=self.options,
+            version_table=self.version_table,
+            planned=self.planned,
+            **facts,
+        )
+
+    def _step(self, step: dict[str, Any]) -> None:
+        if "upgrade" in step:
+            self._upgrade(step["upgrade"])
+        elif "climb" in step:
+            self._climb(step["climb"])
+        elif "migrate" in step:
+            with self.watch.recording():
+                result = _load(step["migrate"])(self.job["url"])
+                if inspect.iscoroutine(result):
+                    import asyncio
+
+                    asyncio.run(result)
+        elif "seed" in step:
+            self._seed(step["seed"])
+        seen = self.watch.seen()
+        if step["copy"]:
+            self.guard.allow(Path(step["copy"]))
+            sqlite.backup(self.target, Path(step["copy"]))
+        self.report("state", index=step["index"], **seen)
+
+    def _upgrade(self, revisions: list[str] | None) -> None:
+        """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs."""
+        if revisions is not None:
+            with self.guard.script("a revision script"), self.watch.recording():
+                list(self._script.walk_revisions())
+
+        def steps(current: Any, context: Any) -> Iterator[Any]:
+            script = self._environment.script
+            target: Any = tuple(revisions) if revisions is not None else "heads"
+            with self.watch.recording():
+                planned = script._upgrade_revs(target, current)
+            self.planned += len(planned)
+            self.report("plan", revisions=[step.revision.revision for step in planned])
+            return (self._watched(step) for step in planned)
+
+        self._run_env(steps)
+
+    def _climb(self, revisions: list[str]) -> None:
+        """Take each of these revisions up, down and up again."""
+        stairs = Stairs(self.target, self.version_table, self.report)
+        self.guard.allow(self.target.with_name("landing.db"))
+
+        def steps(_current: Any, _context: Any) -> Iterator[Any]:
+            return map(self._watched, stairs.steps(self._script, revisions))
+
+        while True:
+            try:
+                return self._run_env(steps)
+            except Exception as error:
+                if not stairs.recover(error):
+                    raise
+                self.current = None
+
+    def _watched(self, step: Any) -> Any:
+        """The migration step, reported, recorded and guarded while it runs."""
+        name, original = step.revision.revision, step.migration_fn
+
+        def run(**arguments: Any) -> None:
+            self.current = name
+            self.report("revision", revision=name)
+            started = time.perf_counter()
+            with self.guard.script(f"revision {name}"), self.watch.recording():
+                original(**arguments)
+            self.current = None
+            self.report("applied", revision=name, seconds=time.perf_counter() - started)
+
+        step.migration_fn = run
+        return step
+
+    def _run_env(self, function: Callable[..., Iterable[Any]], **overrides: Any) -> None:
+        """Run ``env.py`` with the target offered in the way that is tried."""
+        with self._offered() as config:
+            self._environment = EnvironmentContext(
+                config, self._script, fn=function, as_sql=False, starting_rev=None,
+                destination_rev="heads", tag=None,
+            )  # fmt: skip
+            self._listen_to_configure(self._environment, overrides)
+            with self._environment:
+                self._script.run_env()
+
+    def _listen_to_configure(
+        self, environment: EnvironmentContext, overrides: dict[str, Any]
+    ) -> None:
+        # On the instance: alembic.context's functions go to it, and not to a subclass's.
+        original = environment.configure
+
+        def configure(*positional: Any, **options: Any) -> None:
+            self.options = option_fingerprint(options)
+            self.version_table = options.get("version_table") or "alembic_version"
+            original(*positional, **{**overrides, **options})
+
+        environment.configure = configure  # type: ignore[method-assign]
+
+    @contextlib.contextmanager
+    def _offered(self) -> Iterator[Config]:
+        """The configuration with the target in it; a connection's work is committed at the end."""
+        config = self._config
+        driver = "aiosqlite" if self.offer == "async" else ""
+        url = sqlite.url(self.target, driver).replace("%", "%%")
+        config.set_main_option("sqlalchemy.url", url)
+        config.attributes.clear()
+        if self.offer in ("url", "async"):
+            yield config
+            return
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.target)))
+        try:
+            if self.offer == "engine":
+                config.attributes.update(connection=engine, engine=engine)
+                yield config
+            else:
+                with engine.connect() as connection:
+                    config.attributes["connection"] = connection
+                    yield config
+                    connection.commit()
+        finally:
+            engine.dispose()
+
+    def _script_directory(self) -> ScriptDirectory:
+        job = self.job
+        self._config = Config(
+            job["ini"],
+            toml_file=job["toml"],
+            ini_section=job["section"],
+            cmd_opts=Namespace(
+                config=job["ini"], name=job["section"], x=job["x"] or None, raiseerr=True,
+                revision="heads", sql=False, tag=None, verbose=False, quiet=True,
+                cmd=(command.upgrade, ["revision"], ["sql", "tag"]),
+            ),
+        )  # fmt: skip
+        # Alembic puts the folder in as it is, and can't read a folder with a percent sign back.
+        defaults = self._config.file_config.defaults()
+        defaults["here"] = defaults["here"].replace("%", "%%")  # type: ignore[index]
+        self._config.set_main_option("script_location", job["scripts"].replace("%", "%%"))
+        script = ScriptDirectory.from_config(self._config)
+        if job["versions"]:
+            script = ScriptDirectory(
+                job["scripts"],
+                version_locations=job["versions"],
+                recursive_version_locations=job["recursive"],
+            )
+        return script
+
+    def _seed(self, reference: str) -> None:
+        self.current = reference
+        self.report("seed", seed=reference)
+        started = time.perf_counter()
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.target)))
+        sa.event.listen(engine, "connect", _enforce_foreign_keys)
+        with self.guard.script(f"seed {reference}"), self.watch.recording():
+            function = _load(reference)
+            if _wants_session(function):
+                from sqlalchemy.orm import Session
+
+                with Session(engine) as session:
+                    function(session)
+                    session.commit()
+            else:
+                with engine.begin() as connection:
+                    function(connection)
+        engine.dispose()
+        self.current = None
+        self.report("applied", revision=reference, seconds=time.perf_counter() - started)
+
+    def _check(self) -> dict[str, Any]:
+        """Mappers, and models against schema, with what ``env.py`` hands to Alembic."""
+        found: dict[str, Any] = {"drift": [], "drift_error": None}
+
+        def compare(_current: Any, context: Any) -> list[Any]:
+            try:
+                found["drift"] = drift(context)
+            except Exception as error:
+                found["drift_error"] = f"{type(error).__name__}: {error}"
+            return []
+
+        try:
+            self._run_env(compare, compare_server_default=True, compare_type=True)
+        except Exception as error:
+            # An env.py may run only inside what migrate sets up, an application's context.
+            found["drift_error"] = f"{type(error).__name__}: {error}"
+        return {**found, "mappers": unconfigured_mappers()}
+
+    def _excuse_missing_loggers(self) -> None:
+        # A stock env.py configures logging from the ini file, which may have no such sections.
+        original = logging.config.fileConfig
+
+        def file_config(source: Any, *arguments: Any, **options: Any) -> None:
+            with contextlib.suppress(KeyError):
+                original(source, *arguments, **options)
+
+        logging.config.fileConfig = file_config  # type: ignore[assignment]
+
+    def _watch_create_all(self) -> None:
+        original = sa.MetaData.create_all
+        builder = self
+
+        def create_all(metadata: sa.MetaData, *arguments: Any, **options: Any) -> None:
+            if builder.current:
+                builder.create_all.append(builder.current)
+            original(metadata, *arguments, **options)
+
+        sa.MetaData.create_all = create_all  # type: ignore[method-assign,assignment]
+
+
+def _load(reference: str) -> Callable[..., Any]:
+    module, _, name = reference.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return typing.cast("Callable[..., Any]", found)
+
+
+def _wants_session(function: Callable[..., Any]) -> bool:
+    from sqlalchemy.orm import Session
+
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    annotation = parameters[0].annotation if parameters else None
+    return inspect.isclass(annotation) and issubclass(annotation, Session)
+
+
+def _enforce_foreign_keys(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys=ON")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.store import Entry, Manifest, Store
+from alembic_snapshot.manifest import Entry, Manifest
+from alembic_snapshot.store import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -518,6 +518,36 @@ class TestWaysToTakeTheTarget:
         project.append("setup_db.py", "# changed\n")
         assert project.ensure().built
 
+    def test_an_env_py_that_runs_only_inside_the_function_fails_the_comparison_not_the_build(
+        self, project, tables
+    ):
+        project.write("application.py", "current = None\n")
+        env = project.root / "migrations/env.py"
+        env.write_text("import application\napplication.current.name\n" + env.read_text())
+        project.write(
+            "setup_db.py",
+            """
+            from types import SimpleNamespace
+            import application
+            from alembic import command
+            from alembic.config import Config
+
+            def create(url):
+                application.current = SimpleNamespace(name="app")
+                config = Config("alembic.ini")
+                config.set_main_option("sqlalchemy.url", url)
+                command.upgrade(config, "heads")
+                application.current = None
+            """,
+        )
+        project.configure('migrate = "setup_db:create"')
+        project.history(1)
+
+        snapshot = project.ensure()
+
+        assert "t_0001" in tables(snapshot.path)
+        assert "AttributeError" in snapshot.manifest.checks["drift_error"]
+
     def test_a_function_that_leaves_no_revision_is_an_error(self, project):
         project.write("setup_db.py", "def create(url): pass\n")
         project.configure('migrate = "setup_db:create"')

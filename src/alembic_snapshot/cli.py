@@ -95,17 +95,20 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts
 @_as_json
 @click.option("--from-scratch", is_flag=True, help="Build from nothing, and compare with the "
               "stored one: schema and rows.")  # fmt: skip
+@click.option("--summary", is_flag=True, help="Print a summary in Markdown, for a CI job's page.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def build(
     layer: str | None,
     revision: str | None,
     as_json: bool,
     from_scratch: bool,
+    summary: bool,
     quiet: bool,
     **where: Any,
 ) -> int:
     """Make sure that the snapshot exists; print its path."""
     from alembic_snapshot.build import ensure, rebuild_and_compare
+    from alembic_snapshot.job_summary import job_summary
     from alembic_snapshot.progress import Progress
 
     project = _project(where)
@@ -125,7 +128,8 @@ def build(
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))
-    _print(facts, str(snapshot.path), as_json)
+    text = job_summary(snapshot, found, difference) if summary else str(snapshot.path)
+    _print(facts, text, as_json)
     return 1 if difference else 0
 
 

@@ -2,13 +2,14 @@ import keystone.conf
 import pytest
 from keystone.common import sql
 from keystone.resource.backends import sql as resource
+from oslo_db import options
 
 
 @pytest.fixture
 def keystone_on_the_clone(db_clone):
     keystone.conf.configure()
+    options.set_defaults(keystone.conf.CONF, connection=db_clone.url)
     sql.cleanup()
-    keystone.conf.CONF.set_override("connection", db_clone.url, group="database")
     yield
     sql.cleanup()
 

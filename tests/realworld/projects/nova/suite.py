@@ -10,9 +10,9 @@ def test_each_database_has_its_own_tables_and_rows(db_clone, db_clones):
         main.commit()
         services = main.scalars(sa.select(main_models.Service)).all()
     with Session(sa.create_engine(db_clones["api"].url)) as api:
-        api.add(api_models.HostMapping(host="ada"))
+        api.add(api_models.Aggregate(name="fast"))
         api.commit()
-        hosts = api.scalars(sa.select(api_models.HostMapping)).all()
+        aggregates = api.scalars(sa.select(api_models.Aggregate)).all()
 
     assert [service.host for service in services] == ["ada"]
-    assert [host.host for host in hosts] == ["ada"]
+    assert [aggregate.name for aggregate in aggregates] == ["fast"]

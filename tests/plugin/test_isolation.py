@@ -14,7 +14,8 @@ def test_every_behaviour_holds_without_and_with_workers(shop, mode, behaviour):
     result = shop.run(mode=mode)
 
     assert result.parseoutcomes().keys() == {"passed"}
-    assert not list(shop.temporary.rglob("*.db"))
+    assert not list(shop.temporary.rglob("default-*"))
+    assert not shop.kept()
 
 
 def test_the_real_database_of_the_developer_is_never_touched(shop):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 IN_MEMORY = """
 from sqlalchemy import create_engine, event
 from sqlalchemy.orm import sessionmaker
@@ -145,3 +149,35 @@ def test_where_warnings_are_errors_an_open_connection_fails_the_test_and_only_it
 
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*OpenConnectionWarning: a connection to the test's database*"])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought the attribute")
+def test_connections_that_are_always_in_a_transaction_are_not_slowed_down_either(shop):
+    shop.replace(
+        "shop/db.py",
+        'f"sqlite:///{REAL}")',
+        'f"sqlite:///{REAL}", connect_args={"autocommit": False})',
+    )
+    shop.replace(
+        "shop/db.py",
+        '    cursor.execute("PRAGMA foreign_keys=ON")\n',
+        "    connection.autocommit = False\n",
+    )
+
+    result = shop.run(
+        test_it="""
+        import pytest
+        from shop import orders
+        from shop.db import engine
+        from sqlalchemy import text
+
+        @pytest.mark.parametrize("time", [1, 2])
+        def test_it(db_clone, time):
+            with engine.connect() as connection:
+                assert connection.scalar(text("PRAGMA synchronous")) == 0
+            orders.add_customer("Ada")
+            assert orders.names() == ["Ada", "the house"]
+        """
+    )
+
+    result.assert_outcomes(passed=2)

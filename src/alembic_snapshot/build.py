@@ -98,6 +98,28 @@ def rebuild_and_compare(
         return made, compare(made.path, kept) if before else None
 
 
+def upgrade(snapshot: Snapshot, database: Path, revision: str) -> None:
+    """Upgrade a clone of a snapshot to a later revision, or to ``heads``, in a builder.
+
+    Raises:
+        ConfigError: there is no such revision.
+        BuildError: the upgrade failed; the clone is as far as it came.
+    """
+    from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
+
+    project = snapshot.project
+    wanted = None if revision == "heads" else revision
+    status = look_up(project, revision=wanted)
+    offer = (snapshot.entry and snapshot.entry.manifest.offer) or OFFERS[0]
+    step = {"index": 0, "copy": None, "upgrade": list(status.chain.heads)}
+    with tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(project, status.chain, status.store, _silent)
+        try:
+            workshop.run(Path(folder), workshop.job(database, [step], offer, check=False))
+        except AttemptFailed as failed:
+            raise failed.error from None
+
+
 def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:
     """Whether what depends on the models was checked with the models as they are."""
     return revision is not None or entry.manifest.checks.get("models") == chain.models_digest

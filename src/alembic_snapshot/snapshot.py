@@ -181,6 +181,19 @@ class Clone:
         self._engines.append(made)
         return made
 
+    def upgrade(self, revision: str = "heads") -> None:
+        """Run the migrations up to a later revision on this database, as production would.
+
+        Commit and close your sessions first. It takes as long as starting Python and Alembic.
+
+        Raises:
+            ConfigError: there is no such revision.
+            BuildError: a migration failed.
+        """
+        from alembic_snapshot.build import upgrade
+
+        upgrade(self.snapshot, self.path, revision)
+
     def diff(self) -> Diff:
         """Which rows and tables differ from the snapshot."""
         from alembic_snapshot.diff import compare

@@ -42,11 +42,12 @@ class Child:
         self.status: int | None = None
         self.output = ""
 
-    def run(self, job: Mapping[str, Any], environment: Mapping[str, str], cwd: Path) -> None:
-        """Start the builder and hear it out."""
+    def run(
+        self, job: Mapping[str, Any], environment: Mapping[str, str], cwd: Path, log: Path
+    ) -> None:
+        """Start the builder in ``cwd`` and hear it out; the project's output goes to ``log``."""
         events_in, events_out = os.pipe()
         control_in, control_out = os.pipe()
-        log = Path(job["target"]).with_name("output.txt")
         command = [sys.executable, "-P", "-m", "alembic_snapshot.builder"]
         with (
             open(log, "wb") as output,
@@ -137,7 +138,8 @@ class Workshop:
     def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
         """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""
         child = Child(self.listener, self.timings)
-        child.run(job, self._environment(workspace, Path(job["target"])), self.project.root)
+        environment = self._environment(workspace, Path(job["target"]))
+        child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             final = bool(child.failed["current"] or child.failed["is_import"])
             raise AttemptFailed(self._error(child.failed, child.output), final=final)

@@ -1,0 +1,63 @@
+"""A data migration, tested on data: rows at the old revision, upgrade, rows at the new one."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from alembic_snapshot import ConfigError, MigrationError
+
+
+@pytest.fixture
+def halfway(project, tmp_path):
+    """A clone at the revision before a data migration, with a row in it."""
+    project.revision("0001", upgrade="op.create_table('t', sa.Column('name', sa.Text))")
+    project.revision("0002", "0001", 'op.execute("update t set name = lower(name)")')
+    project.revision("0003", "0002", "op.execute('create table later (x)')")
+    clone = project.ensure(revision="0001").clone(tmp_path / "clone.db")
+    with closing(sqlite3.connect(clone.path)) as connection, connection:
+        connection.execute("insert into t values ('ADA')")
+    return clone
+
+
+def test_an_upgrade_changes_the_rows_that_were_there(halfway, rows, tables):
+    halfway.upgrade("0002")
+
+    assert rows(halfway.path, "select name from t") == [("ada",)]
+    assert rows(halfway.path, "select version_num from alembic_version") == [("0002",)]
+    assert "later" not in tables(halfway.path)
+
+
+def test_an_upgrade_goes_to_the_heads_by_default(halfway, tables):
+    halfway.upgrade()
+
+    assert "later" in tables(halfway.path)
+
+
+def test_an_upgrade_works_on_an_empty_database(project, tmp_path, tables):
+    project.history(2)
+    clone = project.ensure(revision="0001").clone(tmp_path / "clone.db")
+
+    clone.upgrade("0002")
+
+    assert "t_0002" in tables(clone.path)
+
+
+def test_an_upgrade_leaves_nothing_beside_the_clone(halfway):
+    halfway.upgrade()
+
+    assert [path.name for path in halfway.path.parent.iterdir() if path.is_file()] == ["clone.db"]
+
+
+def test_an_unknown_revision_is_an_error(halfway):
+    with pytest.raises(ConfigError, match="no revision '0009'"):
+        halfway.upgrade("0009")
+
+
+def test_a_failing_migration_is_named(halfway, project):
+    project.revision("0002", "0001", "1 / 0")
+
+    with pytest.raises(MigrationError, match=r"revision 0002 failed at .*ZeroDivisionError"):
+        halfway.upgrade("0002")

@@ -92,7 +92,11 @@ class Pointer:
             self._loop.run(self._close_sessions)
         else:
             self._close_sessions()
-        if any(record.in_use for record, _ in self._records) or self._is_bound_to_a_loop():
+        if self._is_bound_to_a_loop():
+            held = self.release()
+            self._renew(is_async=True)
+            return held
+        if any(record.in_use for record, _ in self._records):
             return self.release()
         kept = [item for item in self._records if _is_clean(*item)]
         gone = [item for item in self._records if item not in kept]

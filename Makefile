@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test-db test lint bench bench-quick soak clean
+.PHONY: test-db test lint bench bench-quick soak realworld clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
@@ -23,6 +23,9 @@ bench bench-quick: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python tests/reset/soak.py $(ARGS)
+
+realworld: $(STAMP)
+	$(BIN)/python tests/realworld/run.py $(ARGS)
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2

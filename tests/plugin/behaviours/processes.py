@@ -54,7 +54,11 @@ def test_a_child_forked_with_connections_in_the_pool_opens_its_own():
     assert orders.count() == 1
     assert engine.pool.checkedin() == 1
 
-    in_a_child(lambda: orders.add_customer("Ada"))
+    def work():
+        assert engine.pool.checkedin() == 0
+        orders.add_customer("Ada")
+
+    in_a_child(work)
 
     assert orders.names() == ["Ada", "the house"]
 

@@ -25,6 +25,25 @@ from alembic_snapshot.status import look_up
 assert look_up(load_project()).entry
 print(time.perf_counter() - started)
 """
+_ALEMBIC_CONFTEST = """\
+import pytest
+from sqlalchemy import create_engine
+
+
+@pytest.fixture
+def alembic_config():
+    return {"file": "alembic.ini"}
+
+
+@pytest.fixture
+def alembic_engine(tmp_path):
+    return create_engine(f"sqlite:///{tmp_path / 'test.db'}")
+"""
+_ALEMBIC_TESTS = """\
+from pytest_alembic.tests import (  # noqa: F401
+    test_single_head_revision, test_up_down_consistency, test_upgrade,
+)
+"""
 _PLAIN_TEST = """\
 import sys
 
@@ -76,6 +95,28 @@ def with_many_revisions(folder: Path, revisions: int, rounds: int) -> Iterator[R
     taken = interleaved(actions, rounds)
     name = "build of one new revision ÷ build of a project of one"
     yield row(name, scale, taken["more"], taken["small"], 1.3)
+
+
+def stairway(folder: Path, venv: Path, revisions: int, rounds: int) -> Row:
+    """`alembic-snapshot check` ÷ pytest-alembic's default tests, in its own environment.
+
+    Of those, the one that compares the models is left out: the project's env.py has none. Ours
+    also looks at the data, and starts from an empty store.
+    """
+    project = projects.generated(folder / "stairway", tables=revisions, revisions=revisions)
+    (project.folder / "conftest.py").write_text(_ALEMBIC_CONFTEST)
+    (project.folder / "test_stairs.py").write_text(_ALEMBIC_TESTS)
+    command = [venv / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["test_stairs.py"]
+
+    def ours() -> float:
+        shutil.rmtree(project.folder / ".alembic-snapshot", ignore_errors=True)
+        return process([sys.executable, "-m", "alembic_snapshot", "check", "-q"], project.folder)
+
+    actions = {"ours": ours, "theirs": lambda: process(command, project.folder)}
+    taken = interleaved(actions, rounds)
+    name = "every revision up, down and up ÷ pytest-alembic"
+    return row(name, f"{revisions} revisions", taken["ours"], taken["theirs"], 0.2)
 
 
 def plugin_without_databases(folder: Path, rounds: int) -> Row:

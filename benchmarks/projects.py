@@ -42,17 +42,21 @@ def application(folder: Path) -> ProjectFolder:
     return ProjectFolder("application", project)
 
 
-def generated(folder: Path, tables: int, revisions: int = 1, rows: int = 0) -> ProjectFolder:
+def generated(
+    folder: Path, tables: int, revisions: int = 1, rows: int = 0, *, is_async: bool = False
+) -> ProjectFolder:
     """A project of ``tables`` tables (12 columns, 4 indexes each), made by so many revisions.
 
-    The last revision puts ``rows`` rows of a kilobyte into the last table.
+    The last revision puts ``rows`` rows of a kilobyte into the last table. The engine of an
+    ``is_async`` one is aiosqlite's.
     """
-    project = folder / f"tables-{tables}-revisions-{revisions}-rows-{rows}"
+    project = folder / f"tables-{tables}-revisions-{revisions}-rows-{rows}{'-async' * is_async}"
     (project / "alembic" / "versions").mkdir(parents=True)
     (project / "alembic.ini").write_text(_INI)
     (project / "alembic" / "env.py").write_text(_ENV)
     (project / "alembic" / "script.py.mako").write_text("")
-    (project / "bench_app.py").write_text(_GENERATED.format(tables=tables))
+    code = _GENERATED.format(tables=tables) + (_ASYNC if is_async else "")
+    (project / "bench_app.py").write_text(code)
     share, rest = divmod(tables, revisions)
     start = 0
     for number in range(revisions):
@@ -60,7 +64,9 @@ def generated(folder: Path, tables: int, revisions: int = 1, rows: int = 0) -> P
         add_revision(project, number + 1, range(start, stop), rows * (number == revisions - 1))
         start = stop
     _finish(project, "bench_app", "[]")
-    return ProjectFolder(f"{tables} tables", project)
+    if is_async:
+        (project / "bench_tests.py").write_text(_ASYNC_TESTS)
+    return ProjectFolder(f"{tables} tables{', async' * is_async}", project)
 
 
 def add_revision(project: Path, number: int, tables: range, rows: int = 0) -> None:
@@ -232,6 +238,52 @@ def read(session):
     assert session.scalars(select(Thing).where(Thing.owner == "me")).all() == []
 """
 
+_ASYNC = """
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+
+def make_async_engine(url):
+    engine = create_async_engine(url)
+    event.listen(engine.sync_engine, "connect", async_enforce_foreign_keys)
+    return engine
+
+
+def async_enforce_foreign_keys(connection, _record):
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+engine = make_async_engine("sqlite+aiosqlite:///app.db")
+SessionLocal = async_sessionmaker(engine, expire_on_commit=False)
+
+
+async def write(session):
+    session.add_all([Thing(name=f"thing {n}", owner="me", position=n) for n in range(3)])
+    await session.commit()
+    assert len((await session.scalars(select(Thing).where(Thing.owner == "me"))).all()) == 3
+
+
+async def read(session):
+    assert (await session.scalars(select(Thing).where(Thing.owner == "me"))).all() == []
+"""
+
+_ASYNC_TESTS = """\
+import os
+
+import bench_app
+import pytest
+
+NUMBERS = range(int(os.environ["BENCH_TESTS"]))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_write(async_db_session, number):
+    await bench_app.write(async_db_session)
+"""
+
 _INI = """\
 [alembic]
 script_location = %(here)s/alembic
@@ -241,15 +293,24 @@ path_separator = os
 
 _ENV = """\
 from alembic import context
-from sqlalchemy import create_engine, pool
+from sqlalchemy import Connection, create_engine, pool
 
 arguments = context.get_x_argument(as_dictionary=True)
-url = context.config.get_main_option("sqlalchemy.url") or arguments["url"]
-engine = create_engine(url, poolclass=pool.NullPool)
-with engine.connect() as connection:
+url = context.config.get_main_option("sqlalchemy.url") or arguments.get("url")
+
+
+def run(connection):
     context.configure(connection=connection, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if isinstance(given, Connection):
+    run(given)
+else:
+    with (given or create_engine(url, poolclass=pool.NullPool)).connect() as connection:
+        run(connection)
 """
 
 _REVISION = """\

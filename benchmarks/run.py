@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
     parser.add_argument("--only", choices=("tests", "builds"), help="one part")
     parser.add_argument("--rounds", type=int, help="rounds of each comparison")
+    parser.add_argument("--venvs", type=Path, help="where packages to compare with are installed")
     parser.add_argument("--folder", type=Path, help="where to make the projects (a temporary one)")
     options = parser.parse_args()
     started = time.monotonic()
@@ -52,7 +53,7 @@ def main() -> int:
 
 def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     if options.only != "tests":
-        yield from _build_rows(folder / "builds", options.rounds or 3)
+        yield from _build_rows(folder / "builds", options)
     if options.only != "builds":
         yield from _test_rows(folder / "tests", options)
 
@@ -62,23 +63,31 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     rounds = options.rounds or (3 if options.quick else 5)
     tests = 25 if options.quick else 100
     every = [projects.application(folder)]
-    every += [projects.generated(folder, tables) for tables in (10, 100, 400)]
+    sizes = (10, 400) if options.quick else (10, 100, 400)
+    every += [projects.generated(folder, tables) for tables in sizes]
     for project in every:
         projects.migrate(project)
     compared.warm_up(every)
-    fast = [sides.FRESH, sides.SAVEPOINT, sides.HAND_WRITTEN]
+    fast = [sides.FRESH, sides.RESET, sides.SAVEPOINT, sides.HAND_WRITTEN]
     slow = [*fast, sides.CREATE_ALL, sides.UPGRADE]
     for project in every:
         ways = fast if options.quick and project is not every[0] else slow
         yield from compared.compare_writes([project], ways, tests, rounds)
-    yield from compared.compare_reads(every[:1], fast[:2], tests, rounds)
+    yield from compared.compare_reads(every[:1], fast[:3], tests, rounds)
+    yield compared.compare_sizes(every[1], every[-1], sides.RESET, tests, rounds, 1.25)
+    asynchronous = projects.generated(folder, 10, is_async=True)
+    projects.migrate(asynchronous)
+    yield from compared.compare_async(asynchronous, tests, rounds)
 
 
-def _build_rows(folder: Path, rounds: int) -> Iterator[Row]:
+def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     folder.mkdir()
+    rounds = options.rounds or 3
     yield builds.build_from_empty(folder, 100, rounds)
     yield from builds.with_many_revisions(folder, 400, rounds)
     yield builds.plugin_without_databases(folder, 5 * rounds)
+    if options.venvs:
+        yield builds.stairway(folder, options.venvs / "pytest-alembic", 100, rounds)
 
 
 def _line(row: Row) -> str:

@@ -140,6 +140,60 @@ def db_session(tmp_path, request):
     slow=True,
 )
 
+_ASYNC = ("-p", "asyncio", "-o", "asyncio_mode=strict")
+ASYNC_FRESH = Side("async fresh", "clones = fresh, async", "", (*_ASYNC, *_PLUGIN))
+ASYNC_RESET = Side(
+    "async reset", "clones = reset, async", "", (*_ASYNC, *_PLUGIN, "--snapshot-clones=reset")
+)
+ASYNC_SAVEPOINT = Side(
+    "async savepoint",
+    "the SAVEPOINT recipe with an AsyncSession",
+    """\
+import os
+import shutil
+
+import bench_app
+import pytest_asyncio
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+@pytest_asyncio.fixture
+async def async_db_session(tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "savepoint.db"
+    if not path.exists():
+        shutil.copy(os.environ["BENCH_TEMPLATE"], path)
+    async with engine_on(path).connect() as connection:
+        transaction = await connection.begin()
+        session = AsyncSession(
+            bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False
+        )
+        yield session
+        await session.close()
+        await transaction.rollback()
+
+
+_engines = {}
+
+
+def engine_on(path):
+    if path in _engines:
+        return _engines[path]
+    engine = _engines[path] = bench_app.make_async_engine(f"sqlite+aiosqlite:///{path}")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def no_implicit_begin(connection, record):
+        connection.isolation_level = None
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+""",
+    _ASYNC,
+)
+
 NO_DATABASE = Side("none", "no database at all", "")
 
 REFERENCE = SAVEPOINT

@@ -69,6 +69,25 @@ def compare_sizes(
     return row(name, large.name, taken[large.name], taken[small.name], goal)
 
 
+def compare_async(project: ProjectFolder, tests: int, rounds: int) -> list[Row]:
+    """The same test with an async session."""
+    ways = (sides.ASYNC_FRESH, sides.ASYNC_RESET, sides.ASYNC_SAVEPOINT)
+    actions = {way.name: functools.partial(typical_test, project, way, tests) for way in ways}
+    taken = interleaved(actions, rounds)
+    reference = taken[sides.ASYNC_SAVEPOINT.name]
+    goals = {sides.ASYNC_RESET.name: 0.85}
+    return [
+        row(
+            f"whole test: {way.name} ÷ {sides.ASYNC_SAVEPOINT.name}",
+            project.name,
+            taken[way.name],
+            reference,
+            goals.get(way.name),
+        )
+        for way in ways[:2]
+    ]
+
+
 def warm_up(projects: Sequence[ProjectFolder]) -> None:
     """Build what the measured runs need, so that none of them builds."""
     for project in projects:

@@ -223,6 +223,39 @@ class TestBrokenHistories:
         with pytest.raises(ScriptError, match="stand on each other"):
             project.chain()
 
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            "revision, down_revision = '0002', '0001'",
+            "(revision, (down_revision, depends_on)) = ['0002', ('0001', None)]",
+            "revision = other = '0002'\ndown_revision: str = '0001'",
+        ],
+    )
+    def test_however_its_literals_are_assigned_a_script_is_read(self, project, lines):
+        project.history(1)
+        project.write("migrations/versions/b.py", f"{lines}\ndef upgrade(): ...\n")
+
+        chain = project.chain()
+
+        assert not chain.opaque
+        assert list(chain.revisions) == ["0001", "0002"]
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            "revision, down_revision = ['0002', '0001'][:2]",
+            "revision = '0002'\nif True:\n    down_revision = '0001'",
+            "revision = '0002'\nfor down_revision in ['0001']: ...",
+            "revision = '0002'\nfrom migrations.shared import down_revision",
+        ],
+    )
+    def test_a_script_whose_parent_only_a_run_tells_is_never_taken_for_a_base(self, project, lines):
+        project.history(1)
+        project.write("migrations/shared.py", "down_revision = '0001'\n")
+        project.write("migrations/versions/b.py", f"{lines}\ndef upgrade(): ...\n")
+
+        assert project.chain().opaque
+
     def test_a_file_that_is_no_revision_is_named(self, project):
         project.history(1)
         project.write("migrations/versions/notes.py", "x = 1\n")

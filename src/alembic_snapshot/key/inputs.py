@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-_FACTS_VERSION = 1
+_FACTS_VERSION = 2
 _FACTS_KEPT = 10_000
 _FILE_NAME = re.compile(r"[\w\-. /+@]{1,200}")
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -280,14 +280,49 @@ _FIELDS = ("revision", "down_revision", "depends_on", "branch_labels")
 def _revision_fields(tree: ast.Module) -> dict[str, Any] | None:
     """The literal values that make a file a revision; ``{"dynamic": True}`` if one is computed."""
     found: dict[str, Any] = {}
-    for node in tree.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-            continue
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            if isinstance(target, ast.Name) and target.id in _FIELDS:
-                try:
-                    value = ast.literal_eval(node.value)
-                except ValueError:
-                    return {"dynamic": True}
-                found[target.id] = sorted(value) if isinstance(value, set) else value
+    for name, value in _bindings(tree):
+        try:
+            literal = ast.literal_eval(value) if value else None
+        except ValueError:
+            value = None
+        if value is None:
+            return {"dynamic": True}
+        found[name] = sorted(literal) if isinstance(literal, set) else literal
     return found if "revision" in found else None
+
+
+def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
+    """What a module binds a revision's fields to; None where it is not a plain assignment."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        pairs: list[tuple[ast.AST, ast.expr | None]] = [(node, None)]
+        if isinstance(node, ast.Assign):
+            pairs = [pair for target in node.targets for pair in _unpacked(target, node.value)]
+        elif isinstance(node, ast.AnnAssign):
+            pairs = [(node.target, node.value)] if node.value else []
+        for target, value in pairs:
+            for name in _bound(target):
+                yield name, value if isinstance(target, ast.Name) else None
+
+
+def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.AST, ast.expr | None]]:
+    """``a, b = 1, 2`` as two assignments."""
+    sides = (target, value)
+    if all(isinstance(side, ast.Tuple | ast.List) for side in sides):
+        left, right = (side.elts for side in sides)  # type: ignore[attr-defined]
+        if len(left) == len(right) and not any(isinstance(e, ast.Starred) for e in (*left, *right)):
+            return [pair for both in zip(left, right, strict=True) for pair in _unpacked(*both)]
+    return [(target, value)]
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """The fields of a revision that a statement or a target binds."""
+    for part in ast.walk(node):
+        name = None
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            name = part.id
+        elif isinstance(part, ast.alias):
+            name = part.asname or part.name
+        if name in _FIELDS:
+            yield name

@@ -87,10 +87,19 @@ class Project:
         Scripts inside an installed package are spelled relative to their own folder, so that
         nothing depends on where the package is installed.
         """
-        for folder in (self.alembic.script_location, *self.alembic.version_locations):
-            if not folder.is_relative_to(self.root) and path.is_relative_to(folder):
-                return f"<{folder.name}>/{path.relative_to(folder).as_posix()}"
+        name = str(path)
+        for start, replacement in self._beginnings:
+            if name.startswith(start):
+                return replacement + name.removeprefix(start).replace(os.sep, "/")
         return os.path.relpath(path, self.root).replace(os.sep, "/")
+
+    @functools.cached_property
+    def _beginnings(self) -> list[tuple[str, str]]:
+        """How paths begin, and what is written instead; plain text, since there are hundreds."""
+        scripts = (self.alembic.script_location, *self.alembic.version_locations)
+        elsewhere = [folder for folder in scripts if not folder.is_relative_to(self.root)]
+        found = [(f"{folder}{os.sep}", f"<{folder.name}>/") for folder in elsewhere]
+        return [(f"{self.root}{os.sep}", ""), *found]
 
 
 def load_project(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import graphlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,15 +60,18 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
 
 
 def _script_files(project: Project) -> list[Path]:
-    found: dict[Path, Path] = {}
+    """The files in the version locations that Alembic loads, each once."""
+    found: dict[str, Path] = {}
+    real = functools.cache(os.path.realpath)
     for location in project.alembic.version_locations:
         if not project.alembic.recursive:
-            candidates = (Path(entry) for entry in glob.glob(f"{glob.escape(str(location))}/*.py"))
+            candidates = glob.glob(f"{glob.escape(str(location))}/*.py")
         else:
-            candidates = (path for path in files_below(location) if path.suffix == ".py")
-        for path in sorted(candidates):
-            if not path.name.startswith((".#", "__init__")):
-                found.setdefault(path.resolve(), path)
+            candidates = [str(path) for path in files_below(location) if path.suffix == ".py"]
+        for name in sorted(candidates):
+            folder, file = os.path.split(name)
+            if not file.startswith((".#", "__init__")):
+                found.setdefault(os.path.join(real(folder), file), Path(name))
     return list(found.values())
 
 

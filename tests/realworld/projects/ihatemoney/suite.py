@@ -7,7 +7,7 @@ from setup_db import create_app
 def app(db_clone):
     class Settings:
         SECRET_KEY = "tests"
-        SQLALCHEMY_DATABASE_URI = db_clone.url
+        SQLALCHEMY_DATABASE_URI = "sqlite:////nowhere/tests.db"
 
     app = create_app(Settings)
     with app.app_context():

@@ -61,6 +61,7 @@ class Pointer:
         self._loop = loop
         self._records: list[tuple[Any, Hold]] = []
         self._abandoned: list[Any] = []
+        self._altered: list[tuple[list[Any], list[Any], dict[str, Any], dict[str, Any]]] = []
 
     @property
     def is_guarding(self) -> bool:
@@ -123,13 +124,22 @@ class Pointer:
                 self._renew()
         self.sessions.clear()
         self.clone = None
+        while self._altered:
+            cargs, original_cargs, cparams, original_cparams = self._altered.pop()
+            cargs[:] = original_cargs
+            cparams.clear()
+            cparams.update(original_cparams)
         return held
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses at the moment."""
         for record, _ in self._records:
             if not record.in_use:
-                record.invalidate()
+                _close_connection(record)
+
+    def has_altered(self, cargs: list[Any]) -> bool:
+        """Whether these very arguments were made the clone's by :meth:`aim`."""
+        return any(altered[0] is cargs for altered in self._altered)
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's connections alone, without closing them."""
@@ -149,6 +159,8 @@ class Pointer:
         hold = Hold(self, self.clone, bool(dialect.is_async))
         if self.clone is not None:
             self.engines.check_dialect(dialect.name)
+            # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
+            self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
             cargs[:1], cparams["uri"] = [self.clone.address], self.clone.is_read_only
             # Who ends the test closes its connections, whichever thread opened them.
             cparams["check_same_thread"] = False
@@ -200,7 +212,7 @@ class Pointer:
         for record, hold in self._records:
             if record.in_use and record.dbapi_connection is not None:
                 held.append(hold.site)
-            record.invalidate()
+            _close_connection(record)
             record.info.pop(Hold, None)
         self._records.clear()
         return held
@@ -216,6 +228,15 @@ class Pointer:
         pools = (e.pool for e in self.engines.known() if e.dialect.is_async)
         queues = (getattr(getattr(pool, "_pool", None), "_queue", None) for pool in pools)
         return any(getattr(queue, "_loop", None) is not None for queue in queues)
+
+
+def _close_connection(record: Any) -> None:
+    try:
+        record.invalidate()
+    except AttributeError:
+        # Older versions of SQLAlchemy leave a record half made if a listener raises an error.
+        with contextlib.suppress(Exception):
+            record.dbapi_connection.close()
 
 
 def _is_clean(record: Any, hold: Hold) -> bool:

@@ -180,7 +180,7 @@ class Switch:
                 return pointer
         if dialect.name == "sqlite" and cargs:
             for pointer in self.pointers:
-                if pointer.engines.name_file(cargs[0]):
+                if pointer.has_altered(cargs) or pointer.engines.name_file(cargs[0]):
                     return pointer
         return None
 

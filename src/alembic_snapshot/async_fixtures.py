@@ -33,5 +33,6 @@ async def _async_db_session(
         fail(request, error)
     yield session
     await session.close()
-    # In the loop that they were opened in, while it runs.
-    await waiting(pointer.close_idle)
+    if not pointer.keeps_connections:
+        # In the loop that they were opened in, while it runs.
+        await waiting(pointer.close_idle)

@@ -131,6 +131,11 @@ class Pointer:
             cparams.update(original_cparams)
         return held
 
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether the connections to the clone in use are for the next test too."""
+        return self.clone is not None and self.clone.connection_factory is not None
+
     def close_idle(self) -> None:
         """Close the connections that nobody uses at the moment."""
         for record, _ in self._records:

@@ -298,6 +298,9 @@ def changes_the_schema(campaign: Campaign, connection: Connection) -> None:
             )
         )
     )
+    if any(each.in_transaction for each in campaign.connections):
+        # Whoever has not committed yet, or reads an older state, rightly sees something else.
+        return
     with contextlib.closing(sqlite3.connect(campaign.path, timeout=0)) as newest:
         for each in campaign.connections:
             seen, true = (_columns(one, "plain") for one in (each, newest))

@@ -27,6 +27,7 @@ class Project:
         """Run the project's tests, or these, in their order."""
         if test_it:
             (self.root / "test_it.py").write_text(textwrap.dedent(test_it))
+            options = ("test_it.py", *options)
         options = ("-p", "no:randomly", "-p", "no:cacheprovider", *options)
         return self.pytester.runpytest_subprocess(*options, timeout=120)
 
@@ -64,13 +65,41 @@ def test_every_behaviour_of_fresh_clones_holds(project, behaviour, workers):
 
 
 @pytest.mark.parametrize("order", ["-p randomly", "-p no:randomly"])
-def test_async_connections_stay_open_from_loop_to_loop(project, order):
+def test_an_async_application_passes_in_any_order(project, order):
     notes = project("notes")
 
     result = notes.pytester.runpytest_subprocess(RESET, *order.split(), timeout=120)
 
     assert result.parseoutcomes().keys() == {"passed"}
     assert resets(result) > 5
+
+
+def test_an_async_connection_serves_test_after_test(project):
+    result = project("notes").run(
+        RESET,
+        test_it="""
+        import pytest
+        from notes.db import engine
+        from notes.models import Note
+        from sqlalchemy import event, func, select
+
+        opened = []
+        event.listen(engine.sync_engine, "connect", lambda connection, _: opened.append(connection))
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("time", range(4))
+        async def test_rows(async_db_session, time):
+            assert await async_db_session.scalar(select(func.count()).select_from(Note)) == 0
+            async_db_session.add(Note(text="one"))
+            await async_db_session.commit()
+
+        def test_that_it_was_one():
+            assert len(opened) == 1
+        """,
+    )
+
+    result.assert_outcomes(passed=5)
+    assert resets(result) == 4
 
 
 def test_connections_and_the_file_are_the_same_for_each_test_and_the_rows_are_not(project):

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.places import TABLE, store_folder
 from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml
 
-TABLE = "tool.alembic-snapshot"
-STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
-STORE_FOLDER = ".alembic-snapshot"
 DEFAULT = "default"
 
 _CHOICES = {
@@ -123,12 +121,11 @@ def load_project(
     values = _database_table(table or {}, database, root)
     if config and config.name != "pyproject.toml":
         values["config"] = str(config.absolute())
-    where = store or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER
     return Project(
         root=root,
         configured=table is not None,
         name=database,
-        store=Path(os.path.abspath(where)),
+        store=store_folder(root, store),
         **_checked(values, root),
     )
 

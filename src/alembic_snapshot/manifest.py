@@ -47,7 +47,8 @@ class Manifest:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Manifest:
         """The manifest that a JSON object describes."""
-        return cls(**{**record, "observed": Observed(**record["observed"])})
+        lists = {name: tuple(record[name]) for name in ("heads", "seeds", "warnings")}
+        return cls(**{**record, **lists, "observed": Observed(**record["observed"])})
 
     def to_json(self) -> str:
         """The manifest as the text of its file."""

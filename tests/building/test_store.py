@@ -231,7 +231,7 @@ class TestTampering:
         shutil.copytree(older, newer.path.parent)
 
         assert project.ensure().built
-        assert project.ensure().manifest.heads == ["0003"]
+        assert project.ensure().manifest.heads == ("0003",)
 
     def test_a_damaged_ancestor_is_not_built_upon(self, project, built):
         with open(built.path, "r+b") as file:

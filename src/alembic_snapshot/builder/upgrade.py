@@ -200,7 +200,8 @@ class Builder:
         job = self.job
         self._config = Config(
             job["ini"],
-            toml_file=job["toml"],
+            # Alembic reads pyproject.toml from 1.16 on.
+            **({"toml_file": job["toml"]} if job["toml"] else {}),
             ini_section=job["section"],
             cmd_opts=Namespace(
                 config=job["ini"], name=job["section"], x=job["x"] or None, raiseerr=True,

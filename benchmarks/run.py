@@ -86,7 +86,7 @@ def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     yield builds.build_from_empty(folder, 100, rounds)
     yield from builds.with_many_revisions(folder, 400, rounds)
     yield builds.plugin_without_databases(folder, 5 * rounds)
-    if options.venvs:
+    if options.venvs and not options.quick:
         yield builds.stairway(folder, options.venvs / "pytest-alembic", 100, rounds)
 
 

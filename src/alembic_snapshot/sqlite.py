@@ -64,8 +64,13 @@ def seal(path: Path) -> None:
                     hint="something still has the database open",
                 )
             large = os.path.getsize(path) > _LARGE_DATABASE
-            connection.execute(f"PRAGMA page_size={_LARGE_PAGE if large else _SMALL_PAGE}")
-            connection.execute("VACUUM")
+            wanted = _LARGE_PAGE if large else _SMALL_PAGE
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if free or page_size != wanted:
+                connection.execute("PRAGMA temp_store=MEMORY")
+                connection.execute(f"PRAGMA page_size={wanted}")
+                connection.execute("VACUUM")
         finally:
             connection.close()
     except sqlite3.Error as error:

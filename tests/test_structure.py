@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import tomllib
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def test_data_goes_one_way():
         for name in imported(path) & everything if own is not None else ():
             assert name in rows, f"{name_of(path)} imports {name}, which is above it"
             assert rows[name] < own, f"{name_of(path)} imports {name}"
+
+
+def test_no_two_modules_import_each_other_and_none_imports_the_plugin():
+    everything = {name_of(path) for path in MODULES}
+    graph = {name_of(path): imported(path) & everything - {name_of(path)} for path in MODULES}
+
+    tuple(graphlib.TopologicalSorter(graph).static_order())
+    assert not any("pytest_alembic_snapshot" in names for names in graph.values())
+
+
+def test_the_library_below_the_plugin_does_not_know_its_rooms():
+    rooms = {"runtime", "lending", "clones", "pointing", "switch", "run", "fixtures", "reset"}
+    below = {f"alembic_snapshot.{name}" for names in ROWS for name in names}
+    for path in MODULES:
+        if name_of(path) in below:
+            assert not imported(path) & {f"alembic_snapshot.{room}" for room in rooms}
 
 
 def test_the_scripts_folder_is_no_package():

@@ -47,7 +47,7 @@ class Guard:
         event.listen(Engine, "do_connect", self._on_do_connect)
         sys.addaudithook(self._on_audit)
         # The event sqlite3.connect/handle comes before a connection takes an authorizer.
-        sqlite3.connect = sqlite3.dbapi2.connect = self._connect_with_authorizer  # type: ignore
+        sqlite3.connect = sqlite3.dbapi2.connect = self._connect_with_authorizer  # type: ignore[assignment]
 
     def allow(self, path: Path) -> None:
         """Let connections to a database through: one of the builder's own."""

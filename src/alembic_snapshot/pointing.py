@@ -117,11 +117,12 @@ class Pointer:
         if self._records:
             if any(hold.is_async and record.dbapi_connection for record, hold in self._records):
                 held = self._loop.run(self._close)
-                self._renew(is_async=True)
             else:
                 held = self._close()
             if held:
                 self._renew()
+            elif self._is_bound_to_a_loop():
+                self._renew(is_async=True)
         self.sessions.clear()
         self.clone = None
         while self._altered:

@@ -18,6 +18,13 @@ def test_a_fastapi_application_is_tested_as_it_is(notes, mode):
     assert not (notes.root / "real.db").exists()
 
 
+def test_a_pool_that_was_waited_for_is_no_loops_even_when_nothing_is_open_any_more(notes, mode):
+    result = notes.run("-p", "no:randomly", "-k", "two_sessions or more_at_once", mode=mode)
+
+    assert result.parseoutcomes()["passed"] == 3
+    assert "failed" not in result.parseoutcomes()
+
+
 def test_anyio_alone_runs_the_session_fixture(notes):
     notes.replace("pyproject.toml", 'asyncio_default_fixture_loop_scope = "function"\n', "")
     (notes.root / "test_api.py").unlink()

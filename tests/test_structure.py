@@ -15,12 +15,14 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
     ["errors", "callsite", "places"],
-    ["settings", "key.inputs", "sqlite", "checks", "builder.schema"],
-    ["config", "key.observed"],
+    ["settings", "key.inputs", "target", "checks", "builder.schema"],
+    ["config", "key.observed", "sqlite"],
     ["key.history", "builder.guard", "builder.watch"],
     ["key.layers"],
     ["manifest"],
     ["store"],
+    ["file_store"],
+    ["stores"],
     ["diff", "snapshot", "status"],
     ["builder.child", "builder.stairs"],
     ["builder.construct", "builder.upgrade"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from alembic_snapshot.status import look_up
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.diff import Diff
+    from alembic_snapshot.target import Target
 
 
 def ensure(
@@ -86,19 +89,23 @@ def rebuild_and_compare(
     Raises:
         SnapshotError: as :func:`ensure` does.
     """
-    from alembic_snapshot import sqlite
-    from alembic_snapshot.diff import compare
-
-    with tempfile.TemporaryDirectory() as folder:
-        before = look_up(project, layer=layer, revision=revision).entry
-        kept = Path(folder) / f"before{sqlite.SUFFIX}"
-        if before:
-            sqlite.copy(before.database, kept)
+    status = look_up(project, layer=layer, revision=revision)
+    if status.entry is None:
         made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
-        return made, compare(made.path, kept) if before else None
+        return made, None
+    own = hashlib.sha256(f"compared by {os.getpid()}".encode()).hexdigest()
+    with status.store.lock(own):
+        workspace = status.store.workspace(own)
+        try:
+            workspace.database.start(status.entry.database)
+            made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
+            assert made.entry
+            return made, made.entry.database.diff(workspace.database)
+        finally:
+            workspace.close()
 
 
-def upgrade(snapshot: Snapshot, database: Path, revision: str) -> None:
+def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
     """Upgrade a clone of a snapshot to a later revision, or to ``heads``, in a builder.
 
     Raises:

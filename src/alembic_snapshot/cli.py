@@ -11,12 +11,12 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from alembic_snapshot import __version__, sqlite
+from alembic_snapshot import __version__
 from alembic_snapshot.checks import findings
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry
-from alembic_snapshot.store import Store
+from alembic_snapshot.stores import store_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SHOWN_FINDINGS = 5
@@ -263,7 +263,7 @@ def check(as_json: bool, no_stairway: bool, quiet: bool, **where: Any) -> int:
 @_as_json
 def list_(as_json: bool, **where: Any) -> int:
     """List the snapshots in the store, the latest first."""
-    entries = Store(_project(where).store).entries()
+    entries = store_of(_project(where)).entries()
     if as_json:
         print(json.dumps([_facts(entry) for entry in entries], indent=1))
         return 0
@@ -274,7 +274,7 @@ def list_(as_json: bool, **where: Any) -> int:
     for entry in entries:
         manifest = entry.manifest
         table.add_row(
-            entry.folder.name[:12],
+            entry.manifest.digest[:12],
             manifest.project,
             " ".join(manifest.heads),
             str(len(manifest.seeds)),
@@ -296,9 +296,9 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
     if keep is None and older_than is None:
         raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
     age = _age(older_than) if older_than is not None else None
-    deleted = Store(_project(where).store).prune(keep, age)
+    deleted = store_of(_project(where)).prune(keep, age)
     size = sum(entry.manifest.size for entry in deleted)
-    facts = {"deleted": [str(entry.folder) for entry in deleted], "bytes": size}
+    facts = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
     _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
     return 0
 
@@ -312,7 +312,7 @@ def _facts(entry: Entry | None, **more: Any) -> dict[str, Any]:
     manifest = entry.manifest
     return {
         "path": str(entry.database),
-        "url": sqlite.url(entry.database),
+        "url": entry.database.url(),
         "key": manifest.digest,
         "heads": list(manifest.heads),
         "seeds": len(manifest.seeds),

@@ -40,6 +40,7 @@ class Project:
     config: Path | None = None
     section: str = "alembic"
     store: Path = Path()
+    backend: str = "sqlite"
     engine: str | None = None
     sessionmaker: str | None = None
     pythonpath: tuple[Path, ...] = ()
@@ -191,7 +192,8 @@ def _database_table(table: dict[str, Any], database: str, root: Path) -> dict[st
             f"no database {database!r} in [{TABLE}.databases] of {root / 'pyproject.toml'}",
             hint=f"the configured ones are {known}",
         )
-    shared = {key: table[key] for key in ("pythonpath", "clones", "guard") if key in table}
+    names = ("pythonpath", "backend", "clones", "guard")
+    shared = {key: table[key] for key in names if key in table}
     return {**shared, **others[database]}
 
 

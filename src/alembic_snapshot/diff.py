@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from alembic_snapshot.target import SHOWN_ROWS
+
 Row = tuple[Any, ...]
-_SHOWN_ROWS = 5
 _SHOWN_CHARACTERS = 40
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
 
@@ -78,7 +79,7 @@ class Diff:
         return {"schema": list(self.schema), "tables": tables}
 
 
-def compare(before: Path | None, after: Path, limit: int = _SHOWN_ROWS) -> Diff:
+def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
     """How ``after`` differs from ``before``, or from an empty database; both are opened read-only.
 
     Raises:

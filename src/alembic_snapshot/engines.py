@@ -5,19 +5,56 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import EngineError
+from alembic_snapshot.sqlite import opened_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# Never opened: engines of our own connect to clones only.
-_NOWHERE = "alembic-snapshot-has-no-engine.db"
+
+@dataclass(frozen=True)
+class Dialect:
+    """What differs between engines for one kind of database and another.
+
+    ``nowhere`` is never opened: engines of our own connect to clones only.
+    """
+
+    name: str
+    title: str
+    sync_driver: str
+    async_driver: str
+    async_extra: str
+    drivers: tuple[str, ...]
+    nowhere: str
+
+
+_DIALECTS = {
+    "sqlite": Dialect(
+        name="sqlite",
+        title="SQLite",
+        sync_driver="sqlite",
+        async_driver="sqlite+aiosqlite",
+        async_extra="alembic-snapshot[async]",
+        drivers=("sqlite3", "aiosqlite"),
+        nowhere="sqlite:///alembic-snapshot-has-no-engine.db",
+    ),
+    "postgresql": Dialect(
+        name="postgresql",
+        title="PostgreSQL",
+        sync_driver="postgresql+psycopg",
+        async_driver="postgresql+asyncpg",
+        async_extra="alembic-snapshot[postgres]",
+        drivers=("psycopg", "asyncpg"),
+        nowhere="postgresql+psycopg:///alembic-snapshot-has-no-engine",
+    ),
+}
 _MEMORY = ("", ":memory:")
 
 
@@ -26,6 +63,7 @@ class Engines:
 
     def __init__(self, project: Project):
         self.project = project
+        self._dialect = _DIALECTS[project.backend]
         self._sync: Engine | None = None
         self._async: AsyncEngine | None = None
         self._file: str | None = None
@@ -55,7 +93,8 @@ class Engines:
             from sqlalchemy import create_engine
 
             url = self._own_url()
-            self._sync = create_engine(url.set(drivername="sqlite") if _is_async(url) else url)
+            driver = self._dialect.sync_driver if _is_async(url) else url.drivername
+            self._sync = create_engine(url.set(drivername=driver))
         return self._sync
 
     def async_(self) -> AsyncEngine:
@@ -73,12 +112,12 @@ class Engines:
             try:
                 from sqlalchemy.ext.asyncio import create_async_engine
 
-                driver = url.drivername if _is_async(url) else "sqlite+aiosqlite"
+                driver = url.drivername if _is_async(url) else self._dialect.async_driver
                 self._async = create_async_engine(url.set(drivername=driver))
             except ImportError as error:
                 raise EngineError(
                     f"no async engine: {error}",
-                    hint='install what it needs: pip install "alembic-snapshot[async]"',
+                    hint=f'install what it needs: pip install "{self._dialect.async_extra}"',
                 ) from error
         return self._async
 
@@ -121,8 +160,31 @@ class Engines:
         """Whether a dialect is that of one of these engines."""
         return any(getattr(engine, "dialect", None) is dialect for engine in self.known())
 
-    def name_file(self, database: Any) -> bool:
-        """Whether a database is the one that the configured URL names."""
+    def names(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> bool:
+        """Whether a connection with these arguments goes to what the configured URL names."""
+        if dialect.name != self._dialect.name:
+            return False
+        if dialect.name == "sqlite":
+            return bool(cargs) and self._names_file(cargs[0])
+        url = self._configured_url()
+        return url is not None and _same_server(url, cparams)
+
+    def names_open(self, connection: Any) -> bool:
+        """The same of a connection that is open already."""
+        driver = getattr(connection, "driver_connection", connection)
+        kinds = type(driver).__mro__
+        if not any(kind.__module__.startswith(self._dialect.drivers) for kind in kinds):
+            return False
+        if self._dialect.name == "sqlite":
+            file = opened_file(connection)
+            return bool(file) and self._names_file(file)
+        url, info = self._configured_url(), getattr(driver, "info", None)
+        if url is None or info is None:
+            return False
+        place = {"host": info.host, "port": info.port, "dbname": info.dbname}
+        return _same_server(url, place)
+
+    def _names_file(self, database: Any) -> bool:
         configured = self._url_database()
         if configured is None:
             return False
@@ -138,10 +200,11 @@ class Engines:
 
     def check_dialect(self, name: str) -> None:
         """Raise :class:`EngineError` unless it is the snapshot's."""
-        if name != "sqlite":
+        if name != self._dialect.name:
             raise EngineError(
-                f"{self.name} speaks {name}, but the snapshot is a SQLite database",
-                hint="give the application a sqlite:// URL when it is tested",
+                f"{self.name} speaks {name}, but the snapshot is a {self._dialect.title} database",
+                hint=f"give the application a {self._dialect.sync_driver}:// URL when it is "
+                "tested, or set backend in [tool.alembic-snapshot]",
             )
 
     @property
@@ -152,7 +215,7 @@ class Engines:
     def _own_url(self) -> Any:
         from sqlalchemy import make_url
 
-        url = make_url(self._url or f"sqlite:///{_NOWHERE}")
+        url = make_url(self._url or self._dialect.nowhere)
         self.check_dialect(url.get_backend_name())
         return url
 
@@ -204,15 +267,19 @@ class Engines:
             # Not there yet, or a property that does not work at the moment: not this engine.
             return None
 
-    def _url_database(self) -> str | None:
-        """The database in the configured URL; "" in memory, None while it isn't known."""
+    def _configured_url(self) -> Any:
+        """The configured URL, or the configured engine's; None while it isn't known."""
         from sqlalchemy import make_url
 
-        engine = self._loaded()
-        url = make_url(self._url) if self._url else getattr(engine, "url", None)
-        if url is None or url.get_backend_name() != "sqlite":
+        url = make_url(self._url) if self._url else getattr(self._loaded(), "url", None)
+        if url is None or url.get_backend_name() != self._dialect.name:
             return None
-        return url.database or ""
+        return url
+
+    def _url_database(self) -> str | None:
+        """The file in the configured URL; "" in memory, None while it isn't known."""
+        url = self._configured_url()
+        return None if url is None else url.database or ""
 
 
 def file_of(database: Any) -> str:
@@ -228,3 +295,11 @@ def file_of(database: Any) -> str:
 
 def _is_async(url: Any) -> bool:
     return bool(url.get_dialect().is_async)
+
+
+def _same_server(url: Any, place: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a driver's connection lead to the database of a URL."""
+    host = url.host or url.query.get("host") or "localhost"
+    port = url.port or url.query.get("port") or 5432
+    there = (place.get("dbname") or place.get("database"), place.get("host") or "localhost")
+    return (url.database, host) == there and str(port) == str(place.get("port") or 5432)

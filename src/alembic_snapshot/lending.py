@@ -14,7 +14,7 @@ from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError, CloneError, SnapshotError
 from alembic_snapshot.pointing import Pointer
 from alembic_snapshot.snapshot import Clone, Snapshot
-from alembic_snapshot.store import Store
+from alembic_snapshot.stores import store_of
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
@@ -143,7 +143,7 @@ class Database:
             return
         from alembic_snapshot.status import look_up
 
-        store = Store(self.project.store)
+        store = store_of(self.project)
         store.prepare()
         with store.lock("rebuild"):
             entry = look_up(self.project, layer=wish.layer, revision=wish.revision).entry

@@ -1,4 +1,4 @@
-"""What is known of one snapshot, and the file that holds it. Without a valid one there is none."""
+"""What is known of one snapshot. Without a valid manifest there is none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.key.observed import Observed
-
-DATABASE, MANIFEST, VERIFIED = "snapshot.db", "manifest.json", "verified.json"
+from alembic_snapshot.target import Target
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Entry:
-    """One snapshot in a store, as its directory and manifest."""
+    """One snapshot in a store: its name there, its sealed database, what is known of it.
 
-    folder: Path
+    ``used`` is when it was last asked for, in seconds since the epoch.
+    """
+
+    name: str
+    database: Target
     manifest: Manifest
-
-    @property
-    def database(self) -> Path:
-        """The sealed database file."""
-        return self.folder / DATABASE
-
-    @property
-    def used(self) -> float:
-        """When it was last asked for, in seconds since the epoch."""
-        return self.folder.stat().st_mtime
+    used: float
 
 
 def write_whole(path: Path, text: str) -> None:

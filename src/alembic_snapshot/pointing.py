@@ -10,11 +10,10 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.engines import Engines
 from alembic_snapshot.errors import EngineError
-from alembic_snapshot.live import is_as_it_was, is_watchable, state_of, watched
+from alembic_snapshot.live import is_as_it_was, state_of, watched
 from alembic_snapshot.looping import Loop
 
 if TYPE_CHECKING:
@@ -143,9 +142,9 @@ class Pointer:
             if not record.in_use:
                 _close_connection(record)
 
-    def has_altered(self, cargs: list[Any]) -> bool:
+    def has_altered(self, cparams: dict[str, Any]) -> bool:
         """Whether these very arguments were made the clone's by :meth:`aim`."""
-        return any(altered[0] is cargs for altered in self._altered)
+        return any(altered[2] is cparams for altered in self._altered)
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's connections alone, without closing them."""
@@ -167,11 +166,7 @@ class Pointer:
             self.engines.check_dialect(dialect.name)
             # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
             self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
-            cargs[:1], cparams["uri"] = [self.clone.address], self.clone.is_read_only
-            # Who ends the test closes its connections, whichever thread opened them.
-            cparams["check_same_thread"] = False
-            if self.clone.connection_factory and is_watchable(dialect):
-                cparams.setdefault("factory", self.clone.connection_factory)
+            self.clone.aim(dialect, cargs, cparams)
         if record is not None:
             record.info[Hold] = hold
             self._records.append((record, hold))
@@ -185,16 +180,16 @@ class Pointer:
         __tracebackhide__ = True
         if hold.clone is None:
             return
-        file = opened_file(connection)
-        if file != str(hold.clone.place) and not hold.clone.is_at(file):
+        elsewhere = hold.clone.missed(connection)
+        if elsewhere is not None:
             raise EngineError(
-                f"a connection of {self.engines.name} went to {file or 'memory'} and not to the "
-                "test's clone",
+                f"a connection of {self.engines.name} went to {elsewhere} and not to the test's "
+                "clone",
                 hint="does the application have a do_connect listener that connects by itself? "
                 "It should use the arguments that it is given",
             )
         if not self.durable:
-            sqlite.hurry(connection)
+            hold.clone.hurry(connection)
 
     def take(self, connection: Any, hold: Hold) -> None:
         """Note that a connection is taken from its pool, and what it is like at first."""
@@ -253,13 +248,3 @@ def _is_clean(record: Any, hold: Hold) -> bool:
     if found is None or hold.is_stained or hold.state is None:
         return False
     return is_as_it_was(found, hold.state)
-
-
-def opened_file(connection: Any) -> str:
-    """The file that a connection has open, sync or async; "" in memory."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA database_list")
-        return next((row[2] or "" for row in cursor.fetchall() if row[1] == "main"), "")
-    finally:
-        cursor.close()

@@ -52,6 +52,11 @@ class ReusedClone(Clone):
         self.make()
         return str(self.place)
 
+    def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        super().aim(dialect, cargs, cparams)
+        if live.is_watchable(dialect):
+            cparams.setdefault("factory", self.connection_factory)
+
     def make(self) -> None:
         if self._strategy.file is None:
             super().make()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 import time
@@ -16,12 +15,13 @@ from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.manifest import Entry, Manifest
-from alembic_snapshot.store import Store
+from alembic_snapshot.stores import store_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from alembic_snapshot.diff import Diff
+    from alembic_snapshot.target import Target
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Snapshot:
         """The sealed database file: open it read-only, or copy it."""
         if self.entry is None:
             raise CloneError("the empty snapshot has no file", hint="make a clone of it")
-        return self.entry.database
+        return Path(self.entry.database.name)
 
     @property
     def manifest(self) -> Manifest:
@@ -73,7 +73,7 @@ class Snapshot:
         """Keep other processes from pruning the snapshot meanwhile."""
         if self.entry is None:
             return contextlib.nullcontext()
-        return Store(self.project.store).in_use(self.entry)
+        return store_of(self.project).in_use(self.entry)
 
 
 class Clone:
@@ -128,7 +128,12 @@ class Clone:
     @property
     def url(self) -> str:
         """The SQLAlchemy URL of the database."""
-        return sqlite.url(self.path)
+        return self.target.url()
+
+    @property
+    def target(self) -> Target:
+        """The database, as migrations see it."""
+        return sqlite.DatabaseFile(self.path)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -140,14 +145,29 @@ class Clone:
 
     def variables(self) -> dict[str, str]:
         """The variables of ``environment`` in the configuration, for this database."""
-        return substituted(self.snapshot.project.environment, self.path)
+        from alembic_snapshot.target import substituted
 
-    def is_at(self, file: str) -> bool:
-        """Whether a path leads to this database's file."""
-        try:
-            return os.path.samefile(file, self._path)
-        except OSError:
-            return False
+        return substituted(self.snapshot.project.environment, self.target)
+
+    def aim(self, _dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        """Make the arguments of a dialect's connection those of this database."""
+        cargs[:1], cparams["uri"] = [self.address], self.is_read_only
+        # Who ends the test closes its connections, whichever thread opened them.
+        cparams["check_same_thread"] = False
+
+    def missed(self, connection: Any) -> str | None:
+        """Where a new connection went instead of this database; None if it is here."""
+        file = sqlite.opened_file(connection)
+        if file == str(self._path):
+            return None
+        with contextlib.suppress(OSError):
+            if os.path.samefile(file, self._path):
+                return None
+        return file or "memory"
+
+    def hurry(self, connection: Any) -> None:
+        """Let a connection not wait for the disk."""
+        sqlite.hurry(connection)
 
     def make(self) -> None:
         """Copy the snapshot, if that has not been done yet.
@@ -177,7 +197,7 @@ class Clone:
 
         made = create_engine(self.url, **options)
         if not self.durable:
-            event.listen(made, "connect", lambda connection, _record: sqlite.hurry(connection))
+            event.listen(made, "connect", lambda connection, _record: self.hurry(connection))
         self._engines.append(made)
         return made
 
@@ -192,13 +212,11 @@ class Clone:
         """
         from alembic_snapshot.build import upgrade
 
-        upgrade(self.snapshot, self.path, revision)
+        upgrade(self.snapshot, self.target, revision)
 
     def diff(self) -> Diff:
         """Which rows and tables differ from the snapshot."""
-        from alembic_snapshot.diff import compare
-
-        return compare(self.snapshot.path if self.snapshot.entry else None, self.path)
+        return self.target.diff(self.snapshot.entry and self.snapshot.entry.database)
 
     def close(self) -> None:
         """Close the engines that :meth:`engine` made; the file can't be made any more."""
@@ -261,16 +279,3 @@ class ReadOnlyClone(Clone):
         """Close; there is nothing to keep."""
         self.close()
         return self._path
-
-
-def substituted(variables: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Environment variables with ``{url}``, ``{async_url}`` and ``{path}`` put in."""
-    places = {
-        "{url}": sqlite.url(path),
-        "{async_url}": sqlite.url(path, "aiosqlite"),
-        "{path}": str(path),
-    }
-    return {
-        name: functools.reduce(lambda text, item: text.replace(*item), places.items(), value)
-        for name, value in variables.items()
-    }

@@ -11,11 +11,16 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from alembic_snapshot.errors import CloneError, StoreError
+from alembic_snapshot.target import SHOWN_ROWS
+
+if TYPE_CHECKING:
+    from alembic_snapshot.diff import Diff
 
 SUFFIX = ".db"
 # Every empty table or index is a page: small pages make an empty schema six to eight times
@@ -24,6 +29,74 @@ _SMALL_PAGE, _LARGE_PAGE = 512, 4096
 _LARGE_DATABASE = 64 * 1024 * 1024
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _FICLONE = 0x40049409  # linux/fs.h
+
+
+@dataclass(frozen=True)
+class DatabaseFile:
+    """A SQLite file as a target of migrations."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
+
+    def url(self, driver: str = "") -> str:
+        """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` is aiosqlite."""
+        return url(self.path, "aiosqlite" if driver == "async" else driver)
+
+    def to_job(self) -> dict[str, Any]:
+        """What the builder's process needs to find it."""
+        return {"kind": "sqlite", "name": str(self.path)}
+
+    def is_there(self) -> bool:
+        """Whether there is a file."""
+        return self.path.exists()
+
+    def start(self, source: DatabaseFile | None) -> None:
+        """Make it anew: a writable copy of another, or nothing, which is an empty database."""
+        remove(self.path)
+        if source is not None:
+            copy(source.path, self.path)
+            os.chmod(self.path, 0o600)
+
+    def seal(self) -> None:
+        """As :func:`seal`."""
+        seal(self.path)
+
+    def heads(self, table: str) -> list[str]:
+        """As :func:`heads`."""
+        return heads(self.path, table)
+
+    def tables(self) -> list[str]:
+        """As :func:`tables`."""
+        return tables(self.path)
+
+    def problems(self) -> dict[str, list[str]]:
+        """As :func:`problems`."""
+        return problems(self.path)
+
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    def content_hash(self) -> str:
+        """As :func:`content_hash`."""
+        return content_hash(self.path)
+
+    def remove(self) -> None:
+        """Delete it and its side files."""
+        remove(self.path)
+
+    def diff(self, before: DatabaseFile | None, limit: int = SHOWN_ROWS) -> Diff:
+        """As :func:`alembic_snapshot.diff.compare`."""
+        from alembic_snapshot.diff import compare
+
+        return compare(before.path if before else None, self.path, limit)
 
 
 def url(path: Path, driver: str = "") -> str:
@@ -181,6 +254,16 @@ def hurry(connection: Any) -> None:
     cursor.close()
     if always_in_transaction:
         connection.autocommit = False
+
+
+def opened_file(connection: Any) -> str:
+    """The file that a connection has open, sync or async; "" in memory."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA database_list")
+        return next((row[2] or "" for row in cursor.fetchall() if row[1] == "main"), "")
+    finally:
+        cursor.close()
 
 
 def heads(path: Path, table: str = "alembic_version") -> list[str]:

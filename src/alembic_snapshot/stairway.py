@@ -16,6 +16,7 @@ from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError
 from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.sqlite import DatabaseFile
 from alembic_snapshot.status import look_up
 from alembic_snapshot.store import Store
 
@@ -58,7 +59,7 @@ def climb(project: Project, *, workers: int | None = None) -> list[Stair]:
             hint="leave the stairway out",
         )
     snapshot = ensure(project)
-    store, offer = Store(project.store), snapshot.manifest.offer or OFFERS[0]
+    store, offer = status.store, snapshot.manifest.offer or OFFERS[0]
     pieces = _pieces(list(chain.revisions), workers or os.cpu_count() or 1)
     with ThreadPoolExecutor(len(pieces)) as pool:
         found = pool.map(lambda piece: _climb(project, chain, store, offer, piece), pieces)
@@ -90,7 +91,10 @@ def _climb(
         if foot:
             steps.insert(0, {"upgrade": list(foot)})
         numbered = [{"index": i, "copy": None, **step} for i, step in enumerate(steps)]
-        workshop.run(workspace, workshop.job(workspace / "stairs.db", numbered, offer, check=False))
+        workshop.run(
+            workspace,
+            workshop.job(DatabaseFile(workspace / "stairs.db"), numbered, offer, check=False),
+        )
     except AttemptFailed as failed:
         raise failed.error from None
     finally:

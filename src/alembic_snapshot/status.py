@@ -10,6 +10,7 @@ from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.manifest import Entry
 from alembic_snapshot.store import Store
+from alembic_snapshot.stores import store_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
     Raises:
         ConfigError, ScriptError: the project's configuration or its history is wrong.
     """
-    store = Store(project.store)
+    store = store_of(project)
     files = Files(project.root, project.search_path, store.facts)
     chain = read_chain(project, files, layer=layer, revision=revision)
     lookup = store.find(chain.target, project.root, files)

@@ -16,7 +16,7 @@ from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
 from alembic_snapshot.importing import when_imported
 from alembic_snapshot.live import is_plain, is_telling
-from alembic_snapshot.pointing import Hold, Pointer, opened_file
+from alembic_snapshot.pointing import Hold, Pointer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # In a connection's info: it was heard of when it was made.
 _HEARD = "alembic_snapshot"
-_DRIVERS = ("sqlite3", "aiosqlite")
 
 
 class Switch:
@@ -106,7 +105,7 @@ class Switch:
         __tracebackhide__ = True
         if record is not None:
             record.info[_HEARD] = True
-        pointer = self._pointer_of(dialect, cargs)
+        pointer = self._pointer_of(dialect, cargs, cparams)
         if pointer is None:
             return
         if pointer.clone is None and pointer.is_guarding:
@@ -174,23 +173,20 @@ class Switch:
         if transaction.parent is None:
             self._idle.add(session)
 
-    def _pointer_of(self, dialect: Any, cargs: list[Any]) -> Pointer | None:
+    def _pointer_of(
+        self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> Pointer | None:
         for pointer in self.pointers:
             if pointer.engines.own(dialect):
                 return pointer
-        if dialect.name == "sqlite" and cargs:
-            for pointer in self.pointers:
-                if pointer.has_altered(cargs) or pointer.engines.name_file(cargs[0]):
-                    return pointer
+        for pointer in self.pointers:
+            if pointer.has_altered(cparams) or pointer.engines.names(dialect, cargs, cparams):
+                return pointer
         return None
 
     def _pointer_of_open(self, connection: Any) -> Pointer | None:
-        """The pointer whose file an open connection has; it may be another database's."""
-        driver = getattr(connection, "driver_connection", connection)
-        if not any(kind.__module__.startswith(_DRIVERS) for kind in type(driver).__mro__):
-            return None
-        file = opened_file(connection)
-        return next((p for p in self.pointers if file and p.engines.name_file(file)), None)
+        """The pointer whose database an open connection has; it may be another database's."""
+        return next((p for p in self.pointers if p.engines.names_open(connection)), None)
 
     def _here(self) -> str:
         return self.callsites.text(self.callsites.here())

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import StoreError, ensure, load_project
-from alembic_snapshot.store import Store
+from alembic_snapshot.file_store import FileStore
 
 # Each waits for the starting signal with everything imported, so that all of them ask at once.
 CONTENDER = """
@@ -124,8 +124,8 @@ class TestKills:
             project.revision("b", "a")
             self.kill_somewhere(project, whom, dice.uniform(0.05, 0.9))
 
-            for entry in Store(project.root / ".alembic-snapshot").entries():
-                assert sqlite3.connect(entry.database).execute(
+            for entry in FileStore(project.root / ".alembic-snapshot").entries():
+                assert sqlite3.connect(entry.database.name).execute(
                     "pragma integrity_check"
                 ).fetchone() == ("ok",)
             snapshot = project.ensure()
@@ -271,9 +271,9 @@ class TestPrune:
         second = project.ensure()
         os.utime(first.path.parent, (1, 1))
 
-        deleted = Store(project.root / ".alembic-snapshot").prune(keep=1)
+        deleted = FileStore(project.root / ".alembic-snapshot").prune(keep=1)
 
-        assert first.path.parent in {entry.folder for entry in deleted}
+        assert first.path.parent in {Path(entry.database.name).parent for entry in deleted}
         assert second.path.exists()
         assert not project.ensure().built
 
@@ -282,18 +282,19 @@ class TestPrune:
         project.ensure()
         project.revision("0003", "0002", "op.execute('select 1')")
 
-        Store(project.root / ".alembic-snapshot").prune(keep=1)
+        FileStore(project.root / ".alembic-snapshot").prune(keep=1)
 
         assert project.build()[1] == ["0003"]
 
     def test_deletes_by_age(self, project):
         project.history(1)
         snapshot = project.ensure()
-        store = Store(project.root / ".alembic-snapshot")
+        store = FileStore(project.root / ".alembic-snapshot")
 
         assert store.prune(older_than=3600) == []
         os.utime(snapshot.path.parent, (1, 1))
-        assert [entry.folder for entry in store.prune(older_than=3600)] == [snapshot.path.parent]
+        (deleted,) = store.prune(older_than=3600)
+        assert deleted.database.name == str(snapshot.path)
 
     def test_leaves_a_snapshot_that_another_process_uses(self, project):
         project.history(1)
@@ -308,17 +309,17 @@ class TestPrune:
         )
         assert user.stdout.readline() == "in\n"
 
-        kept = Store(project.root / ".alembic-snapshot").prune(keep=0)
+        kept = FileStore(project.root / ".alembic-snapshot").prune(keep=0)
         user.communicate("")
 
         assert kept == []
         assert snapshot.path.exists()
-        assert len(Store(project.root / ".alembic-snapshot").prune(keep=0)) == 1
+        assert len(FileStore(project.root / ".alembic-snapshot").prune(keep=0)) == 1
 
     def test_sweeps_what_killed_and_failed_builds_left(self, project):
         project.revision("a", upgrade="1 / 0")
         project.command("build")
-        store = Store(project.root / ".alembic-snapshot")
+        store = FileStore(project.root / ".alembic-snapshot")
         leftover = store.building / ("0" * 32 + ".abc")
         leftover.mkdir()
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.snapshot import substituted
 from alembic_snapshot.store import Store
+from alembic_snapshot.target import Target, substituted
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -105,7 +104,7 @@ class Workshop:
     timings: dict[str, float] = field(default_factory=dict)
 
     def job(
-        self, database: Path, steps: Sequence[Any], offer: str, *, check: bool
+        self, database: Target, steps: Sequence[Any], offer: str, *, check: bool
     ) -> dict[str, Any]:
         """The builder's orders for bringing ``database`` through ``steps``."""
         project, settings = self.project, self.project.alembic
@@ -113,8 +112,8 @@ class Workshop:
         known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
         known.add("pyproject.toml")
         return {
-            "target": str(database),
-            "url": sqlite.url(database),
+            "target": database.to_job(),
+            "variables": substituted(project.environment, database),
             "root": str(project.root),
             "store": str(project.store),
             "scripts": str(settings.script_location),
@@ -138,7 +137,7 @@ class Workshop:
     def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
         """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""
         child = Child(self.listener, self.timings)
-        environment = self._environment(workspace, Path(job["target"]))
+        environment = self._environment(workspace) | job["variables"]
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             final = bool(child.failed["current"] or child.failed["is_import"])
@@ -154,7 +153,7 @@ class Workshop:
             raise AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
         return child
 
-    def _environment(self, workspace: Path, database: Path) -> dict[str, str]:
+    def _environment(self, workspace: Path) -> dict[str, str]:
         project = self.project
         inherited = dict(os.environ)
         if project.inherit_environment is not None:
@@ -166,7 +165,7 @@ class Workshop:
             home = workspace / "home"
             home.mkdir(exist_ok=True)
             inherited["HOME"] = str(home)
-        return inherited | substituted(project.environment, database)
+        return inherited
 
     def _error(self, failed: Mapping[str, Any], output: str) -> BuildError:
         details = failed["traceback"]

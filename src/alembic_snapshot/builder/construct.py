@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
@@ -22,6 +19,7 @@ from alembic_snapshot.key.observed import Observed, variable_digest
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.status import identity
 from alembic_snapshot.store import Store
+from alembic_snapshot.target import Target, Workspace
 
 
 @dataclass
@@ -43,46 +41,46 @@ class Construction:
         """Build and publish every state that is kept; the last one is the snapshot."""
         ancestor = None if from_scratch else self._ancestor()
         workspace = self.store.workspace(self.chain.target.digest)
-        database = workspace / "database.db"
         try:
-            made = self._through_the_offers(workspace, database, ancestor)
+            made = self._through_the_offers(workspace, ancestor)
             self.store.forget_failure(self.chain.target.digest)
             return made
         except SnapshotError as error:
-            self.store.keep_failure(self.chain.target.digest, error, database)
+            self.store.keep_failure(self.chain.target.digest, error, workspace.database)
             raise
         except OSError as error:
             raise self.store.unwritable(error) from error
         finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+            workspace.close()
 
     def check_again(self, entry: Entry) -> Entry | None:
         """Check a snapshot against changed models; None if it has to be built anew instead."""
         workspace = self.store.workspace(self.chain.target.digest)
         try:
-            database = workspace / "database.db"
-            sqlite.copy(entry.database, database)
-            os.chmod(database, 0o600)
-            job = self.workshop.job(database, [], entry.manifest.offer or OFFERS[0], check=True)
-            done = self.workshop.run(workspace, job).done
+            workspace.database.start(entry.database)
+            job = self.workshop.job(
+                workspace.database, [], entry.manifest.offer or OFFERS[0], check=True
+            )
+            done = self.workshop.run(workspace.folder, job).done
             if done["options"] != entry.manifest.options:
                 return None
         except AttemptFailed as failed:
             done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
         finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+            workspace.close()
         checks = {**entry.manifest.checks, **self._model_checks(done)}
         return self.store.update(entry, dataclasses.replace(entry.manifest, checks=checks))
 
     def _through_the_offers(
-        self, workspace: Path, database: Path, ancestor: tuple[Entry, State] | None
+        self, workspace: Workspace, ancestor: tuple[Entry, State] | None
     ) -> Entry:
         """Try each way to hand over the target until one leaves the database at the heads."""
         failures: dict[str, BuildError] = {}
         for offer in self._offers(ancestor):
-            self._start_from(ancestor, database)
+            workspace.clear()
+            workspace.database.start(ancestor[0].database if ancestor else None)
             try:
-                return self._attempt(workspace, database, ancestor, offer)
+                return self._attempt(workspace, ancestor, offer)
             except AttemptFailed as failed:
                 failures[offer] = failed.error
                 if failed.final:
@@ -93,21 +91,21 @@ class Construction:
         raise first from None
 
     def _attempt(
-        self, workspace: Path, database: Path, ancestor: tuple[Entry, State] | None, offer: str
+        self, workspace: Workspace, ancestor: tuple[Entry, State] | None, offer: str
     ) -> Entry:
         stops = self._stops(ancestor)
         steps = list(self._steps(stops, ancestor, workspace))
-        job = self.workshop.job(database, steps, offer, check=True)
-        child = self.workshop.run(workspace, job)
+        job = self.workshop.job(workspace.database, steps, offer, check=True)
+        child = self.workshop.run(workspace.folder, job)
         entry = None
         before = ancestor[0].manifest.observed if ancestor else Observed()
         for index, state in enumerate(stops):
-            path = Path(steps[index]["copy"] or database)
-            sqlite.seal(path)
-            self._verify(path, state, child.done)
-            manifest = self._manifest(path, state, child, offer, before, index)
+            database = workspace.state(index) if steps[index]["copy"] else workspace.database
+            database.seal()
+            self._verify(database, state, child.done)
+            manifest = self._manifest(database, state, child, offer, before, index)
             is_target = state.digest == self.chain.target.digest
-            entry = self.store.publish(path, manifest, replace=is_target)
+            entry = self.store.publish(database, manifest, replace=is_target)
         assert entry
         return entry
 
@@ -125,14 +123,14 @@ class Construction:
         return [s for s in ahead if len(s.seeds) >= len(ancestor[1].seeds)]
 
     def _steps(
-        self, stops: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Path
+        self, stops: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Workspace
     ) -> Iterator[dict[str, Any]]:
         revisions: Mapping[str, str] | None = ancestor[1].revisions if ancestor else None
         for index, state in enumerate(stops):
             last = index == len(stops) - 1
             step: dict[str, Any] = {
                 "index": index,
-                "copy": None if last else str(workspace / f"state-{index}.db"),
+                "copy": None if last else workspace.state(index).name,
             }
             if revisions is None or set(state.revisions) != set(revisions):
                 if self.project.migrate:
@@ -143,14 +141,6 @@ class Construction:
             elif state.seeds:
                 step["seed"] = self.chain.seeds[len(state.seeds) - 1].name
             yield step
-
-    def _start_from(self, ancestor: tuple[Entry, State] | None, database: Path) -> None:
-        sqlite.remove(database)
-        for copied in database.parent.glob("state-*"):
-            copied.unlink()
-        if ancestor:
-            sqlite.copy(ancestor[0].database, database)
-            os.chmod(database, 0o600)
 
     def _ancestor(self) -> tuple[Entry, State] | None:
         """The stored snapshot that has most of ours, and nothing else."""
@@ -200,9 +190,9 @@ class Construction:
                     break
         return sorted(OFFERS, key=lambda offer: (offer != known, OFFERS.index(offer)))
 
-    def _verify(self, path: Path, state: State, done: Mapping[str, Any]) -> None:
+    def _verify(self, database: Target, state: State, done: Mapping[str, Any]) -> None:
         """Compare the heads inside the file with the scripts'; Alembic's word is not enough."""
-        found = sqlite.heads(path, done["version_table"])
+        found = database.heads(done["version_table"])
         if self.chain.opaque:
             reached = bool(found)
         else:
@@ -231,7 +221,7 @@ class Construction:
 
     def _manifest(
         self,
-        path: Path,
+        database: Target,
         state: State,
         child: Child,
         offer: str,
@@ -240,7 +230,7 @@ class Construction:
     ) -> Manifest:
         seeds = self.chain.seeds[: len(state.seeds)]
         layers = [self.chain.base, *(self.chain.revisions[n] for n in state.revisions), *seeds]
-        checks: dict[str, Any] = {**sqlite.problems(path), "create_all": child.done["create_all"]}
+        checks: dict[str, Any] = {**database.problems(), "create_all": child.done["create_all"]}
         final = state.digest == self.chain.target.digest
         if final:
             heads = [] if self.project.heads == "many" else state.heads
@@ -250,8 +240,8 @@ class Construction:
             family=self.chain.target.digest,
             project=identity(self.project),
             created=time.time(),
-            size=path.stat().st_size,
-            sha256=sqlite.content_hash(path),
+            size=database.size(),
+            sha256=database.content_hash(),
             heads=state.heads,
             revisions=dict(state.revisions),
             seeds=state.seeds,
@@ -260,7 +250,7 @@ class Construction:
             offer=None if self.project.migrate else offer,
             options=child.done["options"] if final else {},
             version_table=child.done["version_table"],
-            tables=len(sqlite.tables(path)),
+            tables=len(database.tables()),
             checks=checks,
             timings=dict(self.workshop.timings),
             warnings=child.done["redirected"],

@@ -26,6 +26,7 @@ from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
+from alembic_snapshot.sqlite import DatabaseFile
 
 Report = Callable[..., None]
 
@@ -36,12 +37,12 @@ class Builder:
     def __init__(self, job: dict[str, Any], report: Report):
         self.job = job
         self.report = report
-        self.target = Path(job["target"])
+        self.target = DatabaseFile(Path(job["target"]["name"]))
         self.root = Path(job["root"])
         self.offer = job["offer"]
         scripts = [Path(folder) for folder in (job["scripts"], *job["versions"])]
         self.sites = Callsites(self.root, scripts)
-        self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
+        self.guard = Guard(self.target.path, self.sites, redirect=job["foreign"] == "redirect")
         self.watch = Watch(
             self.root,
             self.sites,
@@ -86,7 +87,7 @@ class Builder:
             self._climb(step["climb"])
         elif "migrate" in step:
             with self.watch.recording():
-                result = _load(step["migrate"])(self.job["url"])
+                result = _load(step["migrate"])(self.target.url())
                 if inspect.iscoroutine(result):
                     import asyncio
 
@@ -96,7 +97,7 @@ class Builder:
         seen = self.watch.seen()
         if step["copy"]:
             self.guard.allow(Path(step["copy"]))
-            sqlite.backup(self.target, Path(step["copy"]))
+            sqlite.backup(self.target.path, Path(step["copy"]))
         self.report("state", index=step["index"], **seen)
 
     def _upgrade(self, revisions: list[str] | None) -> None:
@@ -118,8 +119,8 @@ class Builder:
 
     def _climb(self, revisions: list[str]) -> None:
         """Take each of these revisions up, down and up again."""
-        stairs = Stairs(self.target, self.version_table, self.report)
-        self.guard.allow(self.target.with_name("landing.db"))
+        stairs = Stairs(self.target.path, self.version_table, self.report)
+        self.guard.allow(self.target.path.with_name("landing.db"))
 
         def steps(_current: Any, _context: Any) -> Iterator[Any]:
             return map(self._watched, stairs.steps(self._script, revisions))
@@ -176,14 +177,13 @@ class Builder:
     def _offered(self) -> Iterator[Config]:
         """The configuration with the target in it; a connection's work is committed at the end."""
         config = self._config
-        driver = "aiosqlite" if self.offer == "async" else ""
-        url = sqlite.url(self.target, driver).replace("%", "%%")
+        url = self.target.url("async" if self.offer == "async" else "").replace("%", "%%")
         config.set_main_option("sqlalchemy.url", url)
         config.attributes.clear()
         if self.offer in ("url", "async"):
             yield config
             return
-        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.target)))
+        engine = sa.create_engine(sa.URL.create("sqlite", database=self.target.name))
         try:
             if self.offer == "engine":
                 config.attributes.update(connection=engine, engine=engine)
@@ -226,7 +226,7 @@ class Builder:
         self.current = reference
         self.report("seed", seed=reference)
         started = time.perf_counter()
-        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.target)))
+        engine = sa.create_engine(sa.URL.create("sqlite", database=self.target.name))
         sa.event.listen(engine, "connect", _enforce_foreign_keys)
         with self.guard.script(f"seed {reference}"), self.watch.recording():
             function = _load(reference)

@@ -1,0 +1,250 @@
+"""Snapshots as files: a directory for each, which exists from one rename on.
+
+The store is a directory::
+
+    snapshots/DIGEST[-VARIANT]/snapshot.db, manifest.json, verified.json
+    building/    databases under construction
+    failed/      the last failed build of each digest, for a look
+    locks/       one lock for each digest
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic_snapshot import sqlite
+from alembic_snapshot.key.layers import FORMAT
+from alembic_snapshot.manifest import Entry, Manifest, write_whole
+from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.store import NAME_LENGTH, Store
+from alembic_snapshot.target import Target
+
+_DATABASE, _MANIFEST, _VERIFIED = "snapshot.db", "manifest.json", "verified.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where one build works: a folder, with the database in it."""
+
+    folder: Path
+
+    @property
+    def database(self) -> DatabaseFile:
+        """The file under construction."""
+        return DatabaseFile(self.folder / "database.db")
+
+    def state(self, index: int) -> DatabaseFile:
+        """A file for a copy of a state that is passed on the way."""
+        return DatabaseFile(self.folder / f"state-{index}.db")
+
+    def clear(self) -> None:
+        """Delete the database and its states."""
+        self.database.remove()
+        for copied in self.folder.glob("state-*"):
+            copied.unlink()
+
+    def close(self) -> None:
+        """Delete all of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class FileStore(Store):
+    """A directory of snapshots."""
+
+    def __init__(self, root: Path):
+        super().__init__(root)
+        self.snapshots = root / "snapshots"
+
+    @contextlib.contextmanager
+    def lock(self, digest: str) -> Iterator[None]:
+        """Hold the lock of one digest; the operating system releases it if the process dies."""
+        import filelock
+
+        lock = filelock.FileLock(self.root / "locks" / f"{digest[:NAME_LENGTH]}.lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise self.unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_intact(self, entry: Entry) -> bool:
+        """Whether the file's content is what was published.
+
+        Hashed again whenever size, inode or modification time differ from this machine's record
+        of the last verification.
+        """
+        database = _folder(entry) / _DATABASE
+        try:
+            stat = database.stat()
+        except OSError:
+            return False
+        seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns]
+        if stat.st_size != entry.manifest.size:
+            return False
+        verified = database.with_name(_VERIFIED)
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(verified.read_bytes()) == seen:
+                return True
+        if sqlite.content_hash(database) != entry.manifest.sha256:
+            return False
+        with contextlib.suppress(OSError):
+            write_whole(verified, json.dumps(seen))
+        return True
+
+    def touch(self, entry: Entry) -> None:
+        """Note that a snapshot was asked for, which `prune` goes by."""
+        with contextlib.suppress(OSError):
+            os.utime(_folder(entry))
+
+    def update(self, entry: Entry, manifest: Manifest) -> Entry:
+        """Replace the manifest of a snapshot; the database stays."""
+        with contextlib.suppress(OSError):
+            write_whole(_folder(entry) / _MANIFEST, manifest.to_json())
+        return dataclasses.replace(entry, manifest=manifest)
+
+    def entries(self) -> list[Entry]:
+        """Every snapshot with a manifest, the latest made first."""
+        folders = self.snapshots.iterdir() if self.snapshots.is_dir() else ()
+        found = [entry for folder in folders if (entry := self._read(folder))]
+        return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
+
+    def workspace(self, digest: str) -> Folder:
+        """An empty directory to build in; what killed builders of this digest left is deleted."""
+        prefix = digest[:NAME_LENGTH] + "."
+        try:
+            for leftover in self.building.glob(prefix + "*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            return Folder(Path(tempfile.mkdtemp(prefix=prefix, dir=self.building)))
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:
+        """Move a sealed database in; it exists from the last rename on, whole.
+
+        What is there under its name already is replaced, or else kept if it is sound.
+
+        Raises:
+            StoreError: the store can't be written.
+        """
+        name = manifest.digest[:NAME_LENGTH]
+        if manifest.observed:
+            name += "-" + manifest.observed.digest[:8]
+        final = self.snapshots / name
+        present = None if replace else self._read(final)
+        if present and present.manifest.digest == manifest.digest and self.is_intact(present):
+            return present
+        try:
+            staged = Path(tempfile.mkdtemp(dir=self.building, prefix="publish."))
+            os.rename(database.name, staged / _DATABASE)
+            os.chmod(staged / _DATABASE, 0o444)
+            stat = (staged / _DATABASE).stat()
+            seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns]
+            write_whole(staged / _VERIFIED, json.dumps(seen))
+            write_whole(staged / _MANIFEST, manifest.to_json())
+            os.chmod(staged, 0o755)
+            self._move_into_place(staged, final)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        return _entry(final, manifest)
+
+    def failed_database(self, digest: str) -> DatabaseFile:
+        """Where the half-built database of a failed build is kept."""
+        return DatabaseFile(self.failed / f"{digest[:NAME_LENGTH]}.db")
+
+    @contextlib.contextmanager
+    def in_use(self, entry: Entry) -> Iterator[None]:
+        """Keep a snapshot from being pruned by another process meanwhile."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                file = stack.enter_context(open(_folder(entry) / _MANIFEST, "rb"))
+                fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def _folders(self) -> Iterable[Path]:
+        return (self.snapshots, self.building, *super()._folders(), self.root / "locks")
+
+    def _named(self, digest: str) -> Iterator[Entry]:
+        name = digest[:NAME_LENGTH]
+        for folder in (self.snapshots / name, *sorted(self.snapshots.glob(name + "-*"))):
+            entry = self._read(folder)
+            if entry:
+                yield entry
+
+    def _keep(self, database: Target, digest: str) -> None:
+        source, kept = Path(database.name), self.failed_database(digest).path
+        os.replace(source, kept)
+        for side, kept_side in zip(sqlite.side_files(source), sqlite.side_files(kept), strict=True):
+            if side.exists():
+                os.replace(side, kept_side)
+
+    def _read(self, folder: Path) -> Entry | None:
+        try:
+            record = json.loads((folder / _MANIFEST).read_bytes())
+            if record.get("format") != FORMAT:
+                return None
+            return _entry(folder, Manifest.from_record(record))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def _move_into_place(self, staged: Path, final: Path) -> None:
+        if final.exists():
+            os.rename(final, self.building / f"replaced.{os.getpid()}.{time.time_ns()}")
+        try:
+            os.rename(staged, final)
+        except OSError:
+            if not final.exists():
+                raise
+            shutil.rmtree(staged, ignore_errors=True)
+        for leftover in self.building.glob(f"replaced.{os.getpid()}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        folder = os.open(self.snapshots, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _delete(self, entry: Entry) -> bool:
+        try:
+            with open(_folder(entry) / _MANIFEST, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                trash = self.building / f"pruned.{os.getpid()}.{entry.name}"
+                os.rename(_folder(entry), trash)
+        except OSError:
+            return False
+        shutil.rmtree(trash, ignore_errors=True)
+        return True
+
+    def _sweep(self) -> None:
+        """Delete what dead builders and failed builds left, where nobody holds the lock."""
+        import filelock
+
+        names = {path.name.split(".")[0] for path in self.building.glob(f"{'?' * NAME_LENGTH}.*")}
+        names |= {path.stem for path in self.failed.glob("*.json")}
+        for name in names:
+            lock = filelock.FileLock(self.root / "locks" / f"{name}.lock")
+            with contextlib.suppress(OSError, filelock.Timeout), lock.acquire(timeout=0):
+                for leftover in self.building.glob(name + ".*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                self.forget_failure(name)
+
+
+def _entry(folder: Path, manifest: Manifest) -> Entry:
+    used = folder.stat().st_mtime
+    return Entry(folder.name, DatabaseFile(folder / _DATABASE), manifest, used)
+
+
+def _folder(entry: Entry) -> Path:
+    return Path(entry.database.name).parent

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         GuardError,
         MigrationError,
         ScriptError,
+        ServerError,
         SnapshotError,
         StoreError,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "MigrationError",
     "Project",
     "ScriptError",
+    "ServerError",
     "Snapshot",
     "SnapshotError",
     "StoreError",

@@ -75,6 +75,10 @@ class EngineError(SnapshotError):
     """The configured engine can't be pointed at a clone."""
 
 
+class ServerError(SnapshotError):
+    """PostgreSQL's programs can't be found, or the private server can't be made or started."""
+
+
 class DatabaseNotRequested(SnapshotError):
     """A test that did not ask for a database opened one through the application's engine."""
 

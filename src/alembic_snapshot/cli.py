@@ -217,7 +217,7 @@ def diff(
     import sqlite3
 
     from alembic_snapshot.build import ensure
-    from alembic_snapshot.diff import compare
+    from alembic_snapshot.file_diff import compare
 
     if not path.is_file():
         raise CloneError(f"there is no file {path}", hint="give the path of a clone")

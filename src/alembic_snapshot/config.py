@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.places import TABLE, store_folder
+from alembic_snapshot.places import BACKEND_VARIABLE, TABLE, store_folder
 from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml
 
 DEFAULT = "default"
 
 _CHOICES = {
+    "backend": ("sqlite", "postgresql"),
     "clones": ("fresh", "reset"),
     "drift": ("warn", "error", "ignore"),
     "foreign": ("redirect", "refuse"),
@@ -113,13 +114,17 @@ def load_project(
     The nearest ``pyproject.toml`` with a ``[tool.alembic-snapshot]`` table is its configuration;
     without one, the nearest ``alembic.ini`` or ``[tool.alembic]`` is enough. ``config`` names an
     ``alembic.ini`` or ``pyproject.toml`` itself. ``store`` wins over the environment variable
-    ``ALEMBIC_SNAPSHOT_DIR``, which wins over ``.alembic-snapshot`` beside the configuration.
+    ``ALEMBIC_SNAPSHOT_DIR``, which wins over ``.alembic-snapshot`` beside the configuration;
+    ``ALEMBIC_SNAPSHOT_BACKEND`` wins over ``backend``.
 
     Raises:
         ConfigError: there is no configuration, or it is wrong.
     """
     root, table = _find(Path(start or Path.cwd()).absolute(), config)
     values = _database_table(table or {}, database, root)
+    backend = os.environ.get(BACKEND_VARIABLE)
+    if backend:
+        values["backend"] = backend
     if config and config.name != "pyproject.toml":
         values["config"] = str(config.absolute())
     return Project(
@@ -280,6 +285,7 @@ def _nearest(key: str, known: tuple[str, ...] = ()) -> str:
 _KINDS = {
     "config": "text",
     "section": "text",
+    "backend": "text",
     "engine": "text",
     "sessionmaker": "text",
     "pythonpath": "texts",

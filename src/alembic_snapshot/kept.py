@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import re
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,7 +43,7 @@ class Kept:
             slot = self.folder / str(number)
             with contextlib.suppress(FileExistsError):
                 slot.mkdir(parents=True)
-                self.paths[clone] = slot / (file_name(test) + sqlite.SUFFIX)
+                self.paths[clone] = slot / (file_name(test) + clone.suffix)
                 return self.paths[clone]
         return None
 
@@ -53,11 +52,11 @@ class Kept:
         if not clone.made:
             return "the test did not open its database"
         if clone.is_read_only:
-            return f"the test read the snapshot itself: {clone.path}"
+            return f"the test read the snapshot itself: {clone.target}"
         lines = []
         path = self.reserve(clone, test)
         if path is not None:
-            lines += [str(path), f"open it: sqlite3 {shlex.quote(str(path))}"]
+            lines += clone.kept_as(path)
         elif self.whose != "none":
             lines += [f"not kept: {_LIMIT} databases of this run are kept already"]
         return "\n".join([*lines, "compared with the snapshot:", _difference(clone)])
@@ -66,7 +65,7 @@ class Kept:
 def delete(paths: Iterable[str]) -> None:
     """Delete clones that an earlier run kept, as far as they are there."""
     for path in map(Path, paths):
-        if path.parent.parent.name == FOLDER and path.suffix == sqlite.SUFFIX:
+        if path.parent.parent.name == FOLDER:
             sqlite.remove(path)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()

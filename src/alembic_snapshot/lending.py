@@ -97,9 +97,7 @@ class Database:
 
     def dispose(self, clone: Clone, kept: Path | None) -> None:
         """Delete a clone that was ended, or keep it."""
-        if clone.is_own_file and clone.made:
-            with contextlib.suppress(OSError):
-                self._runtime.tally.size += clone.place.stat().st_size
+        self._runtime.tally.size += clone.size
         self._strategy.dispose(clone, kept)
 
     def close(self) -> None:
@@ -108,6 +106,13 @@ class Database:
         self._strategy.close()
 
     def _chosen(self, clones: str) -> Strategy:
+        if self.project.backend == "postgresql":
+            from alembic_snapshot.postgres.lending import FromPool
+            from alembic_snapshot.postgres.server import server_in_use
+
+            if clones == "reset":
+                self._runtime.tally.no_reset = "there is no reset on PostgreSQL yet"
+            return FromPool(self.pointer, server_in_use, self._made)
         fresh = Fresh(self.pointer, self._folder, self._made)
         if clones == "fresh":
             return fresh

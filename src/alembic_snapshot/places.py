@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 TABLE = "tool.alembic-snapshot"
+BACKEND_VARIABLE = "ALEMBIC_SNAPSHOT_BACKEND"
 STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
 STORE_FOLDER = ".alembic-snapshot"
 

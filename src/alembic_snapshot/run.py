@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.errors import ConfigError, SnapshotError
-from alembic_snapshot.places import store_folder, table_above
+from alembic_snapshot.places import BACKEND_VARIABLE, store_folder, table_above
 
 if TYPE_CHECKING:
     from alembic_snapshot.clones import Wish
@@ -43,6 +44,7 @@ class Run:
         self._started = False
         self._runtime: Runtime | None = None
         self._forget: Callable[[], None] = lambda: None
+        self._restore: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Be ready for whoever imports SQLAlchemy first."""
@@ -51,6 +53,8 @@ class Run:
             from alembic_snapshot.importing import when_imported
 
             self._forget = when_imported("sqlalchemy", self._install)
+            if BACKEND_VARIABLE in os.environ or b"postgresql" in self.toml.read_bytes():
+                self._stand_in(self.toml.parent)
 
     @property
     def is_worker(self) -> bool:
@@ -134,6 +138,7 @@ class Run:
     def close(self) -> None:
         """Leave no trace in this process."""
         self._forget()
+        self._restore()
         if self._runtime is not None:
             self._runtime.close()
             self._runtime = None
@@ -145,6 +150,17 @@ class Run:
                 runtime.install()
         except ConfigError as error:
             self.error = error
+
+    def _stand_in(self, root: Path) -> None:
+        """Let an engine that is made at import speak PostgreSQL, wherever it would connect to."""
+        from alembic_snapshot.config import load_project
+        from alembic_snapshot.postgres.stand_in import stand_in
+
+        # Whatever is wrong with the configuration is told when it is needed.
+        with contextlib.suppress(ConfigError):
+            project = load_project(root, store=self.options.snapshot_dir)
+            if project.backend == "postgresql":
+                self._restore = stand_in(project)
 
     def _build(self, wanted: Wish) -> None:
         from alembic_snapshot.progress import Progress

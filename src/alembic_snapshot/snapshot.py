@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -87,6 +88,7 @@ class Clone:
 
     is_read_only = False
     is_own_file = True
+    suffix = sqlite.SUFFIX
     connection_factory: type[Any] | None = None
 
     def __init__(
@@ -129,6 +131,14 @@ class Clone:
     def url(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.target.url()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes; 0 while there is nothing, or if it is not its own."""
+        try:
+            return self._path.stat().st_size if self.is_own_file and self._made else 0
+        except OSError:
+            return 0
 
     @property
     def target(self) -> Target:
@@ -229,6 +239,10 @@ class Clone:
         self.close()
         if self._made:
             sqlite.remove(self._path)
+
+    def kept_as(self, path: Path) -> list[str]:
+        """What a report says of where it is going to be, and how to open it there."""
+        return [str(path), f"open it: sqlite3 {shlex.quote(str(path))}"]
 
     def keep(self, path: Path) -> Path:
         """Close, and move the file to ``path`` as one plain file; what was there is replaced."""

@@ -64,6 +64,10 @@ class DatabaseFile:
             copy(source.path, self.path)
             os.chmod(self.path, 0o600)
 
+    def save(self, name: str) -> None:
+        """Copy it to another path, as it is while it may be open."""
+        backup(self.path, Path(name))
+
     def seal(self) -> None:
         """As :func:`seal`."""
         seal(self.path)
@@ -93,8 +97,8 @@ class DatabaseFile:
         remove(self.path)
 
     def diff(self, before: DatabaseFile | None, limit: int = SHOWN_ROWS) -> Diff:
-        """As :func:`alembic_snapshot.diff.compare`."""
-        from alembic_snapshot.diff import compare
+        """As :func:`alembic_snapshot.file_diff.compare`."""
+        from alembic_snapshot.file_diff import compare
 
         return compare(before.path if before else None, self.path, limit)
 

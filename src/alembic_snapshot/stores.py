@@ -9,4 +9,8 @@ from alembic_snapshot.store import Store
 
 def store_of(project: Project) -> Store:
     """The store of a project's kind of database."""
+    if project.backend == "postgresql":
+        from alembic_snapshot.postgres.store import ServerStore
+
+        return ServerStore(project.store)
     return FileStore(project.store)

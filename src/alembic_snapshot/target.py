@@ -35,6 +35,9 @@ class Target(Protocol):
     def start(self, source: Any | None) -> None:
         """Make it anew: a writable copy of a target of the same kind, or empty."""
 
+    def save(self, name: str) -> None:
+        """Copy it to another name of its kind, as it is at the moment."""
+
     def seal(self) -> None:
         """Make it compact and ready to be published; nobody else may have it open."""
 

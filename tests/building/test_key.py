@@ -115,10 +115,12 @@ class TestAMiss:
 
         project.history(1)
         before = project.key()
-        real = layers.tool_versions()
+        real = layers.tool_versions("sqlite")
 
         for name in real:
-            monkeypatch.setattr(layers, "tool_versions", lambda name=name: {**real, name: "99"})
+            monkeypatch.setattr(
+                layers, "tool_versions", lambda _backend, name=name: {**real, name: "99"}
+            )
             assert project.key() != before
 
     def test_is_a_relative_import_that_changed(self, shop):

@@ -13,12 +13,16 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import GuardError
+from alembic_snapshot.sqlite import DatabaseFile
+
+if TYPE_CHECKING:
+    from alembic_snapshot.builder.server_guard import ServerGuard
+    from alembic_snapshot.target import Target
 
 _connect = sqlite3.connect
 
@@ -31,27 +35,44 @@ class Guard:
     ``env.py``, whose connections are redirected to the target if ``redirect`` is true.
     """
 
-    target: Path
+    target: Target
     sites: Callsites
     redirect: bool
     running: str | None = None
     refused: list[str] = field(default_factory=list)
     redirected: list[str] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
+    _server: ServerGuard | None = None
 
     def install(self) -> None:
         """Watch every connection from now on; it can't be undone."""
         from sqlalchemy import Engine, event
 
-        self.allow(self.target)
+        if isinstance(self.target, DatabaseFile):
+            self._allowed.add(os.path.realpath(self.target.path))
+        else:
+            from alembic_snapshot.builder.server_guard import ServerGuard
+
+            self._server = ServerGuard(self.target, self._refuse)  # type: ignore[arg-type]
+            self._server.install()
         event.listen(Engine, "do_connect", self._on_do_connect)
         sys.addaudithook(self._on_audit)
         # The event sqlite3.connect/handle comes before a connection takes an authorizer.
         sqlite3.connect = sqlite3.dbapi2.connect = self._connect_with_authorizer  # type: ignore[assignment]
 
-    def allow(self, path: Path) -> None:
-        """Let connections to a database through: one of the builder's own."""
-        self._allowed.add(os.path.realpath(path))
+    @contextlib.contextmanager
+    def own_work(self, *names: str) -> Iterator[None]:
+        """While the builder itself works on databases of its own, by name."""
+        if self._server is not None:
+            with self._server.own_work():
+                yield
+            return
+        own = {os.path.realpath(name) for name in names} - self._allowed
+        self._allowed |= own
+        try:
+            yield
+        finally:
+            self._allowed -= own
 
     @contextlib.contextmanager
     def script(self, name: str) -> Iterator[None]:
@@ -65,17 +86,32 @@ class Guard:
     def _on_do_connect(
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
     ) -> None:
+        if self._server is not None and dialect.name == "postgresql":
+            if not self._server.allows(cparams):
+                self._redirected(repr(self._server.database_of(cparams)))
+                self._server.redirect(dialect, cargs, cparams)
+            return
         if dialect.name != "sqlite":
-            self._refuse(f"a {dialect.name} database", "the snapshot is a SQLite file")
+            self._refuse(f"a {dialect.name} database", f"the snapshot is {self._kind}")
         name = cargs[0] if cargs else cparams.get("database", "")
         if self._is_allowed(name):
             return
-        if self.running or not self.redirect or not cargs:
-            self._refuse(repr(name))
+        if self._server is not None:
+            self._refuse(repr(name), f"the snapshot is {self._kind}")
+        self._redirected(repr(name), may=bool(cargs))
+        cargs[0] = self.target.name
+
+    @property
+    def _kind(self) -> str:
+        return "a SQLite file" if self._server is None else "on PostgreSQL"
+
+    def _redirected(self, what: str, *, may: bool = True) -> None:
+        """Note that a connection is redirected; refuse it if it must not be."""
+        if self.running or not self.redirect or not may:
+            self._refuse(what)
         self.redirected.append(
-            f"{self.sites.current()} connects to {name!r}, which was redirected to the snapshot"
+            f"{self.sites.current()} connects to {what}, which was redirected to the snapshot"
         )
-        cargs[0] = str(self.target)
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "sqlite3.connect" and not self._is_allowed(arguments[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot import sqlite
 from alembic_snapshot.builder.schema import Schema, differences, read_schema
+from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.target import Target
 
 Report = Callable[..., None]
 
@@ -26,10 +29,11 @@ class Stairs:
     copy of it above some revision, and the next run goes on from there.
     """
 
-    target: Path
+    target: Target
     path: Sequence[str]
     climbed: Collection[str]
     report: Report
+    own_work: Callable[..., contextlib.AbstractContextManager[None]]
     _tried: set[str] = field(default_factory=set)
     _applied: int = 0
     _kept: int = 0
@@ -37,17 +41,21 @@ class Stairs:
 
     def prepare(self) -> None:
         """Make connections quick, since nobody needs the database afterwards; keep it as it is."""
-        sa.event.listen(sa.Engine, "connect", _hurry)
+        if isinstance(self.target, DatabaseFile):
+            sa.event.listen(sa.Engine, "connect", _hurry)
         self._keep(0)
 
     def steps(self, script: Any, context: Any, version_table: str) -> Iterator[Any]:
         """The steps to hand to Alembic; each is taken when the one before it is committed."""
         map_, connection = script.revision_map, context.connection
+        reader = read_schema
+        if not isinstance(self.target, DatabaseFile):
+            from alembic_snapshot.postgres.schema import read_schema as reader
 
         def schema() -> Schema:
             # The migrations' own connection knows the schema: another would have to parse it.
             with contextlib.closing(connection.connection.cursor()) as cursor:
-                return read_schema(cursor, version_table)
+                return reader(cursor, version_table)
 
         for number in range(self._applied, len(self.path)):
             name = self.path[number]
@@ -77,8 +85,12 @@ class Stairs:
         if self._trying is None:
             return False
         name, kind = self._trying
-        sqlite.remove(self.target)
-        shutil.copyfile(self.landing, self.target)
+        with self.own_work():
+            if isinstance(self.target, DatabaseFile):
+                sqlite.remove(self.target.path)
+                shutil.copyfile(self.landing, self.target.path)
+            else:
+                self.target.start(dataclasses.replace(self.target, name=self.landing))  # type: ignore[type-var]
         self._applied = self._kept
         what = type(error).__name__ + (f": {error}" if str(error) else "")
         self.report("stair", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3])
@@ -86,18 +98,29 @@ class Stairs:
         return True
 
     @property
-    def landing(self) -> Path:
-        """Where the copy is."""
-        return self.target.with_name(f"{self.target.name}.landing")
+    def landing(self) -> str:
+        """The name of the copy."""
+        return f"{self.target.name}{'.' if isinstance(self.target, DatabaseFile) else '_'}landing"
 
     def _keep(self, applied: int) -> None:
-        """Copy the database, with so many revisions of the path applied."""
-        if any(side.exists() for side in sqlite.side_files(self.target)):
-            self.landing.unlink(missing_ok=True)
-            sqlite.backup(self.target, self.landing)
+        """Copy the database, with so many revisions of the path applied.
+
+        On a server there can be no copy while the migrations are connected: one is made before
+        they begin, and what a failure takes back to there is upgraded again.
+        """
+        if not isinstance(self.target, DatabaseFile):
+            if applied == 0:
+                with self.own_work():
+                    self.target.save(self.landing)
+            return
+        path, landing = self.target.path, Path(self.landing)
+        if any(side.exists() for side in sqlite.side_files(path)):
+            landing.unlink(missing_ok=True)
+            with self.own_work(self.landing):
+                sqlite.backup(path, landing)
         else:
-            self.target.touch()
-            shutil.copyfile(self.target, self.landing)
+            path.touch()
+            shutil.copyfile(path, landing)
         self._kept = applied
 
     def _compare(self, name: str, kind: str, expected: Schema, found: Schema) -> None:

@@ -27,6 +27,7 @@ from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
 from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.target import Target
 
 Report = Callable[..., None]
 
@@ -37,12 +38,12 @@ class Builder:
     def __init__(self, job: dict[str, Any], report: Report):
         self.job = job
         self.report = report
-        self.target = DatabaseFile(Path(job["target"]["name"]))
+        self.target = target_of(job["target"])
         self.root = Path(job["root"])
         self.offer = job["offer"]
         scripts = [Path(folder) for folder in (job["scripts"], *job["versions"])]
         self.sites = Callsites(self.root, scripts)
-        self.guard = Guard(self.target.path, self.sites, redirect=job["foreign"] == "redirect")
+        self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
         self.watch = Watch(
             self.root,
             self.sites,
@@ -65,8 +66,7 @@ class Builder:
         self.watch.install()
         self._watch_create_all()
         self._excuse_missing_loggers()
-        # Whoever seals the database waits for the disk, once.
-        sa.event.listen(sa.Engine, "connect", lambda connection, _record: sqlite.hurry(connection))
+        sa.event.listen(sa.Engine, "connect", _hurry)
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
@@ -98,8 +98,8 @@ class Builder:
             self._seed(step["seed"])
         seen = self.watch.seen()
         if step["copy"]:
-            self.guard.allow(Path(step["copy"]))
-            sqlite.backup(self.target.path, Path(step["copy"]))
+            with self.guard.own_work(step["copy"]):
+                self.target.save(step["copy"])
         self.report("state", index=step["index"], **seen)
 
     def _upgrade(self, revisions: list[str] | None) -> None:
@@ -121,8 +121,7 @@ class Builder:
     def _climb(self, revisions: list[str], path: list[str]) -> None:
         """Upgrade along the path; take each of these revisions on it down and up again."""
         self._load_scripts()
-        stairs = Stairs(self.target.path, path, frozenset(revisions), self.report)
-        self.guard.allow(stairs.landing)
+        stairs = Stairs(self.target, path, frozenset(revisions), self.report, self.guard.own_work)
         stairs.prepare()
 
         def steps(_current: Any, context: Any) -> Iterator[Any]:
@@ -191,7 +190,7 @@ class Builder:
         if self.offer in ("url", "async"):
             yield config
             return
-        engine = sa.create_engine(sa.URL.create("sqlite", database=self.target.name))
+        engine = sa.create_engine(self._url)
         try:
             if self.offer == "engine":
                 config.attributes.update(connection=engine, engine=engine)
@@ -203,6 +202,13 @@ class Builder:
                     connection.commit()
         finally:
             engine.dispose()
+
+    @property
+    def _url(self) -> sa.URL:
+        """The target's, whatever characters a path has."""
+        if isinstance(self.target, DatabaseFile):
+            return sa.URL.create("sqlite", database=self.target.name)
+        return sa.make_url(self.target.url())
 
     def _script_directory(self) -> ScriptDirectory:
         job = self.job
@@ -234,8 +240,9 @@ class Builder:
         self.current = reference
         self.report("seed", seed=reference)
         started = time.perf_counter()
-        engine = sa.create_engine(sa.URL.create("sqlite", database=self.target.name))
-        sa.event.listen(engine, "connect", _enforce_foreign_keys)
+        engine = sa.create_engine(self._url)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _enforce_foreign_keys)
         with self.guard.script(f"seed {reference}"), self.watch.recording():
             function = _load(reference)
             if _wants_session(function):
@@ -307,6 +314,23 @@ def _wants_session(function: Callable[..., Any]) -> bool:
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     annotation = parameters[0].annotation if parameters else None
     return inspect.isclass(annotation) and issubclass(annotation, Session)
+
+
+def target_of(job: dict[str, Any]) -> Target:
+    """The database that a job names."""
+    if job["kind"] == "sqlite":
+        return DatabaseFile(Path(job["name"]))
+    from alembic_snapshot.postgres.database import ServerDatabase
+    from alembic_snapshot.postgres.server import Server
+
+    return ServerDatabase(Server(job["server"], job["private"]), job["name"])
+
+
+def _hurry(connection: Any, _record: Any) -> None:
+    # Whoever seals a file waits for the disk, once. A server's connection is no business of ours.
+    driver = getattr(connection, "driver_connection", connection)
+    if any(kind.__module__ in ("sqlite3", "aiosqlite.core") for kind in type(driver).__mro__):
+        sqlite.hurry(connection)
 
 
 def _enforce_foreign_keys(connection: Any, _record: Any) -> None:

@@ -156,15 +156,19 @@ def read_chain(
     return Chain(base, revisions, seeds, heads, opaque, _named(models, project, files))
 
 
-def tool_versions() -> dict[str, str]:
+def tool_versions(backend: str) -> dict[str, str]:
     """The versions that a snapshot depends on, by the tool's name."""
-    import sqlite3
-
-    return {
+    found = {
         "Alembic": _installed_version("alembic"),
         "SQLAlchemy": _installed_version("sqlalchemy"),
-        "SQLite": sqlite3.sqlite_version,
     }
+    if backend == "postgresql":
+        from alembic_snapshot.postgres.server import major_version
+
+        return {**found, "PostgreSQL": str(major_version())}
+    import sqlite3
+
+    return {**found, "SQLite": sqlite3.sqlite_version}
 
 
 def _installed_version(name: str) -> str:
@@ -199,7 +203,8 @@ def _base_layer(
             paths |= files.closure(script.path)
     inputs = _named(paths, project, files)
     inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
-    inputs |= {f"<version of {name}>": value for name, value in tool_versions().items()}
+    tools = tool_versions(project.backend)
+    inputs |= {f"<version of {name}>": value for name, value in tools.items()}
     inputs |= {f"<environment {name}>": value for name, value in project.environment.items()}
     if project.x:
         inputs["<x>"] = " ".join(project.x)

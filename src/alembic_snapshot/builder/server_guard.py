@@ -1,0 +1,110 @@
+"""PostgreSQL's part of the guard: what engines, and drivers past them, connect to."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from alembic_snapshot.postgres.database import PLACE, ServerDatabase
+
+Refuse = Callable[[str], None]
+
+
+class ServerGuard:
+    """Lets connections through to one database of the server, and to no other of any server.
+
+    The name under which a database is built is nobody else's, so that it alone tells.
+    """
+
+    def __init__(self, target: ServerDatabase, refuse: Refuse):
+        self.target = target
+        self._refuse = refuse
+        self._is_own_work = False
+        self._records: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def install(self) -> None:
+        """Watch the drivers that are installed; it can't be undone."""
+        from sqlalchemy import event
+        from sqlalchemy.pool import Pool
+
+        event.listen(Pool, "connect", lambda _connection, record: self._records.add(record))
+        for name, owners in _DRIVERS.items():
+            try:
+                module: Any = importlib.import_module(name)
+            except ImportError:
+                continue
+            for owner in owners:
+                holder = getattr(module, owner) if owner else module
+                holder.connect = self._watched(name, holder.connect)
+
+    @contextlib.contextmanager
+    def own_work(self) -> Iterator[None]:
+        """While the builder itself asks the server for something; idle connections are closed."""
+        for record in list(self._records):
+            if record.dbapi_connection is not None and not record.in_use:
+                with contextlib.suppress(Exception):
+                    record.invalidate()
+        self._is_own_work = True
+        try:
+            yield
+        finally:
+            self._is_own_work = False
+
+    def allows(self, place: Mapping[str, Any]) -> bool:
+        """Whether the arguments of a connection lead to the target."""
+        return self._is_own_work or self.database_of(place) == self.target.name
+
+    def database_of(self, place: Mapping[str, Any]) -> str:
+        """The name of the database that a connection's arguments lead to."""
+        name = place.get("dbname") or place.get("database") or os.environ.get("PGDATABASE")
+        return str(name or place.get("user") or "of this user")
+
+    def redirect(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        """Make the arguments of a dialect's connection lead to the target."""
+        from sqlalchemy import make_url
+
+        place, found = dialect.create_connect_args(make_url(self.target.url(dialect.driver)))
+        for name in PLACE:
+            cparams.pop(name, None)
+        cargs[:] = place
+        cparams.update(found)
+
+    def _watched(self, driver: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def connect(*arguments: Any, **options: Any) -> Any:
+            place = place_of(driver, arguments, options)
+            if not self.allows(place):
+                self._refuse(f"the PostgreSQL database {self.database_of(place)!r}")
+            return original(*arguments, **options)
+
+        return connect
+
+
+# Where each driver's connections begin. SQLAlchemy calls these too.
+_DRIVERS: dict[str, tuple[str, ...]] = {
+    "psycopg": ("", "Connection", "AsyncConnection"),
+    "psycopg2": ("",),
+    "asyncpg": ("",),
+}
+
+
+def place_of(driver: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A driver's arguments by name, those of its connection string among them."""
+    given = [value for value in arguments if isinstance(value, str)]
+    given += [options[name] for name in ("conninfo", "dsn") if isinstance(options.get(name), str)]
+    text = given[0] if given else ""
+    if "://" in text:
+        named = {"dbname": unquote(urlsplit(text).path.lstrip("/"))}
+    elif text and driver != "asyncpg":
+        from psycopg.conninfo import conninfo_to_dict
+
+        named = {name: str(value) for name, value in conninfo_to_dict(text).items()}
+    else:
+        named = {}
+    return {**named, **{name: value for name, value in options.items() if value is not None}}

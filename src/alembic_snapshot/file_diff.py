@@ -1,0 +1,86 @@
+"""What one SQLite file has that another has not: tables, and rows by primary key."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from alembic_snapshot.diff import Diff, TableDiff, table_diff
+from alembic_snapshot.target import SHOWN_ROWS
+
+_PATIENCE = 0.5  # seconds: a failed test may still hold a lock
+
+
+def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
+    """How ``after`` differs from ``before``, or from an empty database; both are opened read-only.
+
+    Raises:
+        sqlite3.Error: one of them is no database.
+    """
+    connection = sqlite3.connect(_uri(after), uri=True, timeout=_PATIENCE)
+    try:
+        connection.execute("ATTACH ? AS before", (_uri(before) if before else ":memory:",))
+        schema = list(_schema_changes(connection))
+        tables = (_rows(connection, name, limit) for name in _common(connection))
+        return Diff(schema, [table for table in tables if table])
+    finally:
+        connection.close()
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path))}?mode=ro"
+
+
+def _schema_changes(connection: sqlite3.Connection) -> Iterator[str]:
+    objects = (
+        "SELECT type || ' ' || name, sql FROM {}.sqlite_master "
+        "WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    before = dict(connection.execute(objects.format("before")).fetchall())
+    after = dict(connection.execute(objects.format("main")).fetchall())
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            yield f"{name}: not in the snapshot"
+        elif name not in after:
+            yield f"{name}: only in the snapshot"
+        elif before[name] != after[name]:
+            yield f"{name}: defined differently"
+
+
+def _common(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
+        "ESCAPE '\\' AND name IN (SELECT name FROM before.sqlite_master WHERE type = 'table') "
+        "AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+    )
+    return [row[0] for row in rows]
+
+
+def _rows(connection: sqlite3.Connection, table: str, limit: int) -> TableDiff | None:
+    columns, key = _columns(connection, table)
+    name, listed = _quoted(table), ", ".join(map(_quoted, columns))
+    added, removed = (
+        connection.execute(
+            f"SELECT {listed} FROM {one}.{name} EXCEPT SELECT {listed} FROM {other}.{name}"
+        ).fetchall()
+        for one, other in (("main", "before"), ("before", "main"))
+    )
+    if not added and not removed:
+        return None
+    return table_diff(table, columns, key, added, removed, limit)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[int]]:
+    """The columns that both databases have, and the positions of those in the primary key."""
+    names: dict[str, int] = {}
+    for row in connection.execute(f"PRAGMA main.table_info({_quoted(table)})"):
+        names[row[1]] = row[5]
+    others = connection.execute(f"PRAGMA before.table_info({_quoted(table)})").fetchall()
+    both = [name for name in names if name in {row[1] for row in others}]
+    return both, [index for index, name in enumerate(both) if names[name]]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,327 @@
+"""One database on a server as a target of migrations: created, copied, sealed, read, dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.errors import CloneError, ServerError
+from alembic_snapshot.postgres.server import Server
+from alembic_snapshot.target import SHOWN_ROWS
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from alembic_snapshot.diff import Diff
+
+# Seconds for which a database that somebody is connected to is waited for.
+_PATIENCE = 20.0
+# Settings whose value is a list of names, as ALTER DATABASE wants them: not one quoted string.
+_LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
+_DRIVERS = {"": "psycopg", "async": "asyncpg"}
+# What says where a connection goes, in the words of one driver or another.
+PLACE = (
+    "database",
+    "dbname",
+    "host",
+    "hostaddr",
+    "passfile",
+    "password",
+    "port",
+    "service",
+    "user",
+)
+_OUTSIDE = "nspname !~ '^pg_' AND nspname <> 'information_schema'"
+
+
+@dataclass(frozen=True)
+class ServerDatabase:
+    """A database on a PostgreSQL server."""
+
+    server: Server
+    name: str
+
+    def __str__(self) -> str:
+        return f"database {self.name} on {self.server}"
+
+    def url(self, driver: str = "") -> str:
+        """The SQLAlchemy URL, for psycopg or ``driver``; ``async`` is asyncpg."""
+        return self.server.address(
+            self.name, {"": "psycopg", "async": "asyncpg"}.get(driver, driver)
+        )
+
+    def to_job(self) -> dict[str, Any]:
+        """What the builder's process needs to find it."""
+        return {
+            "kind": "postgresql",
+            "name": self.name,
+            "server": self.server.url,
+            "private": self.server.is_private,
+        }
+
+    def is_there(self) -> bool:
+        """Whether there is such a database."""
+        with self.server.connect() as connection:
+            return exists(connection, self.name)
+
+    def start(self, source: ServerDatabase | None) -> None:
+        """Make it anew: a copy of another, whose connections are ended, or an empty database."""
+        with self.server.connect() as connection:
+            drop(connection, self.name)
+            if source:
+                disconnect(connection, source.name)
+            create(connection, self.server, self.name, source.name if source else None)
+
+    def save(self, name: str) -> None:
+        """Copy it to another name; connections to it are ended."""
+        ServerDatabase(self.server, name).start(self)
+
+    def seal(self) -> None:
+        """Make it compact; nobody else may be connected."""
+        with self.server.connect() as connection:
+            disconnect(connection, self.name)
+        with self.server.connect(self.name) as connection:
+            connection.execute("VACUUM (FULL, ANALYZE)")
+        # Somebody has to be the first to connect, and to write down what all others then read.
+        with self.server.connect(self.name) as connection:
+            connection.execute("SELECT count(*) FROM pg_class")
+
+    def heads(self, table: str) -> list[str]:
+        """The revisions in the version table, which may be in any schema."""
+        from psycopg import sql
+
+        with self.server.connect(self.name) as connection:
+            schemas = connection.execute(
+                "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+                f"WHERE relname = %s AND relkind IN ('r', 'p') AND {_OUTSIDE}",
+                (table,),
+            ).fetchall()
+            found: list[str] = []
+            for (schema,) in schemas:
+                query = sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(schema, table))
+                found += [row[0] for row in connection.execute(query)]
+            return sorted(found)
+
+    def tables(self) -> list[str]:
+        """The names of the tables outside the system's schemas, with theirs unless it is public."""
+        with self.server.connect(self.name) as connection:
+            rows = connection.execute(
+                "SELECT CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END "
+                "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+                f"WHERE relkind IN ('r', 'p') AND {_OUTSIDE} ORDER BY 1"
+            )
+            return [row[0] for row in rows]
+
+    def problems(self) -> dict[str, list[str]]:
+        """Constraints that were never validated, and indexes that are not valid."""
+        with self.server.connect(self.name) as connection:
+            rows = connection.execute(
+                "SELECT contype, conname, conrelid::regclass::text FROM pg_constraint "
+                "WHERE NOT convalidated ORDER BY 2"
+            ).fetchall()
+            indexes = connection.execute(
+                "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"
+            ).fetchall()
+        lines = {
+            kind: [
+                f"constraint {name} of {table} is not validated"
+                for contype, name, table in rows
+                if (_text(contype) == "f") == (kind == "foreign_keys")
+            ]
+            for kind in ("integrity", "foreign_keys")
+        }
+        lines["integrity"] += [f"index {name} is not valid" for (name,) in indexes]
+        return lines
+
+    def size(self) -> int:
+        """Bytes."""
+        with self.server.connect() as connection:
+            row = connection.execute("SELECT pg_database_size(%s)", (self.name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def content_hash(self) -> str:
+        """Nothing: nobody can connect to a sealed database."""
+        return ""
+
+    def remove(self) -> None:
+        """End its connections and drop it, if it is there."""
+        with self.server.connect() as connection:
+            drop(connection, self.name)
+
+    def diff(self, before: ServerDatabase | None, limit: int = SHOWN_ROWS) -> Diff:
+        """As :func:`alembic_snapshot.postgres.diff.compare`."""
+        from alembic_snapshot.postgres.diff import compare
+
+        return compare(before, self, limit)
+
+
+def create(
+    connection: psycopg.Connection[Any], server: Server, name: str, template: str | None
+) -> None:
+    """Create a database as a copy of ``template``, its settings included, or an empty one.
+
+    Raises:
+        CloneError: the template is not there, or stays in use.
+    """
+    import psycopg
+    from psycopg import sql
+
+    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if template is not None:
+        statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        statement += sql.SQL(server.facts.strategy)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute(statement)
+            break
+        except psycopg.errors.ObjectInUse as error:
+            # Autovacuum, or somebody who is just leaving (55006).
+            if time.monotonic() > deadline:
+                raise CloneError(
+                    f"{template or 'template1'} on {server} stays in use: {_first(error)}",
+                    hint="who is connected to it? SELECT * FROM pg_stat_activity",
+                ) from error
+            time.sleep(0.02)
+        except psycopg.errors.InvalidCatalogName as error:
+            raise CloneError(
+                f"the snapshot {template} on {server} is gone",
+                hint="was it dropped while the tests ran? Run them again",
+            ) from error
+        except psycopg.errors.DiskFull as error:
+            raise CloneError(
+                f"can't create {name} on {server}: {_first(error)}", hint="is its disk full?"
+            ) from error
+    if template is not None:
+        alter(connection, name, settings(connection, template))
+
+
+def settings(connection: psycopg.Connection[Any], database: str) -> list[tuple[str | None, str]]:
+    """What ``ALTER DATABASE … SET`` gave to a database, a role's own included: role, name=value."""
+    rows = connection.execute(
+        "SELECT rolname, unnest(setconfig) FROM pg_db_role_setting "
+        "JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole "
+        "WHERE datname = %s",
+        (database,),
+    )
+    return rows.fetchall()
+
+
+def alter(
+    connection: psycopg.Connection[Any], database: str, found: Iterable[tuple[str | None, str]]
+) -> None:
+    """Give settings as :func:`settings` found them to another database; a copy has none itself."""
+    from psycopg import sql
+
+    for role, setting in found:
+        name, _, value = setting.partition("=")
+        whose = sql.SQL("ALTER DATABASE {}").format(sql.Identifier(database))
+        if role is not None:
+            whose = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(
+                sql.Identifier(role), sql.Identifier(database)
+            )
+        key = sql.SQL(".").join(map(sql.Identifier, name.split(".")))
+        written = sql.SQL(value) if name in _LISTS and value else sql.Literal(value)
+        connection.execute(sql.SQL("{} SET {} TO {}").format(whose, key, written))
+
+
+def drop(connection: psycopg.Connection[Any], name: str) -> None:
+    """End a database's connections and drop it, if it is there.
+
+    ``DROP DATABASE`` sleeps in steps of 100 ms while somebody is connected: so we wait first.
+    """
+    import psycopg
+    from psycopg import sql
+
+    statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        disconnect(connection, name)
+        try:
+            connection.execute(statement)
+            return
+        except psycopg.errors.WrongObjectType:
+            # One of our templates.
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
+            )
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+
+
+def disconnect(connection: psycopg.Connection[Any], name: str) -> None:
+    """End every connection to a database, and wait until they are gone.
+
+    Raises:
+        ServerError: somebody else's connection can't be ended, and stays.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        rows = connection.execute(
+            "SELECT pid, usename, application_name FROM pg_stat_activity "
+            "WHERE datname = %s AND pid <> pg_backend_pid()",
+            (name,),
+        ).fetchall()
+        if not rows:
+            return
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"{name} is in use by {rows[0][1]} ({rows[0][2]}, pid {rows[0][0]})",
+                hint="close that connection",
+            )
+        for row in rows:
+            _terminate(connection, row[0])
+        time.sleep(0.001)
+
+
+def rename(connection: psycopg.Connection[Any], name: str, new: str) -> None:
+    """Give a database that nobody is connected to another name."""
+    from psycopg import sql
+
+    disconnect(connection, name)
+    statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    connection.execute(statement.format(sql.Identifier(name), sql.Identifier(new)))
+
+
+def exists(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether there is such a database."""
+    found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+    return found.fetchone() is not None
+
+
+def named(connection: psycopg.Connection[Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """The databases whose names begin so, and their comments."""
+    rows = connection.execute(
+        "SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database "
+        "WHERE starts_with(datname, %s) ORDER BY datname",
+        (prefix,),
+    )
+    yield from rows.fetchall()
+
+
+def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:
+    """Write a database's comment."""
+    from psycopg import sql
+
+    statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    connection.execute(statement.format(sql.Identifier(name), sql.Literal(text)))
+
+
+def _terminate(connection: psycopg.Connection[Any], pid: int) -> None:
+    import psycopg
+
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
+def _text(value: Any) -> str:
+    # "char" arrives as bytes or text.
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,119 @@
+"""What one database on a server has that its snapshot has not: schema, and rows by primary key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.diff import Diff, TableDiff, table_diff
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.schema import read_schema
+
+if TYPE_CHECKING:
+    import psycopg
+
+# A table with more rows is said to differ, but its rows are not compared.
+_COMPARED_ROWS = 20_000
+
+
+def compare(before: ServerDatabase | None, after: ServerDatabase, limit: int) -> Diff:
+    """How ``after`` differs from ``before``, or from an empty database.
+
+    Nobody can connect to a snapshot: what is compared is a copy of it, which is dropped again.
+
+    Raises:
+        ServerError: one of them can't be reached.
+    """
+    with _copy_of(before, after) as copy, after.server.connect(after.name) as there:
+        # A failed test may still hold a lock.
+        there.execute("SET lock_timeout = '500ms'")
+        with copy.server.connect(copy.name) as here:
+            schema = list(_schema_changes(here, there))
+            tables = [_rows(here, there, name, limit) for name in _differing(here, there)]
+    return Diff(schema, tables)
+
+
+@contextlib.contextmanager
+def _copy_of(before: ServerDatabase | None, after: ServerDatabase) -> Iterator[ServerDatabase]:
+    copy = dataclasses.replace(after, name=f"alembic_building_compared_{secrets.token_hex(4)}")
+    copy.start(before)
+    try:
+        yield copy
+    finally:
+        copy.remove()
+
+
+def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
+    before, after = (read_schema(c.cursor(), "").others for c in (here, there))
+    yield from (f"{fact}: not in the snapshot" for fact in sorted(after - before))
+    yield from (f"{fact}: only in the snapshot" for fact in sorted(before - after))
+
+
+def _differing(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> list[str]:
+    """The tables that both have and whose rows are not the same, as SQL."""
+    before, after = _sums(here), _sums(there)
+    return sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+
+
+def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """A number for the content of each table; the order of its rows does not count."""
+    names = connection.execute(
+        "SELECT format('%I.%I', nspname, relname) FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' "
+        "AND nspname !~ '^pg_' AND nspname <> 'information_schema'"
+    ).fetchall()
+    found: dict[str, Any] = {}
+    for (name,) in names:
+        query: Any = (
+            "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) "
+            f"FROM {name} AS t"
+        )
+        found[name] = connection.execute(query).fetchone()
+    return found
+
+
+def _rows(
+    here: psycopg.Connection[Any], there: psycopg.Connection[Any], table: str, limit: int
+) -> TableDiff:
+    columns = [name for name in _columns(here, table) if name in _columns(there, table)]
+    key = [index for index, name in enumerate(columns) if name in _key(there, table)]
+    shown = table.removeprefix("public.")
+    before, after = (Counter(_all_rows(c, table, columns)) for c in (here, there))
+    added, removed = list((after - before).elements()), list((before - after).elements())
+    return table_diff(shown, columns, key, added, removed, limit)
+
+
+def _all_rows(
+    connection: psycopg.Connection[Any], table: str, columns: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    from psycopg import sql
+
+    listed = sql.SQL(", ").join(
+        sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns
+    )
+    query = sql.SQL("SELECT {} FROM {} ORDER BY 1 LIMIT {}").format(
+        listed, sql.SQL(table), sql.Literal(_COMPARED_ROWS)
+    )
+    return connection.execute(query).fetchall()
+
+
+def _columns(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
+        "AND NOT attisdropped ORDER BY attnum",
+        (table,),
+    )
+    return [row[0] for row in rows]
+
+
+def _key(connection: psycopg.Connection[Any], table: str) -> set[str]:
+    rows = connection.execute(
+        "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
+        "AND attnum = ANY(indkey) WHERE indrelid = %s::regclass AND indisprimary",
+        (table,),
+    )
+    return {row[0] for row in rows}

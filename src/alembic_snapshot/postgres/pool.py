@@ -1,0 +1,191 @@
+"""Clones on a server: some ready before a test asks, dropped behind its back, counted.
+
+Each process that runs tests owns its clones by an advisory lock. Whoever can take the lock of an
+owner knows that it is dead, and that its clones may go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import secrets
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.server import Server, lock_key
+
+if TYPE_CHECKING:
+    import psycopg
+
+CLONE, KEPT = "alembic_clone_", "alembic_kept_"
+# How many clones of the snapshot that was asked for last are made before they are asked for.
+READY = 2
+# How many clones of a process may wait to be dropped before a test waits for one of them.
+WAITING = 6
+
+Settings = list[tuple[str | None, str]]
+
+
+class Pool:
+    """The clones of one process. Only what its own thread does is done in the background."""
+
+    def __init__(self, server: Server):
+        self.server = server
+        self.owner = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._ready: dict[str, deque[str]] = {}
+        self._settings: dict[str, Settings] = {}
+        self._tasks: queue.Queue[tuple[str, str] | None] = queue.Queue()
+        self._room = threading.Semaphore(WAITING)
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._connection = server.connect()
+        self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {self.owner}"),))
+        sweep(self._connection)
+
+    def take(self, template: str | None) -> ServerDatabase:
+        """A clone of a snapshot, or an empty database; from now on it is the caller's.
+
+        Raises:
+            CloneError: it can't be made.
+        """
+        with self._lock:
+            waiting = self._ready.get(template) if template else None
+            name = waiting.popleft() if waiting else None
+        if name is None:
+            name = self._create(self._connection, template)
+        if template is not None:
+            self._refill(template)
+        return ServerDatabase(self.server, name)
+
+    def drop(self, name: str) -> None:
+        """Have a clone dropped soon."""
+        self._room.acquire()
+        self._order("drop", name)
+
+    def keep(self, name: str, slot: Path) -> str:
+        """Keep a clone when the run is over, for as long as ``slot`` is there; its new name."""
+        kept = kept_name(name)
+        with self._lock:
+            databases.rename(self._connection, name, kept)
+            databases.comment(self._connection, kept, f"{socket.gethostname()}:{slot}")
+        return kept
+
+    def limit(self, name: str, settings: Settings) -> None:
+        """Give a clone settings of its own."""
+        with self._lock:
+            databases.alter(self._connection, name, settings)
+
+    def close(self) -> None:
+        """Drop every clone that is left."""
+        if self._thread is not None:
+            self._tasks.put(None)
+            self._thread.join()
+        with contextlib.suppress(SnapshotError, _psycopg_error()):
+            for name, _ in list(databases.named(self._connection, f"{CLONE}{self.owner}_")):
+                databases.drop(self._connection, name)
+        self._connection.close()
+
+    def _refill(self, template: str) -> None:
+        with self._lock:
+            missing = READY - len(self._ready.setdefault(template, deque()))
+        if missing > 0 and self._tasks.empty():
+            self._order("create", template)
+
+    def _order(self, what: str, name: str) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="alembic-snapshot", daemon=True)
+            self._thread.start()
+        self._tasks.put((what, name))
+
+    def _work(self) -> None:
+        connection: psycopg.Connection[Any] | None = None
+        while (task := self._tasks.get()) is not None:
+            what, name = task
+            try:
+                connection = connection or self.server.connect()
+                if what == "drop":
+                    databases.drop(connection, name)
+                else:
+                    self._make_ready(connection, name)
+            except (SnapshotError, _psycopg_error()):
+                # A test that needs a clone makes its own and reports; what stays is swept.
+                connection = None
+            finally:
+                if what == "drop":
+                    self._room.release()
+        if connection is not None:
+            connection.close()
+
+    def _make_ready(self, connection: psycopg.Connection[Any], template: str) -> None:
+        while True:
+            with self._lock:
+                if len(self._ready[template]) >= READY:
+                    return
+            name = self._create(connection, template)
+            with self._lock:
+                self._ready[template].append(name)
+            if not self._tasks.empty():
+                # What waits to be dropped takes room.
+                self._tasks.put(("create", template))
+                return
+
+    def _create(self, connection: psycopg.Connection[Any], template: str | None) -> str:
+        name = f"{CLONE}{self.owner}_{next(self._numbers)}"
+        if connection is self._connection:
+            with self._lock:
+                self._create_as(connection, name, template)
+        else:
+            self._create_as(connection, name, template)
+        return name
+
+    def _create_as(
+        self, connection: psycopg.Connection[Any], name: str, template: str | None
+    ) -> None:
+        databases.create(connection, self.server, name, template)
+        if self.server.facts.waits_for_disk:
+            # As on a file, nothing waits for the disk: the clone is thrown away anyway.
+            databases.alter(connection, name, [(None, "synchronous_commit=off")])
+
+
+def kept_name(name: str) -> str:
+    """What a clone is called when it is kept."""
+    return KEPT + name.removeprefix(CLONE)
+
+
+def sweep(connection: psycopg.Connection[Any]) -> None:
+    """Drop the clones of dead owners, and what was kept for files that are gone."""
+    found = list(databases.named(connection, CLONE))
+    for owner in {name.split("_")[2] for name, _ in found}:
+        key = lock_key(f"owner {owner}")
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+        if row and row[0]:
+            _drop_all(connection, (name for name, _ in found if name.split("_")[2] == owner))
+            connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+    own = f"{socket.gethostname()}:"
+    kept = databases.named(connection, KEPT)
+    gone = [n for n, c in kept if c.startswith(own) and not os.path.exists(c.removeprefix(own))]
+    _drop_all(connection, gone)
+
+
+def _drop_all(connection: psycopg.Connection[Any], names: Iterable[str]) -> None:
+    for name in names:
+        # Another run may be sweeping too.
+        with contextlib.suppress(SnapshotError, _psycopg_error()):
+            databases.drop(connection, name)
+
+
+def _psycopg_error() -> type[Exception]:
+    import psycopg
+
+    return psycopg.Error

@@ -1,0 +1,192 @@
+"""The PostgreSQL server that snapshots are on: the user's, or a private one."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.errors import ServerError
+
+if TYPE_CHECKING:
+    import psycopg
+
+VARIABLE = "SNAPSHOT_POSTGRES_URL"
+# Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
+_PATIENT = {"statement_timeout": 0, "lock_timeout": 0, "idle_in_transaction_session_timeout": 0}
+_HAS_IDLE_TIMEOUT = 14_00_00
+_HAS_STRATEGY = 15_00_00
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server on which we may create databases. ``url`` names no database; it has the password.
+
+    ``is_private`` says that it was started for us, and that nothing on it is worth the wait for
+    a disk.
+    """
+
+    url: str
+    is_private: bool = False
+
+    def __str__(self) -> str:
+        from sqlalchemy import make_url
+
+        url = make_url(self.url)
+        host = url.host or url.query.get("host") or "localhost"
+        port = url.port or url.query.get("port")
+        return f"{host}:{port}" if port else str(host)
+
+    def address(self, database: str, driver: str = "psycopg") -> str:
+        """The SQLAlchemy URL of a database on it."""
+        from sqlalchemy import make_url
+
+        url = make_url(self.url).set(drivername=f"postgresql+{driver}", database=database)
+        return url.render_as_string(hide_password=False)
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        """A connection that commits by itself and waits for locks as long as it takes.
+
+        Raises:
+            ServerError: there is no such server, or it refuses us.
+        """
+        _require_psycopg()
+        import psycopg
+        from sqlalchemy import make_url
+
+        url = make_url(self.url).set(drivername="postgresql", database=database)
+        try:
+            connection = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+        except psycopg.OperationalError as error:
+            raise self._refused(error, url) from error
+        for name, value in _PATIENT.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
+        if connection.info.server_version >= _HAS_IDLE_TIMEOUT:
+            connection.execute("SET idle_session_timeout = 0")
+        return connection
+
+    @functools.cached_property
+    def facts(self) -> Facts:
+        """What is asked of the server once.
+
+        Raises:
+            ServerError: it can't be reached, or the role may not create databases.
+        """
+        with self.connect() as connection:
+            row = connection.execute(
+                "SELECT current_setting('server_version_num')::int, "
+                "current_setting('fsync')::bool, "
+                "(SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user), "
+                "current_user"
+            ).fetchone()
+        assert row is not None
+        version, waits, may_create, role = row
+        if not may_create:
+            raise ServerError(
+                f"role {role!r} may not create databases on {self}",
+                hint=f'let it, as an administrator: ALTER ROLE "{role}" CREATEDB',
+            )
+        return Facts(version, waits)
+
+    def _refused(self, error: Any, url: Any) -> ServerError:
+        text = " ".join(str(error).split())
+        if "password" in text or "authentication" in text or "role" in text:
+            return ServerError(
+                f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
+                hint=f"correct the user and the password in {VARIABLE}",
+            )
+        if "does not exist" in text:
+            return ServerError(f"the server at {self} says: {text}", hint="was it deleted?")
+        where = f"correct {VARIABLE}, or unset it to use a private server"
+        return ServerError(
+            f"no PostgreSQL server at {self}: {text}",
+            hint="run it again" if self.is_private else f"is it running? Or {where}",
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A server's version as a number (150003 is 15.3), and whether it waits for the disk."""
+
+    version: int
+    waits_for_disk: bool
+
+    @property
+    def strategy(self) -> str:
+        """How a database is copied best, as the end of a ``CREATE DATABASE``.
+
+        Files are copied quicker than pages are logged, unless two checkpoints have to wait for
+        the disk. Before version 15 there is one way only.
+        """
+        if self.version < _HAS_STRATEGY:
+            return ""
+        return " STRATEGY = WAL_LOG" if self.waits_for_disk else " STRATEGY = FILE_COPY"
+
+
+def server_in_use() -> Server:
+    """The server named by ``SNAPSHOT_POSTGRES_URL``, or else a private one, started if need be.
+
+    Raises:
+        ServerError: the variable is no URL of PostgreSQL; or there is none to start.
+    """
+    url = os.environ.get(VARIABLE)
+    return _named(url) if url else _private(os.getpid())
+
+
+def major_version() -> int:
+    """The major version of the server in use; a private one is not started to find out.
+
+    Raises:
+        ServerError: as :func:`server_in_use` does.
+    """
+    if os.environ.get(VARIABLE):
+        return server_in_use().facts.version // 10_000
+    from alembic_snapshot.postgres.binaries import find
+
+    return find().major
+
+
+def lock_key(text: str) -> int:
+    """A text as the key of an advisory lock: 64 bits with a sign."""
+    digest = hashlib.sha256(f"alembic-snapshot {text}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@functools.cache
+def _named(text: str) -> Server:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ServerError(
+            f"{VARIABLE} is not the URL of a PostgreSQL server",
+            hint="write for example postgresql://user:password@localhost:5432/",
+        )
+    plain = url.set(drivername="postgresql", database=None)
+    return Server(plain.render_as_string(hide_password=False))
+
+
+@functools.cache
+def _private(_process: int) -> Server:
+    from sqlalchemy import make_url
+
+    from alembic_snapshot.postgres.private import acquire
+
+    url = make_url(acquire().url).set(database=None)
+    return Server(url.render_as_string(hide_password=False), is_private=True)
+
+
+def _require_psycopg() -> None:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise ServerError(
+            f"PostgreSQL needs psycopg: {error}",
+            hint='pip install "alembic-snapshot[postgres]"',
+        ) from error

@@ -1,0 +1,228 @@
+"""Snapshots as template databases: sealed, closed to connections, marked finished last.
+
+What is known of one is its comment, so that the server alone is the store, whoever asks::
+
+    alembic_snapshot_DIGEST[_VARIANT]     a template; the comment has its manifest
+    alembic_building_DIGEST_…             under construction
+    alembic_failed_DIGEST                 the last failed build, for a look
+    alembic_clone_OWNER_NUMBER            a test's own
+    alembic_kept_OWNER_NUMBER             a failed test's
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.key.layers import FORMAT
+from alembic_snapshot.manifest import Entry, Manifest
+from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.server import Server, lock_key, server_in_use
+from alembic_snapshot.store import NAME_LENGTH, Store
+from alembic_snapshot.target import Target
+
+if TYPE_CHECKING:
+    import psycopg
+
+_SNAPSHOT, _BUILDING, _FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
+# Seconds for which a snapshot that is asked for again and again is not noted as used again.
+_NOTED_ANYWAY = 3600.0
+
+
+@dataclass(frozen=True)
+class Yard:
+    """Where one build works: databases on the server, and a folder for its output."""
+
+    folder: Path
+    server: Server
+    prefix: str
+
+    @property
+    def database(self) -> ServerDatabase:
+        """The database under construction."""
+        return ServerDatabase(self.server, self.prefix)
+
+    def state(self, index: int) -> ServerDatabase:
+        """A database for a copy of a state that is passed on the way."""
+        return ServerDatabase(self.server, f"{self.prefix}_{index}")
+
+    def clear(self) -> None:
+        """Drop the database and its states."""
+        with self.server.connect() as connection:
+            for name, _ in list(databases.named(connection, self.prefix)):
+                databases.drop(connection, name)
+
+    def close(self) -> None:
+        """Drop and delete all of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(SnapshotError):
+            self.clear()
+
+
+class ServerStore(Store):
+    """The snapshots on a server; the directory has failures and what is known of files."""
+
+    @functools.cached_property
+    def server(self) -> Server:
+        """The server, looked for when it is first needed."""
+        server = server_in_use()
+        _ = server.facts
+        return server
+
+    @contextlib.contextmanager
+    def lock(self, digest: str) -> Iterator[None]:
+        """Hold the lock of one digest; the server releases it if the process dies."""
+        with self.server.connect() as connection:
+            key = _lock_key(digest)
+            connection.execute("SELECT pg_advisory_lock(%s)", (key,))
+            yield
+
+    def is_intact(self, entry: Entry) -> bool:
+        """Whether it is still there: nobody can connect to it, and so nobody can change it."""
+        return entry.database.is_there()
+
+    def touch(self, entry: Entry) -> None:
+        """Note that a snapshot was asked for, if that is not known of the last hour."""
+        if time.time() - entry.used > _NOTED_ANYWAY:
+            with self.server.connect() as connection:
+                self._write(connection, entry.name, entry.manifest)
+
+    def update(self, entry: Entry, manifest: Manifest) -> Entry:
+        """Replace the manifest of a snapshot; the database stays."""
+        with self.server.connect() as connection:
+            self._write(connection, entry.name, manifest)
+        return dataclasses.replace(entry, manifest=manifest)
+
+    def entries(self) -> list[Entry]:
+        """Every finished snapshot, the latest made first."""
+        found = self._read(_SNAPSHOT)
+        return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
+
+    def workspace(self, digest: str) -> Yard:
+        """Names to build under; what killed builders of this digest left is dropped."""
+        prefix = _BUILDING + digest[:NAME_LENGTH]
+        with self.server.connect() as connection:
+            for name, _ in list(databases.named(connection, prefix)):
+                databases.drop(connection, name)
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f"{digest[:NAME_LENGTH]}.", dir=self.building))
+        except OSError as error:
+            raise self.unwritable(error) from error
+        return Yard(folder, self.server, f"{prefix}_{secrets.token_hex(4)}")
+
+    def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:
+        """Make a sealed database a template under its name; it exists from the last step on.
+
+        What is there under its name already is replaced, or else kept if it is sound.
+
+        Raises:
+            StoreError: the server refuses.
+        """
+        import psycopg
+        from psycopg import sql
+
+        name = _SNAPSHOT + manifest.digest[:NAME_LENGTH]
+        if manifest.observed:
+            name += "_" + manifest.observed.digest[:8]
+        present = None if replace else next(self._read(name), None)
+        if present and present.name == name and present.manifest.digest == manifest.digest:
+            return present
+        finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
+        try:
+            with self.server.connect() as connection:
+                databases.drop(connection, name)
+                databases.rename(connection, database.name, name)
+                self._write(connection, name, manifest)
+                for option in finish:
+                    statement = sql.SQL("ALTER DATABASE {} " + option)
+                    connection.execute(statement.format(sql.Identifier(name)))
+        except psycopg.Error as error:
+            raise StoreError(
+                f"can't make {database.name} on {self.server} a snapshot: {error}",
+                hint="does the role own it, and may it create databases?",
+            ) from error
+        return self._entry(name, time.time(), manifest)
+
+    def failed_database(self, digest: str) -> ServerDatabase:
+        """The half-built database of a failed build."""
+        return ServerDatabase(self.server, _FAILED + digest[:NAME_LENGTH])
+
+    @contextlib.contextmanager
+    def in_use(self, entry: Entry) -> Iterator[None]:
+        """Keep a snapshot from being pruned by another process meanwhile."""
+        with self.server.connect() as connection:
+            connection.execute("SELECT pg_advisory_lock_shared(%s)", (lock_key(entry.name),))
+            yield
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.building, *super()._folders())
+
+    def _named(self, digest: str) -> Iterator[Entry]:
+        return self._read(_SNAPSHOT + digest[:NAME_LENGTH])
+
+    def _keep(self, database: Target, digest: str) -> None:
+        with self.server.connect() as connection:
+            databases.rename(connection, database.name, self.failed_database(digest).name)
+
+    def _read(self, prefix: str) -> Iterator[Entry]:
+        """The finished snapshots whose names begin so."""
+        with self.server.connect() as connection:
+            rows = connection.execute(
+                "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
+                "WHERE starts_with(datname, %s) AND datistemplate AND NOT datallowconn "
+                "ORDER BY datname",
+                (prefix,),
+            ).fetchall()
+        for name, text in rows:
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                record = json.loads(text)
+                used = float(record.pop("used"))
+                if record.get("format") == FORMAT:
+                    yield self._entry(name, used, Manifest.from_record(record))
+
+    def _write(self, connection: psycopg.Connection[Any], name: str, manifest: Manifest) -> None:
+        record = {"used": time.time(), **dataclasses.asdict(manifest)}
+        databases.comment(connection, name, json.dumps(record, sort_keys=True))
+
+    def _entry(self, name: str, used: float, manifest: Manifest) -> Entry:
+        return Entry(name, ServerDatabase(self.server, name), manifest, used)
+
+    def _delete(self, entry: Entry) -> bool:
+        with self.server.connect() as connection:
+            row = connection.execute(
+                "SELECT pg_try_advisory_lock(%s)", (lock_key(entry.name),)
+            ).fetchone()
+            if not row or not row[0]:
+                return False
+            databases.drop(connection, entry.name)
+            return True
+
+    def _sweep(self) -> None:
+        """Drop what dead builders and failed builds left, where nobody holds the lock."""
+        with self.server.connect() as connection:
+            found = list(databases.named(connection, _BUILDING))
+            found += databases.named(connection, _FAILED)
+            for name, _ in found:
+                digest = name.split("_")[2]
+                key = _lock_key(digest)
+                row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+                if row and row[0]:
+                    databases.drop(connection, name)
+                    self._failure_record(digest).unlink(missing_ok=True)
+                    connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+def _lock_key(digest: str) -> int:
+    return lock_key(f"build {digest[:NAME_LENGTH]}")

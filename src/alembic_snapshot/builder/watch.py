@@ -21,7 +21,8 @@ class Watch:
     """Sees files opened, folders listed and environment variables read by project code.
 
     ``known`` are the inputs that reading the files already told, ``ignored`` the variables that
-    don't count. Nothing is recorded outside :meth:`recording`, but for what ``env.py`` does.
+    don't count; ``NAME*`` stands for all that begin so. Nothing is recorded outside
+    :meth:`recording`, but for what ``env.py`` does.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class Watch:
         self.scripts = scripts
         self.store = store
         self.known = frozenset(known)
-        self.ignored = frozenset(ignored)
+        self.ignored = frozenset(name for name in ignored if not name.endswith("*"))
+        self._ignored_beginnings = tuple(name[:-1] for name in ignored if name.endswith("*"))
         self._active = False
         self._files: set[str] = set()
         self._folders: set[str] = set()
@@ -85,7 +87,9 @@ class Watch:
             self._note(self._folders, "." if arguments[0] is None else arguments[0])
 
     def _on_variable(self, name: str) -> None:
-        if name not in self.ignored and name not in self._environment and self._counts():
+        if name in self.ignored or name.startswith(self._ignored_beginnings):
+            return
+        if name not in self._environment and self._counts():
             self._environment.add(name)
 
     def _counts(self) -> bool:

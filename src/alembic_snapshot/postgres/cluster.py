@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic_snapshot.errors import ServerError
@@ -69,11 +71,6 @@ class Cluster:
         self._boot = folder.path / "boot"
         self._clean = folder.path / "clean"
 
-    @property
-    def start(self) -> int:
-        """What tells the last start of a server on it from others."""
-        return self._boot.stat().st_mtime_ns
-
     def prepare(self, launcher: Launcher) -> None:
         """Make the data directory unless there is one to trust, and write the settings.
 
@@ -102,16 +99,19 @@ class Cluster:
         self._folder.settings.write_text(self._settings())
         self._folder.settings.chmod(0o644)
 
-    def settle(self, start: int) -> None:
-        """Note that everything of a stopped server is on the disk, once it is there.
+    def settle(self, release: Callable[[], None]) -> None:
+        """Let others start a server again, and note when everything of this one is on the disk.
 
-        ``start`` is the start that it was stopped after. Nobody waits for it: the folder's lock
-        is not held while the disk is written to.
+        Nobody waits for the disk; if another server was started meanwhile, its end counts.
         """
-        os.sync()
         lock = open_lock(self._folder.path)
-        if try_lock(lock) and self.start == start:
-            self._clean.touch()
+        start = self._boot.stat().st_mtime_ns
+        release()
+        os.sync()
+        # The folder may be deleted by now.
+        with contextlib.suppress(FileNotFoundError):
+            if try_lock(lock) and self._boot.stat().st_mtime_ns == start:
+                self._clean.touch()
         os.close(lock)
 
     def _is_trusted(self, boot: str) -> bool:

@@ -82,7 +82,7 @@ def folder_for(binaries: Binaries) -> Folder:
     """The folder of this user's server with these programs, made if it is not there.
 
     Raises:
-        ServerError: it is somebody else's, or its path is too long for a socket in it.
+        ServerError: it is somebody else's, or its path does not suit a socket.
     """
     base = Path(os.environ.get(VARIABLE) or default_base()).absolute()
     kind = f"-{WHEEL}" if binaries.origin == WHEEL else ""
@@ -92,6 +92,11 @@ def folder_for(binaries: Binaries) -> Folder:
         raise ServerError(
             f"{folder.address} is too long for a Unix socket: {length} bytes, at most {LONGEST}",
             hint=f"set {VARIABLE} to a folder with a shorter path",
+        )
+    if "," in str(folder.socket):
+        raise ServerError(
+            f"{folder.socket} has a comma in it, which PostgreSQL's clients take for two folders",
+            hint=f"set {VARIABLE} to another folder",
         )
     for path in (base, folder.path):
         _own(path)

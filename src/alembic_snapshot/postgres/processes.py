@@ -77,7 +77,7 @@ class Launcher:
 
     def _runs(self, process: int) -> bool:
         """Whether this process is the server in the folder, and not another with its number."""
-        command = ["ps", "-o", "command=", "-p", str(process)]
+        command = ["ps", "-ww", "-o", "command=", "-p", str(process)]
         shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return os.fspath(self._folder.data) in shown
 

@@ -49,10 +49,12 @@ def main(order: str) -> None:
     threading.Thread(target=_end_when_unused, args=(users, server, unused), daemon=True).start()
     _report(told["report"], {})
     if server.wait() == 0 and unused.is_set():
-        start = cluster.start
-        os.close(users)
-        os.close(told["lock"])
-        cluster.settle(start)
+
+        def release() -> None:
+            os.close(users)
+            os.close(told["lock"])
+
+        cluster.settle(release)
 
 
 def _start(folder: Folder, binaries: Binaries) -> tuple[Cluster, subprocess.Popen[bytes]]:

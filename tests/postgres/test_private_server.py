@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,7 @@ if "fork" in sys.argv:
 if "exec" in sys.argv:
     child = subprocess.Popen(["sleep", "100"], close_fds=False, stdout=subprocess.DEVNULL).pid
 told = {"socket": str(server.socket_folder), "url": server.url, "child": child}
+told["server"] = (server.socket_folder / "../data/postmaster.pid").read_text().split()[0]
 print(json.dumps(told), flush=True)
 sys.stdin.read()
 """
@@ -140,8 +142,8 @@ def user():
 
 
 def a_place():
-    """A folder for servers, that nobody needs to be let into; with a short path."""
-    place = Path(tempfile.mkdtemp(prefix="as-"))
+    """A folder for servers, with a short path that needs quoting in every way."""
+    place = Path(tempfile.mkdtemp(prefix='it\'s "a b" 50%-'))
     place.chmod(0o711)
     return place
 
@@ -188,7 +190,7 @@ class TestLife:
         users = [user() for _ in range(3)]
 
         assert len({one.told["url"] for one in users}) == 1
-        assert users[0].folder.log.read_text().count("starting PostgreSQL") == 1
+        assert len({one.told["server"] for one in users}) == 1
 
     def test_it_lives_as_long_as_any_user_and_not_longer(self, place, user):
         first = user()
@@ -380,15 +382,6 @@ class TestFolder:
         assert VARIABLE in refused.value.hint
         assert list(empty.iterdir()) == []
 
-    def test_a_path_with_quotes_and_spaces_is_none_too_strange(self, empty, monkeypatch):
-        monkeypatch.setenv(VARIABLE, str(empty / 'it\'s "a b" & ü%'))
-
-        server = private.acquire()
-
-        assert ask(server, "SELECT 1") == [(1,)]
-        private.release()
-        gone(folder_of(server))
-
     def test_a_path_with_a_comma_is_refused_because_libpq_takes_it_for_two(self, monkeypatch):
         monkeypatch.setenv(VARIABLE, "/tmp/a,b")
 
@@ -400,7 +393,7 @@ class TestFolder:
         (empty / "closed").mkdir(mode=0o700)
         monkeypatch.setenv(VARIABLE, str(empty / "closed/place"))
 
-        with pytest.raises(ServerError, match=f"can't enter {empty / 'closed'}"):
+        with pytest.raises(ServerError, match=re.escape(f"can't enter {empty / 'closed'}")):
             private.acquire()
 
 

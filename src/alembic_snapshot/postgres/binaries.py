@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib.util
 import os
@@ -99,9 +100,10 @@ def _in(folders: Iterable[str], origin: str = INSTALLED) -> Iterator[Binaries]:
 
 def _text_with_version(folder: Path) -> bytes:
     """The program itself, which has its version as text: starting it would take longer."""
-    content = (folder / "initdb").read_bytes()
-    if _VERSION.search(content):
-        return content
+    with contextlib.suppress(OSError):
+        content = (folder / "initdb").read_bytes()
+        if _VERSION.search(content):
+            return content
     shown = subprocess.run([folder / "initdb", "--version"], capture_output=True, check=False)
     return shown.stdout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import shutil
@@ -9,14 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic_snapshot.errors import ServerError
 from alembic_snapshot.postgres.account import Account
 from alembic_snapshot.postgres.binaries import Binaries
-from alembic_snapshot.postgres.folder import PORT, Folder, open_lock, try_lock
+from alembic_snapshot.postgres.folder import PORT, USER, VARIABLE, Folder, open_lock, try_lock
+from alembic_snapshot.postgres.processes import Launcher
 
-USER = "postgres"
 # initdb takes a second or two; longer than this, and something else is wrong.
 INITDB_SECONDS = 300
 _DAY = 86400.0
@@ -69,26 +71,26 @@ class Cluster:
         self._boot = folder.path / "boot"
         self._clean = folder.path / "clean"
 
-    def prepare(self) -> None:
+    def prepare(self, launcher: Launcher) -> None:
         """Make the data directory unless there is one to trust, and write the settings.
 
         Raises:
             ServerError: it could not be made.
         """
         boot = boot_id()
-        if self._is_trusted(boot):
-            self._keep_from_cleaners()
-        else:
-            self._boot.unlink(missing_ok=True)
-            self._clean.unlink(missing_ok=True)
-            shutil.rmtree(self._folder.data, ignore_errors=True)
-            self._initialise()
+        trusted = self._is_trusted(boot)
         if self._clean.exists():
             self._clean.unlink()
             # From here on it must not be taken for clean, whatever happens to the machine.
             lock = open_lock(self._folder.path)
             os.fsync(lock)
             os.close(lock)
+        if trusted:
+            self._keep_from_cleaners()
+        else:
+            self._boot.unlink(missing_ok=True)
+            shutil.rmtree(self._folder.data, ignore_errors=True)
+            self._initialise(launcher)
         self._boot.write_text(boot)
         # What ALTER SYSTEM set is for one run.
         os.truncate(self._folder.data / "postgresql.auto.conf", 0)
@@ -97,16 +99,19 @@ class Cluster:
         self._folder.settings.write_text(self._settings())
         self._folder.settings.chmod(0o644)
 
-    def settle(self) -> None:
-        """Note that everything of a stopped server is on the disk, once it is there.
+    def settle(self, release: Callable[[], None]) -> None:
+        """Let others start a server again, and note when everything of this one is on the disk.
 
-        Nobody waits for it: the folder's lock is not held while the disk is written to.
+        Nobody waits for the disk; if another server was started meanwhile, its end counts.
         """
-        before = self._boot.stat().st_mtime_ns
-        os.sync()
         lock = open_lock(self._folder.path)
-        if try_lock(lock) and self._boot.stat().st_mtime_ns == before:
-            self._clean.touch()
+        start = self._boot.stat().st_mtime_ns
+        release()
+        os.sync()
+        # The folder may be deleted by now.
+        with contextlib.suppress(FileNotFoundError):
+            if try_lock(lock) and self._boot.stat().st_mtime_ns == start:
+                self._clean.touch()
         os.close(lock)
 
     def _is_trusted(self, boot: str) -> bool:
@@ -127,7 +132,7 @@ class Cluster:
                 for name in names:
                     os.utime(os.path.join(folder, name), follow_symlinks=False)
 
-    def _initialise(self) -> None:
+    def _initialise(self, launcher: Launcher) -> None:
         self._user.give(self._folder.data)
         command: list[str | Path] = [
             *(self._binaries.folder / "initdb", "--pgdata", self._folder.data),
@@ -136,20 +141,12 @@ class Cluster:
         ]
         if self._binaries.major >= 18:
             command.append("--no-data-checksums")
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=INITDB_SECONDS,
-            env=environment(),
-            check=False,
-            **self._user.popen(),
-        )
-        if done.returncode != 0:
-            raise failure(f"initdb of {self._binaries} failed", done.stdout)
+        with tempfile.TemporaryFile() as output:
+            ended = launcher.start(command, output).wait(INITDB_SECONDS)
+            if ended != 0:
+                output.seek(0)
+                text = output.read().decode(errors="replace")
+                raise failure(self._folder, f"initdb of {self._binaries} failed", text)
 
     def _settings(self) -> str:
         places = os.fspath(self._folder.socket).replace('"', '""')
@@ -158,20 +155,14 @@ class Cluster:
         return "# Written by alembic-snapshot whenever the server starts.\n" + "".join(lines)
 
 
-def environment() -> dict[str, str]:
-    """The environment for PostgreSQL's programs: without PGDATA and its like, in plain English."""
-    kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C"}
-
-
-def failure(message: str, output: str) -> ServerError:
+def failure(folder: Folder, message: str, output: str) -> ServerError:
     """The error for a program of PostgreSQL's that failed, with what it wrote."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL" in line or "error:" in line] or lines[-1:]
     if "No space left on device" in output:
-        hint = "free some space, or set ALEMBIC_SNAPSHOT_POSTGRES_DIR to a folder on another disk"
+        hint = f"free some space, or set {VARIABLE} to a folder on another disk"
     else:
-        hint = "see what it wrote, or set SNAPSHOT_POSTGRES_URL to the URL of another server"
+        hint = f"delete {folder.path} to begin anew, or set SNAPSHOT_POSTGRES_URL to use another"
     return ServerError(": ".join([message, *telling[:1]]), hint=hint, details=output or None)
 
 

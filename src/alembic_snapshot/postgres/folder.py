@@ -17,9 +17,10 @@ from alembic_snapshot.postgres.binaries import WHEEL, Binaries
 
 VARIABLE = "ALEMBIC_SNAPSHOT_POSTGRES_DIR"
 PORT = 5432
+USER = "postgres"
 # What fits into an address of a Unix socket (unix(7)), without the zero byte that ends it.
 LONGEST = 103 if sys.platform == "darwin" else 107
-_HINT = f"delete it, or set {VARIABLE} to another folder"
+_HINT = f"set {VARIABLE} to a folder that is yours alone; it is made if it is not there"
 
 
 class Folder:
@@ -81,7 +82,7 @@ def folder_for(binaries: Binaries) -> Folder:
     """The folder of this user's server with these programs, made if it is not there.
 
     Raises:
-        ServerError: it is somebody else's, or its path is too long for a socket in it.
+        ServerError: it is somebody else's, or its path does not suit a socket.
     """
     base = Path(os.environ.get(VARIABLE) or default_base()).absolute()
     kind = f"-{WHEEL}" if binaries.origin == WHEEL else ""
@@ -92,6 +93,11 @@ def folder_for(binaries: Binaries) -> Folder:
             f"{folder.address} is too long for a Unix socket: {length} bytes, at most {LONGEST}",
             hint=f"set {VARIABLE} to a folder with a shorter path",
         )
+    if "," in str(folder.socket):
+        raise ServerError(
+            f"{folder.socket} has a comma in it, which PostgreSQL's clients take for two folders",
+            hint=f"set {VARIABLE} to another folder",
+        )
     for path in (base, folder.path):
         _own(path)
     return folder
@@ -99,7 +105,7 @@ def folder_for(binaries: Binaries) -> Folder:
 
 def default_base() -> Path:
     """The folder below which everything of this user's is kept unless the variable says where."""
-    return Path(tempfile.gettempdir(), f"alembic-snapshot-{os.getuid()}")
+    return Path(tempfile.gettempdir(), f"alembic-snapshot-{os.geteuid()}")
 
 
 @contextlib.contextmanager
@@ -141,5 +147,5 @@ def _own(path: Path) -> None:
         raise ServerError(f"{path} is not a folder", hint=_HINT)
     if found.st_uid != os.geteuid():
         raise ServerError(f"{path} belongs to the user with the id {found.st_uid}", hint=_HINT)
-    if found.st_mode & 0o022:
-        raise ServerError(f"{path} can be written to by others", hint=_HINT)
+    if found.st_mode & 0o002:
+        raise ServerError(f"{path} can be written to by everybody", hint=_HINT)

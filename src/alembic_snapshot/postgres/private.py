@@ -21,6 +21,7 @@ from alembic_snapshot.errors import ServerError, from_record
 from alembic_snapshot.postgres.binaries import Binaries, find
 from alembic_snapshot.postgres.folder import (
     PORT,
+    USER,
     VARIABLE,
     Folder,
     folder_for,
@@ -29,7 +30,6 @@ from alembic_snapshot.postgres.folder import (
     try_lock,
 )
 
-USER = "postgres"
 # For a server that another process began to start before it was killed.
 WAIT_SECONDS = 120.0
 _STEP = 0.01

@@ -1,10 +1,16 @@
-"""To run what needs an event loop where none is running: closing an async driver's connections."""
+"""To run what needs an event loop where none is running: closing an async driver's connections.
+
+A connection over the network belongs to the loop that it was opened in, and has to be closed
+there: before that loop is closed, or while it is idle.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,6 +51,55 @@ class Loop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop.run_until_complete(waiting(function))
+
+
+def run_in(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T | None:
+    """Run a synchronous function in a loop of somebody else's; None if that is closed.
+
+    If it runs at the moment, it does so in another thread.
+    """
+    if loop.is_closed():
+        return None
+    if loop.is_running():
+        return asyncio.run_coroutine_threadsafe(waiting(function), loop).result()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return loop.run_until_complete(waiting(function))
+    found: list[T] = []
+    thread = threading.Thread(
+        target=lambda: found.append(loop.run_until_complete(waiting(function)))
+    )
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def before_close(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    """Have a synchronous function run in the running loop before that is closed, once for a loop.
+
+    A loop that is shut down closes the asynchronous generators that began in it (PEP 525); every
+    runner sees to that. So one that ends with the function is begun here.
+    """
+    if loop in _endings:
+        return
+    generator = _ending(function)
+    # The first step says to the loop that there is this generator. It waits for nothing.
+    with contextlib.suppress(StopIteration):
+        generator.__anext__().__await__().send(None)
+    _endings[loop] = generator
+
+
+async def _ending(function: Callable[[], object]) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await waiting(function)
+
+
+_endings: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 async def waiting(function: Callable[[], T]) -> T:

@@ -6,7 +6,9 @@ changes. :mod:`~alembic_snapshot.switch` hears of connections and asks here what
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from alembic_snapshot.config import Project
 from alembic_snapshot.engines import Engines
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.live import is_as_it_was, state_of, watched
-from alembic_snapshot.looping import Loop
+from alembic_snapshot.looping import Loop, before_close, run_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
 class Hold:
     """A connection of one of our engines; ``site`` is the line that took it from its pool last.
 
+    ``loop`` is the event loop that it has to be closed in, if it is bound to one.
     If it outlives its test, ``state`` is what it was like when it was first taken, and
     ``is_stained`` says that it is not so any more.
     """
 
-    __slots__ = ("clone", "is_async", "is_stained", "pointer", "site", "state")
+    __slots__ = ("clone", "is_async", "is_stained", "loop", "pointer", "site", "state")
 
     def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.pointer = pointer
         self.clone = clone
         self.is_async = is_async
@@ -60,6 +64,7 @@ class Pointer:
         self._loop = loop
         self._records: list[tuple[Any, Hold]] = []
         self._abandoned: list[Any] = []
+        self._held: list[Site | None] = []
         self._altered: list[tuple[list[Any], list[Any], dict[str, Any], dict[str, Any]]] = []
 
     @property
@@ -112,12 +117,14 @@ class Pointer:
 
         Sessions are closed first, so what is left in use was taken without one.
         """
-        held: list[Site | None] = []
+        held, self._held = self._held, []
+        for loop in {hold.loop for _, hold in self._records if hold.loop}:
+            held += run_in(loop, functools.partial(self._close_in, loop)) or []
         if self._records:
             if any(hold.is_async and record.dbapi_connection for record, hold in self._records):
-                held = self._loop.run(self._close)
+                held += self._loop.run(self._close)
             else:
-                held = self._close()
+                held += self._close()
             if held:
                 self._renew()
             elif self._is_bound_to_a_loop():
@@ -162,6 +169,9 @@ class Pointer:
         """
         __tracebackhide__ = True
         hold = Hold(self, self.clone, bool(dialect.is_async))
+        if dialect.is_async and dialect.name != "sqlite":
+            hold.loop = asyncio.get_running_loop()
+            before_close(hold.loop, functools.partial(self._leave, hold.loop))
         if self.clone is not None:
             self.engines.check_dialect(dialect.name)
             # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
@@ -206,6 +216,19 @@ class Pointer:
             with contextlib.suppress(Exception):
                 session.close()
         self.sessions.clear()
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Before a loop is closed, close what is bound to it."""
+        self._held += self._close_in(loop)
+
+    def _close_in(self, loop: asyncio.AbstractEventLoop) -> list[Site | None]:
+        others = [item for item in self._records if item[1].loop is not loop]
+        self._records = [item for item in self._records if item[1].loop is loop]
+        held = self._close()
+        self._records = others
+        if held or self._is_bound_to_a_loop():
+            self._renew(is_async=True)
+        return held
 
     def _close(self) -> list[Site | None]:
         self._close_sessions()

@@ -27,7 +27,7 @@ ROWS = [
     ["builder.child", "builder.stairs"],
     ["builder.construct", "builder.upgrade"],
     ["builder.__main__"],
-    ["build", "progress"],
+    ["build", "climbs", "progress"],
     ["stairway"],
 ]
 CHILD = tuple(f"alembic_snapshot.builder.{name}" for name in ("__main__", "upgrade", "stairs"))

@@ -234,8 +234,10 @@ def diff(
 @_on_project
 @_as_json
 @click.option("--no-stairway", is_flag=True, help="Leave out taking every revision up and down.")
+@click.option("--from-scratch", is_flag=True, help="Climb every revision, although it passed "
+              "before and nothing that it depends on has changed.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-def check(as_json: bool, no_stairway: bool, quiet: bool, **where: Any) -> int:
+def check(as_json: bool, no_stairway: bool, from_scratch: bool, quiet: bool, **where: Any) -> int:
     """Check the migrations: one head, sound data, mappers, drift, every revision up, down and up.
 
     Exit 0: nothing was found; 1: something was.
@@ -243,17 +245,21 @@ def check(as_json: bool, no_stairway: bool, quiet: bool, **where: Any) -> int:
     from alembic_snapshot.build import ensure
     from alembic_snapshot.progress import Progress
     from alembic_snapshot.stairway import climb
+    from alembic_snapshot.status import look_up
 
     project = _project(where)
+    skipped = no_stairway or look_up(project).chain.opaque
+    stairs: list[str] = []
     with Progress(quiet=quiet) as progress:
-        snapshot = ensure(project, listener=progress)
-    found = findings(snapshot.manifest.checks, drift=project.drift)
-    skipped = no_stairway or not snapshot.manifest.revisions
-    stairs = [] if skipped else climb(project)
-    found += [str(stair) for stair in stairs]
-    climbed = "" if skipped else ", each up, down and up again"
+        if skipped:
+            snapshot = ensure(project, listener=progress)
+        else:
+            climbed = climb(project, from_scratch=from_scratch, listener=progress)
+            snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
+    found = [*findings(snapshot.manifest.checks, drift=project.drift), *stairs]
+    manner = "" if skipped else ", each up, down and up again"
     count = len(snapshot.manifest.revisions)
-    summary = f"{count} revision{'s' if count != 1 else ''}{climbed}: {len(found)} findings"
+    summary = f"{count} revision{'s' if count != 1 else ''}{manner}: {len(found)} findings"
     _print({"findings": found, "climbed": not skipped}, "\n".join([*found, summary]), as_json)
     return 1 if found else 0
 

@@ -2,101 +2,240 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.build import ensure
-from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
+from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Workshop
+from alembic_snapshot.climbs import Climbs, Found, Stair
 from alembic_snapshot.config import Project
-from alembic_snapshot.errors import CheckError
+from alembic_snapshot.errors import BuildError, CheckError
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.sqlite import DatabaseFile
-from alembic_snapshot.status import look_up
+from alembic_snapshot.key.observed import Observed, variable_digest
+from alembic_snapshot.manifest import Entry, Manifest
+from alembic_snapshot.snapshot import Snapshot
+from alembic_snapshot.status import Status, identity, look_up
 from alembic_snapshot.store import Store
+from alembic_snapshot.target import Target, Workspace
 
-# Starting a builder costs as much as some dozens of revisions.
-_WORTH_A_PROCESS = 40
+if TYPE_CHECKING:
+    from alembic_snapshot.builder.child import Listener
+
+# Starting a builder costs as much as climbing some dozens of revisions.
+_WORTH_A_PROCESS = 60
+# A later piece passes by the revisions of those before it, which costs a third of a climb each.
+_SHARE_OF_THE_NEXT = 2 / 3
 
 
 @dataclass(frozen=True)
-class Stair:
-    """A revision that does not go down and up again cleanly: what was tried, and what is wrong.
+class Climb:
+    """What climbing found: ``stairs`` in order, and how many revisions had to be ``climbed``.
 
-    ``kind`` is ``downgrade``, ``second upgrade`` (with the differences of the schema in
-    ``lines``), ``downgrade failed`` or ``second upgrade failed`` (with the error).
+    The others had gone up, down and up again before, and nothing they depend on has changed.
     """
 
-    revision: str
-    kind: str
-    lines: Sequence[str]
-
-    def __str__(self) -> str:
-        return "\n  ".join([f"revision {self.revision}: {self.kind}", *self.lines])
+    snapshot: Snapshot
+    stairs: Sequence[Stair]
+    climbed: int
 
 
-def climb(project: Project, *, workers: int | None = None) -> list[Stair]:
-    """Take every revision up, down and up again; what does not go cleanly, in order.
+def climb(
+    project: Project,
+    *,
+    revisions: Collection[str] | None = None,
+    snapshot: Snapshot | None = None,
+    workers: int | None = None,
+    from_scratch: bool = False,
+    listener: Listener | None = None,
+) -> Climb:
+    """Take every revision, or only ``revisions``, up, down and up again.
 
-    The history is cut into as many pieces as there are workers, each climbed in a builder of
-    its own on a database of its own.
+    What passed before with the same content is not climbed again, unless ``from_scratch``. The
+    others are cut into as many pieces as there are workers, each climbed in a builder and on a
+    database of its own, which starts from the deepest state that the store has. The project's
+    snapshot, if it isn't given, is built meanwhile; its ``listener`` is told of each step.
 
     Raises:
         CheckError: the revisions are known only when they run.
         BuildError: an upgrade fails.
     """
     status = look_up(project)
-    chain = status.chain
-    if chain.opaque:
+    if status.chain.opaque:
         raise CheckError(
             "the revisions can't be climbed: they are known only when they run, or migrate makes "
             "the database",
             hint="leave the stairway out",
         )
-    snapshot = ensure(project)
-    store, offer = status.store, snapshot.manifest.offer or OFFERS[0]
-    pieces = _pieces(list(chain.revisions), workers or os.cpu_count() or 1)
-    with ThreadPoolExecutor(len(pieces)) as pool:
-        found = pool.map(lambda piece: _climb(project, chain, store, offer, piece), pieces)
-        return [stair for stairs in found for stair in stairs]
+    wanted = [n for n in status.chain.revisions if revisions is None or n in revisions]
+    status.store.prepare()
+    digest = hashlib.sha256(f"climb {status.chain.target.digest}".encode()).hexdigest()
+    with status.store.lock(digest):
+        workspace = status.store.workspace(digest)
+        try:
+            count = workers or os.cpu_count() or 1
+            climber = _Climber(project, status, workspace, count, from_scratch=from_scratch)
+            return climber.run(wanted, snapshot, listener)
+        finally:
+            workspace.close()
 
 
-def _pieces(revisions: list[str], workers: int) -> list[tuple[int, list[str]]]:
-    """Consecutive pieces of the history, each with how many revisions come before it."""
-    count = max(1, min(workers, len(revisions) // _WORTH_A_PROCESS))
-    size = -(-len(revisions) // count)
-    return [(start, revisions[start : start + size]) for start in range(0, len(revisions), size)]
+class _Climber:
+    """One climb, under its lock."""
 
+    def __init__(
+        self,
+        project: Project,
+        status: Status,
+        workspace: Workspace,
+        workers: int,
+        *,
+        from_scratch: bool,
+    ):
+        self.project = project
+        self.status = status
+        self.chain: Chain = status.chain
+        self.store: Store = status.store
+        self.workspace = workspace
+        self.workers = workers
+        self.from_scratch = from_scratch
+        self._made = 0
+        self.climbs = Climbs(status.store, status.chain, project.root, status.files)
 
-def _climb(
-    project: Project, chain: Chain, store: Store, offer: str, piece: tuple[int, list[str]]
-) -> list[Stair]:
-    before, revisions = piece
-    found: list[Stair] = []
+    def run(
+        self, wanted: Sequence[str], snapshot: Snapshot | None, listener: Listener | None
+    ) -> Climb:
+        """Climb as the last snapshot's ``env.py`` would, and again if this one's differs."""
+        last = snapshot.manifest if snapshot else self._last()
+        found: Found = {}
+        failure: BuildError | None = None
+        with ThreadPoolExecutor(1) as pool:
+            making = pool.submit(ensure, self.project, listener=listener) if not snapshot else None
+            try:
+                found, climbed = self._climb(wanted, last)
+            except AttemptFailed as failed:
+                failure = failed.error
+            # Where the migrations fail, it is the build's error that says where the database is.
+            made = snapshot or (making and making.result())
+        assert made
+        manifest = made.manifest
+        if failure and last and last.offer == manifest.offer:
+            raise failure
+        believed = len(found) > len(climbed) if not failure else False
+        if failure or (believed and last and last.options != manifest.options):
+            try:
+                found, climbed = self._climb(wanted, manifest)
+            except AttemptFailed as failed:
+                raise failed.error from None
+        stairs = [stair for name in wanted for stair in found[name]]
+        return Climb(made, stairs, len(climbed))
 
-    def listen(event: Any) -> None:
-        if event["event"] == "stair":
-            found.append(Stair(event["revision"], event["kind"], event["lines"]))
+    def _last(self) -> Manifest | None:
+        """The manifest of the project's snapshot, or of the last that it had."""
+        if self.status.entry:
+            return self.status.entry.manifest
+        for entry in self.store.entries():
+            manifest = entry.manifest
+            if manifest.project == identity(self.project) and manifest.digest == manifest.family:
+                return manifest
+        return None
 
-    workspace = Path(tempfile.mkdtemp(dir=store.building, prefix="stairs."))
-    try:
-        workshop = Workshop(project, chain, store, listen)
-        foot = chain.state(list(chain.revisions)[:before]).heads
-        steps: list[dict[str, Any]] = [{"climb": revisions}]
-        if foot:
-            steps.insert(0, {"upgrade": list(foot)})
-        numbered = [{"index": i, "copy": None, **step} for i, step in enumerate(steps)]
-        workshop.run(
-            workspace,
-            workshop.job(DatabaseFile(workspace / "stairs.db"), numbered, offer, check=False),
+    def _climb(
+        self, wanted: Sequence[str], like: Manifest | None
+    ) -> tuple[dict[str, Sequence[Stair]], Collection[str]]:
+        """What is found of each revision, and which ones had to be climbed for it."""
+        known = self.climbs.known(like.options) if like and not self.from_scratch else {}
+        found: dict[str, Sequence[Stair]] = {n: s for n, s in known.items() if n in wanted}
+        pieces = _pieces([name for name in wanted if name not in found], self.workers)
+        if pieces:
+            offer = (like and like.offer) or OFFERS[0]
+            with ThreadPoolExecutor(len(pieces)) as pool:
+                places = itertools.count(self._made)
+                self._made += len(pieces)
+                arguments = (places, pieces, itertools.repeat(offer))
+                for part in pool.map(self._climb_piece, *arguments):
+                    found |= part
+        return found, [name for piece in pieces for name in piece]
+
+    def _climb_piece(self, index: int, revisions: Sequence[str], offer: str) -> Found:
+        folder, database = self.workspace.folder / f"{index}", self.workspace.state(index)
+        folder.mkdir()
+        start = self._start(revisions, database)
+        applied = start.manifest.revisions if start else {}
+        below = self.chain.below(revisions)
+        path = [name for name in self.chain.revisions if name in below and name not in applied]
+        found: dict[str, list[Stair]] = {name: [] for name in revisions}
+        climbed: set[str] = set()
+
+        def listen(event: Any) -> None:
+            if event["event"] == "stair":
+                stair = Stair(event["revision"], event["kind"], event["lines"])
+                found[stair.revision].append(stair)
+            elif event["event"] == "climbed":
+                climbed.add(event["revision"])
+
+        workshop = Workshop(self.project, self.chain, self.store, listen)
+        step = {"index": 0, "copy": None, "climb": list(revisions), "path": path}
+        child = workshop.run(folder, workshop.job(database, [step], offer, check=False))
+        missed = [name for name in revisions if name not in climbed]
+        if missed:
+            raise AttemptFailed(_not_climbed(missed, child), final=False)
+        self.climbs.note(child.done["options"], self._observed(child, start), found)
+        return found
+
+    def _start(self, revisions: Collection[str], database: Target) -> Entry | None:
+        """Copy the stored state below these revisions that has most of what they stand on."""
+        digests = {name: layer.digest for name, layer in self.chain.revisions.items()}
+        below = self.chain.below(revisions)
+        fitting: list[tuple[int, Entry]] = []
+        for entry in self.store.entries() if not self.from_scratch else ():
+            theirs = entry.manifest.revisions
+            below_all = theirs and not entry.manifest.seeds and not theirs.keys() & set(revisions)
+            if below_all and all(digests.get(name) == d for name, d in theirs.items()):
+                fitting.append((len(theirs.keys() & below), entry))
+        for _, entry in sorted(fitting, key=lambda pair: pair[0], reverse=True):
+            manifest, files = entry.manifest, self.status.files
+            changed = manifest.observed.changes(self.project.root, files, manifest.digest)
+            if not any(True for _ in changed) and self.store.is_intact(entry):
+                with self.store.in_use(entry):
+                    database.start(entry.database)
+                return entry
+        database.start(None)
+        return None
+
+    def _observed(self, child: Child, start: Entry | None) -> Observed:
+        """What was read while it ran, and while what it started from was built."""
+        seen: Mapping[str, Any] = child.states[0]
+        before = start.manifest.observed if start else Observed()
+        names = {*seen["environment"], *before.environment}
+        if self.project.inherit_environment is not None:
+            names &= set(self.project.inherit_environment)
+        salt = self.chain.target.digest
+        return Observed(
+            {**before.files, **seen["files"]},
+            {**before.folders, **seen["folders"]},
+            {name: variable_digest(name, os.environ.get(name), salt) for name in sorted(names)},
         )
-    except AttemptFailed as failed:
-        raise failed.error from None
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
-    return found
+
+
+def _pieces(revisions: Sequence[str], workers: int) -> list[Sequence[str]]:
+    """Consecutive pieces of the history that take about the same time."""
+    if not revisions:
+        return []
+    count = max(1, min(workers, len(revisions) // _WORTH_A_PROCESS))
+    shares = [_SHARE_OF_THE_NEXT**index for index in range(count)]
+    ends = [round(len(revisions) * sum(shares[: i + 1]) / sum(shares)) for i in range(count)]
+    return [revisions[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def _not_climbed(missed: Sequence[str], child: Child) -> BuildError:
+    culprit = "; ".join(child.done["redirected"]) or "env.py ran no migrations"
+    return BuildError(
+        f"revision {missed[0]} was not taken up, down and up again: {culprit}",
+        hint='use config.attributes["connection"] or sqlalchemy.url in env.py',
+        details=child.output,
+    )

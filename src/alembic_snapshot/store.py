@@ -3,6 +3,7 @@
 Beside the snapshots, a store has a directory::
 
     failed/      the last failed build of each digest, for a look
+    climbs/      which revisions went up, down and up again
     facts.json   what is known of files by their contents
 """
 
@@ -42,6 +43,7 @@ class Store(abc.ABC):
         self.root = root
         self.building = root / "building"
         self.failed = root / "failed"
+        self.climbs = root / "climbs"
         self.facts = root / "facts.json"
 
     def prepare(self) -> None:
@@ -120,7 +122,7 @@ class Store(abc.ABC):
 
     def keep_failure(self, digest: str, error: SnapshotError, database: Target | None) -> None:
         """Remember a failed build: its error for those who waited, its database for a look."""
-        record = {"id": time.time_ns(), "run": _run_id(), "error": error.to_record()}
+        record = {"id": time.time_ns(), "run": run_id(), "error": error.to_record()}
         with contextlib.suppress(OSError, SnapshotError):
             self.failed_database(digest).remove()
             if database and database.is_there():
@@ -135,7 +137,7 @@ class Store(abc.ABC):
         """The last failed build: its id, its error, and whether it was of this very test run."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             record = json.loads(self._failure_record(digest).read_bytes())
-            same_run = record["run"] is not None and record["run"] == _run_id()
+            same_run = record["run"] is not None and record["run"] == run_id()
             return record["id"], from_record(record["error"]), same_run
         return None
 
@@ -171,7 +173,7 @@ class Store(abc.ABC):
 
     def _folders(self) -> Iterable[Path]:
         """The directories that have to be there."""
-        return (self.failed,)
+        return (self.failed, self.climbs)
 
     @abc.abstractmethod
     def _named(self, digest: str) -> Iterable[Entry]:
@@ -193,6 +195,6 @@ class Store(abc.ABC):
         return self.failed / f"{digest[:NAME_LENGTH]}.json"
 
 
-def _run_id() -> str | None:
+def run_id() -> str | None:
     """What tells the processes of one distributed test run from those of another."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID")

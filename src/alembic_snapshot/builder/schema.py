@@ -1,4 +1,4 @@
-"""A SQLite schema as a set of facts that can be compared: names, types, keys, constraints.
+"""A SQLite schema as text that is read in one query, and its differences in words.
 
 The order of columns and the spelling of statements don't count: a column that a downgrade puts
 back comes last, and batch mode writes tables anew.
@@ -6,57 +6,81 @@ back comes last, and batch mode writes tables anew.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import sqlite3
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-
-class SchemaReader:
-    """Reads one database's schema again and again; only tables that changed are inspected anew."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], frozenset[str]] = {}
-
-    def facts(self, connection: Connection, ignored: str) -> frozenset[str]:
-        """Every fact about the schema, a phrase each; the table ``ignored`` is left out."""
-        found: set[str] = set()
-        for table, statements in self._statements(connection).items():
-            if table == ignored:
-                continue
-            key = (table, *statements)
-            if key not in self._known:
-                self._known[key] = frozenset(_table_facts(connection, table))
-            found |= self._known[key]
-        rows = connection.exec_driver_sql(
-            "SELECT type || ' ' || name || ': ' || sql FROM sqlite_master "
-            "WHERE type IN ('view', 'trigger')"
-        )
-        return frozenset(found | {" ".join(row[0].split()) for row in rows})
-
-    def _statements(self, connection: Connection) -> dict[str, list[str]]:
-        rows = connection.exec_driver_sql(
-            "SELECT tbl_name, coalesce(sql, name) FROM sqlite_master "
-            "WHERE type IN ('table', 'index') AND tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
-            "ORDER BY tbl_name, type, name"
-        )
-        found: dict[str, list[str]] = {}
-        for table, statement in rows:
-            found.setdefault(table, []).append(statement)
-        return found
+_QUERY = (
+    "SELECT type, name, tbl_name, sql FROM sqlite_master "
+    "WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name"
+)
 
 
-def differences(expected: frozenset[str], found: frozenset[str]) -> list[str]:
+@dataclass(frozen=True)
+class Schema:
+    """What ``sqlite_master`` says: each table's statement and its indexes', views and triggers."""
+
+    tables: Mapping[str, tuple[str, ...]]
+    others: frozenset[str]
+
+
+def read_schema(cursor: Any, ignored: str) -> Schema:
+    """The schema that a DBAPI cursor's connection sees; the table ``ignored`` is left out."""
+    cursor.execute(_QUERY)
+    tables: dict[str, tuple[str, ...]] = {}
+    others = set()
+    for kind, name, table, statement in cursor.fetchall():
+        if kind in ("table", "index"):
+            if table != ignored:
+                tables[table] = (*tables.get(table, ()), statement)
+        else:
+            others.add(f"{kind} {name}: {_one_line(statement)}")
+    return Schema(tables, frozenset(others))
+
+
+def differences(expected: Schema, found: Schema) -> list[str]:
     """What is there and should not be, and what is missing, a line each."""
-    left = [f"left behind: {fact}" for fact in sorted(found - expected)]
-    return left + [f"missing: {fact}" for fact in sorted(expected - found)]
+    if expected == found:
+        return []
+    before, after = set(expected.others), set(found.others)
+    for table in expected.tables.keys() | found.tables.keys():
+        old, new = expected.tables.get(table), found.tables.get(table)
+        if old != new:
+            before |= _facts(table, old) if old else set()
+            after |= _facts(table, new) if new else set()
+    left = [f"left behind: {fact}" for fact in sorted(after - before)]
+    return left + [f"missing: {fact}" for fact in sorted(before - after)]
 
 
-def _table_facts(connection: Connection, table: str) -> set[str]:
-    from sqlalchemy import inspect
+@functools.lru_cache(maxsize=256)
+def _facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
+    """What SQLAlchemy reflects of a table that these statements make, in a database in memory.
 
-    inspector = inspect(connection)
-    inspector.clear_cache()
+    What can't be made there, without what the application gives to its connections (a function in
+    an index, a module of virtual tables), is compared by its text.
+    """
+    from sqlalchemy import create_engine, inspect
+
+    facts: set[str] = set()
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection, warnings.catch_warnings(action="ignore"):
+        driver: Any = connection.connection.driver_connection
+        for statement in statements:
+            try:
+                driver.execute(statement)
+            except sqlite3.Error:
+                facts.add(_one_line(statement))
+        inspector = inspect(connection)
+        if inspector.has_table(table):
+            facts |= _reflected(inspector, table) | _indexes(driver, table)
+    engine.dispose()
+    return frozenset(facts)
+
+
+def _reflected(inspector: Any, table: str) -> set[str]:
     facts = {f"table {table}"}
     for column in inspector.get_columns(table):
         null = "" if column["nullable"] else " not null"
@@ -72,12 +96,33 @@ def _table_facts(connection: Connection, table: str) -> set[str]:
     for unique in inspector.get_unique_constraints(table):
         facts.add(f"unique{_name(unique)} of {table} ({_listed(unique['column_names'])})")
     for check in inspector.get_check_constraints(table):
-        facts.add(f"check{_name(check)} of {table}: {' '.join(check['sqltext'].split())}")
-    for index in inspector.get_indexes(table):
-        unique_index = "unique index" if index["unique"] else "index"
-        columns = _listed([str(name) for name in index["column_names"]])
-        facts.add(f"{unique_index} {index['name']} on {table} ({columns})")
+        facts.add(f"check{_name(check)} of {table}: {_one_line(check['sqltext'])}")
     return facts
+
+
+def _indexes(driver: sqlite3.Connection, table: str) -> set[str]:
+    """The indexes; those on expressions or with a condition, which nothing describes, as text."""
+    found = set()
+    rows = driver.execute(
+        'SELECT name, "unique", partial, origin FROM pragma_index_list(?)', (table,)
+    )
+    for name, unique, partial, origin in rows.fetchall():
+        columns = driver.execute(
+            'SELECT name, "desc" FROM pragma_index_xinfo(?) WHERE key', (name,)
+        ).fetchall()
+        if origin != "c":
+            continue
+        if partial or None in (column for column, _ in columns):
+            query = "SELECT sql FROM sqlite_master WHERE name = ?"
+            found.add(_one_line(driver.execute(query, (name,)).fetchone()[0]))
+        else:
+            listed = _listed([column + " desc" * descends for column, descends in columns])
+            found.add(f"{'unique ' * unique}index {name} on {table} ({listed})")
+    return found
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _listed(names: list[str]) -> str:

@@ -1,8 +1,10 @@
-"""The child's half of the stairway: every revision up, down and up again, schema compared."""
+"""The child's half of the stairway: revisions up, down and up again, schema compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,77 +13,108 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot import sqlite
-from alembic_snapshot.builder.schema import SchemaReader, differences
+from alembic_snapshot.builder.schema import Schema, differences, read_schema
 
 Report = Callable[..., None]
 
 
 @dataclass
 class Stairs:
-    """Climbs some revisions of a database that is at the foot of the first of them.
+    """Brings a database up along ``path``; the revisions in ``climbed`` go down and up on the way.
 
-    Each goes up, down and up again in one run of ``env.py``. Where a downgrade fails the database
-    is put back from a copy, and the climb goes on with the next revision.
+    All of it is one run of ``env.py``. Where a downgrade fails the database is put back, from a
+    copy of it above some revision, and the next run goes on from there.
     """
 
     target: Path
-    version_table: str
+    path: Sequence[str]
+    climbed: Collection[str]
     report: Report
-    _reader: SchemaReader = field(default_factory=SchemaReader)
-    _done: set[str] = field(default_factory=set)
+    _tried: set[str] = field(default_factory=set)
+    _applied: int = 0
+    _kept: int = 0
     _trying: tuple[str, str] | None = None
 
-    def steps(self, script: Any, revisions: Sequence[str]) -> Iterator[Any]:
+    def prepare(self) -> None:
+        """Make connections quick, since nobody needs the database afterwards; keep it as it is."""
+        sa.event.listen(sa.Engine, "connect", _hurry)
+        self._keep(0)
+
+    def steps(self, script: Any, context: Any, version_table: str) -> Iterator[Any]:
         """The steps to hand to Alembic; each is taken when the one before it is committed."""
-        for name in revisions:
-            if name in self._done:
-                continue
-            revision, map_ = script.get_revision(name), script.revision_map
-            foot = self._facts()
+        map_, connection = script.revision_map, context.connection
+
+        def schema() -> Schema:
+            # The migrations' own connection knows the schema: another would have to parse it.
+            with contextlib.closing(connection.connection.cursor()) as cursor:
+                return read_schema(cursor, version_table)
+
+        for number in range(self._applied, len(self.path)):
+            name = self.path[number]
+            revision = script.get_revision(name)
+            tries = name in self.climbed and name not in self._tried
+            foot = schema() if tries else None
             yield MigrationStep.upgrade_from_script(map_, revision)
-            top = self._facts()
-            self._keep()
+            self._applied = number + 1
+            if foot is None:
+                continue
+            top = schema()
+            if not connection.in_transaction():
+                self._keep(number + 1)
             self._trying = (name, "downgrade")
             yield MigrationStep.downgrade_from_script(map_, revision)
-            self._compare(name, "downgrade", foot)
+            self._compare(name, "downgrade", foot, schema())
             self._trying = (name, "second upgrade")
             yield MigrationStep.upgrade_from_script(map_, revision)
-            self._compare(name, "second upgrade", top)
-            self._trying = None
-            self._done.add(name)
-            self.report("climbed", revision=name)
+            self._compare(name, "second upgrade", top, schema())
+            self._finish(name)
 
     def recover(self, error: BaseException) -> bool:
-        """Put the database back to where it was above a step that failed.
+        """Put the database back to where it was before a step that failed.
 
-        False if it was the first upgrade: then there is nothing to go on with.
+        False if it was a first upgrade: then there is nothing to go on with.
         """
         if self._trying is None:
             return False
-        (name, kind), self._trying = self._trying, None
+        name, kind = self._trying
         sqlite.remove(self.target)
-        self._copy.rename(self.target)
-        self._done.add(name)
+        shutil.copyfile(self.landing, self.target)
+        self._applied = self._kept
         what = type(error).__name__ + (f": {error}" if str(error) else "")
         self.report("stair", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3])
+        self._finish(name)
         return True
 
     @property
-    def _copy(self) -> Path:
-        return self.target.with_name("landing.db")
+    def landing(self) -> Path:
+        """Where the copy is."""
+        return self.target.with_name(f"{self.target.name}.landing")
 
-    def _keep(self) -> None:
-        self._copy.unlink(missing_ok=True)
-        sqlite.backup(self.target, self._copy)
+    def _keep(self, applied: int) -> None:
+        """Copy the database, with so many revisions of the path applied."""
+        if any(side.exists() for side in sqlite.side_files(self.target)):
+            self.landing.unlink(missing_ok=True)
+            sqlite.backup(self.target, self.landing)
+        else:
+            self.target.touch()
+            shutil.copyfile(self.target, self.landing)
+        self._kept = applied
 
-    def _facts(self) -> frozenset[str]:
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(self.target)), poolclass=sa.NullPool
-        )
-        with engine.connect() as connection:
-            return self._reader.facts(connection, self.version_table)
-
-    def _compare(self, name: str, kind: str, expected: frozenset[str]) -> None:
-        lines = differences(expected, self._facts())
+    def _compare(self, name: str, kind: str, expected: Schema, found: Schema) -> None:
+        lines = differences(expected, found)
         if lines:
             self.report("stair", revision=name, kind=kind, lines=lines)
+
+    def _finish(self, name: str) -> None:
+        self._trying = None
+        self._tried.add(name)
+        self.report("climbed", revision=name)
+
+
+def _hurry(connection: Any, _record: Any) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        # An empty schema is smaller with small pages; where there are tables it has no effect.
+        cursor.execute("PRAGMA page_size=512")
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone()[0] == "delete":
+            cursor.execute("PRAGMA journal_mode=MEMORY")

@@ -65,6 +65,8 @@ class Builder:
         self.watch.install()
         self._watch_create_all()
         self._excuse_missing_loggers()
+        # Whoever seals the database waits for the disk, once.
+        sa.event.listen(sa.Engine, "connect", lambda connection, _record: sqlite.hurry(connection))
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
@@ -84,7 +86,7 @@ class Builder:
         if "upgrade" in step:
             self._upgrade(step["upgrade"])
         elif "climb" in step:
-            self._climb(step["climb"])
+            self._climb(step["climb"], step["path"])
         elif "migrate" in step:
             with self.watch.recording():
                 result = _load(step["migrate"])(self.target.url())
@@ -103,8 +105,7 @@ class Builder:
     def _upgrade(self, revisions: list[str] | None) -> None:
         """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs."""
         if revisions is not None:
-            with self.guard.script("a revision script"), self.watch.recording():
-                list(self._script.walk_revisions())
+            self._load_scripts()
 
         def steps(current: Any, context: Any) -> Iterator[Any]:
             script = self._environment.script
@@ -117,13 +118,16 @@ class Builder:
 
         self._run_env(steps)
 
-    def _climb(self, revisions: list[str]) -> None:
-        """Take each of these revisions up, down and up again."""
-        stairs = Stairs(self.target.path, self.version_table, self.report)
-        self.guard.allow(self.target.path.with_name("landing.db"))
+    def _climb(self, revisions: list[str], path: list[str]) -> None:
+        """Upgrade along the path; take each of these revisions on it down and up again."""
+        self._load_scripts()
+        stairs = Stairs(self.target.path, path, frozenset(revisions), self.report)
+        self.guard.allow(stairs.landing)
+        stairs.prepare()
 
-        def steps(_current: Any, _context: Any) -> Iterator[Any]:
-            return map(self._watched, stairs.steps(self._script, revisions))
+        def steps(_current: Any, context: Any) -> Iterator[Any]:
+            found = stairs.steps(self._script, context, self.version_table)
+            return map(self._watched, found)
 
         while True:
             try:
@@ -132,6 +136,10 @@ class Builder:
                 if not stairs.recover(error):
                     raise
                 self.current = None
+
+    def _load_scripts(self) -> None:
+        with self.guard.script("a revision script"), self.watch.recording():
+            list(self._script.walk_revisions())
 
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -16,7 +16,10 @@ from alembic_snapshot.checks import findings
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry
-from alembic_snapshot.stores import store_of
+from alembic_snapshot.stores import store_of, target_named
+
+if TYPE_CHECKING:
+    from alembic_snapshot.snapshot import Snapshot
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SHOWN_FINDINGS = 5
@@ -128,7 +131,7 @@ def build(
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))
-    text = job_summary(snapshot, found, difference) if summary else str(snapshot.path)
+    text = job_summary(snapshot, found, difference) if summary else _entry(snapshot).database.name
     _print(facts, text, as_json)
     return 1 if difference else 0
 
@@ -190,16 +193,16 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
 @_layer
 @_revision
 @_as_json
-@click.argument("path", type=click.Path(path_type=Path))
-def clone(path: Path, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Put a clone of your own at PATH; print its URL."""
+@click.argument("path")
+def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Put a clone of your own at PATH, or of that name on PostgreSQL; print its URL."""
     from alembic_snapshot.build import ensure
     from alembic_snapshot.progress import Progress
 
     with Progress() as progress:
         snapshot = ensure(_project(where), layer=layer, revision=revision, listener=progress)
     made = snapshot.clone(path)
-    _print({"url": made.url, "path": str(made.path)}, made.url, as_json)
+    _print({"url": made.url, "path": made.target.name}, made.url, as_json)
     return 0
 
 
@@ -209,21 +212,26 @@ def clone(path: Path, layer: str | None, revision: str | None, as_json: bool, **
 @_revision
 @_as_json
 @click.option("--rows", default=5, show_default=True, help="How many rows of a table to show.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 def diff(
-    path: Path, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any
+    path: str, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any
 ) -> int:
-    """Print what the database at PATH has that the snapshot has not. Exit 0: nothing; 1: this."""
+    """Print what the database at PATH has that the snapshot has not. Exit 0: nothing; 1: this.
+
+    On PostgreSQL, PATH is the database's name.
+    """
     import sqlite3
 
     from alembic_snapshot.build import ensure
-    from alembic_snapshot.file_diff import compare
 
-    if not path.is_file():
-        raise CloneError(f"there is no file {path}", hint="give the path of a clone")
-    snapshot = ensure(_project(where), layer=layer, revision=revision)
+    project = _project(where)
+    database = target_named(project, path)
+    if not database.is_there():
+        what = "file " if project.backend == "sqlite" else ""
+        raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
+    entry = _entry(ensure(project, layer=layer, revision=revision))
     try:
-        found = compare(snapshot.path, path, rows)
+        found = database.diff(entry.database, rows)
     except sqlite3.Error as error:
         raise CloneError(f"can't compare {path}: {error}", hint="is it a SQLite file?") from error
     _print(found.to_record(), str(found), as_json)
@@ -309,6 +317,22 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
     return 0
 
 
+@cli.command()
+@click.option("--traceback", is_flag=True, help="Show the whole of an error.")
+@click.argument("name", default="postgres")
+def psql(name: str, traceback: bool) -> int:
+    """Open the database NAME on the PostgreSQL server in use, started if need be, with psql."""
+    del traceback
+    from alembic_snapshot.postgres.client import run_psql
+
+    return run_psql(name)
+
+
+def _entry(snapshot: Snapshot) -> Entry:
+    assert snapshot.entry is not None
+    return snapshot.entry
+
+
 def _project(where: Mapping[str, Any]) -> Project:
     return load_project(config=where["config"], store=where["store"], database=where["database"])
 
@@ -317,7 +341,7 @@ def _facts(entry: Entry | None, **more: Any) -> dict[str, Any]:
     assert entry is not None
     manifest = entry.manifest
     return {
-        "path": str(entry.database),
+        "path": entry.database.name,
         "url": entry.database.url(),
         "key": manifest.digest,
         "heads": list(manifest.heads),

@@ -43,6 +43,8 @@ class Snapshot:
         """The sealed database file: open it read-only, or copy it."""
         if self.entry is None:
             raise CloneError("the empty snapshot has no file", hint="make a clone of it")
+        if self.project.backend == "postgresql":
+            raise CloneError(f"{self.entry.database} is no file", hint="make a clone of it")
         return Path(self.entry.database.name)
 
     @property
@@ -58,11 +60,15 @@ class Snapshot:
         return self.manifest.digest
 
     def clone(self, path: Path | str) -> Clone:
-        """A clone of your own at ``path``, made at once.
+        """A clone of your own at ``path``, or of that name on the server, made at once.
 
         Raises:
-            CloneError: there is something at ``path`` already, or it can't be written.
+            CloneError: there is such a one already, or it can't be written.
         """
+        if self.project.backend == "postgresql":
+            from alembic_snapshot.postgres.clone import named_clone
+
+            return named_clone(self, str(path))
         target = Path(path).absolute()
         if target.exists():
             raise CloneError(f"there is already a file {target}", hint="choose another path")

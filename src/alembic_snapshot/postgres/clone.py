@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.database import PLACE, ServerDatabase
+from alembic_snapshot.postgres.database import PLACE, ServerDatabase, create
 from alembic_snapshot.postgres.pool import Pool, kept_name
+from alembic_snapshot.postgres.server import server_in_use
 from alembic_snapshot.snapshot import Clone, Snapshot
+
+_NAME_BYTES = 63
 
 
 class ServerClone(Clone):
@@ -119,24 +122,48 @@ class ReadOnlyServerClone(ServerClone):
 
 
 class NamedClone(ServerClone):
-    """A clone of one's own under a name that one chose; nobody drops it."""
+    """A clone of one's own under a name that one chose; nobody else drops it."""
 
     def __init__(self, snapshot: Snapshot, database: ServerDatabase):
         Clone.__init__(self, snapshot, Path())
         self._database = database
+        self._made = True
 
     def delete(self) -> None:
         """Close, and drop it."""
         self.close()
         self.target.remove()
 
-    def _copy(self) -> None:
-        assert self._database is not None
-        if self._database.is_there():
-            raise CloneError(f"there is already a {self._database}", hint="choose another name")
-        entry = self.snapshot.entry
-        source = ServerDatabase(self._database.server, entry.database.name) if entry else None
-        self._database.start(source)
+    def keep(self, path: Path) -> Path:
+        """Close; it stays anyway."""
+        self.close()
+        return path
+
+
+def named_clone(snapshot: Snapshot, name: str) -> NamedClone:
+    """A clone with a name that one chose, on the server in use.
+
+    Raises:
+        CloneError: there is such a database already, or the name can't be one.
+    """
+    if not 0 < len(name.encode()) <= _NAME_BYTES:
+        raise CloneError(
+            f"a database's name has 1 to {_NAME_BYTES} bytes, {name[:20]!r}… has "
+            f"{len(name.encode())}",
+            hint="choose a shorter one",
+        )
+    if name.startswith("alembic_"):
+        raise CloneError(
+            f"{name!r} begins like the databases that are dropped when nobody uses them",
+            hint="choose a name that does not begin with alembic_",
+        )
+    database = ServerDatabase(server_in_use(), name)
+    if database.is_there():
+        raise CloneError(f"there is already a {database}", hint="choose another name")
+    entry = snapshot.entry
+    with database.server.connect() as connection:
+        create(connection, database.server, name, entry.database.name if entry else None)
+    return NamedClone(snapshot, database)
 
 
 def _opening(database: ServerDatabase) -> str:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _SNAPSHOT, _BUILDING, _FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
 # Seconds for which a snapshot that is asked for again and again is not noted as used again.
 _NOTED_ANYWAY = 3600.0
+# Names have 63 bytes at most, and those of what is built get longer.
+_SHORT = 24
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class ServerStore(Store):
 
     def workspace(self, digest: str) -> Yard:
         """Names to build under; what killed builders of this digest left is dropped."""
-        prefix = _BUILDING + digest[:NAME_LENGTH]
+        prefix = _BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
             for name, _ in list(databases.named(connection, prefix)):
                 databases.drop(connection, name)
@@ -120,7 +122,7 @@ class ServerStore(Store):
             folder = Path(tempfile.mkdtemp(prefix=f"{digest[:NAME_LENGTH]}.", dir=self.building))
         except OSError as error:
             raise self.unwritable(error) from error
-        return Yard(folder, self.server, f"{prefix}_{secrets.token_hex(4)}")
+        return Yard(folder, self.server, f"{prefix}_{secrets.token_hex(3)}")
 
     def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:
         """Make a sealed database a template under its name; it exists from the last step on.
@@ -142,6 +144,8 @@ class ServerStore(Store):
         finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:
             with self.server.connect() as connection:
+                # Nothing is finished that a killed server would not know of.
+                connection.execute("SET synchronous_commit = on")
                 databases.drop(connection, name)
                 databases.rename(connection, database.name, name)
                 self._write(connection, name, manifest)
@@ -225,4 +229,4 @@ class ServerStore(Store):
 
 
 def _lock_key(digest: str) -> int:
-    return lock_key(f"build {digest[:NAME_LENGTH]}")
+    return lock_key(f"build {digest[:_SHORT]}")

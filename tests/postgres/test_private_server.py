@@ -142,8 +142,8 @@ def user():
 
 
 def a_place():
-    """A folder for servers, with a short path that needs quoting in every way."""
-    place = Path(tempfile.mkdtemp(prefix='it\'s "a b" 50%-'))
+    """A folder for servers, with a short path that needs quoting."""
+    place = Path(tempfile.mkdtemp(prefix="it's a 50%-"))
     place.chmod(0o711)
     return place
 
@@ -382,10 +382,11 @@ class TestFolder:
         assert VARIABLE in refused.value.hint
         assert list(empty.iterdir()) == []
 
-    def test_a_path_with_a_comma_is_refused_because_libpq_takes_it_for_two(self, monkeypatch):
-        monkeypatch.setenv(VARIABLE, "/tmp/a,b")
+    @pytest.mark.parametrize("path", ["/tmp/a,b", '/tmp/a"b'])
+    def test_a_path_that_postgresql_does_not_understand_is_refused(self, monkeypatch, path):
+        monkeypatch.setenv(VARIABLE, path)
 
-        with pytest.raises(ServerError, match="comma"):
+        with pytest.raises(ServerError, match="comma or a double quote"):
             private.acquire()
 
     @pytest.mark.skipif(not ROOT, reason="only the server of root runs as somebody else")

@@ -149,8 +149,7 @@ class Cluster:
                 raise failure(self._folder, f"initdb of {self._binaries} failed", text)
 
     def _settings(self) -> str:
-        places = os.fspath(self._folder.socket).replace('"', '""')
-        settings = {**_SETTINGS, "unix_socket_directories": f'"{places}"'}
+        settings = {**_SETTINGS, "unix_socket_directories": f'"{self._folder.socket}"'}
         lines = (f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
         return "# Written by alembic-snapshot whenever the server starts.\n" + "".join(lines)
 

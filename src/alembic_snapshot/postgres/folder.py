@@ -93,9 +93,10 @@ def folder_for(binaries: Binaries) -> Folder:
             f"{folder.address} is too long for a Unix socket: {length} bytes, at most {LONGEST}",
             hint=f"set {VARIABLE} to a folder with a shorter path",
         )
-    if "," in str(folder.socket):
+    if set(os.fspath(folder.socket)) & {",", '"'}:
+        # A comma separates hosts for libpq; initdb puts its own path between double quotes.
         raise ServerError(
-            f"{folder.socket} has a comma in it, which PostgreSQL's clients take for two folders",
+            f"{folder.socket} has a comma or a double quote in it, which PostgreSQL can't handle",
             hint=f"set {VARIABLE} to another folder",
         )
     for path in (base, folder.path):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from alembic_snapshot.diff import Diff
 
+# How the names of our databases begin; nothing else on a server is ever touched.
+SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
+CLONE, KEPT, COMPARED = "alembic_clone_", "alembic_kept_", "alembic_clone_compared_"
 # Seconds for which a database that somebody is connected to is waited for.
 _PATIENCE = 20.0
 # Settings whose value is a list of names, as ALTER DATABASE wants them: not one quoted string.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.diff import Diff, TableDiff, table_diff
-from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.errors import CloneError
+from alembic_snapshot.postgres.database import COMPARED, SNAPSHOT, ServerDatabase
 from alembic_snapshot.postgres.schema import read_schema
+from alembic_snapshot.postgres.server import Server
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,26 +24,37 @@ _COMPARED_ROWS = 20_000
 def compare(before: ServerDatabase | None, after: ServerDatabase, limit: int) -> Diff:
     """How ``after`` differs from ``before``, or from an empty database.
 
-    Nobody can connect to a snapshot: what is compared is a copy of it, which is dropped again.
-
     Raises:
-        ServerError: one of them can't be reached.
+        CloneError: they can't be compared.
+        ServerError: the server can't be reached.
     """
-    with _copy_of(before, after) as copy, after.server.connect(after.name) as there:
-        # A failed test may still hold a lock.
-        there.execute("SET lock_timeout = '500ms'")
-        with copy.server.connect(copy.name) as here:
+    import psycopg
+
+    try:
+        with _opened(before, after.server) as here, _opened(after, after.server) as there:
+            # A failed test may still hold a lock.
+            there.execute("SET lock_timeout = '500ms'")
             schema = list(_schema_changes(here, there))
             tables = [_rows(here, there, name, limit) for name in _differing(here, there)]
+    except psycopg.Error as error:
+        raise CloneError(
+            f"can't compare {after}: {error}", hint="does somebody still hold a lock in it?"
+        ) from error
     return Diff(schema, tables)
 
 
 @contextlib.contextmanager
-def _copy_of(before: ServerDatabase | None, after: ServerDatabase) -> Iterator[ServerDatabase]:
-    copy = dataclasses.replace(after, name=f"alembic_building_compared_{secrets.token_hex(4)}")
-    copy.start(before)
+def _opened(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a database; nobody can connect to a snapshot, but to a copy of it."""
+    if database is not None and not database.name.startswith(SNAPSHOT):
+        with server.connect(database.name) as connection:
+            yield connection
+        return
+    copy = ServerDatabase(server, f"{COMPARED}{secrets.token_hex(4)}")
+    copy.start(database)
     try:
-        yield copy
+        with server.connect(copy.name) as connection:
+            yield connection
     finally:
         copy.remove()
 

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.database import CLONE, KEPT, ServerDatabase
 from alembic_snapshot.postgres.server import Server, lock_key
 
 if TYPE_CHECKING:
     import psycopg
 
-CLONE, KEPT = "alembic_clone_", "alembic_kept_"
 # How many clones of the snapshot that was asked for last are made before they are asked for.
 READY = 2
 # How many clones of a process may wait to be dropped before a test waits for one of them.

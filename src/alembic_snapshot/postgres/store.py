@@ -28,7 +28,7 @@ from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.database import BUILDING, FAILED, SNAPSHOT, ServerDatabase
 from alembic_snapshot.postgres.server import Server, lock_key, server_in_use
 from alembic_snapshot.store import NAME_LENGTH, Store
 from alembic_snapshot.target import Target
@@ -36,7 +36,6 @@ from alembic_snapshot.target import Target
 if TYPE_CHECKING:
     import psycopg
 
-_SNAPSHOT, _BUILDING, _FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
 # Seconds for which a snapshot that is asked for again and again is not noted as used again.
 _NOTED_ANYWAY = 3600.0
 # Names have 63 bytes at most, and those of what is built get longer.
@@ -109,12 +108,12 @@ class ServerStore(Store):
 
     def entries(self) -> list[Entry]:
         """Every finished snapshot, the latest made first."""
-        found = self._read(_SNAPSHOT)
+        found = self._read(SNAPSHOT)
         return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
 
     def workspace(self, digest: str) -> Yard:
         """Names to build under; what killed builders of this digest left is dropped."""
-        prefix = _BUILDING + digest[:_SHORT]
+        prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
             for name, _ in list(databases.named(connection, prefix)):
                 databases.drop(connection, name)
@@ -135,7 +134,7 @@ class ServerStore(Store):
         import psycopg
         from psycopg import sql
 
-        name = _SNAPSHOT + manifest.digest[:NAME_LENGTH]
+        name = SNAPSHOT + manifest.digest[:NAME_LENGTH]
         if manifest.observed:
             name += "_" + manifest.observed.digest[:8]
         present = None if replace else next(self._read(name), None)
@@ -161,7 +160,7 @@ class ServerStore(Store):
 
     def failed_database(self, digest: str) -> ServerDatabase:
         """The half-built database of a failed build."""
-        return ServerDatabase(self.server, _FAILED + digest[:NAME_LENGTH])
+        return ServerDatabase(self.server, FAILED + digest[:NAME_LENGTH])
 
     @contextlib.contextmanager
     def in_use(self, entry: Entry) -> Iterator[None]:
@@ -174,7 +173,7 @@ class ServerStore(Store):
         return (self.building, *super()._folders())
 
     def _named(self, digest: str) -> Iterator[Entry]:
-        return self._read(_SNAPSHOT + digest[:NAME_LENGTH])
+        return self._read(SNAPSHOT + digest[:NAME_LENGTH])
 
     def _keep(self, database: Target, digest: str) -> None:
         with self.server.connect() as connection:
@@ -216,8 +215,8 @@ class ServerStore(Store):
     def _sweep(self) -> None:
         """Drop what dead builders and failed builds left, where nobody holds the lock."""
         with self.server.connect() as connection:
-            found = list(databases.named(connection, _BUILDING))
-            found += databases.named(connection, _FAILED)
+            found = list(databases.named(connection, BUILDING))
+            found += databases.named(connection, FAILED)
             for name, _ in found:
                 digest = name.split("_")[2]
                 key = _lock_key(digest)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
 
 from alembic_snapshot import CheckError
+from alembic_snapshot.builder.schema import differences, read_schema
 from alembic_snapshot.stairway import climb
+
+STATEMENTS = (
+    "create table alembic_version (version_num text)",
+    "create table a (id integer primary key, name text)",
+    "create index ix on a (known_elsewhere(name))",
+    "create table b (y text default 1, a integer references a (id))",
+    "create view v as select 1",
+)
 
 
 def climbed(project, **options):
@@ -116,6 +126,128 @@ class TestAClimb:
 
         with pytest.raises(CheckError, match="can't be climbed"):
             climb(project.load())
+
+
+class TestWhatPassedBefore:
+    def test_is_climbed_again_only_from_a_change_on(self, project):
+        project.history(4)
+
+        first = climb(project.load())
+        unchanged = climb(project.load())
+        project.revision("0005", "0004")
+        grown = climb(project.load())
+        project.append("migrations/versions/0003_made.py", "# changed\n")
+        edited = climb(project.load())
+        everything = climb(project.load(), from_scratch=True)
+
+        climbs = (first, unchanged, grown, edited, everything)
+        assert [found.climbed for found in climbs] == [4, 0, 1, 3, 5]
+        assert unchanged.snapshot.path == first.snapshot.path
+
+    def test_is_not_believed_when_a_file_that_a_downgrade_reads_has_changed(self, project):
+        project.history(1)
+        project.write("drop.sql", "drop table t_b")
+        with_downgrade(
+            project, "b", "0001", "op.create_table('t_b', sa.Column('x', sa.Text))",
+            "op.execute(open('dr' + 'op.sql').read())",
+        )  # fmt: skip
+        assert climbed(project) == []
+
+        project.write("drop.sql", "select 1")
+
+        assert [stair[:2] for stair in climbed(project)] == [
+            ("b", "downgrade"),
+            ("b", "second upgrade failed"),
+        ]
+
+    def test_is_not_believed_when_env_py_gives_other_options(self, project):
+        env = (project.root / "migrations/env.py").read_text()
+        project.write(
+            "migrations/env.py",
+            "from naming import metadata\n" + env.replace("= None", "= metadata"),
+        )
+        naming = "import sqlalchemy as sa\nmetadata = sa.MetaData(naming_convention={CONVENTION})\n"
+        project.write("naming.py", naming.format(CONVENTION={}))
+        project.history(2)
+        assert climb(project.load()).climbed == 2
+
+        project.append("naming.py", "# the same options\n")
+        assert climb(project.load()).climbed == 0
+
+        project.write("naming.py", naming.format(CONVENTION={"pk": "pk_%(table_name)s"}))
+        assert climb(project.load()).climbed == 2
+
+    def test_is_remembered_and_what_failed_is_tried_again(self, project, monkeypatch):
+        project.history(2)
+        with_downgrade(project, "c", "0002", "op.execute('select 1')", "1 / 0")
+        climb(project.load())
+
+        again = climb(project.load())
+        monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "a run")
+        runs = [climb(project.load()) for _ in range(2)]
+        for remembered in (project.root / ".alembic-snapshot/climbs").iterdir():
+            remembered.write_text("{")
+        damaged = climb(project.load())
+
+        found = (again, *runs, damaged)
+        assert [[stair.kind for stair in one.stairs] for one in found] == [["downgrade failed"]] * 4
+        assert [one.climbed for one in found] == [1, 1, 0, 3]
+
+
+class TestEnvironments:
+    """Ways in which an env.py runs its migrations that a climb has to get along with."""
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            pytest.param("engine.connect()", "engine.begin()", id="in one transaction"),
+            pytest.param(
+                "    context.configure(",
+                "    connection.connection.cursor().execute('pragma journal_mode=wal')\n"
+                "    context.configure(",
+                id="in WAL mode",
+            ),
+        ],
+    )
+    def test_a_failed_downgrade_is_put_back(self, project, before, after):
+        env = (project.root / "migrations/env.py").read_text()
+        assert before in env
+        project.write("migrations/env.py", env.replace(before, after))
+        project.history(1)
+        with_downgrade(project, "b", "0001", "op.execute('select 1')", "op.drop_table('t_0001')\n"
+                       "    1 / 0")  # fmt: skip
+        project.revision("c", "b", "op.create_table('t_c', sa.Column('x', sa.Text))")
+
+        assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
+
+
+class TestAComparison:
+    def test_sees_through_the_spelling_of_statements(self):
+        connection = sqlite3.connect(":memory:")
+        connection.create_function("known_elsewhere", 1, str, deterministic=True)
+        for sql in STATEMENTS:
+            connection.execute(sql)
+        before = read_schema(connection.cursor(), "alembic_version")
+        connection.execute("drop table b")
+        connection.execute('create table "b" ( a integer references a (id),\n y text default 1)')
+        connection.execute("drop view v")
+        connection.execute("create  view v as select 1")
+        respelled = read_schema(connection.cursor(), "alembic_version")
+        connection.execute("drop index ix")
+        connection.execute("create index ix on a (length(name))")
+        connection.execute("drop view v")
+        connection.execute("create view v as select 2")
+        changed = read_schema(connection.cursor(), "alembic_version")
+        connection.close()
+
+        assert before != respelled
+        assert differences(before, respelled) == []
+        assert differences(respelled, changed) == [
+            "left behind: CREATE INDEX ix on a (length(name))",
+            "left behind: view v: CREATE VIEW v as select 2",
+            "missing: CREATE INDEX ix on a (known_elsewhere(name))",
+            "missing: view v: CREATE VIEW v as select 1",
+        ]
 
 
 class TestTheCommand:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,28 +59,28 @@ def differences(expected: Schema, found: Schema) -> list[str]:
 def _facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
     """What SQLAlchemy reflects of a table that these statements make, in a database in memory.
 
-    What a connection can't make that has nothing of the application's (a function in an index, a
-    module of virtual tables) is compared by its text.
+    What can't be made there, without what the application gives to its connections (a function in
+    an index, a module of virtual tables), is compared by its text.
     """
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, inspect
 
+    facts: set[str] = set()
     engine = create_engine("sqlite://")
-    try:
-        with engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            for statement in statements:
+    with engine.connect() as connection, warnings.catch_warnings(action="ignore"):
+        driver: Any = connection.connection.driver_connection
+        for statement in statements:
+            try:
                 driver.execute(statement)
-            return frozenset(_reflected(connection, table))
-    except sqlite3.Error:
-        return frozenset({f"table {table}", *map(_one_line, statements)})
-    finally:
-        engine.dispose()
+            except sqlite3.Error:
+                facts.add(_one_line(statement))
+        inspector = inspect(connection)
+        if inspector.has_table(table):
+            facts |= _reflected(inspector, table) | _indexes(driver, table)
+    engine.dispose()
+    return frozenset(facts)
 
 
-def _reflected(connection: Any, table: str) -> set[str]:
-    from sqlalchemy import inspect
-
-    inspector = inspect(connection)
+def _reflected(inspector: Any, table: str) -> set[str]:
     facts = {f"table {table}"}
     for column in inspector.get_columns(table):
         null = "" if column["nullable"] else " not null"
@@ -96,11 +97,28 @@ def _reflected(connection: Any, table: str) -> set[str]:
         facts.add(f"unique{_name(unique)} of {table} ({_listed(unique['column_names'])})")
     for check in inspector.get_check_constraints(table):
         facts.add(f"check{_name(check)} of {table}: {_one_line(check['sqltext'])}")
-    for index in inspector.get_indexes(table):
-        unique_index = "unique index" if index["unique"] else "index"
-        columns = _listed([str(name) for name in index["column_names"]])
-        facts.add(f"{unique_index} {index['name']} on {table} ({columns})")
     return facts
+
+
+def _indexes(driver: sqlite3.Connection, table: str) -> set[str]:
+    """The indexes; those on expressions or with a condition, which nothing describes, as text."""
+    found = set()
+    rows = driver.execute(
+        'SELECT name, "unique", partial, origin FROM pragma_index_list(?)', (table,)
+    )
+    for name, unique, partial, origin in rows.fetchall():
+        columns = driver.execute(
+            'SELECT name, "desc" FROM pragma_index_xinfo(?) WHERE key', (name,)
+        ).fetchall()
+        if origin != "c":
+            continue
+        if partial or None in (column for column, _ in columns):
+            query = "SELECT sql FROM sqlite_master WHERE name = ?"
+            found.add(_one_line(driver.execute(query, (name,)).fetchone()[0]))
+        else:
+            listed = _listed([column + " desc" * descends for column, descends in columns])
+            found.add(f"{'unique ' * unique}index {name} on {table} ({listed})")
+    return found
 
 
 def _one_line(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from alembic_snapshot.async_fixtures import async_fixtures
+from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.fixtures import (
     OpenConnectionWarning,
     _db_clone_marker,
@@ -64,6 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("fresh", "reset"),
         help="a new file for each test, or one a process that is put back (default: as configured)",
     )
+    group.addoption(
+        "--snapshot-check",
+        action="store_true",
+        help="add the checks of the migrations to the tests: one head, sound data, drift, mappers, "
+        "every revision up, down and up again",
+    )
     group.addoption("--snapshot-dir", type=Path, metavar="DIR", help="where snapshots are kept")
 
 
@@ -98,6 +105,19 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if run.toml is None:
         return []
     return [f"alembic-snapshot: {run.toml}, store {run.store}"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Add the checks of the migrations, if they were asked for."""
+    if not session.config.option.snapshot_check:
+        return
+    from alembic_snapshot.items import check_items
+
+    try:
+        items.extend(check_items(session))
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import pytest_alembic_snapshot
 from alembic_snapshot import config, errors
 from alembic_snapshot.cli import cli
 
@@ -24,6 +25,27 @@ def test_the_help_of_every_command_is_in_the_documentation(command):
     )
 
     assert shown.output in (ROOT / "docs/command-line.md").read_text()
+
+
+class Options:
+    """Notes the options that a plugin adds, as pytest's parser and its groups would take them."""
+
+    def __init__(self):
+        self.names = set()
+
+    def getgroup(self, _name, _description):
+        return self
+
+    def addoption(self, name, **_):
+        self.names.add(name)
+
+
+def test_every_option_of_pytest_is_in_its_table():
+    added = Options()
+    pytest_alembic_snapshot.pytest_addoption(added)
+    page = (ROOT / "docs/fixtures.md").read_text()
+
+    assert set(re.findall(r"^\| `(--snapshot-[a-z]+)", page, flags=re.MULTILINE)) == added.names
 
 
 def test_every_key_of_the_configuration_is_in_its_table():

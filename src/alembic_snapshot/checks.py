@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+CHECKS = ("sound_data", "one_head", "drift", "mappers")
+
 
 def drift(context: Any) -> list[str]:
     """The differences between the models and the database, as Alembic's autogenerate sees them."""
@@ -32,24 +34,30 @@ def unconfigured_mappers() -> str | None:
 
 def findings(checks: Mapping[str, Any], *, drift: str) -> list[str]:
     """What the checks of a snapshot found, a line each."""
-    lines = [f"integrity: {line}" for line in checks.get("integrity", ())]
+    return [line for lines in by_check(checks, drift=drift).values() for line in lines]
+
+
+def by_check(checks: Mapping[str, Any], *, drift: str) -> dict[str, list[str]]:
+    """What each of the checks of a snapshot found, by the check's name."""
+    found: dict[str, list[str]] = {name: [] for name in CHECKS}
+    found["sound_data"] = [f"integrity: {line}" for line in checks.get("integrity", ())]
+    found["sound_data"] += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
     if len(checks.get("heads", ())) > 1:
-        lines.append(
+        found["one_head"].append(
             f"there are {len(checks['heads'])} heads, {' and '.join(checks['heads'])}: join them "
             'with `alembic merge heads`, or set heads = "many"'
         )
-    lines += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
-    lines += [
+    found["drift"] = [
         f"revision {name} calls create_all: the models' drift can't show"
         for name in dict.fromkeys(checks.get("create_all", ()))
     ]
     if drift != "ignore":
-        lines += [f"drift: {line}" for line in checks.get("drift", ())]
+        found["drift"] += [f"drift: {line}" for line in checks.get("drift", ())]
         if checks.get("drift_error"):
-            lines.append(f"drift could not be checked: {checks['drift_error']}")
+            found["drift"].append(f"drift could not be checked: {checks['drift_error']}")
     if checks.get("mappers"):
-        lines.append(f"mappers don't configure: {checks['mappers']}")
-    return lines
+        found["mappers"].append(f"mappers don't configure: {checks['mappers']}")
+    return found
 
 
 def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:

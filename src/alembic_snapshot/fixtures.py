@@ -177,11 +177,5 @@ def database_of(request: pytest.FixtureRequest, name: str = "default") -> Databa
 
 def fail(request: pytest.FixtureRequest, error: SnapshotError) -> NoReturn:
     """Fail the test with the error; its details come once, with the first of them."""
-    told = run_of(request.config).told
-    details = ""
-    if error.details:
-        first = error.message not in told
-        details = f"\n\n{error.details}" if first else "\nthe first of these errors has the details"
-        told.add(error.message)
-    message = f"{type(error).__name__}: {error}{details}"
+    message = run_of(request.config).told_once(error)
     raise pytest.fail.Exception(message, pytrace=False) from None

@@ -47,6 +47,17 @@ class Database:
         Raises:
             SnapshotError: it can't be built, or a check failed that is configured to be an error.
         """
+        found = self.built(wish, listener)
+        if wish.revision is None:
+            raise_for_checks(found)
+        return found
+
+    def built(self, wish: Wish = _PLAIN, listener: Listener | None = None) -> Snapshot:
+        """The snapshot as :meth:`snapshot` has it, whatever its checks found.
+
+        Raises:
+            SnapshotError: it can't be built.
+        """
         if wish.key not in self._snapshots:
             try:
                 self._snapshots[wish.key] = self._ensure(wish, listener)
@@ -135,8 +146,6 @@ class Database:
             )
         self._runtime.resources.enter_context(snapshot.in_use())
         self._runtime.tally.note(snapshot)
-        if wish.revision is None:
-            raise_for_checks(snapshot)
         return snapshot
 
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.runtime import Runtime
 
 _ARGUMENTS = ("durable", "empty", "layer", "readonly", "revision")
+_ELSEWHERE = "\nthe first of these errors has the details"
 _key: pytest.StashKey[Run] = pytest.StashKey()
 
 
@@ -111,6 +112,8 @@ class Run:
         """Build what the tests need before the first of them runs."""
         wishes: dict[tuple[str | None, str | None], Wish] = {}
         for item in items:
+            if getattr(item, "needs_snapshot", False):
+                wishes.setdefault((None, None), wish({}))
             names = set(getattr(item, "fixturenames", ()))
             if names & {"db_clone", "db_snapshot"} or item.get_closest_marker("db_clone"):
                 with contextlib.suppress(ConfigError):
@@ -121,6 +124,15 @@ class Run:
         with contextlib.suppress(SnapshotError):
             for found in wishes.values():
                 self._build(found)
+
+    def told_once(self, error: SnapshotError) -> str:
+        """An error as reports show it; the first report of it has the details."""
+        details = ""
+        if error.details:
+            first = error.message not in self.told
+            details = f"\n\n{error.details}" if first else _ELSEWHERE
+            self.told.add(error.message)
+        return f"{type(error).__name__}: {error}{details}"
 
     def summary(self) -> list[str]:
         """The lines that end the run, about every process of it."""

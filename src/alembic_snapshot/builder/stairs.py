@@ -57,11 +57,12 @@ class Stairs:
             with contextlib.closing(connection.connection.cursor()) as cursor:
                 return reader(cursor, version_table)
 
+        here: Schema | None = None
         for number in range(self._applied, len(self.path)):
             name = self.path[number]
             revision = script.get_revision(name)
             tries = name in self.climbed and name not in self._tried
-            foot = schema() if tries else None
+            foot, here = (here or schema()) if tries else None, None
             yield MigrationStep.upgrade_from_script(map_, revision)
             self._applied = number + 1
             if foot is None:
@@ -74,7 +75,8 @@ class Stairs:
             self._compare(name, "downgrade", foot, schema())
             self._trying = (name, "second upgrade")
             yield MigrationStep.upgrade_from_script(map_, revision)
-            self._compare(name, "second upgrade", top, schema())
+            here = schema()
+            self._compare(name, "second upgrade", top, here)
             self._finish(name)
 
     def recover(self, error: BaseException) -> bool:

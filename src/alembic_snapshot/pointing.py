@@ -14,7 +14,7 @@ from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.engines import Engines
 from alembic_snapshot.errors import EngineError
-from alembic_snapshot.live import is_as_it_was, is_watchable, state_of, watched
+from alembic_snapshot.live import State, is_as_it_was, is_watchable, state_of, watched
 from alembic_snapshot.looping import Loop
 
 if TYPE_CHECKING:
@@ -27,19 +27,17 @@ if TYPE_CHECKING:
 class Hold:
     """A connection of one of our engines; ``site`` is the line that took it from its pool last.
 
-    If it outlives its test, ``state`` is what it was like when it was first taken, and
-    ``is_stained`` says that it is not so any more.
+    If it outlives its test, ``state`` is what it was like when it was first taken.
     """
 
-    __slots__ = ("clone", "is_async", "is_stained", "pointer", "site", "state")
+    __slots__ = ("clone", "is_async", "pointer", "site", "state")
 
     def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
         self.pointer = pointer
         self.clone = clone
         self.is_async = is_async
         self.site: Site | None = None
-        self.state: tuple[Any, ...] | None = None
-        self.is_stained = False
+        self.state: State | None = None
 
 
 class Pointer:
@@ -204,7 +202,7 @@ class Pointer:
             if found is None:
                 self.was_unwatched = True
             else:
-                hold.state = state_of(found)
+                hold.state, found.pointer = state_of(found), self
 
     def _close_sessions(self) -> None:
         for session in list(self.sessions):
@@ -250,9 +248,7 @@ def _is_clean(record: Any, hold: Hold) -> bool:
     if record.dbapi_connection is None or record.info.get(Hold) is not hold:
         return False
     found = watched(record.dbapi_connection)
-    if found is None or hold.is_stained or hold.state is None:
-        return False
-    return is_as_it_was(found, hold.state)
+    return found is not None and hold.state is not None and is_as_it_was(found, hold.state)
 
 
 def opened_file(connection: Any) -> str:

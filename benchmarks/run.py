@@ -83,7 +83,7 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skip
     for project in every[::2] if options.quick else every:
         ways = fast if options.quick and project is not every[0] else slow
         yield from compared.compare_writes([project], ways, tests, rounds)
-    yield from compared.compare_reads(every[:1], fast[:3], tests, rounds)
+    yield from compared.compare_reads(every[:1], [*fast[:3], sides.FLOOR], tests, rounds)
     yield compared.compare_sizes(every[1], every[-1], sides.RESET, tests, rounds, 1.25)
     asynchronous = projects.generated(folder, 10, is_async=True)
     projects.migrate(asynchronous)

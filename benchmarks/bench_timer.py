@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 _seconds: dict[str, list[float]] = {}
+# From the start of the first test to the end of the last, on the clock that all processes share.
+_span: list[float] = []
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -15,11 +17,14 @@ def pytest_runtest_protocol(item):
     """Take the time of one test, its reporting included."""
     started = time.perf_counter()
     result = yield
-    _seconds.setdefault(item.originalname, []).append(time.perf_counter() - started)
+    ended = time.perf_counter()
+    _seconds.setdefault(item.originalname, []).append(ended - started)
+    _span[:] = [*_span[:1], ended] if _span else [started, ended]
     return result
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """Write what was taken, for the process that started the run."""
-    record = {"exitstatus": int(exitstatus), "seconds": _seconds}
-    Path(os.environ["BENCH_RESULT"]).write_text(json.dumps(record))
+    """Write what was taken, for the process that started the run; each worker writes its own."""
+    record = {"exitstatus": int(exitstatus), "seconds": _seconds, "span": _span}
+    worker = getattr(session.config, "workerinput", {}).get("workerid", "")
+    Path(os.environ["BENCH_RESULT"] + worker).write_text(json.dumps(record))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import projects
-from measure import Row, interleaved, process, row
+from measure import Row, environment, interleaved, process, row
 from projects import ProjectFolder
 
 _BUILD = [sys.executable, "-m", "alembic_snapshot", "build", "--quiet"]
@@ -147,7 +146,7 @@ def _printed_seconds(project: ProjectFolder) -> float:
     done = subprocess.run(
         [sys.executable, "-c", _LOOK_UP],
         cwd=project.folder,
-        env=dict(os.environ),
+        env=environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -24,6 +24,14 @@ class RunFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """What could not be measured here, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the table: a ratio, measured in ``rounds`` pairs, and the goal if there is one.
 
@@ -73,6 +81,11 @@ def interleaved(actions: Mapping[str, Callable[[], float]], rounds: int) -> dict
     return taken
 
 
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment; bytecode is kept, as it is for whoever installs a package."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | more
+
+
 def prepare(project: ProjectFolder, side: Side) -> Path:
     """The folder of the side's tests in a project: they are the same, the conftest is its own."""
     folder = project.folder / "sides" / side.name
@@ -89,7 +102,7 @@ def run_tests(
     tests: int,
     *,
     only: str = "write or read",
-    python: str = sys.executable,
+    python: str | Path = sys.executable,
     options: Sequence[str] = (),
 ) -> dict[str, list[float]]:
     """The seconds of each whole test, in a pytest process of its own, by the test's name.
@@ -101,24 +114,40 @@ def run_tests(
     result = project.folder / "result.json"
     result.unlink(missing_ok=True)
     command = [
-        *(python, "-m", "pytest", "-q", "-p", "bench_timer", "-p", "no:cacheprovider"),
+        *(str(python), "-m", "pytest", "-q", "-p", "bench_timer", "-p", "no:cacheprovider"),
         *(f"--basetemp={project.folder / 'tmp'}", "-k", only, *side.options, *options),
         str(folder / "test_bench.py"),
     ]
-    environment = {
-        **os.environ,
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "BENCH_TESTS": str(tests),
-        "BENCH_RESULT": str(result),
-        "BENCH_TEMPLATE": str(project.template),
-    }
+    variables = environment(
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+        BENCH_TESTS=str(tests),
+        BENCH_RESULT=str(result),
+        BENCH_TEMPLATE=str(project.template),
+    )
     done = subprocess.run(
-        command, cwd=project.folder, env=environment, capture_output=True, text=True
+        command, cwd=project.folder, env=variables, capture_output=True, text=True
     )
     record = json.loads(result.read_text()) if result.exists() else {"exitstatus": done.returncode}
     if record["exitstatus"] != 0:
         raise RunFailed(f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return {name: values[_WARM_UP:] or values for name, values in record["seconds"].items()}
+
+
+def throughput(project: ProjectFolder, side: Side, tests: int, workers: int) -> float:
+    """Tests a second of so many workers of pytest-xdist, from the first test to the last one's end.
+
+    Raises:
+        RunFailed: not every test passed.
+    """
+    result = project.folder / "result.json"
+    for left in project.folder.glob("result.jsongw*"):
+        left.unlink()
+    options = ("-p", "xdist.plugin", "-n", str(workers))
+    run_tests(project, side, tests, only="test_write", options=options)
+    records = [json.loads(path.read_text()) for path in project.folder.glob(f"{result.name}gw*")]
+    spans = [record["span"] for record in records]
+    taken = max(ended for _, ended in spans) - min(started for started, _ in spans)
+    return sum(len(record["seconds"]["test_write"]) for record in records) / taken
 
 
 def typical_test(*arguments: object, only: str = "write", **options: object) -> float:
@@ -128,7 +157,7 @@ def typical_test(*arguments: object, only: str = "write", **options: object) -> 
 
 
 def process(
-    command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path], cwd: Path, variables: Mapping[str, str] | None = None
 ) -> float:
     """The seconds of a command from start to exit.
 
@@ -139,7 +168,7 @@ def process(
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, **(environment or {})},
+        env=environment(**(variables or {})),
         capture_output=True,
         text=True,
     )

@@ -20,7 +20,7 @@ import builds
 import projects
 import sides
 import tests_compared as compared
-from measure import Row
+from measure import Row, Skipped
 
 RESULTS = Path(__file__).with_name("results")
 _PACKAGES = ("SQLAlchemy", "alembic", "pytest", "alembic-snapshot")
@@ -32,33 +32,43 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
     parser.add_argument("--only", choices=("tests", "builds"), help="one part")
     parser.add_argument("--rounds", type=int, help="rounds of each comparison")
-    parser.add_argument("--venvs", type=Path, help="where packages to compare with are installed")
+    parser.add_argument(
+        "--venvs",
+        type=Path,
+        help="a folder with a virtual environment for each package to compare with, of its name: "
+        "pytest-alembic, pytest-sqla, pytest-sqlalchemy-alembic",
+    )
     parser.add_argument("--folder", type=Path, help="where to make the projects (a temporary one)")
     options = parser.parse_args()
     started = time.monotonic()
     rows: list[Row] = []
+    skipped: list[Skipped] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
         for row in _rows(Path(folder), options):
-            print(_line(row), flush=True)
-            rows.append(row)
+            if isinstance(row, Skipped):
+                print(f"skipped: {row.what}: {row.why}", flush=True)
+                skipped.append(row)
+            else:
+                print(_line(row), flush=True)
+                rows.append(row)
     name = "quick" if options.quick else "full"
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
-    result.write_text(json.dumps(_record(rows), indent=1, ensure_ascii=False) + "\n")
+    result.write_text(json.dumps(_record(rows, skipped), indent=1, ensure_ascii=False) + "\n")
     missed = [row for row in rows if row.met is False]
     taken = f"{time.monotonic() - started:.0f} s"
     print(f"\n{len(rows)} rows, {len(missed)} goals missed, {taken}; written to {result}")
     return 0
 
 
-def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
     if options.only != "tests":
         yield from _build_rows(folder / "builds", options)
     if options.only != "builds":
         yield from _test_rows(folder / "tests", options)
 
 
-def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
     folder.mkdir()
     rounds = options.rounds or (3 if options.quick else 5)
     tests = 25 if options.quick else 100
@@ -70,24 +80,33 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     compared.warm_up(every)
     fast = [sides.FRESH, sides.RESET, sides.SAVEPOINT, sides.HAND_WRITTEN]
     slow = [*fast, sides.CREATE_ALL, sides.UPGRADE]
-    for project in every:
+    for project in every[::2] if options.quick else every:
         ways = fast if options.quick and project is not every[0] else slow
         yield from compared.compare_writes([project], ways, tests, rounds)
-    yield from compared.compare_reads(every[:1], fast[:3], tests, rounds)
+    yield from compared.compare_reads(every[:1], [*fast[:3], sides.FLOOR], tests, rounds)
     yield compared.compare_sizes(every[1], every[-1], sides.RESET, tests, rounds, 1.25)
     asynchronous = projects.generated(folder, 10, is_async=True)
     projects.migrate(asynchronous)
     yield from compared.compare_async(asynchronous, tests, rounds)
+    if not options.quick:
+        yield from compared.compare_workers(every[0], 5 * tests, rounds)
+        yield from compared.compare_packages(every[1], options.venvs, tests, rounds)
+        for megabytes, fewer in ((10, 25), (100, 15), (1000, 6)):
+            yield from compared.compare_data(folder, every[1], megabytes, fewer, 3)
 
 
-def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
     folder.mkdir()
     rounds = options.rounds or 3
     yield builds.build_from_empty(folder, 100, rounds)
     yield from builds.with_many_revisions(folder, 400, rounds)
-    yield builds.plugin_without_databases(folder, 5 * rounds)
-    if options.venvs and not options.quick:
-        yield builds.stairway(folder, options.venvs / "pytest-alembic", 100, rounds)
+    yield builds.plugin_without_databases(folder, (2 if options.quick else 5) * rounds)
+    if not options.quick:
+        venv = options.venvs / "pytest-alembic" if options.venvs else None
+        if venv and venv.is_dir():
+            yield builds.stairway(folder, venv, 100, rounds)
+        else:
+            yield Skipped("pytest-alembic", f"it is not in the folder that --venvs names: {venv}")
 
 
 def _line(row: Row) -> str:
@@ -97,13 +116,14 @@ def _line(row: Row) -> str:
     return f"{row.name:62} {row.schema:14} {row.ratio:7.2f} {spread:20} {goal:7} {verdict}"
 
 
-def _record(rows: Sequence[Row]) -> dict[str, object]:
+def _record(rows: Sequence[Row], skipped: Sequence[Skipped]) -> dict[str, object]:
     return {
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: version(name) for name in _PACKAGES},
         "rows": [{**asdict(row), "met": row.met} for row in rows],
+        "skipped": [asdict(item) for item in skipped],
     }
 
 

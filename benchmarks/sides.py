@@ -10,13 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Side:
-    """One way. ``tests`` is how many tests a run of it has, by the number of tables."""
+    """One way to give tests their database.
+
+    ``slow`` ones run few tests. ``venv`` is the environment that a published package has to itself.
+    """
 
     name: str
     title: str
     conftest: str
     options: tuple[str, ...] = ()
     slow: bool = False
+    venv: str | None = None
 
 
 _PLUGIN = ("-p", "pytest_alembic_snapshot")
@@ -68,6 +72,19 @@ def db_session(engine):
     session.close()
     transaction.rollback()
     connection.close()
+""",
+)
+
+# What no way to give a test its database can be quicker than; good for tests that only read.
+FLOOR = Side(
+    "nothing undone",
+    "a session on one database for all tests, and nothing is undone",
+    SAVEPOINT.conftest[: SAVEPOINT.conftest.index("@pytest.fixture\ndef db_session")]
+    + """\
+@pytest.fixture
+def db_session(engine):
+    with bench_app.SessionLocal(bind=engine) as session:
+        yield session
 """,
 )
 
@@ -138,6 +155,73 @@ def db_session(tmp_path, request):
     engine.dispose()
 """,
     slow=True,
+)
+
+SQLA = Side(
+    "pytest-sqla",
+    "pytest-sqla, on the migrated file",
+    """\
+import os
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def sqla_url(tmp_path_factory):
+    path = tmp_path_factory.mktemp("database") / "test.db"
+    shutil.copy(os.environ["BENCH_TEMPLATE"], path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def sqla_schema():
+    pass
+
+
+@pytest.fixture
+def db_session(sqla_session):
+    return sqla_session
+""",
+    ("-p", "pytest_sqla.plugin"),
+    venv="pytest-sqla",
+)
+
+# It migrates once and points the sessionmaker there; to undo what a test did is left to the user.
+SQLALCHEMY_ALEMBIC = Side(
+    "pytest-sqlalchemy-alembic",
+    "pytest-sqlalchemy-alembic, with the SAVEPOINT recipe on its database",
+    """\
+import bench_app
+import pytest
+from pytest_sqlalchemy_alembic.config import PluginConfig
+from sqlalchemy import event
+
+
+@pytest.fixture(scope="session")
+def sqlalchemy_alembic_plugin_configs():
+    options = {"session_maker": bench_app.SessionLocal, "metadata": bench_app.metadata}
+    return [PluginConfig.build(create_db=True, **options)]
+
+
+@pytest.fixture(scope="session")
+def engine(sqlalchemy_alembic_setup_session):
+    (engine,) = sqlalchemy_alembic_setup_session
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def no_implicit_begin(connection, record):
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+"""
+    + SAVEPOINT.conftest[SAVEPOINT.conftest.index("\n\n@pytest.fixture\ndef db_session") :],
+    ("-p", "pytest_sqlalchemy_alembic.plugin"),
+    venv="pytest-sqlalchemy-alembic",
 )
 
 _ASYNC = ("-p", "asyncio", "-o", "asyncio_mode=strict")

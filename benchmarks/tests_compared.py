@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+import projects as made
 import sides
-from measure import Row, interleaved, row, run_tests, typical_test
+from measure import Row, Skipped, interleaved, row, run_tests, throughput, typical_test
 from projects import ProjectFolder
 from sides import Side
 
@@ -52,7 +55,8 @@ def compare_reads(
             if way is not sides.REFERENCE:
                 name = f"test that only reads: {way.name} ÷ {sides.REFERENCE.name}"
                 reference = taken[sides.REFERENCE.name]
-                rows.append(row(name, project.name, taken[way.name], reference, 0.75))
+                goal = None if way is sides.FLOOR else 0.75
+                rows.append(row(name, project.name, taken[way.name], reference, goal))
     return rows
 
 
@@ -86,6 +90,67 @@ def compare_async(project: ProjectFolder, tests: int, rounds: int) -> list[Row]:
         )
         for way in ways[:2]
     ]
+
+
+def compare_data(
+    folder: Path, empty: ProjectFolder, megabytes: int, tests: int, rounds: int
+) -> Iterator[Row | Skipped]:
+    """The same test beside so many megabytes of rows in another table."""
+    scale = f"10 tables, {megabytes} MB"
+    # The template, the two snapshots of a build and its workspace, and clones.
+    needed, free = 8 * megabytes * 10**6, shutil.disk_usage(folder).free
+    if free < needed:
+        yield Skipped(scale, f"{needed / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} are free")
+        return
+    filled = made.generated(folder, 10, rows=1000 * megabytes)
+    made.migrate(filled)
+    warm_up([filled])
+    ways = (sides.FRESH, sides.RESET, sides.SAVEPOINT)
+    actions = {way.name: functools.partial(typical_test, filled, way, tests) for way in ways} | {
+        "empty": functools.partial(typical_test, empty, sides.RESET, 5 * tests)
+    }
+    taken = interleaved(actions, rounds)
+    for way in ways[:2]:
+        name = f"whole test: {way.name} ÷ {sides.REFERENCE.name}"
+        yield row(name, scale, taken[way.name], taken[sides.REFERENCE.name])
+    goal = 1.25 if megabytes == 1000 else None
+    name = f"whole test, reset: {megabytes} MB ÷ empty"
+    yield row(name, scale, taken[sides.RESET.name], taken["empty"], goal)
+    shutil.rmtree(filled.folder)
+
+
+def compare_workers(project: ProjectFolder, tests: int, rounds: int) -> Iterator[Row]:
+    """Tests a second of two workers ÷ of one; what the reference loses is pytest-xdist's share."""
+    for way in (sides.FRESH, sides.RESET, sides.REFERENCE):
+        actions = {
+            str(count): functools.partial(throughput, project, way, tests, count)
+            for count in (1, 2)
+        }
+        taken = interleaved(actions, rounds)
+        goal = None if way is sides.REFERENCE else 1.8
+        name = f"tests a second, {way.name}: two workers ÷ one"
+        yield row(name, project.name, taken["2"], taken["1"], goal, at_least=True)
+
+
+def compare_packages(
+    project: ProjectFolder, venvs: Path | None, tests: int, rounds: int
+) -> Iterator[Row | Skipped]:
+    """Published packages, each in an environment of its own, with the same Python."""
+    for way in (sides.SQLA, sides.SQLALCHEMY_ALEMBIC):
+        python = venvs / str(way.venv) / "bin" / "python" if venvs else None
+        if python is None or not python.exists():
+            yield Skipped(way.name, f"it is not in the folder that --venvs names: {venvs}")
+            continue
+        actions = {
+            way.name: functools.partial(typical_test, project, way, tests, python=python),
+            **_actions(project, (sides.FRESH, sides.RESET, sides.REFERENCE), tests),
+        }
+        taken = interleaved(actions, rounds)
+        name = f"whole test: {way.name} ÷ {sides.REFERENCE.name}"
+        yield row(name, project.name, taken[way.name], taken[sides.REFERENCE.name])
+        for ours in (sides.FRESH, sides.RESET):
+            name = f"whole test: {ours.name} ÷ {way.name}"
+            yield row(name, project.name, taken[ours.name], taken[way.name])
 
 
 def warm_up(projects: Sequence[ProjectFolder]) -> None:

@@ -16,7 +16,7 @@ from alembic_snapshot.async_fixtures import async_fixtures
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.fixtures import (
     OpenConnectionWarning,
-    _db_clone_marker,
+    _db_run,
     async_db_engine,
     clone_fixture,
     db_clone,
@@ -25,11 +25,11 @@ from alembic_snapshot.fixtures import (
     db_session,
     db_snapshot,
 )
-from alembic_snapshot.run import run_of
+from alembic_snapshot.run import lend_to_marked, run_of
 
 __all__ = [
     "OpenConnectionWarning",
-    "_db_clone_marker",
+    "_db_run",
     "async_db_engine",
     "clone_fixture",
     "db_clone",
@@ -122,12 +122,19 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test, if a collected test needs it; each worker finds out later."""
+    lend_to_marked(session.items)
     run = run_of(session.config)
     if run.error is not None:
         raise pytest.UsageError(str(run.error))
     if run.toml is None or session.config.option.collectonly or not run.runs_tests:
         return
     run.collected(session.items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note whose fixtures come next."""
+    run_of(item.config).item = item
 
 
 @pytest.hookimpl(wrapper=True)

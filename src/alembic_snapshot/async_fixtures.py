@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.fixtures import database_of, fail
+from alembic_snapshot.run import Run
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -21,16 +20,16 @@ def async_fixtures(decorate: Callable[..., Any]) -> object:
 
 
 async def _async_db_session(
-    _plugin: object, request: pytest.FixtureRequest, async_db_engine: AsyncEngine
+    _plugin: object, _db_run: Run, async_db_engine: AsyncEngine
 ) -> AsyncIterator[AsyncSession]:
     """An async session on this test's clone, from the application's own factory if it has one."""
     from alembic_snapshot.looping import waiting
 
-    pointer = database_of(request).pointer
+    pointer = database_of(_db_run).pointer
     try:
         session = pointer.engines.async_session()
     except SnapshotError as error:
-        fail(request, error)
+        fail(_db_run, error)
     yield session
     await session.close()
     if not pointer.keeps_connections:

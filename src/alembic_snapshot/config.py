@@ -81,7 +81,7 @@ class Project:
         found = [*self.pythonpath, *self.alembic.prepend_sys_path, self.root]
         return tuple(dict.fromkeys(found))
 
-    def relative(self, path: Path) -> str:
+    def relative(self, path: Path | str) -> str:
         """``path`` as digests and messages spell it: relative to the root, with slashes.
 
         Scripts inside an installed package are spelled relative to their own folder, so that

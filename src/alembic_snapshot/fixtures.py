@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.run import run_of, wish, wish_of
+from alembic_snapshot.run import Run, run_of, wish
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from alembic_snapshot.clones import Wish
     from alembic_snapshot.lending import Database
+    from alembic_snapshot.runtime import Runtime
     from alembic_snapshot.snapshot import Clone, Snapshot
 
 
@@ -27,24 +28,33 @@ class OpenConnectionWarning(pytest.PytestWarning):
 
 
 @pytest.fixture(scope="session")
-def db_snapshot(request: pytest.FixtureRequest) -> Snapshot:
+def _db_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    # For the fixtures of each test: pytest makes every ``request`` anew, which costs them more
+    # than all that they do.
+    run = run_of(request.config)
+    run.temporary = tmp_path_factory.getbasetemp
+    return run
+
+
+@pytest.fixture(scope="session")
+def db_snapshot(_db_run: Run) -> Snapshot:
     """The migrated snapshot: ``.clone(path)``, ``.manifest``, ``.path``."""
     try:
-        return run_of(request.config).runtime().database().snapshot()
+        return _db_run.runtime().database().snapshot()
     except SnapshotError as error:
-        fail(request, error)
+        fail(_db_run, error)
 
 
 @pytest.fixture
-def db_clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
+def db_clone(_db_run: Run) -> Iterator[Clone]:
     """This test's own clone: ``.path``, ``.url``, ``.environ``, ``.engine()``, ``.diff()``."""
-    yield from _lend(request, "default", lambda: wish_of(request.node))
+    yield from _lend(_db_run, "default", _db_run.wish)
 
 
 @pytest.fixture
-def db_clones(request: pytest.FixtureRequest) -> Iterator[Clones]:
+def db_clones(request: pytest.FixtureRequest, _db_run: Run) -> Iterator[Clones]:
     """This test's clones by the database's name, for projects with several databases."""
-    clones = Clones(request)
+    clones = Clones(request, _db_run)
     with contextlib.ExitStack() as stack:
         clones.stack = stack
         yield clones
@@ -53,9 +63,10 @@ def db_clones(request: pytest.FixtureRequest) -> Iterator[Clones]:
 class Clones:
     """Clones by the database's name; each begins when it is first asked for."""
 
-    def __init__(self, request: pytest.FixtureRequest):
+    def __init__(self, request: pytest.FixtureRequest, run: Run):
         self.stack = contextlib.ExitStack()
         self._request = request
+        self._run = run
         self._lent: dict[str, Clone] = {}
 
     def __getitem__(self, name: str) -> Clone:
@@ -63,27 +74,27 @@ class Clones:
             clone: Clone = self._request.getfixturevalue("db_clone")
             return clone
         if name not in self._lent:
-            lent = contextlib.contextmanager(_lend)(self._request, name, lambda: wish({}))
+            lent = contextlib.contextmanager(_lend)(self._run, name, lambda: wish({}))
             self._lent[name] = self.stack.enter_context(lent)
         return self._lent[name]
 
 
 @pytest.fixture
-def db_engine(request: pytest.FixtureRequest, db_clone: Clone) -> Engine:
+def db_engine(_db_run: Run, db_clone: Clone) -> Engine:
     """The engine on this test's clone: the application's own, if it has a synchronous one."""
     try:
-        return database_of(request).pointer.engines.sync()
+        return database_of(_db_run).pointer.engines.sync()
     except SnapshotError as error:
-        fail(request, error)
+        fail(_db_run, error)
 
 
 @pytest.fixture
-def db_session(request: pytest.FixtureRequest, db_clone: Clone) -> Iterator[Session]:
+def db_session(_db_run: Run, db_clone: Clone) -> Iterator[Session]:
     """A session on this test's clone, from the application's own sessionmaker if it has one."""
     try:
-        session, factory = database_of(request).pointer.engines.session()
+        session, factory = database_of(_db_run).pointer.engines.session()
     except SnapshotError as error:
-        fail(request, error)
+        fail(_db_run, error)
     yield session
     session.close()
     if hasattr(factory, "remove"):
@@ -91,18 +102,12 @@ def db_session(request: pytest.FixtureRequest, db_clone: Clone) -> Iterator[Sess
 
 
 @pytest.fixture
-def async_db_engine(request: pytest.FixtureRequest, db_clone: Clone) -> AsyncEngine:
+def async_db_engine(_db_run: Run, db_clone: Clone) -> AsyncEngine:
     """The async engine on this test's clone: the application's own, if it has one."""
     try:
-        return database_of(request).pointer.engines.async_()
+        return database_of(_db_run).pointer.engines.async_()
     except SnapshotError as error:
-        fail(request, error)
-
-
-@pytest.fixture(autouse=True)
-def _db_clone_marker(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("db_clone"):
-        request.getfixturevalue("db_clone")
+        fail(_db_run, error)
 
 
 def clone_fixture(
@@ -121,14 +126,14 @@ def clone_fixture(
     wish(arguments)
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
-    def shared_clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
-        yield from _lend(request, database, lambda: wish(arguments), lasting=True)
+    def shared_clone(_db_run: Run) -> Iterator[Clone]:
+        yield from _lend(_db_run, database, lambda: wish(arguments), lasting=True)
 
     return shared_clone
 
 
 def _lend(
-    request: pytest.FixtureRequest,
+    run: Run,
     name: str,
     wished: Callable[[], Wish],
     *,
@@ -137,19 +142,18 @@ def _lend(
     """Begin a clone and end it afterwards, or join the one that is in use."""
     __tracebackhide__ = True
     try:
-        database = database_of(request, name)
+        database = database_of(run, name)
         is_own = database.begin(wished(), lasting=lasting)
     except SnapshotError as error:
-        fail(request, error)
+        fail(run, error)
     assert database.clone is not None
     yield database.clone
     if is_own:
-        _report_open(request, database)
+        _report_open(run.runtime(), database)
 
 
-def _report_open(request: pytest.FixtureRequest, database: Database) -> None:
+def _report_open(runtime: Runtime, database: Database) -> None:
     __tracebackhide__ = True
-    runtime = run_of(request.config).runtime()
     held = database.end()
     if runtime.test_failed:
         # Its traceback holds on to whatever it had.
@@ -165,17 +169,16 @@ def _report_open(request: pytest.FixtureRequest, database: Database) -> None:
             warnings.warn_explicit(message, None, *site)
 
 
-def database_of(request: pytest.FixtureRequest, name: str = "default") -> Database:
-    runtime = run_of(request.config).runtime()
+def database_of(run: Run, name: str = "default") -> Database:
+    runtime = run.runtime()
     if runtime.own is None:
-        own = request.getfixturevalue("tmp_path_factory").getbasetemp()
+        own = run.temporary()
         # Workers of pytest-xdist have a folder each, in one that is the run's.
-        shared = own.parent if hasattr(request.config, "workerinput") else own
-        runtime.folders(own, shared)
+        runtime.folders(own, own.parent if run.is_worker else own)
     return runtime.database(name)
 
 
-def fail(request: pytest.FixtureRequest, error: SnapshotError) -> NoReturn:
+def fail(run: Run, error: SnapshotError) -> NoReturn:
     """Fail the test with the error; its details come once, with the first of them."""
-    message = run_of(request.config).told_once(error)
+    message = run.told_once(error)
     raise pytest.fail.Exception(message, pytrace=False) from None

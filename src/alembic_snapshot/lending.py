@@ -129,7 +129,6 @@ class Database:
             return fresh
         from alembic_snapshot.reset import Reset
 
-        self._switch.hears_statements = True
         self._runtime.tally.resets = 0
         return Reset(fresh, self._runtime.tally)
 

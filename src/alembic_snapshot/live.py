@@ -9,12 +9,20 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alembic_snapshot.pointing import Pointer
 
 # Statements that leave nothing behind but rows; whatever begins otherwise counts as a stain.
 _PLAIN = re.compile(
     r"\s*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|VALUES|BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|"
     r"RELEASE)\b",
+    re.IGNORECASE,
+)
+# What can be asked for again; an application may well set these whenever it takes a connection.
+_COMPARED = re.compile(
+    r"\s*PRAGMA\s+(?:foreign_keys|query_only|recursive_triggers|defer_foreign_keys)\b",
     re.IGNORECASE,
 )
 # By these a test learns where the file is, or changes what the schema's version says.
@@ -46,9 +54,52 @@ _METHODS = (
 
 
 class Watched(sqlite3.Connection):
-    """The driver's connection, which notes whether it was worked on directly."""
+    """The driver's connection, which notes what is executed on it, and done with it directly.
 
-    is_stained = False
+    ``is_stained`` says that something was left in it, ``is_doubtful`` that it has to be compared
+    with what it was like at first. ``pointer`` is told if a statement may say where the file is.
+    """
+
+    is_stained = is_doubtful = False
+    pointer: Pointer | None = None
+
+    def cursor(self, factory: Any = None) -> Any:
+        """A cursor that notes what it executes; any other one may leave what nobody sees."""
+        if factory is not None:
+            self.is_stained = True
+        return super().cursor(factory or WatchedCursor)
+
+    def note(self, statement: Any) -> None:
+        """Note what a statement may leave behind."""
+        if not isinstance(statement, str) or _PLAIN.match(statement):
+            return
+        if _COMPARED.match(statement):
+            self.is_doubtful = True
+        else:
+            self.is_stained = True
+        if self.pointer is not None and _TELLING.search(statement):
+            self.pointer.was_told = True
+
+
+class WatchedCursor(sqlite3.Cursor):
+    """The driver's cursor; its connection notes what it executes."""
+
+    connection: Watched
+
+    def execute(self, sql: Any, *parameters: Any) -> Any:
+        """Execute one statement."""
+        self.connection.note(sql)
+        return super().execute(sql, *parameters)
+
+    def executemany(self, sql: Any, *parameters: Any) -> Any:
+        """Execute one statement several times."""
+        self.connection.note(sql)
+        return super().executemany(sql, *parameters)
+
+    def executescript(self, script: Any) -> Any:
+        """Execute several statements, which nobody looks at one by one."""
+        self.connection.is_stained = True
+        return super().executescript(script)
 
 
 def _staining(name: str) -> Callable[..., Any]:
@@ -65,16 +116,6 @@ def _staining(name: str) -> Callable[..., Any]:
 for _name in _METHODS:
     if hasattr(sqlite3.Connection, _name):
         setattr(Watched, _name, _staining(_name))
-
-
-def is_plain(statement: str) -> bool:
-    """Whether a statement leaves nothing in its connection."""
-    return _PLAIN.match(statement) is not None
-
-
-def is_telling(statement: str) -> bool:
-    """Whether after a statement the file may be known, or changed, past its connections."""
-    return _TELLING.search(statement) is not None
 
 
 def is_watchable(dialect: Any) -> bool:
@@ -94,25 +135,32 @@ def watched(connection: Any) -> Watched | None:
     return found if isinstance(found, Watched) else None
 
 
-def state_of(connection: Watched) -> tuple[Any, ...]:
+State = tuple[list[Any], list[Any]]
+
+
+def state_of(connection: Watched) -> State:
     """What can be asked of a connection's state, now; it counts as clean from here on."""
-    found = _state(connection)
-    connection.is_stained = False
-    return found
+    connection.is_stained = connection.is_doubtful = False
+    return _attributes(connection), _asked(connection)
 
 
-def is_as_it_was(connection: Watched, state: tuple[Any, ...]) -> bool:
+def is_as_it_was(connection: Watched, state: State) -> bool:
     """Whether a connection that is idle is still in that state, and was not worked on."""
+    attributes, asked = state
+    if connection.is_stained or _attributes(connection) != attributes:
+        return False
     try:
-        return not connection.is_stained and _state(connection) == state
+        return not connection.is_doubtful or _asked(connection) == asked
     except sqlite3.Error:
         return False
 
 
-def _state(connection: Watched) -> tuple[Any, ...]:
-    attributes = [getattr(connection, name, None) for name in _ATTRIBUTES]
+def _attributes(connection: Watched) -> list[Any]:
+    return [getattr(connection, name, None) for name in _ATTRIBUTES]
+
+
+def _asked(connection: Watched) -> list[Any]:
     # A cursor of its own: row_factory and text_factory are the application's.
-    cursor = connection.cursor(sqlite3.Cursor)
+    cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
     cursor.row_factory = None
-    (row,) = cursor.execute(_STATE).fetchall()
-    return (*attributes, *row)
+    return cursor.execute(_STATE).fetchall()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.config import Project
 from alembic_snapshot.engines import Engines
 from alembic_snapshot.errors import EngineError
-from alembic_snapshot.live import is_as_it_was, state_of, watched
+from alembic_snapshot.live import State, is_as_it_was, state_of, watched
 from alembic_snapshot.looping import Loop, before_close, run_in
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ class Hold:
     """A connection of one of our engines; ``site`` is the line that took it from its pool last.
 
     ``loop`` is the event loop that it has to be closed in, if it is bound to one.
-    If it outlives its test, ``state`` is what it was like when it was first taken, and
-    ``is_stained`` says that it is not so any more.
+    If it outlives its test, ``state`` is what it was like when it was first taken.
     """
 
-    __slots__ = ("clone", "is_async", "is_stained", "loop", "pointer", "site", "state")
+    __slots__ = ("clone", "is_async", "loop", "pointer", "site", "state")
 
     def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -41,8 +40,7 @@ class Hold:
         self.clone = clone
         self.is_async = is_async
         self.site: Site | None = None
-        self.state: tuple[Any, ...] | None = None
-        self.is_stained = False
+        self.state: State | None = None
 
 
 class Pointer:
@@ -209,7 +207,7 @@ class Pointer:
             if found is None:
                 self.was_unwatched = True
             else:
-                hold.state = state_of(found)
+                hold.state, found.pointer = state_of(found), self
 
     def _close_sessions(self) -> None:
         for session in list(self.sessions):
@@ -268,6 +266,4 @@ def _is_clean(record: Any, hold: Hold) -> bool:
     if record.dbapi_connection is None or record.info.get(Hold) is not hold:
         return False
     found = watched(record.dbapi_connection)
-    if found is None or hold.is_stained or hold.state is None:
-        return False
-    return is_as_it_was(found, hold.state)
+    return found is not None and hold.state is not None and is_as_it_was(found, hold.state)

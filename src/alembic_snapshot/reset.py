@@ -17,6 +17,7 @@ from alembic_snapshot.snapshot import Clone, Snapshot
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Site
+    from alembic_snapshot.manifest import Entry
     from alembic_snapshot.summary import Tally
 
 # After so many files in a row that could not be put back, trying costs more than it brings.
@@ -74,7 +75,7 @@ class Reset:
         self.fresh = fresh
         self.file: Reusable | None = None
         self._tally = tally
-        self._snapshot: Path | None = None
+        self._entry: Entry | None = None
         self._process = 0
         self._failures = 0
         self._lent: ReusedClone | None = None
@@ -85,7 +86,7 @@ class Reset:
         """The file, with the engines' open connections to it; or a fresh clone."""
         if not self._can_lend(wish):
             return self.fresh.begin(snapshot, wish)
-        if self._process != os.getpid() or self._snapshot != snapshot.path:
+        if self._process != os.getpid() or self._entry is not snapshot.entry:
             self._start_again(snapshot)
         if self._tally.no_reset:
             return self.fresh.begin(snapshot, wish)
@@ -158,9 +159,9 @@ class Reset:
         elif self.file is not None:
             self._abandoned.append(self.file)
             self.file = None
-        if self._snapshot is None:
+        if self._entry is None:
             self._tally.no_reset = obstacle(self.fresh.folder())
-        self._process, self._snapshot = os.getpid(), snapshot.path
+        self._process, self._entry = os.getpid(), snapshot.entry
 
     def _let_go(self) -> None:
         """Close everything that is open on the file, and then the file."""

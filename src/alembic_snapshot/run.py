@@ -32,7 +32,14 @@ def run_of(config: pytest.Config) -> Run:
 
 
 class Run:
-    """The plugin in one process of pytest: inert without a table, idle until it is needed."""
+    """The plugin in one process of pytest: inert without a table, idle until it is needed.
+
+    ``item`` is the test that is being set up or running, ``temporary`` what tells pytest's
+    temporary folder.
+    """
+
+    item: pytest.Item
+    temporary: Callable[[], Path]
 
     def __init__(self, config: pytest.Config):
         self.config = config
@@ -107,6 +114,14 @@ class Run:
             )
             self._runtime = Runtime(self.toml.parent, options)
         return self._runtime
+
+    def wish(self) -> Wish:
+        """What the current test's markers ask for.
+
+        Raises:
+            ConfigError: an argument is unknown, or two contradict each other.
+        """
+        return wish_of(self.item)
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Build what the tests need before the first of them runs."""
@@ -184,6 +199,29 @@ class Run:
     def _run_started(self) -> float:
         workerinput = getattr(self.config, "workerinput", {})
         return float(workerinput.get("alembic_snapshot_started") or time.time())
+
+
+def lend_to_marked(items: list[pytest.Item]) -> None:
+    """Have each test with the marker ask for ``db_clone``, ahead of what is made for it alone."""
+    for item in items:
+        names: list[str] | None = getattr(item, "fixturenames", None)
+        if names is not None and item.get_closest_marker("db_clone"):
+            others = [name for name in names if name != "db_clone"]
+            place = _first_of_the_test(item, others)
+            # Another list: this one may be that of every test of the function.
+            item.fixturenames = [*others[:place], "db_clone", *others[place:]]  # type: ignore[attr-defined]
+
+
+def _first_of_the_test(item: pytest.Item, names: list[str]) -> int:
+    """The index of the first fixture that is the test's own, after those that several share."""
+    # Not public; without it db_clone comes last.
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    own = (index for index, name in enumerate(names) if _scope(known.get(name)) == "function")
+    return next(own, len(names))
+
+
+def _scope(definitions: Any) -> str | None:
+    return definitions[-1].scope if definitions else None
 
 
 def wish_of(item: Any) -> Wish:

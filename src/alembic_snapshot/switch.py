@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
 from alembic_snapshot.importing import when_imported
-from alembic_snapshot.live import is_plain, is_telling
 from alembic_snapshot.pointing import Hold, Pointer
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ class Switch:
     def __init__(self, root: Path):
         self.callsites = Callsites(root)
         self.pointers: list[Pointer] = []
-        self.hears_statements = False
         self._installed = False
         self._undo: list[Callable[[], None]] = []
         self._idle: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -72,8 +70,6 @@ class Switch:
         self._hear(Engine, "do_connect", self._on_do_connect)
         self._hear(Pool, "connect", self._on_connect)
         self._hear(Pool, "checkout", self._on_checkout)
-        if self.hears_statements:
-            self._hear(Engine, "before_cursor_execute", self._on_execute)
         self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
 
     def _listen_to_sessions(self) -> None:
@@ -144,14 +140,6 @@ class Switch:
 
         # The pool throws it away and makes another, which goes where it should.
         raise DisconnectionError("opened in an earlier test")
-
-    def _on_execute(self, connection: Any, _cursor: Any, statement: str, *_arguments: Any) -> None:
-        if is_plain(statement):
-            return
-        hold = connection.info.get(Hold)
-        if hold is not None:
-            hold.is_stained = True
-            hold.pointer.was_told |= is_telling(statement)
 
     def _meet(self, connection: Any, info: dict[Any, Any]) -> None:
         """Look at a connection that was opened before anybody listened."""

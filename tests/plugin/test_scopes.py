@@ -73,12 +73,52 @@ def test_not_durable(db_clone):
         assert connection.scalar(text("PRAGMA synchronous")) == 0
 
 
+@pytest.fixture(scope="class")
+def shared():
+    with pytest.raises(Exception, match="did not ask for a database"):
+        orders.names()
+
+
+@pytest.fixture
+def ada(shared):
+    orders.add_customer("Ada")
+
+
+@pytest.mark.db_clone
+def test_a_marked_test_has_its_clone_before_its_own_fixtures(ada, db_session):
+    assert orders.names() == ["Ada", "the house"]
+
+
+@pytest.mark.parametrize("marked", [False, pytest.param(True, marks=pytest.mark.db_clone), False])
+def test_one_of_several_is_marked(marked):
+    if not marked:
+        with pytest.raises(Exception, match="did not ask for a database"):
+            orders.names()
+    else:
+        assert orders.names() == ["the house"]
+
+
+def test_marked_by_a_hook(request):
+    assert orders.names() == ["the house"]
+    assert "db_clone" in request.fixturenames
+
+
 class TestWithUnittest(__import__("unittest").TestCase):
     pytestmark = pytest.mark.db_clone
 
     def test_marked(self):
         orders.add_customer("Ada")
         self.assertEqual(orders.names(), ["Ada", "the house"])
+"""
+
+MARKING = """
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name == "test_marked_by_a_hook":
+            item.add_marker(pytest.mark.db_clone)
 """
 
 SHARED = """
@@ -123,6 +163,8 @@ def test_on_its_own(db_session):
 
 
 def test_the_marker_chooses_a_layer_a_revision_or_nothing_at_all(shop, mode):
+    shop.write("conftest.py", MARKING)
+
     result = shop.run(mode=mode, test_it=MARKERS)
 
     assert result.parseoutcomes().keys() == {"passed"}

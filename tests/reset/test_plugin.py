@@ -151,6 +151,7 @@ LEFTOVERS = {
     "a pragma that has no value": "db_session.execute(text('PRAGMA case_sensitive_like=ON'))",
     "a pragma past SQLAlchemy": "driver(db_session).execute('PRAGMA foreign_keys=OFF')",
     "a pragma on a cursor": "driver(db_session).cursor().execute('PRAGMA foreign_keys=OFF')",
+    "one that has no value": "driver(db_session).cursor().execute('PRAGMA case_sensitive_like=1')",
     "a temporary table": "db_session.execute(text('CREATE TEMP TABLE customers (id)'))",
     "one on a cursor": "driver(db_session).cursor().execute('CREATE TEMP TABLE customers (id)')",
     "an attached database": "db_session.execute(text('ATTACH \\':memory:\\' AS other'))",

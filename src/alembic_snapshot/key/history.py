@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import glob
 import graphlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ScriptError
 from alembic_snapshot.key.inputs import Files, files_below
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(NamedTuple):
     """One revision script as its literals tell it; ``dynamic`` if one of them is computed."""
 
-    path: Path
+    path: str
     id: str
     down: tuple[str, ...]
     depends_on: tuple[str, ...]
@@ -35,7 +30,7 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
         ScriptError: one does not parse, or is no revision script.
     """
     scripts = []
-    for path in _script_files(project):
+    for path in _script_files(project, files):
         facts = files.facts(path)
         where = project.relative(path)
         if facts.error:
@@ -49,7 +44,7 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
         scripts.append(
             Script(
                 path,
-                str(fields.get("revision", path.stem)),
+                str(fields.get("revision", os.path.basename(path)[:-3])),
                 _names(fields.get("down_revision")),
                 _names(fields.get("depends_on")),
                 _names(fields.get("branch_labels")),
@@ -59,19 +54,21 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
     return scripts
 
 
-def _script_files(project: Project) -> list[Path]:
+def _script_files(project: Project, files: Files) -> list[str]:
     """The files in the version locations that Alembic loads, each once."""
-    found: dict[str, Path] = {}
-    real = functools.cache(os.path.realpath)
-    for location in project.alembic.version_locations:
+    found: dict[str, str] = {}
+    real: dict[str, str] = {}
+    for location in map(str, project.alembic.version_locations):
         if not project.alembic.recursive:
-            candidates = glob.glob(f"{glob.escape(str(location))}/*.py")
+            candidates = [f"{location}{os.sep}{name}" for name in files.listing(location)]
         else:
-            candidates = [str(path) for path in files_below(location) if path.suffix == ".py"]
-        for name in sorted(candidates):
-            folder, file = os.path.split(name)
-            if not file.startswith((".#", "__init__")):
-                found.setdefault(os.path.join(real(folder), file), Path(name))
+            candidates = list(files_below(location))
+        for path in sorted(candidates):
+            folder, _, name = path.rpartition(os.sep)
+            if name.endswith(".py") and not name.startswith((".", "__init__")):
+                if folder not in real:
+                    real[folder] = os.path.realpath(folder)
+                found.setdefault(f"{real[folder]}{os.sep}{name}", path)
     return list(found.values())
 
 

@@ -1,26 +1,22 @@
 """Which files a layer depends on: imports followed and file names found, by reading alone.
 
 Nothing is imported or run. What only a run can tell (a file opened under a computed name) is seen
-by the builder and kept in the manifest.
+by the builder and kept in the manifest. Paths are plain text: there are hundreds of them.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import hashlib
 import json
 import os
-import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 _FACTS_VERSION = 2
 _FACTS_KEPT = 10_000
-_FILE_NAME = re.compile(r"[\w\-. /+@]{1,200}")
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -53,9 +49,6 @@ class Facts:
         self.revision = revision
         self.error = error
 
-    def to_record(self) -> list[Any]:
-        return [self.imports, self.names, self.revision, self.error]
-
 
 class Files:
     """The project's files during one computation of a key: each is read, and parsed, once.
@@ -65,35 +58,37 @@ class Files:
     """
 
     def __init__(self, root: Path, search_path: Sequence[Path], cache: Path | None = None):
-        self.root = root
-        self.search_path = tuple(search_path)
+        self.root = str(root)
+        self.search_path = tuple(map(str, search_path))
         self._cache = cache
-        self._digests: dict[Path, str] = {}
-        self._facts: dict[Path, Facts] = {}
-        self._listings: dict[Path, frozenset[str]] = {}
-        self._direct: dict[Path, frozenset[Path]] = {}
+        self._digests: dict[str, str] = {}
+        self._facts: dict[str, Facts] = {}
+        self._listings: dict[str, frozenset[str]] = {}
+        self._direct: dict[str, frozenset[str]] = {}
+        self._modules: dict[str, list[str]] = {}
 
-    def digest(self, path: Path) -> str:
+    def digest(self, path: str) -> str:
         """The digest of a file's content; of a missing file, a word that says so."""
         if path not in self._digests:
             self._read(path)
         return self._digests[path]
 
-    def facts(self, path: Path) -> Facts:
+    def facts(self, path: str) -> Facts:
         """What parsing the Python file tells."""
         if path not in self._facts:
             digest = self.digest(path)
             known = self._known.get(digest)
             if known is None:
-                known = parse(path.read_bytes()).to_record()
-                self._known[digest] = known
+                from alembic_snapshot.key.parsing import parse
+
+                known = self._known[digest] = parse(Path(path).read_bytes())
                 self._new = True
             self._facts[path] = Facts(*known)
         return self._facts[path]
 
-    def closure(self, path: Path) -> frozenset[Path]:
+    def closure(self, path: str) -> frozenset[str]:
         """The file, the project's files that it imports, transitively, and those that they name."""
-        found: set[Path] = set()
+        found: set[str] = set()
         waiting = [path]
         while waiting:
             current = waiting.pop()
@@ -102,7 +97,16 @@ class Files:
                 waiting.extend(self._neighbours(current) - found)
         return frozenset(found)
 
-    def find_module(self, dotted: str) -> Path | None:
+    def listing(self, folder: str) -> frozenset[str]:
+        """The names in a folder; none if there is no such folder."""
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = frozenset(os.listdir(folder))
+            except OSError:
+                self._listings[folder] = frozenset()
+        return self._listings[folder]
+
+    def find_module(self, dotted: str) -> str | None:
         """The file of a module of the project, or None if it is not the project's."""
         found = self._module_files(dotted)
         return found[-1] if found and _stands_for(found[-1], dotted) else None
@@ -111,6 +115,8 @@ class Files:
         """Keep what was parsed for the next time; failing to is no error."""
         if not self._new or self._cache is None or not self._cache.parent.is_dir():
             return
+        import tempfile
+
         # Several projects may share a store; what is old goes when there is too much.
         kept = dict(list(self._known.items())[-_FACTS_KEPT:])
         with contextlib.suppress(OSError):
@@ -130,24 +136,24 @@ class Files:
                 return dict(record["facts"])
         return {}
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: str) -> None:
         try:
             with open(path, "rb", buffering=0) as file:
                 self._digests[path] = content_digest(file.read())
         except OSError:
             self._digests[path] = "missing"
 
-    def _neighbours(self, path: Path) -> frozenset[Path]:
+    def _neighbours(self, path: str) -> frozenset[str]:
         if path not in self._direct:
-            found: set[Path] = set()
-            if path.suffix == ".py" and self.digest(path) != "missing":
+            found: set[str] = set()
+            if path.endswith(".py") and self.digest(path) != "missing":
                 facts = self.facts(path)
                 found.update(self._imported(path, facts))
                 found.update(self._named(path, facts))
             self._direct[path] = frozenset(found)
         return self._direct[path]
 
-    def _imported(self, path: Path, facts: Facts) -> Iterator[Path]:
+    def _imported(self, path: str, facts: Facts) -> Iterator[str]:
         for module, names in facts.imports:
             if module.startswith("."):
                 yield from self._relative(path, module, names)
@@ -156,84 +162,47 @@ class Files:
             for name in names:
                 yield from self._module_files(f"{module}.{name}")
 
-    def _relative(self, path: Path, module: str, names: Sequence[str]) -> Iterator[Path]:
+    def _relative(self, path: str, module: str, names: Sequence[str]) -> Iterator[str]:
         rest = module.lstrip(".")
-        folder = path.parents[len(module) - len(rest) - 1]
+        folder = str(Path(path).parents[len(module) - len(rest) - 1])
         for dotted in (rest, *(f"{rest}.{name}".strip(".") for name in names)):
             if dotted:
                 yield from self._files_below(folder, dotted.split("."))
 
-    def _module_files(self, dotted: str) -> list[Path]:
-        parts = dotted.split(".")
-        for folder in self.search_path:
-            listing = self._listing(folder)
-            if f"{parts[0]}.py" in listing or parts[0] in listing:
-                found = self._files_below(folder, parts)
-                if found:
-                    return found
-        return []
+    def _module_files(self, dotted: str) -> list[str]:
+        if dotted not in self._modules:
+            parts = dotted.split(".")
+            every = (self._files_below(folder, parts) for folder in self.search_path)
+            self._modules[dotted] = next(filter(None, every), [])
+        return self._modules[dotted]
 
-    def _files_below(self, folder: Path, parts: Sequence[str]) -> list[Path]:
+    def _files_below(self, folder: str, parts: Sequence[str]) -> list[str]:
         """The files that importing the dotted name runs: each package's, then the module's."""
         found = []
         for index, part in enumerate(parts):
-            listing = self._listing(folder)
-            package = folder / part
-            if part in listing and "__init__.py" in self._listing(package):
-                found.append(package / "__init__.py")
+            listing = self.listing(folder)
+            package = os.path.join(folder, part)
+            if part in listing and "__init__.py" in self.listing(package):
+                found.append(os.path.join(package, "__init__.py"))
             elif f"{part}.py" in listing:
-                found.append(folder / f"{part}.py")
+                found.append(f"{package}.py")
                 return found
             elif part not in listing or (index == len(parts) - 1):
                 return found
             folder = package
         return found
 
-    def _named(self, path: Path, facts: Facts) -> Iterator[Path]:
+    def _named(self, path: str, facts: Facts) -> Iterator[str]:
         for name in facts.names:
-            for folder in (path.parent, self.root):
+            for folder in (os.path.dirname(path), self.root):
                 first = name.split("/", 1)[0]
-                if first in self._listing(folder) or first in ("..", "."):
-                    candidate = Path(os.path.normpath(folder / name))
-                    if candidate.suffix != ".py" and candidate.is_file():
+                if first in self.listing(folder) or first in ("..", "."):
+                    candidate = os.path.normpath(os.path.join(folder, name))
+                    if not candidate.endswith(".py") and os.path.isfile(candidate):
                         yield candidate
 
-    def _listing(self, folder: Path) -> frozenset[str]:
-        if folder not in self._listings:
-            try:
-                self._listings[folder] = frozenset(os.listdir(folder))
-            except OSError:
-                self._listings[folder] = frozenset()
-        return self._listings[folder]
 
-
-def parse(source: bytes) -> Facts:
-    """The facts that one Python file's source tells, without running it."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        return Facts([], [], None, f"line {line}: {getattr(error, 'msg', error)}")
-    imports: dict[str, set[str]] = {}
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                imports.setdefault(alias.name, set())
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            imports.setdefault(module, set()).update(alias.name for alias in node.names)
-        elif isinstance(node, ast.Call):
-            dynamic = _dynamic_import(node)
-            if dynamic:
-                imports.setdefault(dynamic, set())
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.update([node.value] if _may_be_a_file(node.value) else [])
-    listed = [(module, sorted(taken)) for module, taken in sorted(imports.items())]
-    return Facts(listed, sorted(names), _revision_fields(tree), None)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: str | Path) -> Iterator[str]:
     """Every file below a folder that could matter to a run, hidden and compiled ones left out."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -243,86 +212,15 @@ def files_below(folder: Path) -> Iterator[Path]:
         if entry.name.startswith(".") or entry.name in _IGNORED_FOLDERS:
             continue
         if entry.is_dir():
-            yield from files_below(Path(entry.path))
+            yield from files_below(entry.path)
         elif not entry.name.endswith((".pyc", ".mako", "~")) and not _is_prose(entry.name):
-            yield Path(entry.path)
+            yield entry.path
 
 
-def _stands_for(path: Path, dotted: str) -> bool:
-    stem = path.parent.name if path.name == "__init__.py" else path.stem
-    return stem == dotted.rpartition(".")[2]
+def _stands_for(path: str, dotted: str) -> bool:
+    module = path.removesuffix("/__init__.py").removesuffix(".py")
+    return os.path.basename(module) == dotted.rpartition(".")[2]
 
 
 def _is_prose(name: str) -> bool:
     return name.upper().startswith("README")
-
-
-def _may_be_a_file(text: str) -> bool:
-    if not _FILE_NAME.fullmatch(text):
-        return False
-    return "." in text.rpartition("/")[2].strip(".") or "/" in text.strip("/")
-
-
-def _dynamic_import(node: ast.Call) -> str | None:
-    """The module in ``import_module("a.b")`` or ``__import__("a.b")``."""
-    function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name in ("import_module", "__import__") and node.args:
-        first = node.args[0]
-        if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            return first.value if not first.value.startswith(".") else None
-    return None
-
-
-_FIELDS = ("revision", "down_revision", "depends_on", "branch_labels")
-
-
-def _revision_fields(tree: ast.Module) -> dict[str, Any] | None:
-    """The literal values that make a file a revision; ``{"dynamic": True}`` if one is computed."""
-    found: dict[str, Any] = {}
-    for name, value in _bindings(tree):
-        try:
-            literal = ast.literal_eval(value) if value else None
-        except ValueError:
-            value = None
-        if value is None:
-            return {"dynamic": True}
-        found[name] = sorted(literal) if isinstance(literal, set) else literal
-    return found if "revision" in found else None
-
-
-def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
-    """What a module binds a revision's fields to; None where it is not a plain assignment."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
-        pairs: list[tuple[ast.AST, ast.expr | None]] = [(node, None)]
-        if isinstance(node, ast.Assign):
-            pairs = [pair for target in node.targets for pair in _unpacked(target, node.value)]
-        elif isinstance(node, ast.AnnAssign):
-            pairs = [(node.target, node.value)] if node.value else []
-        for target, value in pairs:
-            for name in _bound(target):
-                yield name, value if isinstance(target, ast.Name) else None
-
-
-def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.AST, ast.expr | None]]:
-    """``a, b = 1, 2`` as two assignments."""
-    sides = (target, value)
-    if all(isinstance(side, ast.Tuple | ast.List) for side in sides):
-        left, right = (side.elts for side in sides)  # type: ignore[attr-defined]
-        if len(left) == len(right) and not any(isinstance(e, ast.Starred) for e in (*left, *right)):
-            return [pair for both in zip(left, right, strict=True) for pair in _unpacked(*both)]
-    return [(target, value)]
-
-
-def _bound(node: ast.AST) -> Iterator[str]:
-    """The fields of a revision that a statement or a target binds."""
-    for part in ast.walk(node):
-        name = None
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-            name = part.id
-        elif isinstance(part, ast.alias):
-            name = part.asname or part.name
-        if name in _FIELDS:
-            yield name

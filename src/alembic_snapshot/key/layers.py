@@ -16,8 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ConfigError
@@ -28,8 +27,7 @@ from alembic_snapshot.key.inputs import Files, files_below
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One step of what a snapshot is made of.
 
     ``inputs`` maps each file, relative to the project's root, to its content's digest, and each
@@ -43,8 +41,7 @@ class Layer:
     inputs: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """A database that can be reached: these revisions applied, then these seeds run."""
 
     revisions: Mapping[str, str]
@@ -131,7 +128,7 @@ def read_chain(
     settings = project.alembic
     scripts = find_scripts(project, files)
     opaque = project.migrate is not None or not scripts or any(s.dynamic for s in scripts)
-    attributed: set[Path] = {script.path for script in scripts}
+    attributed: set[str] = {script.path for script in scripts}
     closures = {script.path: files.closure(script.path) for script in scripts}
     for closure in closures.values():
         attributed |= closure
@@ -151,7 +148,7 @@ def read_chain(
         revisions = _up_to(revisions, revision)
     heads = _heads(revisions)
     seeds = () if revision is not None else _seed_layers(project, files, base, revisions, layer)
-    env = settings.script_location / "env.py"
+    env = str(settings.script_location / "env.py")
     models = files.closure(env) - {env}
     return Chain(base, revisions, seeds, heads, opaque, _named(models, project, files))
 
@@ -189,13 +186,13 @@ def _installed_version(name: str) -> str:
 def _base_layer(
     project: Project,
     files: Files,
-    attributed: set[Path],
+    attributed: set[str],
     opaque: bool,
     scripts: Sequence[Script],
 ) -> Layer:
     """env.py, settings, tool versions, and what no single revision accounts for."""
     settings = project.alembic
-    env = settings.script_location / "env.py"
+    env = str(settings.script_location / "env.py")
     paths = {path for path in files_below(settings.script_location) if path not in attributed}
     paths |= set(_globbed(project)) | {env}
     if opaque:
@@ -252,7 +249,7 @@ def _referenced(reference: str, what: str, project: Project, files: Files) -> di
     module = reference.partition(":")[0]
     path = files.find_module(module)
     if path is None:
-        searched = ", ".join(str(folder) for folder in files.search_path)
+        searched = ", ".join(files.search_path)
         raise ConfigError(
             f"no module {module!r} for {what} {reference!r} in {searched}",
             hint="correct the name, or add its folder to pythonpath",
@@ -266,8 +263,8 @@ def _referenced(reference: str, what: str, project: Project, files: Files) -> di
     return _named(paths, project, files)
 
 
-def _globbed(project: Project) -> list[Path]:
-    found: list[Path] = []
+def _globbed(project: Project) -> list[str]:
+    found: list[str] = []
     for pattern in project.inputs:
         matches = glob.glob(pattern, root_dir=project.root, recursive=True)
         if not matches:
@@ -275,12 +272,12 @@ def _globbed(project: Project) -> list[Path]:
                 f"inputs pattern {pattern!r} matches no file below {project.root}",
                 hint="correct the pattern or remove it",
             )
-        paths = (project.root / match for match in matches)
-        found.extend(path for path in paths if path.is_file())
+        paths = (str(project.root / match) for match in matches)
+        found.extend(path for path in paths if os.path.isfile(path))
     return found
 
 
-def _named(paths: Iterable[Path], project: Project, files: Files) -> dict[str, str]:
+def _named(paths: Iterable[str], project: Project, files: Files) -> dict[str, str]:
     return {project.relative(path): files.digest(path) for path in sorted(paths)}
 
 
@@ -304,6 +301,8 @@ def _heads(revisions: Mapping[str, Layer]) -> tuple[str, ...]:
     return tuple(sorted(name for name in revisions if name not in parents))
 
 
+_as_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
 def _digest(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_as_text(value).encode()).hexdigest()

@@ -38,7 +38,7 @@ class Observed:
     def changes(self, root: Path, files: Files, salt: str) -> Iterator[str]:
         """What is different now, a line each."""
         for name, digest in self.files.items():
-            if files.digest(root / name) != digest:
+            if files.digest(os.path.join(root, name)) != digest:
                 yield f"{name} changed (read while it ran)"
         for name, digest in self.folders.items():
             if folder_digest(root / name) != digest:

@@ -27,7 +27,7 @@ _PARTS = (
     f"SELECT c.relname, 'column ' || {_NAME} c.relname || '.' || a.attname || ' ' "
     "|| format_type(a.atttypid, a.atttypmod) "
     "|| CASE WHEN a.attnotnull THEN ' not null' ELSE '' END "
-    "|| CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity END "
+    "|| CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity::text END "
     "|| CASE a.attgenerated WHEN '' THEN ' default ' ELSE ' generated ' END "
     "|| coalesce(pg_get_expr(d.adbin, d.adrelid), 'none') "
     "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "

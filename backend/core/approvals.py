@@ -102,7 +102,8 @@ class ApprovalDesk:
             HITLAction.status == ApprovalStatus.PENDING,
             HITLAction.expires_at > self._clock(),
         )
-        return list(self._db.scalars(query.order_by(HITLAction.expires_at)))
+        urgent = (HITLAction.expires_at, HITLAction.requested_at, HITLAction.id)
+        return list(self._db.scalars(query.order_by(*urgent)))
 
     async def wait(self, action_id: str, clock: Clock, poll_interval: float) -> ApprovalView:
         """Look at a request every `poll_interval` seconds until it is no longer pending.

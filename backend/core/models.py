@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from core.clock import utc_now
 from core.database import Base, new_id
 from core.maturity import AgentStatus
-from core.types import ExactDecimal, UtcDateTime, lowercase_enum
+from core.types import ExactDecimal, FreeText, UtcDateTime, lowercase_enum
 
 Score = ExactDecimal(5, 4)
 
@@ -160,15 +160,15 @@ class AgentExecution(Base):
         ForeignKey("agent_executions.id"), index=True
     )
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
-    request: Mapped[str] = mapped_column(Text)
+    request: Mapped[str] = mapped_column(FreeText)
     trigger_mode: Mapped[AgentTriggerMode] = mapped_column(
         lowercase_enum(AgentTriggerMode, "trigger_mode"), default=AgentTriggerMode.MANUAL
     )
     status: Mapped[ExecutionStatus] = mapped_column(
         lowercase_enum(ExecutionStatus, "status"), default=ExecutionStatus.RUNNING
     )
-    final_output: Mapped[str | None] = mapped_column(Text)
-    failure_reason: Mapped[str | None] = mapped_column(Text)
+    final_output: Mapped[str | None] = mapped_column(FreeText)
+    failure_reason: Mapped[str | None] = mapped_column(FreeText)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome_recorded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -189,10 +189,10 @@ class AgentReasoningStep(Base):
     execution_id: Mapped[str] = mapped_column(ForeignKey("agent_executions.id"))
     step_number: Mapped[int]
     kind: Mapped[StepKind] = mapped_column(lowercase_enum(StepKind, "kind"))
-    thought: Mapped[str] = mapped_column(Text, default="")
+    thought: Mapped[str] = mapped_column(FreeText, default="")
     action: Mapped[str | None] = mapped_column(String(200))
     action_input: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    observation: Mapped[str | None] = mapped_column(Text)
+    observation: Mapped[str | None] = mapped_column(FreeText)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
     execution: Mapped[AgentExecution] = relationship(back_populates="steps")
@@ -207,8 +207,8 @@ class AgentFeedback(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     agent_id: Mapped[str] = mapped_column(ForeignKey("agent_registry.id"), index=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
-    original_output: Mapped[str] = mapped_column(Text)
-    user_correction: Mapped[str] = mapped_column(Text)
+    original_output: Mapped[str] = mapped_column(FreeText)
+    user_correction: Mapped[str] = mapped_column(FreeText)
     rating: Mapped[int | None]
     status: Mapped[FeedbackStatus] = mapped_column(
         lowercase_enum(FeedbackStatus, "status"), default=FeedbackStatus.PENDING
@@ -230,7 +230,7 @@ class HITLAction(Base):
     execution_id: Mapped[str | None] = mapped_column(ForeignKey("agent_executions.id"), index=True)
     action_type: Mapped[str] = mapped_column(String(200))
     params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(FreeText)
     status: Mapped[ApprovalStatus] = mapped_column(
         lowercase_enum(ApprovalStatus, "status"), default=ApprovalStatus.PENDING
     )

@@ -35,6 +35,9 @@ class Finish:
     answer: str
 
 
+# As much of a name as a step has room for.
+MAX_NAME = 200
+
 FORMAT = """\
 Reply in one of two forms and nothing else.
 
@@ -72,6 +75,8 @@ def parse(reply: str) -> Act | Finish:
         raise UnreadableReply("the reply has both an Action and a Final Answer: give one")
     if not action[1].strip():
         raise UnreadableReply("the Action names no tool")
+    if len(action[1].strip()) > MAX_NAME:
+        raise UnreadableReply("the Action is too long to be a tool's name")
     arguments = _arguments(reply[action.end() :])
     return Act(_thought(reply[: action.start()]), action[1].strip(), arguments)
 

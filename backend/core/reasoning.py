@@ -16,6 +16,7 @@ from core.llm import LLM
 from core.models import ExecutionStatus, StepKind
 from core.react import Act, Finish, UnreadableReply, parse, system_prompt, task_prompt
 from core.tools import Tool, ToolContext
+from core.types import storable
 
 MAX_STEPS = 10
 MAX_UNREADABLE = 3
@@ -68,7 +69,7 @@ class ReasoningLoop:
 
     async def _ask(self, prompt: str, system: str) -> str:
         try:
-            return await self._llm.generate_response(prompt, system=system)
+            return storable(await self._llm.generate_response(prompt, system=system))
         except Exception as error:
             raise ModelFailed(error) from error
 
@@ -96,7 +97,7 @@ class ReasoningLoop:
     async def _act(self, number: int, turn: Act) -> tuple[Step, Ending | None]:
         ending = None
         try:
-            observation = await self._observe(turn)
+            observation = storable(await self._observe(turn))
         except ActionRejected as error:
             observation = str(error)
             ending = Ending(ExecutionStatus.REJECTED, failure_reason=observation)

@@ -63,9 +63,9 @@ def find_by_name_or_id(db: Session, workspace_id: str, key: str) -> AgentRegistr
     if agent is not None:
         return agent
     named = db.scalars(
-        select(AgentRegistry).where(
-            AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == key
-        )
+        select(AgentRegistry)
+        .where(AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == key)
+        .order_by(AgentRegistry.id)
     ).all()
     if not named:
         raise NotFound("agent", key)

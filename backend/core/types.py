@@ -1,16 +1,19 @@
 """Column types that mean the same on SQLite as on PostgreSQL."""
 
 import operator
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Enum, Numeric
+from sqlalchemy import BigInteger, DateTime, Enum, Numeric, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _BIGINT_DIGITS = 18
+# PostgreSQL has no NUL in its texts; half of a surrogate pair has no UTF-8.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _SCALE_CHANGING = frozenset(
     {operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow}
 )
@@ -97,6 +100,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class FreeText(TypeDecorator[str]):
+    """Text that a model, a tool or an error wrote: what a database can't store becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD for each NUL and each half of a surrogate pair."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def lowercase_enum(members: type[StrEnum], name: str, *, create_constraint: bool = True) -> Enum:

@@ -105,7 +105,7 @@ class SubscriptionService:
                     Subscription.current_period_end <= self._clock(),
                     Subscription.customer_id.is_not(None),
                 )
-                .order_by(Subscription.current_period_end)
+                .order_by(Subscription.current_period_end, Subscription.id)
             )
         )
 
@@ -140,7 +140,6 @@ class SubscriptionService:
         now = self._clock()
         subscription = self.find(subscription_id)
         start, end = subscription.current_period_start, subscription.current_period_end
-        billed = amount_due(self.db, subscription)
         renewed = end <= now and self._change(
             subscription_id,
             Subscription.status == SubscriptionStatus.ACTIVE,
@@ -151,6 +150,8 @@ class SubscriptionService:
         subscription = self.find(subscription_id)
         if not renewed:
             raise self._refusal(subscription)
+        # Now, and not before: the change waited for every event that was being counted.
+        billed = amount_due(self.db, subscription, (start, end))
         details = {"billed": str(billed), "from": start.isoformat(), "to": end.isoformat()}
         self._audit(subscription, SubscriptionEvent.RENEWED, actor, now, details)
         return subscription

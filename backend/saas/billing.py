@@ -1,5 +1,6 @@
 """What a subscription costs."""
 
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from ecommerce.models import Subscription
@@ -8,6 +9,9 @@ from sqlalchemy.orm import Session
 from saas.metering import NegativeQuantity, UsageMeter
 
 CENT = Decimal("0.01")
+
+# From when, and to before when.
+Period = tuple[datetime, datetime]
 
 
 def calculate(subscription: Subscription, usage: Decimal | int) -> Decimal:
@@ -27,16 +31,12 @@ def calculate(subscription: Subscription, usage: Decimal | int) -> Decimal:
     return price.quantize(CENT, ROUND_HALF_UP)
 
 
-def billed_usage(db: Session, subscription: Subscription) -> Decimal:
-    """What the subscription used of its tier's billed event in its current period."""
-    return UsageMeter(db).total(
-        subscription.id,
-        subscription.tier.billed_event_type,
-        subscription.current_period_start,
-        subscription.current_period_end,
-    )
+def billed_usage(db: Session, subscription: Subscription, period: Period | None = None) -> Decimal:
+    """What the subscription used of its tier's billed event in a period, or else the current."""
+    since, until = period or (subscription.current_period_start, subscription.current_period_end)
+    return UsageMeter(db).total(subscription.id, subscription.tier.billed_event_type, since, until)
 
 
-def amount_due(db: Session, subscription: Subscription) -> Decimal:
-    """The price of the subscription's current period, from its usage events."""
-    return calculate(subscription, billed_usage(db, subscription))
+def amount_due(db: Session, subscription: Subscription, period: Period | None = None) -> Decimal:
+    """The price of a period of the subscription, or else the current, from its usage events."""
+    return calculate(subscription, billed_usage(db, subscription, period))

@@ -104,7 +104,8 @@ class UsageMeter:
     def _insert_if_active(
         self, subscription_id: str, event_type: str, quantity: Decimal, key: str, details: Any
     ) -> None:
-        # One statement: a subscription cannot be canceled between the look and the insert.
+        # One statement, and a lock that a server needs where SQLite has one writer at a time: until
+        # the event is committed, the subscription can be neither canceled nor renewed without it.
         row = {
             "id": literal(new_id()),
             "workspace_id": Subscription.workspace_id,
@@ -118,6 +119,7 @@ class UsageMeter:
         source = select(*row.values()).where(
             Subscription.id == subscription_id, Subscription.status == SubscriptionStatus.ACTIVE
         )
+        source = source.with_for_update(read=True)
         insert = insert_for(self.db, UsageEvent).from_select(list(row), source)
         self.db.execute(
             insert.on_conflict_do_nothing(index_elements=["subscription_id", "idempotency_key"])

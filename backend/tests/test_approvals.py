@@ -186,6 +186,17 @@ def test_pending_are_the_requests_that_somebody_can_still_decide_the_most_urgent
     assert desk.get_approval_status(late)["status"] == "expired"
 
 
+def test_of_two_that_are_as_urgent_the_older_comes_first(
+    desk: AgentGovernanceService, atom: AgentRegistry, clock: Clock
+) -> None:
+    clock.now = NOON + HOUR
+    younger = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+    clock.now = NOON
+    older = desk.request_approval(atom.id, "update_it", time_to_decide=2 * HOUR)
+
+    assert [each.id for each in desk.pending_approvals()] == [older, younger]
+
+
 def test_a_refused_action_cannot_be_put_to_a_human(
     desk: AgentGovernanceService, atom: AgentRegistry
 ) -> None:

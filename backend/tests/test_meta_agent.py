@@ -11,7 +11,7 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AgentTriggerMode, AtomMetaAgent
 from core.database import SessionLocal
-from core.errors import ExecutionExists, NotFound
+from core.errors import AtomError, ExecutionExists, NotFound
 from core.llm import LLMTimeout, ScriptedLLM
 from core.maturity import AgentStatus
 from core.models import (
@@ -258,6 +258,36 @@ class TestReplies:
         assert "3 replies" in result["failure_reason"]
         assert [row.kind for row in steps("r")] == ["invalid"] * 3
 
+    @pytest.mark.parametrize("odd", ["\0", "\ud83d"], ids=["NUL", "half a surrogate pair"])
+    @pytest.mark.asyncio
+    async def test_what_no_database_stores_is_replaced_in_what_a_model_or_a_tool_says(
+        self, atom: AgentRegistry, steps: Callable[[str], list[AgentReasoningStep]], odd: str
+    ) -> None:
+        def look(context: ToolContext) -> str:
+            raise AtomError(f"no {odd} here")
+
+        llm = ScriptedLLM([act("read_note"), f"Thought: So{odd}\nFinal Answer: 1{odd}2"])
+        agent = AtomMetaAgent(llm=llm, tools=ToolRegistry([make_tool("read_note", look)]))
+
+        result = await agent.execute(f"Do {odd}", execution_id="r")
+
+        assert (result["status"], result["final_output"]) == ("success", "1\ufffd2")
+        assert [row.thought for row in steps("r")] == ["I need read_note.", "So\ufffd"]
+        assert steps("r")[0].observation == "read_note failed: no \ufffd here"
+        assert steps("r")[0].execution.request == "Do \ufffd"
+        assert "no \ufffd here" in llm.prompts[1]
+
+    @pytest.mark.asyncio
+    async def test_a_tools_name_that_is_too_long_to_be_recorded_is_not_read(
+        self, atom: AgentRegistry, steps: Callable[[str], list[AgentReasoningStep]]
+    ) -> None:
+        llm = ScriptedLLM([act("find " * 50), DONE])
+
+        result = await AtomMetaAgent(llm=llm).execute("Do it", execution_id="r")
+
+        assert result["status"] == "success"
+        assert [row.kind for row in steps("r")] == ["invalid", "final"]
+
     @pytest.mark.asyncio
     async def test_a_readable_reply_starts_the_count_again(
         self, atom: AgentRegistry, tools: Tools
@@ -386,7 +416,8 @@ class TestOutcome:
         assert result["status"] == execution.status == "success"
         assert execution.outcome_recorded_at is None
         assert atom.confidence_score == Decimal("0.49")
-        assert "no such table: saas_usage_events" in caplog.text
+        assert "the outcome of execution r was not counted" in caplog.text
+        assert "saas_usage_events" in caplog.text
 
     @pytest.mark.parametrize("status", ["paused", "stopped", "deprecated", "deleted"])
     @pytest.mark.asyncio

@@ -1,6 +1,6 @@
 """Usage events: counted once, on active subscriptions only, and never less than nothing."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -123,6 +123,29 @@ def test_one_event_recorded_by_ten_at_once_counts_once(
         ids = set(threads.map(record, range(10)))
 
     assert len(ids) == events(db_session) == 1
+
+
+def test_nothing_is_counted_on_a_subscription_that_is_being_canceled(
+    plan: Subscription, workspace: Workspace, db_session: Session
+) -> None:
+    plan_id = plan.id
+    db_session.commit()
+
+    def record() -> None:
+        with SessionLocal.begin() as session:
+            UsageMeter(session).record(plan_id, "api_call", 1, "key-1")
+
+    with ThreadPoolExecutor(1) as threads:
+        SubscriptionService(db_session, workspace.id).cancel(plan_id, "ada")
+        recording = threads.submit(record)
+        wait([recording], timeout=0.2)
+        waited = not recording.done()
+        db_session.commit()
+        with pytest.raises(SubscriptionInactive):
+            recording.result()
+
+    assert waited
+    assert events(db_session) == 0
 
 
 class TestTotal:

@@ -5,17 +5,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+
+if TYPE_CHECKING:
+    from alembic_snapshot.postgres.pool import Pool
 
 ROOT = Path(__file__).parents[2]
-POSTGRES_URL = os.environ.get("SNAPSHOT_POSTGRES_URL")
 
 Migrate = Callable[..., None]
 
@@ -43,21 +44,26 @@ def sqlite(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def databases() -> Iterator["Pool"]:
+    """Databases on the server that `SNAPSHOT_POSTGRES_URL` names, or else on a private one."""
+    pytest.importorskip("psycopg")
+    from alembic_snapshot.postgres.pool import Pool
+    from alembic_snapshot.postgres.server import server_in_use
+
+    pool = Pool(server_in_use())
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def postgresql() -> Iterator[Engine]:
-    """An empty PostgreSQL database, dropped afterwards."""
-    if POSTGRES_URL is None:
-        pytest.skip("SNAPSHOT_POSTGRES_URL is not set")
-    name = f"atom_{uuid4().hex}"
-    server = create_engine(POSTGRES_URL, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine = create_engine(make_url(POSTGRES_URL).set(database=name))
+def postgresql(databases: "Pool") -> Iterator[Engine]:
+    """An empty PostgreSQL database, dropped afterwards, by the next run if this one is killed."""
+    database = databases.take(None)
+    engine = create_engine(database.url())
     yield engine
     engine.dispose()
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name}"))
-    server.dispose()
+    databases.drop(database.name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -84,31 +90,35 @@ def migrate(engine: Engine) -> Migrate:
 def shape(engine: Engine) -> dict[str, Any]:
     """Everything about a schema that a migration could get wrong."""
     inspector = inspect(engine)
+    # Of all tables at once: on a server each question is a round trip.
+    primary_keys, foreign_keys = (
+        inspector.get_multi_pk_constraint(),
+        inspector.get_multi_foreign_keys(),
+    )
+    unique, checks = (
+        inspector.get_multi_unique_constraints(),
+        inspector.get_multi_check_constraints(),
+    )
+    indexes = inspector.get_multi_indexes()
     return {
         table: {
             "columns": [
                 (column["name"], str(column["type"]), column["nullable"], column["default"])
-                for column in sorted(inspector.get_columns(table), key=lambda each: each["name"])
+                for column in sorted(columns, key=lambda each: each["name"])
             ],
-            "primary key": inspector.get_pk_constraint(table)["name"],
+            "primary key": primary_keys[schema, table]["name"],
             "foreign keys": sorted(
                 (key["name"], key["constrained_columns"], key["referred_table"])
-                for key in inspector.get_foreign_keys(table)
+                for key in foreign_keys[schema, table]
             ),
-            "unique": sorted(
-                (key["name"], key["column_names"])
-                for key in inspector.get_unique_constraints(table)
-            ),
-            "checks": sorted(
-                (check["name"], check["sqltext"])
-                for check in inspector.get_check_constraints(table)
-            ),
+            "unique": sorted((key["name"], key["column_names"]) for key in unique[schema, table]),
+            "checks": sorted((check["name"], check["sqltext"]) for check in checks[schema, table]),
             "indexes": sorted(
                 (index["name"], index["column_names"], index["unique"])
-                for index in inspector.get_indexes(table)
+                for index in indexes[schema, table]
             ),
         }
-        for table in inspector.get_table_names()
+        for (schema, table), columns in inspector.get_multi_columns().items()
         if table != "alembic_version"
     }
 

@@ -46,6 +46,7 @@ class TestAnswers:
         ("I would rather not.", "neither"),
         ("Final Answer:  \n", "empty"),
         ("Action:\nAction Input: {}", "names no tool"),
+        (f"Action: {'read ' * 50}\nAction Input: {{}}", "too long"),
         ("Action: read", "not followed by an Action Input"),
         ("Action: read\nAction Input: email", "not JSON"),
         ("Action: read\nAction Input: {'a': 1}", "not JSON"),

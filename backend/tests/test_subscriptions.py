@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from ecommerce.models import Subscription, SubscriptionAudit, SubscriptionStatus
 from ecommerce.subscriptions import AlreadySubscribed, NotDue, SubscriptionService
 from saas.metering import SubscriptionInactive, UsageMeter
 from saas.models import SaaSTier
+from saas.rates import OverageRates
 from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -141,6 +142,27 @@ class TestRenew:
         assert plan.current_period_end == MARCH + MONTH
         assert audits(db_session) == []
 
+    def test_an_event_that_is_being_counted_is_billed(
+        self, plan: Subscription, db_session: Session
+    ) -> None:
+        plan.tier.overage_rates = OverageRates.of((None, 1))
+        plan_id = plan.id
+        db_session.commit()
+
+        def renew() -> None:
+            with SessionLocal.begin() as session:
+                SubscriptionService(session, clock=lambda: MARCH + MONTH).renew(plan_id, "ada")
+
+        with ThreadPoolExecutor(1) as threads:
+            UsageMeter(db_session, clock=lambda: MARCH).record(plan_id, "api_call", 1, "key-1")
+            renewing = threads.submit(renew)
+            wait([renewing], timeout=0.2)
+            db_session.commit()
+            renewing.result()
+
+        audit = db_session.scalars(select(SubscriptionAudit)).one()
+        assert audit.details["billed"] == "101.00"
+
     def test_a_period_renewed_by_two_at_once_is_renewed_once(
         self, plan: Subscription, db_session: Session, db_engine: Engine
     ) -> None:
@@ -148,7 +170,7 @@ class TestRenew:
         db_session.rollback()
 
         @event.listens_for(db_engine, "before_cursor_execute")
-        def wait(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        def meet(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
             if statement.startswith("UPDATE ecommerce_subscriptions"):
                 both_have_read.wait(timeout=10)
 
@@ -164,7 +186,7 @@ class TestRenew:
 
         with ThreadPoolExecutor(2) as threads:
             renewed = list(threads.map(renew, range(2)))
-        event.remove(db_engine, "before_cursor_execute", wait)
+        event.remove(db_engine, "before_cursor_execute", meet)
 
         assert sum(renewed) == 1
         assert plan.current_period_end == MARCH + 2 * MONTH

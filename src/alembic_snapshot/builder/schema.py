@@ -49,14 +49,14 @@ def differences(expected: Schema, found: Schema) -> list[str]:
     for table in expected.tables.keys() | found.tables.keys():
         old, new = expected.tables.get(table), found.tables.get(table)
         if old != new:
-            before |= _facts(table, old) if old else set()
-            after |= _facts(table, new) if new else set()
+            before |= table_facts(table, old) if old else set()
+            after |= table_facts(table, new) if new else set()
     left = [f"left behind: {fact}" for fact in sorted(after - before)]
     return left + [f"missing: {fact}" for fact in sorted(before - after)]
 
 
 @functools.lru_cache(maxsize=256)
-def _facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
+def table_facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
     """What SQLAlchemy reflects of a table that these statements make, in a database in memory.
 
     What can't be made there, without what the application gives to its connections (a function in

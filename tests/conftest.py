@@ -1,5 +1,54 @@
 """What all tests of the library share."""
 
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 pytest_plugins = "pytester"
 # Projects that tests run pytest in, and the tests that they run there.
 collect_ignore = ["projects", "plugin/behaviours"]
+
+
+@pytest.fixture(scope="session")
+def postgres_folder() -> Iterator[Path]:
+    """Where this process's private PostgreSQL server is; a socket's path has to be short."""
+    folder = Path(tempfile.mkdtemp(prefix="as-"))
+    folder.chmod(0o755)
+    yield folder
+    from alembic_snapshot.postgres import private
+    from alembic_snapshot.postgres.folder import open_lock
+
+    private.release()
+    for place in folder.glob("postgres-*"):
+        if (place / "processes.lock").exists():
+            import fcntl
+            import os
+
+            lock = open_lock(place / "processes.lock")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.close(lock)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The private server, with no database of ours on it."""
+    from alembic_snapshot.postgres import database, private, server
+    from alembic_snapshot.postgres.folder import VARIABLE
+
+    monkeypatch.setenv(VARIABLE, str(postgres_folder))
+    monkeypatch.delenv(server.VARIABLE, raising=False)
+    private.acquire()
+    server._private.cache_clear()
+    found = server.server_in_use()
+    yield found
+    private.acquire()
+    with found.connect() as connection:
+        for name, _ in list(database.named(connection, "")):
+            if name not in ("postgres", "template0", "template1"):
+                database.drop(connection, name)

@@ -16,7 +16,8 @@ def drift(context: Any) -> list[str]:
     metadata = context.opts.get("target_metadata")
     if metadata is None:
         return []
-    return [_described(difference) for difference in _flat(compare_metadata(context, metadata))]
+    found = [_described(difference) for difference in _flat(compare_metadata(context, metadata))]
+    return found + list(_enumerations(context.connection, metadata))
 
 
 def unconfigured_mappers() -> str | None:
@@ -73,6 +74,27 @@ def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
             convention = {str(k): _spelled(v) for k, v in one.naming_convention.items()}
             found[f"target_metadata[{index}]"] = f"{one.schema} {sorted(convention.items())}"
     return found
+
+
+def _enumerations(connection: Any, metadata: Any) -> Iterator[str]:
+    """PostgreSQL's enumeration types with other labels than the models', which Alembic ignores."""
+    if connection.dialect.name != "postgresql":
+        return
+    rows = connection.exec_driver_sql(
+        "SELECT nspname, typname, array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum "
+        "JOIN pg_type t ON t.oid = enumtypid JOIN pg_namespace n ON n.oid = typnamespace "
+        "GROUP BY 1, 2"
+    )
+    there = {(schema, name): list(labels) for schema, name, labels in rows}
+    for one in metadata if isinstance(metadata, list | tuple) else [metadata]:
+        types = (column.type for table in one.tables.values() for column in table.columns)
+        named = {getattr(kind, "name", None): kind for kind in types if hasattr(kind, "enums")}
+        for name, kind in sorted(item for item in named.items() if item[0]):
+            schema = kind.schema or connection.dialect.default_schema_name
+            before = there.get((schema, name))
+            if before is not None and kind.native_enum and before != list(kind.enums):
+                both = f"{', '.join(before)} in the database, {', '.join(kind.enums)} in the models"
+                yield f"enum {name}: {both}"
 
 
 def _spelled(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+
 from alembic_snapshot.sqlite import DatabaseFile
 
 TABLE = "CREATE TABLE notes (id INTEGER PRIMARY KEY, size INTEGER, {})"

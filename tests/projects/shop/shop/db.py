@@ -11,6 +11,8 @@ SessionLocal = sessionmaker(engine)
 
 @event.listens_for(engine, "connect")
 def enforce_foreign_keys(connection, record):
+    if engine.dialect.name != "sqlite":
+        return
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

@@ -11,4 +11,4 @@ def upgrade():
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.String(200), nullable=False, unique=True),
     )
-    op.execute("INSERT INTO customers (id, name) VALUES (1, 'the house')")
+    op.execute("INSERT INTO customers (name) VALUES ('the house')")

@@ -1,0 +1,587 @@
+"""Snapshots on a PostgreSQL server: the same guarantees, on a real one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import psycopg
+import pytest
+
+from alembic_snapshot import (
+    BuildError,
+    CloneError,
+    GuardError,
+    MigrationError,
+    ServerError,
+)
+from alembic_snapshot.build import rebuild_and_compare
+from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import server as servers
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.store import ServerStore
+from alembic_snapshot.stairway import climb
+
+
+@pytest.fixture
+def project(project, postgres, monkeypatch):
+    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
+    project.configure('backend = "postgresql"')
+    return project
+
+
+@pytest.fixture
+def names(postgres):
+    """The databases of the server whose names begin so."""
+
+    def found(prefix="alembic_"):
+        with postgres.connect() as connection:
+            return [name for name, _ in databases.named(connection, prefix)]
+
+    return found
+
+
+@pytest.fixture
+def ask(postgres):
+    """What a query finds in a database, by its name."""
+
+    def ask(database, query, *values):
+        with postgres.connect(database) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else None
+
+    return ask
+
+
+@pytest.fixture
+def copied(postgres):
+    """A database with a snapshot's content, to look into it."""
+
+    def copy(snapshot, name="copied"):
+        database = ServerDatabase(postgres, name)
+        database.start(snapshot.entry.database)
+        return name
+
+    return copy
+
+
+STOCK_ENV = """
+    from alembic import context
+    from sqlalchemy import engine_from_config, pool
+
+    config = context.config
+    target_metadata = None
+
+    engine = engine_from_config(
+        config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.",
+        poolclass=pool.NullPool,
+    )
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=target_metadata)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
+
+class TestASnapshot:
+    def test_is_a_template_that_nobody_connects_to(self, project, names, ask, copied):
+        project.history(3)
+
+        snapshot, ran = project.build()
+
+        assert ran == ["0001", "0002", "0003"]
+        (row,) = ask(
+            "postgres",
+            "SELECT datistemplate, datallowconn FROM pg_database WHERE datname = %s",
+            snapshot.entry.database.name,
+        )
+        assert row == (True, False)
+        assert names("alembic_building_") == []
+        tables = ask(copied(snapshot), "SELECT tablename FROM pg_tables WHERE tablename ~ '^t_'")
+        assert sorted(tables) == [("t_0001",), ("t_0002",), ("t_0003",)]
+
+    def test_is_found_again_and_is_not_sqlites(self, project):
+        project.history(2)
+        first = project.ensure()
+
+        again = project.ensure()
+
+        assert first.built
+        assert not again.built
+        assert again.digest == first.digest
+        project.configure()
+        assert project.ensure().digest != first.digest
+
+    def test_is_built_on_the_one_before(self, project):
+        project.history(2)
+        project.ensure()
+        project.revision("0003", "0002")
+
+        assert project.build()[1] == ["0003"]
+        assert rebuild_and_compare(project.load())[1] == databases_alike()
+
+    def test_with_an_edited_revision_replaces_only_that_one(self, project, ask, copied):
+        project.history(3)
+        project.ensure()
+        project.revision("0003", "0002", "op.execute('CREATE TABLE edited (id int)')")
+
+        snapshot, ran = project.build()
+
+        assert ran == ["0003"]
+        tables = ask(copied(snapshot), "SELECT to_regclass('edited'), to_regclass('t_0003')")
+        assert tables == [("edited", None)]
+
+    def test_has_its_seeds(self, project, ask, copied):
+        project.history(1)
+        project.write(
+            "seeds.py",
+            """
+            from sqlalchemy import text
+
+            def one(connection):
+                connection.execute(text("INSERT INTO t_0001 VALUES (7)"))
+            """,
+        )
+        project.configure('backend = "postgresql"\nseeds = ["seeds:one"]')
+
+        assert ask(copied(project.ensure()), "SELECT id FROM t_0001") == [(7,)]
+
+    def test_of_an_async_env_is_built_too(self, project):
+        project.history(1)
+        project.write(
+            "migrations/env.py",
+            """
+            import asyncio
+            from alembic import context
+            from sqlalchemy import pool
+            from sqlalchemy.ext.asyncio import async_engine_from_config
+
+            def run(connection):
+                context.configure(connection=connection, target_metadata=None)
+                with context.begin_transaction():
+                    context.run_migrations()
+
+            async def main():
+                section = context.config.get_section(context.config.config_ini_section, {})
+                engine = async_engine_from_config(section, poolclass=pool.NullPool)
+                async with engine.connect() as connection:
+                    await connection.run_sync(run)
+                await engine.dispose()
+
+            asyncio.run(main())
+            """,
+        )
+
+        snapshot = project.ensure()
+
+        assert snapshot.manifest.offer in ("url", "async")
+
+    def test_carries_what_a_database_was_told(self, project, ask, copied):
+        project.revision(
+            "0001",
+            upgrade="""
+            op.execute("CREATE SCHEMA inner_room")
+            op.execute("CREATE TYPE mood AS ENUM ('sad', 'glad')")
+            op.execute("CREATE EXTENSION pg_trgm")
+            name = op.get_bind().exec_driver_sql("SELECT current_database()").scalar()
+            op.execute(f'ALTER DATABASE "{name}" SET search_path = inner_room, public, "$user"')
+            op.execute(f'ALTER DATABASE "{name}" SET myapp.tenant = \\'it\\'\\'s, "us"\\'')
+            """,
+        )
+        name = copied(project.ensure())
+
+        assert ask(name, "SHOW search_path") == [('inner_room, public, "$user"',)]
+        assert ask(name, "SHOW myapp.tenant") == [('it\'s, "us"',)]
+        assert ask(name, "SELECT enum_range(NULL::mood)::text[]") == [(["sad", "glad"],)]
+        assert ask(name, "SELECT similarity('a', 'a')") == [(1.0,)]
+
+    def test_that_failed_is_kept_for_a_look(self, project, names):
+        project.history(1)
+        project.revision("0002", "0001", "op.execute('SELECT 1/0')")
+
+        with pytest.raises(MigrationError, match="division by zero") as caught:
+            project.ensure()
+
+        (failed,) = names("alembic_failed_")
+        assert failed in caught.value.hint
+        assert names("alembic_building_") == []
+        ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
+        assert names("alembic_failed_") == []
+
+
+def databases_alike():
+    """What the comparison of two databases that are the same finds."""
+    from alembic_snapshot.diff import Diff
+
+    return Diff([], [])
+
+
+class TestProcesses:
+    def test_one_builds_while_others_wait(self, project):
+        project.history(2)
+        project.revision("0003", "0002", "import time; time.sleep(1)")
+        command = [sys.executable, "-m", "alembic_snapshot", "build"]
+
+        running = [
+            subprocess.Popen(command, cwd=project.root, stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        told = [process.communicate(timeout=60)[1] for process in running]
+
+        assert [process.returncode for process in running] == [0, 0, 0]
+        assert sum("built in" in text for text in told) == 1
+
+    def test_a_killed_build_leaves_nothing_that_is_used(self, project, names):
+        project.history(1)
+        slow = "import pathlib, time; pathlib.Path('running').touch(); time.sleep(60)"
+        project.revision("0002", "0001", slow)
+        command = [sys.executable, "-m", "alembic_snapshot", "build"]
+        process = subprocess.Popen(
+            command, cwd=project.root, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        while not (project.root / "running").exists():
+            time.sleep(0.01)
+        assert names("alembic_building_")
+
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        project.revision("0002", "0001")
+
+        assert project.build()[1] == ["0001", "0002"]
+        ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
+        assert names("alembic_building_") == []
+
+    def test_two_checkouts_share_what_is_the_same_and_nothing_else(self, project, new_project):
+        project.history(2)
+        first = project.ensure()
+        other = new_project("elsewhere")
+        shutil.copytree(project.root, other.root, dirs_exist_ok=True)
+
+        assert not other.ensure().built
+        other.revision("0003", "0002")
+        assert other.build()[1] == ["0003"]
+        project.revision("0003", "0002", "op.execute('CREATE TABLE ours (id int)')")
+        assert project.build()[1] == ["0003"]
+        assert not other.ensure().built
+        assert first.entry.database.is_there()
+
+    def test_prune_leaves_what_is_in_use(self, project, names):
+        project.history(1)
+        old = project.ensure()
+        project.revision("0002", "0001")
+        new = project.ensure()
+        store = ServerStore(project.root / ".alembic-snapshot")
+
+        with old.in_use(), new.in_use():
+            assert store.prune(keep=0) == []
+        deleted = store.prune(keep=0)
+
+        assert {entry.manifest.digest for entry in deleted} >= {old.digest, new.digest}
+        assert names() == []
+
+
+class TestADatabase:
+    def test_in_use_is_waited_for(self, postgres):
+        source = ServerDatabase(postgres, "source")
+        source.start(None)
+        visitor = postgres.connect("source")
+        threading.Timer(0.5, visitor.close).start()
+
+        with postgres.connect() as connection:
+            databases.create(connection, postgres, "copy", "source")
+
+        assert ServerDatabase(postgres, "copy").is_there()
+
+    def test_that_stays_in_use_is_an_error_with_a_hint(self, postgres, monkeypatch):
+        monkeypatch.setattr(databases, "_PATIENCE", 0.1)
+        ServerDatabase(postgres, "source").start(None)
+
+        with (
+            postgres.connect("source"),
+            postgres.connect() as connection,
+            pytest.raises(CloneError, match=r"source on .* stays in use") as caught,
+        ):
+            databases.create(connection, postgres, "copy", "source")
+
+        assert "pg_stat_activity" in caught.value.hint
+
+    def test_is_dropped_with_its_connections(self, postgres):
+        database = ServerDatabase(postgres, "visited")
+        database.start(None)
+        visitor = postgres.connect("visited")
+
+        database.remove()
+
+        assert not database.is_there()
+        with pytest.raises(psycopg.OperationalError):
+            visitor.execute("SELECT 1")
+
+    @pytest.mark.parametrize("name", ["", "x" * 64, "alembic_mine"])
+    def test_has_a_name_that_can_be_one(self, project, name):
+        project.history(1)
+
+        with pytest.raises(CloneError):
+            project.ensure().clone(name)
+
+    def test_names_are_never_cut(self, project, names):
+        project.history(2)
+        project.write("migrations/env.py", env_that("import os; os.environ.get('SEEN')"))
+        project.ensure()
+        climb(project.load())
+
+        assert all(len(name) < 63 for name in names())
+
+
+def env_that(line):
+    """The usual env.py, after a line of one's own."""
+    return f"{line}\n{textwrap.dedent(STOCK_ENV)}"
+
+
+CONNECT = {
+    "an engine": "sa.create_engine('postgresql+psycopg://localhost/other').connect()",
+    "psycopg": "import psycopg; psycopg.connect('dbname=other host=localhost')",
+    "asyncpg": "import asyncio, asyncpg; asyncio.run(asyncpg.connect(database='other'))",
+    "a file": "import sqlite3; sqlite3.connect('other.db')",
+    "an engine for a file": "sa.create_engine('sqlite:///other.db').connect()",
+}
+
+
+class TestTheGuard:
+    @pytest.mark.parametrize("how", CONNECT)
+    def test_refuses_what_a_revision_connects_to_beside_it(self, project, how):
+        project.revision("0001", upgrade=CONNECT[how])
+
+        with pytest.raises(GuardError, match=r"revision 0001, migrations/versions/0001_made.py"):
+            project.ensure()
+
+        assert not (project.root / "other.db").exists()
+
+    def test_lets_a_revision_open_the_database_that_it_is_on(self, project, ask, copied):
+        body = """
+        url = op.get_bind().engine.url.render_as_string(hide_password=False)
+        op.execute("COMMIT")
+        with sa.create_engine(url).begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE by_itself (id int)")
+        """
+        project.revision("0001", upgrade=body)
+
+        snapshot = project.ensure()
+
+        assert ask(copied(snapshot), "SELECT count(*) FROM by_itself") == [(0,)]
+
+    def test_redirects_what_env_py_connects_to(self, project):
+        project.history(1)
+        project.write(
+            "migrations/env.py",
+            """
+            from alembic import context
+            from sqlalchemy import create_engine
+
+            with create_engine("postgresql+psycopg://somebody@localhost/real").connect() as c:
+                context.configure(connection=c, target_metadata=None)
+                with context.begin_transaction():
+                    context.run_migrations()
+            """,
+        )
+
+        snapshot = project.ensure()
+
+        (warning,) = snapshot.manifest.warnings
+        assert warning.startswith("migrations/env.py line 4 connects to 'real'")
+
+    def test_names_an_env_py_for_sqlite(self, project):
+        project.history(1)
+        project.write(
+            "migrations/env.py",
+            """
+            from alembic import context
+            from sqlalchemy import create_engine
+
+            with create_engine("sqlite:///real.db").connect() as connection:
+                context.configure(connection=connection)
+                context.run_migrations()
+            """,
+        )
+
+        with pytest.raises(BuildError, match=r"real.db.*the snapshot is on PostgreSQL"):
+            project.ensure()
+
+
+class TestTheChecks:
+    MODELS = """
+        import sqlalchemy as sa
+
+        metadata = sa.MetaData()
+        mood = sa.Enum({labels}, name="mood")
+        sa.Table(
+            "people", metadata, sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("mood", mood, server_default={default!r}),
+        )
+        sa.Table("rooms", metadata, sa.Column("id", sa.Integer, primary_key=True), schema="annex")
+    """
+
+    def people(self, project, labels="'sad', 'glad'", default="sad"):
+        models = textwrap.dedent(self.MODELS).format(labels=labels, default=default)
+        project.write("models.py", models)
+        env = env_that("from models import metadata")
+        env = env.replace("target_metadata = None", "target_metadata = metadata")
+        env = env.replace(
+            "target_metadata=target_metadata)",
+            "target_metadata=target_metadata, include_schemas=True)",
+        )
+        project.write("migrations/env.py", env)
+        project.revision(
+            "0001",
+            upgrade="""
+            op.execute("CREATE SCHEMA annex")
+            mood = sa.Enum("sad", "glad", name="mood")
+            op.create_table("people", sa.Column("id", sa.Integer, primary_key=True),
+                            sa.Column("mood", mood, server_default="sad"))
+            op.create_table("rooms", sa.Column("id", sa.Integer, primary_key=True), schema="annex")
+            """,
+        )
+        return project.ensure().manifest.checks
+
+    def test_find_nothing_where_all_is_as_in_the_models(self, project):
+        assert self.people(project)["drift"] == []
+
+    def test_see_an_enumeration_that_lacks_a_label(self, project):
+        found = self.people(project, labels="'sad', 'glad', 'angry'")["drift"]
+
+        assert found == ["enum mood: sad, glad in the database, sad, glad, angry in the models"]
+
+    def test_see_another_server_default(self, project):
+        (found,) = self.people(project, default="glad")["drift"]
+
+        assert "people.mood" in found
+
+    def test_see_what_was_never_validated(self, project):
+        project.revision(
+            "0001",
+            upgrade="""
+            op.execute("CREATE TABLE a (id int PRIMARY KEY)")
+            op.execute("CREATE TABLE b (a int)")
+            op.execute("ALTER TABLE b ADD CONSTRAINT b_a FOREIGN KEY (a) REFERENCES a NOT VALID")
+            """,
+        )
+
+        checks = project.ensure().manifest.checks
+
+        assert checks["foreign_keys"] == ["constraint b_a of b is not validated"]
+
+    def test_climb_every_revision(self, project, names):
+        project.history(3)
+        project.revision("0004", "0003", "op.execute('CREATE TYPE m AS ENUM (\\'a\\')')")
+        (project.versions / "0004_made.py").write_text(
+            (project.versions / "0004_made.py").read_text().replace("op.drop_table('t_0004')", "")
+        )
+        project.revision("0005", "0004", "op.execute('CREATE TABLE other (id int)')")
+
+        found = climb(project.load()).stairs
+
+        assert [str(stair) for stair in found] == [
+            "revision 0004: downgrade\n  left behind: enum m (a)",
+            *(str(stair) for stair in found if stair.revision == "0004" and "second" in stair.kind),
+            *(str(stair) for stair in found if stair.revision == "0005"),
+        ]
+        assert [stair.kind for stair in found if stair.revision == "0005"] == ["downgrade failed"]
+        assert names("alembic_building_") == []
+
+
+class TestErrors:
+    def test_no_url(self, project, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, "somewhere")
+
+        with pytest.raises(ServerError, match="is not the URL of a PostgreSQL server"):
+            project.key()
+
+    def test_no_server(self, project, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, "postgresql://me:secret@localhost:1/")
+
+        with pytest.raises(ServerError, match="no PostgreSQL server at localhost:1") as caught:
+            project.key()
+
+        assert servers.VARIABLE in caught.value.hint
+        assert "secret" not in str(caught.value)
+
+    def test_a_wrong_password(self, project, postgres, postgres_folder, monkeypatch):
+        with postgres.connect() as connection:
+            connection.execute("CREATE ROLE locked LOGIN CREATEDB PASSWORD 'right'")
+            (rules,) = postgres_folder.glob("postgres-*/data/pg_hba.conf")
+            before = rules.read_text()
+            rules.write_text(f"local all locked scram-sha-256\n{before}")
+            connection.execute("SELECT pg_reload_conf()")
+        url = postgres.url.replace("postgres@", "locked:{}@")
+        try:
+            monkeypatch.setenv(servers.VARIABLE, url.format("wrong-one"))
+            with pytest.raises(ServerError, match="refuses user 'locked'") as caught:
+                project.key()
+            assert "wrong-one" not in str(caught.value)
+
+            monkeypatch.setenv(servers.VARIABLE, url.format("right"))
+            project.history(1)
+            assert project.ensure().built
+        finally:
+            rules.write_text(before)
+            with postgres.connect() as connection:
+                connection.execute("SELECT pg_reload_conf()")
+                for name, _ in list(databases.named(connection, "alembic_")):
+                    databases.drop(connection, name)
+                connection.execute("DROP ROLE locked")
+
+    def test_a_role_that_may_not_create_databases(self, project, postgres, monkeypatch):
+        with postgres.connect() as connection:
+            connection.execute("CREATE ROLE humble LOGIN")
+        monkeypatch.setenv(servers.VARIABLE, postgres.url.replace("postgres@", "humble@"))
+        project.history(1)
+        try:
+            with pytest.raises(ServerError, match="role 'humble' may not create") as caught:
+                project.ensure()
+            assert 'ALTER ROLE "humble" CREATEDB' in caught.value.hint
+        finally:
+            with postgres.connect() as connection:
+                connection.execute("DROP ROLE humble")
+
+    def test_a_snapshot_that_was_dropped_meanwhile(self, project, postgres):
+        project.history(1)
+        snapshot = project.ensure()
+        snapshot.entry.database.remove()
+
+        with pytest.raises(CloneError, match="is gone"):
+            snapshot.clone("mine")
+
+
+class TestTheCommandLine:
+    def test_makes_compares_and_opens_a_clone(self, project):
+        project.history(1)
+
+        assert "postgresql+psycopg://" in project.command("clone", "mine").stdout
+        opened = project.command("psql", "mine", input="INSERT INTO t_0001 VALUES (3)")
+        found = project.command("diff", "mine")
+
+        assert opened.returncode == 0, opened.stderr
+        assert found.returncode == 1
+        assert found.stdout == "t_0001: 1 added\n  + id='3'\n"
+
+    def test_says_what_is_not_there(self, project):
+        project.history(1)
+
+        missing = project.command("diff", "nothing")
+
+        assert missing.returncode == 2
+        assert missing.stderr.startswith("error: there is no database nothing on ")
+
+    def test_lists_and_prunes(self, project):
+        project.history(2)
+        built = project.command("build")
+
+        assert project.command("status").stdout.startswith("hit database alembic_snapshot_")
+        assert built.stdout.strip().startswith("alembic_snapshot_")
+        assert "deleted 2 snapshots" in project.command("prune", "--keep", "0").stdout
+        assert project.command("status").returncode == 1

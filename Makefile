@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test-db test lint bench bench-quick soak realworld clean
+.PHONY: test-db test test-postgres lint bench bench-quick soak realworld clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
@@ -12,6 +12,11 @@ test-db: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py --quiet >/dev/null
 	$(BIN)/pytest $(ARGS)
+
+# The application's tests on a PostgreSQL server: SNAPSHOT_POSTGRES_URL's, or a private one.
+test-postgres: export ALEMBIC_SNAPSHOT_BACKEND := postgresql
+test-postgres: $(STAMP)
+	$(BIN)/pytest backend/tests $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -409,7 +409,7 @@ class TestTheGuard:
             """,
         )
 
-        with pytest.raises(BuildError, match=r"real.db.*the snapshot is on PostgreSQL"):
+        with pytest.raises(BuildError, match=r"real.db', a SQLite file while the snapshot"):
             project.ensure()
 
 
@@ -479,18 +479,20 @@ class TestTheChecks:
         project.history(3)
         project.revision("0004", "0003", "op.execute('CREATE TYPE m AS ENUM (\\'a\\')')")
         (project.versions / "0004_made.py").write_text(
-            (project.versions / "0004_made.py").read_text().replace("op.drop_table('t_0004')", "")
+            (project.versions / "0004_made.py")
+            .read_text()
+            .replace("op.drop_table('t_0004')", "pass")
         )
         project.revision("0005", "0004", "op.execute('CREATE TABLE other (id int)')")
 
         found = climb(project.load()).stairs
 
-        assert [str(stair) for stair in found] == [
-            "revision 0004: downgrade\n  left behind: enum m (a)",
-            *(str(stair) for stair in found if stair.revision == "0004" and "second" in stair.kind),
-            *(str(stair) for stair in found if stair.revision == "0005"),
+        assert [(stair.revision, stair.kind) for stair in found] == [
+            ("0004", "downgrade"),
+            ("0004", "second upgrade failed"),
+            ("0005", "downgrade failed"),
         ]
-        assert [stair.kind for stair in found if stair.revision == "0005"] == ["downgrade failed"]
+        assert found[0].lines == ["left behind: enum m (a)"]
         assert names("alembic_building_") == []
 
 

@@ -97,7 +97,7 @@ class Guard:
         if self._is_allowed(name):
             return
         if self._server is not None:
-            self._refuse(repr(name), f"the snapshot is {self._kind}")
+            self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
         self._redirected(repr(name), may=bool(cargs))
         cargs[0] = self.target.name
 

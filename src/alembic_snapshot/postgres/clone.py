@@ -57,7 +57,7 @@ class ServerClone(Clone):
     @property
     def size(self) -> int:
         """Bytes, about: those of the snapshot."""
-        return self.snapshot.manifest.size if self.snapshot.entry else 0
+        return self.snapshot.manifest.size if self._made and self.snapshot.entry else 0
 
     def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         """Make the arguments of a dialect's connection those of this database."""

@@ -1,0 +1,248 @@
+"""The plugin on a PostgreSQL server: nothing in a test changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import private
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.pool import Pool, sweep
+from alembic_snapshot.postgres.server import lock_key
+
+
+@pytest.fixture
+def names(postgres):
+    """The databases of the server whose names begin so."""
+
+    def found(prefix="alembic_"):
+        with postgres.connect() as connection:
+            return [name for name, _ in databases.named(connection, prefix)]
+
+    return found
+
+
+@pytest.fixture
+def on_server(new_sample, postgres, monkeypatch):
+    """Makes a copy of a project whose one setting is the environment variable."""
+    monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "postgresql")
+
+    def make(project, variable, url="{url}"):
+        sample = new_sample(project)
+        sample.configure(f'environment = {{ {variable} = "{url}" }}')
+        return sample
+
+    return make
+
+
+@pytest.fixture
+def shop(on_server):
+    return on_server("shop", "SHOP_URL")
+
+
+def until(condition, what):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting: {what}"
+        time.sleep(0.02)
+
+
+def test_what_a_test_does_stays_in_the_test(shop, mode, names):
+    shop.behaviour("on_postgresql")
+
+    result = shop.run(mode=mode)
+
+    assert result.parseoutcomes().keys() == {"passed"}
+    assert names("alembic_clone_") == []
+    assert not (shop.root / "real.db").exists()
+
+
+def test_an_async_application_is_tested_as_it_is(on_server, mode, names):
+    notes = on_server("notes", "NOTES_URL", "{async_url}")
+
+    result = notes.run(mode=mode)
+
+    assert result.parseoutcomes().keys() == {"passed"}
+    assert names("alembic_clone_") == []
+
+
+def test_asyncs_other_driver(on_server, monkeypatch):
+    monkeypatch.setenv("NOTES_URL", "postgresql+psycopg://localhost/notes")
+    notes = on_server("notes", "NOTES_URL", "{async_url}")
+
+    assert notes.run().parseoutcomes().keys() == {"passed"}
+
+
+PASSING = """
+    from shop import orders
+
+    def test_it(db_clone):
+        assert orders.names() == ["the house"]
+"""
+FAILING = """
+    from shop import orders
+
+    def test_it(db_clone):
+        orders.add_customer("Ada")
+        assert False
+"""
+
+
+def test_a_failed_tests_database_is_kept_and_can_be_opened(shop, names):
+    result = shop.run(test_it=FAILING)
+
+    (kept,) = names("alembic_kept_")
+    result.stdout.fnmatch_lines(
+        [
+            f"database {kept} on *",
+            f"open it: alembic-snapshot psql {kept}",
+            "compared with the snapshot:",
+            "customers: 1 added",
+            "  + id='2', name='Ada'",
+        ]
+    )
+    command = [sys.executable, "-m", "alembic_snapshot", "psql", kept]
+    question = "SELECT name FROM customers ORDER BY name"
+    shown = subprocess.run(command, input=question, capture_output=True, text=True, check=True)
+    assert "Ada" in shown.stdout
+
+
+def test_what_was_kept_goes_when_its_run_is_forgotten(shop, names):
+    shop.run(test_it=FAILING)
+    (slot,) = shop.pytester.path.glob("runpytest-[0-9]*/kept-databases/*/*.txt")
+    slot.unlink()
+
+    shop.run(test_it=PASSING)
+
+    assert names("alembic_kept_") == []
+
+
+def test_a_reset_that_was_asked_for_is_a_fresh_clone_and_says_so(shop):
+    result = shop.run("--snapshot-clones=reset", test_it=PASSING)
+
+    result.stdout.fnmatch_lines(["*fresh clones instead of reset ones: * PostgreSQL*"])
+
+
+def test_a_second_run_builds_nothing(shop):
+    shop.write("test_it.py", PASSING)
+    first = shop.run()
+
+    second = shop.run()
+
+    first.stdout.fnmatch_lines(["alembic-snapshot: * built *"])
+    second.stdout.fnmatch_lines(["alembic-snapshot: * reused; 1 clone*"])
+
+
+def test_an_engine_for_sqlite_is_an_error_that_says_what_to_do(shop):
+    shop.replace("pyproject.toml", 'environment = { SHOP_URL = "{url}" }', "")
+
+    result = shop.run(test_it=PASSING)
+
+    result.stdout.fnmatch_lines(["*speaks sqlite, but the snapshot is a PostgreSQL database*"])
+
+
+SLEEPING = """
+    import pathlib, time
+    from shop import orders
+
+    def test_it(db_clone):
+        orders.add_customer("Ada")
+        pathlib.Path("running").touch()
+        time.sleep(60)
+"""
+
+
+def started(shop, *arguments):
+    """A run of pytest that is in the middle of a test."""
+    shop.write("test_it.py", SLEEPING)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", *arguments],
+        cwd=shop.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until((shop.root / "running").exists, "the test begins")
+    return process
+
+
+def test_the_clones_of_a_killed_run_are_swept_by_the_next_and_nothing_else_is(
+    shop, names, postgres
+):
+    ServerDatabase(postgres, "alembic_clone").start(None)
+    ServerDatabase(postgres, "somebodys").start(None)
+    process = started(shop, "-p", "no:xdist")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = set(names("alembic_clone_"))
+    alive = Pool(postgres)
+    mine = alive.take(None).name
+
+    shop.run(test_it=PASSING)
+
+    assert left
+    assert set(names("alembic_clone_")) == {mine}
+    assert {"alembic_clone", "somebodys"} <= set(names(""))
+    alive.close()
+
+
+def test_a_killed_worker_leaves_the_others_what_is_theirs(shop, names):
+    process = started(shop, "-n", "2")
+    shown = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True)
+    pairs = (line.split() for line in shown.stdout.splitlines()[1:])
+    workers = [int(pid) for pid, parent in pairs if int(parent) == process.pid]
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert names("alembic_clone_")
+
+    shop.run(test_it=PASSING)
+
+    assert names("alembic_clone_") == []
+
+
+def test_the_private_server_is_gone_with_a_killed_run(shop, postgres_folder):
+    private.release()
+    process = started(shop, "-p", "no:xdist")
+    (socket,) = postgres_folder.glob("postgres-*/socket/.s.*.5432")
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    until(lambda: not socket.exists(), "the server ends")
+
+
+def test_clones_are_counted_ready_and_dropped(postgres, names):
+    template = ServerDatabase(postgres, "alembic_template")
+    template.start(None)
+    pool = Pool(postgres)
+    taken = [pool.take(template.name).name for _ in range(12)]
+    assert len(set(taken)) == 12
+
+    for name in taken:
+        pool.drop(name)
+    until(lambda: not set(taken) & set(names()), "they are dropped")
+    assert len(names("alembic_clone_")) <= 2
+
+    pool.close()
+    assert names("alembic_clone_") == []
+
+
+def test_an_owner_that_lives_is_left_alone(postgres, names):
+    pool = Pool(postgres)
+    name = pool.take(None).name
+
+    with postgres.connect() as connection:
+        sweep(connection)
+        assert name in names("alembic_clone_")
+        key = lock_key(f"owner {pool.owner}")
+        assert connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (False,)
+
+    pool.close()

@@ -247,6 +247,7 @@ class TestProcesses:
         )
         while not (project.root / "running").exists():
             time.sleep(0.01)
+        ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
         assert names("alembic_building_")
 
         os.killpg(process.pid, signal.SIGKILL)
@@ -475,7 +476,11 @@ class TestTheChecks:
 
         assert checks["foreign_keys"] == ["constraint b_a of b is not validated"]
 
-    def test_climb_every_revision(self, project, names):
+    @pytest.mark.parametrize("transaction", ["False", "True"])
+    def test_climb_every_revision(self, project, names, transaction):
+        env = textwrap.dedent(STOCK_ENV)
+        option = f"target_metadata, transaction_per_migration={transaction})"
+        project.write("migrations/env.py", env.replace("target_metadata)", option))
         project.history(3)
         project.revision("0004", "0003", "op.execute('CREATE TYPE m AS ENUM (\\'a\\')')")
         (project.versions / "0004_made.py").write_text(

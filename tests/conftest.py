@@ -14,6 +14,9 @@ pytest_plugins = "pytester"
 collect_ignore = ["projects", "plugin/behaviours"]
 
 
+_STAY = ("postgres", "template0", "template1")
+
+
 @pytest.fixture(scope="session")
 def postgres_folder() -> Iterator[Path]:
     """Where this process's private PostgreSQL server is; a socket's path has to be short."""
@@ -37,7 +40,7 @@ def postgres_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """The private server, with no database of ours on it."""
+    """The private server, with no database on it but snapshots of tests before."""
     from alembic_snapshot.postgres import database, private, server
     from alembic_snapshot.postgres.folder import VARIABLE
 
@@ -50,5 +53,5 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
     private.acquire()
     with found.connect() as connection:
         for name, _ in list(database.named(connection, "")):
-            if name not in ("postgres", "template0", "template1"):
+            if name not in _STAY and not name.startswith(database.SNAPSHOT):
                 database.drop(connection, name)

@@ -32,6 +32,9 @@ from alembic_snapshot.stairway import climb
 @pytest.fixture
 def project(project, postgres, monkeypatch):
     monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
+    with postgres.connect() as connection:
+        for name, _ in list(databases.named(connection, databases.SNAPSHOT)):
+            databases.drop(connection, name)
     project.configure('backend = "postgresql"')
     return project
 

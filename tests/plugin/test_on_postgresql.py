@@ -53,6 +53,10 @@ def until(condition, what):
         time.sleep(0.02)
 
 
+MODES = pytest.mark.parametrize("mode", ["plain", "n2"])
+
+
+@MODES
 def test_what_a_test_does_stays_in_the_test(shop, mode, names):
     shop.behaviour("on_postgresql")
 
@@ -63,6 +67,7 @@ def test_what_a_test_does_stays_in_the_test(shop, mode, names):
     assert not (shop.root / "real.db").exists()
 
 
+@MODES
 def test_an_async_application_is_tested_as_it_is(on_server, mode, names):
     notes = on_server("notes", "NOTES_URL", "{async_url}")
 
@@ -132,6 +137,7 @@ def test_a_reset_that_was_asked_for_is_a_fresh_clone_and_says_so(shop):
 
 def test_a_second_run_builds_nothing(shop):
     shop.write("test_it.py", PASSING)
+    shop.configure('x = ["a key of its own"]')
     first = shop.run()
 
     second = shop.run()

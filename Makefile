@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test-db test test-postgres lint bench bench-quick soak realworld clean
+.PHONY: test-db test test-postgres lint bench bench-quick bench-postgres soak realworld clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
@@ -25,6 +25,9 @@ lint: $(STAMP)
 
 bench bench-quick: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
+
+bench-postgres: $(STAMP)
+	$(BIN)/python benchmarks/run.py --postgres $(ARGS)
 
 soak: $(STAMP)
 	$(BIN)/python tests/reset/soak.py $(ARGS)

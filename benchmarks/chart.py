@@ -1,6 +1,7 @@
 """The chart of the README: what a whole test costs in each way, from a result of ``run.py``.
 
-Writes ``chart.svg`` and ``chart.png`` beside the result. Needs the extra ``bench``.
+Writes ``chart.svg`` and ``chart.png`` beside the result, ``chart-postgres`` for one on PostgreSQL.
+Needs the extra ``bench``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ _WAYS = {
     "create_all": ("create_all in memory", "#9a8c98"),
     "upgrade": ("alembic upgrade for each test", "#4a4e69"),
 }
+_POSTGRES_WAYS = {
+    "fresh": ("clones = fresh (default)", "#61a5c2"),
+    "truncate": ("TRUNCATE every table", "#c9ada7"),
+    "hand-written": ("hand-written: CREATE DATABASE … TEMPLATE", "#9a8c98"),
+    "pytest-postgresql": ("pytest-postgresql", "#4a4e69"),
+}
 _PREFIX, _SUFFIX = "whole test: ", " ÷ savepoint"
 _OTHERS = ("async", "MB")
 
@@ -27,13 +34,17 @@ def main(result: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    ratios = _ratios(json.loads(result.read_text()))
+    record = json.loads(result.read_text())
+    ratios = _ratios(record)
+    ways, name = (_WAYS, "chart")
+    if "postgresql" in record:
+        ways, name = (_POSTGRES_WAYS, "chart-postgres")
     schemas = list(dict.fromkeys(schema for _, schema in ratios))
     figure, axes = pyplot.subplots(figsize=(8, 0.6 + 1.1 * len(schemas)), layout="constrained")
-    height = 0.8 / len(_WAYS)
-    for index, (way, (label, colour)) in enumerate(_WAYS.items()):
+    height = 0.8 / len(ways)
+    for index, (way, (label, colour)) in enumerate(ways.items()):
         bars = [(row, ratios[way, s]) for row, s in enumerate(schemas) if (way, s) in ratios]
-        places = [row + (index - len(_WAYS) / 2 + 0.5) * height for row, _ in bars]
+        places = [row + (index - len(ways) / 2 + 0.5) * height for row, _ in bars]
         drawn = axes.barh(places, [ratio for _, ratio in bars], height, label=label, color=colour)
         axes.bar_label(
             drawn,
@@ -50,9 +61,9 @@ def main(result: Path) -> None:
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False)
-    pyplot.rcParams["svg.hashsalt"] = "chart"
-    figure.savefig(result.with_name("chart.svg"), metadata={"Date": None})
-    figure.savefig(result.with_name("chart.png"), dpi=160)
+    pyplot.rcParams["svg.hashsalt"] = name
+    figure.savefig(result.with_name(f"{name}.svg"), metadata={"Date": None})
+    figure.savefig(result.with_name(f"{name}.png"), dpi=160)
 
 
 def _ratios(record: dict[str, list[dict[str, object]]]) -> dict[tuple[str, str], float]:

@@ -118,11 +118,12 @@ def run_tests(
         *(f"--basetemp={project.folder / 'tmp'}", "-k", only, *side.options, *options),
         str(folder / "test_bench.py"),
     ]
+    told = {"BENCH_TEMPLATE": str(project.template), **project.variables}
     variables = environment(
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         BENCH_TESTS=str(tests),
         BENCH_RESULT=str(result),
-        BENCH_TEMPLATE=str(project.template),
+        **told,
     )
     done = subprocess.run(
         command, cwd=project.folder, env=variables, capture_output=True, text=True

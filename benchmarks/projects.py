@@ -10,7 +10,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,10 +20,14 @@ TEMPLATE = "template.db"
 
 @dataclass(frozen=True)
 class ProjectFolder:
-    """A project to measure: its name in the table, and its folder."""
+    """A project to measure: its name in the table, its folder, and what its runs are told.
+
+    ``variables`` are environment variables of every measured run.
+    """
 
     name: str
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def template(self) -> Path:
@@ -162,6 +167,8 @@ def read(session):
 """
 
 _GENERATED = """\
+import os
+
 from sqlalchemy import (
     Boolean, Column, DateTime, Index, Integer, Numeric, String, create_engine, event, func, select,
 )
@@ -215,7 +222,8 @@ metadata = Base.metadata
 
 def make_engine(url):
     engine = create_engine(url)
-    event.listen(engine, "connect", enforce_foreign_keys)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", enforce_foreign_keys)
     return engine
 
 
@@ -223,7 +231,7 @@ def enforce_foreign_keys(connection, _record):
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-engine = make_engine("sqlite:///app.db")
+engine = make_engine(os.environ.get("DATABASE_URL", "sqlite:///app.db"))
 SessionLocal = sessionmaker(engine)
 Thing = MODELS[0]
 

@@ -17,10 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import builds
+import postgres_compared
 import projects
 import sides
 import tests_compared as compared
 from measure import Row, Skipped
+
+from alembic_snapshot.postgres.server import major_version
 
 RESULTS = Path(__file__).with_name("results")
 _PACKAGES = ("SQLAlchemy", "alembic", "pytest", "alembic-snapshot")
@@ -31,12 +34,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
     parser.add_argument("--only", choices=("tests", "builds"), help="one part")
+    parser.add_argument(
+        "--postgres", action="store_true", help="whole tests on PostgreSQL instead of SQLite"
+    )
     parser.add_argument("--rounds", type=int, help="rounds of each comparison")
     parser.add_argument(
         "--venvs",
         type=Path,
         help="a folder with a virtual environment for each package to compare with, of its name: "
-        "pytest-alembic, pytest-sqla, pytest-sqlalchemy-alembic",
+        "pytest-alembic, pytest-postgresql, pytest-sqla, pytest-sqlalchemy-alembic",
     )
     parser.add_argument("--folder", type=Path, help="where to make the projects (a temporary one)")
     options = parser.parse_args()
@@ -51,10 +57,13 @@ def main() -> int:
             else:
                 print(_line(row), flush=True)
                 rows.append(row)
-    name = "quick" if options.quick else "full"
+    name = "postgres-" * options.postgres + ("quick" if options.quick else "full")
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
-    result.write_text(json.dumps(_record(rows, skipped), indent=1, ensure_ascii=False) + "\n")
+    record = _record(rows, skipped)
+    if options.postgres:
+        record["postgresql"] = major_version()
+    result.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     missed = [row for row in rows if row.met is False]
     taken = f"{time.monotonic() - started:.0f} s"
     print(f"\n{len(rows)} rows, {len(missed)} goals missed, {taken}; written to {result}")
@@ -62,6 +71,11 @@ def main() -> int:
 
 
 def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
+    if options.postgres:
+        sizes = (10,) if options.quick else (10, 100, 400)
+        rounds, tests = options.rounds or 3, 25 if options.quick else 40
+        yield from postgres_compared.compare(folder, sizes, options.venvs, tests, rounds)
+        return
     if options.only != "tests":
         yield from _build_rows(folder / "builds", options)
     if options.only != "builds":

@@ -15,9 +15,9 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
     ["errors", "callsite", "places", "key.parsing"],
-    ["settings", "key.inputs", "target", "checks", "builder.schema"],
-    ["config", "diff", "key.observed", "sqlite", "postgres.server"],
-    ["file_diff", "postgres.database", "postgres.schema"],
+    ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
+    ["config", "diff", "key.observed", "sqlite", "postgres.account", "postgres.server"],
+    ["file_diff", "postgres.database", "postgres.memory", "postgres.schema"],
     ["key.history", "builder.guard", "builder.server_guard", "builder.watch", "postgres.diff"],
     ["key.layers"],
     ["manifest"],

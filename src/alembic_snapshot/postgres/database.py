@@ -162,9 +162,15 @@ class ServerDatabase:
 
 
 def create(
-    connection: psycopg.Connection[Any], server: Server, name: str, template: str | None
+    connection: psycopg.Connection[Any],
+    server: Server,
+    name: str,
+    template: str | None,
+    tablespace: str | None = None,
 ) -> None:
     """Create a database as a copy of ``template``, its settings included, or an empty one.
+
+    It is in ``tablespace``, or where its template is.
 
     Raises:
         CloneError: the template is not there, or stays in use.
@@ -176,6 +182,8 @@ def create(
     if template is not None:
         statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         statement += sql.SQL(server.facts.strategy)
+    if tablespace is not None:
+        statement += sql.SQL(" TABLESPACE {}").format(sql.Identifier(tablespace))
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

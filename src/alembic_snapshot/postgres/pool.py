@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import memory
 from alembic_snapshot.postgres.database import CLONE, KEPT, ServerDatabase
 from alembic_snapshot.postgres.server import Server, lock_key
 
@@ -51,6 +52,8 @@ class Pool:
         self._connection = server.connect()
         self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {self.owner}"),))
         sweep(self._connection)
+        self._in_memory = memory.prepare(self._connection, server)
+        self._sizes: dict[str | None, int] = {}
 
     def take(self, template: str | None) -> ServerDatabase:
         """A clone of a snapshot, or an empty database; from now on it is the caller's.
@@ -77,6 +80,10 @@ class Pool:
         kept = kept_name(name)
         with self._lock:
             databases.rename(self._connection, name, kept)
+            if self.server.is_private:
+                # It is to outlive this run. Without room on the disk it stays where it is.
+                with contextlib.suppress(_psycopg_error()):
+                    memory.move_to_disk(self._connection, kept)
             databases.comment(self._connection, kept, f"{socket.gethostname()}:{slot}")
         return kept
 
@@ -93,6 +100,8 @@ class Pool:
         with contextlib.suppress(SnapshotError, _psycopg_error()):
             for name, _ in list(databases.named(self._connection, f"{CLONE}{self.owner}_")):
                 databases.drop(self._connection, name)
+        if self.server.is_private:
+            memory.remove(self._connection)
         self._connection.close()
 
     def _refill(self, template: str) -> None:
@@ -151,10 +160,30 @@ class Pool:
     def _create_as(
         self, connection: psycopg.Connection[Any], name: str, template: str | None
     ) -> None:
-        databases.create(connection, self.server, name, template)
+        if not (self._in_memory and self._create_in_memory(connection, name, template)):
+            databases.create(connection, self.server, name, template)
         if self.server.facts.waits_for_disk:
             # As on a file, nothing waits for the disk: the clone is thrown away anyway.
             databases.alter(connection, name, [(None, "synchronous_commit=off")])
+
+    def _create_in_memory(
+        self, connection: psycopg.Connection[Any], name: str, template: str | None
+    ) -> bool:
+        """Create a clone in memory if there is room; whether it is there."""
+        if template not in self._sizes:
+            source = template or "template1"
+            row = connection.execute("SELECT pg_database_size(%s)", (source,)).fetchone()
+            self._sizes[template] = row[0] if row else 0
+        if not memory.has_room(self._sizes[template]):
+            return False
+        try:
+            databases.create(connection, self.server, name, template, memory.SPACE)
+        except (SnapshotError, _psycopg_error()):
+            # Another process took the last room, or removed the tablespace at its end; whatever
+            # else it is, the disk has it too.
+            self._in_memory = memory.prepare(connection, self.server)
+            return False
+        return True
 
 
 def kept_name(name: str) -> str:

@@ -1,0 +1,110 @@
+"""Whole tests on PostgreSQL, side by side, all on the one private server of this user."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import postgres_sides as sides
+import projects as made
+from measure import Row, Skipped, environment, interleaved, row, run_tests, typical_test
+from projects import ProjectFolder
+
+from alembic_snapshot.places import BACKEND_VARIABLE
+from alembic_snapshot.postgres.database import drop, named
+from alembic_snapshot.postgres.server import Server, server_in_use
+
+# How the names of all databases begin that are made here.
+_PREFIX = "bench_"
+# From a hundred tables on, where the slow ways take most of a second, a few tests tell enough.
+_LARGE, _SLOW_TESTS = ("100 tables", "400 tables"), 12
+_GOALS = {"savepoint": 2.0, "pytest-postgresql": 0.4}
+
+
+def compare(
+    folder: Path, sizes: tuple[int, ...], venvs: Path | None, tests: int, rounds: int
+) -> Iterator[Row | Skipped]:
+    """Every way on the application's schema and on generated ones of so many tables."""
+    server = server_in_use()
+    python = _python_of_package(venvs)
+    if python is None:
+        why = f"it is not in the folder that --venvs names: {venvs}"
+        yield Skipped(str(sides.PYTEST_POSTGRESQL.venv), why)
+    _clear(server)
+    try:
+        for project in [made.application(folder), *(made.generated(folder, n) for n in sizes)]:
+            yield from _compare(_on(server, project), python, tests, rounds)
+    finally:
+        _clear(server)
+
+
+def _compare(project: ProjectFolder, python: Path | None, tests: int, rounds: int) -> Iterator[Row]:
+    ways = [sides.FRESH, sides.SAVEPOINT, sides.HAND_WRITTEN, sides.TRUNCATE]
+    if python is not None:
+        ways.append(sides.PYTEST_POSTGRESQL)
+    actions = {
+        way.name: functools.partial(
+            typical_test,
+            project,
+            way,
+            _SLOW_TESTS if way.slow and project.name in _LARGE else tests,
+            python=python if way.venv else sys.executable,
+        )
+        for way in ways
+    }
+    # None of the measured runs builds.
+    run_tests(project, sides.FRESH, 1)
+    taken = interleaved(actions, rounds)
+    for way in ways:
+        if way is not sides.REFERENCE:
+            yield _row(project, taken, way.name, sides.REFERENCE.name)
+    for way in ways[2:]:
+        yield _row(project, taken, sides.FRESH.name, way.name)
+
+
+def _row(
+    project: ProjectFolder, taken: Mapping[str, list[float]], name: str, reference: str
+) -> Row:
+    goal = _GOALS.get(reference) if name == sides.FRESH.name else None
+    title = f"whole test: {name} ÷ {reference}"
+    return row(title, project.name, taken[name], taken[reference], goal)
+
+
+def _on(server: Server, project: ProjectFolder) -> ProjectFolder:
+    """A project with a migrated database on the server, as `alembic upgrade head` leaves it."""
+    template = f"{_PREFIX}template_{project.name.split()[0]}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {template}")  # type: ignore[call-overload]
+    url = server.address(template)
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "-x", f"url={url}", "upgrade", "head"],
+        cwd=project.folder,
+        env=environment(DATABASE_URL=url),
+        check=True,
+        capture_output=True,
+    )
+    variables = {
+        BACKEND_VARIABLE: "postgresql",
+        "BENCH_SERVER": server.address(""),
+        "BENCH_TEMPLATE": template,
+        # Where the application's engine leads if nothing points it elsewhere: nowhere.
+        "DATABASE_URL": "postgresql+psycopg://localhost/bench",
+    }
+    return replace(project, variables=variables)
+
+
+def _clear(server: Server) -> None:
+    with server.connect() as connection:
+        for name, _ in list(named(connection, _PREFIX)):
+            with contextlib.suppress(Exception):
+                drop(connection, name)
+
+
+def _python_of_package(venvs: Path | None) -> Path | None:
+    python = venvs / str(sides.PYTEST_POSTGRESQL.venv) / "bin" / "python" if venvs else None
+    return python if python is not None and python.exists() else None

@@ -319,6 +319,7 @@ class TestData:
         # It runs, and now the machine stops.
         assert not (folder.path / "clean").exists()
         os.kill(supervisor_of(folder.path), signal.SIGKILL)
+        gone(folder)
         (folder.path / "boot").write_text("of an earlier start of the machine")
 
         assert ask(private.acquire(), "SELECT to_regclass('kept')") == [(None,)]

@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
             snapshot = ensure(project, listener=progress)
         if options.out:
             replace(snapshot.path, options.out)
-        print(snapshot.path)
+        # A path; on PostgreSQL, a name.
+        print(snapshot.database)
     except SnapshotError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.details and options.traceback:

@@ -131,7 +131,7 @@ def build(
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))
-    text = job_summary(snapshot, found, difference) if summary else _entry(snapshot).database.name
+    text = job_summary(snapshot, found, difference) if summary else snapshot.database
     _print(facts, text, as_json)
     return 1 if difference else 0
 

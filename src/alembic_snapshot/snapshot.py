@@ -48,6 +48,13 @@ class Snapshot:
         return Path(self.entry.database.name)
 
     @property
+    def database(self) -> str:
+        """The sealed database: a file's path, or a name on the server."""
+        if self.entry is None:
+            raise CloneError("the empty snapshot is no database", hint="make a clone of it")
+        return self.entry.database.name
+
+    @property
     def manifest(self) -> Manifest:
         """What is known of the snapshot."""
         if self.entry is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,9 +31,6 @@ def postgres_folder() -> Iterator[Path]:
     private.release()
     for place in folder.glob("postgres-*"):
         if (place / "processes.lock").exists():
-            import fcntl
-            import os
-
             lock = open_lock(place / "processes.lock")
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.close(lock)
@@ -55,3 +54,15 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
         for name, _ in list(database.named(connection, "")):
             if name not in _STAY and not name.startswith(database.SNAPSHOT):
                 database.drop(connection, name)
+
+
+@pytest.fixture
+def names(postgres):
+    """The databases of the server whose names begin so."""
+    from alembic_snapshot.postgres import database
+
+    def found(prefix: str = "alembic_") -> list[str]:
+        with postgres.connect() as connection:
+            return [name for name, _ in database.named(connection, prefix)]
+
+    return found

@@ -65,10 +65,29 @@ class Strategy(Protocol):
 
 
 @dataclass
-class Fresh:
-    """A new file and new connections for each test. ``on_make`` is told the seconds of a copy."""
+class Anew:
+    """What all strategies share that make a new database and new connections for each test."""
 
     pointer: Pointer
+
+    def end(self, clone: Clone) -> list[Site | None]:
+        """Close every connection."""
+        held = self.pointer.release()
+        clone.close()
+        return held
+
+    def dispose(self, clone: Clone, kept: Path | None) -> None:
+        """Delete the database, or keep it."""
+        if kept is not None and clone.made:
+            clone.keep(kept)
+        else:
+            clone.delete()
+
+
+@dataclass
+class Fresh(Anew):
+    """A new file for each test. ``on_make`` is told the seconds of a copy."""
+
     folder: Callable[[], Path]
     on_make: Callable[[float], None]
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -83,19 +102,6 @@ class Fresh:
         clone.durable = wish.durable
         self.pointer.point(clone, durable=wish.durable)
         return clone
-
-    def end(self, clone: Clone) -> list[Site | None]:
-        """Close every connection."""
-        held = self.pointer.release()
-        clone.close()
-        return held
-
-    def dispose(self, clone: Clone, kept: Path | None) -> None:
-        """Delete the file, or move it."""
-        if kept is not None and clone.made:
-            clone.keep(kept)
-        else:
-            clone.delete()
 
     def close(self) -> None:
         """Nothing is left: each test's clone went with the test."""

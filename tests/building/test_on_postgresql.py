@@ -40,17 +40,6 @@ def project(project, postgres, monkeypatch):
 
 
 @pytest.fixture
-def names(postgres):
-    """The databases of the server whose names begin so."""
-
-    def found(prefix="alembic_"):
-        with postgres.connect() as connection:
-            return [name for name, _ in databases.named(connection, prefix)]
-
-    return found
-
-
-@pytest.fixture
 def ask(postgres):
     """What a query finds in a database, by its name."""
 

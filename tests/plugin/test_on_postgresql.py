@@ -10,22 +10,10 @@ import time
 
 import pytest
 
-from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import private
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.server import lock_key
-
-
-@pytest.fixture
-def names(postgres):
-    """The databases of the server whose names begin so."""
-
-    def found(prefix="alembic_"):
-        with postgres.connect() as connection:
-            return [name for name, _ in databases.named(connection, prefix)]
-
-    return found
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ class Guard:
         if self._server is not None and dialect.name == "postgresql":
             if not self._server.allows(cparams):
                 self._redirected(repr(self._server.database_of(cparams)))
-                self._server.redirect(dialect, cargs, cparams)
+                self._server.target.aim(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
             self._refuse(f"a {dialect.name} database", f"the snapshot is {self._kind}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from alembic_snapshot.postgres.database import PLACE, ServerDatabase
+from alembic_snapshot.postgres.database import ServerDatabase
 
 Refuse = Callable[[str], None]
 
@@ -64,16 +64,6 @@ class ServerGuard:
         """The name of the database that a connection's arguments lead to."""
         name = place.get("dbname") or place.get("database") or os.environ.get("PGDATABASE")
         return str(name or place.get("user") or "of this user")
-
-    def redirect(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
-        """Make the arguments of a dialect's connection lead to the target."""
-        from sqlalchemy import make_url
-
-        place, found = dialect.create_connect_args(make_url(self.target.url(dialect.driver)))
-        for name in PLACE:
-            cparams.pop(name, None)
-        cargs[:] = place
-        cparams.update(found)
 
     def _watched(self, driver: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

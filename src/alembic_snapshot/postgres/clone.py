@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.database import PLACE, ServerDatabase, create
+from alembic_snapshot.postgres.database import ServerDatabase, create
 from alembic_snapshot.postgres.pool import Pool, kept_name
 from alembic_snapshot.postgres.server import server_in_use
 from alembic_snapshot.snapshot import Clone, Snapshot
@@ -61,13 +61,7 @@ class ServerClone(Clone):
 
     def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         """Make the arguments of a dialect's connection those of this database."""
-        from sqlalchemy import make_url
-
-        place, found = dialect.create_connect_args(make_url(self.target.url(dialect.driver)))
-        for name in PLACE:
-            cparams.pop(name, None)
-        cargs[:] = place
-        cparams.update(found)
+        self.target.aim(dialect, cargs, cparams)
 
     def missed(self, connection: Any) -> str | None:
         """Where a new connection went instead of this database; None if it is here."""

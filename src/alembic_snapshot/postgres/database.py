@@ -26,7 +26,7 @@ _PATIENCE = 20.0
 _LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 _DRIVERS = {"": "psycopg", "async": "asyncpg"}
 # What says where a connection goes, in the words of one driver or another.
-PLACE = (
+_PLACE = (
     "database",
     "dbname",
     "host",
@@ -55,6 +55,16 @@ class ServerDatabase:
         return self.server.address(
             self.name, {"": "psycopg", "async": "asyncpg"}.get(driver, driver)
         )
+
+    def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        """Make the arguments of a dialect's connection lead here; its other options stay."""
+        from sqlalchemy import make_url
+
+        place, found = dialect.create_connect_args(make_url(self.url(dialect.driver)))
+        for name in _PLACE:
+            cparams.pop(name, None)
+        cargs[:] = place
+        cparams.update(found)
 
     def to_job(self) -> dict[str, Any]:
         """What the builder's process needs to find it."""

@@ -5,26 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from alembic_snapshot.clones import Wish
+from alembic_snapshot.clones import Anew, Wish
 from alembic_snapshot.postgres.clone import ReadOnlyServerClone, ServerClone
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.postgres.server import Server
 from alembic_snapshot.snapshot import Clone, Snapshot
 
-if TYPE_CHECKING:
-    from alembic_snapshot.callsite import Site
-    from alembic_snapshot.pointing import Pointer
-
 
 @dataclass
-class FromPool:
+class FromPool(Anew):
     """A clone for each test from this process's pool. ``on_make`` is told the seconds it took."""
 
-    pointer: Pointer
     server: Callable[[], Server]
     on_make: Callable[[float], None]
     _pool: Pool | None = None
@@ -44,19 +37,6 @@ class FromPool:
             clone = ServerClone(snapshot, pool, self.on_make)
         self.pointer.point(clone, durable=wish.durable)
         return clone
-
-    def end(self, clone: Clone) -> list[Site | None]:
-        """Close every connection."""
-        held = self.pointer.release()
-        clone.close()
-        return held
-
-    def dispose(self, clone: Clone, kept: Path | None) -> None:
-        """Have the database dropped, or keep it."""
-        if kept is not None and clone.made:
-            clone.keep(kept)
-        else:
-            clone.delete()
 
     def close(self) -> None:
         """Drop what is left."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from alembic_snapshot.climbs import Climbs, Found, Stair
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, CheckError
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.key.observed import Observed, variable_digest
+from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import Status, identity, look_up
@@ -184,7 +184,9 @@ class _Climber:
         missed = [name for name in revisions if name not in climbed]
         if missed:
             raise AttemptFailed(_not_climbed(missed, child), final=False)
-        self.climbs.note(child.done["options"], self._observed(child, start), found)
+        before = start.manifest.observed if start else Observed()
+        observed = workshop.observed(child.states[0], before, self.chain.target.digest)
+        self.climbs.note(child.done["options"], observed, found)
         return found
 
     def _start(self, revisions: Collection[str], database: Target) -> Entry | None:
@@ -206,20 +208,6 @@ class _Climber:
                 return entry
         database.start(None)
         return None
-
-    def _observed(self, child: Child, start: Entry | None) -> Observed:
-        """What was read while it ran, and while what it started from was built."""
-        seen: Mapping[str, Any] = child.states[0]
-        before = start.manifest.observed if start else Observed()
-        names = {*seen["environment"], *before.environment}
-        if self.project.inherit_environment is not None:
-            names &= set(self.project.inherit_environment)
-        salt = self.chain.target.digest
-        return Observed(
-            {**before.files, **seen["files"]},
-            {**before.folders, **seen["folders"]},
-            {name: variable_digest(name, os.environ.get(name), salt) for name in sorted(names)},
-        )
 
 
 def _pieces(revisions: Sequence[str], workers: int) -> list[Sequence[str]]:

@@ -63,24 +63,6 @@ def copied(postgres):
     return copy
 
 
-STOCK_ENV = """
-    from alembic import context
-    from sqlalchemy import engine_from_config, pool
-
-    config = context.config
-    target_metadata = None
-
-    engine = engine_from_config(
-        config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.",
-        poolclass=pool.NullPool,
-    )
-    with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=target_metadata)
-        with context.begin_transaction():
-            context.run_migrations()
-"""
-
-
 class TestASnapshot:
     def test_is_a_template_that_nobody_connects_to(self, project, names, ask, copied):
         project.history(3)
@@ -324,16 +306,16 @@ class TestADatabase:
 
     def test_names_are_never_cut(self, project, names):
         project.history(2)
-        project.write("migrations/env.py", env_that("import os; os.environ.get('SEEN')"))
+        project.write("migrations/env.py", env_that("import os; os.environ.get('SEEN')", project))
         project.ensure()
         climb(project.load())
 
         assert all(len(name) < 63 for name in names())
 
 
-def env_that(line):
-    """The usual env.py, after a line of one's own."""
-    return f"{line}\n{textwrap.dedent(STOCK_ENV)}"
+def env_that(line, project):
+    """The project's env.py, after a line of one's own."""
+    return f"{line}\n{(project.root / 'migrations/env.py').read_text()}"
 
 
 CONNECT = {
@@ -422,7 +404,7 @@ class TestTheChecks:
     def people(self, project, labels="'sad', 'glad'", default="sad"):
         models = textwrap.dedent(self.MODELS).format(labels=labels, default=default)
         project.write("models.py", models)
-        env = env_that("from models import metadata")
+        env = env_that("from models import metadata", project)
         env = env.replace("target_metadata = None", "target_metadata = metadata")
         env = env.replace(
             "target_metadata=target_metadata)",
@@ -470,7 +452,7 @@ class TestTheChecks:
 
     @pytest.mark.parametrize("transaction", ["False", "True"])
     def test_climb_every_revision(self, project, names, transaction):
-        env = textwrap.dedent(STOCK_ENV)
+        env = (project.root / "migrations/env.py").read_text()
         option = f"target_metadata, transaction_per_migration={transaction})"
         project.write("migrations/env.py", env.replace("target_metadata)", option))
         project.history(3)

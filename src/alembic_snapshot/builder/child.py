@@ -15,6 +15,7 @@ from typing import Any
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError
 from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.key.observed import Observed, variable_digest
 from alembic_snapshot.store import Store
 from alembic_snapshot.target import Target, substituted
 
@@ -135,6 +136,17 @@ class Workshop:
             "steps": steps,
             "check": check,
         }
+
+    def observed(self, seen: Mapping[str, Any], before: Observed, salt: str) -> Observed:
+        """What was read up to a state, together with what its ancestor had read."""
+        names = {*seen["environment"], *before.environment}
+        if self.project.inherit_environment is not None:
+            names &= set(self.project.inherit_environment)
+        return Observed(
+            {**before.files, **seen["files"]},
+            {**before.folders, **seen["folders"]},
+            {name: variable_digest(name, os.environ.get(name), salt) for name in sorted(names)},
+        )
 
     def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
         """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""

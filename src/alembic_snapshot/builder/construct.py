@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, State
-from alembic_snapshot.key.observed import Observed, variable_digest
+from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.status import identity
 from alembic_snapshot.store import Store
@@ -246,7 +245,7 @@ class Construction:
             revisions=dict(state.revisions),
             seeds=state.seeds,
             layers={layer.name: dict(layer.inputs) for layer in layers},
-            observed=self._observed(child.states[index], before, state.digest),
+            observed=self.workshop.observed(child.states[index], before, state.digest),
             offer=None if self.project.migrate else offer,
             options=child.done["options"] if final else {},
             version_table=child.done["version_table"],
@@ -254,17 +253,6 @@ class Construction:
             checks=checks,
             timings=dict(self.workshop.timings),
             warnings=child.done["redirected"],
-        )
-
-    def _observed(self, seen: Mapping[str, Any], before: Observed, salt: str) -> Observed:
-        """What was read up to a state, together with what its ancestor had read."""
-        names = {*seen["environment"], *before.environment}
-        if self.project.inherit_environment is not None:
-            names &= set(self.project.inherit_environment)
-        return Observed(
-            {**before.files, **seen["files"]},
-            {**before.folders, **seen["folders"]},
-            {name: variable_digest(name, os.environ.get(name), salt) for name in sorted(names)},
         )
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:

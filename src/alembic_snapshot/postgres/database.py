@@ -52,9 +52,7 @@ class ServerDatabase:
 
     def url(self, driver: str = "") -> str:
         """The SQLAlchemy URL, for psycopg or ``driver``; ``async`` is asyncpg."""
-        return self.server.address(
-            self.name, {"": "psycopg", "async": "asyncpg"}.get(driver, driver)
-        )
+        return self.server.address(self.name, _DRIVERS.get(driver, driver))
 
     def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         """Make the arguments of a dialect's connection lead here; its other options stay."""
@@ -272,6 +270,12 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
+
+
+def drop_named(connection: psycopg.Connection[Any], prefix: str) -> None:
+    """Drop every database whose name begins so."""
+    for name, _ in list(named(connection, prefix)):
+        drop(connection, name)
 
 
 def disconnect(connection: psycopg.Connection[Any], name: str) -> None:

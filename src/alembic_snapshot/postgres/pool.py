@@ -44,10 +44,8 @@ class Pool:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._ready: dict[str, deque[str]] = {}
-        self._settings: dict[str, Settings] = {}
         self._tasks: queue.Queue[tuple[str, str] | None] = queue.Queue()
         self._room = threading.Semaphore(WAITING)
-        self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._connection = server.connect()
         self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {self.owner}"),))
@@ -64,8 +62,8 @@ class Pool:
         with self._lock:
             waiting = self._ready.get(template) if template else None
             name = waiting.popleft() if waiting else None
-        if name is None:
-            name = self._create(self._connection, template)
+            if name is None:
+                name = self._create(self._connection, template)
         if template is not None:
             self._refill(template)
         return ServerDatabase(self.server, name)
@@ -98,8 +96,7 @@ class Pool:
             self._tasks.put(None)
             self._thread.join()
         with contextlib.suppress(SnapshotError, _psycopg_error()):
-            for name, _ in list(databases.named(self._connection, f"{CLONE}{self.owner}_")):
-                databases.drop(self._connection, name)
+            databases.drop_named(self._connection, f"{CLONE}{self.owner}_")
         if self.server.is_private:
             memory.remove(self._connection)
         self._connection.close()
@@ -150,21 +147,12 @@ class Pool:
 
     def _create(self, connection: psycopg.Connection[Any], template: str | None) -> str:
         name = f"{CLONE}{self.owner}_{next(self._numbers)}"
-        if connection is self._connection:
-            with self._lock:
-                self._create_as(connection, name, template)
-        else:
-            self._create_as(connection, name, template)
-        return name
-
-    def _create_as(
-        self, connection: psycopg.Connection[Any], name: str, template: str | None
-    ) -> None:
         if not (self._in_memory and self._create_in_memory(connection, name, template)):
             databases.create(connection, self.server, name, template)
         if self.server.facts.waits_for_disk:
             # As on a file, nothing waits for the disk: the clone is thrown away anyway.
             databases.alter(connection, name, [(None, "synchronous_commit=off")])
+        return name
 
     def _create_in_memory(
         self, connection: psycopg.Connection[Any], name: str, template: str | None

@@ -62,8 +62,7 @@ class Yard:
     def clear(self) -> None:
         """Drop the database and its states."""
         with self.server.connect() as connection:
-            for name, _ in list(databases.named(connection, self.prefix)):
-                databases.drop(connection, name)
+            databases.drop_named(connection, self.prefix)
 
     def close(self) -> None:
         """Drop and delete all of it."""
@@ -115,8 +114,7 @@ class ServerStore(Store):
         """Names to build under; what killed builders of this digest left is dropped."""
         prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
-            for name, _ in list(databases.named(connection, prefix)):
-                databases.drop(connection, name)
+            databases.drop_named(connection, prefix)
         try:
             folder = Path(tempfile.mkdtemp(prefix=f"{digest[:NAME_LENGTH]}.", dir=self.building))
         except OSError as error:

@@ -12,6 +12,15 @@ import pytest
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 BEHAVIOURS = Path(__file__).parent / "behaviours"
+# What the run that these tests belong to was given. On CI, pytest writes more than elsewhere.
+_NOT_THE_PROJECTS = (
+    "DATABASE_URL",
+    "PYTHONPATH",
+    "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_ADDOPTS",
+    "CI",
+    "BUILD_NUMBER",
+)
 MODES = {"plain": ("-p", "no:xdist"), "n0": ("-n", "0"), "n2": ("-n", "2")}
 
 
@@ -84,7 +93,7 @@ def new_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Sample]:
     """Makes a copy of a project, in the working directory or below it."""
-    for name in ("DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
+    for name in _NOT_THE_PROJECTS:
         monkeypatch.delenv(name, raising=False)
     if "own_store" in request.fixturenames:
         monkeypatch.delenv("ALEMBIC_SNAPSHOT_DIR", raising=False)

@@ -180,7 +180,8 @@ class _Climber:
 
         workshop = Workshop(self.project, self.chain, self.store, listen)
         step = {"index": 0, "copy": None, "climb": list(revisions), "path": path}
-        child = workshop.run(folder, workshop.job(database, [step], offer, check=False))
+        job = workshop.job(database, [step], offer, check=False, applied=applied)
+        child = workshop.run(folder, job)
         missed = [name for name in revisions if name not in climbed]
         if missed:
             raise AttemptFailed(_not_climbed(missed, child), final=False)

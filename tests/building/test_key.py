@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from alembic_snapshot import ConfigError
+
+IMPORT = "from names import TABLE"
 
 
 @pytest.fixture
@@ -413,6 +417,47 @@ class TestModels:
         modelled.append("models.py", "raise RuntimeError('no')\n")
 
         assert "RuntimeError: no" in modelled.ensure().manifest.checks["drift_error"]
+
+
+@pytest.mark.parametrize("name", ["migrations/versions/a_made.py", "names.py", "../libs/names.py"])
+def test_what_runs_is_what_was_read_and_no_compiled_copy_of_the_same_size_and_time(
+    project, tables, name
+):
+    if "names" in name:
+        project.configure('pythonpath = [".", "../libs"]')
+        module = project.write(name, "TABLE = 't_1'\n")
+        project.revision("a", upgrade="op.execute(f'create table {TABLE} (x)')", header=IMPORT)
+    else:
+        module = project.revision("a", upgrade="op.execute('create table t_1 (x)')")
+    compiled = edited_behind_pythons_back(module)
+    content = compiled.read_bytes()
+
+    found = tables(project.ensure().path)
+
+    assert "t_2" in found
+    assert compiled.read_bytes() == content
+
+
+def test_what_an_applied_revision_imports_is_compiled_anew_for_the_next_one(project, tables):
+    module = project.write("names.py", "TABLE = 't_1'\n")
+    project.revision("a", header=IMPORT)
+    edited_behind_pythons_back(module)
+    project.ensure()
+
+    project.revision("b", "a", upgrade="op.execute(f'create table {TABLE} (x)')", header=IMPORT)
+    snapshot, ran = project.build()
+
+    assert ran == ["b"]
+    assert "t_2" in tables(snapshot.path)
+
+
+def edited_behind_pythons_back(module):
+    """Write t_2 for t_1, so that Python takes the old compiled copy for the file's; that copy."""
+    compiled = Path(py_compile.compile(os.fspath(module)))
+    before = module.stat()
+    module.write_text(module.read_text().replace("t_1", "t_2"))
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return compiled
 
 
 def test_a_pattern_of_inputs_that_matches_nothing_is_an_error(project):

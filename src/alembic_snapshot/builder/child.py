@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,15 @@ class Workshop:
     timings: dict[str, float] = field(default_factory=dict)
 
     def job(
-        self, database: Target, steps: Sequence[Any], offer: str, *, check: bool
+        self,
+        database: Target,
+        steps: Sequence[Any],
+        offer: str,
+        *,
+        check: bool,
+        applied: Collection[str] = (),
     ) -> dict[str, Any]:
-        """The builder's orders for bringing ``database`` through ``steps``."""
+        """The builder's orders for bringing ``database``, with ``applied`` in it, to its end."""
         project, settings = self.project, self.project.alembic
         known = {name for layer in self.chain.layers for name in layer.inputs}
         known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
@@ -131,6 +137,7 @@ class Workshop:
             "x": [value for _, value in substituted(_numbered(project.x), database).items()],
             "foreign": project.foreign,
             "known": sorted(known),
+            "settled": self._settled(applied),
             "ignored": sorted({*project.ignore_environment, *project.environment, _LIBPQ}),
             "offer": offer,
             "steps": steps,
@@ -166,6 +173,12 @@ class Workshop:
         if child.done["refused"]:
             raise AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
         return child
+
+    def _settled(self, applied: Collection[str]) -> list[str]:
+        """Files of applied revisions alone, of which nothing will run but their first lines."""
+        open_ends = [layer.inputs for layer in self.chain.layers if layer.name not in applied]
+        settled = {name for done in applied for name in self.chain.revisions[done].inputs}
+        return sorted(settled.difference(self.chain.models, *open_ends))
 
     def _environment(self, workspace: Path) -> dict[str, str]:
         project = self.project

@@ -57,9 +57,9 @@ class Construction:
         workspace = self.store.workspace(self.chain.target.digest)
         try:
             workspace.database.start(entry.database)
-            job = self.workshop.job(
-                workspace.database, [], entry.manifest.offer or OFFERS[0], check=True
-            )
+            offer = entry.manifest.offer or OFFERS[0]
+            applied = self.chain.revisions
+            job = self.workshop.job(workspace.database, [], offer, check=True, applied=applied)
             done = self.workshop.run(workspace.folder, job).done
             if done["options"] != entry.manifest.options:
                 return None
@@ -94,7 +94,8 @@ class Construction:
     ) -> Entry:
         stops = self._stops(ancestor)
         steps = list(self._steps(stops, ancestor, workspace))
-        job = self.workshop.job(workspace.database, steps, offer, check=True)
+        applied = ancestor[1].revisions if ancestor else ()
+        job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
         child = self.workshop.run(workspace.folder, job)
         entry = None
         before = ancestor[0].manifest.observed if ancestor else Observed()

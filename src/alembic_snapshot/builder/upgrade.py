@@ -22,6 +22,7 @@ from alembic.script import ScriptDirectory
 
 from alembic_snapshot import sqlite
 from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
@@ -62,6 +63,8 @@ class Builder:
         """Do the job's steps, then the checks, and report what was found."""
         # The library first: the project's alembic/ folder must not shadow it.
         sys.path[:0] = self.job["search_path"]
+        settled = {str(self.root / name) for name in self.job["settled"]}
+        distrust_bytecode(self.sites.is_ours, self.job["search_path"], settled)
         self.guard.install()
         self.watch.install()
         self._watch_create_all()

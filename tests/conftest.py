@@ -46,7 +46,6 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(VARIABLE, str(postgres_folder))
     monkeypatch.delenv(server.VARIABLE, raising=False)
     private.acquire()
-    server._private.cache_clear()
     found = server.server_in_use()
     yield found
     private.acquire()

@@ -24,6 +24,7 @@ from alembic_snapshot.postgres.account import NOBODY, Account
 from alembic_snapshot.postgres.binaries import WHEEL, Binaries, find, wheel
 from alembic_snapshot.postgres.cluster import failure
 from alembic_snapshot.postgres.folder import LONGEST, VARIABLE, Folder, open_lock, try_lock
+from alembic_snapshot.postgres.server import server_in_use
 
 SOURCE = Path(private.__file__).parents[2]
 ROOT = os.geteuid() == 0
@@ -233,6 +234,27 @@ class TestLife:
         assert folder_of(server).postmaster() == postmaster
         private.release()
         gone(folder_of(server))
+
+    def test_what_was_released_is_started_again_where_a_server_is_needed(self, place):
+        first = server_in_use()
+        assert server_in_use() is first
+        private.release()
+        gone(Folder(next(place.glob("postgres-*"))))
+
+        with server_in_use().connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    def test_the_one_in_use_is_the_one_that_the_variable_names_now(self, place, monkeypatch):
+        first = server_in_use()
+        other = a_place()
+        try:
+            monkeypatch.setenv(VARIABLE, str(other))
+            assert str(other) in str(server_in_use())
+            monkeypatch.setenv(VARIABLE, str(place))
+            assert server_in_use() == first
+        finally:
+            private.release()
+            delete(other)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the server stays")
     def test_a_killed_supervisor_takes_the_server_with_it(self, place):

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from alembic_snapshot.errors import ServerError
-from alembic_snapshot.postgres.server import server_in_use
+from alembic_snapshot.postgres.server import server_in_use, spelled
 
 
 def run_psql(name: str) -> int:
@@ -27,7 +27,7 @@ def run_psql(name: str) -> int:
     url = make_url(server.url).set(drivername="postgresql", database=name)
     # The password goes where other users of the machine can't read it.
     environment = {**os.environ, "PGPASSWORD": url.password} if url.password else dict(os.environ)
-    shown = url.set(password=None).render_as_string()
+    shown = spelled(url.set(password=None))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return subprocess.run([program, shown], env=environment, check=False).returncode

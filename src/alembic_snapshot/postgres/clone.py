@@ -10,7 +10,7 @@ from typing import Any
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.database import ServerDatabase, create
 from alembic_snapshot.postgres.pool import Pool, kept_name
-from alembic_snapshot.postgres.server import server_in_use
+from alembic_snapshot.postgres.server import server_in_use, spelled
 from alembic_snapshot.snapshot import Clone, Snapshot
 
 _NAME_BYTES = 63
@@ -168,7 +168,7 @@ def _opening(database: ServerDatabase) -> str:
     from sqlalchemy import make_url
 
     url = make_url(database.url()).set(drivername="postgresql", password=None)
-    return f"psql {shlex.quote(url.render_as_string())}"
+    return f"psql {shlex.quote(spelled(url))}"
 
 
 def _database_of(connection: Any) -> str:

@@ -85,9 +85,23 @@ def acquire(binaries: Binaries | None = None) -> PrivateServer:
     return PrivateServer(folder.socket, PORT, USER, binaries)
 
 
+def held() -> PrivateServer:
+    """The server as it was acquired last, without a look at it; acquired if it is not held.
+
+    Raises:
+        ServerError: as :func:`acquire` does.
+    """
+    place = os.environ.get(VARIABLE)
+    server = _held.get(place)
+    if server is None:
+        server = _held[place] = acquire()
+    return server
+
+
 def release() -> None:
     """Give up this process's share in every server; one without users ends."""
     with _changing:
+        _held.clear()
         while _shares:
             os.close(_shares.popitem()[1])
 
@@ -155,11 +169,13 @@ def _begin_anew() -> None:
     """In a forked child: the parent's shares are not the child's, and must not outlive it."""
     global _changing
     _changing = threading.Lock()
+    _held.clear()
     while _shares:
         os.close(_shares.popitem()[1])
 
 
 _SUPERVISOR = "alembic_snapshot.postgres.supervisor"
 _shares: dict[Path, int] = {}
+_held: dict[str | None, PrivateServer] = {}
 _changing = threading.Lock()
 os.register_at_fork(after_in_child=_begin_anew)

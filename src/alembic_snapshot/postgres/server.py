@@ -12,6 +12,7 @@ from alembic_snapshot.errors import ServerError
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy import URL
 
 VARIABLE = "SNAPSHOT_POSTGRES_URL"
 # Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
@@ -44,7 +45,7 @@ class Server:
         from sqlalchemy import make_url
 
         url = make_url(self.url).set(drivername=f"postgresql+{driver}", database=database)
-        return url.render_as_string(hide_password=False)
+        return spelled(url)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection that commits by itself and waits for locks as long as it takes.
@@ -58,7 +59,7 @@ class Server:
 
         url = make_url(self.url).set(drivername="postgresql", database=database)
         try:
-            connection = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+            connection = psycopg.connect(spelled(url), autocommit=True)
         except psycopg.OperationalError as error:
             raise self._refused(error, url) from error
         for name, value in _PATIENT.items():
@@ -132,7 +133,11 @@ def server_in_use() -> Server:
         ServerError: the variable is no URL of PostgreSQL; or there is none to start.
     """
     url = os.environ.get(VARIABLE)
-    return _named(url) if url else _private(os.getpid())
+    if url:
+        return _named(url)
+    from alembic_snapshot.postgres.private import held
+
+    return _private(held().url)
 
 
 def major_version() -> int:
@@ -146,6 +151,12 @@ def major_version() -> int:
     from alembic_snapshot.postgres.binaries import find
 
     return find().major
+
+
+def spelled(url: URL) -> str:
+    """A URL, with its password, as both SQLAlchemy and libpq read it: libpq keeps a ``+``."""
+    place, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return f"{place}{mark}{query.replace('+', '%20')}"
 
 
 def lock_key(text: str) -> int:
@@ -169,17 +180,15 @@ def _named(text: str) -> Server:
             hint="write for example postgresql://user:password@localhost:5432/",
         )
     plain = url.set(drivername="postgresql", database=None)
-    return Server(plain.render_as_string(hide_password=False))
+    return Server(spelled(plain))
 
 
 @functools.cache
-def _private(_process: int) -> Server:
+def _private(text: str) -> Server:
     from sqlalchemy import make_url
 
-    from alembic_snapshot.postgres.private import acquire
-
-    url = make_url(acquire().url).set(database=None)
-    return Server(url.render_as_string(hide_password=False), is_private=True)
+    url = make_url(text).set(database=None)
+    return Server(spelled(url), is_private=True)
 
 
 def _require_psycopg() -> None:

@@ -14,7 +14,7 @@ SOURCE = ROOT / "src"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
-    ["errors", "callsite", "places", "key.parsing"],
+    ["errors", "callsite", "places", "key.parsing", "builder.sources"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
     ["config", "diff", "key.observed", "sqlite", "postgres.account", "postgres.server"],
     ["file_diff", "postgres.database", "postgres.memory", "postgres.schema"],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 CHECKS = ("sound_data", "one_head", "drift", "mappers")
+SHOWN = 10
 
 
 def drift(context: Any) -> list[str]:
@@ -17,7 +18,9 @@ def drift(context: Any) -> list[str]:
     if metadata is None:
         return []
     found = [_described(difference) for difference in _flat(compare_metadata(context, metadata))]
-    return found + list(_enumerations(context.connection, metadata))
+    found += _enumerations(context.connection, metadata)
+    # Alembic finds some of them in sets.
+    return sorted(found)
 
 
 def unconfigured_mappers() -> str | None:
@@ -36,6 +39,14 @@ def unconfigured_mappers() -> str | None:
 def findings(checks: Mapping[str, Any], *, drift: str) -> list[str]:
     """What the checks of a snapshot found, a line each."""
     return [line for lines in by_check(checks, drift=drift).values() for line in lines]
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The first of these lines, and how many more there are and where."""
+    more = len(lines) - SHOWN
+    if more <= 0:
+        return list(lines)
+    return [*lines[:SHOWN], f"and {more} more: `alembic-snapshot status` lists them"]
 
 
 def by_check(checks: Mapping[str, Any], *, drift: str) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from alembic_snapshot import __version__
-from alembic_snapshot.checks import findings
+from alembic_snapshot.checks import findings, shortened
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from alembic_snapshot.snapshot import Snapshot
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_SHOWN_FINDINGS = 5
 _AGE = re.compile(r"(\d+)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -124,10 +123,10 @@ def build(
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
     found = findings(snapshot.manifest.checks, drift=project.drift)
-    shown = _SHOWN_FINDINGS if snapshot.built and not quiet else 0
-    _warn([*snapshot.manifest.warnings, *found][:shown])
-    if len(found) > shown:
-        _warn([f"{len(found) - shown} findings: `alembic-snapshot status` lists them"])
+    if snapshot.built and not quiet:
+        _warn(shortened([*snapshot.manifest.warnings, *found]))
+    elif found:
+        _warn([f"{len(found)} findings: `alembic-snapshot status` lists them"])
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))
@@ -179,6 +178,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
         return 1
     manifest = found.entry.manifest
     lines = [f"hit {found.entry.database}"]
+    lines += [f"  {line}" for line in manifest.warnings]
     lines += [f"  {line}" for line in findings(manifest.checks, drift="warn")]
     seen = sorted(manifest.observed.files)
     if seen:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from alembic_snapshot.checks import shortened
+
 if TYPE_CHECKING:
     from alembic_snapshot.snapshot import Snapshot
-
-_SHOWN = 10
 
 
 def job_summary(snapshot: Snapshot, found: Sequence[str], difference: object = None) -> str:
@@ -30,9 +30,7 @@ def job_summary(snapshot: Snapshot, found: Sequence[str], difference: object = N
     if difference:
         notes.insert(0, f"the snapshot that was built step by step differs: {difference}")
     if notes:
-        lines += ["", *(f"- {_line(note)}" for note in notes[:_SHOWN])]
-    if len(notes) > _SHOWN:
-        lines.append(f"- and {len(notes) - _SHOWN} more: `alembic-snapshot status` lists them")
+        lines += ["", *(f"- {_line(note)}" for note in shortened(notes))]
     return "\n".join(lines)
 
 

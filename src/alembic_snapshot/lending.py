@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alembic_snapshot.checks import shortened
 from alembic_snapshot.clones import Fresh, Strategy, Wish
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError, CloneError, SnapshotError
@@ -191,7 +192,7 @@ def raise_for_checks(snapshot: Snapshot) -> None:
             hint="run `alembic check` to see it alone",
         )
     if checks.get("drift"):
-        found = "\n  ".join(checks["drift"])
+        found = "\n  ".join(shortened(checks["drift"]))
         raise CheckError(
             f"the models differ from the migrated schema:\n  {found}",
             hint="make the missing revision with `alembic revision --autogenerate`, "

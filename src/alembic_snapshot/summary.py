@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.checks import shortened
+
 if TYPE_CHECKING:
     from alembic_snapshot.snapshot import Snapshot
 
@@ -87,4 +89,5 @@ class Tally:
         if short:
             count = len(self.warnings)
             return [line + (f"; {count} warning{'s' if count != 1 else ''}" if count else "")]
-        return [line, *(f"alembic-snapshot: warning: {warning}" for warning in self.warnings)]
+        warnings = shortened(self.warnings)
+        return [line, *(f"alembic-snapshot: warning: {warning}" for warning in warnings)]

@@ -122,6 +122,20 @@ def test_drift_that_is_to_be_warned_of_is_told_once(shop, mode):
     assert line(shop.run("-q", test_it=TESTS)).endswith("; 1 warning")
 
 
+@pytest.mark.parametrize("drift", ["warn", "error"])
+def test_much_drift_is_told_in_order_and_in_short(shop, drift):
+    shop.configure(f'drift = "{drift}"')
+    more = "".join(f"    p{number:02}: Mapped[int]\n" for number in range(30, 0, -1))
+    shop.replace("shop/models.py", "    item:", f"{more}    item:")
+
+    result = shop.run("-k", "with_a_database and 0", test_it=TESTS)
+
+    told = [text for text in result.outlines if "add column" in text]
+    assert [text.rpartition(".")[2] for text in told[:10]] == [f"p{n:02}" for n in range(1, 11)]
+    assert len(told) == 10
+    result.stdout.fnmatch_lines(["*and 20 more: `alembic-snapshot status` lists them"])
+
+
 def test_drift_that_is_an_error_fails_what_needs_the_snapshot(shop):
     shop.configure('drift = "error"')
     shop.replace("shop/models.py", "    item:", "    price: Mapped[int]\n    item:")

@@ -143,7 +143,8 @@ def _rows(path: Path, query: str) -> list[Any]:
 @pytest.fixture(autouse=True)
 def as_if_run_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = ("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID")
-    for name in ours:
+    pytests = ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS")
+    for name in ours + pytests:
         monkeypatch.delenv(name, raising=False)
 
 

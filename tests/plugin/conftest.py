@@ -12,7 +12,8 @@ import pytest
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 BEHAVIOURS = Path(__file__).parent / "behaviours"
-# What the run that these tests belong to was given. On CI, pytest writes more than elsewhere.
+# What the run that these tests belong to was given. On CI, pytest writes more than elsewhere, and
+# in colours if it is told to.
 _NOT_THE_PROJECTS = (
     "DATABASE_URL",
     "PYTHONPATH",
@@ -20,6 +21,8 @@ _NOT_THE_PROJECTS = (
     "PYTEST_ADDOPTS",
     "CI",
     "BUILD_NUMBER",
+    "FORCE_COLOR",
+    "PY_COLORS",
 )
 MODES = {"plain": ("-p", "no:xdist"), "n0": ("-n", "0"), "n2": ("-n", "2")}
 

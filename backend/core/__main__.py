@@ -37,18 +37,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.database:
         # core.database reads it when it is imported, which is below.
         os.environ["DATABASE_URL"] = arguments.database
-    from core import terminal
-    from core.errors import AtomError
+    from core.errors import AtomError, DatabaseURLUnusable
 
+    try:
+        from core import terminal
+    except DatabaseURLUnusable as error:
+        return _cannot_begin(error, error.hint)
     try:
         return terminal.run(arguments)
     except (AtomError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        print(f"hint: {terminal.hint_for(error)}", file=sys.stderr)
-        return 2
+        return _cannot_begin(error, terminal.hint_for(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _cannot_begin(error: Exception, hint: str) -> int:
+    print(f"error: {error}\nhint: {hint}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

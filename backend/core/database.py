@@ -9,8 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import DeclarativeBase, Mapper, Session, sessionmaker
 
+from core.errors import DatabaseURLUnusable
 from core.mappers import load_all
 
 DEFAULT_URL = "sqlite:///atom_dev.db"
@@ -48,11 +50,18 @@ def enforce_foreign_keys(dbapi_connection: Any, _record: object) -> None:
 
 
 def make_engine(url: str) -> Engine:
-    """An engine with Atom's settings: on SQLite, foreign keys hold and writers wait in line."""
-    if not url.startswith("sqlite"):
-        return create_engine(url)
-    made = create_engine(url, connect_args={"timeout": 30})
-    event.listen(made, "connect", enforce_foreign_keys)
+    """An engine with Atom's settings: on SQLite, foreign keys hold and writers wait in line.
+
+    Raises:
+        DatabaseURLUnusable: the URL is none, or its driver is not installed.
+    """
+    is_sqlite = url.startswith("sqlite")
+    try:
+        made = create_engine(url, connect_args={"timeout": 30} if is_sqlite else {})
+    except (ArgumentError, ImportError) as error:
+        raise DatabaseURLUnusable(str(error)) from error
+    if is_sqlite:
+        event.listen(made, "connect", enforce_foreign_keys)
     return made
 
 

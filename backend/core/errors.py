@@ -7,6 +7,16 @@ class AtomError(Exception):
     """The base of every error that Atom raises on purpose."""
 
 
+class DatabaseURLUnusable(AtomError):
+    """`DATABASE_URL` is no URL, or one of a kind of database that is not installed here."""
+
+    hint = "set DATABASE_URL or --database, for example sqlite:///atom_dev.db"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database's URL can't be used: {reason}")
+        self.reason = reason
+
+
 class NotFound(AtomError):
     """Something was asked for by its id and is not there, or not in this workspace."""
 

@@ -38,9 +38,9 @@ def require_ready(engine: Engine) -> None:
         with engine.connect() as connection:
             current = set(MigrationContext.configure(connection).get_current_heads())
     except DatabaseError as error:
-        raise DatabaseNotReady(
-            url, f"cannot be opened: {error.orig}", "give another one with --database"
-        ) from error
+        # A driver's message may be several lines.
+        problem = f"cannot be opened: {' '.join(str(error.orig).split())}"
+        raise DatabaseNotReady(url, problem, "give another one with --database") from error
     needed = set(ScriptDirectory(str(MIGRATIONS)).get_heads())
     if current != needed:
         raise DatabaseNotReady(url, _difference(current, needed), hint)

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         _initialise(arguments.workspace, arguments.user, arguments.demo)
         if arguments.request is None:
             return 0
-    if arguments.request is None:
+    if not (arguments.request or "").strip():
         raise NothingToDo
     user = _find_user(arguments.workspace, arguments.user)
     agent = AtomMetaAgent(arguments.workspace, user, llm=_model(arguments.script))
@@ -143,6 +143,8 @@ def _yes(question: str) -> bool:
     noted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         answer = sys.stdin.readline()
+        if not answer.endswith("\n"):
+            _say("")
     finally:
         signal.signal(signal.SIGINT, noted)
     # No answer, at the end of the input, is a no.

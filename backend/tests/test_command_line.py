@@ -192,6 +192,19 @@ class TestErrors:
 
         self.assert_error(done, "file is not a database", "--database")
 
+    @pytest.mark.parametrize("url", ["nonsense", "sqlite+nope://", "oracle://u@h/d"])
+    def test_a_url_that_names_no_database_that_can_be_used_here(self, run: Run, url: str) -> None:
+        done = run("do it", DATABASE_URL=url)
+
+        self.assert_error(done, "database's URL can't be used: ", "--database")
+
+    def test_a_server_that_is_not_there(self, run: Run) -> None:
+        pytest.importorskip("psycopg")
+
+        done = run("do it", "--database", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+
+        self.assert_error(done, "cannot be opened: ", "--database")
+
     def test_a_database_without_the_workspace(self, run: Run, db_clone: Clone) -> None:
         done = run("do it", "--database", db_clone.url)
 
@@ -210,8 +223,9 @@ class TestErrors:
 
         self.assert_error(done, "none.txt", "--help")
 
-    def test_no_request(self, demo: Run) -> None:
-        self.assert_error(demo(), "there is no request", "--help")
+    @pytest.mark.parametrize("arguments", [[], [" "]])
+    def test_no_request(self, demo: Run, arguments: list[str]) -> None:
+        self.assert_error(demo(*arguments), "there is no request", "--help")
 
 
 def test_init_makes_the_workspace_and_its_admin(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.snapshot import Snapshot
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_NO_EDGE = 10_000
 _AGE = re.compile(r"(\d+)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -296,7 +297,8 @@ def list_(as_json: bool, **where: Any) -> int:
             f"{manifest.size / 1e6:.1f} MB",
             _time(manifest.created),
         )
-    Console(soft_wrap=True).print(table)
+    # A line for each, whatever reads it; only a terminal has an edge.
+    Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
     return 0
 
 

@@ -113,15 +113,16 @@ def test_clone_does_not_replace_a_file(project):
 
 
 def test_list_and_prune(project):
-    project.history(2)
+    project.revision("0001")
+    project.revision("a_long_name_that_makes_the_line_longer_than_a_narrow_terminal", "0001")
     project.ensure()
 
     listed = json.loads(project.command("list", "--json").stdout)
     table = project.command("list").stdout
     pruned = project.command("prune", "--keep", "0")
 
-    assert [entry["heads"] for entry in listed] == [["0002"], ["0001"]]
-    assert "0002" in table
+    assert [entry["heads"][0][:6] for entry in listed] == ["a_long", "0001"]
+    assert len(table.splitlines()) == 3
     assert pruned.stdout.startswith("deleted 2 snapshots")
     assert json.loads(project.command("list", "--json").stdout) == []
 

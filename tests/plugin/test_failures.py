@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_failure_keeps_the_clone_and_its_report_leads_there(shop, mode):
         [
             "*- database of the test -*",
             str(call),
-            f"open it: sqlite3 {call}",
+            f"open it: sqlite3 {shlex.quote(str(call))}",
             "compared with the snapshot:",
             "customers: 9 added, 1 changed",
             f"  + id=2, name='customer 0 {'x' * 27}…",

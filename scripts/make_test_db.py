@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alembic_snapshot import SnapshotError, ensure, load_project
 from alembic_snapshot.progress import Progress
-from alembic_snapshot.sqlite import replace
+from alembic_snapshot.sqlite.files import replace
 from alembic_snapshot.status import look_up
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from alembic_snapshot.async_fixtures import async_fixtures
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.fixtures import (
+from alembic_snapshot.plugin.async_fixtures import async_fixtures
+from alembic_snapshot.plugin.fixtures import (
     OpenConnectionWarning,
     _db_run,
     async_db_engine,
@@ -25,7 +25,7 @@ from alembic_snapshot.fixtures import (
     db_session,
     db_snapshot,
 )
-from alembic_snapshot.run import lend_to_marked, run_of
+from alembic_snapshot.plugin.run import lend_to_marked, run_of
 
 __all__ = [
     "OpenConnectionWarning",
@@ -112,7 +112,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     """Add the checks of the migrations, if they were asked for."""
     if not session.config.option.snapshot_check:
         return
-    from alembic_snapshot.items import check_items
+    from alembic_snapshot.plugin.items import check_items
 
     try:
         items.extend(check_items(session))
@@ -168,7 +168,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     records = run.all_records()
     if cache is None or not any(record["clones"] for record in records):
         return
-    from alembic_snapshot import kept
+    from alembic_snapshot.plugin import kept
 
     now = [path for record in records for path in record["kept"]]
     before = cache.get("alembic-snapshot/kept", [])

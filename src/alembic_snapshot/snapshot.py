@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.manifest import Entry, Manifest
+from alembic_snapshot.sqlite import files
 from alembic_snapshot.stores import store_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Clone:
 
     is_read_only = False
     is_own_file = True
-    suffix = sqlite.SUFFIX
+    suffix = files.SUFFIX
     connection_factory: type[Any] | None = None
 
     def __init__(
@@ -156,7 +156,7 @@ class Clone:
     @property
     def target(self) -> Target:
         """The database, as migrations see it."""
-        return sqlite.DatabaseFile(self.path)
+        return files.DatabaseFile(self.path)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -180,7 +180,7 @@ class Clone:
 
     def missed(self, connection: Any) -> str | None:
         """Where a new connection went instead of this database; None if it is here."""
-        file = sqlite.opened_file(connection)
+        file = files.opened_file(connection)
         if file == str(self._path):
             return None
         with contextlib.suppress(OSError):
@@ -190,7 +190,7 @@ class Clone:
 
     def hurry(self, connection: Any) -> None:
         """Let a connection not wait for the disk."""
-        sqlite.hurry(connection)
+        files.hurry(connection)
 
     def make(self) -> None:
         """Copy the snapshot, if that has not been done yet.
@@ -251,7 +251,7 @@ class Clone:
         """Close, and delete the file."""
         self.close()
         if self._made:
-            sqlite.remove(self._path)
+            files.remove(self._path)
 
     def kept_as(self, path: Path) -> list[str]:
         """What a report says of where it is going to be, and how to open it there."""
@@ -260,9 +260,9 @@ class Clone:
     def keep(self, path: Path) -> Path:
         """Close, and move the file to ``path`` as one plain file; what was there is replaced."""
         self.close()
-        sqlite.settle(self._path)
+        files.settle(self._path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sqlite.remove(path)
+        files.remove(path)
         self._path.rename(path)
         self._path = path
         return path
@@ -272,7 +272,7 @@ class Clone:
             self._path.touch()
             return
         try:
-            sqlite.copy(self.snapshot.path, self._path)
+            files.copy(self.snapshot.path, self._path)
         except FileNotFoundError as error:
             raise CloneError(
                 f"the snapshot {self.snapshot.path} is gone",
@@ -292,7 +292,7 @@ class ReadOnlyClone(Clone):
 
     @property
     def address(self) -> str:
-        return sqlite.immutable(self._path)
+        return files.immutable(self._path)
 
     @property
     def url(self) -> str:

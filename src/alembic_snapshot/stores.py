@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from alembic_snapshot.config import Project
-from alembic_snapshot.file_store import FileStore
-from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.sqlite.files import DatabaseFile
+from alembic_snapshot.sqlite.store import FileStore
 from alembic_snapshot.store import Store
 from alembic_snapshot.target import Target
 

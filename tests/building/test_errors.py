@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import Snapshot, SnapshotError
-from alembic_snapshot.engines import Engines
-from alembic_snapshot.lending import raise_for_checks
+from alembic_snapshot.plugin.engines import Engines
+from alembic_snapshot.plugin.lending import raise_for_checks
 from alembic_snapshot.postgres import binaries, folder
 
 PAGE = (Path(__file__).parents[2] / "docs/errors.md").read_text(encoding="utf-8")

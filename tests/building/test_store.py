@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import StoreError, ensure, load_project
-from alembic_snapshot.file_store import FileStore
+from alembic_snapshot.sqlite.store import FileStore
 
 # Each waits for the starting signal with everything imported, so that all of them ask at once.
 CONTENDER = """
@@ -241,15 +241,15 @@ class TestTampering:
         assert project.build()[1] == ["0002", "0003"]
 
     def test_a_restored_store_is_verified_and_then_used(self, project, built, monkeypatch):
-        from alembic_snapshot import sqlite
+        from alembic_snapshot.sqlite import files
 
         store = project.root / ".alembic-snapshot"
         shutil.copytree(store, project.root / "restored")
         shutil.rmtree(store)
         os.rename(project.root / "restored", store)
         hashed = []
-        real = sqlite.content_hash
-        monkeypatch.setattr(sqlite, "content_hash", lambda path: hashed.append(path) or real(path))
+        real = files.content_hash
+        monkeypatch.setattr(files, "content_hash", lambda path: hashed.append(path) or real(path))
 
         assert not project.ensure().built
         assert not project.ensure().built

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.reusable import Reusable
+from alembic_snapshot.sqlite.reusable import Reusable
 
 Connection = sqlite3.Connection
 # Where the file change counter is, twice: all that may differ from the snapshot.

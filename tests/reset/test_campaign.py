@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot.reusable import Reusable
+from alembic_snapshot.sqlite.reusable import Reusable
 
 from .campaign import Campaign, Difference
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from alembic_snapshot.reusable import Reusable, obstacle
+from alembic_snapshot.sqlite.reusable import Reusable, obstacle
 
 from .campaign import content
 

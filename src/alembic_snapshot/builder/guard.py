@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote
 
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import GuardError
-from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.sqlite.files import DatabaseFile
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.server_guard import ServerGuard

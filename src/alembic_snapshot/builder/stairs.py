@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.builder.schema import Schema, differences, read_schema
-from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target
 
 Report = Callable[..., None]
@@ -89,7 +89,7 @@ class Stairs:
         name, kind = self._trying
         with self.own_work():
             if isinstance(self.target, DatabaseFile):
-                sqlite.remove(self.target.path)
+                files.remove(self.target.path)
                 shutil.copyfile(self.landing, self.target.path)
             else:
                 self.target.start(dataclasses.replace(self.target, name=self.landing))  # type: ignore[type-var]
@@ -116,10 +116,10 @@ class Stairs:
                     self.target.save(self.landing)
             return
         path, landing = self.target.path, Path(self.landing)
-        if any(side.exists() for side in sqlite.side_files(path)):
+        if any(side.exists() for side in files.side_files(path)):
             landing.unlink(missing_ok=True)
             with self.own_work(self.landing):
-                sqlite.backup(path, landing)
+                files.backup(path, landing)
         else:
             path.touch()
             shutil.copyfile(path, landing)

@@ -20,14 +20,14 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
-from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target
 
 Report = Callable[..., None]
@@ -333,7 +333,7 @@ def _hurry(connection: Any, _record: Any) -> None:
     # Whoever seals a file waits for the disk, once. A server's connection is no business of ours.
     driver = getattr(connection, "driver_connection", connection)
     if any(kind.__module__ in ("sqlite3", "aiosqlite.core") for kind in type(driver).__mro__):
-        sqlite.hurry(connection)
+        files.hurry(connection)
 
 
 def _enforce_foreign_keys(connection: Any, _record: Any) -> None:

@@ -1,7 +1,8 @@
 """One database's engines, pointed at a clone; and what is open on it.
 
 An engine keeps its dialect, listeners, pool class and compiled statements: only where it connects
-changes. :mod:`~alembic_snapshot.switch` hears of connections and asks here what to do with them.
+changes. :mod:`~alembic_snapshot.plugin.switch` hears of connections and asks here what to do with
+them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
-from alembic_snapshot.engines import Engines
 from alembic_snapshot.errors import EngineError
-from alembic_snapshot.live import State, is_as_it_was, state_of, watched
-from alembic_snapshot.looping import Loop, before_close, run_in
+from alembic_snapshot.plugin.engines import Engines
+from alembic_snapshot.plugin.looping import Loop, before_close, run_in
+from alembic_snapshot.sqlite.live import State, is_as_it_was, state_of, watched
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -207,7 +208,7 @@ class Pointer:
             if found is None:
                 self.was_unwatched = True
             else:
-                hold.state, found.pointer = state_of(found), self
+                hold.state, found.listener = state_of(found), self
 
     def _close_sessions(self) -> None:
         for session in list(self.sessions):

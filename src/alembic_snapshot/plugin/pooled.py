@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from alembic_snapshot.clones import Anew, Wish
+from alembic_snapshot.plugin.clones import Anew, Wish
 from alembic_snapshot.postgres.clone import ReadOnlyServerClone, ServerClone
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
-from alembic_snapshot.importing import when_imported
-from alembic_snapshot.pointing import Hold, Pointer
+from alembic_snapshot.plugin.importing import when_imported
+from alembic_snapshot.plugin.pointing import Hold, Pointer
 
 if TYPE_CHECKING:
     from pathlib import Path

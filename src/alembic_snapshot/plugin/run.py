@@ -16,8 +16,8 @@ from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.places import BACKEND_VARIABLE, store_folder, table_above
 
 if TYPE_CHECKING:
-    from alembic_snapshot.clones import Wish
-    from alembic_snapshot.runtime import Runtime
+    from alembic_snapshot.plugin.clones import Wish
+    from alembic_snapshot.plugin.runtime import Runtime
 
 _ARGUMENTS = ("durable", "empty", "layer", "readonly", "revision")
 _ELSEWHERE = "\nthe first of these errors has the details"
@@ -58,7 +58,7 @@ class Run:
         """Be ready for whoever imports SQLAlchemy first."""
         if self.toml is not None and not self._started:
             self._started = True
-            from alembic_snapshot.importing import when_imported
+            from alembic_snapshot.plugin.importing import when_imported
 
             self._forget = when_imported("sqlalchemy", self._install)
             if BACKEND_VARIABLE in os.environ or b"postgresql" in self.toml.read_bytes():
@@ -104,7 +104,7 @@ class Run:
                     hint='add one to the project\'s pyproject.toml; config = "alembic.ini" is '
                     "enough to begin with",
                 )
-            from alembic_snapshot.runtime import Options, Runtime
+            from alembic_snapshot.plugin.runtime import Options, Runtime
 
             options = Options(
                 store=self.options.snapshot_dir,
@@ -153,7 +153,7 @@ class Run:
         """The lines that end the run, about every process of it."""
         if self._runtime is None and not self.records:
             return []
-        from alembic_snapshot.summary import Tally
+        from alembic_snapshot.plugin.summary import Tally
 
         return Tally.of(self.all_records()).lines(short=self.config.get_verbosity() < 0)
 
@@ -247,7 +247,7 @@ def wish(arguments: dict[str, Any]) -> Wish:
     Raises:
         ConfigError: one is unknown, or two contradict each other.
     """
-    from alembic_snapshot.clones import Wish
+    from alembic_snapshot.plugin.clones import Wish
 
     unknown = arguments.keys() - set(_ARGUMENTS)
     if unknown:

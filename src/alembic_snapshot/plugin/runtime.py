@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from alembic_snapshot.config import DEFAULT, database_names, load_project
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.kept import FOLDER, Kept
-from alembic_snapshot.lending import Database
-from alembic_snapshot.looping import Loop
-from alembic_snapshot.summary import Tally
-from alembic_snapshot.switch import Switch
+from alembic_snapshot.plugin.kept import FOLDER, Kept
+from alembic_snapshot.plugin.lending import Database
+from alembic_snapshot.plugin.looping import Loop
+from alembic_snapshot.plugin.summary import Tally
+from alembic_snapshot.plugin.switch import Switch
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Callsites

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.snapshot import Clone, ReadOnlyClone, Snapshot
+from alembic_snapshot.sqlite import files
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Site
-    from alembic_snapshot.pointing import Pointer
+    from alembic_snapshot.plugin.pointing import Pointer
 
 
 @dataclass(frozen=True)
@@ -110,5 +110,5 @@ class Fresh(Anew):
         """A path that no clone has had."""
         # Test processes that are forked for each test count alike.
         process = "" if os.getpid() == self._process else f"-{os.getpid()}"
-        name = f"{self.pointer.project.name}-{next(self._numbers)}{process}{sqlite.SUFFIX}"
+        name = f"{self.pointer.project.name}-{next(self._numbers)}{process}{files.SUFFIX}"
         return self.folder() / name

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.snapshot import Clone
+from alembic_snapshot.sqlite import files
 
 FOLDER = "kept-databases"
 _LIMIT = 10
@@ -66,7 +66,7 @@ def delete(paths: Iterable[str]) -> None:
     """Delete clones that an earlier run kept, as far as they are there."""
     for path in map(Path, paths):
         if path.parent.parent.name == FOLDER:
-            sqlite.remove(path)
+            files.remove(path)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
                 path.parent.parent.rmdir()

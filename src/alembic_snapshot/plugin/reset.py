@@ -10,15 +10,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot import live, sqlite
-from alembic_snapshot.clones import Fresh, Wish
-from alembic_snapshot.reusable import Reusable, obstacle
+from alembic_snapshot.plugin.clones import Fresh, Wish
 from alembic_snapshot.snapshot import Clone, Snapshot
+from alembic_snapshot.sqlite import files, live
+from alembic_snapshot.sqlite.reusable import Reusable, obstacle
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Site
     from alembic_snapshot.manifest import Entry
-    from alembic_snapshot.summary import Tally
+    from alembic_snapshot.plugin.summary import Tally
 
 # After so many files in a row that could not be put back, trying costs more than it brings.
 _PATIENCE = 5
@@ -131,7 +131,7 @@ class Reset:
         if self.file is not None and self._process == os.getpid():
             path = self.file.path
             self._let_go()
-            sqlite.remove(path)
+            files.remove(path)
 
     def _can_lend(self, wish: Wish) -> bool:
         if self._tally.no_reset or self._lent is not None:

@@ -15,8 +15,8 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.sqlite import files
 
 _HEADER = 100
 _COUNTER, _VERSION_VALID_FOR = slice(24, 28), slice(92, 96)
@@ -50,7 +50,7 @@ class Reusable:
         self.path = path
         self.rewrites = 0
         self._snapshot = _mapped(snapshot)
-        sqlite.copy(snapshot, path)
+        files.copy(snapshot, path)
         # One descriptor for the whole life of the file: closing any other would take away the
         # locks that SQLite's connections in this process hold on it (POSIX, fcntl).
         self._file = os.open(path, os.O_RDWR)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.run import Run, run_of, wish
+from alembic_snapshot.plugin.run import Run, run_of, wish
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Session
 
-    from alembic_snapshot.clones import Wish
-    from alembic_snapshot.lending import Database
-    from alembic_snapshot.runtime import Runtime
+    from alembic_snapshot.plugin.clones import Wish
+    from alembic_snapshot.plugin.lending import Database
+    from alembic_snapshot.plugin.runtime import Runtime
     from alembic_snapshot.snapshot import Clone, Snapshot
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alembic_snapshot.checks import shortened
-from alembic_snapshot.clones import Fresh, Strategy, Wish
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError, CloneError, SnapshotError
-from alembic_snapshot.pointing import Pointer
+from alembic_snapshot.plugin.clones import Fresh, Strategy, Wish
+from alembic_snapshot.plugin.pointing import Pointer
 from alembic_snapshot.snapshot import Clone, Snapshot
 from alembic_snapshot.stores import store_of
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.callsite import Site
-    from alembic_snapshot.runtime import Runtime
-    from alembic_snapshot.switch import Switch
+    from alembic_snapshot.plugin.runtime import Runtime
+    from alembic_snapshot.plugin.switch import Switch
 
 _PLAIN = Wish()
 
@@ -119,7 +119,7 @@ class Database:
 
     def _chosen(self, clones: str) -> Strategy:
         if self.project.backend == "postgresql":
-            from alembic_snapshot.postgres.lending import FromPool
+            from alembic_snapshot.plugin.pooled import FromPool
             from alembic_snapshot.postgres.server import server_in_use
 
             if clones == "reset":
@@ -128,7 +128,7 @@ class Database:
         fresh = Fresh(self.pointer, self._folder, self._made)
         if clones == "fresh":
             return fresh
-        from alembic_snapshot.reset import Reset
+        from alembic_snapshot.plugin.reset import Reset
 
         self._runtime.tally.resets = 0
         return Reset(fresh, self._runtime.tally)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import EngineError
-from alembic_snapshot.sqlite import opened_file
+from alembic_snapshot.sqlite.files import opened_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

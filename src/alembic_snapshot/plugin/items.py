@@ -11,13 +11,13 @@ import pytest
 from alembic_snapshot.checks import CHECKS, by_check
 from alembic_snapshot.config import DEFAULT
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.run import run_of
+from alembic_snapshot.plugin.run import run_of
 
 if TYPE_CHECKING:
     import os
 
     from alembic_snapshot.climbs import Stair
-    from alembic_snapshot.lending import Database
+    from alembic_snapshot.plugin.lending import Database
 
 NAME = "alembic-snapshot"
 

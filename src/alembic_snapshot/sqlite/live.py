@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from alembic_snapshot.pointing import Pointer
+from typing import Any, Protocol
 
 # Statements that leave nothing behind but rows; whatever begins otherwise counts as a stain.
 _PLAIN = re.compile(
@@ -53,15 +50,21 @@ _METHODS = (
 )
 
 
+class Listener(Protocol):
+    """Who wants to know that a statement may have told somebody where the file is."""
+
+    was_told: bool
+
+
 class Watched(sqlite3.Connection):
     """The driver's connection, which notes what is executed on it, and done with it directly.
 
     ``is_stained`` says that something was left in it, ``is_doubtful`` that it has to be compared
-    with what it was like at first. ``pointer`` is told if a statement may say where the file is.
+    with what it was like at first. ``listener`` is told if a statement may say where the file is.
     """
 
     is_stained = is_doubtful = False
-    pointer: Pointer | None = None
+    listener: Listener | None = None
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that notes what it executes; any other one may leave what nobody sees."""
@@ -77,8 +80,8 @@ class Watched(sqlite3.Connection):
             self.is_doubtful = True
         else:
             self.is_stained = True
-        if self.pointer is not None and _TELLING.search(statement):
-            self.pointer.was_told = True
+        if self.listener is not None and _TELLING.search(statement):
+            self.listener.was_told = True
 
 
 class WatchedCursor(sqlite3.Cursor):

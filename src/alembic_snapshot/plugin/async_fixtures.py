@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.fixtures import database_of, fail
-from alembic_snapshot.run import Run
+from alembic_snapshot.plugin.fixtures import database_of, fail
+from alembic_snapshot.plugin.run import Run
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -23,7 +23,7 @@ async def _async_db_session(
     _plugin: object, _db_run: Run, async_db_engine: AsyncEngine
 ) -> AsyncIterator[AsyncSession]:
     """An async session on this test's clone, from the application's own factory if it has one."""
-    from alembic_snapshot.looping import waiting
+    from alembic_snapshot.plugin.looping import waiting
 
     pointer = database_of(_db_run).pointer
     try:

@@ -97,8 +97,8 @@ class DatabaseFile:
         remove(self.path)
 
     def diff(self, before: DatabaseFile | None, limit: int = SHOWN_ROWS) -> Diff:
-        """As :func:`alembic_snapshot.file_diff.compare`."""
-        from alembic_snapshot.file_diff import compare
+        """As :func:`alembic_snapshot.sqlite.diff.compare`."""
+        from alembic_snapshot.sqlite.diff import compare
 
         return compare(before.path if before else None, self.path, limit)
 

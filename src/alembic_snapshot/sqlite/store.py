@@ -22,10 +22,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic_snapshot import sqlite
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.manifest import Entry, Manifest, write_whole
-from alembic_snapshot.sqlite import DatabaseFile
+from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.store import NAME_LENGTH, Store
 from alembic_snapshot.target import Target
 
@@ -98,7 +98,7 @@ class FileStore(Store):
         with contextlib.suppress(OSError, ValueError):
             if json.loads(verified.read_bytes()) == seen:
                 return True
-        if sqlite.content_hash(database) != entry.manifest.sha256:
+        if files.content_hash(database) != entry.manifest.sha256:
             return False
         with contextlib.suppress(OSError):
             write_whole(verified, json.dumps(seen))
@@ -186,7 +186,7 @@ class FileStore(Store):
     def _keep(self, database: Target, digest: str) -> None:
         source, kept = Path(database.name), self.failed_database(digest).path
         os.replace(source, kept)
-        for side, kept_side in zip(sqlite.side_files(source), sqlite.side_files(kept), strict=True):
+        for side, kept_side in zip(files.side_files(source), files.side_files(kept), strict=True):
             if side.exists():
                 os.replace(side, kept_side)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
-from alembic_snapshot.manifest import Entry
+from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.store import Store
 from alembic_snapshot.stores import store_of
 
@@ -36,7 +36,9 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
     chain = read_chain(project, files, layer=layer, revision=revision)
     lookup = store.find(chain.target, project.root, files)
     files.save()
-    reasons = tuple(lookup.reasons) or (() if lookup.entry else tuple(_why(store, project, chain)))
+    reasons = tuple(lookup.reasons) or (
+        () if lookup.entry else tuple(_why(store, project, chain, revision))
+    )
     return Status(project, chain, store, files, lookup.entry, reasons)
 
 
@@ -45,15 +47,31 @@ def identity(project: Project) -> str:
     return f"{project.name} {project.relative(project.alembic.script_location)}"
 
 
-def _why(store: Store, project: Project, chain: Chain) -> Iterator[str]:
-    """What makes the snapshot another one than the project's last."""
-    entries = store.entries()
-    own = [e for e in entries if e.manifest.project == identity(project)]
-    last = next((e for e in own if e.manifest.digest == e.manifest.family), None)
-    if last is None:
+def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
+    """What makes the snapshot another one than that of the project's which is most like it."""
+    own = [
+        entry.manifest
+        for entry in store.entries()
+        if entry.manifest.project == identity(project)
+        and entry.manifest.digest == entry.manifest.family
+    ]
+    if not own:
         yield "the store has no snapshot of this project"
         return
-    before = {name: d for inputs in last.manifest.layers.values() for name, d in inputs.items()}
+    if revision is not None:
+        yield f"the store has no snapshot at revision {revision}"
+    yield from min((list(_changes(manifest, chain, revision)) for manifest in own), key=len)
+
+
+def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator[str]:
+    """Which inputs differ from those of a stored snapshot, without what comes after a revision."""
+    wanted = {layer.name for layer in chain.layers}
+    before = {
+        name: digest
+        for layer, inputs in manifest.layers.items()
+        if revision is None or layer in wanted
+        for name, digest in inputs.items()
+    }
     now = {name: d for layer in chain.layers for name, d in layer.inputs.items()}
     for name in sorted(before.keys() | now.keys()):
         if name not in before:

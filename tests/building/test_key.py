@@ -151,6 +151,21 @@ class TestAMiss:
             "migrations/versions/0002_made.py changed",
         )
 
+    def test_says_nothing_of_what_comes_after_the_revision_that_was_asked_for(self, shop):
+        shop.ensure()
+
+        assert shop.look_up(revision="0001").reasons == (
+            "the store has no snapshot at revision 0001",
+        )
+
+    def test_is_compared_with_the_snapshot_that_is_most_like_it(self, shop):
+        shop.ensure()
+        shop.ensure(revision="0001")
+
+        change(shop.versions / "0002_made.py")
+
+        assert shop.look_up().reasons == ("migrations/versions/0002_made.py changed",)
+
 
 class TestAHit:
     def test_is_a_change_to_a_model_that_no_migration_imports(self, shop):

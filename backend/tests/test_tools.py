@@ -215,3 +215,7 @@ class TestRegistry:
 
         with pytest.raises(InvalidArguments, match="not of type integer"):
             Tool("count", "", schema, print).check({"count": True})
+
+    @pytest.mark.parametrize("schema", [{}, {"type": ["string", "null"]}, {"type": "null"}])
+    def test_a_schema_may_permit_more_than_one_type(self, schema: dict[str, Any]) -> None:
+        Tool("note", "", {"properties": {"text": schema}}, print).check({"text": None})

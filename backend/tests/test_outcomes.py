@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from decimal import Decimal
 
 import pytest
@@ -13,6 +13,7 @@ from core.errors import ExecutionOfAnother, NotFound
 from core.maturity import AgentStatus
 from core.models import AgentRegistry
 from ecommerce.models import Subscription, SubscriptionStatus
+from ecommerce.subscriptions import SubscriptionService
 from saas.models import UsageEvent
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -94,6 +95,16 @@ class TestScore:
         outcomes("0.89", True, False, status=status)
 
         assert (atom.status, atom.confidence_score) == (status, Decimal("0.89"))
+
+    def test_an_outcome_changes_no_other_agent(
+        self, governance: AgentGovernanceService, outcomes: Outcomes, db_session: Session
+    ) -> None:
+        other = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+
+        outcomes("0.49", True)
+
+        db_session.refresh(other)
+        assert (other.status, other.confidence_score) == ("student", None)
 
     def test_an_unknown_agent_has_no_outcomes(self, governance: AgentGovernanceService) -> None:
         with pytest.raises(NotFound) as caught:
@@ -200,3 +211,26 @@ class TestConcurrently:
         assert sorted(counted) == [False] * (self.THREADS - 1) + [True]
         assert atom.confidence_score == Decimal("0.50")
         assert len(db_session.scalars(select(UsageEvent)).all()) == 1
+
+    @pytest.mark.parametrize("replaced", [False, True], ids=["ended", "replaced"])
+    def test_an_outcome_survives_the_end_of_the_plan_that_it_was_to_be_metered_on(
+        self, atom: AgentRegistry, db_session: Session, replaced: bool
+    ) -> None:
+        agent_id = atom.id
+        plan = db_session.scalars(select(Subscription)).one()
+        subscriptions = SubscriptionService(db_session)
+        db_session.commit()
+
+        with ThreadPoolExecutor(1) as threads:
+            subscriptions.cancel(plan.id, "ada")
+            plans = [subscriptions.start(plan.tier).id] if replaced else []
+            reporting = threads.submit(self.report, agent_id, ["run-1"])
+            wait([reporting], timeout=0.2)
+            waited = not reporting.done()
+            db_session.commit()
+            counted = reporting.result()
+
+        assert waited
+        assert counted == [True]
+        assert atom.confidence_score == Decimal("0.50")
+        assert db_session.scalars(select(UsageEvent.subscription_id)).all() == plans

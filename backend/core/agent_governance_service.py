@@ -255,6 +255,8 @@ class AgentGovernanceService:
     def resume(self, agent_id: str) -> AgentRegistry:
         """Put a paused agent back where its score and floor say it belongs.
 
+        Without either, before its first outcome, it is a student again.
+
         Raises:
             NotFound: the workspace has no such agent.
             AgentOffLadder: it is not paused.

@@ -256,6 +256,7 @@ class TestReviewers:
             elsewhere.decide(action_id, True, admin)
         with pytest.raises(NotFound, match="approval"):
             elsewhere.get_approval_status(action_id)
+        assert elsewhere.pending_approvals() == []
 
 
 class TestWaiting:

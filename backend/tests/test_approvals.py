@@ -241,6 +241,19 @@ class TestReviewers:
         assert caught.value.user_id == member
         assert desk.get_approval_status(action_id)["status"] == "pending"
 
+    def test_a_specialist_decides_for_the_agents_of_one_category(
+        self, desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+    ) -> None:
+        seller = desk.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+        asked = {
+            agent.category: desk.request_approval(agent.id, "read_it") for agent in (atom, seller)
+        }
+        specialist = person("ada", "member", "sales")
+
+        with pytest.raises(NotAllowed):
+            desk.decide(asked["general"], True, specialist)
+        assert desk.decide(asked["sales"], True, specialist)["status"] == "approved"
+
     def test_nobody_decides_in_another_workspace(
         self,
         desk: AgentGovernanceService,

@@ -11,7 +11,7 @@ from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal
 from core.errors import ExecutionOfAnother, NotFound
 from core.maturity import AgentStatus
-from core.models import AgentRegistry
+from core.models import AgentExecution, AgentRegistry
 from ecommerce.models import Subscription, SubscriptionStatus
 from ecommerce.subscriptions import SubscriptionService
 from saas.models import UsageEvent
@@ -135,16 +135,39 @@ class TestOnce:
         assert atom.confidence_score == Decimal("0.51")
         assert len(db_session.scalars(select(UsageEvent)).all()) == 2
 
+    @pytest.mark.parametrize("counted", [True, False])
     def test_a_run_of_another_agent_is_not_counted(
-        self, governance: AgentGovernanceService, atom: AgentRegistry
+        self,
+        governance: AgentGovernanceService,
+        atom: AgentRegistry,
+        db_session: Session,
+        counted: bool,
     ) -> None:
         other = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
-        asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
+        db_session.add(AgentExecution(id="run-1", workspace_id="default", agent=atom, request=""))
+        db_session.flush()
+        if counted:
+            asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
 
         with pytest.raises(ExecutionOfAnother) as caught:
             asyncio.run(governance.record_outcome(other.id, True, "run-1"))
 
         assert (caught.value.execution_id, caught.value.agent_id) == ("run-1", other.id)
+        assert other.confidence_score is None
+
+    def test_one_run_that_is_counted_leaves_the_agents_others_to_be_counted(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        for run in ("run-1", "run-2"):
+            db_session.add(AgentExecution(id=run, workspace_id="default", agent=atom, request=""))
+        db_session.flush()
+
+        counted = [
+            asyncio.run(governance.record_outcome(atom.id, True, run)) for run in ("run-1", "run-2")
+        ]
+
+        assert counted == [True, True]
+        assert atom.confidence_score == Decimal("0.51")
 
     def test_the_score_and_the_usage_event_are_in_one_transaction(
         self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session

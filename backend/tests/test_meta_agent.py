@@ -400,7 +400,7 @@ class TestOutcome:
         db_session.refresh(atom)
         execution = db_session.get_one(AgentExecution, "r")
         assert execution.status == "failed"
-        assert "CancelledError" in str(execution.failure_reason)
+        assert execution.failure_reason == "interrupted by CancelledError()"
         assert atom.confidence_score == Decimal("0.47")
 
     @pytest.mark.asyncio

@@ -124,7 +124,7 @@ class AgentGovernanceService:
         Raises:
             ActionNotApprovable: the agent may not perform the action at all.
         """
-        decision = self.can_perform_action(agent_id, action_type, require_approval=True)
+        decision = self.can_perform_action(agent_id, action_type)
         if not decision["allowed"]:
             raise ActionNotApprovable(agent_id, action_type, decision["reason"])
         return self._desk.file(

@@ -75,6 +75,17 @@ def test_a_request_waits_with_its_deadline(
     }
 
 
+def test_a_request_says_what_is_to_be_done_and_why(
+    desk: AgentGovernanceService, atom: AgentRegistry
+) -> None:
+    asked = desk.request_approval(atom.id, "update_it", {"phone": "1"}, "She moved.")
+    without_reason = desk.request_approval(atom.id, "update_it")
+
+    filed = {each.id: (each.params, each.reason) for each in desk.pending_approvals()}
+    assert filed[asked] == ({"phone": "1"}, "She moved.")
+    assert "supervised agents may perform 'update_it'" in filed[without_reason][1]
+
+
 @pytest.mark.parametrize(("approved", "status"), [(True, "approved"), (False, "rejected")])
 def test_a_decision_says_who_and_when(
     desk: AgentGovernanceService,

@@ -469,6 +469,24 @@ class TestActions:
         assert "refused: the agent is paused" in llm.prompts[2]
 
     @pytest.mark.asyncio
+    async def test_tool_search_does_not_bypass_governance(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        def stop(step: dict[str, Any]) -> None:
+            with SessionLocal.begin() as session:
+                session.get_one(AgentRegistry, atom_id).status = AgentStatus.STOPPED
+
+        atom_id = atom.id
+        llm = ScriptedLLM([act("search_tools", query="cancel")] * 2 + [DONE])
+
+        await AtomMetaAgent(llm=llm).execute("Look around", step_callback=stop)
+
+        assert "cancel_subscription" in llm.prompts[1].partition("Observation: ")[2]
+        assert llm.prompts[2].endswith(
+            "Observation: refused: the agent is stopped and may do nothing"
+        )
+
+    @pytest.mark.asyncio
     async def test_a_tool_that_is_not_there_is_named_with_those_that_are(
         self, atom: AgentRegistry, tools: Tools
     ) -> None:

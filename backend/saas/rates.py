@@ -68,7 +68,7 @@ class OverageRates:
         for step in self.steps:
             top = overage if step.up_to is None else min(overage, step.up_to)
             total += max(top - below, Decimal(0)) * step.rate
-            below = top if step.up_to is None else step.up_to
+            below = top
         return total
 
     def as_json(self) -> list[dict[str, str | None]]:

@@ -194,8 +194,7 @@ def test_an_interrupted_build_says_so_in_a_word(checkout):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
-        while "1 revision to run" not in process.stderr.readline():
-            pass
+        any("1 revision to run" in line for line in process.stderr)
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate()
 

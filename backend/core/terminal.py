@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from core import database
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent, ExecutionResult
-from core.errors import AtomError, NotFound
+from core.errors import AtomError, NotAllowed, NotFound
 from core.llm import LLM, LLMClient, LLMNotConfigured, ScriptedLLM
 from core.models import ExecutionStatus, User, UserRole, Workspace
 from core.people import is_admin
@@ -117,6 +117,8 @@ def hint_for(error: Exception) -> str:
         return "set OPENAI_API_KEY, OPENAI_MODEL and perhaps OPENAI_BASE_URL, or give a --script"
     if isinstance(error, NotFound) and error.kind in ("workspace", "user"):
         return "--init makes the workspace and an admin; --demo fills it with a shop to try"
+    if isinstance(error, NotAllowed):
+        return "give the --user of an admin"
     return str(getattr(error, "hint", "python -m core --help"))
 
 

@@ -251,6 +251,12 @@ class TestErrors:
 
         self.assert_error(done, "'operator@localhost' is not one of workspace 'acme'", "--user")
 
+    def test_a_demo_for_somebody_who_is_no_admin(self, demo: Run, db_session: Session) -> None:
+        db_session.scalars(select(User)).one().role = UserRole.MEMBER
+        db_session.commit()
+
+        self.assert_error(demo("--demo"), "may not promote agents", "--user")
+
     def test_a_demo_shop_that_is_in_another_workspace(self, demo: Run) -> None:
         done = demo("--demo", "--workspace", "acme", "--user", "ada@acme.example")
 

@@ -193,7 +193,8 @@ def _yes(question: str) -> bool:
     # asyncio only notes an interrupt, and would let the line be read to its end.
     noted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        answer = sys.stdin.readline()
+        # A process may be started without a standard input.
+        answer = sys.stdin.readline() if sys.stdin else ""
         if not answer.endswith("\n"):
             _say("")
     finally:

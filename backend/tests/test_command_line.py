@@ -96,6 +96,23 @@ class TestRun:
         assert "rejected" in done.stderr
         assert set(statuses(db_session).values()) == {"active"}
 
+    def test_without_a_standard_input_the_answer_is_no(
+        self, demo: Run, db_clone: Clone, db_session: Session
+    ) -> None:
+        command = [sys.executable, "-m", "core", "cancel", "--script", str(CANCEL_OVERDUE)]
+
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *command],
+            env=environment(DATABASE_URL=db_clone.url),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert done.returncode == 1
+        assert b"rejected" in done.stderr
+        assert b"Traceback" not in done.stderr
+
     def test_steps_appear_as_they_happen_and_nothing_is_done_before_the_answer(
         self, demo: Run, db_clone: Clone, db_session: Session, tmp_path: Path
     ) -> None:

@@ -183,6 +183,28 @@ def test_a_decided_request_does_not_expire(
     assert desk.get_approval_status(action_id)["status"] == "approved"
 
 
+def test_a_request_that_is_withdrawn_is_expired_and_cannot_be_approved(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it")
+
+    withdrawn = desk.withdraw_request(action_id)
+
+    assert (withdrawn["status"], withdrawn["expires_at"]) == ("expired", NOON)
+    assert desk.pending_approvals() == []
+    with pytest.raises(ApprovalExpired):
+        desk.decide(action_id, True, person("admin", "workspace_admin"))
+
+
+def test_a_decision_outlives_a_withdrawal(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it")
+    decided = desk.decide(action_id, True, person("admin", "workspace_admin"))
+
+    assert desk.withdraw_request(action_id) == decided
+
+
 def test_pending_are_the_requests_that_somebody_can_still_decide_the_most_urgent_first(
     desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str], clock: Clock
 ) -> None:
@@ -280,6 +302,8 @@ class TestReviewers:
             elsewhere.decide(action_id, True, admin)
         with pytest.raises(NotFound, match="approval"):
             elsewhere.get_approval_status(action_id)
+        with pytest.raises(NotFound, match="approval"):
+            elsewhere.withdraw_request(action_id)
         assert elsewhere.pending_approvals() == []
 
 

@@ -627,6 +627,23 @@ class TestApproval:
         assert tools.used == []
 
     @pytest.mark.asyncio
+    async def test_a_run_that_is_cancelled_while_it_waits_withdraws_its_request(
+        self, supervised: AgentRegistry, tools: Tools, db_session: Session
+    ) -> None:
+        asked = asyncio.Event()
+        agent = AtomMetaAgent(llm=ScriptedLLM([act("update_note")]), tools=tools.registry)
+
+        task = asyncio.create_task(agent.execute("Update", step_callback=lambda step: asked.set()))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        filed = db_session.scalars(select(HITLAction)).one()
+        assert filed.status == "expired"
+        assert AgentGovernanceService(db_session).pending_approvals() == []
+
+    @pytest.mark.asyncio
     async def test_an_agent_that_is_paused_while_it_waits_is_refused_what_was_approved(
         self, supervised: AgentRegistry, admin: str, tools: Tools
     ) -> None:

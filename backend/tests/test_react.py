@@ -1,7 +1,10 @@
 """How replies of a model are read."""
 
+import json
+
 import pytest
-from core.react import Act, Finish, UnreadableReply, parse
+from core.react import FORMAT, Act, Finish, UnreadableReply, parse, system_prompt
+from core.tools import Tool
 
 
 class TestActions:
@@ -20,6 +23,11 @@ class TestActions:
 
         assert parse(reply) == Act("First.\nSecond.", "read", {})
 
+    def test_arguments_may_be_nested_50_deep(self) -> None:
+        reply = f'Action: read\nAction Input: {{"a": {"[" * 49 + "]" * 49}}}'
+
+        assert parse(reply) == Act("", "read", {"a": json.loads("[" * 49 + "]" * 49)})
+
 
 class TestAnswers:
     def test_an_answer_has_a_thought(self) -> None:
@@ -36,6 +44,18 @@ class TestAnswers:
         reply = "Thought: my Final Answer: will follow.\nFinal Answer: 4"
 
         assert parse(reply) == Finish("my Final Answer: will follow.", "4")
+
+
+def test_an_agent_is_told_who_it_is_what_it_can_use_and_how_to_reply() -> None:
+    schema = {"type": "object", "properties": {"value": {"type": "string"}}}
+    tools = [Tool("read_note", "Read a note.", schema, print)]
+
+    assert system_prompt("sam", "Sells.", tools).startswith("You are sam. Sells.\n\nTools:\n")
+    assert system_prompt("sam", None, []).startswith("You are sam.\n\n")
+    assert f"- read_note: Read a note. Arguments: {json.dumps(schema)}" in system_prompt(
+        "sam", None, tools
+    )
+    assert system_prompt("sam", None, tools).endswith(FORMAT)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def _arguments(text: str) -> dict[str, Any]:
     fenced = _FENCE.match(raw)
     try:
         arguments = json.loads(fenced[1] if fenced else raw)
-        # Python reads NaN and 1e999, and no database takes them as JSON.
+        # Python reads NaN and 1e999, which are no JSON to anybody else.
         json.dumps(arguments, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise UnreadableReply(f"the Action Input is not JSON: {error}") from error

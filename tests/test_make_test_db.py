@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -89,6 +90,28 @@ def test_out_also_puts_a_writable_copy_there_and_replaces_an_older_one(store, tm
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_pipe_is_no_place_for_a_copy(store, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    done = run("--store", store, "--out", pipe)
+
+    assert done.returncode == 2
+    assert done.stderr == f"error: {pipe} is no regular file\nhint: give the path of a file\n"
+    assert pipe.is_fifo()
+
+
+def test_the_snapshot_itself_is_no_place_for_a_copy_of_it(store):
+    path = Path(run("--store", store).stdout.strip())
+    before = path.stat()
+
+    done = run("--store", store, "--out", path)
+
+    assert done.returncode == 2
+    assert f"error: {path} is the snapshot itself\n" in done.stderr
+    assert path.stat() == before
+
+
 def test_key_prints_the_digest_and_builds_nothing(tmp_path):
     done = run("--key", "--store", tmp_path / "store")
 
@@ -108,6 +131,7 @@ def test_it_works_from_any_folder(store, tmp_path):
         (["--config", "nowhere.ini"], "there is no file nowhere.ini"),
         (["--out", "/nowhere/x.db"], "there is no folder /nowhere"),
         (["--out", "/"], "/ is a folder"),
+        (["--out", "x" * 300], f"can't put a copy of the snapshot at {'x' * 300}"),
         (["--store", "/dev/null/x"], "can't write to the store /dev/null/x"),
     ],
 )
@@ -123,23 +147,55 @@ def test_a_mistake_is_one_error_and_a_hint(store, arguments, message):
     assert "Traceback" not in done.stderr
 
 
-def test_a_migration_that_fails_is_one_error_and_the_snapshot_stays_as_it_was(tmp_path):
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the application, whose newest revision the test writes."""
     copy = tmp_path / "checkout"
     for name in ("alembic", "backend", "scripts"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("alembic.ini", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
-    script = copy / "scripts/make_test_db.py"
-    before = run(script=script, cwd=copy).stdout
-    bad = copy / "alembic/versions/9999_bad.py"
-    newest = Path(sorted((ROOT / "alembic/versions").glob("*.py"))[-1]).name.partition("_")[0]
-    bad.write_text(f"revision='9999'\ndown_revision={newest!r}\ndef upgrade():\n    1 / 0\n")
+    return copy
 
-    failed = run(script=script, cwd=copy)
+
+def add_revision(checkout, body):
+    path = checkout / "alembic/versions/9999_new.py"
+    newest = max(file.name for file in (ROOT / "alembic/versions").glob("*.py"))
+    down = newest.partition("_")[0]
+    path.write_text(f"revision='9999'\ndown_revision={down!r}\ndef upgrade():\n    {body}\n")
+    return path
+
+
+def test_a_migration_that_fails_is_one_error_and_the_snapshot_stays_as_it_was(checkout):
+    script = checkout / "scripts/make_test_db.py"
+    before = run(script=script, cwd=checkout).stdout
+    bad = add_revision(checkout, "1 / 0")
+
+    failed = run(script=script, cwd=checkout)
     bad.unlink()
-    after = run(script=script, cwd=copy)
+    after = run(script=script, cwd=checkout)
 
     assert failed.returncode == 2
-    assert "error: revision 9999 failed at alembic/versions/9999_bad.py line 4" in failed.stderr
+    assert "error: revision 9999 failed at alembic/versions/9999_new.py line 4" in failed.stderr
     assert "hint: the half-built database is kept at" in failed.stderr
     assert (after.stdout, after.stderr) == (before, "")
+
+
+def test_an_interrupted_build_says_so_in_a_word(checkout):
+    add_revision(checkout, "print('asleep'); __import__('time').sleep(60)")
+
+    with subprocess.Popen(
+        [sys.executable, "scripts/make_test_db.py"],
+        cwd=checkout,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's job in the background, and what it starts, ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stderr is not None
+        any("1 revision to run" in line for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+
+    assert (process.returncode, said) == (130, "interrupted\n")

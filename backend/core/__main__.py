@@ -1,6 +1,7 @@
 """`python -m core "cancel the overdue subscriptions"`: the agent on the command line.
 
-Exit status: 0 the run succeeded, 1 it did not, 2 it could not begin, 130 it was interrupted.
+Exit status: 0 the run succeeded, 1 it did not, 2 it could not begin or lost its database, 130 it
+was interrupted.
 """
 
 import argparse
@@ -8,11 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    made = argparse.ArgumentParser(prog="python -m core", description="Give Atom a task.")
+    made = _Parser(prog="python -m core", description="Give Atom a task.")
     made.add_argument("request", nargs="?", help="what to do, in words")
     made.add_argument("--database", metavar="URL", help="default: $DATABASE_URL")
     made.add_argument("--workspace", metavar="ID", default="default", help="default: default")
@@ -29,6 +31,11 @@ def parser() -> argparse.ArgumentParser:
         "--demo", action="store_true", help="--init, a shop with overdue subscriptions in it too"
     )
     return made
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\nhint: {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,7 @@
 """What an agent may do, who decides, and how it earns the right to do more."""
 
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -16,26 +15,16 @@ from core.metering import Meter, default_meter
 from core.models import AgentFeedback, AgentRegistry, HITLAction
 from core.outcomes import claim_outcome
 from core.people import require_admin
-from core.permission import Capabilities, GovernanceDecision, capabilities, decide_action
+from core.permission import (
+    Capabilities,
+    Enforcement,
+    EnforcementStatus,
+    GovernanceDecision,
+    capabilities,
+    decide_action,
+)
 
 __all__ = ["AgentGovernanceService", "AgentStatus", "Enforcement", "EnforcementStatus"]
-
-
-class EnforcementStatus(StrEnum):
-    """What became of an action that was put before governance."""
-
-    APPROVED = "APPROVED"
-    PENDING_APPROVAL = "PENDING_APPROVAL"
-    BLOCKED = "BLOCKED"
-
-
-class Enforcement(TypedDict):
-    """Whether to proceed with an action, and the request that was filed if a human decides."""
-
-    proceed: bool
-    status: EnforcementStatus
-    reason: str
-    action_id: str | None
 
 
 class AgentGovernanceService:
@@ -124,7 +113,7 @@ class AgentGovernanceService:
         Raises:
             ActionNotApprovable: the agent may not perform the action at all.
         """
-        decision = self.can_perform_action(agent_id, action_type, require_approval=True)
+        decision = self.can_perform_action(agent_id, action_type)
         if not decision["allowed"]:
             raise ActionNotApprovable(agent_id, action_type, decision["reason"])
         return self._desk.file(
@@ -154,6 +143,14 @@ class AgentGovernanceService:
             NotFound: the workspace has no such request.
         """
         return self._desk.look(action_id, self._clock())
+
+    def withdraw_request(self, action_id: str) -> ApprovalView:
+        """Let a pending request expire now, because nobody waits for it any more.
+
+        Raises:
+            NotFound: the workspace has no such request.
+        """
+        return self._desk.withdraw(action_id)
 
     def pending_approvals(self) -> list[HITLAction]:
         """The requests that somebody can still decide, the most urgent first."""
@@ -254,6 +251,8 @@ class AgentGovernanceService:
 
     def resume(self, agent_id: str) -> AgentRegistry:
         """Put a paused agent back where its score and floor say it belongs.
+
+        Without either, before its first outcome, it is a student again.
 
         Raises:
             NotFound: the workspace has no such agent.

@@ -95,6 +95,16 @@ class ApprovalDesk:
             view = self._view(action_id)
         return view
 
+    def withdraw(self, action_id: str) -> ApprovalView:
+        """Let a pending request expire now; a decision that was made stays.
+
+        Raises:
+            NotFound: the workspace has no such request.
+        """
+        self._find(action_id)
+        self._settle(action_id, status=ApprovalStatus.EXPIRED, expires_at=self._clock())
+        return self._view(action_id)
+
     def pending(self) -> list[HITLAction]:
         """The requests that are neither decided nor past their deadline, the most urgent first."""
         query = select(HITLAction).where(

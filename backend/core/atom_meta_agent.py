@@ -111,7 +111,7 @@ class AtomMetaAgent:
         try:
             ending = await self._reason(run, loop, context)
         except BaseException as error:
-            ending = _failed(f"interrupted by {type(error).__name__}: {error}")
+            ending = _failed(f"interrupted by {error!r}")
             raise
         finally:
             await self._record_execution(run, ending)

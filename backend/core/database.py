@@ -53,13 +53,15 @@ def make_engine(url: str) -> Engine:
     """An engine with Atom's settings: on SQLite, foreign keys hold and writers wait in line.
 
     Raises:
-        DatabaseURLUnusable: the URL is none, or its driver is not installed.
+        DatabaseURLUnusable: the URL is none, or its driver is async or not installed.
     """
     is_sqlite = url.startswith("sqlite")
     try:
         made = create_engine(url, connect_args={"timeout": 30} if is_sqlite else {})
-    except (ArgumentError, ImportError) as error:
+    except (ArgumentError, ImportError, ValueError) as error:
         raise DatabaseURLUnusable(str(error)) from error
+    if made.dialect.is_async:
+        raise DatabaseURLUnusable(f"{made.dialect.driver} is an async driver")
     if is_sqlite:
         event.listen(made, "connect", enforce_foreign_keys)
     return made

@@ -8,7 +8,7 @@ class AtomError(Exception):
 
 
 class DatabaseURLUnusable(AtomError):
-    """`DATABASE_URL` is no URL, or one of a kind of database that is not installed here."""
+    """`DATABASE_URL` is no URL, or one for a driver that is not installed here, or async."""
 
     hint = "set DATABASE_URL or --database, for example sqlite:///atom_dev.db"
 

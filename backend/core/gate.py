@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from core import database
-from core.agent_governance_service import AgentGovernanceService, Enforcement, EnforcementStatus
+from core.agent_governance_service import AgentGovernanceService
 from core.errors import ActionRejected
 from core.executions import Run
 from core.listener import Listener
 from core.models import ApprovalStatus
+from core.permission import Enforcement, EnforcementStatus
 
 
 class Gate:
@@ -48,17 +49,23 @@ class Gate:
         self, run: Run, action_type: str, params: dict[str, Any], verdict: Enforcement
     ) -> None:
         action_id = str(verdict["action_id"])
-        await self._listener.tell(
-            run,
-            kind="approval_required",
-            action=action_type,
-            action_input=params,
-            action_id=action_id,
-            observation=verdict["reason"],
-        )
-        with database.SessionLocal() as db:
-            service = AgentGovernanceService(db, run.workspace_id)
-            view = await service.wait_for_approval(action_id, poll_interval=self._poll_interval)
+        try:
+            await self._listener.tell(
+                run,
+                kind="approval_required",
+                action=action_type,
+                action_input=params,
+                action_id=action_id,
+                observation=verdict["reason"],
+            )
+            with database.SessionLocal() as db:
+                service = AgentGovernanceService(db, run.workspace_id)
+                view = await service.wait_for_approval(action_id, poll_interval=self._poll_interval)
+        except BaseException:
+            # Whoever approved it later would approve what nobody does any more.
+            with database.SessionLocal.begin() as db:
+                AgentGovernanceService(db, run.workspace_id).withdraw_request(action_id)
+            raise
         if view["status"] is not ApprovalStatus.APPROVED:
             raise ActionRejected(action_type, view["status"])
 

@@ -152,7 +152,8 @@ class LLMClient:
         except openai.APIStatusError as error:
             raise _for_status(error.status_code, error.message) from error
         except openai.APIConnectionError as error:
-            raise LLMUnavailable(str(error)) from error
+            # It says "Connection error."; what it was raised from may say what went wrong.
+            raise LLMUnavailable(str(error.__cause__ or "") or str(error)) from error
         except (openai.OpenAIError, ValueError) as error:
             raise LLMMalformed(str(error)) from error
         return _text(answer)

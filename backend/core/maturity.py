@@ -26,12 +26,11 @@ LADDER = (
     AgentStatus.AUTONOMOUS,
 )
 
-# From the highest down: the least score that earns each rung.
+# From the highest down: the least score that earns each rung above the first.
 THRESHOLDS = (
     (AgentStatus.AUTONOMOUS, Decimal("0.90")),
     (AgentStatus.SUPERVISED, Decimal("0.70")),
     (AgentStatus.INTERN, Decimal("0.50")),
-    (AgentStatus.STUDENT, Decimal("0.00")),
 )
 
 UNKNOWN_SCORE = Decimal("0.50")

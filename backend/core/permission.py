@@ -1,6 +1,7 @@
 """Whether an agent may do something: the rules, without a database."""
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import TypedDict
 
 from core.maturity import (
@@ -25,6 +26,23 @@ class GovernanceDecision(TypedDict):
     required_status: AgentStatus
     requires_human_approval: bool
     confidence: Decimal
+
+
+class EnforcementStatus(StrEnum):
+    """What became of an action that was put before governance."""
+
+    APPROVED = "APPROVED"
+    PENDING_APPROVAL = "PENDING_APPROVAL"
+    BLOCKED = "BLOCKED"
+
+
+class Enforcement(TypedDict):
+    """Whether to proceed with an action, and the request that was filed if a human decides."""
+
+    proceed: bool
+    status: EnforcementStatus
+    reason: str
+    action_id: str | None
 
 
 class Capabilities(TypedDict):

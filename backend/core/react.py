@@ -37,6 +37,8 @@ class Finish:
 
 # As much of a name as a step has room for.
 MAX_NAME = 200
+# Nesting that whatever handles a step, by recursion, can handle.
+MAX_NESTING = 50
 
 FORMAT = """\
 Reply in one of two forms and nothing else.
@@ -110,8 +112,19 @@ def _arguments(text: str) -> dict[str, Any]:
     fenced = _FENCE.match(raw)
     try:
         arguments = json.loads(fenced[1] if fenced else raw)
-    except json.JSONDecodeError as error:
+        # Python reads NaN and 1e999, which are no JSON to anybody else.
+        json.dumps(arguments, allow_nan=False)
+    except (ValueError, RecursionError) as error:
         raise UnreadableReply(f"the Action Input is not JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise UnreadableReply("the Action Input is not a JSON object")
+    if _is_deeper(arguments, MAX_NESTING):
+        raise UnreadableReply(f"the Action Input is nested more than {MAX_NESTING} deep")
     return arguments
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)

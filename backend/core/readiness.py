@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
 from core.errors import AtomError
 
@@ -15,11 +15,11 @@ MIGRATIONS = REPOSITORY / "alembic"
 
 
 class DatabaseNotReady(AtomError):
-    """A database that is missing, empty, or not at the revision that the application needs."""
+    """A database that is missing, empty, in use, or not at the revision that is needed."""
 
-    def __init__(self, url: str, problem: str, hint: str) -> None:
-        super().__init__(f"the database {url} {problem}")
-        self.url = url
+    def __init__(self, engine: Engine, problem: str, hint: str) -> None:
+        self.url = engine.url.render_as_string(hide_password=True)
+        super().__init__(f"the database {self.url} {problem}")
         self.problem = problem
         self.hint = hint
 
@@ -29,21 +29,24 @@ def require_ready(engine: Engine) -> None:
 
     A missing SQLite file stays missing.
     """
-    url = engine.url.render_as_string(hide_password=True)
     hint = f"with DATABASE_URL set to it, run: alembic -c {SETTINGS} upgrade head"
     file = engine.url.database if engine.dialect.name == "sqlite" else None
     if file and file != ":memory:" and not Path(file).exists():
-        raise DatabaseNotReady(url, "does not exist", hint)
+        raise DatabaseNotReady(engine, "does not exist", hint)
     try:
         with engine.connect() as connection:
             current = set(MigrationContext.configure(connection).get_current_heads())
-    except DatabaseError as error:
-        # A driver's message may be several lines.
-        problem = f"cannot be opened: {' '.join(str(error.orig).split())}"
-        raise DatabaseNotReady(url, problem, "give another one with --database") from error
+    except DBAPIError as error:
+        raise not_usable(engine, error) from error
     needed = set(ScriptDirectory(str(MIGRATIONS)).get_heads())
     if current != needed:
-        raise DatabaseNotReady(url, _difference(current, needed), hint)
+        raise DatabaseNotReady(engine, _difference(current, needed), hint)
+
+
+def not_usable(engine: Engine, error: DBAPIError) -> DatabaseNotReady:
+    """What to raise for a driver's error, whose message may be several lines."""
+    problem = f"cannot be used: {' '.join(str(error.orig).split())}"
+    return DatabaseNotReady(engine, problem, "try again, or give another one with --database")
 
 
 def _difference(current: set[str], needed: set[str]) -> str:

@@ -125,12 +125,12 @@ class ReasoningLoop:
             result = tool.function(self._context, **arguments)
             if inspect.isawaitable(result):
                 result = await result
+            observation = json.dumps(result, default=str, ensure_ascii=False)
         except AtomError as error:
             return f"{tool.name} failed: {error}"
         except Exception as error:
             logger.exception("tool %s failed", tool.name)
             return f"{tool.name} failed: {type(error).__name__}: {error}"
-        observation = json.dumps(result, default=str, ensure_ascii=False)
         self.executed.append(
             ExecutedAction(action=tool.name, action_input=arguments, observation=observation)
         )

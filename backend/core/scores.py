@@ -38,7 +38,7 @@ def change_score(db: Session, agent_id: str, delta: Decimal, *, off_ladder: bool
 
 def promote(db: Session, agent: AgentRegistry, floor: AgentStatus) -> None:
     """Set the floor of an agent on the ladder, and its status to what floor and score say."""
-    status = _earned(_score(), literal(floor, AgentRegistry.status.type))
+    status = _earned(AgentRegistry.confidence_score, literal(floor, AgentRegistry.status.type))
     _move(db, agent, LADDER, "promote it", status_floor=floor, status=status)
 
 
@@ -51,7 +51,7 @@ def leave_ladder(
 
 def rejoin_ladder(db: Session, agent: AgentRegistry, origin: AgentStatus) -> None:
     """Give an agent that is `origin` the status that its floor and score say."""
-    status = _earned(_score(), AgentRegistry.status_floor)
+    status = _earned(AgentRegistry.confidence_score, AgentRegistry.status_floor)
     _move(db, agent, (origin,), "resume it", status=status)
 
 
@@ -79,21 +79,20 @@ def _update(db: Session, agent_id: str, statuses: Sequence[AgentStatus], **value
     return db.execute(statement).first() is not None
 
 
-def _score() -> ColumnElement[Any]:
-    return func.coalesce(AgentRegistry.confidence_score, literal(UNKNOWN_SCORE, Score))
-
-
 def _score_after(delta: Decimal) -> ColumnElement[Any]:
     zero, one = literal(Decimal(0), Score), literal(Decimal(1), Score)
-    changed = _score() + literal(delta, Score)
+    score = func.coalesce(AgentRegistry.confidence_score, literal(UNKNOWN_SCORE, Score))
+    changed = score + literal(delta, Score)
     return case((changed < zero, zero), (changed > one, one), else_=changed)
 
 
-def _earned(score: ColumnElement[Any], floor: Any) -> ColumnElement[Any]:
+def _earned(score: Any, floor: Any) -> ColumnElement[Any]:
+    # A score that is NULL, before the first outcome, has earned nothing.
     kind = AgentRegistry.status.type
     return case(
         *(
             (or_(score >= literal(least, Score), floor == status), literal(status, kind))
             for status, least in THRESHOLDS
-        )
+        ),
+        else_=literal(AgentStatus.STUDENT, kind),
     )

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import re
 import signal
 import sys
@@ -11,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from core import database
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent, ExecutionResult
-from core.errors import AtomError, NotFound
+from core.errors import AtomError, NotAllowed, NotFound
 from core.llm import LLM, LLMClient, LLMNotConfigured, ScriptedLLM
 from core.models import ExecutionStatus, User, UserRole, Workspace
-from core.readiness import require_ready
+from core.people import is_admin
+from core.readiness import not_usable, require_ready
 
 DEMO_MODULE = "ecommerce.demo"
 
@@ -27,9 +31,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks and return its exit status.
 
     Raises:
-        AtomError: the run could not begin.
+        AtomError: the run could not begin, or lost its database.
         OSError: the script could not be read.
     """
+    # What is a warning elsewhere is shown here as a step or as the ending.
+    logging.basicConfig(level=logging.ERROR)
+    try:
+        return _run(arguments)
+    except DBAPIError as error:
+        raise not_usable(database.engine, error) from error
+
+
+def _run(arguments: argparse.Namespace) -> int:
     require_ready(database.engine)
     if arguments.init or arguments.demo:
         _initialise(arguments.workspace, arguments.user, arguments.demo)
@@ -49,6 +62,24 @@ class NothingToDo(AtomError):
 
     def __init__(self) -> None:
         super().__init__("there is no request")
+
+
+class UserElsewhere(AtomError):
+    """The person is one of another workspace."""
+
+    hint = "give another --user, or the --workspace that is theirs"
+
+    def __init__(self, email: str, workspace_id: str) -> None:
+        super().__init__(f"user {email!r} is not one of workspace {workspace_id!r}")
+
+
+class ScriptUnusable(AtomError):
+    """A file that a scripted model cannot answer from."""
+
+    hint = "give a UTF-8 text of replies like backend/examples/cancel-overdue.txt"
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"the script {path} {problem}")
 
 
 class Screen:
@@ -86,13 +117,26 @@ def hint_for(error: Exception) -> str:
         return "set OPENAI_API_KEY, OPENAI_MODEL and perhaps OPENAI_BASE_URL, or give a --script"
     if isinstance(error, NotFound) and error.kind in ("workspace", "user"):
         return "--init makes the workspace and an admin; --demo fills it with a shop to try"
+    if isinstance(error, NotAllowed):
+        return "give the --user of an admin"
     return str(getattr(error, "hint", "python -m core --help"))
 
 
 def read_script(path: Path) -> ScriptedLLM:
-    """A model that answers with the parts of a file, between lines of three dashes."""
-    parts = re.split(r"^---[ \t]*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return ScriptedLLM(part.strip() for part in parts if part.strip())
+    """A model that answers with the parts of a file, between lines of three dashes.
+
+    Raises:
+        OSError: the file could not be read.
+        ScriptUnusable: it is not UTF-8, or there is nothing in it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScriptUnusable(path, f"is not UTF-8: {error.reason} at byte {error.start}") from error
+    parts = [part.strip() for part in re.split(r"^---[ \t]*$", text, flags=re.MULTILINE)]
+    if not any(parts):
+        raise ScriptUnusable(path, "has no replies")
+    return ScriptedLLM(part for part in parts if part)
 
 
 def _model(script: Path | None) -> LLM:
@@ -109,7 +153,7 @@ def _initialise(workspace_id: str, email: str, demo: bool) -> None:
         if workspace is None:
             workspace = Workspace(id=workspace_id, name=workspace_id)
             db.add(workspace)
-        user = db.scalar(select(User).where(User.email == email))
+        user = _user(db, workspace_id, email)
         if user is None:
             role = UserRole.WORKSPACE_ADMIN
             user = User(workspace=workspace, email=email, name=email, role=role)
@@ -123,10 +167,17 @@ def _find_user(workspace_id: str, email: str) -> User:
     with database.SessionLocal() as db:
         if db.get(Workspace, workspace_id) is None:
             raise NotFound("workspace", workspace_id)
-        user = db.scalar(select(User).where(User.email == email))
+        user = _user(db, workspace_id, email)
         if user is None:
             raise NotFound("user", email)
         return user
+
+
+def _user(db: Session, workspace_id: str, email: str) -> User | None:
+    user = db.scalar(select(User).where(User.email == email))
+    if user and user.workspace_id != workspace_id and not is_admin(user, workspace_id):
+        raise UserElsewhere(email, workspace_id)
+    return user
 
 
 def _report(result: ExecutionResult) -> int:
@@ -142,7 +193,8 @@ def _yes(question: str) -> bool:
     # asyncio only notes an interrupt, and would let the line be read to its end.
     noted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        answer = sys.stdin.readline()
+        # A process may be started without a standard input.
+        answer = sys.stdin.readline() if sys.stdin else ""
         if not answer.endswith("\n"):
             _say("")
     finally:

@@ -1,7 +1,7 @@
 """What agents can do: plain functions with a name, a description and a JSON schema."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +23,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "object": dict,
     "array": list,
+    "null": type(None),
 }
 
 
@@ -76,10 +77,9 @@ class Tool:
         for name, value in arguments.items():
             if name not in properties:
                 raise InvalidArguments(self.name, f"there is no argument {name!r}")
-            if not _fits(value, properties[name]["type"]):
-                raise InvalidArguments(
-                    self.name, f"{name!r} is not of type {properties[name]['type']}"
-                )
+            kinds = properties[name].get("type", ())
+            if not _fits(value, [kinds] if isinstance(kinds, str) else kinds):
+                raise InvalidArguments(self.name, f"{name!r} is not of type {kinds}")
 
 
 def tool(description: str, **properties: dict[str, Any]) -> Callable[[Callable[..., Any]], Tool]:
@@ -144,8 +144,8 @@ def default_tools() -> ToolRegistry:
     return ToolRegistry(each for module in TOOL_MODULES for each in import_module(module).TOOLS)
 
 
-def _fits(value: object, kind: str) -> bool:
+def _fits(value: object, kinds: Sequence[str]) -> bool:
     # A bool is an int in Python, and not in JSON Schema.
-    if isinstance(value, bool):
-        return kind == "boolean"
-    return isinstance(value, _TYPES[kind])
+    if isinstance(value, bool) and kinds:
+        return "boolean" in kinds
+    return not kinds or any(isinstance(value, _TYPES[kind]) for kind in kinds)

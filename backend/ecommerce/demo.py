@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from core.agent_governance_service import AgentGovernanceService, AgentStatus
 from core.clock import utc_now
+from core.errors import AtomError
 from core.models import User, Workspace
 from core.registry import ATOM_MAIN
 from saas.models import SaaSTier
@@ -17,14 +18,30 @@ from ecommerce.subscriptions import MONTH
 CUSTOMERS = {"ada": -40, "grace": -3, "edsger": 20}
 
 
+class ShopElsewhere(AtomError):
+    """A database has one demo shop, because its rows have ids that are fixed."""
+
+    hint = "use that workspace, or another --database"
+
+    def __init__(self, workspace_id: str) -> None:
+        super().__init__(f"the demo shop is in workspace {workspace_id!r}")
+        self.workspace_id = workspace_id
+
+
 def fill(db: Session, workspace: Workspace, admin: User) -> None:
     """Fill a workspace with a shop, unless it is there, and let the admin promote `atom_main`.
 
     The shop's rows have ids that a script can name: `demo-ada`, `demo-grace` and `demo-edsger` are
     subscriptions; the first two are overdue.
+
+    Raises:
+        ShopElsewhere: the shop is in another workspace.
     """
-    if db.get(Store, "demo-store") is None:
+    store = db.get(Store, "demo-store")
+    if store is None:
         _open_shop(db, workspace)
+    elif store.workspace_id != workspace.id:
+        raise ShopElsewhere(store.workspace_id)
     service = AgentGovernanceService(db, workspace.id)
     agent = service.register_or_update_agent(
         ATOM_MAIN.name, "general", ATOM_MAIN.module_path, ATOM_MAIN.class_name

@@ -1,5 +1,6 @@
 """Counting what subscriptions use."""
 
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -82,10 +83,11 @@ class UsageMeter:
 
     def record_run(self, workspace_id: str, run_id: str) -> UsageEvent | None:
         """Count an agent's run once on the workspace's own active plan, if it has one."""
-        plan = active_plan(self.db, workspace_id)
-        if plan is None:
-            return None
-        return self.record(plan.id, AGENT_EXECUTION, 1, f"{AGENT_EXECUTION}:{run_id}")
+        while (plan := active_plan(self.db, workspace_id)) is not None:
+            # A plan may end while its lock is waited for, and another may have begun.
+            with suppress(SubscriptionInactive):
+                return self.record(plan.id, AGENT_EXECUTION, 1, f"{AGENT_EXECUTION}:{run_id}")
+        return None
 
     def total(
         self, subscription_id: str, event_type: str, since: datetime, until: datetime

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from core.errors import AtomError
@@ -26,13 +26,18 @@ class RateStep:
     up_to: Decimal | None
     rate: Decimal
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the rate, and the limit if there is one, are numbers to reckon with."""
+        return self.rate.is_finite() and (self.up_to is None or self.up_to.is_finite())
+
 
 @dataclass(frozen=True)
 class OverageRates:
     """Steps that price any overage: in ascending order, with an open end.
 
     Raises:
-        InvalidRates: the steps are empty, out of order, negative, or end closed.
+        InvalidRates: the steps are empty, out of order, negative, infinite, or end closed.
     """
 
     steps: tuple[RateStep, ...]
@@ -42,6 +47,8 @@ class OverageRates:
             raise InvalidRates("are empty")
         if self.steps[-1].up_to is not None:
             raise InvalidRates(f"end closed, at {self.steps[-1].up_to} units")
+        if not all(step.is_finite for step in self.steps):
+            raise InvalidRates("contain NaN or infinity")
         if any(step.rate < 0 for step in self.steps):
             raise InvalidRates("contain a negative rate")
         limit = Decimal(0)
@@ -61,7 +68,7 @@ class OverageRates:
         for step in self.steps:
             top = overage if step.up_to is None else min(overage, step.up_to)
             total += max(top - below, Decimal(0)) * step.rate
-            below = top if step.up_to is None else step.up_to
+            below = top
         return total
 
     def as_json(self) -> list[dict[str, str | None]]:
@@ -72,15 +79,18 @@ class OverageRates:
         ]
 
     @classmethod
-    def from_json(cls, steps: Iterable[dict[str, str | None]]) -> Self:
+    def from_json(cls, steps: Iterable[dict[str, Any]]) -> Self:
         """The inverse of `as_json`."""
-        return cls.of(*((step["up_to"], step["rate"] or "0") for step in steps))
+        return cls.of(*((step["up_to"], step["rate"]) for step in steps))
 
 
 def _step(up_to: Decimal | str | int | None, rate: Decimal | str | int) -> RateStep:
     if isinstance(up_to, float) or isinstance(rate, float):
         raise InvalidRates("contain a float, which is not exact")
-    return RateStep(None if up_to is None else Decimal(up_to), Decimal(rate))
+    try:
+        return RateStep(None if up_to is None else Decimal(up_to), Decimal(rate))
+    except InvalidOperation as error:
+        raise InvalidRates(f"contain what is no number: {up_to!r}, {rate!r}") from error
 
 
 class OverageRatesType(TypeDecorator[OverageRates]):

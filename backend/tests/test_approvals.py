@@ -75,6 +75,17 @@ def test_a_request_waits_with_its_deadline(
     }
 
 
+def test_a_request_says_what_is_to_be_done_and_why(
+    desk: AgentGovernanceService, atom: AgentRegistry
+) -> None:
+    asked = desk.request_approval(atom.id, "update_it", {"phone": "1"}, "She moved.")
+    without_reason = desk.request_approval(atom.id, "update_it")
+
+    filed = {each.id: (each.params, each.reason) for each in desk.pending_approvals()}
+    assert filed[asked] == ({"phone": "1"}, "She moved.")
+    assert "supervised agents may perform 'update_it'" in filed[without_reason][1]
+
+
 @pytest.mark.parametrize(("approved", "status"), [(True, "approved"), (False, "rejected")])
 def test_a_decision_says_who_and_when(
     desk: AgentGovernanceService,
@@ -172,6 +183,28 @@ def test_a_decided_request_does_not_expire(
     assert desk.get_approval_status(action_id)["status"] == "approved"
 
 
+def test_a_request_that_is_withdrawn_is_expired_and_cannot_be_approved(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it")
+
+    withdrawn = desk.withdraw_request(action_id)
+
+    assert (withdrawn["status"], withdrawn["expires_at"]) == ("expired", NOON)
+    assert desk.pending_approvals() == []
+    with pytest.raises(ApprovalExpired):
+        desk.decide(action_id, True, person("admin", "workspace_admin"))
+
+
+def test_a_decision_outlives_a_withdrawal(
+    desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it")
+    decided = desk.decide(action_id, True, person("admin", "workspace_admin"))
+
+    assert desk.withdraw_request(action_id) == decided
+
+
 def test_pending_are_the_requests_that_somebody_can_still_decide_the_most_urgent_first(
     desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str], clock: Clock
 ) -> None:
@@ -241,6 +274,19 @@ class TestReviewers:
         assert caught.value.user_id == member
         assert desk.get_approval_status(action_id)["status"] == "pending"
 
+    def test_a_specialist_decides_for_the_agents_of_one_category(
+        self, desk: AgentGovernanceService, atom: AgentRegistry, person: Callable[..., str]
+    ) -> None:
+        seller = desk.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+        asked = {
+            agent.category: desk.request_approval(agent.id, "read_it") for agent in (atom, seller)
+        }
+        specialist = person("ada", "member", "sales")
+
+        with pytest.raises(NotAllowed):
+            desk.decide(asked["general"], True, specialist)
+        assert desk.decide(asked["sales"], True, specialist)["status"] == "approved"
+
     def test_nobody_decides_in_another_workspace(
         self,
         desk: AgentGovernanceService,
@@ -256,6 +302,9 @@ class TestReviewers:
             elsewhere.decide(action_id, True, admin)
         with pytest.raises(NotFound, match="approval"):
             elsewhere.get_approval_status(action_id)
+        with pytest.raises(NotFound, match="approval"):
+            elsewhere.withdraw_request(action_id)
+        assert elsewhere.pending_approvals() == []
 
 
 class TestWaiting:

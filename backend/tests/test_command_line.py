@@ -96,6 +96,23 @@ class TestRun:
         assert "rejected" in done.stderr
         assert set(statuses(db_session).values()) == {"active"}
 
+    def test_without_a_standard_input_the_answer_is_no(
+        self, demo: Run, db_clone: Clone, db_session: Session
+    ) -> None:
+        command = [sys.executable, "-m", "core", "cancel", "--script", str(CANCEL_OVERDUE)]
+
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *command],
+            env=environment(DATABASE_URL=db_clone.url),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert done.returncode == 1
+        assert b"rejected" in done.stderr
+        assert b"Traceback" not in done.stderr
+
     def test_steps_appear_as_they_happen_and_nothing_is_done_before_the_answer(
         self, demo: Run, db_clone: Clone, db_session: Session, tmp_path: Path
     ) -> None:
@@ -130,7 +147,21 @@ class TestRun:
         done = demo("do it", "--script", str(script))
 
         assert done.returncode == 1
-        assert "failed: the model gave no reply: the script has 1 answers" in done.stderr
+        assert done.stderr.count("the model gave no reply: the script has 1 answers") == 1
+
+    def test_a_super_admin_asks_in_any_workspace(
+        self, demo: Run, db_session: Session, tmp_path: Path
+    ) -> None:
+        db_session.scalars(select(User)).one().role = UserRole.SUPER_ADMIN
+        db_session.add(Workspace(id="acme", name="Acme"))
+        db_session.commit()
+        script = tmp_path / "windows.txt"
+        script.write_bytes(b"\xef\xbb\xbfThought: So.\r\nFinal Answer: Done.\r\n")
+
+        done = demo("do it", "--workspace", "acme", "--script", str(script))
+
+        assert (done.returncode, done.stdout) == (0, "Done.\n")
+        assert "step 1: So.\n" in done.stderr
 
     def test_the_demo_is_filled_once(self, run: Run, db_clone: Clone, db_session: Session) -> None:
         for _ in range(2):
@@ -192,7 +223,18 @@ class TestErrors:
 
         self.assert_error(done, "file is not a database", "--database")
 
-    @pytest.mark.parametrize("url", ["nonsense", "sqlite+nope://", "oracle://u@h/d"])
+    def test_a_database_that_fails_in_the_middle(self, demo: Run, db_session: Session) -> None:
+        db_session.execute(text("DROP TABLE agent_reasoning_steps"))
+        db_session.commit()
+
+        done = demo("do it", "--script", str(CANCEL_OVERDUE))
+
+        self.assert_error(done, "agent_reasoning_steps", "--database")
+
+    @pytest.mark.parametrize(
+        "url",
+        ["nonsense", "sqlite+nope://", "oracle://u@h/d", "sqlite+aiosqlite://", "sqlite://h:port/"],
+    )
     def test_a_url_that_names_no_database_that_can_be_used_here(self, run: Run, url: str) -> None:
         done = run("do it", DATABASE_URL=url)
 
@@ -203,7 +245,7 @@ class TestErrors:
 
         done = run("do it", "--database", "postgresql+psycopg://nobody@127.0.0.1:1/none")
 
-        self.assert_error(done, "cannot be opened: ", "--database")
+        self.assert_error(done, "cannot be used: ", "--database")
 
     def test_a_database_without_the_workspace(self, run: Run, db_clone: Clone) -> None:
         done = run("do it", "--database", db_clone.url)
@@ -215,6 +257,28 @@ class TestErrors:
 
         self.assert_error(done, "user 'nobody@example.com' does not exist", "--init")
 
+    @pytest.mark.parametrize("arguments", [["do it"], ["--init"]])
+    def test_a_user_of_another_workspace(
+        self, demo: Run, db_session: Session, arguments: list[str]
+    ) -> None:
+        db_session.add(Workspace(id="acme", name="Acme"))
+        db_session.commit()
+
+        done = demo(*arguments, "--workspace", "acme", "--script", str(CANCEL_OVERDUE))
+
+        self.assert_error(done, "'operator@localhost' is not one of workspace 'acme'", "--user")
+
+    def test_a_demo_for_somebody_who_is_no_admin(self, demo: Run, db_session: Session) -> None:
+        db_session.scalars(select(User)).one().role = UserRole.MEMBER
+        db_session.commit()
+
+        self.assert_error(demo("--demo"), "may not promote agents", "--user")
+
+    def test_a_demo_shop_that_is_in_another_workspace(self, demo: Run) -> None:
+        done = demo("--demo", "--workspace", "acme", "--user", "ada@acme.example")
+
+        self.assert_error(done, "the demo shop is in workspace 'default'", "--database")
+
     def test_no_model(self, demo: Run) -> None:
         self.assert_error(demo("do it"), "OPENAI_API_KEY is missing", "--script")
 
@@ -222,6 +286,22 @@ class TestErrors:
         done = demo("do it", "--script", "none.txt")
 
         self.assert_error(done, "none.txt", "--help")
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [(b"\xff", "is not UTF-8"), (b"---\n \n---\n", "has no replies")],
+    )
+    def test_a_script_that_is_none(
+        self, demo: Run, tmp_path: Path, content: bytes, problem: str
+    ) -> None:
+        (tmp_path / "script.txt").write_bytes(content)
+
+        done = demo("do it", "--script", "script.txt")
+
+        self.assert_error(done, f"script.txt {problem}", "examples/cancel-overdue.txt")
+
+    def test_an_option_that_is_none(self, run: Run) -> None:
+        self.assert_error(run("do it", "--nonsense"), "--nonsense", "--help")
 
     @pytest.mark.parametrize("arguments", [[], [" "]])
     def test_no_request(self, demo: Run, arguments: list[str]) -> None:

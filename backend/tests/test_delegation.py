@@ -8,7 +8,7 @@ from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
-from core.models import AgentExecution, AgentRegistry
+from core.models import AgentExecution, AgentRegistry, Workspace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -118,6 +118,23 @@ async def test_a_task_for_nobody_and_a_task_for_one_of_two_are_explained(
     assert "agent 'max' does not exist" in llm.prompts[1]
     assert "2 agents are called 'sam'" in llm.prompts[2]
     assert len(result["actions_executed"]) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_agent_of_another_workspace_takes_no_task_by_name_or_by_id(
+    boss: AgentRegistry, db_session: Session
+) -> None:
+    db_session.add(Workspace(id="elsewhere", name="Elsewhere"))
+    db_session.flush()
+    elsewhere = AgentGovernanceService(db_session, "elsewhere")
+    max_id = elsewhere.register_or_update_agent("max", "sales", "agents.max", "Max").id
+    db_session.commit()
+    llm = ScriptedLLM([delegate("max"), delegate(max_id), DONE])
+
+    await AtomMetaAgent(llm=llm).execute("Sell something")
+
+    assert "agent 'max' does not exist" in llm.prompts[1]
+    assert f"agent '{max_id}' does not exist" in llm.prompts[2]
 
 
 @pytest.mark.asyncio

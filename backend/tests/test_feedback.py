@@ -149,6 +149,35 @@ class TestReview:
         assert feedback.reviewed_at is not None
         assert atom.confidence_score == Decimal("0.39")
 
+    def test_a_review_is_of_one_correction(
+        self,
+        governance: AgentGovernanceService,
+        correct: Callable[..., AgentFeedback],
+        person: Person,
+        db_session: Session,
+    ) -> None:
+        member = person("member")
+        reviewed, other = correct(member), correct(member)
+
+        governance.review_feedback(reviewed.id, True, person("workspace_admin"))
+
+        db_session.refresh(other)
+        assert (other.status, other.reviewer_id) == ("pending", None)
+
+    def test_a_correction_accepted_later_costs_a_paused_agent_too(
+        self,
+        governance: AgentGovernanceService,
+        correct: Callable[..., AgentFeedback],
+        atom: AgentRegistry,
+        person: Person,
+    ) -> None:
+        feedback = correct(person("member"))
+        governance.pause(atom.id)
+
+        governance.review_feedback(feedback.id, True, person("workspace_admin"))
+
+        assert (atom.status, atom.confidence_score) == ("paused", Decimal("0.39"))
+
     def test_rejected_feedback_costs_nothing(
         self,
         governance: AgentGovernanceService,

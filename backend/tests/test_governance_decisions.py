@@ -241,7 +241,7 @@ class TestRegistry:
 
         capabilities = governance.get_agent_capabilities(agent.id)
 
-        assert capabilities["max_complexity"] == 3
+        assert (capabilities["max_complexity"], capabilities["confidence"]) == (3, Decimal("0.49"))
         assert {"read", "draft"} <= set(capabilities["allowed"])
         assert "update" in capabilities["needs_approval"]
         assert "delete" in capabilities["forbidden"]

@@ -175,14 +175,21 @@ class TestRetries:
 
         assert await LLMClient(timeout=1, retries=1).generate_response("2 + 2?") == "4"
 
+    @pytest.mark.parametrize(
+        ("base_url", "reason"),
+        [("http://127.0.0.1:1/v1", "connection"), ("127.0.0.1:1/v1", "protocol")],
+    )
     @pytest.mark.asyncio
-    async def test_no_endpoint_is_unavailable(self, endpoint: Endpoint) -> None:
-        client = LLMClient(base_url="http://127.0.0.1:1/v1", retries=0)
+    async def test_no_endpoint_is_unavailable_and_says_why(
+        self, endpoint: Endpoint, base_url: str, reason: str
+    ) -> None:
+        client = LLMClient(base_url=base_url, retries=0)
 
         with pytest.raises(LLMUnavailable) as caught:
             await client.generate_response("2 + 2?")
 
         assert caught.value.status is None
+        assert reason in caught.value.detail.removesuffix("Connection error.")
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,7 @@ class TestOutcome:
         db_session.refresh(atom)
         execution = db_session.get_one(AgentExecution, "r")
         assert execution.status == "failed"
-        assert "CancelledError" in str(execution.failure_reason)
+        assert execution.failure_reason == "interrupted by CancelledError()"
         assert atom.confidence_score == Decimal("0.47")
 
     @pytest.mark.asyncio
@@ -469,6 +469,24 @@ class TestActions:
         assert "refused: the agent is paused" in llm.prompts[2]
 
     @pytest.mark.asyncio
+    async def test_tool_search_does_not_bypass_governance(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        def stop(step: dict[str, Any]) -> None:
+            with SessionLocal.begin() as session:
+                session.get_one(AgentRegistry, atom_id).status = AgentStatus.STOPPED
+
+        atom_id = atom.id
+        llm = ScriptedLLM([act("search_tools", query="cancel")] * 2 + [DONE])
+
+        await AtomMetaAgent(llm=llm).execute("Look around", step_callback=stop)
+
+        assert "cancel_subscription" in llm.prompts[1].partition("Observation: ")[2]
+        assert llm.prompts[2].endswith(
+            "Observation: refused: the agent is stopped and may do nothing"
+        )
+
+    @pytest.mark.asyncio
     async def test_a_tool_that_is_not_there_is_named_with_those_that_are(
         self, atom: AgentRegistry, tools: Tools
     ) -> None:
@@ -502,6 +520,19 @@ class TestActions:
         assert result["status"] == "success"
         assert result["actions_executed"] == []
         assert "read_badly failed: RuntimeError: no such note" in llm.prompts[1]
+
+    @pytest.mark.asyncio
+    async def test_a_result_that_cannot_be_told_to_the_model_is_a_failed_tool(
+        self, atom: AgentRegistry
+    ) -> None:
+        llm = ScriptedLLM([act("read_note"), DONE])
+        tools = ToolRegistry([make_tool("read_note", lambda context: {("a", "pair"): 1})])
+
+        result = await AtomMetaAgent(llm=llm, tools=tools).execute("Do it")
+
+        assert result["status"] == "success"
+        assert result["actions_executed"] == []
+        assert "read_note failed: TypeError" in llm.prompts[1]
 
 
 class TestApproval:
@@ -594,6 +625,23 @@ class TestApproval:
         assert result["status"] == "rejected"
         assert "expired" in result["failure_reason"]
         assert tools.used == []
+
+    @pytest.mark.asyncio
+    async def test_a_run_that_is_cancelled_while_it_waits_withdraws_its_request(
+        self, supervised: AgentRegistry, tools: Tools, db_session: Session
+    ) -> None:
+        asked = asyncio.Event()
+        agent = AtomMetaAgent(llm=ScriptedLLM([act("update_note")]), tools=tools.registry)
+
+        task = asyncio.create_task(agent.execute("Update", step_callback=lambda step: asked.set()))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        filed = db_session.scalars(select(HITLAction)).one()
+        assert filed.status == "expired"
+        assert AgentGovernanceService(db_session).pending_approvals() == []
 
     @pytest.mark.asyncio
     async def test_an_agent_that_is_paused_while_it_waits_is_refused_what_was_approved(

@@ -186,3 +186,17 @@ class TestPlan:
 
         assert active_plan(db_session, "default") is None
         assert UsageMeter(db_session).record_run("default", "run-1") is None
+
+    def test_a_run_is_counted_on_its_own_workspaces_plan(
+        self, plan: Subscription, db_session: Session
+    ) -> None:
+        db_session.add(Workspace(id="elsewhere", name="Elsewhere"))
+        db_session.flush()
+        other = SubscriptionService(db_session, "elsewhere").start(plan.tier)
+        meter = UsageMeter(db_session)
+
+        counted = [meter.record_run(each, "run-1") for each in ("default", "elsewhere")]
+        SubscriptionService(db_session).cancel(plan.id, "ada")
+
+        assert [event and event.subscription_id for event in counted] == [plan.id, other.id]
+        assert meter.record_run("default", "run-2") is None

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from decimal import Decimal
 
 import pytest
@@ -11,8 +11,9 @@ from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal
 from core.errors import ExecutionOfAnother, NotFound
 from core.maturity import AgentStatus
-from core.models import AgentRegistry
+from core.models import AgentExecution, AgentRegistry
 from ecommerce.models import Subscription, SubscriptionStatus
+from ecommerce.subscriptions import SubscriptionService
 from saas.models import UsageEvent
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -95,6 +96,16 @@ class TestScore:
 
         assert (atom.status, atom.confidence_score) == (status, Decimal("0.89"))
 
+    def test_an_outcome_changes_no_other_agent(
+        self, governance: AgentGovernanceService, outcomes: Outcomes, db_session: Session
+    ) -> None:
+        other = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+
+        outcomes("0.49", True)
+
+        db_session.refresh(other)
+        assert (other.status, other.confidence_score) == ("student", None)
+
     def test_an_unknown_agent_has_no_outcomes(self, governance: AgentGovernanceService) -> None:
         with pytest.raises(NotFound) as caught:
             asyncio.run(governance.record_outcome("nobody", True))
@@ -124,16 +135,39 @@ class TestOnce:
         assert atom.confidence_score == Decimal("0.51")
         assert len(db_session.scalars(select(UsageEvent)).all()) == 2
 
+    @pytest.mark.parametrize("counted", [True, False])
     def test_a_run_of_another_agent_is_not_counted(
-        self, governance: AgentGovernanceService, atom: AgentRegistry
+        self,
+        governance: AgentGovernanceService,
+        atom: AgentRegistry,
+        db_session: Session,
+        counted: bool,
     ) -> None:
         other = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
-        asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
+        db_session.add(AgentExecution(id="run-1", workspace_id="default", agent=atom, request=""))
+        db_session.flush()
+        if counted:
+            asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
 
         with pytest.raises(ExecutionOfAnother) as caught:
             asyncio.run(governance.record_outcome(other.id, True, "run-1"))
 
         assert (caught.value.execution_id, caught.value.agent_id) == ("run-1", other.id)
+        assert other.confidence_score is None
+
+    def test_one_run_that_is_counted_leaves_the_agents_others_to_be_counted(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        for run in ("run-1", "run-2"):
+            db_session.add(AgentExecution(id=run, workspace_id="default", agent=atom, request=""))
+        db_session.flush()
+
+        counted = [
+            asyncio.run(governance.record_outcome(atom.id, True, run)) for run in ("run-1", "run-2")
+        ]
+
+        assert counted == [True, True]
+        assert atom.confidence_score == Decimal("0.51")
 
     def test_the_score_and_the_usage_event_are_in_one_transaction(
         self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
@@ -200,3 +234,26 @@ class TestConcurrently:
         assert sorted(counted) == [False] * (self.THREADS - 1) + [True]
         assert atom.confidence_score == Decimal("0.50")
         assert len(db_session.scalars(select(UsageEvent)).all()) == 1
+
+    @pytest.mark.parametrize("replaced", [False, True], ids=["ended", "replaced"])
+    def test_an_outcome_survives_the_end_of_the_plan_that_it_was_to_be_metered_on(
+        self, atom: AgentRegistry, db_session: Session, replaced: bool
+    ) -> None:
+        agent_id = atom.id
+        plan = db_session.scalars(select(Subscription)).one()
+        subscriptions = SubscriptionService(db_session)
+        db_session.commit()
+
+        with ThreadPoolExecutor(1) as threads:
+            subscriptions.cancel(plan.id, "ada")
+            plans = [subscriptions.start(plan.tier).id] if replaced else []
+            reporting = threads.submit(self.report, agent_id, ["run-1"])
+            wait([reporting], timeout=0.2)
+            waited = not reporting.done()
+            db_session.commit()
+            counted = reporting.result()
+
+        assert waited
+        assert counted == [True]
+        assert atom.confidence_score == Decimal("0.50")
+        assert db_session.scalars(select(UsageEvent.subscription_id)).all() == plans

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
+from core.database import SessionLocal
 from core.errors import AgentOffLadder, NotAllowed, NotOnLadder
 from core.maturity import AgentStatus
 from core.models import AgentRegistry, User, UserRole, Workspace
@@ -96,6 +97,20 @@ class TestPromote:
         assert (caught.value.agent_id, caught.value.status) == (atom.id, "paused")
         assert (atom.status, atom.status_floor) == ("paused", None)
 
+    def test_a_status_that_another_session_changed_is_the_one_that_the_refusal_names(
+        self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        agent_id = atom.id
+        db_session.commit()
+        assert governance.can_perform_action(agent_id, "read_file")["allowed"] is True
+        with SessionLocal.begin() as session:
+            AgentGovernanceService(session).pause(agent_id)
+
+        with pytest.raises(AgentOffLadder) as caught:
+            governance.pause(agent_id)
+
+        assert caught.value.status == "paused"
+
 
 class TestPause:
     def test_a_paused_agent_may_do_nothing_and_resumes_where_it_was(
@@ -120,7 +135,6 @@ class TestPause:
             ("0.8999", "supervised"),
             ("0.9", "autonomous"),
             ("1", "autonomous"),
-            (None, "intern"),
         ],
     )
     def test_a_resumed_agent_has_the_status_that_its_score_earns(
@@ -128,15 +142,28 @@ class TestPause:
         governance: AgentGovernanceService,
         atom: AgentRegistry,
         db_session: Session,
-        score: str | None,
+        score: str,
         status: str,
     ) -> None:
-        atom.confidence_score = None if score is None else Decimal(score)
+        atom.confidence_score = Decimal(score)
         db_session.commit()
         governance.pause(atom.id)
         governance.resume(atom.id)
 
         assert atom.status == status
+
+    def test_neither_a_pause_nor_a_floor_makes_an_intern_of_an_agent_that_never_ran(
+        self, governance: AgentGovernanceService, admin: str
+    ) -> None:
+        agent = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+
+        governance.promote(agent.id, AgentStatus.STUDENT, admin)
+        promoted = agent.status
+        governance.pause(agent.id)
+        governance.resume(agent.id)
+
+        assert (promoted, agent.status) == ("student", "student")
+        assert agent.confidence_score is None
 
     def test_resuming_respects_the_floor(
         self, governance: AgentGovernanceService, atom: AgentRegistry, admin: str

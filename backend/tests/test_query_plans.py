@@ -89,6 +89,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     "AgentGovernanceService.get_approval_status": lambda w: w.governance.get_approval_status(
         w.request()
     ),
+    "AgentGovernanceService.withdraw_request": lambda w: w.governance.withdraw_request(w.request()),
     "AgentGovernanceService.pending_approvals": lambda w: w.governance.pending_approvals(),
     "AgentGovernanceService.wait_for_approval": World.wait,
     "AgentGovernanceService.record_outcome": World.outcomes,

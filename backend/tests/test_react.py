@@ -1,7 +1,10 @@
 """How replies of a model are read."""
 
+import json
+
 import pytest
-from core.react import Act, Finish, UnreadableReply, parse
+from core.react import FORMAT, Act, Finish, UnreadableReply, parse, system_prompt
+from core.tools import Tool
 
 
 class TestActions:
@@ -19,6 +22,11 @@ class TestActions:
         reply = "Thought: First.\nSecond.\n\nAction: read\nAction Input: {}"
 
         assert parse(reply) == Act("First.\nSecond.", "read", {})
+
+    def test_arguments_may_be_nested_50_deep(self) -> None:
+        reply = f'Action: read\nAction Input: {{"a": {"[" * 49 + "]" * 49}}}'
+
+        assert parse(reply) == Act("", "read", {"a": json.loads("[" * 49 + "]" * 49)})
 
 
 class TestAnswers:
@@ -38,6 +46,18 @@ class TestAnswers:
         assert parse(reply) == Finish("my Final Answer: will follow.", "4")
 
 
+def test_an_agent_is_told_who_it_is_what_it_can_use_and_how_to_reply() -> None:
+    schema = {"type": "object", "properties": {"value": {"type": "string"}}}
+    tools = [Tool("read_note", "Read a note.", schema, print)]
+
+    assert system_prompt("sam", "Sells.", tools).startswith("You are sam. Sells.\n\nTools:\n")
+    assert system_prompt("sam", None, []).startswith("You are sam.\n\n")
+    assert f"- read_note: Read a note. Arguments: {json.dumps(schema)}" in system_prompt(
+        "sam", None, tools
+    )
+    assert system_prompt("sam", None, tools).endswith(FORMAT)
+
+
 @pytest.mark.parametrize(
     ("reply", "problem"),
     [
@@ -51,6 +71,11 @@ class TestAnswers:
         ("Action: read\nAction Input: email", "not JSON"),
         ("Action: read\nAction Input: {'a': 1}", "not JSON"),
         ("Action: read\nAction Input: {}\nObservation: I made this up.", "not JSON"),
+        ('Action: read\nAction Input: {"a": NaN}', "not JSON"),
+        ('Action: read\nAction Input: {"a": -1e999}', "not JSON"),
+        (f'Action: read\nAction Input: {{"a": {"9" * 5000}}}', "not JSON"),
+        (f"Action: read\nAction Input: {'[' * 100_000}", "not JSON"),
+        (f'Action: read\nAction Input: {{"a": {"[" * 50 + "]" * 50}}}', "more than 50 deep"),
         ("Action: read\nAction Input: [1]", "not a JSON object"),
         ("Action: read\nAction Input: {}\nFinal Answer: Done.", "both"),
     ],

@@ -10,7 +10,13 @@ import pytest
 from core.database import SessionLocal
 from core.errors import NotFound
 from core.models import Workspace
-from ecommerce.models import Subscription, SubscriptionAudit, SubscriptionStatus
+from ecommerce.models import (
+    Customer,
+    Store,
+    Subscription,
+    SubscriptionAudit,
+    SubscriptionStatus,
+)
 from ecommerce.subscriptions import AlreadySubscribed, NotDue, SubscriptionService
 from saas.metering import SubscriptionInactive, UsageMeter
 from saas.models import SaaSTier
@@ -124,6 +130,20 @@ class TestRenew:
         assert caught.value.current_period_end == MARCH + 2 * MONTH
         assert audits(db_session) == ["renewed"]
 
+    def test_a_period_that_another_session_renewed_is_not_renewed_again(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        plan_id, read = plan.id, plan.current_period_end
+        db_session.commit()
+        assert at(MARCH + MONTH).find(plan_id).current_period_end == read
+        with SessionLocal.begin() as session:
+            SubscriptionService(session, clock=lambda: MARCH + MONTH).renew(plan_id, "ada")
+
+        with pytest.raises(NotDue) as caught:
+            at(MARCH + MONTH).renew(plan_id, "ada")
+
+        assert caught.value.current_period_end == MARCH + 2 * MONTH
+
     def test_a_period_that_has_not_ended_is_not_renewed(self, at: At, plan: Subscription) -> None:
         with pytest.raises(NotDue):
             at(MARCH + MONTH - timedelta(microseconds=1)).renew(plan.id, "ada")
@@ -191,6 +211,20 @@ class TestRenew:
         assert sum(renewed) == 1
         assert plan.current_period_end == MARCH + 2 * MONTH
         assert audits(db_session) == ["renewed"]
+
+
+def test_a_customers_subscription_is_overdue_from_when_it_may_be_renewed(
+    at: At, plan: Subscription, workspace: Workspace, db_session: Session
+) -> None:
+    customer = Customer(
+        store=Store(workspace=workspace, name="Shop"), name="Ada", email="ada@example.com"
+    )
+    sold = at(MARCH).start(plan.tier, customer)
+    end = MARCH + MONTH
+
+    assert at(end - timedelta(microseconds=1)).overdue() == []
+    assert at(end).overdue() == [sold]
+    assert at(end).renew(sold.id, "ada").current_period_start == end
 
 
 def test_a_workspaces_own_plan_is_not_among_its_customers_overdue_ones(

@@ -108,6 +108,25 @@ class TestCustomers:
         db_session.expire_all()
         assert db_session.scalars(select(Customer)).all() == []
 
+    @pytest.mark.parametrize(
+        ("tool", "arguments"), [("update_customer_phone", {"phone": "1"}), ("delete_customer", {})]
+    )
+    def test_a_customer_who_is_not_there_or_of_another_workspace_is_not_found(
+        self,
+        use: Use,
+        customer: Customer,
+        db_session: Session,
+        tool: str,
+        arguments: dict[str, str],
+    ) -> None:
+        with pytest.raises(NotFound, match="customer 'nobody'"):
+            use(tool, customer_id="nobody", **arguments)
+        with pytest.raises(NotFound, match="customer"):
+            use(tool, "elsewhere", customer_id=customer.id, **arguments)
+
+        db_session.expire_all()
+        assert db_session.scalars(select(Customer.phone)).all() == [None]
+
     @pytest.mark.parametrize("with_order", [True, False])
     def test_delete_customer_refuses_one_with_orders_or_subscriptions(
         self,
@@ -215,3 +234,7 @@ class TestRegistry:
 
         with pytest.raises(InvalidArguments, match="not of type integer"):
             Tool("count", "", schema, print).check({"count": True})
+
+    @pytest.mark.parametrize("schema", [{}, {"type": ["string", "null"]}, {"type": "null"}])
+    def test_a_schema_may_permit_more_than_one_type(self, schema: dict[str, Any]) -> None:
+        Tool("note", "", {"properties": {"text": schema}}, print).check({"text": None})

@@ -48,6 +48,11 @@ class TestExactDecimal:
         assert column.dialect_impl(POSTGRESQL).compile(dialect=POSTGRESQL) == "NUMERIC(14, 2)"
         assert column.process_bind_param(Decimal("1.5"), POSTGRESQL) == Decimal("1.50")
 
+    def test_it_has_no_more_digits_than_a_64_bit_integer(self) -> None:
+        assert ExactDecimal(18, 4).precision == 18
+        with pytest.raises(ValueError, match="64-bit"):
+            ExactDecimal(19, 4)
+
     def test_what_a_float_would_spoil_stays_exact(self, db_session: Session) -> None:
         db_session.add_all([tier("a", "0.10"), tier("b", "0.20"), tier("c", "999999999999.99")])
         db_session.commit()

@@ -201,15 +201,20 @@ def replace(source: Path, target: Path) -> None:
     Raises:
         CloneError: the target can't be written; what was there is as it was.
     """
-    if target.is_dir():
-        raise CloneError(f"{target} is a folder", hint="give the path of a file")
-    if not target.absolute().parent.is_dir():
-        raise CloneError(f"there is no folder {target.absolute().parent}", hint="make it first")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    copy(source, temporary)
-    for side in side_files(target):
-        side.unlink(missing_ok=True)
-    os.replace(temporary, target)
+    temporary = target.parent / f".{target.name}.{os.getpid()}"
+    try:
+        _refuse_as_target(target, source)
+        copy(source, temporary)
+        for side in side_files(target):
+            side.unlink(missing_ok=True)
+        os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            remove(temporary)
+        raise CloneError(
+            f"can't put a copy of the snapshot at {target}: {error.strerror}",
+            hint="give another path",
+        ) from error
 
 
 def remove(path: Path) -> None:
@@ -291,6 +296,18 @@ def tables(path: Path) -> list[str]:
             "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
         )
         return [row[0] for row in rows]
+
+
+def _refuse_as_target(target: Path, source: Path) -> None:
+    if target.is_dir():
+        raise CloneError(f"{target} is a folder", hint="give the path of a file")
+    if not target.absolute().parent.is_dir():
+        raise CloneError(f"there is no folder {target.absolute().parent}", hint="make it first")
+    if target.exists() and not target.is_file():
+        # A device or a pipe: whoever may, root for one, would put a file in its place.
+        raise CloneError(f"{target} is no regular file", hint="give the path of a file")
+    if target.exists() and target.samefile(source):
+        raise CloneError(f"{target} is the snapshot itself", hint="give another path")
 
 
 def _reflink(source: Path, target: Path) -> bool:

@@ -116,7 +116,7 @@ class TestKills:
         parent.wait(timeout=60)
 
     @pytest.mark.parametrize("whom", ["parent", "builder"])
-    def test_leave_nothing_that_is_used(self, project, whom, tables):
+    def test_leave_nothing_that_is_used(self, project, whom, tables, rows):
         rounds = int(os.environ.get("ALEMBIC_SNAPSHOT_KILLS", "8"))
         dice = random.Random(20)
         for round_ in range(rounds):
@@ -125,9 +125,7 @@ class TestKills:
             self.kill_somewhere(project, whom, dice.uniform(0.05, 0.9))
 
             for entry in FileStore(project.root / ".alembic-snapshot").entries():
-                assert sqlite3.connect(entry.database.name).execute(
-                    "pragma integrity_check"
-                ).fetchone() == ("ok",)
+                assert rows(entry.database.name, "pragma integrity_check") == [("ok",)]
             snapshot = project.ensure()
 
             assert {f"r{round_}", "t_b"} <= set(tables(snapshot.path))

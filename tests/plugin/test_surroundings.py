@@ -119,12 +119,15 @@ def test_a_folder_name_with_all_kinds_of_letters(new_sample, own_store):
 @pytest.mark.db_clone(readonly=True)
 def test_readonly(db_clone):
     assert orders.names() == ["the house"]
-    assert db_clone.engine().connect().exec_driver_sql("SELECT 1").scalar() == 1
+    with db_clone.engine().connect() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
 
 def test_url(db_clone, tmp_path):
     from sqlalchemy import create_engine, text
-    with create_engine(db_clone.url).connect() as connection:
+    other = create_engine(db_clone.url)
+    with other.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM customers")) == 1
+    other.dispose()
 
 def test_failing(db_clone):
     orders.add_customer("Ada")

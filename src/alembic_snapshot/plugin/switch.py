@@ -6,10 +6,11 @@ imported: it starts when somebody imports SQLAlchemy.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.callsite import Callsites
@@ -57,8 +58,7 @@ class Switch:
     def close_idle_sessions(self, pointer: Pointer) -> None:
         """Empty the sessions on a database that were used, but never connected."""
         for session in list(self._idle):
-            bind = session.bind
-            if bind is not None and pointer.engines.own(bind.dialect):
+            if any(pointer.engines.serves(engine) for engine in _engines_of(session)):
                 self._idle.discard(session)
                 if session not in pointer.sessions:
                     session.close()
@@ -202,3 +202,13 @@ class Switch:
             hint=f"add a fixture such as {fixture} to the test"
             + (", or mark it with @pytest.mark.db_clone" if name == "default" else ""),
         )
+
+
+def _engines_of(session: Session) -> Iterator[Any]:
+    """The engines that a session would connect with for itself and for what it holds."""
+    if session.bind is not None:
+        yield session.bind.engine
+    for kind in {type(thing) for thing in session}:
+        # It may be bound to none, or to one that the application finds only in a context.
+        with contextlib.suppress(Exception):
+            yield session.get_bind(kind).engine

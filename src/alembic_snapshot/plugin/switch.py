@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,9 @@ class Switch:
             if any(pointer.engines.serves(engine) for engine in _engines_of(session)):
                 self._idle.discard(session)
                 if session not in pointer.sessions:
-                    session.close()
+                    # A thread that runs on may be in the middle of something.
+                    with contextlib.suppress(Exception):
+                        session.close()
 
     def _listen(self) -> None:
         from sqlalchemy import Engine
@@ -124,6 +127,7 @@ class Switch:
         info = record.info
         hold = info.get(Hold)
         if hold is not None:
+            hold.thread = threading.get_ident()
             if hold.clone is not hold.pointer.clone:
                 self._refuse(hold.pointer)
             hold.pointer.take(connection, hold)

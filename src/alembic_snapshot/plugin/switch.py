@@ -201,10 +201,14 @@ class Switch:
             )
         name = pointer.project.name
         fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
+        hint = f"add a fixture such as {fixture} to the test"
+        if name == "default":
+            hint += ", or mark it with @pytest.mark.db_clone"
+        if test.endswith("(setup)"):
+            hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
         return DatabaseNotRequested(
             f"{who} connects to {where}, but {test.rpartition(' ')[0]} did not ask for a database",
-            hint=f"add a fixture such as {fixture} to the test"
-            + (", or mark it with @pytest.mark.db_clone" if name == "default" else ""),
+            hint=hint,
         )
 
 

@@ -126,7 +126,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     run = run_of(session.config)
     if run.error is not None:
         raise pytest.UsageError(str(run.error))
-    if run.toml is None or session.config.option.collectonly or not run.runs_tests:
+    options = session.config.option
+    is_over = session.testsfailed and not options.continue_on_collection_errors
+    is_plan = options.collectonly or getattr(options, "setupplan", False)
+    if run.toml is None or is_plan or is_over or not run.runs_tests:
         return
     run.collected(session.items)
 

@@ -180,6 +180,12 @@ def test_without_a_home_a_user_or_a_cache_folder(shop, monkeypatch):
     shop.run(test_it=SIMPLE).assert_outcomes(passed=2)
 
 
+def test_without_greenlet_what_is_synchronous_works(shop):
+    shop.write("conftest.py", "import sys\n\nsys.modules['greenlet'] = None\n")
+
+    shop.run(test_it=SIMPLE).assert_outcomes(passed=2)
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(shop):
     result = shop.run(
         test_it="""

@@ -126,7 +126,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     run = run_of(session.config)
     if run.error is not None:
         raise pytest.UsageError(str(run.error))
-    if run.toml is None or session.config.option.collectonly or not run.runs_tests:
+    options = session.config.option
+    is_over = session.testsfailed and not options.continue_on_collection_errors
+    is_plan = options.collectonly or getattr(options, "setupplan", False)
+    if run.toml is None or is_plan or is_over or not run.runs_tests:
         return
     run.collected(session.items)
 
@@ -153,12 +156,15 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker sends its numbers; the one process that all runs have deletes what is old."""
     config = session.config
     run = run_of(config)
     runtime = run.existing
     if runtime is not None:
+        # Where a run ended early, the last fixtures have been torn down just now.
+        runtime.settle(getattr(run, "item", session).nodeid)
         runtime.tally.kept = [str(path) for path in runtime.kept.paths.values() if path.exists()]
     if run.workeroutput is not None:
         if runtime is not None:
@@ -194,6 +200,7 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Take what one of pytest-xdist's workers sent."""
-    record = getattr(node, "workeroutput", {}).get("alembic_snapshot")
+    # One that was interrupted goes down twice.
+    record = getattr(node, "workeroutput", {}).pop("alembic_snapshot", None)
     if record is not None:
         run_of(node.config).records.append(record)

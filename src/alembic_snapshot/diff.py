@@ -8,17 +8,20 @@ from typing import Any
 
 Row = tuple[Any, ...]
 _SHOWN_CHARACTERS = 40
+_SAME_CHARACTERS = 10
 
 
 @dataclass(frozen=True)
 class TableDiff:
     """How one table's rows differ. ``changed`` are pairs of before and after, by primary key.
 
-    Each list is cut after ``limit`` rows; the counts are of all.
+    ``key`` are the primary key's positions in a row. Each list is cut after ``limit`` rows; the
+    counts are of all.
     """
 
     name: str
     columns: Sequence[str]
+    key: Sequence[int]
     added: Sequence[Row]
     removed: Sequence[Row]
     changed: Sequence[tuple[Row, Row]]
@@ -40,14 +43,15 @@ class TableDiff:
 
     def _shown(self, row: Row) -> str:
         cells = zip(self.columns, row, strict=True)
-        return ", ".join(f"{name}={shortened(value)}" for name, value in cells if value is not None)
+        shown = (f"{name}={shortened(value)}" for name, value in cells if value is not None)
+        return ", ".join(shown) or "nothing but NULL"
 
     def _shown_change(self, before: Row, after: Row) -> str:
         cells = zip(self.columns, before, after, strict=True)
         parts = [
-            f"{name}={shortened(a)} → {shortened(b)}" if a != b else f"{name}={shortened(a)}"
+            f"{name}={_shown_values(a, b)}" if a != b else f"{name}={shortened(a)}"
             for index, (name, a, b) in enumerate(cells)
-            if a != b or index == 0
+            if a != b or index in self.key
         ]
         return ", ".join(parts)
 
@@ -91,13 +95,25 @@ def table_diff(
     added = [row for row in added if not key or _key(row, key) not in new]
     removed = [row for row in removed if not key or _key(row, key) not in gone]
     counts = (len(added), len(removed), len(changed))
-    return TableDiff(name, columns, added[:limit], removed[:limit], changed[:limit], counts)
+    return TableDiff(name, columns, key, added[:limit], removed[:limit], changed[:limit], counts)
 
 
 def shortened(value: Any) -> str:
     """A value as a test report shows it: at most 40 characters."""
-    text = f"<{len(value)} bytes>" if isinstance(value, bytes) else repr(value)
+    is_long = isinstance(value, bytes) and len(repr(value[:_SHOWN_CHARACTERS])) > _SHOWN_CHARACTERS
+    text = f"<{len(value)} bytes>" if is_long else repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _shown_values(before: Any, after: Any) -> str:
+    """A value and what it became; of long texts the part where they begin to differ."""
+    if isinstance(before, str) and isinstance(after, str):
+        pairs = enumerate(zip(before, after, strict=False))
+        same = next((index for index, (a, b) in pairs if a != b), min(len(before), len(after)))
+        start = same - _SAME_CHARACTERS
+        if start > 0 and max(len(before), len(after)) > _SHOWN_CHARACTERS:
+            before, after = f"…{before[start:]}", f"…{after[start:]}"
+    return f"{shortened(before)} → {shortened(after)}"
 
 
 def _key(row: Row, key: Sequence[int]) -> Row:

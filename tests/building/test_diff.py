@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -34,3 +35,79 @@ def test_another_constraint_is_one(made):
     found = made("after.db", ONE, OTHER).diff(made("before.db", ONE.replace("1", "2"), OTHER))
 
     assert list(found.schema) == ["table notes: defined differently"]
+
+
+KEYS = """
+    CREATE TABLE lines (number INTEGER, order_id INTEGER, quantity, PRIMARY KEY (order_id, number));
+    INSERT INTO lines VALUES (1, 7, 1), (2, 7, 1);
+    CREATE TABLE log (line TEXT);
+    INSERT INTO log VALUES ('hello'), ('hello'), ('bye');
+    CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, settings TEXT, token);
+    INSERT INTO names VALUES (1, 'ada', '{"theme": "for days and for nights", "level": 1}', x'00');
+    CREATE TABLE replaced (old);
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("INSERT INTO log VALUES ('hello')", ["log: 1 added", "  + line='hello'"]),
+        (
+            "DELETE FROM log WHERE rowid IN (1, 3)",
+            ["log: 2 removed", "  - line='bye'", "  - line='hello'"],
+        ),
+        ("INSERT INTO log VALUES (NULL)", ["log: 1 added", "  + nothing but NULL"]),
+        (
+            "UPDATE lines SET quantity = 2 WHERE number = 2",
+            ["lines: 1 changed", "  ~ number=2, order_id=7, quantity=1 → 2"],
+        ),
+        ("UPDATE names SET name = 'Ada'", ["names: 1 changed", "  ~ id=1, name='ada' → 'Ada'"]),
+        (
+            "UPDATE names SET settings = replace(settings, '1', '2')",
+            ["names: 1 changed", "  ~ id=1, settings='… \"level\": 1}' → '… \"level\": 2}'"],
+        ),
+        (
+            "UPDATE names SET token = x'01'",
+            ["names: 1 changed", r"  ~ id=1, token=b'\x00' → b'\x01'"],
+        ),
+        (
+            "UPDATE names SET token = zeroblob(5000)",
+            ["names: 1 changed", r"  ~ id=1, token=b'\x00' → <5000 bytes>"],
+        ),
+        (
+            "UPDATE names SET name = CAST(x'ff' AS TEXT)",
+            ["names: 1 changed", r"  ~ id=1, name='ada' → '\\xff'"],
+        ),
+        (
+            "DROP TABLE replaced; CREATE TABLE replaced (new); DELETE FROM lines WHERE number = 1",
+            [
+                "table replaced: defined differently",
+                "lines: 1 removed",
+                "  - number=1, order_id=7, quantity=1",
+            ],
+        ),
+    ],
+)
+def test_rows_are_compared_byte_by_byte_and_named_by_their_keys(tmp_path, statement, shown):
+    before, after = (DatabaseFile(tmp_path / name) for name in ("before.db", "after.db"))
+    for file, script in ((before, KEYS), (after, KEYS + statement)):
+        with contextlib.closing(sqlite3.connect(file.path)) as connection:
+            connection.executescript(script)
+
+    assert str(after.diff(before)).splitlines() == shown
+
+
+def test_a_table_that_only_the_application_can_read_leaves_the_others_comparable(tmp_path):
+    before, after = (DatabaseFile(tmp_path / name) for name in ("before.db", "after.db"))
+    for file in (before, after):
+        with contextlib.closing(sqlite3.connect(file.path)) as connection:
+            connection.create_collation("theirs", lambda a, b: (a > b) - (a < b))
+            connection.execute("CREATE TABLE a (k TEXT COLLATE theirs PRIMARY KEY) WITHOUT ROWID")
+            connection.execute("CREATE TABLE b (k TEXT COLLATE theirs PRIMARY KEY)")
+            connection.execute("INSERT INTO b VALUES (?)", (file.path.stem,))
+            connection.commit()
+
+    found = str(after.diff(before)).splitlines()
+
+    assert found[0].startswith("table a: its rows can't be compared: ")
+    assert found[1:] == ["b: 1 added, 1 removed", "  + k='after'", "  - k='before'"]

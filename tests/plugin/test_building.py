@@ -157,6 +157,16 @@ def test_nothing_is_built_when_tests_are_only_collected_or_need_none(shop):
     assert not (shop.root / ".alembic-snapshot").exists()
 
 
+def test_nothing_is_built_for_a_run_that_is_over_when_it_is_collected(shop):
+    planned = shop.run("--setup-plan", test_it=TESTS)
+    broken = shop.run(test_it=TESTS, test_broken="import nothing_of_that_name")
+
+    assert planned.ret == 0
+    broken.assert_outcomes(errors=1)
+    assert not (shop.root / ".alembic-snapshot").exists()
+    shop.run("--continue-on-collection-errors").assert_outcomes(passed=12, errors=1)
+
+
 def test_layers_that_tests_ask_for_are_built_before_the_first_test(shop):
     result = shop.run(
         test_it="""

@@ -172,3 +172,41 @@ def test_a_database_that_is_still_locked_does_not_hang_the_report(shop):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["it can't be shown: database is locked"])
     assert names(shop.kept()[0]) == ["the house"]
+
+
+INTERRUPTED = """
+import pytest
+from pytest_alembic_snapshot import clone_fixture
+from shop import orders
+
+shared = clone_fixture("module")
+
+@pytest.fixture
+def interrupted(db_clone):
+    yield
+    raise KeyboardInterrupt
+
+def test_shared(shared):
+    orders.add_customer("Ada")
+    assert 0
+
+def test_interrupted(interrupted):
+    orders.add_customer("Ada")
+    assert 0
+
+def test_last():
+    pass
+"""
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+@pytest.mark.parametrize("name", ["shared", "interrupted"])
+def test_what_a_run_that_ends_early_reports_as_kept_is_there(shop, mode, name):
+    result = shop.run(
+        "-x", "-k", f"{name} or last", "-p", "no:randomly", mode=mode, test_it=INTERRUPTED
+    )
+
+    [kept] = shop.kept()
+    result.stdout.fnmatch_lines([str(kept), "alembic-snapshot: * 1 kept"])
+    assert names(kept) == ["the house", "Ada"]
+    assert not list(shop.temporary.glob("**/databases/*"))

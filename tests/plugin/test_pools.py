@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import sys
 
 import pytest
@@ -126,6 +128,72 @@ def test_what_a_test_leaves_open_is_closed_and_named(shop, mode):
             [f"*: a connection to the test's database was still open: test_it.py line {line} "
              "took it"]
         )  # fmt: skip
+
+
+THREADS = """
+import sqlite3
+import threading
+import time
+import pytest
+from shop import orders
+from shop.db import engine
+from sqlalchemy import text
+
+LONG = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 2000000) "
+left = []
+
+def leave(work):
+    begun = threading.Event()
+    left.append(threading.Thread(target=work, args=(begun,)))
+    left[-1].start()
+    begun.wait()
+
+def long_statement(begun):
+    with engine.connect() as connection:
+        begun.set()
+        assert connection.scalar(text(LONG + "SELECT count(*) FROM n")) == 2_000_000
+
+def many_statements(begun):
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        try:
+            orders.names()
+        except Exception:
+            # Between two tests there is no database.
+            time.sleep(0)
+        begun.set()
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("work", [long_statement, many_statements])
+def test_leaves_a_thread_at_work(db_clone, work, number):
+    assert orders.names() == ["the house"]
+    orders.add_customer("Ada") if work is many_statements else None
+
+    leave(work)
+
+def test_failing_leaves_one_too(db_clone):
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    leave(long_statement)
+    orders.add_customer("Ada")
+    assert 0
+
+def test_last(db_clone):
+    for thread in left:
+        thread.join()
+"""
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_a_thread_that_is_in_a_statement_when_its_test_ends_finishes_it(shop, clones):
+    result = shop.run("-W", "default", f"--snapshot-clones={clones}", test_it=THREADS)
+
+    result.assert_outcomes(passed=13, failed=1)
+    result.stdout.no_fnmatch_line("*Exception in thread*")
+    result.stdout.fnmatch_lines(["*a connection to the test's database was still open*"])
+    [kept] = shop.kept()
+    with contextlib.closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT count(*) FROM customers").fetchone() == (2,)
 
 
 def test_where_warnings_are_errors_an_open_connection_fails_the_test_and_only_it(shop):

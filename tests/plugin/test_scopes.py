@@ -207,6 +207,9 @@ WRONG = {
     'layer="x"': "no layer 'x' in layers",
     'layer="demo", revision="0001"': "a clone can't have layer=… and revision=… at once",
     'revision="9"': "no revision '9'",
+    "revision=1": "db_clone does not take revision=1",
+    'layer=["demo"]': "db_clone does not take layer=['demo']",
+    'empty="yes"': "db_clone does not take empty='yes'",
 }
 
 
@@ -223,7 +226,8 @@ def test_a_wrong_marker_is_an_error_of_its_test_only(shop):
     )
 
     result.assert_outcomes(passed=1, errors=len(WRONG))
-    result.stdout.fnmatch_lines([f"ConfigError: {message}" for message in WRONG.values()])
+    for message in WRONG.values():
+        assert f"ConfigError: {message}" in result.outlines
 
 
 def test_a_test_that_wishes_something_else_than_the_shared_clone_is_told(shop):
@@ -245,3 +249,46 @@ def test_a_test_that_wishes_something_else_than_the_shared_clone_is_told(shop):
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["CloneError: a clone is in use already, one for several tests,*"])
+
+
+UNITTEST = """
+import unittest
+import pytest
+from shop import orders
+{shared}
+
+@pytest.mark.db_clone
+class TestSetUpClass(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        orders.add_customer("Ada")
+
+    def test_one(self):
+        assert orders.names() == ["Ada", "the house"]
+
+    def test_two(self):
+        assert orders.names() == ["Ada", "the house"]
+
+@pytest.mark.db_clone
+class TestSetUp(unittest.TestCase):
+    def setUp(self):
+        orders.add_customer(self.id())
+
+    def test_one(self):
+        assert orders.count() >= 2
+
+    def test_two(self):
+        assert orders.count() >= 2
+"""
+
+
+def test_what_unittest_sets_up_for_a_class_needs_a_clone_of_the_class_and_is_told_so(shop):
+    shared = "from pytest_alembic_snapshot import clone_fixture\n"
+    shared += 'shared = clone_fixture("class", autouse=True)'
+
+    without = shop.run(test_it=UNITTEST.format(shared=""))
+    with_one = shop.run(test_it=UNITTEST.format(shared=shared))
+
+    without.assert_outcomes(passed=2, errors=2)
+    without.stdout.fnmatch_lines(["*hint: *setUpClass, or a fixture for several tests, needs a *"])
+    with_one.assert_outcomes(passed=4)

@@ -110,6 +110,19 @@ def test_run_from_a_subfolder(shop, monkeypatch):
     result.assert_outcomes(passed=2)
 
 
+def test_a_relative_url_means_the_file_that_the_application_finds_from_a_subfolder_too(
+    shop, monkeypatch
+):
+    shop.replace("pyproject.toml", 'engine = "shop.db:engine"', 'engine = "sqlite:///real.db"')
+    shop.write("tests/test_it.py", SIMPLE)
+    monkeypatch.chdir(shop.root / "tests")
+
+    result = shop.run()
+
+    result.assert_outcomes(passed=2)
+    assert not (shop.root / "real.db").exists()
+
+
 def test_a_folder_name_with_all_kinds_of_letters(new_sample, own_store):
     sample = new_sample("shop", 'it\'s a 50% "Äpfel" shop #1')
 
@@ -166,6 +179,12 @@ def test_a_read_only_checkout_is_enough_when_the_snapshot_is_there(shop, own_sto
 def test_without_a_home_a_user_or_a_cache_folder(shop, monkeypatch):
     for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
+
+    shop.run(test_it=SIMPLE).assert_outcomes(passed=2)
+
+
+def test_without_greenlet_what_is_synchronous_works(shop):
+    shop.write("conftest.py", "import sys\n\nsys.modules['greenlet'] = None\n")
 
     shop.run(test_it=SIMPLE).assert_outcomes(passed=2)
 

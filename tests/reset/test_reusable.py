@@ -191,6 +191,12 @@ def test_a_file_that_was_moved_or_replaced_is_refused(file, snapshot):
     assert "moved" in file.put_back()
 
 
+def test_a_file_that_has_a_second_name_is_refused(file):
+    os.link(file.path, file.path.with_name("second.db"))
+
+    assert "linked" in file.put_back()
+
+
 def test_the_counter_is_never_one_that_was_used_before(file, connect):
     connection, idle = connect(), connect()
     used = set()

@@ -23,7 +23,7 @@ class Wish:
     """What a test asks of its database; the arguments of the marker.
 
     Raises:
-        ConfigError: two of them contradict each other.
+        ConfigError: two of them contradict each other, or one is of the wrong type.
     """
 
     layer: str | None = None
@@ -33,6 +33,13 @@ class Wish:
     readonly: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            is_name = name in ("layer", "revision")
+            if not isinstance(value, str | None if is_name else bool):
+                raise ConfigError(
+                    f"db_clone does not take {name}={value!r}",
+                    hint=f"{name} is " + ("one name, in quotes" if is_name else "True or False"),
+                )
         chosen = [f"{name}=…" for name in ("layer", "revision", "empty") if getattr(self, name)] + (
             ["readonly=…"] if self.readonly and self.empty else []
         )

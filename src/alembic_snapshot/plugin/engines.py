@@ -160,6 +160,13 @@ class Engines:
         """Whether a dialect is that of one of these engines."""
         return any(getattr(engine, "dialect", None) is dialect for engine in self.known())
 
+    def serves(self, engine: Any) -> bool:
+        """Whether an engine is one of these, or has the configured URL."""
+        dialect, url = engine.dialect, engine.url
+        return self.own(dialect) or self.names(
+            dialect, [url.database], url.translate_connect_args()
+        )
+
     def names(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> bool:
         """Whether a connection with these arguments goes to what the configured URL names."""
         if dialect.name != self._dialect.name:
@@ -195,8 +202,11 @@ class Engines:
             return bool(self._url) and name == now
         if self._file is None:
             self._file = now
-        # A relative name means another file after a change of the working directory.
-        return os.path.realpath(name) in {os.path.realpath(path) for path in (self._file, now)}
+        # A relative name means another file after a change of the working directory; in the
+        # configuration it may also start from that's folder, as applications find their files.
+        base = self.project.root if self._url else ""
+        files = {self._file, now, file_of(os.path.join(base, configured))}
+        return os.path.realpath(name) in {os.path.realpath(path) for path in files}
 
     def check_dialect(self, name: str) -> None:
         """Raise :class:`EngineError` unless it is the snapshot's."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +31,31 @@ if TYPE_CHECKING:
 class Hold:
     """A connection of one of our engines; ``site`` is the line that took it from its pool last.
 
-    ``loop`` is the event loop that it has to be closed in, if it is bound to one.
-    If it outlives its test, ``state`` is what it was like when it was first taken.
+    ``thread`` is the thread that did, or that is making it; ``is_elsewhere`` says that this one
+    may be in a statement now. ``loop`` is the event loop that it has to be closed in, if it is
+    bound to one. If it outlives its test, ``state`` is what it was like when it was first taken.
     """
 
-    __slots__ = ("clone", "is_async", "loop", "pointer", "site", "state")
+    __slots__ = (
+        "clone",
+        "is_async",
+        "is_elsewhere",
+        "loop",
+        "pointer",
+        "site",
+        "state",
+        "thread",
+        "was_taken",
+    )
 
     def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pointer = pointer
         self.clone = clone
         self.is_async = is_async
+        self.is_elsewhere = self.was_taken = False
         self.site: Site | None = None
+        self.thread = threading.get_ident()
         self.state: State | None = None
 
 
@@ -91,6 +106,7 @@ class Pointer:
 
     def rest(self) -> list[Site | None]:
         """As :meth:`release`, but leave the connections open that are idle and as they were."""
+        self.clone = None
         in_use = [hold for record, hold in self._records if record.in_use]
         if any(hold.is_async for hold in in_use):
             self._loop.run(self._close_sessions)
@@ -100,7 +116,7 @@ class Pointer:
             held = self.release()
             self._renew(is_async=True)
             return held
-        if any(record.in_use for record, _ in self._records):
+        if any(record.in_use or hold.is_elsewhere for record, hold in self._records):
             return self.release()
         kept = [item for item in self._records if _is_clean(*item)]
         gone = [item for item in self._records if item not in kept]
@@ -116,6 +132,8 @@ class Pointer:
 
         Sessions are closed first, so what is left in use was taken without one.
         """
+        # From now on a thread that runs on is refused what is about to be closed.
+        self.clone = None
         held, self._held = self._held, []
         for loop in {hold.loop for _, hold in self._records if hold.loop}:
             held += run_in(loop, functools.partial(self._close_in, loop)) or []
@@ -129,7 +147,6 @@ class Pointer:
             elif self._is_bound_to_a_loop():
                 self._renew(is_async=True)
         self.sessions.clear()
-        self.clone = None
         while self._altered:
             cargs, original_cargs, cparams, original_cparams = self._altered.pop()
             cargs[:] = original_cargs
@@ -202,7 +219,7 @@ class Pointer:
 
     def take(self, connection: Any, hold: Hold) -> None:
         """Note that a connection is taken from its pool, and what it is like at first."""
-        self.was_used = True
+        self.was_used = hold.was_taken = True
         if hold.state is None and hold.clone is not None and hold.clone.connection_factory:
             found = watched(connection)
             if found is None:
@@ -211,6 +228,9 @@ class Pointer:
                 hold.state, found.listener = state_of(found), self
 
     def _close_sessions(self) -> None:
+        for record, hold in self._records:
+            if not hold.is_async and (record.in_use or not hold.was_taken):
+                hold.is_elsewhere |= _is_elsewhere(hold.thread)
         for session in list(self.sessions):
             with contextlib.suppress(Exception):
                 session.close()
@@ -235,7 +255,13 @@ class Pointer:
         for record, hold in self._records:
             if record.in_use and record.dbapi_connection is not None:
                 held.append(hold.site)
-            _close_connection(record)
+            if hold.is_elsewhere and self.project.backend == "sqlite":
+                # Python crashes where a connection is closed while another thread is in a
+                # statement on it. Without ours, that thread's is the last reference.
+                record.dbapi_connection = None
+                self.was_told = True
+            else:
+                _close_connection(record)
             record.info.pop(Hold, None)
         self._records.clear()
         return held
@@ -260,6 +286,10 @@ def _close_connection(record: Any) -> None:
         # Older versions of SQLAlchemy leave a record half made if a listener raises an error.
         with contextlib.suppress(Exception):
             record.dbapi_connection.close()
+
+
+def _is_elsewhere(thread: int) -> bool:
+    return thread != threading.get_ident() and thread in sys._current_frames()
 
 
 def _is_clean(record: Any, hold: Hold) -> bool:

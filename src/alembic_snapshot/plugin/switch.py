@@ -6,10 +6,12 @@ imported: it starts when somebody imports SQLAlchemy.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.callsite import Callsites
@@ -57,11 +59,12 @@ class Switch:
     def close_idle_sessions(self, pointer: Pointer) -> None:
         """Empty the sessions on a database that were used, but never connected."""
         for session in list(self._idle):
-            bind = session.bind
-            if bind is not None and pointer.engines.own(bind.dialect):
+            if any(pointer.engines.serves(engine) for engine in _engines_of(session)):
                 self._idle.discard(session)
                 if session not in pointer.sessions:
-                    session.close()
+                    # A thread that runs on may be in the middle of something.
+                    with contextlib.suppress(Exception):
+                        session.close()
 
     def _listen(self) -> None:
         from sqlalchemy import Engine
@@ -124,6 +127,7 @@ class Switch:
         info = record.info
         hold = info.get(Hold)
         if hold is not None:
+            hold.thread = threading.get_ident()
             if hold.clone is not hold.pointer.clone:
                 self._refuse(hold.pointer)
             hold.pointer.take(connection, hold)
@@ -197,8 +201,22 @@ class Switch:
             )
         name = pointer.project.name
         fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
+        hint = f"add a fixture such as {fixture} to the test"
+        if name == "default":
+            hint += ", or mark it with @pytest.mark.db_clone"
+        if test.endswith("(setup)"):
+            hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
         return DatabaseNotRequested(
             f"{who} connects to {where}, but {test.rpartition(' ')[0]} did not ask for a database",
-            hint=f"add a fixture such as {fixture} to the test"
-            + (", or mark it with @pytest.mark.db_clone" if name == "default" else ""),
+            hint=hint,
         )
+
+
+def _engines_of(session: Session) -> Iterator[Any]:
+    """The engines that a session would connect with for itself and for what it holds."""
+    if session.bind is not None:
+        yield session.bind.engine
+    for kind in {type(thing) for thing in session}:
+        # It may be bound to none, or to one that the application finds only in a context.
+        with contextlib.suppress(Exception):
+            yield session.get_bind(kind).engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -20,10 +21,18 @@ def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
         sqlite3.Error: one of them is no database.
     """
     connection = sqlite3.connect(_uri(after), uri=True, timeout=_PATIENCE)
+    # Text that is no UTF-8 is a difference to show, not a reason to show nothing.
+    connection.text_factory = lambda text: text.decode(errors="backslashreplace")
     try:
         connection.execute("ATTACH ? AS before", (_uri(before) if before else ":memory:",))
         schema = list(_schema_changes(connection))
-        tables = (_rows(connection, name, limit) for name in _common(connection))
+        tables = []
+        for name in _common(connection):
+            try:
+                tables.append(_rows(connection, name, limit))
+            except sqlite3.OperationalError as error:
+                # Its key may be in an order that only the application defines.
+                schema.append(f"table {name}: its rows can't be compared: {error}")
         return Diff(schema, [table for table in tables if table])
     finally:
         connection.close()
@@ -73,16 +82,28 @@ def _common(connection: sqlite3.Connection) -> list[str]:
 
 def _rows(connection: sqlite3.Connection, table: str, limit: int) -> TableDiff | None:
     columns, key = _columns(connection, table)
-    name, listed = _quoted(table), ", ".join(map(_quoted, columns))
-    added, removed = (
-        connection.execute(
-            f"SELECT {listed} FROM {one}.{name} EXCEPT SELECT {listed} FROM {other}.{name}"
-        ).fetchall()
-        for one, other in (("main", "before"), ("before", "main"))
-    )
+    if not columns:
+        return None
+    after, before = (_select(schema, table, columns, bool(key)) for schema in ("main", "before"))
+    added = connection.execute(f"{after} EXCEPT {before}").fetchall()
+    removed = connection.execute(f"{before} EXCEPT {after}").fetchall()
     if not added and not removed:
         return None
+    if not key:
+        more, less = (Counter({row[:-1]: row[-1] for row in rows}) for rows in (added, removed))
+        added, removed = list((more - less).elements()), list((less - more).elements())
     return table_diff(table, columns, key, added, removed, limit)
+
+
+def _select(schema: str, table: str, columns: list[str], has_key: bool) -> str:
+    """A query for a table's rows; without a key, for each that it has, and how often."""
+    # What a column compares as equal, in its own collation, need not be the same.
+    listed = ", ".join(f"{_quoted(name)} COLLATE BINARY" for name in columns)
+    rows = f"{schema}.{_quoted(table)}"
+    if has_key:
+        return f"SELECT {listed} FROM {rows}"
+    positions = ", ".join(str(number) for number in range(1, len(columns) + 1))
+    return f"SELECT {listed}, count(*) FROM {rows} GROUP BY {positions}"
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[int]]:

@@ -12,7 +12,7 @@ from shop.db import REAL, SessionLocal, engine
 from shop.models import Customer, Order
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 Scoped = scoped_session(SessionLocal)
 
@@ -149,10 +149,33 @@ def test_a_scoped_session_of_a_module_starts_clean():
     Scoped.flush()
 
 
+class Routing(Session):
+    def get_bind(self, mapper=None, **options):
+        return engine
+
+
+SCOPED = {
+    "bound": Scoped,
+    "bound to a factory's engine": scoped_session(sessionmaker(create_engine(engine.url))),
+    "bound to nothing, as Flask-SQLAlchemy's": scoped_session(sessionmaker(class_=Routing)),
+}
+
+
 @pytest.mark.parametrize("time", [1, 2])
-def test_what_a_scoped_session_never_flushed_is_forgotten(time):
-    assert not Scoped.new
-    Scoped.add(Customer(name="nobody"))
+@pytest.mark.parametrize("kind", SCOPED)
+def test_what_a_scoped_session_never_flushed_is_forgotten(kind, time):
+    assert not SCOPED[kind].new
+    SCOPED[kind].add(Customer(name="nobody"))
+
+
+elsewhere, added = Session(create_engine("sqlite://")), []
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_a_session_on_another_database_is_left_alone(time):
+    assert len(elsewhere.new) == len(added)
+    added.append(Customer(name="somebody"))
+    elsewhere.add(added[-1])
 
 
 def test_a_child_process_works_on_the_tests_database(db_clone):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
-from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.manifest import Entry
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import look_up
@@ -43,7 +44,7 @@ def ensure(
     """
     status = look_up(project, layer=layer, revision=revision)
     listener = listener or _silent
-    if status.entry and not rebuild and _is_checked(status.entry, status.chain, revision):
+    if status.entry and not rebuild and _is_checked(status.entry, status.chain):
         status.store.touch(status.entry)
         return Snapshot(project, status.entry)
     store, digest = status.store, status.chain.target.digest
@@ -54,14 +55,18 @@ def ensure(
         raise failure[1]
     from alembic_snapshot.builder.construct import Construction
 
+    def chain_now() -> Chain:
+        files = Files(project.root, project.search_path, store.facts)
+        return read_chain(project, files, layer=layer, revision=revision)
+
     with store.lock(digest):
         entry = store.find(status.chain.target, project.root, status.files).entry
         failed_meanwhile = store.failure(digest)
         if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):
             raise failed_meanwhile[1]
-        construction = Construction(project, status.chain, store, status.files, listener)
+        construction = Construction(project, status.chain, store, status.files, listener, chain_now)
         if entry and not rebuild:
-            if _is_checked(entry, status.chain, revision):
+            if _is_checked(entry, status.chain):
                 return Snapshot(project, entry)
             checked = construction.check_again(entry)
             if checked:
@@ -127,9 +132,9 @@ def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
             raise failed.error from None
 
 
-def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:
+def _is_checked(entry: Entry, chain: Chain) -> bool:
     """Whether what depends on the models was checked with the models as they are."""
-    return revision is not None or entry.manifest.checks.get("models") == chain.models_digest
+    return bool(entry.manifest.checks.get("models") == chain.models_digest)
 
 
 def _silent(_event: Mapping[str, Any]) -> None:

@@ -224,7 +224,8 @@ def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
         _check_reference(key, checked.get(key))
     for reference in (*checked.get("seeds", ()), *_all_values(checked.get("layers", {}))):
         _check_reference("a seed", reference)
-    checked["pythonpath"] = tuple(root / folder for folder in checked.get("pythonpath", ()))
+    folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
+    checked["pythonpath"] = tuple(map(Path, folders))
     checked["config"] = _ini(checked.get("config"), root)
     return checked
 

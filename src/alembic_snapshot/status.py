@@ -54,7 +54,7 @@ def _why(store: Store, project: Project, chain: Chain) -> Iterator[str]:
         yield "the store has no snapshot of this project"
         return
     before = {name: d for inputs in last.manifest.layers.values() for name, d in inputs.items()}
-    now = {name: d for layer in chain.layers for name, d in layer.inputs.items()}
+    now = chain.inputs
     for name in sorted(before.keys() | now.keys()):
         if name not in before:
             yield f"{name} is new"

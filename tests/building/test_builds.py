@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import textwrap
 
@@ -626,6 +627,31 @@ except RuntimeError:
         project.history(1)
 
         assert project.ensure().built
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            "os.fork() or (time.sleep(20), open('late', 'w'), os._exit(0))",
+            "subprocess.Popen(['sh', '-c', 'sleep 20; touch late'], close_fds=False)",
+        ],
+    )
+    def test_a_process_that_is_left_running_does_not_keep_the_caller_waiting(self, project, start):
+        project.revision(
+            "a",
+            upgrade=f"""
+            import os, pathlib, subprocess, time
+            started = {start}
+            pathlib.Path("pid").write_text(str(getattr(started, "pid", started)))
+            os._exit(7)
+            """,
+        )
+
+        try:
+            with pytest.raises(BuildError, match="the builder ended with status 7"):
+                project.ensure()
+            assert not (project.root / "late").exists()
+        finally:
+            os.kill(int((project.root / "pid").read_text()), signal.SIGKILL)
 
     def test_a_variable_that_is_missing_is_named_in_the_hint(self, project):
         env = (project.root / "migrations/env.py").read_text()

@@ -26,6 +26,8 @@ OFFERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
 # What PostgreSQL's drivers read says where the snapshot is, and not what is in it.
 _LIBPQ = "PG*"
+# What a shell or pytest says of itself is another in every process, and no matter of migrations.
+_OF_THE_PROCESS = ("_", "OLDPWD", "PWD", "SHLVL", "PYTEST_*")
 
 
 class Child:
@@ -117,7 +119,7 @@ class Workshop:
     ) -> dict[str, Any]:
         """The builder's orders for bringing ``database``, with ``applied`` in it, to its end."""
         project, settings = self.project, self.project.alembic
-        known = {name for layer in self.chain.layers for name in layer.inputs}
+        known = set(self.chain.inputs)
         known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
         known.add("pyproject.toml")
         return {
@@ -138,7 +140,7 @@ class Workshop:
             "foreign": project.foreign,
             "known": sorted(known),
             "settled": self._settled(applied),
-            "ignored": sorted({*project.ignore_environment, *project.environment, _LIBPQ}),
+            "ignored": sorted({*project.ignore_environment, *project.environment, *_OF_THE_PROCESS, _LIBPQ}),
             "offer": offer,
             "steps": steps,
             "check": check,
@@ -162,14 +164,15 @@ class Workshop:
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             final = bool(child.failed["current"] or child.failed["is_import"])
-            raise AttemptFailed(self._error(child.failed, child.output), final=final)
+            error = self._error(child.failed, child.output)
+            raise AttemptFailed(error, final=final, options=child.failed["options"])
         if not child.done:
-            error = BuildError(
+            ended = BuildError(
                 f"the builder ended with status {child.status} before it was done",
                 hint="its output is in the details; was it killed, or did a migration exit?",
                 details=child.output,
             )
-            raise AttemptFailed(error, final=True)
+            raise AttemptFailed(ended, final=True)
         if child.done["refused"]:
             raise AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
         return child
@@ -232,12 +235,16 @@ class Workshop:
 
 
 class AttemptFailed(Exception):
-    """The builder failed; unless ``final``, offering the target in another way may mend it."""
+    """The builder failed; unless ``final``, offering the target in another way may mend it.
 
-    def __init__(self, error: BuildError, *, final: bool):
+    ``options`` are those that ``env.py`` gave to ``context.configure()``, if it came so far.
+    """
+
+    def __init__(self, error: BuildError, *, final: bool, options: Mapping[str, str] | None = None):
         super().__init__(error.message)
         self.error = error
         self.final = final
+        self.options = options
 
 
 def _refusal(refused: Sequence[str], details: str) -> GuardError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class Construction:
     store: Store
     files: Files
     listener: Listener
+    chain_now: Callable[[], Chain]
 
     @functools.cached_property
     def workshop(self) -> Workshop:
@@ -41,7 +43,7 @@ class Construction:
         ancestor = None if from_scratch else self._ancestor()
         workspace = self.store.workspace(self.chain.target.digest)
         try:
-            made = self._through_the_offers(workspace, ancestor)
+            made = self._from(ancestor, workspace)
             self.store.forget_failure(self.chain.target.digest)
             return made
         except SnapshotError as error:
@@ -52,11 +54,20 @@ class Construction:
         finally:
             workspace.close()
 
+    def _from(self, ancestor: tuple[Entry, State] | None, workspace: Workspace) -> Entry:
+        """Build on the ancestor, or from nothing if it is gone by now or turns out not to fit."""
+        if ancestor:
+            with self.store.in_use(ancestor[0]), contextlib.suppress(_UnfitAncestor):
+                if ancestor[0].database.is_there():
+                    return self._through_the_offers(workspace, ancestor)
+        return self._through_the_offers(workspace, None)
+
     def check_again(self, entry: Entry) -> Entry | None:
         """Check a snapshot against changed models; None if it has to be built anew instead."""
         workspace = self.store.workspace(self.chain.target.digest)
         try:
-            workspace.database.start(entry.database)
+            with self.store.in_use(entry):
+                workspace.database.start(entry.database)
             offer = entry.manifest.offer or OFFERS[0]
             applied = self.chain.revisions
             job = self.workshop.job(workspace.database, [], offer, check=True, applied=applied)
@@ -65,6 +76,8 @@ class Construction:
                 return None
         except AttemptFailed as failed:
             done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
+        except FileNotFoundError:
+            return None
         finally:
             workspace.close()
         checks = {**entry.manifest.checks, **self._model_checks(done)}
@@ -96,7 +109,13 @@ class Construction:
         steps = list(self._steps(stops, ancestor, workspace))
         applied = ancestor[1].revisions if ancestor else ()
         job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
-        child = self.workshop.run(workspace.folder, job)
+        try:
+            child = self.workshop.run(workspace.folder, job)
+        except AttemptFailed as failed:
+            _refuse_unfit(ancestor, failed.options)
+            raise
+        _refuse_unfit(ancestor, child.done["options"])
+        self._refuse_changed(child.done["written"])
         entry = None
         before = ancestor[0].manifest.observed if ancestor else Observed()
         for index, state in enumerate(stops):
@@ -212,6 +231,17 @@ class Construction:
         )
         raise AttemptFailed(error, final=False)
 
+    def _refuse_changed(self, written: Collection[str]) -> None:
+        """Publish nothing under a digest of files that are not what ran any more."""
+        before, now = self.chain.inputs, self.chain_now().inputs
+        names = sorted(name for name in before.keys() | now.keys() if name not in written)
+        changed = next((name for name in names if before.get(name) != now.get(name)), None)
+        if changed:
+            error = BuildError(
+                f"{changed} changed while the snapshot was built", hint="build it again"
+            )
+            raise AttemptFailed(error, final=True)
+
     def _no_revisions(self) -> BuildError:
         places = ", ".join(map(str, self.project.alembic.version_locations))
         return BuildError(
@@ -231,10 +261,9 @@ class Construction:
         seeds = self.chain.seeds[: len(state.seeds)]
         layers = [self.chain.base, *(self.chain.revisions[n] for n in state.revisions), *seeds]
         checks: dict[str, Any] = {**database.problems(), "create_all": child.done["create_all"]}
-        final = state.digest == self.chain.target.digest
-        if final:
-            heads = [] if self.project.heads == "many" else state.heads
-            checks |= self._model_checks(child.done) | {"heads": list(heads)}
+        checks["models"] = self.chain.models_digest
+        if state.digest == self.chain.target.digest:
+            checks |= self._model_checks(child.done) | {"heads": list(state.heads)}
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,
@@ -248,7 +277,7 @@ class Construction:
             layers={layer.name: dict(layer.inputs) for layer in layers},
             observed=self.workshop.observed(child.states[index], before, state.digest),
             offer=None if self.project.migrate else offer,
-            options=child.done["options"] if final else {},
+            options=child.done["options"],
             version_table=child.done["version_table"],
             tables=len(database.tables()),
             checks=checks,
@@ -263,3 +292,12 @@ class Construction:
             "drift_error": done["drift_error"],
             "mappers": done["mappers"],
         }
+
+
+class _UnfitAncestor(Exception):
+    """The ancestor was built with other options of ``env.py`` than there are now."""
+
+
+def _refuse_unfit(ancestor: tuple[Entry, State] | None, options: Mapping[str, str] | None) -> None:
+    if ancestor and options is not None and options != ancestor[0].manifest.options:
+        raise _UnfitAncestor

@@ -42,18 +42,18 @@ class Builder:
         self.target = target_of(job["target"])
         self.root = Path(job["root"])
         self.offer = job["offer"]
-        scripts = [Path(folder) for folder in (job["scripts"], *job["versions"])]
-        self.sites = Callsites(self.root, scripts)
+        folders = [job["scripts"], *job["versions"]]
+        self.sites = Callsites(self.root, map(Path, folders), job["search_path"])
         self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
         self.watch = Watch(
             self.root,
             self.sites,
-            Path(job["scripts"]),
+            folders,
             Path(job["store"]),
             known=job["known"],
             ignored=job["ignored"],
         )
-        self.options: dict[str, str] = {}
+        self.options: dict[str, str] | None = None
         self.version_table = "alembic_version"
         self.create_all: list[str] = []
         self.current: str | None = None
@@ -79,9 +79,10 @@ class Builder:
             refused=self.guard.refused,
             redirected=list(dict.fromkeys(self.guard.redirected)),
             create_all=self.create_all,
-            options=self.options,
+            options=self.options or {},
             version_table=self.version_table,
             planned=self.planned,
+            written=sorted(self.watch.written),
             **facts,
         )
 
@@ -115,6 +116,9 @@ class Builder:
             target: Any = tuple(revisions) if revisions is not None else "heads"
             with self.watch.recording():
                 planned = script._upgrade_revs(target, current)
+                if revisions is None:
+                    for revision in script.walk_revisions():
+                        self.watch.count(revision.path)
             self.planned += len(planned)
             self.report("plan", revisions=[step.revision.revision for step in planned])
             return (self._watched(step) for step in planned)
@@ -252,11 +256,11 @@ class Builder:
                 from sqlalchemy.orm import Session
 
                 with Session(engine) as session:
-                    function(session)
+                    _refuse_unfinished(function(session))
                     session.commit()
             else:
                 with engine.begin() as connection:
-                    function(connection)
+                    _refuse_unfinished(function(connection))
         engine.dispose()
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
@@ -314,9 +318,21 @@ def _load(reference: str) -> Callable[..., Any]:
 def _wants_session(function: Callable[..., Any]) -> bool:
     from sqlalchemy.orm import Session
 
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:
+        # What is imported for type checkers only is text, here.
+        signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     annotation = parameters[0].annotation if parameters else None
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] == "Session"
     return inspect.isclass(annotation) and issubclass(annotation, Session)
+
+
+def _refuse_unfinished(result: Any) -> None:
+    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError("nothing of an asynchronous function or a generator ran: make it plain")
 
 
 def target_of(job: dict[str, Any]) -> Target:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from alembic_snapshot import ConfigError, MigrationError
@@ -220,6 +222,35 @@ class TestSeeds:
         with pytest.raises(MigrationError, match="FOREIGN KEY constraint failed"):
             project.ensure()
 
+    def test_a_session_may_be_imported_for_type_checkers_only(self, project, rows):
+        project.history(1)
+        project.write(
+            "seed.py",
+            """
+            from __future__ import annotations
+            from typing import TYPE_CHECKING
+            import sqlalchemy as sa
+            if TYPE_CHECKING:
+                from sqlalchemy import orm
+
+            def add(session: orm.Session) -> None:
+                session.execute(sa.text("insert into t_0001 values (7)"))
+                session.flush()
+            """,
+        )
+        project.configure('seeds = ["seed:add"]')
+
+        assert rows(project.ensure().path, "select id from t_0001") == [(7,)]
+
+    @pytest.mark.parametrize("line", ["async def add(c): pass", "def add(c): yield"])
+    def test_a_seed_of_which_nothing_ran_is_an_error(self, project, line):
+        project.history(1)
+        project.write("seed.py", line)
+        project.configure('seeds = ["seed:add"]')
+
+        with pytest.raises(MigrationError, match="nothing of an asynchronous function or a gen"):
+            project.ensure()
+
     def test_an_unknown_module_or_layer_is_an_error_before_anything_runs(self, seeded):
         with pytest.raises(ConfigError, match="no layer 'nowhere'"):
             seeded.ensure(layer="nowhere")
@@ -246,3 +277,12 @@ class TestHeads:
         project.revision("c")
 
         assert "heads" not in project.command("build").stderr
+
+    def test_may_be_said_to_be_fine_after_the_build(self, project):
+        project.revision("b")
+        project.revision("c")
+        project.ensure()
+
+        project.configure('heads = "many"')
+
+        assert json.loads(project.command("status", "--json").stdout)["checks"] == []

@@ -24,10 +24,9 @@ Listener = Callable[[Mapping[str, Any]], None]
 # The ways in which an env.py may take its target, in the order in which they are tried.
 OFFERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
-# What PostgreSQL's drivers read says where the snapshot is, and not what is in it.
-_LIBPQ = "PG*"
-# What a shell or pytest says of itself is another in every process, and no matter of migrations.
-_OF_THE_PROCESS = ("_", "OLDPWD", "PWD", "SHLVL", "PYTEST_*")
+# What PostgreSQL's drivers read says where the snapshot is, and not what is in it. What a shell or
+# pytest says of itself is another in every process, and no matter of migrations.
+_NO_MATTER = ("PG*", "_", "OLDPWD", "PWD", "SHLVL", "PYTEST_*")
 
 
 class Child:
@@ -140,7 +139,7 @@ class Workshop:
             "foreign": project.foreign,
             "known": sorted(known),
             "settled": self._settled(applied),
-            "ignored": sorted({*project.ignore_environment, *project.environment, *_OF_THE_PROCESS, _LIBPQ}),
+            "ignored": sorted({*project.ignore_environment, *project.environment, *_NO_MATTER}),
             "offer": offer,
             "steps": steps,
             "check": check,

@@ -12,7 +12,7 @@ from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.places import BACKEND_VARIABLE, TABLE, store_folder
-from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml
+from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml, tool_table
 
 DEFAULT = "default"
 
@@ -144,8 +144,8 @@ def database_names(project: Project) -> tuple[str, ...]:
 
 
 def _own_table(toml: Mapping[str, Any]) -> dict[str, Any] | None:
-    table = toml.get("tool", {}).get("alembic-snapshot")
-    return dict(table) if isinstance(table, dict) else None
+    table = tool_table(toml, "alembic-snapshot")
+    return None if table is None else dict(table)
 
 
 def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None]:
@@ -183,12 +183,17 @@ def _has_alembic(folder: Path) -> bool:
     if (folder / "alembic.ini").is_file():
         return True
     toml = folder / "pyproject.toml"
-    return toml.is_file() and "alembic" in read_toml(toml).get("tool", {})
+    return toml.is_file() and tool_table(read_toml(toml), "alembic") is not None
 
 
 def _database_table(table: dict[str, Any], database: str, root: Path) -> dict[str, Any]:
     """One database's keys: those of the table itself, or of ``databases.NAME``."""
     others = table.pop("databases", {})
+    if not isinstance(others, dict) or not all(isinstance(one, dict) for one in others.values()):
+        raise ConfigError(
+            f"databases in [{TABLE}] must be a table of tables, not {others!r}",
+            hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
+        )
     if database == DEFAULT:
         return table
     if database not in others:

@@ -75,7 +75,7 @@ def read_settings(
             hint=f"its sections are {', '.join(sorted(sections)) or 'none'}",
         )
     main = sections.get(section, {})
-    table = read_toml(toml).get("tool", {}).get("alembic", {}) if toml else {}
+    table = (tool_table(read_toml(toml), "alembic") if toml else None) or {}
     reader = _Reader(main, table, ini, toml, pythonpath)
     location = reader.path("script_location")
     if location is None:
@@ -115,6 +115,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"can't read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="correct the file") from error
+
+
+def tool_table(toml: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """The table ``[tool.NAME]``, or None.
+
+    Raises:
+        ConfigError: it is something else than a table.
+    """
+    tool = toml.get("tool")
+    table = tool.get(name) if isinstance(tool, dict) else None
+    if table is None or isinstance(table, dict):
+        return table
+    raise ConfigError(f"tool.{name} is {table!r}, no table", hint=f"write [tool.{name}]")
 
 
 def _read_ini(path: Path) -> dict[str, dict[str, str]]:

@@ -70,6 +70,9 @@ class TestMistakes:
             ("engine = 'core.database'", "engine 'core.database' .* module:name", "core.database:"),
             ("seeds = ['no way']", "a seed 'no way' .* module:name", ""),
             ("config = 'nowhere.ini'", "there is no file .*nowhere.ini", "correct config"),
+            ("databases = 3", "databases .* must be a table of tables", "databases.NAME]"),
+            ("databases = { x = 'a' }", "databases .* must be a table of tables", ""),
+            ("[tool]\nalembic = 3", "tool.alembic is 3", "write [tool.alembic]"),
         ],
     )
     def test_are_named_with_a_hint(self, project, line, message, hint):
@@ -97,6 +100,12 @@ class TestMistakes:
         project.write("alembic.ini", text)
 
         with pytest.raises(ConfigError, match=message):
+            project.key()
+
+    def test_of_a_table_that_is_none_are_named(self, project):
+        project.write("pyproject.toml", "[tool]\nalembic-snapshot = 3\n")
+
+        with pytest.raises(ConfigError, match=r"tool.alembic-snapshot is 3, no table"):
             project.key()
 
     def test_in_toml_are_named(self, project):

@@ -84,7 +84,10 @@ class Files:
             if known is None:
                 from alembic_snapshot.key.parsing import parse
 
-                known = parse(Path(path).read_bytes())
+                try:
+                    known = parse(Path(path).read_bytes())
+                except OSError as error:
+                    known = [[], [], None, str(error.strerror)]
                 if known[-1] is None:  # Another Python may read what this one can't.
                     self._known[digest] = known
                     self._new = True
@@ -169,7 +172,9 @@ class Files:
 
     def _relative(self, path: str, module: str, names: Sequence[str]) -> Iterator[str]:
         rest = module.lstrip(".")
-        folder = str(Path(path).parents[len(module) - len(rest) - 1])
+        folder = path
+        for _ in range(len(module) - len(rest)):
+            folder = os.path.dirname(folder)
         for dotted in (rest, *(f"{rest}.{name}".strip(".") for name in names)):
             if dotted:
                 yield from self._files_below(folder, dotted.split("."))

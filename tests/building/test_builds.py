@@ -252,6 +252,16 @@ class TestFailures:
         assert "half" in tables(kept)
         assert project.look_up().entry is None
 
+    def test_a_failed_newest_revision_costs_one_revision_to_mend(self, project):
+        project.history(2)
+        project.revision("0003", "0002", "1 / 0")
+        with pytest.raises(MigrationError):
+            project.ensure()
+
+        project.revision("0003", "0002")
+
+        assert project.build()[1] == ["0003"]
+
     def test_a_failed_build_leaves_an_existing_snapshot_as_it_was(self, project):
         project.history(2)
         first = project.ensure()

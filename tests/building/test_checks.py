@@ -204,6 +204,9 @@ class TestSeeds:
 
         with pytest.raises(MigrationError, match=r"seed seed:bad failed at seed.py line \d+: Zero"):
             seeded.ensure()
+        seeded.configure('seeds = ["seed:one", "seed:two"]')
+
+        assert seeded.build()[1] == ["seed:two"]
 
     def test_a_seed_that_breaks_a_foreign_key_fails(self, project):
         project.revision(

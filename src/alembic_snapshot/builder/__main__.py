@@ -35,8 +35,7 @@ def failure(error: BaseException, builder: Builder) -> dict[str, Any]:
         "is_import": isinstance(error, ImportError | SyntaxError),
         "wants_async": "async" in str(error) and isinstance(error, sa.exc.InvalidRequestError),
         "traceback": "".join(traceback.format_exception(error)),
-        "refused": builder.guard.refused,
-        "options": builder.options,
+        **builder.facts(),
     }
 
 

@@ -45,6 +45,11 @@ class Child:
         self.status: int | None = None
         self.output = ""
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What it knew of its run when it ended, well or not."""
+        return self.done or self.failed
+
     def run(
         self, job: Mapping[str, Any], environment: Mapping[str, str], cwd: Path, log: Path
     ) -> None:
@@ -164,7 +169,7 @@ class Workshop:
         if child.failed:
             final = bool(child.failed["current"] or child.failed["is_import"])
             error = self._error(child.failed, child.output)
-            raise AttemptFailed(error, final=final, options=child.failed["options"])
+            raise AttemptFailed(error, final=final, child=child)
         if not child.done:
             ended = BuildError(
                 f"the builder ended with status {child.status} before it was done",
@@ -236,14 +241,14 @@ class Workshop:
 class AttemptFailed(Exception):
     """The builder failed; unless ``final``, offering the target in another way may mend it.
 
-    ``options`` are those that ``env.py`` gave to ``context.configure()``, if it came so far.
+    ``child`` is the builder that came to its end, if it did.
     """
 
-    def __init__(self, error: BuildError, *, final: bool, options: Mapping[str, str] | None = None):
+    def __init__(self, error: BuildError, *, final: bool, child: Child | None = None):
         super().__init__(error.message)
         self.error = error
         self.final = final
-        self.options = options
+        self.child = child
 
 
 def _refusal(refused: Sequence[str], details: str) -> GuardError:

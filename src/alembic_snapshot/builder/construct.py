@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.config import Project
@@ -107,26 +107,34 @@ class Construction:
     ) -> Entry:
         stops = self._stops(ancestor)
         steps = list(self._steps(stops, ancestor, workspace))
+        plan = _Plan(workspace, ancestor, offer, stops, steps)
         applied = ancestor[1].revisions if ancestor else ()
         job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
         try:
-            child = self.workshop.run(workspace.folder, job)
+            return self._publish(self.workshop.run(workspace.folder, job), plan)[-1]
         except AttemptFailed as failed:
-            _refuse_unfit(ancestor, failed.options)
+            if failed.child and not failed.child.facts["refused"]:
+                # What was reached before a revision or a seed failed is not to be run again.
+                with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
+                    self._publish(failed.child, plan)
             raise
-        _refuse_unfit(ancestor, child.done["options"])
-        self._refuse_changed(child.done["written"])
-        entry = None
-        before = ancestor[0].manifest.observed if ancestor else Observed()
-        for index, state in enumerate(stops):
-            database = workspace.state(index) if steps[index]["copy"] else workspace.database
+
+    def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
+        """Publish what the builder reached: all of the plan, or of a failed one its copies."""
+        _refuse_unfit(plan.ancestor, child.facts)
+        self._refuse_changed(child.facts["written"])
+        entries = []
+        for index, state in enumerate(plan.stops):
+            copied = plan.steps[index]["copy"]
+            if index not in child.states or (child.failed and not copied):
+                break
+            database = plan.workspace.state(index) if copied else plan.workspace.database
             database.seal()
-            self._verify(database, state, child.done)
-            manifest = self._manifest(database, state, child, offer, before, index)
+            self._verify(database, state, child.facts)
+            manifest = self._manifest(database, state, child, plan, index)
             is_target = state.digest == self.chain.target.digest
-            entry = self.store.publish(database, manifest, replace=is_target)
-        assert entry
-        return entry
+            entries.append(self.store.publish(database, manifest, replace=is_target))
+        return entries
 
     def _stops(self, ancestor: tuple[Entry, State] | None) -> list[State]:
         """The states to reach from the ancestor; the last one is the snapshot."""
@@ -209,9 +217,9 @@ class Construction:
                     break
         return sorted(OFFERS, key=lambda offer: (offer != known, OFFERS.index(offer)))
 
-    def _verify(self, database: Target, state: State, done: Mapping[str, Any]) -> None:
+    def _verify(self, database: Target, state: State, facts: Mapping[str, Any]) -> None:
         """Compare the heads inside the file with the scripts'; Alembic's word is not enough."""
-        found = database.heads(done["version_table"])
+        found = database.heads(facts["version_table"])
         if self.chain.opaque:
             reached = bool(found)
         else:
@@ -219,11 +227,11 @@ class Construction:
             reached = self.chain.below(known) == set(state.revisions) and known == found
         if reached:
             return
-        if self.chain.opaque and not self.project.migrate and not done["planned"]:
+        if self.chain.opaque and not self.project.migrate and not facts["planned"]:
             raise AttemptFailed(self._no_revisions(), final=True)
         at = f"at {', '.join(found)}" if found else "at no revision"
         wanted = ", ".join(state.heads) or "the heads"
-        culprit = "; ".join(done["redirected"]) or "env.py did not commit, or connects elsewhere"
+        culprit = "; ".join(facts["redirected"]) or "env.py did not commit, or connects elsewhere"
         error = BuildError(
             f"alembic upgraded to {wanted}, but the snapshot is {at}: {culprit}",
             hint='use config.attributes["connection"] or sqlalchemy.url in env.py, or set the '
@@ -250,17 +258,12 @@ class Construction:
         )
 
     def _manifest(
-        self,
-        database: Target,
-        state: State,
-        child: Child,
-        offer: str,
-        before: Observed,
-        index: int,
+        self, database: Target, state: State, child: Child, plan: _Plan, index: int
     ) -> Manifest:
         seeds = self.chain.seeds[: len(state.seeds)]
+        before = plan.ancestor[0].manifest.observed if plan.ancestor else Observed()
         layers = [self.chain.base, *(self.chain.revisions[n] for n in state.revisions), *seeds]
-        checks: dict[str, Any] = {**database.problems(), "create_all": child.done["create_all"]}
+        checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
         checks["models"] = self.chain.models_digest
         if state.digest == self.chain.target.digest:
             checks |= self._model_checks(child.done) | {"heads": list(state.heads)}
@@ -276,13 +279,13 @@ class Construction:
             seeds=state.seeds,
             layers={layer.name: dict(layer.inputs) for layer in layers},
             observed=self.workshop.observed(child.states[index], before, state.digest),
-            offer=None if self.project.migrate else offer,
-            options=child.done["options"],
-            version_table=child.done["version_table"],
+            offer=None if self.project.migrate else plan.offer,
+            options=child.facts["options"],
+            version_table=child.facts["version_table"],
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.workshop.timings),
-            warnings=child.done["redirected"],
+            warnings=child.facts["redirected"],
         )
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,10 +297,20 @@ class Construction:
         }
 
 
+class _Plan(NamedTuple):
+    """What one run of the builder is to reach: which states, from what, and where."""
+
+    workspace: Workspace
+    ancestor: tuple[Entry, State] | None
+    offer: str
+    stops: Sequence[State]
+    steps: Sequence[Mapping[str, Any]]
+
+
 class _UnfitAncestor(Exception):
     """The ancestor was built with other options of ``env.py`` than there are now."""
 
 
-def _refuse_unfit(ancestor: tuple[Entry, State] | None, options: Mapping[str, str] | None) -> None:
-    if ancestor and options is not None and options != ancestor[0].manifest.options:
+def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Mapping[str, Any]) -> None:
+    if ancestor and facts["configured"] and facts["options"] != ancestor[0].manifest.options:
         raise _UnfitAncestor

@@ -74,17 +74,20 @@ class Builder:
         for step in self.job["steps"]:
             self._step(step)
         facts = self._check() if self.job["check"] else {}
-        self.report(
-            "done",
-            refused=self.guard.refused,
-            redirected=list(dict.fromkeys(self.guard.redirected)),
-            create_all=self.create_all,
-            options=self.options or {},
-            version_table=self.version_table,
-            planned=self.planned,
-            written=sorted(self.watch.written),
-            **facts,
-        )
+        self.report("done", **self.facts(), **facts)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the run so far."""
+        return {
+            "refused": self.guard.refused,
+            "redirected": list(dict.fromkeys(self.guard.redirected)),
+            "create_all": self.create_all,
+            "configured": self.options is not None,
+            "options": self.options or {},
+            "version_table": self.version_table,
+            "planned": self.planned,
+            "written": sorted(self.watch.written),
+        }
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:

@@ -328,6 +328,8 @@ class TestFailures:
 
         assert done.returncode == 2
         assert "error: " in done.stderr
+        assert "hint: is the disk full?" in done.stderr
+        assert done.stderr.count("revision to run") == 1
         assert "Traceback" not in done.stderr
         (project.versions / "0002_made.py").unlink()
         assert project.ensure().path == first.path

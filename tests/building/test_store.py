@@ -413,6 +413,17 @@ class TestAnUnwritableStore:
 
         assert "ALEMBIC_SNAPSHOT_DIR" in failed.value.hint
 
+    def test_can_not_be_pruned_in_silence(self, project):
+        project.history(1)
+        snapshot = project.ensure()
+        store = FileStore(project.root / ".alembic-snapshot")
+        store.building.rmdir()
+        store.building.touch()
+
+        with pytest.raises(StoreError, match="can't write to the store"):
+            store.prune(keep=0)
+        assert snapshot.path.exists()
+
     def test_that_has_the_snapshot_is_enough(self, project):
         project.history(1)
         first = project.ensure()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -167,9 +168,9 @@ class Workshop:
         environment = self._environment(workspace) | job["variables"]
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
-            final = bool(child.failed["current"] or child.failed["is_import"])
+            final = child.failed["current"] or child.failed["is_import"] or _is_full(child.failed)
             error = self._error(child.failed, child.output)
-            raise AttemptFailed(error, final=final, child=child)
+            raise AttemptFailed(error, final=bool(final), child=child)
         if not child.done:
             ended = BuildError(
                 f"the builder ended with status {child.status} before it was done",
@@ -222,6 +223,9 @@ class Workshop:
         )
 
     def _hint(self, failed: Mapping[str, Any]) -> str:
+        if _is_full(failed):
+            other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
+            return f"is the disk full? make room, or {other}"
         if failed["is_import"]:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed["current"]:
@@ -258,6 +262,11 @@ def _refusal(refused: Sequence[str], details: str) -> GuardError:
         "seed should use the connection that it is given",
         details=details,
     )
+
+
+def _is_full(failed: Mapping[str, Any]) -> bool:
+    said = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC))
+    return any(words in failed["text"] for words in said)
 
 
 def _numbered(values: Sequence[str]) -> dict[str, str]:

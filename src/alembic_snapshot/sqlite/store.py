@@ -223,8 +223,10 @@ class FileStore(Store):
                 self.building.mkdir(exist_ok=True)
                 trash = self.building / f"{entry.name[:NAME_LENGTH]}.pruned.{time.time_ns()}"
                 os.rename(_folder(entry), trash)
-        except OSError:
+        except (BlockingIOError, FileNotFoundError):
             return False
+        except OSError as error:
+            raise self.unwritable(error) from error
         shutil.rmtree(trash, ignore_errors=True)
         return True
 

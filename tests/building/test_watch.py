@@ -68,6 +68,45 @@ class TestAModule:
 
         assert not project.ensure().manifest.observed
 
+    def test_that_gives_op_a_method_is_compared_though_only_env_py_imports_it(self, project):
+        project.write(
+            "operations.py",
+            """
+            from alembic.operations import MigrateOperation, Operations
+
+            @Operations.register_operation("create_view")
+            class CreateView(MigrateOperation):
+                def __init__(self, name): self.name = name
+
+                @classmethod
+                def create_view(cls, operations, name): return operations.invoke(cls(name))
+
+            @Operations.implementation_for(CreateView)
+            def create_view(operations, operation):
+                operations.execute(f"create view {operation.name} as select 1")
+            """,
+        )
+        imports_first(project, "import operations")
+        project.revision("a", upgrade="op.create_view('v')")
+        project.ensure()
+
+        project.append("operations.py", "# changed\n")
+
+        assert reasons(project) == ("operations.py changed (read while it ran)",)
+
+    def test_that_hears_of_each_revision_is_compared(self, project):
+        project.write("hooks.py", "def heard(**facts):\n    pass\n")
+        imports_first(project, "import hooks")
+        env = project.root / "migrations/env.py"
+        configured = "on_version_apply=hooks.heard, target_metadata=target_metadata"
+        env.write_text(env.read_text().replace("target_metadata=target_metadata", configured))
+        project.revision("a")
+        project.ensure()
+
+        project.append("hooks.py", "# changed\n")
+
+        assert reasons(project) == ("hooks.py changed (read while it ran)",)
+
     def test_brings_what_it_read_when_env_py_imported_it(self, project, monkeypatch):
         project.write("config.py", "import os\nREGION = os.getenv('REGION')\n")
         imports_first(project, "import config")

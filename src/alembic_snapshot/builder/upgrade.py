@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import logging.config
 import sys
 import time
 import typing
@@ -20,6 +19,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
+from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
@@ -67,8 +67,9 @@ class Builder:
         distrust_bytecode(self.sites.is_ours, self.job["search_path"], settled)
         self.guard.install()
         self.watch.install()
-        self._watch_create_all()
-        self._excuse_missing_loggers()
+        patches.hear_create_all(lambda: self.create_all.extend(filter(None, [self.current])))
+        patches.hear_own_operations(self.watch.count)
+        patches.excuse_missing_loggers()
         sa.event.listen(sa.Engine, "connect", _hurry)
         self._script = self._script_directory()
         for step in self.job["steps"]:
@@ -185,6 +186,8 @@ class Builder:
 
         def configure(*positional: Any, **options: Any) -> None:
             self.options = option_fingerprint(options)
+            for hook in patches.listed(options.get("on_version_apply")):
+                self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"
             original(*positional, **{**overrides, **options})
 
@@ -287,27 +290,6 @@ class Builder:
             # An env.py may run only inside what migrate sets up, an application's context.
             found["drift_error"] = f"{type(error).__name__}: {error}"
         return {**found, "mappers": unconfigured_mappers()}
-
-    def _excuse_missing_loggers(self) -> None:
-        # A stock env.py configures logging from the ini file, which may have no such sections.
-        original = logging.config.fileConfig
-
-        def file_config(source: Any, *arguments: Any, **options: Any) -> None:
-            with contextlib.suppress(KeyError):
-                original(source, *arguments, **options)
-
-        logging.config.fileConfig = file_config  # type: ignore[assignment]
-
-    def _watch_create_all(self) -> None:
-        original = sa.MetaData.create_all
-        builder = self
-
-        def create_all(metadata: sa.MetaData, *arguments: Any, **options: Any) -> None:
-            if builder.current:
-                builder.create_all.append(builder.current)
-            original(metadata, *arguments, **options)
-
-        sa.MetaData.create_all = create_all  # type: ignore[method-assign,assignment]
 
 
 def _load(reference: str) -> Callable[..., Any]:

@@ -73,6 +73,7 @@ class Project:
             toml if toml.is_file() else None,
             self.section,
             self.pythonpath,
+            self.root,
         )
 
     @property

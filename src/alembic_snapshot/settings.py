@@ -1,13 +1,14 @@
 """Alembic's own settings, read without importing Alembic: where the scripts are, and what counts.
 
 ``alembic.ini`` and ``[tool.alembic]`` are read as Alembic 1.13 to 1.20 reads them, with one
-difference: a relative path starts at the file that it stands in, not at the working directory,
-so that a key does not depend on where a command was typed.
+difference: a relative path starts at the file that it stands in, or else at the project's root, not
+at the working directory, so that a key does not depend on where a command was typed.
 """
 
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import os
 import re
 import sys
@@ -59,10 +60,13 @@ def read_settings(
     toml: Path | None,
     section: str = "alembic",
     pythonpath: tuple[Path, ...] = (),
+    root: Path | None = None,
 ) -> AlembicSettings:
     """The settings in ``ini`` and in the ``[tool.alembic]`` table of ``toml``; the first wins.
 
     ``pythonpath`` is where a ``package:folder`` is looked for before the installed packages.
+    ``root`` is where relative paths start if there are no scripts beside the ini file: it was
+    written for a command that is typed there.
 
     Raises:
         ConfigError: neither has a ``script_location``, both have one and they differ, or a file
@@ -84,6 +88,10 @@ def read_settings(
             f"{where} has no script_location",
             hint="set it in the [alembic] section of alembic.ini or in [tool.alembic]",
         )
+    from_root = dataclasses.replace(reader, start=root)
+    there = from_root.path("script_location") or location
+    if not (location / "env.py").is_file() and (there / "env.py").is_file():
+        reader, location = from_root, there
     reader.refuse_two_locations(location)
     if not (location / "env.py").is_file():
         raise ConfigError(
@@ -169,6 +177,7 @@ class _Reader:
     ini: Path | None
     toml: Path | None
     pythonpath: tuple[Path, ...] = ()
+    start: Path | None = None
 
     def value(self, name: str) -> Any:
         """The option with ``%(here)s`` and the options of its own section put in."""
@@ -217,7 +226,7 @@ class _Reader:
         package, colon, inside = value.partition(":")
         if colon and inside and not os.path.isabs(value):
             return _package_folder(package, [*self.pythonpath, here]) / inside
-        return Path(os.path.abspath(here / value))
+        return Path(os.path.abspath((self.start or here) / value))
 
     def _expand(self, value: str, here: Path, options: Mapping[str, str]) -> str:
         def put_in(match: re.Match[str]) -> str:

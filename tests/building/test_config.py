@@ -32,6 +32,19 @@ class TestFinding:
     def test_a_file_may_be_named(self, project, tmp_path):
         assert load_project(tmp_path, config=project.root / "alembic.ini").root == project.root
 
+    def test_an_ini_file_may_be_written_for_commands_typed_in_the_root(self, project, tables):
+        (project.root / "alembic.ini").unlink()
+        project.write("conf/alembic.ini", """
+            [alembic]
+            script_location = migrations
+            version_locations = migrations/versions more
+            """)  # fmt: skip
+        project.configure('config = "conf/alembic.ini"')
+        project.history(1)
+        project.revision("0002", "0001", folder=project.root / "more")
+
+        assert {"t_0001", "t_0002"} <= set(tables(project.ensure().path))
+
     def test_nothing_to_find_is_an_error_with_a_hint(self, tmp_path):
         with pytest.raises(ConfigError, match="no configuration: neither") as failed:
             load_project(tmp_path)

@@ -292,6 +292,15 @@ class TestFailures:
 
         assert "pythonpath" in failed.value.hint
 
+    def test_a_syntax_error_in_env_py_is_to_be_corrected_and_not_installed(self, project):
+        project.append("migrations/env.py", "\ndef x(:\n")
+        project.history(1)
+
+        with pytest.raises(MigrationError, match=r"env.py failed: SyntaxError: .*line") as failed:
+            project.ensure()
+
+        assert failed.value.hint == "correct the file"
+
     def test_a_migration_that_ends_the_process_is_reported(self, project):
         project.revision("a", upgrade="import os\nos._exit(7)")
 

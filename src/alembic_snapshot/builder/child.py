@@ -226,6 +226,8 @@ class Workshop:
         if _is_full(failed):
             other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
             return f"is the disk full? make room, or {other}"
+        if failed["type"] == "SyntaxError":
+            return "correct the file"
         if failed["is_import"]:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed["current"]:

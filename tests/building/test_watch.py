@@ -253,6 +253,19 @@ class TestInputsThatChangeWhileABuildRuns:
 
         assert "t_0002" in tables(project.ensure().path)
 
+    def test_are_named_when_only_the_run_reveals_them(self, project):
+        data = project.write("data.txt", "1")
+        project.revision("a", upgrade="open('da' + 'ta.txt').close()\nop.execute('select 1')")
+        wait = "while os.path.getsize('da' + 'ta.txt') < 2: time.sleep(0.01)"
+        project.revision("b", "a", f"import os, time\n{wait}\nop.execute('select 1')")
+
+        def edit(event):
+            if event["event"] == "applied":
+                data.write_text("22")
+
+        with pytest.raises(BuildError, match=r"^data.txt changed while the snapshot was built"):
+            project.ensure(listener=edit)
+
     def test_do_not_fail_a_build_that_writes_them_itself(self, project):
         project.write("migrations/notes.txt", "")
         project.revision(

@@ -122,7 +122,7 @@ class Construction:
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
         """Publish what the builder reached: all of the plan, or of a failed one its copies."""
         _refuse_unfit(plan.ancestor, child.facts)
-        self._refuse_changed(child.facts["written"])
+        self._refuse_changed(child.facts["written"], child.facts["changed"])
         entries = []
         for index, state in enumerate(plan.stops):
             copied = plan.steps[index]["copy"]
@@ -239,14 +239,14 @@ class Construction:
         )
         raise AttemptFailed(error, final=False)
 
-    def _refuse_changed(self, written: Collection[str]) -> None:
+    def _refuse_changed(self, written: Collection[str], changed: Sequence[str]) -> None:
         """Publish nothing under a digest of files that are not what ran any more."""
         before, now = self.chain.inputs, self.chain_now().inputs
         names = sorted(name for name in before.keys() | now.keys() if name not in written)
-        changed = next((name for name in names if before.get(name) != now.get(name)), None)
-        if changed:
+        found = [*changed, *(name for name in names if before.get(name) != now.get(name))]
+        if found:
             error = BuildError(
-                f"{changed} changed while the snapshot was built", hint="build it again"
+                f"{found[0]} changed while the snapshot was built", hint="build it again"
             )
             raise AttemptFailed(error, final=True)
 

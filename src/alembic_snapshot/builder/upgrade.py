@@ -88,6 +88,7 @@ class Builder:
             "version_table": self.version_table,
             "planned": self.planned,
             "written": sorted(self.watch.written),
+            "changed": self.watch.changed(),
         }
 
     def _step(self, step: dict[str, Any]) -> None:

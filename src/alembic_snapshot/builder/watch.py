@@ -50,6 +50,7 @@ class Watch:
         self._ignored_beginnings = tuple(name[:-1] for name in ignored if name.endswith("*"))
         self._active = False
         self._counted: set[tuple[str, str]] = set()
+        self._read: dict[str, str] = {}
         self._by_reader: dict[str, set[tuple[str, str]]] = {}
 
     def install(self) -> None:
@@ -81,7 +82,7 @@ class Watch:
         """Note a file as read."""
         name = self._spelled(_FILES, path)
         if name:
-            self._counted.add((_FILES, name))
+            self._count(_FILES, name)
 
     def seen(self) -> dict[str, Any]:
         """What was seen so far: digests of files and listings, names of variables."""
@@ -90,13 +91,23 @@ class Watch:
         for reader, theirs in self._by_reader.items():
             if reader in self.known or reader in modules:
                 read |= theirs
-        files = Files(self.root, ())
         names = {kind: sorted(n for k, n in read if k == kind) for kind, _ in read}
         return {
-            "files": {n: files.digest(str(self.root / n)) for n in names.get(_FILES, ())},
+            "files": {n: _digest(self.root / n) for n in names.get(_FILES, ())},
             "folders": {n: folder_digest(self.root / n) for n in names.get(_FOLDERS, ())},
             "environment": names.get(_ENVIRONMENT, []),
         }
+
+    def changed(self) -> list[str]:
+        """Files that are not any more what they were when they were read, for another's doing."""
+        now = {name: _digest(self.root / name) for name in self._read.keys() - self.written}
+        return sorted(name for name, digest in now.items() if digest != self._read[name])
+
+    def _count(self, kind: str, name: str) -> None:
+        if (kind, name) not in self._counted:
+            self._counted.add((kind, name))
+            if kind == _FILES and (self.root / name).is_file():
+                self._read[name] = _digest(self.root / name)
 
     def _closure(self) -> set[str]:
         """The modules among what counts, with what they import."""
@@ -168,7 +179,7 @@ class Watch:
         if reader is None or name is None:
             return
         if self._active or reader.startswith(self.folders[0]):
-            self._counted.add((kind, name))
+            self._count(kind, name)
         else:
             spelled = self._spelled(_FILES, reader, known=True)
             self._by_reader.setdefault(spelled or reader, set()).add((kind, name))
@@ -203,6 +214,10 @@ class Watch:
         if absolute.startswith(f"{self.store}{os.sep}") or not self.sites.is_ours(absolute):
             return None
         return name if known or name not in self.known else None
+
+
+def _digest(path: Path) -> str:
+    return Files(path.parent, ()).digest(str(path))
 
 
 def _reads(mode: str | None, flags: int) -> bool:

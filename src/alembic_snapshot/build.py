@@ -76,7 +76,8 @@ def ensure(
             )
             rebuild = True
         listener({"event": "build", "reasons": status.reasons})
-        made = construction.run(from_scratch=rebuild)
+        construction.from_scratch = rebuild
+        made = construction.run()
         return Snapshot(project, made, built=True, why=status.reasons)
 
 

@@ -210,6 +210,27 @@ class TestOnlyTheNewPart:
         assert done.returncode == 1
         assert "t: 1 added, 1 removed" in done.stderr
 
+    def test_a_build_from_scratch_replaces_the_states_on_the_way_too(self, project, rows, tmp_path):
+        outside = tmp_path / "outside"
+        outside.write_text("1")
+        project.revision(
+            "a",
+            upgrade=f"""
+            op.execute("create table t (x)")
+            op.execute("insert into t values (" + open({str(outside)!r}).read() + ")")
+            """,
+        )
+        project.revision("b", "a")
+        project.ensure()
+
+        outside.write_text("2")
+        assert project.command("build", "--from-scratch").returncode == 1
+        project.revision("b", "a", "op.execute('select 1')")
+        snapshot, ran = project.build()
+
+        assert ran == ["b"]
+        assert rows(snapshot.path, "select x from t") == [(2,)]
+
     def test_a_history_of_400_revisions_runs_only_what_is_new(self, project):
         project.history(400)
         _, all_of_it = project.build()

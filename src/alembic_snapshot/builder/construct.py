@@ -24,7 +24,7 @@ from alembic_snapshot.target import Target, Workspace
 
 @dataclass
 class Construction:
-    """One build under the store's lock."""
+    """One build under the store's lock; ``from_scratch``, on nothing that the store has."""
 
     project: Project
     chain: Chain
@@ -32,15 +32,16 @@ class Construction:
     files: Files
     listener: Listener
     chain_now: Callable[[], Chain]
+    from_scratch: bool = False
 
     @functools.cached_property
     def workshop(self) -> Workshop:
         """Where the builder is told what to do, and heard out."""
         return Workshop(self.project, self.chain, self.store, self.listener)
 
-    def run(self, *, from_scratch: bool = False) -> Entry:
+    def run(self) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
-        ancestor = None if from_scratch else self._ancestor()
+        ancestor = None if self.from_scratch else self._ancestor()
         workspace = self.store.workspace(self.chain.target.digest)
         try:
             made = self._from(ancestor, workspace)
@@ -132,8 +133,8 @@ class Construction:
             database.seal()
             self._verify(database, state, child.facts)
             manifest = self._manifest(database, state, child, plan, index)
-            is_target = state.digest == self.chain.target.digest
-            entries.append(self.store.publish(database, manifest, replace=is_target))
+            replace = self.from_scratch or state.digest == self.chain.target.digest
+            entries.append(self.store.publish(database, manifest, replace=replace))
         return entries
 
     def _stops(self, ancestor: tuple[Entry, State] | None) -> list[State]:

@@ -57,3 +57,24 @@ def test_its_changes_to_the_environment_are_gone_with_it(project, monkeypatch):
 
     assert project.ensure().built
     assert not project.ensure().built
+
+
+def test_what_stands_for_a_module_and_is_none_is_left_alone(project):
+    project.append(
+        "migrations/env.py",
+        """
+import sys
+
+class Lazy:
+    def __getattr__(self, name):
+        raise ImportError(name)
+
+sys.modules["lazy"] = Lazy()
+""",
+    )
+    project.write("late.py", "")
+    imported = "import importlib\nimportlib.import_module('la' + 'te')\nop.execute('select 1')"
+    project.revision("a", upgrade=imported)
+    project.revision("b", "a")
+
+    assert project.ensure().manifest.observed.files.keys() == {"late.py"}

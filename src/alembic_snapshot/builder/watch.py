@@ -76,7 +76,7 @@ class Watch:
         finally:
             self._active = before
             for name in set(sys.modules) - loaded:
-                self.count(getattr(sys.modules.get(name), "__file__", None))
+                self.count(_attribute(sys.modules.get(name), "__file__"))
 
     def count(self, path: Any) -> None:
         """Note a file as read."""
@@ -88,7 +88,7 @@ class Watch:
         """What was seen so far: digests of files and listings, names of variables."""
         modules = self._closure()
         read = self._counted | {(_FILES, name) for name in modules}
-        for reader, theirs in self._by_reader.items():
+        for reader, theirs in list(self._by_reader.items()):
             if reader in self.known or reader in modules:
                 read |= theirs
         names = {kind: sorted(n for k, n in read if k == kind) for kind, _ in read}
@@ -111,7 +111,9 @@ class Watch:
 
     def _closure(self) -> set[str]:
         """The modules among what counts, with what they import."""
-        modules = [name for kind, name in self._counted if kind == _FILES and name[-3:] == ".py"]
+        modules = [
+            name for kind, name in list(self._counted) if kind == _FILES and name[-3:] == ".py"
+        ]
         files = Files(self.root, [Path(folder) for folder in self._search_path()])
         paths = {path for name in modules for path in files.closure(str(self.root / name))}
         found = (self._spelled(_FILES, path) for path in paths)
@@ -121,9 +123,9 @@ class Watch:
         """Where the project's modules were found, however they are installed."""
         yield from (folder for folder in sys.path if self.sites.is_ours(f"{folder}{os.sep}_"))
         for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            places = list(getattr(module, "__path__", ())) or ([file] if file else [])
             if "." not in name:
+                file = _attribute(module, "__file__")
+                places = list(_attribute(module, "__path__") or ()) or ([file] if file else [])
                 yield from (os.path.dirname(place) for place in places if self.sites.is_ours(place))
 
     def _watch_imports(self) -> None:
@@ -158,7 +160,7 @@ class Watch:
         parts = dotted.split(".")
         packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
         for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
-            self.count(getattr(sys.modules.get(name), "__file__", None))
+            self.count(_attribute(sys.modules.get(name), "__file__"))
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -202,7 +204,7 @@ class Watch:
 
     def _spelled(self, kind: str, path: Any, *, known: bool = False) -> str | None:
         """The path as manifests spell it; None if it does not count, for one that it is known."""
-        if path is None or isinstance(path, int):
+        if not isinstance(path, str | bytes | os.PathLike):
             return None
         absolute = self.sites.at_root(os.path.abspath(os.fsdecode(path)))
         name = os.path.relpath(absolute, self.root).replace(os.sep, "/")
@@ -214,6 +216,13 @@ class Watch:
         if absolute.startswith(f"{self.store}{os.sep}") or not self.sites.is_ours(absolute):
             return None
         return name if known or name not in self.known else None
+
+
+def _attribute(module: Any, name: str) -> Any:
+    """What a module has of itself; some are not modules and import things when they are asked."""
+    with contextlib.suppress(Exception):
+        return getattr(module, name, None)
+    return None
 
 
 def _digest(path: Path) -> str:

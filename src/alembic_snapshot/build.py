@@ -44,7 +44,7 @@ def ensure(
     """
     status = look_up(project, layer=layer, revision=revision)
     listener = listener or _silent
-    if status.entry and not rebuild and _is_checked(status.entry, status.chain):
+    if status.entry and not rebuild and _is_checked(status.entry, status.chain, revision):
         status.store.touch(status.entry)
         return Snapshot(project, status.entry)
     store, digest = status.store, status.chain.target.digest
@@ -66,7 +66,7 @@ def ensure(
             raise failed_meanwhile[1]
         construction = Construction(project, status.chain, store, status.files, listener, chain_now)
         if entry and not rebuild:
-            if _is_checked(entry, status.chain):
+            if _is_checked(entry, status.chain, revision):
                 return Snapshot(project, entry)
             checked = construction.check_again(entry)
             if checked:
@@ -133,9 +133,14 @@ def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
             raise failed.error from None
 
 
-def _is_checked(entry: Entry, chain: Chain) -> bool:
-    """Whether what depends on the models was checked with the models as they are."""
-    return bool(entry.manifest.checks.get("models") == chain.models_digest)
+def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:
+    """Whether what depends on the models was checked with the models as they are.
+
+    A state on the way to another snapshot was built with them, but not compared.
+    """
+    checks = entry.manifest.checks
+    is_compared = revision is not None or "drift" in checks
+    return is_compared and checks.get("models") == chain.models_digest
 
 
 def _silent(_event: Mapping[str, Any]) -> None:

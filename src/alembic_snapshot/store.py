@@ -150,9 +150,9 @@ class Store(abc.ABC):
     def prune(self, keep: int | None = None, older_than: float | None = None) -> list[Entry]:
         """Delete snapshots by when they were last asked for; the deleted ones are returned.
 
-        The states that one build published, or stands on, go or stay together. ``keep`` is how many
-        builds stay;
-        ``older_than`` is an age in seconds. A snapshot that a process is using stays.
+        The states that one build published, or stands on, go or stay together. ``keep`` is how
+        many builds stay; ``older_than`` is an age in seconds. A snapshot that a process is using
+        stays.
         """
         families: dict[str, list[Entry]] = {}
         for entry in self.entries():

@@ -281,6 +281,18 @@ class TestHeads:
 
         assert "heads" not in project.command("build").stderr
 
+    def test_two_heads_of_a_state_on_the_way_are_reported_when_it_is_the_snapshot(self, project):
+        project.revision("b")
+        project.revision("c")
+        project.revision("d", ("b", "c"))
+        project.ensure()
+
+        (project.versions / "d_made.py").unlink()
+
+        done = project.command("build")
+        assert done.returncode == 0
+        assert "there are 2 heads" in project.command("status").stdout
+
     def test_may_be_said_to_be_fine_after_the_build(self, project):
         project.revision("b")
         project.revision("c")

@@ -432,6 +432,17 @@ class TestModels:
         assert not second.built
         assert second.manifest.checks["drift"] == ["add table more"]
 
+    def test_a_state_on_the_way_is_compared_when_it_is_the_snapshot(self, modelled):
+        modelled.revision("0002", "0001")
+        modelled.append("models.py", 'sa.Table("t_0002", metadata, sa.Column("id", sa.Integer))\n')
+        modelled.ensure()
+
+        (modelled.versions / "0002_made.py").unlink()
+        snapshot = modelled.ensure()
+
+        assert not snapshot.built
+        assert snapshot.manifest.checks["drift"] == ["add table t_0002"]
+
     def test_checking_again_costs_nothing_when_nothing_changed(self, modelled):
         modelled.ensure()
         modelled.append("models.py", "# changed\n")

@@ -265,9 +265,9 @@ class Construction:
         before = plan.ancestor[0].manifest.observed if plan.ancestor else Observed()
         layers = [self.chain.base, *(self.chain.revisions[n] for n in state.revisions), *seeds]
         checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
-        checks["models"] = self.chain.models_digest
+        checks |= {"heads": list(state.heads), "models": self.chain.models_digest}
         if state.digest == self.chain.target.digest:
-            checks |= self._model_checks(child.done) | {"heads": list(state.heads)}
+            checks |= self._model_checks(child.done)
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
-from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.manifest import Entry
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import look_up
@@ -54,12 +55,16 @@ def ensure(
         raise failure[1]
     from alembic_snapshot.builder.construct import Construction
 
+    def chain_now() -> Chain:
+        files = Files(project.root, project.search_path, store.facts)
+        return read_chain(project, files, layer=layer, revision=revision)
+
     with store.lock(digest):
         entry = store.find(status.chain.target, project.root, status.files).entry
         failed_meanwhile = store.failure(digest)
         if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):
             raise failed_meanwhile[1]
-        construction = Construction(project, status.chain, store, status.files, listener)
+        construction = Construction(project, status.chain, store, status.files, listener, chain_now)
         if entry and not rebuild:
             if _is_checked(entry, status.chain, revision):
                 return Snapshot(project, entry)
@@ -71,7 +76,8 @@ def ensure(
             )
             rebuild = True
         listener({"event": "build", "reasons": status.reasons})
-        made = construction.run(from_scratch=rebuild)
+        construction.from_scratch = rebuild
+        made = construction.run()
         return Snapshot(project, made, built=True, why=status.reasons)
 
 
@@ -128,8 +134,13 @@ def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
 
 
 def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:
-    """Whether what depends on the models was checked with the models as they are."""
-    return revision is not None or entry.manifest.checks.get("models") == chain.models_digest
+    """Whether what depends on the models was checked with the models as they are.
+
+    A state on the way to another snapshot was built with them, but not compared.
+    """
+    checks = entry.manifest.checks
+    is_compared = revision is not None or "drift" in checks
+    return is_compared and checks.get("models") == chain.models_digest
 
 
 def _silent(_event: Mapping[str, Any]) -> None:

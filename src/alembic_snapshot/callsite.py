@@ -17,12 +17,14 @@ class Callsites:
     """Finds lines of the code below ``root``: not installed libraries', not this library's.
 
     What is below one of ``scripts`` belongs to the project wherever it lies: migrations may be
-    inside an installed package.
+    inside an installed package. So does what is below one of ``beside``, if nothing installed it
+    there. The root may be reached through a symbolic link, which the working directory forgets.
     """
 
-    def __init__(self, root: Path, scripts: Iterable[Path] = ()):
+    def __init__(self, root: Path, scripts: Iterable[Path] = (), beside: Iterable[str] = ()):
         self.root = root
-        self._below = f"{root}{os.sep}"
+        self._real = f"{os.path.realpath(root)}{os.sep}"
+        self._below = (f"{root}{os.sep}", self._real, *(f"{folder}{os.sep}" for folder in beside))
         self._scripts = tuple(f"{folder}{os.sep}" for folder in scripts)
         self._known: dict[str, bool] = {}
 
@@ -42,7 +44,13 @@ class Callsites:
         """A line as messages spell it: ``file line N``, relative to the root."""
         if site is None:
             return "code outside the project"
-        return f"{os.path.relpath(site[0], self.root)} line {site[1]}"
+        return f"{os.path.relpath(self.at_root(site[0]), self.root)} line {site[1]}"
+
+    def at_root(self, path: str) -> str:
+        """An absolute path with the root as it was given, not as links are resolved."""
+        if path.startswith(self._real):
+            return f"{self._below[0]}{path.removeprefix(self._real)}"
+        return path
 
     def _innermost(self, frame: FrameType | None) -> Site | None:
         known = self._known

@@ -36,9 +36,10 @@ def unconfigured_mappers() -> str | None:
     return None
 
 
-def findings(checks: Mapping[str, Any], *, drift: str) -> list[str]:
-    """What the checks of a snapshot found, a line each."""
-    return [line for lines in by_check(checks, drift=drift).values() for line in lines]
+def findings(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
+    """What the checks of a snapshot found, a line each, as far as the project wants to know."""
+    found = by_check(checks, drift=drift, heads=heads)
+    return [line for lines in found.values() for line in lines]
 
 
 def shortened(lines: Sequence[str]) -> list[str]:
@@ -49,12 +50,12 @@ def shortened(lines: Sequence[str]) -> list[str]:
     return [*lines[:SHOWN], f"and {more} more: `alembic-snapshot status` lists them"]
 
 
-def by_check(checks: Mapping[str, Any], *, drift: str) -> dict[str, list[str]]:
+def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, list[str]]:
     """What each of the checks of a snapshot found, by the check's name."""
     found: dict[str, list[str]] = {name: [] for name in CHECKS}
     found["sound_data"] = [f"integrity: {line}" for line in checks.get("integrity", ())]
     found["sound_data"] += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
-    if len(checks.get("heads", ())) > 1:
+    if heads == "one" and len(checks.get("heads", ())) > 1:
         found["one_head"].append(
             f"there are {len(checks['heads'])} heads, {' and '.join(checks['heads'])}: join them "
             'with `alembic merge heads`, or set heads = "many"'

@@ -15,7 +15,7 @@ from alembic_snapshot import __version__
 from alembic_snapshot.checks import findings, shortened
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
-from alembic_snapshot.manifest import Entry
+from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.stores import store_of, target_named
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
     except click.exceptions.Abort:
@@ -123,14 +123,14 @@ def build(
         else:
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
-    found = findings(snapshot.manifest.checks, drift=project.drift)
+    found = findings(snapshot.manifest.checks, drift=project.drift, heads=project.heads)
     if snapshot.built and not quiet:
         _warn(shortened([*snapshot.manifest.warnings, *found]))
     elif found:
         _warn([f"{len(found)} findings: `alembic-snapshot status` lists them"])
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
-    facts = _facts(snapshot.entry, built=snapshot.built, why=list(snapshot.why))
+    facts = _facts(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
     text = job_summary(snapshot, found, difference) if summary else snapshot.database
     _print(facts, text, as_json)
     return 1 if difference else 0
@@ -172,7 +172,8 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not."""
     from alembic_snapshot.status import look_up
 
-    found = look_up(_project(where), layer=layer, revision=revision)
+    project = _project(where)
+    found = look_up(project, layer=layer, revision=revision)
     if found.entry is None:
         facts = {"hit": False, "key": found.chain.target.digest, "why": list(found.reasons)}
         _print(facts, "\n".join(["miss", *(f"  {why}" for why in found.reasons)]), as_json)
@@ -180,12 +181,12 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     manifest = found.entry.manifest
     lines = [f"hit {found.entry.database}"]
     lines += [f"  {line}" for line in manifest.warnings]
-    lines += [f"  {line}" for line in findings(manifest.checks, drift="warn")]
+    lines += [f"  {line}" for line in _all_findings(manifest, project)]
     seen = sorted(manifest.observed.files)
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
-    _print({"hit": True, **_facts(found.entry)}, "\n".join(lines), as_json)
+    _print({"hit": True, **_facts(found.entry, project)}, "\n".join(lines), as_json)
     return 0
 
 
@@ -265,7 +266,7 @@ def check(as_json: bool, no_stairway: bool, from_scratch: bool, quiet: bool, **w
         else:
             climbed = climb(project, from_scratch=from_scratch, listener=progress)
             snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
-    found = [*findings(snapshot.manifest.checks, drift=project.drift), *stairs]
+    found = [*findings(snapshot.manifest.checks, drift=project.drift, heads=project.heads), *stairs]
     manner = "" if skipped else ", each up, down and up again"
     count = len(snapshot.manifest.revisions)
     summary = f"{count} revision{'s' if count != 1 else ''}{manner}: {len(found)} findings"
@@ -278,9 +279,10 @@ def check(as_json: bool, no_stairway: bool, from_scratch: bool, quiet: bool, **w
 @_as_json
 def list_(as_json: bool, **where: Any) -> int:
     """List the snapshots in the store, the latest first."""
-    entries = store_of(_project(where)).entries()
+    project = _project(where)
+    entries = store_of(project).entries()
     if as_json:
-        print(json.dumps([_facts(entry) for entry in entries], indent=1))
+        print(json.dumps([_facts(entry, project) for entry in entries], indent=1))
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -339,7 +341,11 @@ def _project(where: Mapping[str, Any]) -> Project:
     return load_project(config=where["config"], store=where["store"], database=where["database"])
 
 
-def _facts(entry: Entry | None, **more: Any) -> dict[str, Any]:
+def _all_findings(manifest: Manifest, project: Project) -> list[str]:
+    return findings(manifest.checks, drift="warn", heads=project.heads)
+
+
+def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
     assert entry is not None
     manifest = entry.manifest
     return {
@@ -351,7 +357,7 @@ def _facts(entry: Entry | None, **more: Any) -> dict[str, Any]:
         "tables": manifest.tables,
         "bytes": manifest.size,
         "created": manifest.created,
-        "checks": findings(manifest.checks, drift="warn"),
+        "checks": _all_findings(manifest, project),
         "warnings": list(manifest.warnings),
         **more,
     }

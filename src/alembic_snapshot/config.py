@@ -12,7 +12,7 @@ from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.places import BACKEND_VARIABLE, TABLE, store_folder
-from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml
+from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml, tool_table
 
 DEFAULT = "default"
 
@@ -73,6 +73,7 @@ class Project:
             toml if toml.is_file() else None,
             self.section,
             self.pythonpath,
+            self.root,
         )
 
     @property
@@ -144,8 +145,8 @@ def database_names(project: Project) -> tuple[str, ...]:
 
 
 def _own_table(toml: Mapping[str, Any]) -> dict[str, Any] | None:
-    table = toml.get("tool", {}).get("alembic-snapshot")
-    return dict(table) if isinstance(table, dict) else None
+    table = tool_table(toml, "alembic-snapshot")
+    return None if table is None else dict(table)
 
 
 def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None]:
@@ -183,12 +184,17 @@ def _has_alembic(folder: Path) -> bool:
     if (folder / "alembic.ini").is_file():
         return True
     toml = folder / "pyproject.toml"
-    return toml.is_file() and "alembic" in read_toml(toml).get("tool", {})
+    return toml.is_file() and tool_table(read_toml(toml), "alembic") is not None
 
 
 def _database_table(table: dict[str, Any], database: str, root: Path) -> dict[str, Any]:
     """One database's keys: those of the table itself, or of ``databases.NAME``."""
     others = table.pop("databases", {})
+    if not isinstance(others, dict) or not all(isinstance(one, dict) for one in others.values()):
+        raise ConfigError(
+            f"databases in [{TABLE}] must be a table of tables, not {others!r}",
+            hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
+        )
     if database == DEFAULT:
         return table
     if database not in others:
@@ -224,7 +230,8 @@ def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
         _check_reference(key, checked.get(key))
     for reference in (*checked.get("seeds", ()), *_all_values(checked.get("layers", {}))):
         _check_reference("a seed", reference)
-    checked["pythonpath"] = tuple(root / folder for folder in checked.get("pythonpath", ()))
+    folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
+    checked["pythonpath"] = tuple(map(Path, folders))
     checked["config"] = _ini(checked.get("config"), root)
     return checked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.target import Target
+
+_SEAL = ',\n "seal": "'
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,34 @@ class Manifest:
         lists = {name: tuple(record[name]) for name in ("heads", "seeds", "warnings")}
         return cls(**{**record, **lists, "observed": Observed(**record["observed"])})
 
+    def is_like(self, other: Manifest) -> bool:
+        """Whether the same was run, and by an ``env.py`` with the same options."""
+        return (self.digest, self.options) == (other.digest, other.options)
+
+    def is_stop_of(self, later: Manifest) -> bool:
+        """Whether a build of ``later`` keeps this state: before its heads, at them, or seeded."""
+        below = {name: d for name, d in later.revisions.items() if name not in later.heads}
+        stops = (later.revisions, *([below] if not self.seeds else []))
+        is_part = list(later.seeds[: len(self.seeds)]) == list(self.seeds)
+        return is_part and self.revisions in stops and later.layers["base"] == self.layers["base"]
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The manifest in a file's text.
+
+        Raises:
+            ValueError: it is not as :meth:`to_json` wrote it.
+        """
+        body, _, seal = text.rpartition(_SEAL)
+        if seal != _sealed(body).removeprefix(body + _SEAL):
+            raise ValueError("the manifest was edited")
+        record = json.loads(text)
+        del record["seal"]
+        return cls.from_record(record)
+
     def to_json(self) -> str:
-        """The manifest as the text of its file."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        """The manifest as the text of its file, with a hash of itself."""
+        return _sealed(json.dumps(asdict(self), indent=1, sort_keys=True).removesuffix("\n}"))
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,10 @@ class Entry:
     database: Target
     manifest: Manifest
     used: float
+
+
+def _sealed(body: str) -> str:
+    return f'{body}{_SEAL}{hashlib.sha256(body.encode()).hexdigest()}"\n}}'
 
 
 def write_whole(path: Path, text: str) -> None:

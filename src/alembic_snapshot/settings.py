@@ -1,13 +1,14 @@
 """Alembic's own settings, read without importing Alembic: where the scripts are, and what counts.
 
 ``alembic.ini`` and ``[tool.alembic]`` are read as Alembic 1.13 to 1.20 reads them, with one
-difference: a relative path starts at the file that it stands in, not at the working directory,
-so that a key does not depend on where a command was typed.
+difference: a relative path starts at the file that it stands in, or else at the project's root, not
+at the working directory, so that a key does not depend on where a command was typed.
 """
 
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import os
 import re
 import sys
@@ -59,10 +60,13 @@ def read_settings(
     toml: Path | None,
     section: str = "alembic",
     pythonpath: tuple[Path, ...] = (),
+    root: Path | None = None,
 ) -> AlembicSettings:
     """The settings in ``ini`` and in the ``[tool.alembic]`` table of ``toml``; the first wins.
 
     ``pythonpath`` is where a ``package:folder`` is looked for before the installed packages.
+    ``root`` is where relative paths start if there are no scripts beside the ini file: it was
+    written for a command that is typed there.
 
     Raises:
         ConfigError: neither has a ``script_location``, both have one and they differ, or a file
@@ -75,7 +79,7 @@ def read_settings(
             hint=f"its sections are {', '.join(sorted(sections)) or 'none'}",
         )
     main = sections.get(section, {})
-    table = read_toml(toml).get("tool", {}).get("alembic", {}) if toml else {}
+    table = (tool_table(read_toml(toml), "alembic") if toml else None) or {}
     reader = _Reader(main, table, ini, toml, pythonpath)
     location = reader.path("script_location")
     if location is None:
@@ -84,6 +88,10 @@ def read_settings(
             f"{where} has no script_location",
             hint="set it in the [alembic] section of alembic.ini or in [tool.alembic]",
         )
+    from_root = dataclasses.replace(reader, start=root)
+    there = from_root.path("script_location") or location
+    if not (location / "env.py").is_file() and (there / "env.py").is_file():
+        reader, location = from_root, there
     reader.refuse_two_locations(location)
     if not (location / "env.py").is_file():
         raise ConfigError(
@@ -115,6 +123,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"can't read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="correct the file") from error
+
+
+def tool_table(toml: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """The table ``[tool.NAME]``, or None.
+
+    Raises:
+        ConfigError: it is something else than a table.
+    """
+    tool = toml.get("tool")
+    table = tool.get(name) if isinstance(tool, dict) else None
+    if table is None or isinstance(table, dict):
+        return table
+    raise ConfigError(f"tool.{name} is {table!r}, no table", hint=f"write [tool.{name}]")
 
 
 def _read_ini(path: Path) -> dict[str, dict[str, str]]:
@@ -156,6 +177,7 @@ class _Reader:
     ini: Path | None
     toml: Path | None
     pythonpath: tuple[Path, ...] = ()
+    start: Path | None = None
 
     def value(self, name: str) -> Any:
         """The option with ``%(here)s`` and the options of its own section put in."""
@@ -204,7 +226,7 @@ class _Reader:
         package, colon, inside = value.partition(":")
         if colon and inside and not os.path.isabs(value):
             return _package_folder(package, [*self.pythonpath, here]) / inside
-        return Path(os.path.abspath(here / value))
+        return Path(os.path.abspath((self.start or here) / value))
 
     def _expand(self, value: str, here: Path, options: Mapping[str, str]) -> str:
         def put_in(match: re.Match[str]) -> str:

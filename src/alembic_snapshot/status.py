@@ -72,7 +72,7 @@ def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator
         if revision is None or layer in wanted
         for name, digest in inputs.items()
     }
-    now = {name: d for layer in chain.layers for name, d in layer.inputs.items()}
+    now = chain.inputs
     for name in sorted(before.keys() | now.keys()):
         if name not in before:
             yield f"{name} is new"

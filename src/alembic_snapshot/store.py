@@ -150,20 +150,24 @@ class Store(abc.ABC):
     def prune(self, keep: int | None = None, older_than: float | None = None) -> list[Entry]:
         """Delete snapshots by when they were last asked for; the deleted ones are returned.
 
-        The states that one build published go or stay together. ``keep`` is how many builds stay;
-        ``older_than`` is an age in seconds. A snapshot that a process is using stays.
+        The states that one build published, or stands on, go or stay together. ``keep`` is how
+        many builds stay; ``older_than`` is an age in seconds. A snapshot that a process is using
+        stays.
         """
         families: dict[str, list[Entry]] = {}
         for entry in self.entries():
             families.setdefault(entry.manifest.family, []).append(entry)
         ranked = sorted(families.values(), key=lambda f: max(e.used for e in f), reverse=True)
-        deleted: list[Entry] = []
+        kept: list[Entry] = []
+        gone: list[Entry] = []
         for rank, family in enumerate(ranked):
             age = time.time() - max(entry.used for entry in family)
             too_many = keep is not None and rank >= keep
             too_old = older_than is not None and age > older_than
-            if too_many or too_old:
-                deleted.extend(entry for entry in family if self._delete(entry))
+            (gone if too_many or too_old else kept).extend(family)
+        whole = [entry.manifest for entry in kept if entry.manifest.digest == entry.manifest.family]
+        needless = [e for e in gone if not any(e.manifest.is_stop_of(later) for later in whole)]
+        deleted = [entry for entry in needless if self._delete(entry)]
         self._sweep()
         return deleted
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import textwrap
 
@@ -209,6 +210,27 @@ class TestOnlyTheNewPart:
         assert done.returncode == 1
         assert "t: 1 added, 1 removed" in done.stderr
 
+    def test_a_build_from_scratch_replaces_the_states_on_the_way_too(self, project, rows, tmp_path):
+        outside = tmp_path / "outside"
+        outside.write_text("1")
+        project.revision(
+            "a",
+            upgrade=f"""
+            op.execute("create table t (x)")
+            op.execute("insert into t values (" + open({str(outside)!r}).read() + ")")
+            """,
+        )
+        project.revision("b", "a")
+        project.ensure()
+
+        outside.write_text("2")
+        assert project.command("build", "--from-scratch").returncode == 1
+        project.revision("b", "a", "op.execute('select 1')")
+        snapshot, ran = project.build()
+
+        assert ran == ["b"]
+        assert rows(snapshot.path, "select x from t") == [(2,)]
+
     def test_a_history_of_400_revisions_runs_only_what_is_new(self, project):
         project.history(400)
         _, all_of_it = project.build()
@@ -251,6 +273,16 @@ class TestFailures:
         assert "half" in tables(kept)
         assert project.look_up().entry is None
 
+    def test_a_failed_newest_revision_costs_one_revision_to_mend(self, project):
+        project.history(2)
+        project.revision("0003", "0002", "1 / 0")
+        with pytest.raises(MigrationError):
+            project.ensure()
+
+        project.revision("0003", "0002")
+
+        assert project.build()[1] == ["0003"]
+
     def test_a_failed_build_leaves_an_existing_snapshot_as_it_was(self, project):
         project.history(2)
         first = project.ensure()
@@ -280,6 +312,15 @@ class TestFailures:
             project.ensure()
 
         assert "pythonpath" in failed.value.hint
+
+    def test_a_syntax_error_in_env_py_is_to_be_corrected_and_not_installed(self, project):
+        project.append("migrations/env.py", "\ndef x(:\n")
+        project.history(1)
+
+        with pytest.raises(MigrationError, match=r"env.py failed: SyntaxError: .*line") as failed:
+            project.ensure()
+
+        assert failed.value.hint == "correct the file"
 
     def test_a_migration_that_ends_the_process_is_reported(self, project):
         project.revision("a", upgrade="import os\nos._exit(7)")
@@ -317,6 +358,8 @@ class TestFailures:
 
         assert done.returncode == 2
         assert "error: " in done.stderr
+        assert "hint: is the disk full?" in done.stderr
+        assert done.stderr.count("revision to run") == 1
         assert "Traceback" not in done.stderr
         (project.versions / "0002_made.py").unlink()
         assert project.ensure().path == first.path
@@ -626,6 +669,31 @@ except RuntimeError:
         project.history(1)
 
         assert project.ensure().built
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            "os.fork() or (time.sleep(20), open('late', 'w'), os._exit(0))",
+            "subprocess.Popen(['sh', '-c', 'sleep 20; touch late'], close_fds=False)",
+        ],
+    )
+    def test_a_process_that_is_left_running_does_not_keep_the_caller_waiting(self, project, start):
+        project.revision(
+            "a",
+            upgrade=f"""
+            import os, pathlib, subprocess, time
+            started = {start}
+            pathlib.Path("pid").write_text(str(getattr(started, "pid", started)))
+            os._exit(7)
+            """,
+        )
+
+        try:
+            with pytest.raises(BuildError, match="the builder ended with status 7"):
+                project.ensure()
+            assert not (project.root / "late").exists()
+        finally:
+            os.kill(int((project.root / "pid").read_text()), signal.SIGKILL)
 
     def test_a_variable_that_is_missing_is_named_in_the_hint(self, project):
         env = (project.root / "migrations/env.py").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from alembic_snapshot import ConfigError, MigrationError
@@ -202,6 +204,9 @@ class TestSeeds:
 
         with pytest.raises(MigrationError, match=r"seed seed:bad failed at seed.py line \d+: Zero"):
             seeded.ensure()
+        seeded.configure('seeds = ["seed:one", "seed:two"]')
+
+        assert seeded.build()[1] == ["seed:two"]
 
     def test_a_seed_that_breaks_a_foreign_key_fails(self, project):
         project.revision(
@@ -218,6 +223,35 @@ class TestSeeds:
         project.configure('seeds = ["seed:add"]')
 
         with pytest.raises(MigrationError, match="FOREIGN KEY constraint failed"):
+            project.ensure()
+
+    def test_a_session_may_be_imported_for_type_checkers_only(self, project, rows):
+        project.history(1)
+        project.write(
+            "seed.py",
+            """
+            from __future__ import annotations
+            from typing import TYPE_CHECKING
+            import sqlalchemy as sa
+            if TYPE_CHECKING:
+                from sqlalchemy import orm
+
+            def add(session: orm.Session) -> None:
+                session.execute(sa.text("insert into t_0001 values (7)"))
+                session.flush()
+            """,
+        )
+        project.configure('seeds = ["seed:add"]')
+
+        assert rows(project.ensure().path, "select id from t_0001") == [(7,)]
+
+    @pytest.mark.parametrize("line", ["async def add(c): pass", "def add(c): yield"])
+    def test_a_seed_of_which_nothing_ran_is_an_error(self, project, line):
+        project.history(1)
+        project.write("seed.py", line)
+        project.configure('seeds = ["seed:add"]')
+
+        with pytest.raises(MigrationError, match="nothing of an asynchronous function or a gen"):
             project.ensure()
 
     def test_an_unknown_module_or_layer_is_an_error_before_anything_runs(self, seeded):
@@ -246,3 +280,24 @@ class TestHeads:
         project.revision("c")
 
         assert "heads" not in project.command("build").stderr
+
+    def test_two_heads_of_a_state_on_the_way_are_reported_when_it_is_the_snapshot(self, project):
+        project.revision("b")
+        project.revision("c")
+        project.revision("d", ("b", "c"))
+        project.ensure()
+
+        (project.versions / "d_made.py").unlink()
+
+        done = project.command("build")
+        assert done.returncode == 0
+        assert "there are 2 heads" in project.command("status").stdout
+
+    def test_may_be_said_to_be_fine_after_the_build(self, project):
+        project.revision("b")
+        project.revision("c")
+        project.ensure()
+
+        project.configure('heads = "many"')
+
+        assert json.loads(project.command("status", "--json").stdout)["checks"] == []

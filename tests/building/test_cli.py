@@ -42,6 +42,13 @@ def test_a_mistake_is_one_error_and_a_hint_without_a_traceback(project, argument
     assert hint.startswith("hint: ")
 
 
+def test_nothing_is_taken_for_a_question_for_help(project):
+    done = project.command()
+
+    assert done.returncode == 0
+    assert done.stdout == project.command("--help").stdout
+
+
 def test_the_traceback_of_a_migration_is_shown_when_asked_for(project):
     project.revision("a", upgrade="1 / 0")
 

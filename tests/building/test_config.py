@@ -32,6 +32,19 @@ class TestFinding:
     def test_a_file_may_be_named(self, project, tmp_path):
         assert load_project(tmp_path, config=project.root / "alembic.ini").root == project.root
 
+    def test_an_ini_file_may_be_written_for_commands_typed_in_the_root(self, project, tables):
+        (project.root / "alembic.ini").unlink()
+        project.write("conf/alembic.ini", """
+            [alembic]
+            script_location = migrations
+            version_locations = migrations/versions more
+            """)  # fmt: skip
+        project.configure('config = "conf/alembic.ini"')
+        project.history(1)
+        project.revision("0002", "0001", folder=project.root / "more")
+
+        assert {"t_0001", "t_0002"} <= set(tables(project.ensure().path))
+
     def test_nothing_to_find_is_an_error_with_a_hint(self, tmp_path):
         with pytest.raises(ConfigError, match="no configuration: neither") as failed:
             load_project(tmp_path)
@@ -70,6 +83,9 @@ class TestMistakes:
             ("engine = 'core.database'", "engine 'core.database' .* module:name", "core.database:"),
             ("seeds = ['no way']", "a seed 'no way' .* module:name", ""),
             ("config = 'nowhere.ini'", "there is no file .*nowhere.ini", "correct config"),
+            ("databases = 3", "databases .* must be a table of tables", "databases.NAME]"),
+            ("databases = { x = 'a' }", "databases .* must be a table of tables", ""),
+            ("[tool]\nalembic = 3", "tool.alembic is 3", "write [tool.alembic]"),
         ],
     )
     def test_are_named_with_a_hint(self, project, line, message, hint):
@@ -97,6 +113,12 @@ class TestMistakes:
         project.write("alembic.ini", text)
 
         with pytest.raises(ConfigError, match=message):
+            project.key()
+
+    def test_of_a_table_that_is_none_are_named(self, project):
+        project.write("pyproject.toml", "[tool]\nalembic-snapshot = 3\n")
+
+        with pytest.raises(ConfigError, match=r"tool.alembic-snapshot is 3, no table"):
             project.key()
 
     def test_in_toml_are_named(self, project):

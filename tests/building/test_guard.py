@@ -240,6 +240,11 @@ class TestWhatARevisionOrASeedOpens:
             "sa.create_engine('sqlite:///real.db').connect()",
             "import app\nop.get_bind().execute(sa.text('attach :f as o'),"
             " dict(f=app.engine.url.database))",
+            "import sqlite3\nsqlite3.connect('file:real.db#?mode=memory', uri=True)",
+            "import sqlite3\nuri = 'file:real.db?mode=memory&mode%00=rwc'\n"
+            "sqlite3.connect(uri, uri=True).execute('create table x (y)')",
+            "import sqlite3\nsqlite3.connect(':memory:', uri=True).execute("
+            "'attach ? as o', ('file:real.db#?mode=memory',))",
         ],
     )
     def test_in_a_revision_is_refused_and_named(self, project, real, body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import py_compile
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import ConfigError
+from alembic_snapshot.key.inputs import content_digest
 
 IMPORT = "from names import TABLE"
 
@@ -93,7 +95,14 @@ class TestAMiss:
 
     @pytest.mark.parametrize(
         "line",
-        ['environment = { MODE = "x" }', 'x = ["tenant=a"]', 'inputs = ["extra/*.txt"]'],
+        [
+            'environment = { MODE = "x" }',
+            "inherit_environment = []",
+            'ignore_environment = ["MODE"]',
+            "private_home = true",
+            'x = ["tenant=a"]',
+            'inputs = ["extra/*.txt"]',
+        ],
     )
     def test_is_a_setting_of_ours_that_reaches_the_run(self, project, line):
         project.history(1)
@@ -208,6 +217,27 @@ class TestAHit:
 
         assert project.key() == before
 
+    def test_is_a_setting_without_an_effect_in_a_file_among_the_scripts(self, project):
+        (project.root / "alembic.ini").unlink()
+        project.configure('config = "migrations/alembic.ini"')
+        text = "[alembic]\nscript_location = %(here)s\nsqlalchemy.url = sqlite:///a.db\n"
+        project.write("migrations/alembic.ini", text)
+        project.history(1)
+        before = project.key()
+
+        project.write("migrations/alembic.ini", text.replace("a.db", "b.db"))
+
+        assert project.key() == before
+
+    @pytest.mark.parametrize("name", ["run.log", "dev.db", "dev.db-wal", "dev.sqlite3"])
+    def test_is_what_running_leaves_among_the_scripts(self, project, name):
+        project.history(1)
+        before = project.key()
+
+        project.write(f"migrations/{name}", "a")
+
+        assert project.key() == before
+
     def test_is_a_touched_file(self, shop):
         before = shop.key()
 
@@ -270,6 +300,19 @@ assert not {{"alembic", "sqlalchemy", "shop"}} & set(sys.modules), sorted(sys.mo
         assert (shop.root / ".alembic-snapshot/facts.json").exists()
         assert shop.key() == cold
         assert not shop.ensure().built
+
+
+def test_what_this_python_can_not_parse_is_not_remembered_for_another(project):
+    project.write("helper.py", "")
+    project.revision("a", header="import helper")
+    project.ensure()
+
+    helper = project.write("helper.py", "def syntax of a later Python\n")
+    project.look_up()
+
+    facts = json.loads((project.root / ".alembic-snapshot/facts.json").read_text())["facts"]
+    assert facts
+    assert content_digest(helper.read_bytes()) not in facts
 
 
 class TestWhatOnlyARunReveals:
@@ -403,6 +446,17 @@ class TestModels:
         assert second.path == first.path
         assert not second.built
         assert second.manifest.checks["drift"] == ["add table more"]
+
+    def test_a_state_on_the_way_is_compared_when_it_is_the_snapshot(self, modelled):
+        modelled.revision("0002", "0001")
+        modelled.append("models.py", 'sa.Table("t_0002", metadata, sa.Column("id", sa.Integer))\n')
+        modelled.ensure()
+
+        (modelled.versions / "0002_made.py").unlink()
+        snapshot = modelled.ensure()
+
+        assert not snapshot.built
+        assert snapshot.manifest.checks["drift"] == ["add table t_0002"]
 
     def test_checking_again_costs_nothing_when_nothing_changed(self, modelled):
         modelled.ensure()

@@ -209,6 +209,18 @@ class TestBrokenHistories:
         with pytest.raises(ScriptError, match=r"a_made.py does not parse: line 2"):
             project.chain()
 
+    def test_a_file_that_can_not_be_read_is_named(self, project):
+        project.history(1)
+        (project.versions / "0002.py").mkdir()
+
+        with pytest.raises(ScriptError, match=r"versions/0002.py does not parse: Is a directory"):
+            project.chain()
+
+    def test_an_import_from_above_everything_is_the_run_s_to_refuse(self, project):
+        project.revision("a", header=f"from {'.' * 50} import x")
+
+        assert project.chain().heads == ("a",)
+
     def test_a_revision_that_is_there_twice_names_both_files(self, project):
         path = project.revision("a")
         shutil.copy(path, path.with_name("b.py"))

@@ -19,6 +19,16 @@ import pytest
 from alembic_snapshot import StoreError, ensure, load_project
 from alembic_snapshot.sqlite.store import FileStore
 
+MAKE = """
+    from alembic import command
+    from alembic.config import Config
+
+    def make(url):
+        config = Config("alembic.ini")
+        config.set_main_option("sqlalchemy.url", url)
+        command.upgrade(config, "heads")
+"""
+
 # Each waits for the starting signal with everything imported, so that all of them ask at once.
 CONTENDER = """
 import pathlib, sys
@@ -132,6 +142,27 @@ class TestKills:
             building = project.root / ".alembic-snapshot/building"
             assert [p for p in building.iterdir() if p.name.startswith(snapshot.digest[:32])] == []
 
+    @pytest.mark.parametrize("name", ["snapshot.db", "manifest.json"])
+    def test_during_the_publication_leave_nothing_to_sweep_by_hand(self, project, name):
+        project.history(2)
+        code = (
+            "import os, signal; from alembic_snapshot import ensure, load_project\n"
+            "real = {'rename': os.rename, 'replace': os.replace}\n"
+            "def killing(kind):\n    def move(a, b):\n        real[kind](a, b)\n"
+            f"        if 'publish' in str(b) and str(b).endswith({name!r}):\n"
+            "            os.kill(os.getpid(), signal.SIGKILL)\n    return move\n"
+            "os.rename, os.replace = killing('rename'), killing('replace')\n"
+            "ensure(load_project())\n"
+        )
+        killed = subprocess.run([sys.executable, "-c", code], cwd=project.root, check=False)
+        building = project.root / ".alembic-snapshot/building"
+        assert killed.returncode == -signal.SIGKILL
+        assert list(building.iterdir())
+
+        assert project.ensure().built
+
+        assert list(building.iterdir()) == []
+
     def test_of_the_parent_ends_the_builder(self, project):
         pid_file = project.root / "pid"
         project.revision(
@@ -220,6 +251,18 @@ class TestTampering:
 
         assert project.ensure().built
 
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [('"offer": "url"', '"offer": "engine"'), ('"checks": {', '"checks": {"a": 1, ')],
+    )
+    def test_a_snapshot_with_an_edited_manifest_does_not_exist(self, project, built, before, after):
+        path = built.path.parent / "manifest.json"
+        assert before in path.read_text()
+        path.write_text(path.read_text().replace(before, after))
+
+        assert project.look_up().entry is None
+        assert project.ensure().built
+
     def test_an_older_snapshot_under_a_newer_name_is_not_believed(self, project, built):
         older = shutil.copytree(built.path.parent, project.root / "older")
         project.revision("0003", "0002")
@@ -266,6 +309,7 @@ class TestPrune:
         project.history(2)
         first = project.ensure()
         project.revision("0003", "0002")
+        project.revision("0004", "0003")
         second = project.ensure()
         os.utime(first.path.parent, (1, 1))
 
@@ -283,6 +327,36 @@ class TestPrune:
         FileStore(project.root / ".alembic-snapshot").prune(keep=1)
 
         assert project.build()[1] == ["0003"]
+
+    def test_keeps_what_editing_the_newest_revision_starts_from_whoever_published_it(self, project):
+        project.history(2)
+        project.ensure()
+        project.revision("0003", "0002")
+        project.ensure()
+        project.revision("0003", "0002", "op.execute('select 1')")
+
+        FileStore(project.root / ".alembic-snapshot").prune(keep=1)
+
+        assert project.build()[1] == ["0003"]
+
+    def test_keeps_no_older_build_of_a_project_of_one_layer(self, project):
+        project.configure('migrate = "made:make"')
+        project.write("made.py", MAKE)
+        project.history(1)
+        project.ensure()
+        project.append("made.py", "# changed\n")
+        second = project.ensure()
+
+        (deleted,) = FileStore(project.root / ".alembic-snapshot").prune(keep=1)
+
+        assert deleted.database.name != str(second.path)
+
+    def test_needs_only_the_snapshots(self, project):
+        project.history(1)
+        project.ensure()
+        shutil.rmtree(project.root / ".alembic-snapshot/building")
+
+        assert len(FileStore(project.root / ".alembic-snapshot").prune(keep=0)) == 1
 
     def test_deletes_by_age(self, project):
         project.history(1)
@@ -336,6 +410,17 @@ class TestAnUnwritableStore:
             ensure(load_project(project.root, store=tmp_path / "file" / "store"))
 
         assert "ALEMBIC_SNAPSHOT_DIR" in failed.value.hint
+
+    def test_can_not_be_pruned_in_silence(self, project):
+        project.history(1)
+        snapshot = project.ensure()
+        store = FileStore(project.root / ".alembic-snapshot")
+        store.building.rmdir()
+        store.building.touch()
+
+        with pytest.raises(StoreError, match="can't write to the store"):
+            store.prune(keep=0)
+        assert snapshot.path.exists()
 
     def test_that_has_the_snapshot_is_enough(self, project):
         project.history(1)

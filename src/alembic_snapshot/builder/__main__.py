@@ -35,12 +35,16 @@ def failure(error: BaseException, builder: Builder) -> dict[str, Any]:
         "is_import": isinstance(error, ImportError | SyntaxError),
         "wants_async": "async" in str(error) and isinstance(error, sa.exc.InvalidRequestError),
         "traceback": "".join(traceback.format_exception(error)),
-        "refused": builder.guard.refused,
+        **builder.facts(),
     }
 
 
 def main(events: int, control: int) -> int:
     """Do the job that the control pipe brings; the exit status says whether it was done."""
+    # What the project starts must not keep the parent waiting for the end of the pipe.
+    os.set_inheritable(events, False)
+    os.set_inheritable(control, False)
+    os.register_at_fork(after_in_child=lambda: _forget(events, control))
     lines = os.fdopen(events, "w", encoding="utf-8", buffering=1)
     orders = os.fdopen(control, "r", encoding="utf-8")
     builder = Builder(json.loads(orders.readline()), _reporter(lines))
@@ -54,6 +58,13 @@ def main(events: int, control: int) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def _forget(*pipes: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for pipe in pipes:
+        os.dup2(nothing, pipe, inheritable=False)
+    os.close(nothing)
 
 
 def _reporter(lines: typing.TextIO) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -24,8 +25,9 @@ Listener = Callable[[Mapping[str, Any]], None]
 # The ways in which an env.py may take its target, in the order in which they are tried.
 OFFERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
-# What PostgreSQL's drivers read says where the snapshot is, and not what is in it.
-_LIBPQ = "PG*"
+# What PostgreSQL's drivers read says where the snapshot is, and not what is in it. What a shell or
+# pytest says of itself is another in every process, and no matter of migrations.
+_NO_MATTER = ("PG*", "_", "OLDPWD", "PWD", "SHLVL", "PYTEST_*")
 
 
 class Child:
@@ -43,6 +45,11 @@ class Child:
         self.failed: dict[str, Any] = {}
         self.status: int | None = None
         self.output = ""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What it knew of its run when it ended, well or not."""
+        return self.done or self.failed
 
     def run(
         self, job: Mapping[str, Any], environment: Mapping[str, str], cwd: Path, log: Path
@@ -117,7 +124,7 @@ class Workshop:
     ) -> dict[str, Any]:
         """The builder's orders for bringing ``database``, with ``applied`` in it, to its end."""
         project, settings = self.project, self.project.alembic
-        known = {name for layer in self.chain.layers for name in layer.inputs}
+        known = set(self.chain.inputs)
         known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
         known.add("pyproject.toml")
         return {
@@ -138,7 +145,7 @@ class Workshop:
             "foreign": project.foreign,
             "known": sorted(known),
             "settled": self._settled(applied),
-            "ignored": sorted({*project.ignore_environment, *project.environment, _LIBPQ}),
+            "ignored": sorted({*project.ignore_environment, *project.environment, *_NO_MATTER}),
             "offer": offer,
             "steps": steps,
             "check": check,
@@ -161,15 +168,16 @@ class Workshop:
         environment = self._environment(workspace) | job["variables"]
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
-            final = bool(child.failed["current"] or child.failed["is_import"])
-            raise AttemptFailed(self._error(child.failed, child.output), final=final)
+            final = child.failed["current"] or child.failed["is_import"] or _is_full(child.failed)
+            error = self._error(child.failed, child.output)
+            raise AttemptFailed(error, final=bool(final), child=child)
         if not child.done:
-            error = BuildError(
+            ended = BuildError(
                 f"the builder ended with status {child.status} before it was done",
                 hint="its output is in the details; was it killed, or did a migration exit?",
                 details=child.output,
             )
-            raise AttemptFailed(error, final=True)
+            raise AttemptFailed(ended, final=True)
         if child.done["refused"]:
             raise AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
         return child
@@ -215,6 +223,11 @@ class Workshop:
         )
 
     def _hint(self, failed: Mapping[str, Any]) -> str:
+        if _is_full(failed):
+            other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
+            return f"is the disk full? make room, or {other}"
+        if failed["type"] == "SyntaxError":
+            return "correct the file"
         if failed["is_import"]:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed["current"]:
@@ -232,12 +245,16 @@ class Workshop:
 
 
 class AttemptFailed(Exception):
-    """The builder failed; unless ``final``, offering the target in another way may mend it."""
+    """The builder failed; unless ``final``, offering the target in another way may mend it.
 
-    def __init__(self, error: BuildError, *, final: bool):
+    ``child`` is the builder that came to its end, if it did.
+    """
+
+    def __init__(self, error: BuildError, *, final: bool, child: Child | None = None):
         super().__init__(error.message)
         self.error = error
         self.final = final
+        self.child = child
 
 
 def _refusal(refused: Sequence[str], details: str) -> GuardError:
@@ -247,6 +264,11 @@ def _refusal(refused: Sequence[str], details: str) -> GuardError:
         "seed should use the connection that it is given",
         details=details,
     )
+
+
+def _is_full(failed: Mapping[str, Any]) -> bool:
+    said = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC))
+    return any(words in failed["text"] for words in said)
 
 
 def _numbered(values: Sequence[str]) -> dict[str, str]:

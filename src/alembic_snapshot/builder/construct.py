@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.config import Project
@@ -23,25 +24,27 @@ from alembic_snapshot.target import Target, Workspace
 
 @dataclass
 class Construction:
-    """One build under the store's lock."""
+    """One build under the store's lock; ``from_scratch``, on nothing that the store has."""
 
     project: Project
     chain: Chain
     store: Store
     files: Files
     listener: Listener
+    chain_now: Callable[[], Chain]
+    from_scratch: bool = False
 
     @functools.cached_property
     def workshop(self) -> Workshop:
         """Where the builder is told what to do, and heard out."""
         return Workshop(self.project, self.chain, self.store, self.listener)
 
-    def run(self, *, from_scratch: bool = False) -> Entry:
+    def run(self) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
-        ancestor = None if from_scratch else self._ancestor()
+        ancestor = None if self.from_scratch else self._ancestor()
         workspace = self.store.workspace(self.chain.target.digest)
         try:
-            made = self._through_the_offers(workspace, ancestor)
+            made = self._from(ancestor, workspace)
             self.store.forget_failure(self.chain.target.digest)
             return made
         except SnapshotError as error:
@@ -52,11 +55,20 @@ class Construction:
         finally:
             workspace.close()
 
+    def _from(self, ancestor: tuple[Entry, State] | None, workspace: Workspace) -> Entry:
+        """Build on the ancestor, or from nothing if it is gone by now or turns out not to fit."""
+        if ancestor:
+            with self.store.in_use(ancestor[0]), contextlib.suppress(_UnfitAncestor):
+                if ancestor[0].database.is_there():
+                    return self._through_the_offers(workspace, ancestor)
+        return self._through_the_offers(workspace, None)
+
     def check_again(self, entry: Entry) -> Entry | None:
         """Check a snapshot against changed models; None if it has to be built anew instead."""
         workspace = self.store.workspace(self.chain.target.digest)
         try:
-            workspace.database.start(entry.database)
+            with self.store.in_use(entry):
+                workspace.database.start(entry.database)
             offer = entry.manifest.offer or OFFERS[0]
             applied = self.chain.revisions
             job = self.workshop.job(workspace.database, [], offer, check=True, applied=applied)
@@ -65,6 +77,8 @@ class Construction:
                 return None
         except AttemptFailed as failed:
             done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
+        except FileNotFoundError:
+            return None
         finally:
             workspace.close()
         checks = {**entry.manifest.checks, **self._model_checks(done)}
@@ -94,20 +108,34 @@ class Construction:
     ) -> Entry:
         stops = self._stops(ancestor)
         steps = list(self._steps(stops, ancestor, workspace))
+        plan = _Plan(workspace, ancestor, offer, stops, steps)
         applied = ancestor[1].revisions if ancestor else ()
         job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
-        child = self.workshop.run(workspace.folder, job)
-        entry = None
-        before = ancestor[0].manifest.observed if ancestor else Observed()
-        for index, state in enumerate(stops):
-            database = workspace.state(index) if steps[index]["copy"] else workspace.database
+        try:
+            return self._publish(self.workshop.run(workspace.folder, job), plan)[-1]
+        except AttemptFailed as failed:
+            if failed.child and not failed.child.facts["refused"]:
+                # What was reached before a revision or a seed failed is not to be run again.
+                with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
+                    self._publish(failed.child, plan)
+            raise
+
+    def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
+        """Publish what the builder reached: all of the plan, or of a failed one its copies."""
+        _refuse_unfit(plan.ancestor, child.facts)
+        self._refuse_changed(child.facts["written"], child.facts["changed"])
+        entries = []
+        for index, state in enumerate(plan.stops):
+            copied = plan.steps[index]["copy"]
+            if index not in child.states or (child.failed and not copied):
+                break
+            database = plan.workspace.state(index) if copied else plan.workspace.database
             database.seal()
-            self._verify(database, state, child.done)
-            manifest = self._manifest(database, state, child, offer, before, index)
-            is_target = state.digest == self.chain.target.digest
-            entry = self.store.publish(database, manifest, replace=is_target)
-        assert entry
-        return entry
+            self._verify(database, state, child.facts)
+            manifest = self._manifest(database, state, child, plan, index)
+            replace = self.from_scratch or state.digest == self.chain.target.digest
+            entries.append(self.store.publish(database, manifest, replace=replace))
+        return entries
 
     def _stops(self, ancestor: tuple[Entry, State] | None) -> list[State]:
         """The states to reach from the ancestor; the last one is the snapshot."""
@@ -190,9 +218,9 @@ class Construction:
                     break
         return sorted(OFFERS, key=lambda offer: (offer != known, OFFERS.index(offer)))
 
-    def _verify(self, database: Target, state: State, done: Mapping[str, Any]) -> None:
+    def _verify(self, database: Target, state: State, facts: Mapping[str, Any]) -> None:
         """Compare the heads inside the file with the scripts'; Alembic's word is not enough."""
-        found = database.heads(done["version_table"])
+        found = database.heads(facts["version_table"])
         if self.chain.opaque:
             reached = bool(found)
         else:
@@ -200,17 +228,28 @@ class Construction:
             reached = self.chain.below(known) == set(state.revisions) and known == found
         if reached:
             return
-        if self.chain.opaque and not self.project.migrate and not done["planned"]:
+        if self.chain.opaque and not self.project.migrate and not facts["planned"]:
             raise AttemptFailed(self._no_revisions(), final=True)
         at = f"at {', '.join(found)}" if found else "at no revision"
         wanted = ", ".join(state.heads) or "the heads"
-        culprit = "; ".join(done["redirected"]) or "env.py did not commit, or connects elsewhere"
+        culprit = "; ".join(facts["redirected"]) or "env.py did not commit, or connects elsewhere"
         error = BuildError(
             f"alembic upgraded to {wanted}, but the snapshot is {at}: {culprit}",
             hint='use config.attributes["connection"] or sqlalchemy.url in env.py, or set the '
             "variable it reads in [tool.alembic-snapshot] environment",
         )
         raise AttemptFailed(error, final=False)
+
+    def _refuse_changed(self, written: Collection[str], changed: Sequence[str]) -> None:
+        """Publish nothing under a digest of files that are not what ran any more."""
+        before, now = self.chain.inputs, self.chain_now().inputs
+        names = sorted(name for name in before.keys() | now.keys() if name not in written)
+        found = [*changed, *(name for name in names if before.get(name) != now.get(name))]
+        if found:
+            error = BuildError(
+                f"{found[0]} changed while the snapshot was built", hint="build it again"
+            )
+            raise AttemptFailed(error, final=True)
 
     def _no_revisions(self) -> BuildError:
         places = ", ".join(map(str, self.project.alembic.version_locations))
@@ -220,21 +259,15 @@ class Construction:
         )
 
     def _manifest(
-        self,
-        database: Target,
-        state: State,
-        child: Child,
-        offer: str,
-        before: Observed,
-        index: int,
+        self, database: Target, state: State, child: Child, plan: _Plan, index: int
     ) -> Manifest:
         seeds = self.chain.seeds[: len(state.seeds)]
+        before = plan.ancestor[0].manifest.observed if plan.ancestor else Observed()
         layers = [self.chain.base, *(self.chain.revisions[n] for n in state.revisions), *seeds]
-        checks: dict[str, Any] = {**database.problems(), "create_all": child.done["create_all"]}
-        final = state.digest == self.chain.target.digest
-        if final:
-            heads = [] if self.project.heads == "many" else state.heads
-            checks |= self._model_checks(child.done) | {"heads": list(heads)}
+        checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
+        checks |= {"heads": list(state.heads), "models": self.chain.models_digest}
+        if state.digest == self.chain.target.digest:
+            checks |= self._model_checks(child.done)
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,
@@ -247,13 +280,13 @@ class Construction:
             seeds=state.seeds,
             layers={layer.name: dict(layer.inputs) for layer in layers},
             observed=self.workshop.observed(child.states[index], before, state.digest),
-            offer=None if self.project.migrate else offer,
-            options=child.done["options"] if final else {},
-            version_table=child.done["version_table"],
+            offer=None if self.project.migrate else plan.offer,
+            options=child.facts["options"],
+            version_table=child.facts["version_table"],
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.workshop.timings),
-            warnings=child.done["redirected"],
+            warnings=child.facts["redirected"],
         )
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,3 +296,22 @@ class Construction:
             "drift_error": done["drift_error"],
             "mappers": done["mappers"],
         }
+
+
+class _Plan(NamedTuple):
+    """What one run of the builder is to reach: which states, from what, and where."""
+
+    workspace: Workspace
+    ancestor: tuple[Entry, State] | None
+    offer: str
+    stops: Sequence[State]
+    steps: Sequence[Mapping[str, Any]]
+
+
+class _UnfitAncestor(Exception):
+    """The ancestor was built with other options of ``env.py`` than there are now."""
+
+
+def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Mapping[str, Any]) -> None:
+    if ancestor and facts["configured"] and facts["options"] != ancestor[0].manifest.options:
+        raise _UnfitAncestor

@@ -136,7 +136,10 @@ class Guard:
     def _is_allowed(self, database: Any) -> bool:
         name = os.fsdecode(database)
         if name.startswith("file:"):
-            path, _, query = name.removeprefix("file:").partition("?")
+            # SQLite reads no further than a fragment, and at a NUL it goes its own way.
+            path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
+            if "%00" in name:
+                return False
             if parse_qs(query).get("mode") == ["memory"]:
                 return True
             name = "/" + unquote(path).lstrip("/") if path.startswith("//") else unquote(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import logging.config
 import sys
 import time
 import typing
@@ -20,6 +19,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
+from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
@@ -42,18 +42,18 @@ class Builder:
         self.target = target_of(job["target"])
         self.root = Path(job["root"])
         self.offer = job["offer"]
-        scripts = [Path(folder) for folder in (job["scripts"], *job["versions"])]
-        self.sites = Callsites(self.root, scripts)
+        folders = [job["scripts"], *job["versions"]]
+        self.sites = Callsites(self.root, map(Path, folders), job["search_path"])
         self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
         self.watch = Watch(
             self.root,
             self.sites,
-            Path(job["scripts"]),
+            folders,
             Path(job["store"]),
             known=job["known"],
             ignored=job["ignored"],
         )
-        self.options: dict[str, str] = {}
+        self.options: dict[str, str] | None = None
         self.version_table = "alembic_version"
         self.create_all: list[str] = []
         self.current: str | None = None
@@ -67,23 +67,29 @@ class Builder:
         distrust_bytecode(self.sites.is_ours, self.job["search_path"], settled)
         self.guard.install()
         self.watch.install()
-        self._watch_create_all()
-        self._excuse_missing_loggers()
+        patches.hear_create_all(lambda: self.create_all.extend(filter(None, [self.current])))
+        patches.hear_own_operations(self.watch.count)
+        patches.excuse_missing_loggers()
         sa.event.listen(sa.Engine, "connect", _hurry)
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
         facts = self._check() if self.job["check"] else {}
-        self.report(
-            "done",
-            refused=self.guard.refused,
-            redirected=list(dict.fromkeys(self.guard.redirected)),
-            create_all=self.create_all,
-            options=self.options,
-            version_table=self.version_table,
-            planned=self.planned,
-            **facts,
-        )
+        self.report("done", **self.facts(), **facts)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the run so far."""
+        return {
+            "refused": self.guard.refused,
+            "redirected": list(dict.fromkeys(self.guard.redirected)),
+            "create_all": self.create_all,
+            "configured": self.options is not None,
+            "options": self.options or {},
+            "version_table": self.version_table,
+            "planned": self.planned,
+            "written": sorted(self.watch.written),
+            "changed": self.watch.changed(),
+        }
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
@@ -115,6 +121,9 @@ class Builder:
             target: Any = tuple(revisions) if revisions is not None else "heads"
             with self.watch.recording():
                 planned = script._upgrade_revs(target, current)
+                if revisions is None:
+                    for revision in script.walk_revisions():
+                        self.watch.count(revision.path)
             self.planned += len(planned)
             self.report("plan", revisions=[step.revision.revision for step in planned])
             return (self._watched(step) for step in planned)
@@ -178,6 +187,8 @@ class Builder:
 
         def configure(*positional: Any, **options: Any) -> None:
             self.options = option_fingerprint(options)
+            for hook in patches.listed(options.get("on_version_apply")):
+                self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"
             original(*positional, **{**overrides, **options})
 
@@ -252,11 +263,11 @@ class Builder:
                 from sqlalchemy.orm import Session
 
                 with Session(engine) as session:
-                    function(session)
+                    _refuse_unfinished(function(session))
                     session.commit()
             else:
                 with engine.begin() as connection:
-                    function(connection)
+                    _refuse_unfinished(function(connection))
         engine.dispose()
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
@@ -281,27 +292,6 @@ class Builder:
             found["drift_error"] = f"{type(error).__name__}: {error}"
         return {**found, "mappers": unconfigured_mappers()}
 
-    def _excuse_missing_loggers(self) -> None:
-        # A stock env.py configures logging from the ini file, which may have no such sections.
-        original = logging.config.fileConfig
-
-        def file_config(source: Any, *arguments: Any, **options: Any) -> None:
-            with contextlib.suppress(KeyError):
-                original(source, *arguments, **options)
-
-        logging.config.fileConfig = file_config  # type: ignore[assignment]
-
-    def _watch_create_all(self) -> None:
-        original = sa.MetaData.create_all
-        builder = self
-
-        def create_all(metadata: sa.MetaData, *arguments: Any, **options: Any) -> None:
-            if builder.current:
-                builder.create_all.append(builder.current)
-            original(metadata, *arguments, **options)
-
-        sa.MetaData.create_all = create_all  # type: ignore[method-assign,assignment]
-
 
 def _load(reference: str) -> Callable[..., Any]:
     module, _, name = reference.partition(":")
@@ -314,9 +304,21 @@ def _load(reference: str) -> Callable[..., Any]:
 def _wants_session(function: Callable[..., Any]) -> bool:
     from sqlalchemy.orm import Session
 
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:
+        # What is imported for type checkers only is text, here.
+        signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     annotation = parameters[0].annotation if parameters else None
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] == "Session"
     return inspect.isclass(annotation) and issubclass(annotation, Session)
+
+
+def _refuse_unfinished(result: Any) -> None:
+    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError("nothing of an asynchronous function or a generator ran: make it plain")
 
 
 def target_of(job: dict[str, Any]) -> Target:

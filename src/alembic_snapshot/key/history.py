@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +35,11 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
         facts = files.facts(path)
         where = project.relative(path)
         if facts.error:
-            raise ScriptError(f"{where} does not parse: {facts.error}", hint="correct the file")
+            python = "{}.{}".format(*sys.version_info)
+            raise ScriptError(
+                f"{where} does not parse: {facts.error}",
+                hint=f"correct the file, if it is not for a later Python than {python}",
+            )
         fields = facts.revision
         if fields is None:
             raise ScriptError(

@@ -17,6 +17,9 @@ from typing import Any
 
 _FACTS_VERSION = 2
 _FACTS_KEPT = 10_000
+# Compiled and template files, and what running leaves: logs, and databases that the guard shuts.
+_LOGS_AND_DATABASES = (".log", ".db", ".sqlite", ".sqlite3", "-journal", "-wal", "-shm")
+_NO_INPUTS = (".pyc", ".mako", "~", *_LOGS_AND_DATABASES)
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -81,8 +84,13 @@ class Files:
             if known is None:
                 from alembic_snapshot.key.parsing import parse
 
-                known = self._known[digest] = parse(Path(path).read_bytes())
-                self._new = True
+                try:
+                    known = parse(Path(path).read_bytes())
+                except OSError as error:
+                    known = [[], [], None, str(error.strerror)]
+                if known[-1] is None:  # Another Python may read what this one can't.
+                    self._known[digest] = known
+                    self._new = True
             self._facts[path] = Facts(*known)
         return self._facts[path]
 
@@ -164,7 +172,9 @@ class Files:
 
     def _relative(self, path: str, module: str, names: Sequence[str]) -> Iterator[str]:
         rest = module.lstrip(".")
-        folder = str(Path(path).parents[len(module) - len(rest) - 1])
+        folder = path
+        for _ in range(len(module) - len(rest)):
+            folder = os.path.dirname(folder)
         for dotted in (rest, *(f"{rest}.{name}".strip(".") for name in names)):
             if dotted:
                 yield from self._files_below(folder, dotted.split("."))
@@ -213,7 +223,7 @@ def files_below(folder: str | Path) -> Iterator[str]:
             continue
         if entry.is_dir():
             yield from files_below(entry.path)
-        elif not entry.name.endswith((".pyc", ".mako", "~")) and not _is_prose(entry.name):
+        elif not entry.name.endswith(_NO_INPUTS) and not _is_prose(entry.name):
             yield entry.path
 
 

@@ -77,6 +77,11 @@ class Chain:
         return (self.base, *self.revisions.values(), *self.seeds)
 
     @property
+    def inputs(self) -> Mapping[str, str]:
+        """The inputs of all layers together."""
+        return {name: digest for layer in self.layers for name, digest in layer.inputs.items()}
+
+    @property
     def models_digest(self) -> str:
         """The digest of what the checks depend on beside the snapshot."""
         return _digest(sorted(self.models.items()))
@@ -193,6 +198,8 @@ def _base_layer(
     """env.py, settings, tool versions, and what no single revision accounts for."""
     settings = project.alembic
     env = str(settings.script_location / "env.py")
+    # What counts in the configuration's file is in the settings, wherever it lies.
+    attributed = attributed | {str(path) for path in (settings.ini, settings.toml)}
     paths = {path for path in files_below(settings.script_location) if path not in attributed}
     paths |= set(_globbed(project)) | {env}
     if opaque:
@@ -205,6 +212,12 @@ def _base_layer(
     inputs |= {f"<environment {name}>": value for name, value in project.environment.items()}
     if project.x:
         inputs["<x>"] = " ".join(project.x)
+    if project.inherit_environment is not None:
+        inputs["<inherit_environment>"] = " ".join(sorted(project.inherit_environment))
+    if project.ignore_environment:
+        inputs["<ignore_environment>"] = " ".join(sorted(project.ignore_environment))
+    if project.private_home:
+        inputs["<private_home>"] = "true"
     if project.migrate:
         inputs["<migrate>"] = project.migrate
         inputs |= _referenced(project.migrate, "migrate", project, files)

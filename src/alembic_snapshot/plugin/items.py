@@ -60,8 +60,8 @@ class Checks(pytest.Collector):
 
     def findings(self, check: str) -> list[str]:
         """What one of the checks of the snapshot found, a line each."""
-        drift = self._database.project.drift
-        return by_check(self._database.built().manifest.checks, drift=drift)[check]
+        project, manifest = self._database.project, self._database.built().manifest
+        return by_check(manifest.checks, drift=project.drift, heads=project.heads)[check]
 
     def stairs(self, revision: str) -> list[Stair]:
         """What is wrong with taking a revision up, down and up again."""

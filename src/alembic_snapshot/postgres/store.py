@@ -136,7 +136,7 @@ class ServerStore(Store):
         if manifest.observed:
             name += "_" + manifest.observed.digest[:8]
         present = None if replace else next(self._read(name), None)
-        if present and present.name == name and present.manifest.digest == manifest.digest:
+        if present and present.name == name and present.manifest.is_like(manifest):
             return present
         finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:

@@ -144,10 +144,12 @@ class FileStore(Store):
             name += "-" + manifest.observed.digest[:8]
         final = self.snapshots / name
         present = None if replace else self._read(final)
-        if present and present.manifest.digest == manifest.digest and self.is_intact(present):
+        if present and present.manifest.is_like(manifest) and self.is_intact(present):
             return present
         try:
-            staged = Path(tempfile.mkdtemp(dir=self.building, prefix="publish."))
+            # Whoever builds the same next deletes what is under its name.
+            prefix = f"{manifest.family[:NAME_LENGTH]}.publish."
+            staged = Path(tempfile.mkdtemp(dir=self.building, prefix=prefix))
             os.rename(database.name, staged / _DATABASE)
             os.chmod(staged / _DATABASE, 0o444)
             stat = (staged / _DATABASE).stat()
@@ -155,7 +157,7 @@ class FileStore(Store):
             write_whole(staged / _VERIFIED, json.dumps(seen))
             write_whole(staged / _MANIFEST, manifest.to_json())
             os.chmod(staged, 0o755)
-            self._move_into_place(staged, final)
+            self._move_into_place(staged, final, prefix)
         except OSError as error:
             raise self.unwritable(error) from error
         return _entry(final, manifest)
@@ -192,24 +194,22 @@ class FileStore(Store):
 
     def _read(self, folder: Path) -> Entry | None:
         try:
-            record = json.loads((folder / _MANIFEST).read_bytes())
-            if record.get("format") != FORMAT:
-                return None
-            return _entry(folder, Manifest.from_record(record))
+            manifest = Manifest.from_json((folder / _MANIFEST).read_text(encoding="utf-8"))
+            return _entry(folder, manifest) if manifest.format == FORMAT else None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
-    def _move_into_place(self, staged: Path, final: Path) -> None:
+    def _move_into_place(self, staged: Path, final: Path, prefix: str) -> None:
+        replaced = self.building / f"{prefix}{time.time_ns()}"
         if final.exists():
-            os.rename(final, self.building / f"replaced.{os.getpid()}.{time.time_ns()}")
+            os.rename(final, replaced)
         try:
             os.rename(staged, final)
         except OSError:
             if not final.exists():
                 raise
             shutil.rmtree(staged, ignore_errors=True)
-        for leftover in self.building.glob(f"replaced.{os.getpid()}.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
         folder = os.open(self.snapshots, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -220,10 +220,13 @@ class FileStore(Store):
         try:
             with open(_folder(entry) / _MANIFEST, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                trash = self.building / f"pruned.{os.getpid()}.{entry.name}"
+                self.building.mkdir(exist_ok=True)
+                trash = self.building / f"{entry.name[:NAME_LENGTH]}.pruned.{time.time_ns()}"
                 os.rename(_folder(entry), trash)
-        except OSError:
+        except (BlockingIOError, FileNotFoundError):
             return False
+        except OSError as error:
+            raise self.unwritable(error) from error
         shutil.rmtree(trash, ignore_errors=True)
         return True
 

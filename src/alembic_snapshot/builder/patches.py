@@ -1,0 +1,58 @@
+"""What is changed in libraries while a snapshot is built: in the builder only, and for good."""
+
+from __future__ import annotations
+
+import contextlib
+import logging.config
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def hear_create_all(heard: Callable[[], None]) -> None:
+    """Be told when a metadata's ``create_all`` is called."""
+    import sqlalchemy as sa
+
+    original = sa.MetaData.create_all
+
+    def create_all(metadata: sa.MetaData, *arguments: Any, **options: Any) -> None:
+        heard()
+        original(metadata, *arguments, **options)
+
+    sa.MetaData.create_all = create_all  # type: ignore[method-assign,assignment]
+
+
+def hear_own_operations(heard: Callable[[str], None]) -> None:
+    """Be told the file of each module that gives ``op`` a method of its own.
+
+    Revisions use it without importing the module; ``env.py`` does.
+    """
+    from alembic.operations import Operations
+
+    def wrapped(original: Callable[..., Any]) -> Any:
+        def registering(*arguments: Any, **options: Any) -> Any:
+            heard(sys._getframe(1).f_code.co_filename)
+            return original(*arguments, **options)
+
+        return staticmethod(registering)
+
+    Operations.register_operation = wrapped(Operations.register_operation)  # type: ignore[method-assign]
+    Operations.implementation_for = wrapped(Operations.implementation_for)  # type: ignore[method-assign]
+
+
+def excuse_missing_loggers() -> None:
+    """Let a stock ``env.py`` configure logging from an ini file that has no such sections."""
+    original = logging.config.fileConfig
+
+    def file_config(source: Any, *arguments: Any, **options: Any) -> None:
+        with contextlib.suppress(KeyError):
+            original(source, *arguments, **options)
+
+    logging.config.fileConfig = file_config  # type: ignore[assignment]
+
+
+def listed(value: Any) -> list[Any]:
+    """What Alembic takes as nothing, one, or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Iterable) else [value]

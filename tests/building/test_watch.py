@@ -1,0 +1,280 @@
+"""G3: what no reading of the files tells, a run reveals, however the project is laid out."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from alembic_snapshot import BuildError, ensure, load_project
+from alembic_snapshot.status import look_up
+
+ROOT = "from pathlib import Path\nROOT = Path(__file__).parents[2]"
+
+
+def imports_first(project, line):
+    """Let ``env.py`` import something before any revision does."""
+    env = project.root / "migrations/env.py"
+    env.write_text(f"{textwrap.dedent(line)}\n{env.read_text()}")
+
+
+def reasons(project):
+    status = project.look_up()
+    return status.reasons if status.entry is None else ()
+
+
+class TestAModule:
+    def test_that_is_run_by_its_path_is_compared(self, project):
+        project.write("tools/helper.py", "X = 1\n")
+        project.revision(
+            "a",
+            header=ROOT,
+            upgrade="""
+            from importlib import util
+            spec = util.spec_from_file_location("by_path", ROOT / "tools" / "helper.py")
+            spec.loader.exec_module(util.module_from_spec(spec))
+            op.execute("select 1")
+            """,
+        )
+        project.ensure()
+
+        project.write("tools/helper.py", "X = 2\n")
+
+        assert reasons(project) == ("tools/helper.py changed (read while it ran)",)
+
+    @pytest.mark.parametrize(
+        "line",
+        ["from app.kinds import X", "import importlib\nimportlib.import_module('app.kinds')"],
+    )
+    def test_that_env_py_imported_first_is_compared_with_what_it_imports(self, project, line):
+        project.write("src/app/__init__.py", "")
+        project.write("src/app/kinds.py", "from app.deeper import X\n")
+        project.write("src/app/deeper.py", "X = 1\n")
+        # As an editable installation does it: no setting says that modules are in src/.
+        src = str(project.root / "src")
+        imports_first(project, f"import sys\nsys.path.append({src!r})\nimport app.kinds")
+        project.revision("a", upgrade=f"{line}\nop.execute('select 1')")
+        project.ensure()
+
+        project.write("src/app/deeper.py", "X = 2\n")
+
+        assert reasons(project) == ("src/app/deeper.py changed (read while it ran)",)
+
+    def test_that_only_env_py_imports_is_not_compared(self, project):
+        project.write("models.py", "import os\nos.getenv('REGION')\nopen('mod' + 'els.txt')\n")
+        project.write("models.txt", "")
+        imports_first(project, "import models")
+        project.revision("a")
+
+        assert not project.ensure().manifest.observed
+
+    def test_that_gives_op_a_method_is_compared_though_only_env_py_imports_it(self, project):
+        project.write(
+            "operations.py",
+            """
+            from alembic.operations import MigrateOperation, Operations
+
+            @Operations.register_operation("create_view")
+            class CreateView(MigrateOperation):
+                def __init__(self, name): self.name = name
+
+                @classmethod
+                def create_view(cls, operations, name): return operations.invoke(cls(name))
+
+            @Operations.implementation_for(CreateView)
+            def create_view(operations, operation):
+                operations.execute(f"create view {operation.name} as select 1")
+            """,
+        )
+        imports_first(project, "import operations")
+        project.revision("a", upgrade="op.create_view('v')")
+        project.ensure()
+
+        project.append("operations.py", "# changed\n")
+
+        assert reasons(project) == ("operations.py changed (read while it ran)",)
+
+    def test_that_hears_of_each_revision_is_compared(self, project):
+        project.write("hooks.py", "def heard(**facts):\n    pass\n")
+        imports_first(project, "import hooks")
+        env = project.root / "migrations/env.py"
+        configured = "on_version_apply=hooks.heard, target_metadata=target_metadata"
+        env.write_text(env.read_text().replace("target_metadata=target_metadata", configured))
+        project.revision("a")
+        project.ensure()
+
+        project.append("hooks.py", "# changed\n")
+
+        assert reasons(project) == ("hooks.py changed (read while it ran)",)
+
+    def test_brings_what_it_read_when_env_py_imported_it(self, project, monkeypatch):
+        project.write("config.py", "import os\nREGION = os.getenv('REGION')\n")
+        imports_first(project, "import config")
+        project.revision("a", upgrade="from config import REGION\nop.execute('select 1')")
+        project.ensure()
+
+        monkeypatch.setenv("REGION", "us")
+
+        assert reasons(project) == ("the environment variable REGION changed",)
+
+
+class TestAFile:
+    def test_that_was_looked_for_and_is_there_now_is_compared(self, project):
+        project.revision(
+            "a",
+            upgrade="""
+            import contextlib
+            with contextlib.suppress(OSError):
+                open("more" + ".txt").close()
+            op.execute("select 1")
+            """,
+        )
+        project.ensure()
+        assert not reasons(project)
+
+        project.write("more.txt", "")
+
+        assert reasons(project) == ("more.txt changed (read while it ran)",)
+
+    def test_in_a_folder_whose_name_begins_like_the_scripts_is_listed(self, project):
+        project.write("migrations_data/a.sql", "")
+        listing = "import os\nos.listdir('migrations' + '_data')\nop.execute('select 1')"
+        project.revision("a", upgrade=listing)
+        project.ensure()
+
+        project.write("migrations_data/b.sql", "")
+
+        assert reasons(project) == (
+            "the list of files in migrations_data changed (read while it ran)",
+        )
+
+    @pytest.mark.parametrize("place", ["'.'", "Path(__file__).resolve().parents[2]"])
+    def test_is_compared_in_a_project_that_is_reached_through_a_link(
+        self, project, tmp_path, place
+    ):
+        project.write("data.txt", "1")
+        opened = f"open(Path({place}) / ('da' + 'ta.txt')).close()\nop.execute('select 1')"
+        project.revision("a", upgrade=opened, header=ROOT)
+        link = tmp_path / "link"
+        link.symlink_to(project.root)
+        ensure(load_project(link))
+
+        project.write("data.txt", "2")
+
+        status = look_up(load_project(link))
+        assert status.entry is None
+        assert status.reasons == ("data.txt changed (read while it ran)",)
+
+
+class TestPythonpathBesideTheProject:
+    @pytest.fixture
+    def beside(self, project):
+        """A project whose revision uses a package of another project of the same repository."""
+        project.configure('pythonpath = ["../common"]')
+        project.write("../common/late.py", "import os\nos.getenv('REGION')\nX = 1\n")
+        project.write("../common/names", "1")
+        project.write(
+            "../common/shared.py",
+            """
+            import importlib
+            from pathlib import Path
+
+            def read():
+                importlib.import_module("la" + "te")
+                return (Path(__file__).parent / ("na" + "mes")).read_text()
+            """,
+        )
+        project.revision("a", upgrade="import shared\nshared.read()\nop.execute('select 1')")
+        project.ensure()
+        assert not reasons(project)
+        return project
+
+    @pytest.mark.parametrize("name", ["late.py", "names"])
+    def test_is_read_as_if_it_were_in_it(self, beside, name):
+        beside.write(f"../common/{name}", "X = 2\n")
+
+        assert reasons(beside) == (f"../common/{name} changed (read while it ran)",)
+
+    def test_has_its_variables_compared(self, beside, monkeypatch):
+        monkeypatch.setenv("REGION", "us")
+
+        assert reasons(beside) == ("the environment variable REGION changed",)
+
+
+def test_what_pytest_says_of_itself_does_not_count_where_all_variables_are_read(
+    project, monkeypatch
+):
+    project.revision("a", upgrade="import os\n{**os.environ}\nop.execute('select 1')")
+    project.ensure()
+
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "another")
+    monkeypatch.setenv("SHLVL", "77")
+    assert not reasons(project)
+
+    monkeypatch.setenv("REGION", "us")
+    monkeypatch.setenv("HOME", "/elsewhere")
+    assert reasons(project) == ("the environment variable HOME changed",)
+
+
+def test_revisions_that_env_py_finds_elsewhere_are_compared(project):
+    imports_first(
+        project,
+        """
+        from alembic import context
+        from alembic.script import ScriptDirectory
+
+        context.config.set_main_option("version_locations", "more")
+        context._proxy.script = ScriptDirectory.from_config(context.config)
+        """,
+    )
+    project.versions.mkdir()
+    path = project.revision("a", folder=project.root / "more")
+    project.ensure()
+    assert not reasons(project)
+
+    path.write_text(path.read_text() + "# changed\n")
+
+    assert reasons(project) == ("more/a_made.py changed (read while it ran)",)
+
+
+class TestInputsThatChangeWhileABuildRuns:
+    def test_are_named_and_nothing_is_published_under_their_old_digest(self, project, tables):
+        project.history(2)
+        path = project.versions / "0002_made.py"
+        before = path.read_text()
+
+        def edit(event):
+            if event["event"] == "build":
+                path.write_text(before.replace("t_0002", "edited"))
+
+        with pytest.raises(BuildError, match=r"0002_made.py changed while the snapshot was built"):
+            project.ensure(listener=edit)
+        path.write_text(before)
+
+        assert "t_0002" in tables(project.ensure().path)
+
+    def test_are_named_when_only_the_run_reveals_them(self, project):
+        data = project.write("data.txt", "1")
+        project.revision("a", upgrade="open('da' + 'ta.txt').close()\nop.execute('select 1')")
+        wait = "while os.path.getsize('da' + 'ta.txt') < 2: time.sleep(0.01)"
+        project.revision("b", "a", f"import os, time\n{wait}\nop.execute('select 1')")
+
+        def edit(event):
+            if event["event"] == "applied":
+                data.write_text("22")
+
+        with pytest.raises(BuildError, match=r"^data.txt changed while the snapshot was built"):
+            project.ensure(listener=edit)
+
+    def test_do_not_fail_a_build_that_writes_them_itself(self, project):
+        project.write("migrations/notes.txt", "")
+        project.revision(
+            "a",
+            header=ROOT,
+            upgrade="""
+            (ROOT / "migrations" / "notes.txt").write_text("run")
+            op.execute("select 1")
+            """,
+        )
+
+        assert project.ensure().built

@@ -19,11 +19,9 @@ from alembic_snapshot import (
     CloneError,
     GuardError,
     MigrationError,
-    ServerError,
 )
 from alembic_snapshot.build import rebuild_and_compare
 from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.stairway import climb
@@ -194,6 +192,14 @@ def databases_alike():
     from alembic_snapshot.diff import Diff
 
     return Diff([], [])
+
+    def test_that_was_dropped_meanwhile_is_said_to_be_gone(self, project, postgres):
+        project.history(1)
+        snapshot = project.ensure()
+        snapshot.entry.database.remove()
+
+        with pytest.raises(CloneError, match="is gone"):
+            snapshot.clone("mine")
 
 
 class TestProcesses:
@@ -473,69 +479,6 @@ class TestTheChecks:
         ]
         assert found[0].lines == ["left behind: enum m (a)"]
         assert names("alembic_building_") == []
-
-
-class TestErrors:
-    def test_no_url(self, project, monkeypatch):
-        monkeypatch.setenv(servers.VARIABLE, "somewhere")
-
-        with pytest.raises(ServerError, match="is not the URL of a PostgreSQL server"):
-            project.key()
-
-    def test_no_server(self, project, monkeypatch):
-        monkeypatch.setenv(servers.VARIABLE, "postgresql://me:secret@localhost:1/")
-
-        with pytest.raises(ServerError, match="no PostgreSQL server at localhost:1") as caught:
-            project.key()
-
-        assert servers.VARIABLE in caught.value.hint
-        assert "secret" not in str(caught.value)
-
-    def test_a_wrong_password(self, project, postgres, postgres_folder, monkeypatch):
-        with postgres.connect() as connection:
-            connection.execute("CREATE ROLE locked LOGIN CREATEDB PASSWORD 'right'")
-            (rules,) = postgres_folder.glob("postgres-*/data/pg_hba.conf")
-            before = rules.read_text()
-            rules.write_text(f"local all locked scram-sha-256\n{before}")
-            connection.execute("SELECT pg_reload_conf()")
-        url = postgres.url.replace("postgres@", "locked:{}@")
-        try:
-            monkeypatch.setenv(servers.VARIABLE, url.format("wrong-one"))
-            with pytest.raises(ServerError, match="refuses user 'locked'") as caught:
-                project.key()
-            assert "wrong-one" not in str(caught.value)
-
-            monkeypatch.setenv(servers.VARIABLE, url.format("right"))
-            project.history(1)
-            assert project.ensure().built
-        finally:
-            rules.write_text(before)
-            with postgres.connect() as connection:
-                connection.execute("SELECT pg_reload_conf()")
-                for name, _ in list(databases.named(connection, "alembic_")):
-                    databases.drop(connection, name)
-                connection.execute("DROP ROLE locked")
-
-    def test_a_role_that_may_not_create_databases(self, project, postgres, monkeypatch):
-        with postgres.connect() as connection:
-            connection.execute("CREATE ROLE humble LOGIN")
-        monkeypatch.setenv(servers.VARIABLE, postgres.url.replace("postgres@", "humble@"))
-        project.history(1)
-        try:
-            with pytest.raises(ServerError, match="role 'humble' may not create") as caught:
-                project.ensure()
-            assert 'ALTER ROLE "humble" CREATEDB' in caught.value.hint
-        finally:
-            with postgres.connect() as connection:
-                connection.execute("DROP ROLE humble")
-
-    def test_a_snapshot_that_was_dropped_meanwhile(self, project, postgres):
-        project.history(1)
-        snapshot = project.ensure()
-        snapshot.entry.database.remove()
-
-        with pytest.raises(CloneError, match="is gone"):
-            snapshot.clone("mine")
 
 
 class TestTheCommandLine:

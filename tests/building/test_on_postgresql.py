@@ -292,6 +292,17 @@ class TestADatabase:
 
         assert "pg_stat_activity" in caught.value.hint
 
+    @pytest.mark.parametrize("path", ["''", """'', "a,b", "c""d", E'e\\'f', public"""])
+    def test_is_copied_with_odd_names_in_its_path(self, postgres, ask, path):
+        source = ServerDatabase(postgres, "source")
+        source.start(None)
+        with postgres.connect() as connection:
+            connection.execute(f"ALTER DATABASE source SET search_path = {path}".encode())
+
+        ServerDatabase(postgres, "copied").start(source)
+
+        assert ask("copied", "SHOW search_path") == ask("source", "SHOW search_path")
+
     def test_is_dropped_with_its_connections(self, postgres):
         database = ServerDatabase(postgres, "visited")
         database.start(None)

@@ -12,6 +12,7 @@ import pytest
 
 from alembic_snapshot.postgres import private
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.diff import opened
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.server import lock_key
 
@@ -241,3 +242,16 @@ def test_an_owner_that_lives_is_left_alone(postgres, names):
         assert connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (False,)
 
     pool.close()
+
+
+def test_a_copy_to_compare_with_is_left_alone_by_others_and_goes_afterwards(postgres, names):
+    template = ServerDatabase(postgres, "alembic_snapshot_template")
+    template.start(None)
+    try:
+        with postgres.connect() as connection, opened(template, postgres) as copy:
+            sweep(connection)
+
+            assert names("alembic_clone_") == [copy.info.dbname]
+        assert names("alembic_clone_") == []
+    finally:
+        template.remove()

@@ -40,7 +40,6 @@ class Pool:
 
     def __init__(self, server: Server):
         self.server = server
-        self.owner = secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._ready: dict[str, deque[str]] = {}
@@ -48,7 +47,7 @@ class Pool:
         self._room = threading.Semaphore(WAITING)
         self._thread: threading.Thread | None = None
         self._connection = server.connect()
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {self.owner}"),))
+        self.owner = new_owner(self._connection)
         sweep(self._connection)
         self._in_memory = memory.prepare(self._connection, server)
         self._sizes: dict[str | None, int] = {}
@@ -172,6 +171,13 @@ class Pool:
             self._in_memory = memory.prepare(connection, self.server)
             return False
         return True
+
+
+def new_owner(connection: psycopg.Connection[Any]) -> str:
+    """An owner of clones, alive for as long as the connection is open."""
+    owner = secrets.token_hex(6)
+    connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {owner}"),))
+    return owner
 
 
 def kept_name(name: str) -> str:

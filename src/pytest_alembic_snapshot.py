@@ -153,6 +153,7 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker sends its numbers; the one process that all runs have deletes what is old."""
     config = session.config
@@ -163,6 +164,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run.workeroutput is not None:
         if runtime is not None:
             run.workeroutput["alembic_snapshot"] = runtime.tally.to_record()
+        # After its report, pytest-xdist gives a worker only a few seconds.
+        run.close()
         return
     cache = getattr(config, "cache", None)
     records = run.all_records()

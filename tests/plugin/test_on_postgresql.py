@@ -204,6 +204,25 @@ def test_a_killed_worker_leaves_the_others_what_is_theirs(shop, names):
     assert names("alembic_clone_") == []
 
 
+def test_a_worker_has_dropped_its_clones_when_it_reports_that_it_is_done(shop, names):
+    shop.write(
+        "conftest.py",
+        """
+        import os, pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_unconfigure(config):
+            if hasattr(config, "workerinput"):
+                os.kill(os.getpid(), 9)
+        """,
+    )
+
+    result = shop.run(mode="n2", test_it=PASSING)
+
+    assert result.parseoutcomes() == {"passed": 1}
+    assert names("alembic_clone_") == []
+
+
 def test_the_private_server_is_gone_with_a_killed_run(shop, postgres_folder):
     private.release()
     process = started(shop, "-p", "no:xdist")

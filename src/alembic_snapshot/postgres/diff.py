@@ -61,7 +61,7 @@ def opened(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.
 
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
-    before, after = (read_schema(c.cursor(), "").others for c in (here, there))
+    before, after = (read_schema(c.cursor(), None).others for c in (here, there))
     yield from (f"{fact}: not in the snapshot" for fact in sorted(after - before))
     yield from (f"{fact}: only in the snapshot" for fact in sorted(before - after))
 

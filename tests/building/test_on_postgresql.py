@@ -23,6 +23,7 @@ from alembic_snapshot import (
 from alembic_snapshot.build import rebuild_and_compare
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.stairway import climb
 
@@ -237,6 +238,22 @@ class TestProcesses:
         assert project.build()[1] == ["0001", "0002"]
         ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
         assert names("alembic_building_") == []
+
+    def test_what_was_never_finished_goes_with_prune_and_a_users_own_does_not(
+        self, project, postgres, names
+    ):
+        killed, being_made = (f"alembic_snapshot_{digit * 32}" for digit in "01")
+        own = "alembic_snapshot_of_the_shop"
+        for name in (killed, being_made, own):
+            ServerDatabase(postgres, name).start(None)
+        store = ServerStore(project.root / ".alembic-snapshot")
+
+        with postgres.connect() as connection:
+            key = lock_key(being_made)
+            connection.execute("SELECT pg_advisory_lock_shared(%s)", (key,))
+            store.prune(keep=5)
+
+        assert names("alembic_snapshot_") == [being_made, own]
 
     def test_two_checkouts_share_what_is_the_same_and_nothing_else(self, project, new_project):
         project.history(2)

@@ -51,6 +51,19 @@ def locked(postgres, postgres_folder):
         connection.execute("DROP ROLE locked")
 
 
+@pytest.fixture
+def other_role(postgres):
+    """A URL for somebody who may create databases, and nothing else."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE other LOGIN CREATEDB")
+    yield postgres.url.replace("postgres@", "other@")
+    with postgres.connect() as connection:
+        for name, _ in list(databases.named(connection, "")):
+            if name == "mine" or name.startswith("alembic_"):
+                databases.drop(connection, name)
+        connection.execute("DROP ROLE other")
+
+
 class TestAPassword:
     def test_may_have_anything_in_it(self, project, locked, monkeypatch):
         monkeypatch.setenv(servers.VARIABLE, locked(PASSWORD))
@@ -78,6 +91,26 @@ class TestAPassword:
         ).stdout
 
         assert shown.startswith(f"{PASSWORD} for postgresql://locked@/mine?")
+
+
+class TestRoles:
+    def test_each_has_snapshots_of_its_own(self, project, other_role, names, monkeypatch):
+        project.history(1)
+        ours = project.ensure()
+        monkeypatch.setenv(servers.VARIABLE, other_role)
+
+        theirs = project.ensure()
+        clone = theirs.clone("mine")
+        with clone.engine().connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM t_0001").scalar() == 0
+        clone.close()
+        again = project.ensure()
+        project.command("prune", "--keep", "0")
+
+        assert theirs.built
+        assert again.database == theirs.database
+        assert names(theirs.database) == []
+        assert names(ours.database) == [ours.database]
 
 
 class TestErrors:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # How the names of our databases begin; nothing else on a server is ever touched.
 SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
 CLONE, KEPT = "alembic_clone_", "alembic_kept_"
+# What another role owns is of no use to us: its tables are that role's too.
+OURS = "pg_has_role(datdba, 'USAGE')"
 # Seconds for which a database that somebody is connected to is waited for.
 _PATIENCE = 20.0
 # Settings whose value is a list of names: to ALTER DATABASE, one string would be one name.
@@ -269,6 +271,10 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
             connection.execute(
                 sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
             )
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ServerError(
+                f"can't drop {name}: {_first(error)}", hint="drop it as the role that owns it"
+            ) from error
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
@@ -321,10 +327,10 @@ def exists(connection: psycopg.Connection[Any], name: str) -> bool:
 
 
 def named(connection: psycopg.Connection[Any], prefix: str) -> Iterator[tuple[str, str]]:
-    """The databases whose names begin so, and their comments."""
+    """The databases of ours whose names begin so, and their comments."""
     rows = connection.execute(
         "SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database "
-        "WHERE starts_with(datname, %s) ORDER BY datname",
+        f"WHERE starts_with(datname, %s) AND {OURS} ORDER BY datname",
         (prefix,),
     )
     yield from rows.fetchall()

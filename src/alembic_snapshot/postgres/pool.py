@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import queue
+import re
 import secrets
 import socket
 import threading
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 READY = 2
 # How many clones of a process may wait to be dropped before a test waits for one of them.
 WAITING = 6
+# What is named so by a process, and not by a user who likes the word.
+_OWNED = re.compile(f"{CLONE}[0-9a-f]{{12}}_")
 
 Settings = list[tuple[str | None, str]]
 
@@ -187,7 +190,7 @@ def kept_name(name: str) -> str:
 
 def sweep(connection: psycopg.Connection[Any]) -> None:
     """Drop the clones of dead owners, and what was kept for files that are gone."""
-    found = list(databases.named(connection, CLONE))
+    found = [(n, c) for n, c in databases.named(connection, CLONE) if _OWNED.match(n)]
     for owner in {name.split("_")[2] for name, _ in found}:
         key = lock_key(f"owner {owner}")
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()

@@ -145,6 +145,20 @@ class TestErrors:
 
         assert "wrong-one" not in str(caught.value)
 
+    def test_a_database_that_the_role_may_not_connect_to(
+        self, project, other_role, postgres, monkeypatch
+    ):
+        monkeypatch.setenv(servers.VARIABLE, other_role)
+        with postgres.connect() as connection:
+            connection.execute("REVOKE CONNECT ON DATABASE postgres FROM public")
+            try:
+                with pytest.raises(ServerError, match="lets nobody in") as caught:
+                    project.key()
+            finally:
+                connection.execute("GRANT CONNECT ON DATABASE postgres TO public")
+
+        assert "may the user connect to the database postgres" in caught.value.hint
+
     def test_a_role_that_may_not_create_databases(self, project, postgres, monkeypatch):
         with postgres.connect() as connection:
             connection.execute("CREATE ROLE humble LOGIN")

@@ -98,13 +98,19 @@ class Server:
 
     def _refused(self, error: Any, url: Any) -> ServerError:
         text = " ".join(str(error).split())
-        if "password" in text or "authentication" in text or "role" in text:
+        if any(word in text for word in ("password", "authentication", "role ", "pg_hba.conf")):
             return ServerError(
                 f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
                 hint=f"correct the user and the password in {VARIABLE}",
             )
         if "does not exist" in text:
             return ServerError(f"the server at {self} says: {text}", hint="was it deleted?")
+        if "FATAL" in text:
+            return ServerError(
+                f"the server at {self} lets nobody in: {text}",
+                hint=f"may the user connect to the database {url.database}, and are there "
+                "connections to spare?",
+            )
         where = f"correct {VARIABLE}, or unset it to use a private server"
         return ServerError(
             f"no PostgreSQL server at {self}: {text}",

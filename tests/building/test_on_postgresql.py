@@ -187,13 +187,6 @@ class TestASnapshot:
         ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
         assert names("alembic_failed_") == []
 
-
-def databases_alike():
-    """What the comparison of two databases that are the same finds."""
-    from alembic_snapshot.diff import Diff
-
-    return Diff([], [])
-
     def test_that_was_dropped_meanwhile_is_said_to_be_gone(self, project, postgres):
         project.history(1)
         snapshot = project.ensure()
@@ -201,6 +194,23 @@ def databases_alike():
 
         with pytest.raises(CloneError, match="is gone"):
             snapshot.clone("mine")
+
+    def test_that_failed_is_told_in_one_line_with_how_to_open_it(self, project, names):
+        project.revision("0001", None, "op.execute('SELECT * FROM orders')")
+
+        told, hint = project.command("build", "--quiet").stderr.splitlines()
+
+        (kept,) = names("alembic_failed_")
+        assert told.endswith('relation "orders" does not exist [SELECT * FROM orders]')
+        assert f"; open it: alembic-snapshot psql {kept}; " in hint
+        assert hint.endswith("are its first tables not made by Alembic? then set migrate")
+
+
+def databases_alike():
+    """What the comparison of two databases that are the same finds."""
+    from alembic_snapshot.diff import Diff
+
+    return Diff([], [])
 
 
 class TestProcesses:

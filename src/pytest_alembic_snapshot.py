@@ -169,6 +169,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run.workeroutput is not None:
         if runtime is not None:
             run.workeroutput["alembic_snapshot"] = runtime.tally.to_record()
+        # After its report, pytest-xdist gives a worker only a few seconds.
+        run.close()
         return
     cache = getattr(config, "cache", None)
     records = run.all_records()

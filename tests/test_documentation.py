@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import alembic_snapshot
 import pytest_alembic_snapshot
 from alembic_snapshot import config, errors
 from alembic_snapshot.cli import cli
 
 ROOT = Path(__file__).parents[1]
+ENV = """
+from alembic import context
+from sqlalchemy import create_engine
+
+with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = """
+from alembic import op
+
+revision, down_revision = "0001", None
+
+
+def upgrade():
+    op.execute("create table orders (id integer primary key, article text)")
+"""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -59,6 +82,43 @@ def test_every_key_of_the_configuration_is_in_its_table():
 def test_every_link_to_a_page_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_every_public_name_has_its_place():
+    page = (ROOT / "docs/python.md").read_text()
+    described = set(re.findall(r"^\| `(\w+)", page, flags=re.MULTILINE))
+    kinds = set(re.findall(r"^## (\w+)$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE))
+
+    assert described | kinds | {"SnapshotError"} == set(alembic_snapshot.__all__)
+    for name in described - {"Project", "Snapshot", "Clone", "Diff"}:
+        told: dict[str, Any] = {}
+        exec(f"def {name}{re.search(rf'`{name}(.*?)`', page)[1]}: ...", told)
+        assert parameters(told[name]) == parameters(getattr(alembic_snapshot, name))
+
+
+def parameters(function):
+    found = inspect.signature(function).parameters.values()
+    return [(one.name, one.kind, one.default) for one in found]
+
+
+def test_the_example_from_python_runs(tmp_path):
+    example = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    versions = tmp_path / "migrations/versions"
+    versions.mkdir(parents=True)
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (versions.parent / "env.py").write_text(ENV)
+    (versions / "0001.py").write_text(REVISION)
+
+    done = subprocess.run(
+        [sys.executable, "-c", example[1]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "orders: 1 added\n  + id=1, article='tea'\n", done.stderr
+    assert not (tmp_path / "play.db").exists()
 
 
 def test_the_readme_is_short():

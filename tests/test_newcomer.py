@@ -1,14 +1,16 @@
-"""From `alembic init` in an empty folder to a passing test on a clone, with the README alone."""
+"""What the README tells a newcomer to do, done."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
 SHOP = {
     "shop/__init__.py": "",
     "shop/database.py": """
@@ -41,7 +43,8 @@ class Order(Base):
     customer: Mapped[str] = mapped_column(ForeignKey("customers.name"))
     article: Mapped[str]
 """,
-    "shop/orders.py": """
+}
+ORDERS = """
 from shop.database import SessionLocal
 from shop.models import Customer, Order
 
@@ -50,15 +53,31 @@ def place_order(customer: str, article: str) -> None:
     with SessionLocal.begin() as session:
         session.merge(Customer(name=customer))
         session.add(Order(customer=customer, article=article))
-""",
-}
+"""
+README = (Path(__file__).parents[1] / "README.md").read_text()
+OURS = ("PYTEST_", "ALEMBIC_", "PYTHONPATH")
+PYTEST = ("pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A folder with an engine and two models."""
+    for name, text in SHOP.items():
+        write(tmp_path / name, text)
+    return tmp_path
+
+
+def write(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
 
 
 def run(folder, *command):
     done = subprocess.run(
-        [sys.executable, "-m", *command],
+        # Unlike python -m, the programs do not look for modules in the working directory.
+        [sys.executable, "-P", "-m", *command],
         cwd=folder,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "ALEMBIC_"))},
+        env={k: v for k, v in os.environ.items() if not k.startswith(OURS)},
         capture_output=True,
         text=True,
         check=False,
@@ -67,40 +86,52 @@ def run(folder, *command):
     return done.stdout
 
 
-def block_after(text, language, heading=""):
-    """The first fenced block of a language in the README, or in a section of it."""
-    return re.search(rf"```{language}\n(.*?)```", text[text.index(heading) :], re.DOTALL)[1]
+def blocks(heading=""):
+    """The fenced blocks of a section of the README, as language and text; of the first without."""
+    section = README.partition(heading)[2] if heading else README
+    return re.findall(r"```(\w+)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
 
 
-def test_six_steps_lead_to_a_passing_test_on_a_clone(tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    for name, text in SHOP.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+def follow(folder, language, text):
+    """Do what one block says: run a command, or write or edit the file that it names."""
+    if language == "console":
+        (command,) = text.splitlines()
+        program, *arguments = shlex.split(command.removeprefix("$ "))
+        return run(folder, *(PYTEST if program == "pytest" else [program]), *arguments)
+    first, rest = text.split("\n", 1)
+    name, _, place = first.removeprefix("# ").partition(", in place of ")
+    if place:
+        before = (folder / name).read_text()
+        assert before.count(place) == 1
+        rest = before.replace(place, rest)
+    return write(folder / name, rest)
 
-    # 1: Alembic is set up.
-    run(tmp_path, "alembic", "init", "alembic")
-    # 2: alembic.ini and env.py know the database and the models.
-    ini, env = tmp_path / "alembic.ini", tmp_path / "alembic/env.py"
-    url = re.sub("sqlalchemy.url = .*", "sqlalchemy.url = sqlite:///shop.db", ini.read_text())
-    ini.write_text(url)
-    models = "import shop.models\nfrom shop.database import Base\ntarget_metadata = Base.metadata"
-    env.write_text(env.read_text().replace("target_metadata = None", models))
-    # 3: The first revision is made.
-    run(tmp_path, "alembic", "revision", "--autogenerate", "-m", "first")
-    (tmp_path / "shop.db").unlink()
-    # 4: The README's lines of configuration.
-    table = block_after(readme, "toml", "## Four lines").replace('["src"]', '["."]')
-    (tmp_path / "pyproject.toml").write_text(
-        table + '\n[tool.pytest.ini_options]\npythonpath = ["."]\n'
-    )
-    # 5: The README's test.
-    (tmp_path / "test_orders.py").write_text(block_after(readme, "python"))
-    # 6: pytest.
-    first = run(tmp_path, "pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
-    second = run(tmp_path, "pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
 
-    assert "2 passed" in first
-    assert "2 passed" in second
-    assert "reused" in second
-    assert not (tmp_path / "shop.db").exists()
+def test_six_steps_lead_from_alembic_init_to_a_passing_test_on_a_clone(shop):
+    steps = blocks("## From an empty folder")
+
+    shown = [follow(shop, *step) for step in steps]
+
+    assert steps[0] == ("console", "$ alembic init migrations\n")
+    assert len(steps) == 6
+    assert "1 passed" in shown[-1]
+    assert "1 clone" in shown[-1]
+    assert "warning" not in shown[-1]
+    assert b"customers" not in (shop / "shop.db").read_bytes()
+    assert "reused" in run(shop, *PYTEST)
+
+
+def test_the_first_example_passes_with_the_four_lines(shop):
+    for step in blocks("## From an empty folder")[:3]:
+        follow(shop, *step)
+    write(shop / "shop/orders.py", ORDERS)
+    (shop / "src").mkdir()
+    (shop / "shop").rename(shop / "src/shop")
+    follow(shop, *blocks()[0])
+    _, (language, table) = blocks("## Four lines")
+    follow(shop, language, f'{table}[tool.pytest.ini_options]\npythonpath = ["src"]\n')
+
+    shown = run(shop, *PYTEST)
+
+    assert "2 passed" in shown
+    assert "2 clones" in shown

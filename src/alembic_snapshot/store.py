@@ -127,6 +127,7 @@ class Store(abc.ABC):
             self.failed_database(digest).remove()
             if database and database.is_there():
                 self._keep(database, digest)
+        with contextlib.suppress(OSError):
             write_whole(self._failure_record(digest), json.dumps(record))
 
     @abc.abstractmethod

@@ -19,12 +19,11 @@ from alembic_snapshot import (
     CloneError,
     GuardError,
     MigrationError,
-    ServerError,
 )
 from alembic_snapshot.build import rebuild_and_compare
 from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.stairway import climb
 
@@ -188,6 +187,24 @@ class TestASnapshot:
         ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
         assert names("alembic_failed_") == []
 
+    def test_that_was_dropped_meanwhile_is_said_to_be_gone(self, project, postgres):
+        project.history(1)
+        snapshot = project.ensure()
+        snapshot.entry.database.remove()
+
+        with pytest.raises(CloneError, match="is gone"):
+            snapshot.clone("mine")
+
+    def test_that_failed_is_told_in_one_line_with_how_to_open_it(self, project, names):
+        project.revision("0001", None, "op.execute('SELECT * FROM orders')")
+
+        told, hint = project.command("build", "--quiet").stderr.splitlines()
+
+        (kept,) = names("alembic_failed_")
+        assert told.endswith('relation "orders" does not exist [SELECT * FROM orders]')
+        assert f"; open it: alembic-snapshot psql {kept}; " in hint
+        assert hint.endswith("are its first tables not made by Alembic? then set migrate")
+
 
 def databases_alike():
     """What the comparison of two databases that are the same finds."""
@@ -231,6 +248,22 @@ class TestProcesses:
         assert project.build()[1] == ["0001", "0002"]
         ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
         assert names("alembic_building_") == []
+
+    def test_what_was_never_finished_goes_with_prune_and_a_users_own_does_not(
+        self, project, postgres, names
+    ):
+        killed, being_made = (f"alembic_snapshot_{digit * 32}" for digit in "01")
+        own = "alembic_snapshot_of_the_shop"
+        for name in (killed, being_made, own):
+            ServerDatabase(postgres, name).start(None)
+        store = ServerStore(project.root / ".alembic-snapshot")
+
+        with postgres.connect() as connection:
+            key = lock_key(being_made)
+            connection.execute("SELECT pg_advisory_lock_shared(%s)", (key,))
+            store.prune(keep=5)
+
+        assert names("alembic_snapshot_") == [being_made, own]
 
     def test_two_checkouts_share_what_is_the_same_and_nothing_else(self, project, new_project):
         project.history(2)
@@ -285,6 +318,17 @@ class TestADatabase:
             databases.create(connection, postgres, "copy", "source")
 
         assert "pg_stat_activity" in caught.value.hint
+
+    @pytest.mark.parametrize("path", ["''", """'', "a,b", "c""d", E'e\\'f', public"""])
+    def test_is_copied_with_odd_names_in_its_path(self, postgres, ask, path):
+        source = ServerDatabase(postgres, "source")
+        source.start(None)
+        with postgres.connect() as connection:
+            connection.execute(f"ALTER DATABASE source SET search_path = {path}".encode())
+
+        ServerDatabase(postgres, "copied").start(source)
+
+        assert ask("copied", "SHOW search_path") == ask("source", "SHOW search_path")
 
     def test_is_dropped_with_its_connections(self, postgres):
         database = ServerDatabase(postgres, "visited")
@@ -473,69 +517,6 @@ class TestTheChecks:
         ]
         assert found[0].lines == ["left behind: enum m (a)"]
         assert names("alembic_building_") == []
-
-
-class TestErrors:
-    def test_no_url(self, project, monkeypatch):
-        monkeypatch.setenv(servers.VARIABLE, "somewhere")
-
-        with pytest.raises(ServerError, match="is not the URL of a PostgreSQL server"):
-            project.key()
-
-    def test_no_server(self, project, monkeypatch):
-        monkeypatch.setenv(servers.VARIABLE, "postgresql://me:secret@localhost:1/")
-
-        with pytest.raises(ServerError, match="no PostgreSQL server at localhost:1") as caught:
-            project.key()
-
-        assert servers.VARIABLE in caught.value.hint
-        assert "secret" not in str(caught.value)
-
-    def test_a_wrong_password(self, project, postgres, postgres_folder, monkeypatch):
-        with postgres.connect() as connection:
-            connection.execute("CREATE ROLE locked LOGIN CREATEDB PASSWORD 'right'")
-            (rules,) = postgres_folder.glob("postgres-*/data/pg_hba.conf")
-            before = rules.read_text()
-            rules.write_text(f"local all locked scram-sha-256\n{before}")
-            connection.execute("SELECT pg_reload_conf()")
-        url = postgres.url.replace("postgres@", "locked:{}@")
-        try:
-            monkeypatch.setenv(servers.VARIABLE, url.format("wrong-one"))
-            with pytest.raises(ServerError, match="refuses user 'locked'") as caught:
-                project.key()
-            assert "wrong-one" not in str(caught.value)
-
-            monkeypatch.setenv(servers.VARIABLE, url.format("right"))
-            project.history(1)
-            assert project.ensure().built
-        finally:
-            rules.write_text(before)
-            with postgres.connect() as connection:
-                connection.execute("SELECT pg_reload_conf()")
-                for name, _ in list(databases.named(connection, "alembic_")):
-                    databases.drop(connection, name)
-                connection.execute("DROP ROLE locked")
-
-    def test_a_role_that_may_not_create_databases(self, project, postgres, monkeypatch):
-        with postgres.connect() as connection:
-            connection.execute("CREATE ROLE humble LOGIN")
-        monkeypatch.setenv(servers.VARIABLE, postgres.url.replace("postgres@", "humble@"))
-        project.history(1)
-        try:
-            with pytest.raises(ServerError, match="role 'humble' may not create") as caught:
-                project.ensure()
-            assert 'ALTER ROLE "humble" CREATEDB' in caught.value.hint
-        finally:
-            with postgres.connect() as connection:
-                connection.execute("DROP ROLE humble")
-
-    def test_a_snapshot_that_was_dropped_meanwhile(self, project, postgres):
-        project.history(1)
-        snapshot = project.ensure()
-        snapshot.entry.database.remove()
-
-        with pytest.raises(CloneError, match="is gone"):
-            snapshot.clone("mine")
 
 
 class TestTheCommandLine:

@@ -12,6 +12,7 @@ import pytest
 
 from alembic_snapshot.postgres import private
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.diff import opened
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.server import lock_key
 
@@ -170,7 +171,7 @@ def started(shop, *arguments):
 def test_the_clones_of_a_killed_run_are_swept_by_the_next_and_nothing_else_is(
     shop, names, postgres
 ):
-    ServerDatabase(postgres, "alembic_clone").start(None)
+    ServerDatabase(postgres, "alembic_clone_of_mine").start(None)
     ServerDatabase(postgres, "somebodys").start(None)
     process = started(shop, "-p", "no:xdist")
     os.killpg(process.pid, signal.SIGKILL)
@@ -182,8 +183,8 @@ def test_the_clones_of_a_killed_run_are_swept_by_the_next_and_nothing_else_is(
     shop.run(test_it=PASSING)
 
     assert left
-    assert set(names("alembic_clone_")) == {mine}
-    assert {"alembic_clone", "somebodys"} <= set(names(""))
+    assert set(names("alembic_clone_")) == {mine, "alembic_clone_of_mine"}
+    assert "somebodys" in names("")
     alive.close()
 
 
@@ -200,6 +201,25 @@ def test_a_killed_worker_leaves_the_others_what_is_theirs(shop, names):
 
     shop.run(test_it=PASSING)
 
+    assert names("alembic_clone_") == []
+
+
+def test_a_worker_has_dropped_its_clones_when_it_reports_that_it_is_done(shop, names):
+    shop.write(
+        "conftest.py",
+        """
+        import os, pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_unconfigure(config):
+            if hasattr(config, "workerinput"):
+                os.kill(os.getpid(), 9)
+        """,
+    )
+
+    result = shop.run(mode="n2", test_it=PASSING)
+
+    assert result.parseoutcomes() == {"passed": 1}
     assert names("alembic_clone_") == []
 
 
@@ -241,3 +261,16 @@ def test_an_owner_that_lives_is_left_alone(postgres, names):
         assert connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (False,)
 
     pool.close()
+
+
+def test_a_copy_to_compare_with_is_left_alone_by_others_and_goes_afterwards(postgres, names):
+    template = ServerDatabase(postgres, "alembic_snapshot_template")
+    template.start(None)
+    try:
+        with postgres.connect() as connection, opened(template, postgres) as copy:
+            sweep(connection)
+
+            assert names("alembic_clone_") == [copy.info.dbname]
+        assert names("alembic_clone_") == []
+    finally:
+        template.remove()

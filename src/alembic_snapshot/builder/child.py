@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,6 +26,9 @@ Listener = Callable[[Mapping[str, Any]], None]
 # The ways in which an env.py may take its target, in the order in which they are tried.
 OFFERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
+_NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
+# How PostgreSQL begins the line in which it points at a place in the statement.
+_POINTER = re.compile(r"LINE \d+:")
 # What PostgreSQL's drivers read says where the snapshot is, and not what is in it. What a shell or
 # pytest says of itself is another in every process, and no matter of migrations.
 _NO_MATTER = ("PG*", "_", "OLDPWD", "PWD", "SHLVL", "PYTEST_*")
@@ -217,7 +221,7 @@ class Workshop:
             who = f"{kind} {failed['current']}"
         sql = f" [{' '.join(failed['sql'].split())[:_SHOWN_SQL]}]" if failed["sql"] else ""
         return MigrationError(
-            f"{who} failed{where}: {failed['type']}: {failed['text']}{sql}",
+            f"{who} failed{where}: {failed['type']}: {_one_line(failed['text'])}{sql}",
             hint=self._hint(failed),
             details=details,
         )
@@ -233,8 +237,10 @@ class Workshop:
         if failed["current"]:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"
-            missing = own if "no such table" in failed["text"] else ""
-            return f"the half-built database is kept at {kept}{missing}"
+            missing = own if _NO_TABLE.search(failed["text"]) else ""
+            on_server = self.project.backend == "postgresql"
+            opened = f"; open it: alembic-snapshot psql {kept.name}" if on_server else ""
+            return f"the half-built database is kept at {kept}{opened}{missing}"
         if failed["type"] == "KeyError" and failed["text"].strip("'") not in os.environ:
             name = failed["text"].strip("'")
             return f'is it a variable? set environment = {{ {name} = "…" }}'
@@ -255,6 +261,12 @@ class AttemptFailed(Exception):
         self.error = error
         self.final = final
         self.child = child
+
+
+def _one_line(text: str) -> str:
+    """A driver's message, without what it shows of the statement."""
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(line for line in lines if line.strip("^") and not _POINTER.match(line))
 
 
 def _refusal(refused: Sequence[str], details: str) -> GuardError:

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from alembic_snapshot.errors import ServerError
-from alembic_snapshot.postgres.server import server_in_use, spelled
+from alembic_snapshot.postgres.server import server_in_use, without_password
 
 
 def run_psql(name: str) -> int:
@@ -26,8 +26,9 @@ def run_psql(name: str) -> int:
     program = _program(is_private=server.is_private)
     url = make_url(server.url).set(drivername="postgresql", database=name)
     # The password goes where other users of the machine can't read it.
-    environment = {**os.environ, "PGPASSWORD": url.password} if url.password else dict(os.environ)
-    shown = spelled(url.set(password=None))
+    password = url.password or url.query.get("password")
+    environment = {**os.environ, "PGPASSWORD": str(password)} if password else dict(os.environ)
+    shown = without_password(url)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return subprocess.run([program, shown], env=environment, check=False).returncode

@@ -10,7 +10,7 @@ from typing import Any
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.database import ServerDatabase, create
 from alembic_snapshot.postgres.pool import Pool, kept_name
-from alembic_snapshot.postgres.server import server_in_use, spelled
+from alembic_snapshot.postgres.server import server_in_use, without_password
 from alembic_snapshot.snapshot import Clone, Snapshot
 
 _NAME_BYTES = 63
@@ -167,8 +167,8 @@ def _opening(database: ServerDatabase) -> str:
     # The password stays out of reports: psql asks for it, or finds it in ~/.pgpass.
     from sqlalchemy import make_url
 
-    url = make_url(database.url()).set(drivername="postgresql", password=None)
-    return f"psql {shlex.quote(spelled(url))}"
+    url = make_url(database.url()).set(drivername="postgresql")
+    return f"psql {shlex.quote(without_password(url))}"
 
 
 def _database_of(connection: Any) -> str:

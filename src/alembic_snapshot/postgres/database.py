@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 # How the names of our databases begin; nothing else on a server is ever touched.
 SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
-CLONE, KEPT, COMPARED = "alembic_clone_", "alembic_kept_", "alembic_clone_compared_"
+CLONE, KEPT = "alembic_clone_", "alembic_kept_"
+# What another role owns is of no use to us: its tables are that role's too.
+OURS = "pg_has_role(datdba, 'USAGE')"
 # Seconds for which a database that somebody is connected to is waited for.
 _PATIENCE = 20.0
-# Settings whose value is a list of names, as ALTER DATABASE wants them: not one quoted string.
+# Settings whose value is a list of names: to ALTER DATABASE, one string would be one name.
 _LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 _DRIVERS = {"": "psycopg", "async": "asyncpg"}
 # What says where a connection goes, in the words of one driver or another.
@@ -243,7 +246,8 @@ def alter(
                 sql.Identifier(role), sql.Identifier(database)
             )
         key = sql.SQL(".").join(map(sql.Identifier, name.split(".")))
-        written = sql.SQL(value) if name in _LISTS and value else sql.Literal(value)
+        values = _names(value) if name in _LISTS else [value]
+        written = sql.SQL(", ").join(map(sql.Literal, values))
         connection.execute(sql.SQL("{} SET {} TO {}").format(whose, key, written))
 
 
@@ -267,6 +271,10 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
             connection.execute(
                 sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
             )
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ServerError(
+                f"can't drop {name}: {_first(error)}", hint="drop it as the role that owns it"
+            ) from error
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
@@ -319,10 +327,10 @@ def exists(connection: psycopg.Connection[Any], name: str) -> bool:
 
 
 def named(connection: psycopg.Connection[Any], prefix: str) -> Iterator[tuple[str, str]]:
-    """The databases whose names begin so, and their comments."""
+    """The databases of ours whose names begin so, and their comments."""
     rows = connection.execute(
         "SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database "
-        "WHERE starts_with(datname, %s) ORDER BY datname",
+        f"WHERE starts_with(datname, %s) AND {OURS} ORDER BY datname",
         (prefix,),
     )
     yield from rows.fetchall()
@@ -341,6 +349,12 @@ def _terminate(connection: psycopg.Connection[Any], pid: int) -> None:
 
     with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
+def _names(setting: str) -> list[str]:
+    """The names in a list as a setting holds it: some in double quotes, and empty ones too."""
+    parts = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', setting)
+    return [part[1:-1].replace('""', '"') if part[0] == '"' else part for part in parts] or [""]
 
 
 def _text(value: Any) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.diff import Diff, TableDiff, table_diff
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.database import COMPARED, SNAPSHOT, ServerDatabase
+from alembic_snapshot.postgres.database import CLONE, SNAPSHOT, ServerDatabase
+from alembic_snapshot.postgres.pool import new_owner
 from alembic_snapshot.postgres.schema import read_schema
 from alembic_snapshot.postgres.server import Server
 
@@ -31,7 +31,7 @@ def compare(before: ServerDatabase | None, after: ServerDatabase, limit: int) ->
     import psycopg
 
     try:
-        with _opened(before, after.server) as here, _opened(after, after.server) as there:
+        with opened(before, after.server) as here, opened(after, after.server) as there:
             # A failed test may still hold a lock.
             there.execute("SET lock_timeout = '500ms'")
             schema = list(_schema_changes(here, there))
@@ -44,23 +44,24 @@ def compare(before: ServerDatabase | None, after: ServerDatabase, limit: int) ->
 
 
 @contextlib.contextmanager
-def _opened(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
+def opened(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a database; nobody can connect to a snapshot, but to a copy of it."""
     if database is not None and not database.name.startswith(SNAPSHOT):
         with server.connect(database.name) as connection:
             yield connection
         return
-    copy = ServerDatabase(server, f"{COMPARED}{secrets.token_hex(4)}")
-    copy.start(database)
-    try:
-        with server.connect(copy.name) as connection:
-            yield connection
-    finally:
-        copy.remove()
+    with server.connect() as own:
+        copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_compared")
+        copy.start(database)
+        try:
+            with server.connect(copy.name) as connection:
+                yield connection
+        finally:
+            copy.remove()
 
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
-    before, after = (read_schema(c.cursor(), "").others for c in (here, there))
+    before, after = (read_schema(c.cursor(), None).others for c in (here, there))
     yield from (f"{fact}: not in the snapshot" for fact in sorted(after - before))
     yield from (f"{fact}: only in the snapshot" for fact in sorted(before - after))
 

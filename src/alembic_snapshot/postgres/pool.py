@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import queue
+import re
 import secrets
 import socket
 import threading
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 READY = 2
 # How many clones of a process may wait to be dropped before a test waits for one of them.
 WAITING = 6
+# What is named so by a process, and not by a user who likes the word.
+_OWNED = re.compile(f"{CLONE}[0-9a-f]{{12}}_")
 
 Settings = list[tuple[str | None, str]]
 
@@ -40,7 +43,6 @@ class Pool:
 
     def __init__(self, server: Server):
         self.server = server
-        self.owner = secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._ready: dict[str, deque[str]] = {}
@@ -48,7 +50,7 @@ class Pool:
         self._room = threading.Semaphore(WAITING)
         self._thread: threading.Thread | None = None
         self._connection = server.connect()
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {self.owner}"),))
+        self.owner = new_owner(self._connection)
         sweep(self._connection)
         self._in_memory = memory.prepare(self._connection, server)
         self._sizes: dict[str | None, int] = {}
@@ -174,6 +176,13 @@ class Pool:
         return True
 
 
+def new_owner(connection: psycopg.Connection[Any]) -> str:
+    """An owner of clones, alive for as long as the connection is open."""
+    owner = secrets.token_hex(6)
+    connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {owner}"),))
+    return owner
+
+
 def kept_name(name: str) -> str:
     """What a clone is called when it is kept."""
     return KEPT + name.removeprefix(CLONE)
@@ -181,7 +190,7 @@ def kept_name(name: str) -> str:
 
 def sweep(connection: psycopg.Connection[Any]) -> None:
     """Drop the clones of dead owners, and what was kept for files that are gone."""
-    found = list(databases.named(connection, CLONE))
+    found = [(n, c) for n, c in databases.named(connection, CLONE) if _OWNED.match(n)]
     for owner in {name.split("_")[2] for name, _ in found}:
         key = lock_key(f"owner {owner}")
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()

@@ -1,6 +1,7 @@
 """A PostgreSQL schema as facts that can be compared, read from the catalogs in one query.
 
-The order of columns does not count: one that a downgrade puts back comes last.
+The order of columns does not count: one that a downgrade puts back comes last. Nor do privileges:
+what was granted and revoked again is spelled otherwise than what never was.
 """
 
 from __future__ import annotations
@@ -16,61 +17,95 @@ _OWN = (
 )
 _NAME = "CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || "
 _PARTS = (
-    # tables, views, sequences
-    "SELECT c.relname, CASE c.relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'partitioned table ' "
-    "WHEN 'S' THEN 'sequence ' WHEN 'f' THEN 'foreign table ' ELSE 'view ' END "
-    f"|| {_NAME} c.relname || CASE WHEN c.relkind IN ('v', 'm') "
-    "THEN ': ' || pg_get_viewdef(c.oid) ELSE '' END "
+    # tables, views, sequences, composite types
+    "SELECT c.relname, CASE c.relpersistence WHEN 'u' THEN 'unlogged ' ELSE '' END "
+    "|| CASE c.relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'partitioned table ' "
+    "WHEN 'S' THEN 'sequence ' WHEN 'f' THEN 'foreign table ' WHEN 'c' THEN 'type ' "
+    f"ELSE 'view ' END || {_NAME} c.relname "
+    "|| CASE WHEN c.relrowsecurity THEN ' with row security' ELSE '' END "
+    "|| CASE WHEN c.relforcerowsecurity THEN ' forced' ELSE '' END "
+    "|| coalesce(' with ' || c.reloptions::text, '') "
+    "|| coalesce(' ' || (SELECT format_type(s.seqtypid, NULL) || ' from ' || s.seqstart "
+    "|| ' by ' || s.seqincrement || CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END "
+    "FROM pg_sequence s WHERE s.seqrelid = c.oid), '') "
+    "|| coalesce(' comment ' || quote_literal(obj_description(c.oid, 'pg_class')), '') "
+    "|| CASE WHEN c.relkind IN ('v', 'm') THEN ': ' || pg_get_viewdef(c.oid) ELSE '' END "
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    f"WHERE c.relkind IN ('r', 'p', 'S', 'f', 'v', 'm') AND {_OWN.format(oid='c.oid')}",
+    f"WHERE c.relkind IN ('r', 'p', 'S', 'f', 'v', 'm', 'c') AND {_OWN.format(oid='c.oid')}",
     # columns
     f"SELECT c.relname, 'column ' || {_NAME} c.relname || '.' || a.attname || ' ' "
     "|| format_type(a.atttypid, a.atttypmod) "
+    "|| coalesce((SELECT ' collate ' || o.collname FROM pg_collation o JOIN pg_type t "
+    "ON t.oid = a.atttypid WHERE o.oid = a.attcollation AND o.oid <> t.typcollation), '') "
     "|| CASE WHEN a.attnotnull THEN ' not null' ELSE '' END "
     "|| CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity::text END "
     "|| CASE a.attgenerated WHEN '' THEN ' default ' ELSE ' generated ' END "
     "|| coalesce(pg_get_expr(d.adbin, d.adrelid), 'none') "
+    "|| coalesce(' comment ' || quote_literal(col_description(c.oid, a.attnum)), '') "
     "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
     "JOIN pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
-    f"WHERE c.relkind IN ('r', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdropped "
+    f"WHERE c.relkind IN ('r', 'p', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped "
     f"AND {_OWN.format(oid='c.oid')}",
     # constraints
     f"SELECT c.relname, 'constraint ' || k.conname || ' of ' || {_NAME} c.relname || ': ' "
     "|| pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid "
     f"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE k.contype <> 'n' "
     f"AND {_OWN.format(oid='c.oid')}",
+    f"SELECT NULL, 'constraint ' || k.conname || ' of ' || {_NAME} t.typname || ': ' "
+    "|| pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid "
+    f"JOIN pg_namespace n ON n.oid = t.typnamespace WHERE k.contype <> 'n' "
+    f"AND {_OWN.format(oid='t.oid')}",
     # indexes, those of constraints too: they say the same
     f"SELECT c.relname, 'index ' || i.relname || ' of ' || {_NAME} c.relname || ': ' "
     "|| pg_get_indexdef(i.oid) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid "
     "JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
     f"WHERE {_OWN.format(oid='c.oid')}",
-    # triggers
+    # triggers, rules, policies
     f"SELECT c.relname, 'trigger ' || t.tgname || ' of ' || {_NAME} c.relname || ': ' "
-    "|| pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+    "|| pg_get_triggerdef(t.oid) || CASE t.tgenabled WHEN 'O' THEN '' ELSE ' (' "
+    "|| t.tgenabled::text || ')' END FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
     f"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal "
     f"AND {_OWN.format(oid='c.oid')}",
-    # types: enumerations with their labels, domains
-    f"SELECT '', CASE t.typtype WHEN 'e' THEN 'enum ' ELSE 'domain ' END || {_NAME} t.typname "
-    "|| coalesce((SELECT ' (' || string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder) || ')' "
-    "FROM pg_enum e WHERE e.enumtypid = t.oid), ' ' || format_type(t.typbasetype, t.typtypmod)) "
+    f"SELECT c.relname, 'rule ' || r.rulename || ' of ' || {_NAME} c.relname || ': ' "
+    "|| pg_get_ruledef(r.oid) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.rulename <> '_RETURN' "
+    f"AND {_OWN.format(oid='c.oid')}",
+    f"SELECT c.relname, 'policy ' || p.polname || ' of ' || {_NAME} c.relname || ': ' "
+    "|| p.polcmd::text || CASE WHEN p.polpermissive THEN '' ELSE ' restrictive' END "
+    "|| ' to ' || array(SELECT coalesce(rolname, 'public') FROM unnest(p.polroles) u "
+    "LEFT JOIN pg_roles o ON o.oid = u ORDER BY 1)::text "
+    "|| coalesce(' using ' || pg_get_expr(p.polqual, p.polrelid), '') "
+    "|| coalesce(' check ' || pg_get_expr(p.polwithcheck, p.polrelid), '') "
+    "FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid "
+    f"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OWN.format(oid='c.oid')}",
+    # types: enumerations with their labels, ranges, domains
+    "SELECT NULL, CASE t.typtype WHEN 'e' THEN 'enum ' WHEN 'r' THEN 'range ' ELSE 'domain ' END "
+    f"|| {_NAME} t.typname || coalesce("
+    "(SELECT ' (' || string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder) || ')' "
+    "FROM pg_enum e WHERE e.enumtypid = t.oid), "
+    "(SELECT ' of ' || format_type(g.rngsubtype, NULL) FROM pg_range g WHERE g.rngtypid = t.oid), "
+    "' ' || format_type(t.typbasetype, t.typtypmod)) "
+    "|| CASE WHEN t.typnotnull THEN ' not null' ELSE '' END "
+    "|| coalesce(' default ' || t.typdefault, '') "
     "FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
-    f"WHERE t.typtype IN ('e', 'd') AND {_OWN.format(oid='t.oid')}",
-    # functions
-    f"SELECT '', 'function ' || {_NAME} p.proname || '(' "
-    "|| pg_get_function_identity_arguments(p.oid) || '): ' || md5(p.prosrc) "
+    f"WHERE t.typtype IN ('e', 'r', 'd') AND {_OWN.format(oid='t.oid')}",
+    # functions; an aggregate has no definition that could be asked for
+    f"SELECT NULL, 'function ' || {_NAME} p.proname || '(' "
+    "|| pg_get_function_identity_arguments(p.oid) || '): ' "
+    "|| md5(CASE p.prokind WHEN 'a' THEN p.prosrc ELSE pg_get_functiondef(p.oid) END) "
     "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
     f"WHERE {_OWN.format(oid='p.oid')}",
     # schemas and extensions
-    "SELECT '', 'schema ' || n.nspname FROM pg_namespace n WHERE n.nspname !~ '^pg_' "
+    "SELECT NULL, 'schema ' || n.nspname FROM pg_namespace n WHERE n.nspname !~ '^pg_' "
     "AND n.nspname <> 'information_schema'",
-    "SELECT '', 'extension ' || extname || ' ' || extversion FROM pg_extension",
+    "SELECT NULL, 'extension ' || extname || ' ' || extversion FROM pg_extension",
 )
 _QUERY = " UNION ALL ".join(_PARTS)
 
 
-def read_schema(cursor: Any, ignored: str) -> Schema:
-    """The schema that a DBAPI cursor's connection sees; the table ``ignored`` is left out."""
+def read_schema(cursor: Any, ignored: str | None) -> Schema:
+    """The schema that a DBAPI cursor's connection sees, without the table ``ignored``."""
     cursor.execute(_QUERY)
-    facts = (" ".join(fact.split()) for table, fact in cursor.fetchall() if table != ignored)
-    return Schema({}, frozenset(facts))
+    counted = (fact for table, fact in cursor.fetchall() if table is None or table != ignored)
+    return Schema({}, frozenset(" ".join(fact.split()) for fact in counted))

@@ -62,6 +62,11 @@ class Server:
             connection = psycopg.connect(spelled(url), autocommit=True)
         except psycopg.OperationalError as error:
             raise self._refused(error, url) from error
+        except psycopg.ProgrammingError as error:
+            raise ServerError(
+                f"{VARIABLE} can't be understood: {' '.join(str(error).split())}",
+                hint="its options are libpq's, for example ?sslmode=require",
+            ) from error
         for name, value in _PATIENT.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
         if connection.info.server_version >= _HAS_IDLE_TIMEOUT:
@@ -93,13 +98,19 @@ class Server:
 
     def _refused(self, error: Any, url: Any) -> ServerError:
         text = " ".join(str(error).split())
-        if "password" in text or "authentication" in text or "role" in text:
+        if any(word in text for word in ("password", "authentication", "role ", "pg_hba.conf")):
             return ServerError(
                 f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
                 hint=f"correct the user and the password in {VARIABLE}",
             )
         if "does not exist" in text:
             return ServerError(f"the server at {self} says: {text}", hint="was it deleted?")
+        if "FATAL" in text:
+            return ServerError(
+                f"the server at {self} lets nobody in: {text}",
+                hint=f"may the user connect to the database {url.database}, and are there "
+                "connections to spare?",
+            )
         where = f"correct {VARIABLE}, or unset it to use a private server"
         return ServerError(
             f"no PostgreSQL server at {self}: {text}",
@@ -154,9 +165,18 @@ def major_version() -> int:
 
 
 def spelled(url: URL) -> str:
-    """A URL, with its password, as both SQLAlchemy and libpq read it: libpq keeps a ``+``."""
+    """A URL, with its password, as both SQLAlchemy and libpq read it.
+
+    libpq takes no spaces, which SQLAlchemy leaves before the query, and no ``+`` for them in it.
+    """
     place, mark, query = url.render_as_string(hide_password=False).partition("?")
-    return f"{place}{mark}{query.replace('+', '%20')}"
+    return f"{place.replace(' ', '%20')}{mark}{query.replace('+', '%20')}"
+
+
+def without_password(url: URL) -> str:
+    """As :func:`spelled`, for what others can read: reports, the list of processes."""
+    # URL.set() takes None for no change.
+    return spelled(url._replace(password=None).difference_update_query(["password"]))
 
 
 def lock_key(text: str) -> int:
@@ -179,7 +199,7 @@ def _named(text: str) -> Server:
             f"{VARIABLE} is not the URL of a PostgreSQL server",
             hint="write for example postgresql://user:password@localhost:5432/",
         )
-    plain = url.set(drivername="postgresql", database=None)
+    plain = url.set(drivername="postgresql")._replace(database=None)
     return Server(spelled(plain))
 
 
@@ -187,7 +207,7 @@ def _named(text: str) -> Server:
 def _private(text: str) -> Server:
     from sqlalchemy import make_url
 
-    url = make_url(text).set(database=None)
+    url = make_url(text)._replace(database=None)
     return Server(spelled(url), is_private=True)
 
 

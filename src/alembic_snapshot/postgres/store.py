@@ -1,12 +1,13 @@
 """Snapshots as template databases: sealed, closed to connections, marked finished last.
 
-What is known of one is its comment, so that the server alone is the store, whoever asks::
+What is known of one is its comment, so that the server alone is the store, whoever asks as the role
+that owns it::
 
-    alembic_snapshot_DIGEST[_VARIANT]     a template; the comment has its manifest
-    alembic_building_DIGEST_…             under construction
-    alembic_failed_DIGEST                 the last failed build, for a look
-    alembic_clone_OWNER_NUMBER            a test's own
-    alembic_kept_OWNER_NUMBER             a failed test's
+    alembic_snapshot_DIGEST[_VARIANT][_ROLE]  a template; the comment has its manifest
+    alembic_building_DIGEST_…                 under construction
+    alembic_failed_DIGEST                     the last failed build, for a look
+    alembic_clone_OWNER_NUMBER                a test's own
+    alembic_kept_OWNER_NUMBER                 a failed test's
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import secrets
 import shutil
@@ -135,12 +137,15 @@ class ServerStore(Store):
         name = SNAPSHOT + manifest.digest[:NAME_LENGTH]
         if manifest.observed:
             name += "_" + manifest.observed.digest[:8]
+        name = self._ours(name)
         present = None if replace else next(self._read(name), None)
         if present and present.name == name and present.manifest.is_like(manifest):
             return present
         finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:
             with self.server.connect() as connection:
+                # While this is held, nobody takes it for what a killed process left.
+                connection.execute("SELECT pg_advisory_lock_shared(%s)", (lock_key(name),))
                 # Nothing is finished that a killed server would not know of.
                 connection.execute("SET synchronous_commit = on")
                 databases.drop(connection, name)
@@ -183,7 +188,7 @@ class ServerStore(Store):
             rows = connection.execute(
                 "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
                 "WHERE starts_with(datname, %s) AND datistemplate AND NOT datallowconn "
-                "ORDER BY datname",
+                f"AND {databases.OURS} ORDER BY datname",
                 (prefix,),
             ).fetchall()
         for name, text in rows:
@@ -200,29 +205,43 @@ class ServerStore(Store):
     def _entry(self, name: str, used: float, manifest: Manifest) -> Entry:
         return Entry(name, ServerDatabase(self.server, name), manifest, used)
 
+    def _ours(self, name: str) -> str:
+        """The name, or one beside it if there is a database of that name that another role has."""
+        with self.server.connect() as connection:
+            taken = connection.execute(
+                f"SELECT current_user FROM pg_database WHERE datname = %s AND NOT {databases.OURS}",
+                (name,),
+            ).fetchone()
+        return f"{name}_{hashlib.sha256(taken[0].encode()).hexdigest()[:4]}" if taken else name
+
     def _delete(self, entry: Entry) -> bool:
         with self.server.connect() as connection:
-            row = connection.execute(
-                "SELECT pg_try_advisory_lock(%s)", (lock_key(entry.name),)
-            ).fetchone()
-            if not row or not row[0]:
-                return False
-            databases.drop(connection, entry.name)
-            return True
+            return _drop_if_free(connection, entry.name, lock_key(entry.name))
 
     def _sweep(self) -> None:
         """Drop what dead builders and failed builds left, where nobody holds the lock."""
         with self.server.connect() as connection:
-            found = list(databases.named(connection, BUILDING))
-            found += databases.named(connection, FAILED)
-            for name, _ in found:
+            rows = connection.execute(
+                f"SELECT datname FROM pg_database WHERE datname ~ %s AND {databases.OURS} AND NOT "
+                "(starts_with(datname, %s) AND datistemplate AND NOT datallowconn)",
+                (f"^({BUILDING}|{FAILED}|{SNAPSHOT})[0-9a-f]{{24,32}}(_|$)", SNAPSHOT),
+            ).fetchall()
+            for (name,) in rows:
                 digest = name.split("_")[2]
-                key = _lock_key(digest)
-                row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
-                if row and row[0]:
-                    databases.drop(connection, name)
+                is_snapshot = name.startswith(SNAPSHOT)
+                key = lock_key(name) if is_snapshot else _lock_key(digest)
+                if _drop_if_free(connection, name, key) and not is_snapshot:
                     self._failure_record(digest).unlink(missing_ok=True)
-                    connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+def _drop_if_free(connection: psycopg.Connection[Any], name: str, key: int) -> bool:
+    """Drop a database unless somebody holds its lock; whether it was dropped."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+    if not row or not row[0]:
+        return False
+    databases.drop(connection, name)
+    connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+    return True
 
 
 def _lock_key(digest: str) -> int:

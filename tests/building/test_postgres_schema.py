@@ -1,0 +1,72 @@
+"""What a comparison of two PostgreSQL schemas sees."""
+
+from __future__ import annotations
+
+import pytest
+
+from alembic_snapshot.builder.schema import differences
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.schema import read_schema
+
+BEFORE = """
+    CREATE TABLE t (id int PRIMARY KEY, name text);
+    CREATE SEQUENCE q;
+    CREATE DOMAIN positive AS int;
+    CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END';
+    CREATE TRIGGER tr AFTER INSERT ON t EXECUTE FUNCTION nothing();
+"""
+SEEN = {
+    "CREATE TYPE pair AS (a int, b text)": "type pair",
+    "CREATE TYPE mood AS ENUM ('sad', 'glad')": "enum mood (sad, glad)",
+    "CREATE TYPE span AS RANGE (subtype = float8)": "range span of double precision",
+    "ALTER TABLE t ENABLE ROW LEVEL SECURITY": "table t with row security",
+    "CREATE POLICY p ON t USING (id > 0)": "policy p of t: * to {public} using (id > 0)",
+    "COMMENT ON TABLE t IS 'it''s'": "table t comment 'it''s'",
+    "COMMENT ON COLUMN t.name IS 'x'": "column t.name text default none comment 'x'",
+    'ALTER TABLE t ALTER name TYPE text COLLATE "C"': "column t.name text collate C default none",
+    "ALTER TABLE t SET UNLOGGED": "unlogged table t",
+    "ALTER TABLE t SET (fillfactor = 50)": "table t with {fillfactor=50}",
+    "ALTER TABLE t DISABLE TRIGGER tr": "trigger tr of t: ",
+    "CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING": "rule r of t: ",
+    "ALTER SEQUENCE q INCREMENT 5": "sequence q bigint from 1 by 5",
+    "ALTER DOMAIN positive ADD CHECK (VALUE > 0)": "constraint positive_check of positive: ",
+    "ALTER DOMAIN positive SET NOT NULL": "domain positive integer not null",
+    "ALTER DOMAIN positive SET DEFAULT 3": "domain positive integer default 3",
+    "ALTER FUNCTION one() STABLE": "function one(): ",
+    "CREATE AGGREGATE total (int) (sfunc = int4pl, stype = int)": "function total(integer): ",
+    "CREATE SCHEMA inner_room": "schema inner_room",
+    "CREATE EXTENSION citext": "extension citext ",
+}
+
+
+@pytest.fixture
+def database(postgres):
+    found = ServerDatabase(postgres, "compared")
+    found.start(None)
+    with postgres.connect("compared") as connection:
+        connection.execute(BEFORE)
+    return found
+
+
+@pytest.mark.parametrize("statement", SEEN)
+def test_it_is_seen(postgres, database, statement):
+    with postgres.connect(database.name) as connection:
+        before = read_schema(connection.cursor(), None)
+        connection.execute(statement.encode())
+        after = read_schema(connection.cursor(), None)
+
+    found = differences(before, after)
+    assert any(line.startswith(f"left behind: {SEEN[statement]}") for line in found)
+
+
+def test_a_failing_tests_report_has_what_belongs_to_no_table(postgres, database):
+    after = ServerDatabase(postgres, "after")
+    after.start(database)
+    with postgres.connect(after.name) as connection:
+        connection.execute("CREATE TYPE mood AS ENUM ('sad'); CREATE SCHEMA inner_room")
+
+    assert after.diff(database).schema == [
+        "enum mood (sad): not in the snapshot",
+        "schema inner_room: not in the snapshot",
+    ]

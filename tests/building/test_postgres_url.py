@@ -1,0 +1,173 @@
+"""The URL of a server: who is let in, what is said otherwise, and where its password goes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from alembic_snapshot import ServerError
+from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import server as servers
+from alembic_snapshot.postgres.clone import ServerClone
+from alembic_snapshot.postgres.pool import Pool, kept_name
+
+PASSWORD = "a right+one: %41/@"
+
+
+@pytest.fixture
+def project(project, postgres, monkeypatch):
+    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
+    project.configure('backend = "postgresql"')
+    return project
+
+
+@pytest.fixture
+def locked(postgres, postgres_folder):
+    """Makes URLs, with a password, of a role that needs one."""
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE ROLE locked LOGIN CREATEDB PASSWORD '{PASSWORD}'")
+        (rules,) = postgres_folder.glob("postgres-*/data/pg_hba.conf")
+        before = rules.read_text()
+        rules.write_text(f"local all locked scram-sha-256\n{before}")
+        connection.execute("SELECT pg_reload_conf()")
+
+    def url(password):
+        return postgres.url.replace("postgres@", f"locked:{quote(password)}@")
+
+    # Until the server has read the rules it lets everybody in.
+    with suppress(psycopg.OperationalError):
+        while True:
+            psycopg.connect(url("wrong")).close()
+    yield url
+    rules.write_text(before)
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_reload_conf()")
+        for name, _ in list(databases.named(connection, "alembic_")):
+            databases.drop(connection, name)
+        connection.execute("DROP ROLE locked")
+
+
+@pytest.fixture
+def other_role(postgres):
+    """A URL for somebody who may create databases, and nothing else."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE other LOGIN CREATEDB")
+    yield postgres.url.replace("postgres@", "other@")
+    with postgres.connect() as connection:
+        for name, _ in list(databases.named(connection, "")):
+            if name == "mine" or name.startswith("alembic_"):
+                databases.drop(connection, name)
+        connection.execute("DROP ROLE other")
+
+
+class TestAPassword:
+    def test_may_have_anything_in_it(self, project, locked, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, locked(PASSWORD))
+        project.history(1)
+
+        assert project.ensure().built
+
+    def test_stays_out_of_reports(self, project, locked, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, locked(PASSWORD))
+        project.history(1)
+        with closing(Pool(servers.server_in_use())) as pool:
+            clone = ServerClone(project.ensure(), pool)
+            shown = [*clone.kept_as(project.root), repr(clone), str(clone.target)]
+
+        assert f"postgresql://locked@/{kept_name(clone.target.name)}?" in shown[1]
+        assert "right" not in " ".join(shown)
+
+    def test_is_given_to_psql_where_others_can_not_read_it(self, project, locked):
+        psql = project.write("bin/psql", '#!/bin/sh\necho "$PGPASSWORD" for "$@"\n')
+        psql.chmod(0o755)
+        path = f"{psql.parent}{os.pathsep}{os.environ['PATH']}"
+
+        shown = project.command(
+            "psql", "mine", variables={servers.VARIABLE: locked(PASSWORD), "PATH": path}
+        ).stdout
+
+        assert shown.startswith(f"{PASSWORD} for postgresql://locked@/mine?")
+
+
+class TestRoles:
+    def test_each_has_snapshots_of_its_own(self, project, other_role, names, monkeypatch):
+        project.history(1)
+        ours = project.ensure()
+        monkeypatch.setenv(servers.VARIABLE, other_role)
+
+        theirs = project.ensure()
+        clone = theirs.clone("mine")
+        with clone.engine().connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM t_0001").scalar() == 0
+        clone.close()
+        again = project.ensure()
+        project.command("prune", "--keep", "0")
+
+        assert theirs.built
+        assert again.database == theirs.database
+        assert names(theirs.database) == []
+        assert names(ours.database) == [ours.database]
+
+
+class TestErrors:
+    def test_no_url(self, project, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, "somewhere")
+
+        with pytest.raises(ServerError, match="is not the URL of a PostgreSQL server"):
+            project.key()
+
+    def test_no_server(self, project, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, "postgresql://me:secret@localhost:1/")
+
+        with pytest.raises(ServerError, match="no PostgreSQL server at localhost:1") as caught:
+            project.key()
+
+        assert servers.VARIABLE in caught.value.hint
+        assert "secret" not in str(caught.value)
+
+    def test_an_option_that_there_is_not(self, project, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, "postgresql://me:secret@localhost:1/?nonsense=1")
+
+        with pytest.raises(ServerError, match=r"can't be understood: .*nonsense") as caught:
+            project.key()
+
+        assert "secret" not in str(caught.value)
+
+    def test_a_wrong_password(self, project, locked, monkeypatch):
+        monkeypatch.setenv(servers.VARIABLE, locked("wrong-one"))
+
+        with pytest.raises(ServerError, match="refuses user 'locked'") as caught:
+            project.key()
+
+        assert "wrong-one" not in str(caught.value)
+
+    def test_a_database_that_the_role_may_not_connect_to(
+        self, project, other_role, postgres, monkeypatch
+    ):
+        monkeypatch.setenv(servers.VARIABLE, other_role)
+        with postgres.connect() as connection:
+            connection.execute("REVOKE CONNECT ON DATABASE postgres FROM public")
+            try:
+                with pytest.raises(ServerError, match="lets nobody in") as caught:
+                    project.key()
+            finally:
+                connection.execute("GRANT CONNECT ON DATABASE postgres TO public")
+
+        assert "may the user connect to the database postgres" in caught.value.hint
+
+    def test_a_role_that_may_not_create_databases(self, project, postgres, monkeypatch):
+        with postgres.connect() as connection:
+            connection.execute("CREATE ROLE humble LOGIN")
+        monkeypatch.setenv(servers.VARIABLE, postgres.url.replace("postgres@", "humble@"))
+        project.history(1)
+        try:
+            with pytest.raises(ServerError, match="role 'humble' may not create") as caught:
+                project.ensure()
+            assert 'ALTER ROLE "humble" CREATEDB' in caught.value.hint
+        finally:
+            with postgres.connect() as connection:
+                connection.execute("DROP ROLE humble")

@@ -204,6 +204,7 @@ class AgentGovernanceService:
 
         Raises:
             NotFound: the workspace has no such agent or user.
+            RatingOutOfRange: the rating is not from 1 to 5.
         """
         agent = self._agent(agent_id)
         return feedback.submit(self.db, agent, user_id, original_output, user_correction, rating)

@@ -108,6 +108,14 @@ class AmbiguousName(AtomError):
         self.agent_ids = agent_ids
 
 
+class RatingOutOfRange(AtomError):
+    """A rating that is not one of 1 to 5."""
+
+    def __init__(self, rating: int) -> None:
+        super().__init__(f"a rating is from 1 to 5, and not {rating}")
+        self.rating = rating
+
+
 class ActionRejected(AtomError):
     """A human said no to an action, or said nothing until the deadline."""
 

@@ -5,11 +5,13 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.errors import AlreadyDecided, NotFound
+from core.errors import AlreadyDecided, NotFound, RatingOutOfRange
 from core.models import AgentFeedback, AgentRegistry, FeedbackStatus
 from core.people import find_user, is_trusted, require_trusted
 from core.registry import find_agent
 from core.scores import CORRECTION, change_score
+
+RATINGS = range(1, 6)
 
 
 def submit(
@@ -24,7 +26,10 @@ def submit(
 
     Raises:
         NotFound: the workspace has no such user.
+        RatingOutOfRange: the rating is not from 1 to 5.
     """
+    if rating is not None and rating not in RATINGS:
+        raise RatingOutOfRange(rating)
     trusted = is_trusted(find_user(db, agent.workspace_id, user_id), agent)
     feedback = AgentFeedback(
         agent_id=agent.id,

@@ -5,10 +5,9 @@ from decimal import Decimal
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
-from core.errors import AlreadyDecided, NotAllowed, NotFound
+from core.errors import AlreadyDecided, NotAllowed, NotFound, RatingOutOfRange
 from core.maturity import AgentStatus
 from core.models import AgentFeedback, AgentRegistry, User, UserRole, Workspace
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 Person = Callable[..., str]
@@ -244,5 +243,5 @@ class TestReview:
 def test_a_rating_is_between_1_and_5(
     correct: Callable[..., AgentFeedback], person: Person, rating: int
 ) -> None:
-    with pytest.raises(IntegrityError, match="rating"):
+    with pytest.raises(RatingOutOfRange, match=f"from 1 to 5, and not {rating}"):
         correct(person("member"), rating)

@@ -229,6 +229,8 @@ def settle(path: Path) -> None:
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(path, isolation_level=None, timeout=1)
         try:
+            # The log is folded in although somebody else may keep it from being left.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()
         finally:
             connection.close()

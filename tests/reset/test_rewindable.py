@@ -7,10 +7,14 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alembic_snapshot.errors import CloneError
+from alembic_snapshot.plugin.clones import Fresh, Wish
+from alembic_snapshot.plugin.reset import Reset
+from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.sqlite.lasting import obstacle
 from alembic_snapshot.sqlite.rewindable import Rewindable
 
@@ -247,3 +251,40 @@ def test_a_system_without_locks_of_open_files_is_refused(tmp_path, monkeypatch):
     monkeypatch.delattr("fcntl.F_OFD_SETLK")
 
     assert "which Linux has" in obstacle(tmp_path, Rewindable)
+
+
+class Interrupted(Rewindable):
+    now = False
+
+    def _restore_index(self):
+        if self.now:
+            raise KeyboardInterrupt
+        super()._restore_index()
+
+
+def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, snapshot):
+    pointer = SimpleNamespace(
+        project=SimpleNamespace(name="default"),
+        point=lambda clone: None,
+        resume=lambda clone: None,
+        rest=lambda: [],
+        release=lambda: [],
+        was_used=True,
+        was_told=False,
+        was_unwatched=False,
+    )
+    strategy = Reset(Fresh(pointer, lambda: tmp_path, lambda _: None), Tally(), Interrupted)
+    migrated = SimpleNamespace(path=snapshot, entry=object())
+    clone = strategy.begin(migrated, Wish())
+    clone.make()
+    file, strategy.file.now = strategy.file, True
+    connection = sqlite3.connect(clone.place, isolation_level=None)
+    connection.execute(INSERT)
+
+    strategy.end(clone)
+    with pytest.raises(KeyboardInterrupt):
+        strategy.dispose(clone, None)
+
+    assert strategy.begin(migrated, Wish()).place != clone.place
+    connection.close()
+    file.close()

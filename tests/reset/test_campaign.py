@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -97,11 +98,9 @@ UNGUARDED = [NoticesNoCheckpoint, BeginsAndDoesNotRead]
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", [Reusable, Rewindable])
 def test_after_random_work_a_database_that_was_put_back_equals_its_snapshot(tmp_path, kind, seed):
-    campaign = Campaign(tmp_path, seed, kind)
+    with contextlib.closing(Campaign(tmp_path, seed, kind)) as campaign:
+        campaign.run(150)
 
-    campaign.run(150)
-
-    campaign.close()
     assert campaign.counts["put back"] > 40
     assert campaign.counts["nothing to do"] > 10
     assert campaign.counts["the schema changed"]
@@ -110,9 +109,8 @@ def test_after_random_work_a_database_that_was_put_back_equals_its_snapshot(tmp_
 
 @pytest.mark.parametrize("broken", [*REWRITES, AsksNobody, *REWINDS, *UNGUARDED])
 def test_the_campaign_finds_a_broken_reset(tmp_path: Path, broken):
-    campaign = Campaign(tmp_path, 1, broken)
-
-    with pytest.raises(Difference, match=r"seed 1, round \d+, after"):
+    with (
+        contextlib.closing(Campaign(tmp_path, 1, broken)) as campaign,
+        pytest.raises(Difference, match=r"seed 1, round \d+, after"),
+    ):
         campaign.run(1500)
-
-    campaign.close()

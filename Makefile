@@ -30,7 +30,7 @@ bench-postgres: $(STAMP)
 	$(BIN)/python benchmarks/run.py --postgres $(ARGS)
 
 soak: $(STAMP)
-	$(BIN)/python tests/reset/soak.py $(ARGS)
+	$(BIN)/python -m tests.reset.soak $(ARGS)
 
 realworld: $(STAMP)
 	$(BIN)/python tests/realworld/run.py $(ARGS)

@@ -33,7 +33,7 @@ def main() -> int:
     """Run, report, and exit with 0 although a goal is missed: that is for the reader to see."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
-    parser.add_argument("--only", choices=("tests", "builds"), help="one part")
+    parser.add_argument("--only", choices=("tests", "builds", "rewind"), help="one part")
     parser.add_argument(
         "--postgres", action="store_true", help="whole tests on PostgreSQL instead of SQLite"
     )
@@ -58,9 +58,12 @@ def main() -> int:
                 print(_line(row), flush=True)
                 rows.append(row)
     name = "postgres-" * options.postgres + ("quick" if options.quick else "full")
+    if options.only == "rewind":
+        name = "rewind"
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
     record = _record(rows, skipped)
+    record["only"] = options.only
     if options.postgres:
         record["postgresql"] = major_version()
     result.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -75,6 +78,9 @@ def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
         sizes = (10,) if options.quick else (10, 100, 400)
         rounds, tests = options.rounds or 3, 25 if options.quick else 40
         yield from postgres_compared.compare(folder, sizes, options.venvs, tests, rounds)
+        return
+    if options.only == "rewind":
+        yield from _rewind_rows(folder, options.rounds or 3)
         return
     if options.only != "tests":
         yield from _build_rows(folder / "builds", options)
@@ -92,12 +98,12 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skip
     for project in every:
         projects.migrate(project)
     compared.warm_up(every)
-    fast = [sides.FRESH, sides.RESET, sides.SAVEPOINT, sides.HAND_WRITTEN]
+    fast = [sides.FRESH, sides.RESET, sides.REWIND, sides.SAVEPOINT, sides.HAND_WRITTEN]
     slow = [*fast, sides.CREATE_ALL, sides.UPGRADE]
     for project in every[::2] if options.quick else every:
         ways = fast if options.quick and project is not every[0] else slow
         yield from compared.compare_writes([project], ways, tests, rounds)
-    yield from compared.compare_reads(every[:1], [*fast[:3], sides.FLOOR], tests, rounds)
+    yield from compared.compare_reads(every[:1], [*fast[:4], sides.FLOOR], tests, rounds)
     yield compared.compare_sizes(every[1], every[-1], sides.RESET, tests, rounds, 1.25)
     asynchronous = projects.generated(folder, 10, is_async=True)
     projects.migrate(asynchronous)
@@ -105,8 +111,24 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skip
     if not options.quick:
         yield from compared.compare_workers(every[0], 5 * tests, rounds)
         yield from compared.compare_packages(every[1], options.venvs, tests, rounds)
-        for megabytes, fewer in ((10, 25), (100, 15), (1000, 6)):
-            yield from compared.compare_data(folder, every[1], megabytes, fewer, 3)
+        yield from _data_rows(folder, every[1])
+
+
+def _rewind_rows(folder: Path, rounds: int) -> Iterator[Row | Skipped]:
+    every = [projects.application(folder)]
+    every += [projects.generated(folder, tables) for tables in (10, 400)]
+    for project in every:
+        projects.migrate(project)
+    compared.warm_up(every)
+    ways = [sides.RESET, sides.REWIND, sides.SAVEPOINT]
+    yield from compared.compare_writes(every, ways, 100, rounds)
+    yield from compared.compare_reads(every[:1], ways, 100, rounds)
+    yield from _data_rows(folder, every[1])
+
+
+def _data_rows(folder: Path, empty: projects.ProjectFolder) -> Iterator[Row | Skipped]:
+    for megabytes, fewer in ((10, 25), (100, 15), (1000, 6)):
+        yield from compared.compare_data(folder, empty, megabytes, fewer, 3)
 
 
 def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:

@@ -27,6 +27,9 @@ _PLUGIN = ("-p", "pytest_alembic_snapshot")
 
 FRESH = Side("fresh", "alembic-snapshot, clones = fresh", "", _PLUGIN)
 RESET = Side("reset", "alembic-snapshot, clones = reset", "", (*_PLUGIN, "--snapshot-clones=reset"))
+REWIND = Side(
+    "rewind", "alembic-snapshot, clones = rewind", "", (*_PLUGIN, "--snapshot-clones=rewind")
+)
 
 # SQLAlchemy's documentation, "Joining a Session into an External Transaction (such as for test
 # suites)", with its work-around for pysqlite's own BEGIN ("Serializable isolation / Savepoints /

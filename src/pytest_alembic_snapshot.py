@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--snapshot-clones",
-        choices=("fresh", "reset"),
+        choices=("fresh", "reset", "rewind"),
         help="a new file for each test, or one a process that is put back (default: as configured)",
     )
     group.addoption(

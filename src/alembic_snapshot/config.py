@@ -18,7 +18,7 @@ DEFAULT = "default"
 
 _CHOICES = {
     "backend": ("sqlite", "postgresql"),
-    "clones": ("fresh", "reset"),
+    "clones": ("fresh", "reset", "rewind"),
     "drift": ("warn", "error", "ignore"),
     "foreign": ("redirect", "refuse"),
     "heads": ("one", "many"),

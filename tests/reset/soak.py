@@ -1,6 +1,6 @@
 """Tens of thousands of rounds of random work on databases that are put back.
 
-    python tests/reset/soak.py [--rounds 30000] [--seed N]
+    python -m tests.reset.soak [--clones reset|rewind] [--rounds 30000] [--seed N]
 
 Prints what happened how often; exits with 1, and the seed, at the first difference.
 """
@@ -15,36 +15,50 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from campaign import Campaign, Difference
+from alembic_snapshot.sqlite.reusable import Reusable
+from alembic_snapshot.sqlite.rewindable import Rewindable
+
+from .campaign import Campaign, Difference
 
 _ROUNDS_OF_A_SEED = 500
+_KINDS = {"reset": Reusable, "rewind": Rewindable}
 
 
 def main() -> int:
-    """Run until the rounds are done or one has failed."""
+    """Run until the rounds of each kind are done or one has failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30_000)
+    parser.add_argument("--clones", choices=_KINDS, help="one kind (both)")
+    parser.add_argument("--rounds", type=int, default=30_000, help="of each kind")
     parser.add_argument("--seed", type=int, help="repeat one seed only")
     options = parser.parse_args()
+    rounds = _ROUNDS_OF_A_SEED if options.seed is not None else options.rounds
+    for name in [options.clones] if options.clones else _KINDS:
+        if not _soak(name, rounds, options.seed):
+            return 1
+    return 0
+
+
+def _soak(name: str, rounds: int, seed_to_repeat: int | None) -> bool:
     counts: Counter[str] = Counter()
     started = time.monotonic()
-    rounds = _ROUNDS_OF_A_SEED if options.seed is not None else options.rounds
     for _ in range(0, rounds, _ROUNDS_OF_A_SEED):
-        seed = options.seed if options.seed is not None else random.randrange(10**9)
+        seed = seed_to_repeat if seed_to_repeat is not None else random.randrange(10**9)
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-            campaign = Campaign(Path(folder), seed)
+            campaign = Campaign(Path(folder), seed, _KINDS[name])
             try:
                 campaign.run(_ROUNDS_OF_A_SEED)
             except Difference as difference:
-                print(f"DIFFERENT: {difference}\nrepeat it with --seed {seed}", file=sys.stderr)
-                return 1
+                print(f"DIFFERENT: {difference}", file=sys.stderr)
+                print(f"repeat it with --clones {name} --seed {seed}", file=sys.stderr)
+                return False
             finally:
                 campaign.close()
             counts += campaign.counts
-    for name, number in counts.most_common():
-        print(f"{number:8}  {name}")
+    print(f"clones = {name}")
+    for what, number in counts.most_common():
+        print(f"{number:8}  {what}")
     print(f"{counts.total():8}  rounds in {time.monotonic() - started:.0f} s, no difference")
-    return 0
+    return True
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
 from alembic_snapshot.sqlite.reusable import Reusable
+from alembic_snapshot.sqlite.rewindable import Rewindable
 
 from .campaign import Campaign, Difference
 
@@ -44,27 +46,71 @@ class AsksNobody(Reusable):
         return self._rewrite()
 
 
-BROKEN = [KeepsTheCounter, ForgetsTheEnd, KeepsTheSize, TrustsTheCounter, IgnoresTheSchema]
+class KeepsTheLogsHeader(Rewindable):
+    def _clear_header(self):
+        pass
+
+
+class TrustsTheIndex(Rewindable):
+    def _empty_log(self, index, log):
+        if index[:48] != self._empty[:48]:
+            super()._empty_log(index, log)
+
+
+class KeepsTheSchema(Rewindable):
+    def _is_schema_changed(self):
+        return False
+
+
+class LocksNobodyOut(Rewindable):
+    def _lock(self, area):
+        return True
+
+
+class TrustsItsLocks(Rewindable):
+    def _holder(self, file, area):
+        return self._process
+
+
+class KeepsTheIndex(TrustsItsLocks):
+    def _restore_index(self):
+        pass
+
+
+class NoticesNoCheckpoint(TrustsItsLocks):
+    def _is_in_place(self):
+        return True
+
+    def _was_checkpointed(self, index, log):
+        return False
+
+
+class BeginsAndDoesNotRead(NoticesNoCheckpoint):
+    def _start_guard(self):
+        self._ask("BEGIN")
+
+
+REWRITES = [KeepsTheCounter, ForgetsTheEnd, KeepsTheSize, TrustsTheCounter, IgnoresTheSchema]
+REWINDS = [KeepsTheLogsHeader, TrustsTheIndex, KeepsTheIndex, KeepsTheSchema, LocksNobodyOut]
+UNGUARDED = [NoticesNoCheckpoint, BeginsAndDoesNotRead]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_random_work_a_database_that_was_put_back_equals_its_snapshot(tmp_path, seed):
-    campaign = Campaign(tmp_path, seed)
+@pytest.mark.parametrize("kind", [Reusable, Rewindable])
+def test_after_random_work_a_database_that_was_put_back_equals_its_snapshot(tmp_path, kind, seed):
+    with contextlib.closing(Campaign(tmp_path, seed, kind)) as campaign:
+        campaign.run(150)
 
-    campaign.run(150)
-
-    campaign.close()
     assert campaign.counts["put back"] > 40
     assert campaign.counts["nothing to do"] > 10
     assert campaign.counts["the schema changed"]
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("broken", [*BROKEN, AsksNobody])
+@pytest.mark.parametrize("broken", [*REWRITES, AsksNobody, *REWINDS, *UNGUARDED])
 def test_the_campaign_finds_a_broken_reset(tmp_path: Path, broken):
-    campaign = Campaign(tmp_path, 1, broken)
-
-    with pytest.raises(Difference, match=r"seed 1, round \d+, after"):
+    with (
+        contextlib.closing(Campaign(tmp_path, 1, broken)) as campaign,
+        pytest.raises(Difference, match=r"seed 1, round \d+, after"),
+    ):
         campaign.run(1500)
-
-    campaign.close()

@@ -169,6 +169,7 @@ LEFTOVERS = {
     "a vacuum": "db_session.connection().exec_driver_sql('VACUUM')",
     "a path": "left.append(sqlite3.connect(db_clone.path, isolation_level=None))",
     "a path from SQLite": "left.append(sqlite3.connect(path(db_session), isolation_level=None))",
+    "a path past SQLAlchemy": "left.append(sqlite3.connect(raw_path(db_session), timeout=1))",
 }
 
 
@@ -195,6 +196,9 @@ def test_what_a_test_leaves_behind_does_not_reach_the_next(project, leftover):
 
         def driver(session):
             return session.connection().connection.driver_connection
+
+        def raw_path(session):
+            return driver(session).execute("PRAGMA database_list").fetchone()[2]
 
         def facts(session):
             connection = session.connection()
@@ -223,7 +227,7 @@ def test_what_a_test_leaves_behind_does_not_reach_the_next(project, leftover):
         def test_after(db_session, time):
             for connection in left:
                 if isinstance(connection, sqlite3.Connection):
-                    with contextlib.suppress(sqlite3.Error):
+                    with contextlib.suppress(sqlite3.Error), connection:
                         connection.execute(INSERT)
             assert facts(db_session) == before[0]
         """,

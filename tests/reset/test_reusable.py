@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from alembic_snapshot.sqlite.reusable import Reusable, obstacle
+from alembic_snapshot.sqlite.lasting import obstacle
+from alembic_snapshot.sqlite.reusable import Reusable
 
 from .campaign import content
 
@@ -83,7 +84,7 @@ def test_a_file_that_nobody_wrote_to_is_not_written_to(file, connect):
 
     assert file.put_back() is None
 
-    assert file.rewrites == 0
+    assert file.resets == 0
 
 
 def test_a_write_whose_change_counter_was_lost_is_undone_too(file, connect, snapshot):
@@ -213,14 +214,14 @@ def test_the_counter_is_never_one_that_was_used_before(file, connect):
 
 
 def test_the_self_test_finds_that_it_works_here_and_leaves_nothing(tmp_path):
-    assert obstacle(tmp_path) is None
+    assert obstacle(tmp_path, Reusable) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_self_test_says_why_it_does_not_work(tmp_path):
     folder = tmp_path / "missing"
 
-    assert "self-test failed" in obstacle(folder)
+    assert "self-test failed" in obstacle(folder, Reusable)
 
 
 def test_the_time_of_the_last_change_is_what_it_goes_by(file, connect):

@@ -118,20 +118,28 @@ class Database:
         self._strategy.close()
 
     def _chosen(self, clones: str) -> Strategy:
+        tally = self._runtime.tally
+        tally.done = "rewound" if clones == "rewind" else "reset"
         if self.project.backend == "postgresql":
             from alembic_snapshot.plugin.pooled import FromPool
             from alembic_snapshot.postgres.server import server_in_use
 
-            if clones == "reset":
-                self._runtime.tally.no_reset = "there is no reset on PostgreSQL yet"
+            if clones != "fresh":
+                tally.no_reset = f"there is no {clones} on PostgreSQL yet"
             return FromPool(self.pointer, server_in_use, self._made)
         fresh = Fresh(self.pointer, self._folder, self._made)
         if clones == "fresh":
             return fresh
         from alembic_snapshot.plugin.reset import Reset
 
-        self._runtime.tally.resets = 0
-        return Reset(fresh, self._runtime.tally)
+        tally.resets = 0
+        if clones == "rewind":
+            from alembic_snapshot.sqlite.rewindable import Rewindable
+
+            return Reset(fresh, tally, Rewindable)
+        from alembic_snapshot.sqlite.reusable import Reusable
+
+        return Reset(fresh, tally, Reusable)
 
     def _ensure(self, wish: Wish, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build import ensure

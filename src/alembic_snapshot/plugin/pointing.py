@@ -159,10 +159,10 @@ class Pointer:
         """Whether the connections to the clone in use are for the next test too."""
         return self.clone is not None and self.clone.connection_factory is not None
 
-    def close_idle(self) -> None:
-        """Close the connections that nobody uses at the moment."""
-        for record, _ in self._records:
-            if not record.in_use:
+    def close_idle(self, *, synchronous: bool = False) -> None:
+        """Close the connections that nobody uses at the moment, or only the synchronous ones."""
+        for record, hold in self._records:
+            if not record.in_use and not (synchronous and hold.is_async):
                 _close_connection(record)
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""``clones = "reset"``: one file a process, put back after each test that wrote to it.
+"""``clones = "reset"`` and ``"rewind"``: one file a process, put back after each test that wrote.
 
 Connections stay open from test to test, so that neither the file nor the schema in their memory
 is made anew. Whatever a test did that can't be put back costs one fresh file at a new path.
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.plugin.clones import Fresh, Wish
 from alembic_snapshot.snapshot import Clone, Snapshot
 from alembic_snapshot.sqlite import files, live
-from alembic_snapshot.sqlite.reusable import Reusable, obstacle
+from alembic_snapshot.sqlite.lasting import obstacle
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Site
     from alembic_snapshot.manifest import Entry
     from alembic_snapshot.plugin.summary import Tally
+    from alembic_snapshot.sqlite.lasting import Kind, LastingFile
 
 # After so many files in a row that could not be put back, trying costs more than it brings.
 _PATIENCE = 5
@@ -46,7 +47,9 @@ class ReusedClone(Clone):
     @property
     def path(self) -> Path:
         self.is_known = True
-        return super().path
+        path = super().path
+        self._strategy.expose("a test was told where its file is")
+        return path
 
     @property
     def address(self) -> str:
@@ -55,8 +58,11 @@ class ReusedClone(Clone):
 
     def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         super().aim(dialect, cargs, cparams)
+        factory = self._strategy.connection_factory
         if live.is_watchable(dialect):
-            cparams.setdefault("factory", self.connection_factory)
+            cparams.setdefault("factory", factory)
+        if cparams.get("factory") is not factory:
+            self._strategy.expose("a connection can't be watched")
 
     def make(self) -> None:
         if self._strategy.file is None:
@@ -65,22 +71,26 @@ class ReusedClone(Clone):
             self._made = True
 
     def _copy(self) -> None:
-        self._strategy.file = Reusable(self.snapshot.path, self.place)
+        self._strategy.start(self.snapshot.path, self.place)
 
 
 class Reset:
-    """Lends the one file, and puts it back; what can't be lent so is left to ``fresh``."""
+    """Lends the one file, and puts it back; what can't be lent so is left to ``fresh``.
 
-    def __init__(self, fresh: Fresh, tally: Tally):
+    ``kind`` is how: the file is rewritten, or its log emptied.
+    """
+
+    def __init__(self, fresh: Fresh, tally: Tally, kind: Kind):
         self.fresh = fresh
-        self.file: Reusable | None = None
+        self.file: LastingFile | None = None
+        self._kind = kind
         self._tally = tally
         self._entry: Entry | None = None
         self._process = 0
         self._failures = 0
         self._lent: ReusedClone | None = None
         # Another process's files, which must not be closed here (SQLite's "How To Corrupt").
-        self._abandoned: list[Reusable] = []
+        self._abandoned: list[LastingFile] = []
 
     def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
         """The file, with the engines' open connections to it; or a fresh clone."""
@@ -126,6 +136,21 @@ class Reset:
             if self._failures == _PATIENCE:
                 self._tally.no_reset = f"{_PATIENCE} tests in a row left what stays: {reason}"
 
+    def start(self, snapshot: Path, path: Path) -> None:
+        """Make the file."""
+        self.file = self._kind(snapshot, path)
+
+    @property
+    def connection_factory(self) -> type[live.Watched]:
+        """What connections to the file are made with."""
+        return self.file.connection_factory if self.file else live.Watched
+
+    def expose(self, why: str) -> None:
+        """Let others use the file in every way; it is not put back any more."""
+        if self.file is not None and self.file.is_guarded:
+            self.fresh.pointer.close_idle(synchronous=True)
+            self.file.expose(why)
+
     def close(self) -> None:
         """Close and delete the file."""
         if self.file is not None and self._process == os.getpid():
@@ -143,9 +168,12 @@ class Reset:
             return "the connections are not those of Python's sqlite3"
         if self.file is None:
             return None
-        before = self.file.rewrites
-        reason = self.file.put_back()
-        self._tally.resets = (self._tally.resets or 0) + self.file.rewrites - before
+        # If this is interrupted, the next test starts from another file.
+        file, self.file = self.file, None
+        before = file.resets
+        reason = file.put_back()
+        self._tally.resets = (self._tally.resets or 0) + file.resets - before
+        self.file = file
         return reason
 
     def _abandon(self, clone: Clone) -> None:
@@ -160,7 +188,7 @@ class Reset:
             self._abandoned.append(self.file)
             self.file = None
         if self._entry is None:
-            self._tally.no_reset = obstacle(self.fresh.folder())
+            self._tally.no_reset = obstacle(self.fresh.folder(), self._kind)
         self._process, self._entry = os.getpid(), snapshot.entry
 
     def _let_go(self) -> None:

@@ -20,7 +20,7 @@ class Tally:
     """The numbers of one test process; those of several add up. Bytes and seconds are clones'.
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
-    why it is not, although it was asked for.
+    why it is not, although it was asked for; ``done`` is what is done to put one back.
     """
 
     clones: int = 0
@@ -31,6 +31,7 @@ class Tally:
     kept: list[str] = field(default_factory=list)
     resets: int | None = None
     no_reset: str | None = None
+    done: str = "reset"
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -49,6 +50,7 @@ class Tally:
             if record["resets"] is not None:
                 total.resets = (total.resets or 0) + record["resets"]
             total.no_reset = total.no_reset or record["no_reset"]
+            total.done = record["done"]
         return total
 
     def note(self, snapshot: Snapshot) -> None:
@@ -81,9 +83,9 @@ class Tally:
         line = f"alembic-snapshot: {states}; {clones}, {self.size / 1e6:.1f} MB, "
         line += f"{self.seconds:.2f} s"
         if self.no_reset:
-            line += f"; fresh clones instead of reset ones: {self.no_reset}"
+            line += f"; fresh clones instead of {self.done} ones: {self.no_reset}"
         elif self.resets is not None:
-            line += f"; reset {self.resets} times"
+            line += f"; {self.done} {self.resets} times"
         if self.kept:
             line += f"; {len(self.kept)} kept"
         if short:

@@ -234,8 +234,8 @@ def settle(path: Path) -> None:
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(path, isolation_level=None, timeout=1)
         try:
-            # The mode can't change while a thread of the test's still has a connection.
-            connection.execute("PRAGMA wal_checkpoint").fetchone()
+            # The mode can't change while somebody else, as a thread of the test's, is connected.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()
         finally:
             connection.close()

@@ -66,6 +66,9 @@ class Watched(sqlite3.Connection):
     is_stained = is_doubtful = False
     listener: Listener | None = None
 
+    def foresee(self, statement: str) -> None:
+        """Hear of a statement that may do more than change rows, before it is executed."""
+
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that notes what it executes; any other one may leave what nobody sees."""
         if factory is not None:
@@ -80,6 +83,11 @@ class Watched(sqlite3.Connection):
             self.is_doubtful = True
         else:
             self.is_stained = True
+        self.heed(statement)
+
+    def heed(self, statement: str) -> None:
+        """Note what a statement, or one of several, is about to tell or to change."""
+        self.foresee(statement)
         if self.listener is not None and _TELLING.search(statement):
             self.listener.was_told = True
 
@@ -102,6 +110,7 @@ class WatchedCursor(sqlite3.Cursor):
     def executescript(self, script: Any) -> Any:
         """Execute several statements, which nobody looks at one by one."""
         self.connection.is_stained = True
+        self.connection.heed(script)
         return super().executescript(script)
 
 
@@ -110,6 +119,9 @@ def _staining(name: str) -> Callable[..., Any]:
 
     def method(self: Watched, *arguments: Any, **options: Any) -> Any:
         self.is_stained = True
+        # What a driver's connection executes, it does past its cursors' methods.
+        if arguments and isinstance(arguments[0], str):
+            self.heed(arguments[0])
         return original(self, *arguments, **options)
 
     method.__name__, method.__doc__ = name, original.__doc__

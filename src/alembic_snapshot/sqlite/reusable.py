@@ -12,11 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 import sqlite3
-import tempfile
 from pathlib import Path
 
-from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite.lasting import UNTOUCHED, forks
+from alembic_snapshot.sqlite.live import Watched
 
 _HEADER = 100
 _COUNTER, _VERSION_VALID_FOR = slice(24, 28), slice(92, 96)
@@ -25,30 +25,21 @@ _LAYOUT = slice(0, 24)
 # Schema cookie, schema format; text encoding.
 _SCHEMA = (slice(40, 48), slice(56, 60))
 _CHUNK = 32 * 1024
-# The time of the last change that says that nobody has written since: any write replaces it.
-_UNTOUCHED = 0
-
-_forks = 0
-
-
-def _count_fork() -> None:
-    global _forks
-    _forks += 1
-
-
-os.register_at_fork(after_in_parent=_count_fork)
 
 
 class Reusable:
     """A file with a snapshot's content, and the means to give it that content again.
 
-    It is made at once; nobody may have had ``path`` open before. ``rewrites`` counts how often
+    It is made at once; nobody may have had ``path`` open before. ``resets`` counts how often
     the content had to be put back.
     """
 
+    connection_factory = Watched
+    is_guarded = False
+
     def __init__(self, snapshot: Path, path: Path):
         self.path = path
-        self.rewrites = 0
+        self.resets = 0
         self._snapshot = _mapped(snapshot)
         files.copy(snapshot, path)
         # One descriptor for the whole life of the file: closing any other would take away the
@@ -57,7 +48,7 @@ class Reusable:
         self._inode = os.fstat(self._file).st_ino
         self._header = self._snapshot[:_HEADER]
         self._mark()
-        self._process, self._forks = os.getpid(), _forks
+        self._process, self._forks = os.getpid(), forks()
         self._guard = sqlite3.connect(
             path, isolation_level=None, timeout=0, check_same_thread=False
         )
@@ -71,7 +62,7 @@ class Reusable:
         Returns:
             None, or the reason why it can't be done; then :meth:`close` is what is left.
         """
-        if self._process != os.getpid() or self._forks != _forks:
+        if self._process != os.getpid() or self._forks != forks():
             return "the test's process forked"
         try:
             self._guard.execute("BEGIN EXCLUSIVE")
@@ -81,6 +72,9 @@ class Reusable:
             return self._rewrite()
         finally:
             self._guard.execute("ROLLBACK")
+
+    def expose(self, why: str) -> None:
+        """Nothing is in the way of whoever comes to it past ``connection_factory``."""
 
     def close(self) -> None:
         """Let go of the file; the connections to it should be closed by now."""
@@ -104,7 +98,7 @@ class Reusable:
         self._overwrite()
         os.pwrite(self._file, self._header, 0)
         self._mark()
-        self.rewrites += 1
+        self.resets += 1
         return None
 
     def _obstacle(self, header: bytes) -> str | None:
@@ -134,56 +128,16 @@ class Reusable:
         os.ftruncate(self._file, size)
 
     def _is_untouched(self, status: os.stat_result) -> bool:
-        return status.st_mtime_ns == _UNTOUCHED
+        return status.st_mtime_ns == UNTOUCHED
 
     def _mark(self) -> None:
-        os.utime(self._file, ns=(_UNTOUCHED, _UNTOUCHED))
+        os.utime(self._file, ns=(UNTOUCHED, UNTOUCHED))
 
     def _is_in_place(self) -> bool:
         try:
             return os.stat(self.path).st_ino == self._inode
         except OSError:
             return False
-
-
-def obstacle(folder: Path) -> str | None:
-    """Why files in ``folder`` can't be put back under open connections here; None if they can.
-
-    Tried on a database of its own, with the ``sqlite3`` module that test processes use.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="self-test") as place:
-            snapshot = Path(place) / "snapshot.db"
-            connection = sqlite3.connect(snapshot)
-            connection.executescript(
-                "PRAGMA synchronous=OFF; CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)"
-            )
-            connection.close()
-            return _self_test(snapshot, Path(place) / "clone.db")
-    except (OSError, sqlite3.Error, SnapshotError) as error:
-        return f"the self-test failed: {error}"
-
-
-def _self_test(snapshot: Path, path: Path) -> str | None:
-    file = Reusable(snapshot, path)
-    live = sqlite3.connect(path, isolation_level=None)
-    try:
-        live.execute("PRAGMA synchronous=OFF")
-        for _ in range(2):
-            live.execute("INSERT INTO t VALUES (3)")
-            reason = file.put_back()
-            if reason:
-                return f"the self-test failed: {reason}"
-            if live.execute("SELECT a FROM t").fetchall() != [(1,), (2,)]:
-                return "the self-test failed: an open connection did not see that it was put back"
-        cursor = live.execute("SELECT a FROM t")
-        cursor.fetchone()
-        if file.put_back() is None:
-            return "the self-test failed: an open cursor was not noticed"
-        return None
-    finally:
-        live.close()
-        file.close()
 
 
 def _mapped(path: Path) -> mmap.mmap | bytes:

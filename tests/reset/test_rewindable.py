@@ -1,0 +1,290 @@
+"""One file whose log is emptied: what is the same afterwards, and when it is refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from alembic_snapshot.errors import CloneError
+from alembic_snapshot.plugin.clones import Fresh, Wish
+from alembic_snapshot.plugin.reset import Reset
+from alembic_snapshot.plugin.summary import Tally
+from alembic_snapshot.sqlite.lasting import obstacle
+from alembic_snapshot.sqlite.rewindable import Rewindable
+
+IN_USE = "the database can't be locked, something still uses it"
+INSERT = "INSERT INTO t (a) VALUES (3)"
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    path = tmp_path / "snapshot.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, a);INSERT INTO t (a) VALUES (1), (2)"
+    )
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def file(snapshot, tmp_path):
+    made = Rewindable(snapshot, tmp_path / "clone.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connect(file):
+    made = []
+
+    def connect(factory=sqlite3.Connection):
+        made.append(sqlite3.connect(file.path, isolation_level=None, timeout=0, factory=factory))
+        made[-1].execute("PRAGMA synchronous=OFF")
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        connection.close()
+
+
+def rows(connection):
+    return [row[0] for row in connection.execute("SELECT a FROM t")]
+
+
+def in_another_process(path, statements):
+    program = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)"
+    )
+    program += "".join(f"; print(c.execute({statement!r}).fetchall())" for statement in statements)
+    command = [sys.executable, "-S", "-c", program, path]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+
+
+def test_open_connections_see_the_snapshot_again(file, connect):
+    writer, reader = connect(), connect()
+    writer.execute(INSERT)
+    assert rows(reader) == [1, 2, 3]
+
+    assert file.put_back() is None
+
+    assert rows(reader) == rows(writer) == [1, 2]
+    writer.execute("INSERT INTO t (a) VALUES ('next')")
+    assert reader.execute("SELECT * FROM t").fetchall()[-1] == (3, "next")
+    assert file.resets == 1
+
+
+def test_the_file_itself_is_never_written_to(file, connect):
+    made, original = connect(), os.open(file.path, os.O_RDONLY)
+    before = os.pread(original, 10**6, 0)
+
+    made.execute("INSERT INTO t (a) VALUES (zeroblob(999999))")
+    made.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert in_another_process(file.path, ["PRAGMA wal_checkpoint(TRUNCATE)"])[0].startswith("[(1,")
+    assert file.put_back() is None
+
+    assert os.pread(original, 10**6, 0) == before
+    made.close()
+    os.close(original)
+
+
+def test_a_process_that_comes_later_sees_the_snapshot_and_leaves_the_log(file, connect):
+    connection = connect()
+    connection.execute(INSERT)
+    assert file.put_back() is None
+
+    assert in_another_process(file.path, ["SELECT count(*) FROM t", INSERT])[0] == "[(2,)]"
+
+    assert rows(connection) == [1, 2, 3]
+    assert file.put_back() is None
+    assert rows(connection) == [1, 2]
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE u (a)", "DROP TABLE t", "VACUUM"])
+def test_a_changed_schema_is_refused(file, connect, statement):
+    connect().execute(statement)
+
+    assert file.put_back() == "the schema changed"
+
+
+@pytest.mark.parametrize("left", ["BEGIN IMMEDIATE", "SELECT * FROM t"])
+@pytest.mark.parametrize("before", ["SELECT 1", INSERT])
+def test_a_database_that_somebody_is_inside_of_is_refused(file, connect, before, left):
+    connection, other = connect(), connect()
+    connection.execute(before).fetchall()
+    cursor = other.execute(left)
+
+    assert file.put_back() == IN_USE
+
+    cursor.close()
+
+
+def test_a_process_that_is_inside_is_noticed_too(file):
+    program = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "r = c.execute('SELECT * FROM t'); r.fetchone(); print('in', flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program, file.path], **pipes) as child:
+        assert child.stdout.readline() == b"in\n"
+
+        reason = file.put_back()
+
+        child.communicate()
+    # The first of those who read the file alone is whoever the system names.
+    assert reason in (IN_USE, "the locks of this process are gone")
+
+
+@pytest.mark.parametrize("end", ["", "-shm"])
+def test_locks_that_the_test_took_away_are_noticed_before_they_matter(file, connect, end):
+    connect().execute(INSERT)
+    Path(f"{file.path}{end}").read_bytes()  # closing it drops this process's locks (POSIX)
+    in_another_process(file.path, [INSERT, "PRAGMA wal_checkpoint(TRUNCATE)"])
+
+    assert file.put_back() == "the locks of this process are gone"
+
+
+@pytest.mark.parametrize("end", ["", "-shm"])
+def test_locks_that_the_test_took_away_are_noticed_although_nothing_came_of_it(file, connect, end):
+    connect().execute(INSERT)
+    Path(f"{file.path}{end}").read_bytes()
+
+    assert file.put_back() == "the locks of this process are gone"
+
+
+def test_a_write_to_the_file_is_noticed(file):
+    os.utime(file.path)
+
+    assert file.put_back() == "a checkpoint was begun"
+
+
+def test_a_half_written_index_is_noticed(file, connect):
+    connect()
+    os.pwrite(file._index, b"torn", 8)
+
+    assert file.put_back() == "a process ended while it wrote"
+
+
+def test_after_a_fork_nothing_is_put_back(file):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if file.put_back() == "the test's process forked" else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert file.put_back() == "the test's process forked"
+
+
+def test_a_file_that_was_moved_is_refused(file):
+    file.path.rename(file.path.with_name("elsewhere.db"))
+
+    assert file.put_back() == "the file was moved, linked or deleted"
+
+
+@pytest.mark.parametrize(
+    ("statement", "result"),
+    [
+        ("PRAGMA journal_mode=MEMORY", [("memory",)]),
+        ("PRAGMA main.journal_mode = 'delete'", [("delete",)]),
+        ("PRAGMA locking_mode=EXCLUSIVE", [("exclusive",)]),
+    ],
+)
+@pytest.mark.parametrize("through", ["connection", "cursor", "script"])
+def test_what_a_guard_would_be_in_the_way_of_takes_it_away(
+    file, connect, statement, result, through
+):
+    connection = connect(file.connection_factory)
+    if through == "script":
+        connection.executescript(f"SELECT 1; {statement}")
+    else:
+        executing = connection if through == "connection" else connection.cursor()
+        assert executing.execute(statement).fetchall() == result
+
+    connection.execute(INSERT)
+
+    assert rows(connection) == [1, 2, 3]
+    assert file.put_back().startswith("a connection sets its own journal")
+
+
+def test_a_connection_that_asks_for_the_log_has_it_already(file, connect):
+    connection = connect(file.connection_factory)
+
+    assert connection.execute("PRAGMA journal_mode=WAL").fetchall() == [("wal",)]
+    connection.execute(INSERT)
+
+    assert file.put_back() is None
+    assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
+def test_an_exposed_file_is_one_like_any_other(file):
+    file.expose("told")
+
+    with open(file.path, "rb") as raw:
+        assert raw.read(20)[18:20] == b"\x01\x01"
+    assert not list(file.path.parent.glob("*-wal"))
+    assert file.put_back() == "told"
+
+
+def test_the_self_test_finds_that_it_works_here_and_leaves_nothing(tmp_path):
+    assert obstacle(tmp_path, Rewindable) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+class OnALaterSQLite(Rewindable):
+    def _strangeness(self):
+        self._empty = (3007001).to_bytes(4, sys.byteorder) + self._empty[4:]
+        return super()._strangeness()
+
+
+def test_another_version_of_the_index_is_refused(tmp_path, snapshot):
+    with pytest.raises(CloneError, match="wal-index is of another version"):
+        OnALaterSQLite(snapshot, tmp_path / "clone.db")
+    assert "of another version" in obstacle(tmp_path, OnALaterSQLite)
+
+
+def test_a_system_without_locks_of_open_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delattr("fcntl.F_OFD_SETLK")
+
+    assert "which Linux has" in obstacle(tmp_path, Rewindable)
+
+
+class Interrupted(Rewindable):
+    now = False
+
+    def _restore_index(self):
+        if self.now:
+            raise KeyboardInterrupt
+        super()._restore_index()
+
+
+def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, snapshot):
+    pointer = SimpleNamespace(
+        project=SimpleNamespace(name="default"),
+        point=lambda clone: None,
+        resume=lambda clone: None,
+        rest=lambda: [],
+        release=lambda: [],
+        was_used=True,
+        was_told=False,
+        was_unwatched=False,
+    )
+    strategy = Reset(Fresh(pointer, lambda: tmp_path, lambda _: None), Tally(), Interrupted)
+    migrated = SimpleNamespace(path=snapshot, entry=object())
+    clone = strategy.begin(migrated, Wish())
+    clone.make()
+    file, strategy.file.now = strategy.file, True
+    connection = sqlite3.connect(clone.place, isolation_level=None)
+    connection.execute(INSERT)
+
+    strategy.end(clone)
+    with pytest.raises(KeyboardInterrupt):
+        strategy.dispose(clone, None)
+
+    assert strategy.begin(migrated, Wish()).place != clone.place
+    connection.close()
+    file.close()

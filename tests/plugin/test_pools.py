@@ -184,7 +184,7 @@ def test_last(db_clone):
 """
 
 
-@pytest.mark.parametrize("clones", ["fresh", "reset"])
+@pytest.mark.parametrize("clones", ["fresh", "reset", "rewind"])
 def test_a_thread_that_is_in_a_statement_when_its_test_ends_finishes_it(shop, clones):
     result = shop.run("-W", "default", f"--snapshot-clones={clones}", test_it=THREADS)
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import sys
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.plugin.engines import Engines
 from alembic_snapshot.plugin.looping import Loop, before_close, run_in
+from alembic_snapshot.plugin.threads import Owned, is_another, is_at_work, others_at_work
 from alembic_snapshot.sqlite.live import State, is_as_it_was, state_of, watched
 
 if TYPE_CHECKING:
@@ -58,6 +57,10 @@ class Hold:
         self.thread = threading.get_ident()
         self.state: State | None = None
 
+    def is_over(self, record: Any) -> bool:
+        """Whether its place in the pool has another connection by now."""
+        return record.info.get(Hold) is not self
+
 
 class Pointer:
     """Where one database's engines connect to: a clone, or nowhere while there is none.
@@ -74,7 +77,7 @@ class Pointer:
         self.clone: Clone | None = None
         self.durable = False
         self.was_used = self.was_told = self.was_unwatched = False
-        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self.sessions: Owned[Session] = Owned()
         self._loop = loop
         self._records: list[tuple[Any, Hold]] = []
         self._abandoned: list[Any] = []
@@ -160,9 +163,13 @@ class Pointer:
         return self.clone is not None and self.clone.connection_factory is not None
 
     def close_idle(self, *, synchronous: bool = False) -> None:
-        """Close the connections that nobody uses at the moment, or only the synchronous ones."""
-        for record, hold in self._records:
-            if not record.in_use and not (synchronous and hold.is_async):
+        """Close the connections that nobody uses at the moment, or only the synchronous ones.
+
+        While another thread is at work it may be about to take any of them, and all stay.
+        """
+        for record, hold in list(self._records):
+            is_idle = not synchronous if hold.is_async else not others_at_work()
+            if is_idle and not record.in_use and not hold.is_over(record):
                 _close_connection(record)
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:
@@ -228,13 +235,12 @@ class Pointer:
                 hold.state, found.listener = state_of(found), self
 
     def _close_sessions(self) -> None:
-        for record, hold in self._records:
-            if not hold.is_async and (record.in_use or not hold.was_taken):
-                hold.is_elsewhere |= _is_elsewhere(hold.thread)
-        for session in list(self.sessions):
+        for record, hold in list(self._records):
+            hold.is_elsewhere |= _is_elsewhere(record, hold)
+        for session in self.sessions.idle():
+            self.sessions.discard(session)
             with contextlib.suppress(Exception):
                 session.close()
-        self.sessions.clear()
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Before a loop is closed, close what is bound to it."""
@@ -253,8 +259,11 @@ class Pointer:
         self._close_sessions()
         held = []
         for record, hold in self._records:
+            if hold.is_over(record):
+                continue
             if record.in_use and record.dbapi_connection is not None:
                 held.append(hold.site)
+            hold.is_elsewhere |= _is_elsewhere(record, hold)
             if hold.is_elsewhere and self.project.backend == "sqlite":
                 # Python crashes where a connection is closed while another thread is in a
                 # statement on it. Without ours, that thread's is the last reference.
@@ -288,13 +297,16 @@ def _close_connection(record: Any) -> None:
             record.dbapi_connection.close()
 
 
-def _is_elsewhere(thread: int) -> bool:
-    return thread != threading.get_ident() and thread in sys._current_frames()
+def _is_elsewhere(record: Any, hold: Hold) -> bool:
+    """Whether another thread has a connection, or is about to, or is still in a statement on it."""
+    if hold.is_async or not is_another(hold.thread):
+        return False
+    return record.in_use or not hold.was_taken or is_at_work(hold.thread)
 
 
 def _is_clean(record: Any, hold: Hold) -> bool:
     """Whether an idle connection is open, and as it was when it was first taken."""
-    if record.dbapi_connection is None or record.info.get(Hold) is not hold:
+    if record.dbapi_connection is None or hold.is_over(record):
         return False
     found = watched(record.dbapi_connection)
     return found is not None and hold.state is not None and is_as_it_was(found, hold.state)

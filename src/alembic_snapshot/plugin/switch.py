@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
 from alembic_snapshot.plugin.importing import when_imported
 from alembic_snapshot.plugin.pointing import Hold, Pointer
+from alembic_snapshot.plugin.threads import Owned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ class Switch:
         self.pointers: list[Pointer] = []
         self._installed = False
         self._undo: list[Callable[[], None]] = []
-        self._idle: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._idle: Owned[Session] = Owned()
 
     def install(self) -> None:
         """Listen as soon as SQLAlchemy is imported."""
@@ -58,11 +58,10 @@ class Switch:
 
     def close_idle_sessions(self, pointer: Pointer) -> None:
         """Empty the sessions on a database that were used, but never connected."""
-        for session in list(self._idle):
+        for session in self._idle.idle():
             if any(pointer.engines.serves(engine) for engine in _engines_of(session)):
                 self._idle.discard(session)
                 if session not in pointer.sessions:
-                    # A thread that runs on may be in the middle of something.
                     with contextlib.suppress(Exception):
                         session.close()
 
@@ -128,7 +127,10 @@ class Switch:
         hold = info.get(Hold)
         if hold is not None:
             hold.thread = threading.get_ident()
-            if hold.clone is not hold.pointer.clone:
+            if hold.is_elsewhere:
+                # Another thread may be in a statement on it; it is closed with its last reference.
+                record.dbapi_connection = None
+            if hold.is_elsewhere or hold.clone is not hold.pointer.clone:
                 self._refuse(hold.pointer)
             hold.pointer.take(connection, hold)
             hold.site = self.callsites.here()

@@ -130,7 +130,8 @@ class Files:
         with contextlib.suppress(OSError):
             handle, name = tempfile.mkstemp(dir=self._cache.parent, prefix=".facts")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"version": _FACTS_VERSION, "facts": kept}, file)
+                # In one piece: only so is it C that writes it.
+                file.write(json.dumps({"version": _FACTS_VERSION, "facts": kept}))
             os.replace(name, self._cache)
             self._new = False
 

@@ -60,7 +60,7 @@ def main(result: Path) -> None:
     axes.set_xlabel("a whole test, relative to the SAVEPOINT recipe (= 1, with emulated commits)")
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8, frameon=False)
     pyplot.rcParams["svg.hashsalt"] = name
     figure.savefig(result.with_name(f"{name}.svg"), metadata={"Date": None})
     figure.savefig(result.with_name(f"{name}.png"), dpi=160)

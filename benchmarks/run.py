@@ -63,7 +63,6 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
     record = _record(rows, skipped)
-    record["only"] = options.only
     if options.postgres:
         record["postgresql"] = major_version()
     result.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

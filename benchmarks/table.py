@@ -17,8 +17,6 @@ def main(result: Path) -> None:
     """Write the table of one result into the page."""
     record = json.loads(result.read_text())
     kind = "postgres " if "postgresql" in record else ""
-    if record.get("only") == "rewind":
-        kind = "rewind "
     start, end = _START.format(kind), _END.format(kind)
     before, _, rest = PAGE.read_text().partition(start)
     _, _, after = rest.partition(end)

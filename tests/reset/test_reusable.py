@@ -37,20 +37,6 @@ def file(snapshot, tmp_path):
     made.close()
 
 
-@pytest.fixture
-def connect(file):
-    made = []
-
-    def connect():
-        made.append(sqlite3.connect(file.path, isolation_level=None, timeout=0))
-        made[-1].execute("PRAGMA synchronous=OFF")
-        return made[-1]
-
-    yield connect
-    for connection in made:
-        connection.close()
-
-
 def rows(connection):
     return connection.execute("SELECT id, a FROM t").fetchall()
 

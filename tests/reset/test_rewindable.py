@@ -40,20 +40,6 @@ def file(snapshot, tmp_path):
     made.close()
 
 
-@pytest.fixture
-def connect(file):
-    made = []
-
-    def connect(factory=sqlite3.Connection):
-        made.append(sqlite3.connect(file.path, isolation_level=None, timeout=0, factory=factory))
-        made[-1].execute("PRAGMA synchronous=OFF")
-        return made[-1]
-
-    yield connect
-    for connection in made:
-        connection.close()
-
-
 def rows(connection):
     return [row[0] for row in connection.execute("SELECT a FROM t")]
 

@@ -75,7 +75,7 @@ def test_every_key_of_the_configuration_is_in_its_table():
     page = (ROOT / "docs/configuration.md").read_text()
     described = set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE))
 
-    assert described == set(config._KINDS)
+    assert described == set(config._KEYS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

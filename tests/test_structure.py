@@ -14,14 +14,15 @@ SOURCE = ROOT / "src"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
-    ["errors", "callsite", "places", "key.parsing", "builder.patches", "builder.sources"],
+    ["errors", "callsite", "places", "spelling", "key.parsing", "builder.patches"],
+    ["builder.options", "builder.sources", "builder.frames"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
-    ["config", "diff", "key.observed", "sqlite.files", "postgres.account", "postgres.server"],
-    ["sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
-    ["key.history", "builder.guard", "builder.server_guard", "builder.watch", "postgres.pool"],
-    ["key.layers", "postgres.diff"],
-    ["manifest"],
-    ["store"],
+    ["config", "diff", "sqlite.files", "postgres.account", "postgres.server"],
+    ["key.observed", "sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
+    ["key.history", "builder.guard", "builder.server_guard", "builder.reads", "postgres.pool"],
+    ["key.layers", "postgres.diff", "builder.record"],
+    ["manifest", "builder.watch"],
+    ["store", "builder.left"],
     ["sqlite.store", "postgres.store"],
     ["stores"],
     ["snapshot", "status"],

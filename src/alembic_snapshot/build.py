@@ -15,7 +15,7 @@ from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.manifest import Entry
 from alembic_snapshot.snapshot import Snapshot
-from alembic_snapshot.status import look_up
+from alembic_snapshot.status import Status, find, look_up
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
@@ -44,7 +44,7 @@ def ensure(
     """
     status = look_up(project, layer=layer, revision=revision)
     listener = listener or _silent
-    if status.entry and not rebuild and _is_checked(status.entry, status.chain, revision):
+    if status.entry and not rebuild and _is_checked(status.entry, status, revision):
         status.store.touch(status.entry)
         return Snapshot(project, status.entry)
     store, digest = status.store, status.chain.target.digest
@@ -60,20 +60,21 @@ def ensure(
         return read_chain(project, files, layer=layer, revision=revision)
 
     with store.lock(digest):
-        entry = store.find(status.chain.target, project.root, status.files).entry
+        entry = find(store, status.chain, status.present, project).entry
         failed_meanwhile = store.failure(digest)
         if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):
             raise failed_meanwhile[1]
-        construction = Construction(project, status.chain, store, status.files, listener, chain_now)
+        construction = Construction(
+            project, status.chain, store, status.present, listener, chain_now
+        )
         if entry and not rebuild:
-            if _is_checked(entry, status.chain, revision):
+            if _is_checked(entry, status, revision):
                 return Snapshot(project, entry)
             checked = construction.check_again(entry)
             if checked:
                 return Snapshot(project, checked)
-            status = dataclasses.replace(
-                status, reasons=("the options that env.py gives to context.configure() changed",)
-            )
+            gone = "the snapshot was deleted meanwhile"
+            status = dataclasses.replace(status, reasons=tuple(construction.differences) or (gone,))
             rebuild = True
         listener({"event": "build", "reasons": status.reasons})
         construction.from_scratch = rebuild
@@ -133,14 +134,16 @@ def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
             raise failed.error from None
 
 
-def _is_checked(entry: Entry, chain: Chain, revision: str | None) -> bool:
-    """Whether what depends on the models was checked with the models as they are.
+def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:
+    """Whether what depends on ``env.py``'s modules was checked with the modules as they are.
 
     A state on the way to another snapshot was built with them, but not compared.
     """
     checks = entry.manifest.checks
     is_compared = revision is not None or "drift" in checks
-    return is_compared and checks.get("models") == chain.models_digest
+    if not is_compared or checks.get("models") != status.chain.models_digest:
+        return False
+    return not dataclasses.replace(status, entry=entry).changed_for_env()
 
 
 def _silent(_event: Mapping[str, Any]) -> None:

@@ -65,7 +65,7 @@ class Callsites:
         return None
 
     def _elsewhere(self) -> Site | None:
-        return next((site for frame in _waiting() if (site := self._innermost(frame))), None)
+        return next((site for frame in waiting() if (site := self._innermost(frame))), None)
 
     def is_ours(self, name: str) -> bool:
         """Whether a file belongs to the project."""
@@ -79,7 +79,8 @@ class Callsites:
         return path.startswith(self._below)
 
 
-def _waiting() -> Iterator[FrameType | None]:
+def waiting() -> Iterator[FrameType | None]:
+    """Where others are that wait for this code: greenlets' parents, and the main thread."""
     greenlet = sys.modules.get("greenlet")
     current = greenlet.getcurrent().parent if greenlet else None
     while current is not None:

@@ -73,21 +73,6 @@ def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, 
     return found
 
 
-def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
-    """What ``env.py`` gave to ``context.configure()``, in words that are the same in every run."""
-    found = {
-        name: _spelled(value)
-        for name, value in sorted(options.items())
-        if name not in ("connection", "url", "target_metadata", "dialect_name", "dialect_opts")
-    }
-    metadata = options.get("target_metadata")
-    for index, one in enumerate(metadata if isinstance(metadata, list | tuple) else [metadata]):
-        if one is not None:
-            convention = {str(k): _spelled(v) for k, v in one.naming_convention.items()}
-            found[f"target_metadata[{index}]"] = f"{one.schema} {sorted(convention.items())}"
-    return found
-
-
 def _enumerations(connection: Any, metadata: Any) -> Iterator[str]:
     """PostgreSQL's enumeration types with other labels than the models', which Alembic ignores."""
     if connection.dialect.name != "postgresql":
@@ -107,17 +92,6 @@ def _enumerations(connection: Any, metadata: Any) -> Iterator[str]:
             if before is not None and kind.native_enum and before != list(kind.enums):
                 both = f"{', '.join(before)} in the database, {', '.join(kind.enums)} in the models"
                 yield f"enum {name}: {both}"
-
-
-def _spelled(value: Any) -> str:
-    if value is None or isinstance(value, str | int | float | bool):
-        return repr(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return f"[{', '.join(sorted(_spelled(item) for item in value))}]"
-    if isinstance(value, dict):
-        return str({str(k): _spelled(v) for k, v in sorted(value.items(), key=str)})
-    name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    return f"{getattr(value, '__module__', '')}.{name}"
 
 
 def _flat(differences: Iterable[Any]) -> Iterator[tuple[Any, ...]]:

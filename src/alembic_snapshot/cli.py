@@ -148,17 +148,25 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
 
     chain = look_up(_project(where), layer=layer, revision=revision).chain
     facts = {
-        "key": chain.target.digest,
+        "key": chain.key,
         "layers": [
-            {"kind": part.kind, "name": part.name, "digest": part.digest, "inputs": part.inputs}
+            {
+                "kind": part.kind,
+                "name": part.name,
+                "digest": part.digest,
+                "inputs": part.inputs,
+                "named": part.named,
+            }
             for part in chain.layers
         ],
     }
-    lines = [chain.target.digest]
+    lines = [chain.key]
     if explain:
         for part in chain.layers:
             lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
             lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
+            named = part.named.items()
+            lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named]
     _print(facts, "\n".join(lines), as_json)
     return 0
 
@@ -175,18 +183,28 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     project = _project(where)
     found = look_up(project, layer=layer, revision=revision)
     if found.entry is None:
-        facts = {"hit": False, "key": found.chain.target.digest, "why": list(found.reasons)}
-        _print(facts, "\n".join(["miss", *(f"  {why}" for why in found.reasons)]), as_json)
+        facts = {
+            "hit": False,
+            "key": found.chain.key,
+            "why": list(found.reasons),
+            "cures": list(found.cures),
+        }
+        lines = ["miss", *(f"  {why}" for why in found.reasons)]
+        lines += [f"  if that does not matter to the migrations: {cure}" for cure in found.cures]
+        _print(facts, "\n".join(lines), as_json)
         return 1
     manifest = found.entry.manifest
     lines = [f"hit {found.entry.database}"]
     lines += [f"  {line}" for line in manifest.warnings]
     lines += [f"  {line}" for line in _all_findings(manifest, project)]
-    seen = sorted(manifest.observed.files)
+    changed = found.changed_for_env()
+    lines += [f"  the next build runs env.py again: {change}" for change in changed]
+    seen = sorted(manifest.observed.files.keys() - found.chain.named.keys())
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
-    _print({"hit": True, **_facts(found.entry, project)}, "\n".join(lines), as_json)
+    facts = {"hit": True, "unchecked": list(changed), **_facts(found.entry, project)}
+    _print(facts, "\n".join(lines), as_json)
     return 0
 
 

@@ -16,14 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.key.observed import Observed
-from alembic_snapshot.manifest import write_whole
+from alembic_snapshot.key.observed import Observed, Present
+from alembic_snapshot.manifest import different_options, write_whole
 from alembic_snapshot.store import Store, run_id
 
 # Raised when a climb looks at more, or at something else.
-_FORMAT = 1
+_FORMAT = 2
 _KEPT = 50
 
 
@@ -52,15 +51,14 @@ class Climbs:
 
     store: Store
     chain: Chain
-    root: Path
-    files: Files
+    present: Present
 
     def known(self, options: Mapping[str, str]) -> dict[str, list[Stair]]:
         """What is known of the revisions, with ``env.py`` giving these options, by their names."""
         names = {layer.digest: name for name, layer in self.chain.revisions.items()}
         found: dict[str, list[Stair]] = {}
         for path, record in self._records():
-            if record["options"] != _options_digest(options):
+            if different_options(record["options"], options):
                 continue
             ours = {names[d]: stairs for d, stairs in record["found"].items() if d in names}
             if record["run"] is None or record["run"] != run_id():
@@ -77,7 +75,7 @@ class Climbs:
         digests = {name: self.chain.revisions[name].digest for name in found}
         record = {
             "format": _FORMAT,
-            "options": _options_digest(options),
+            "options": dict(options),
             "observed": asdict(observed),
             "salt": self.chain.target.digest,
             "run": run_id(),
@@ -92,7 +90,7 @@ class Climbs:
 
     def _holds(self, record: Mapping[str, Any]) -> bool:
         observed = Observed(**record["observed"])
-        return not any(True for _ in observed.changes(self.root, self.files, record["salt"]))
+        return not any(True for _ in self.present.changes(observed, record["salt"]))
 
     def _records(self) -> Iterator[tuple[Path, Any]]:
         for path in self._paths():
@@ -112,7 +110,3 @@ class Climbs:
 
 def _listed(folder: Path) -> Iterable[Path]:
     return folder.glob("*.json")
-
-
-def _options_digest(options: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(options.items())).encode()).hexdigest()

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import functools
+import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.places import BACKEND_VARIABLE, TABLE, store_folder
 from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml, tool_table
+from alembic_snapshot.spelling import Spelling, is_ignored
 
 DEFAULT = "default"
 
-_CHOICES = {
-    "backend": ("sqlite", "postgresql"),
-    "clones": ("fresh", "reset", "rewind"),
-    "drift": ("warn", "error", "ignore"),
-    "foreign": ("redirect", "refuse"),
-    "heads": ("one", "many"),
-    "guard": ("on", "off"),
-}
+
+class Counts(enum.Enum):
+    """How a setting takes part in deciding which snapshot is the project's."""
+
+    BASE = "its value is an input of the base layer"
+    NAMED = "what it names is an input: seeds, files"
+    HIT = "a stored snapshot is compared with it at each hit"
+    NO = "it can't change what is in a snapshot"
+
+
+def _says(counts: Counts, kind: str | None = None, choices: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a field of :class:`Project` says of itself. ``kind`` is the type that the table must
+    have for it; without one it is no key of the table. ``choices`` are its only values.
+    """
+    return {"counts": counts, "kind": kind, "choices": choices}
+
+
+_BASE, _NAMED, _HIT, _NO = Counts.BASE, Counts.NAMED, Counts.HIT, Counts.NO
 
 
 @dataclass(frozen=True)
@@ -32,33 +45,40 @@ class Project:
 
     The names of the fields are the keys of ``[tool.alembic-snapshot]``; paths are absolute.
     ``root`` is the folder of the configuration: every relative path in it starts there, and it is
-    the builder's working directory. ``configured`` is false when there is no table at all.
+    the builder's working directory. ``configured`` is false when there is no table at all. Each
+    field says whether it counts in the key.
     """
 
-    root: Path
-    configured: bool = False
-    name: str = DEFAULT
-    config: Path | None = None
-    section: str = "alembic"
-    store: Path = Path()
-    backend: str = "sqlite"
-    engine: str | None = None
-    sessionmaker: str | None = None
-    pythonpath: tuple[Path, ...] = ()
-    clones: str = "fresh"
-    migrate: str | None = None
-    seeds: tuple[str, ...] = ()
-    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    inherit_environment: tuple[str, ...] | None = None
-    ignore_environment: tuple[str, ...] = ()
-    private_home: bool = False
-    x: tuple[str, ...] = ()
-    drift: str = "warn"
-    heads: str = "one"
-    foreign: str = "redirect"
-    guard: str = "on"
+    root: Path = field(metadata=_says(_NO))
+    configured: bool = field(default=False, metadata=_says(_NO))
+    name: str = field(default=DEFAULT, metadata=_says(_NO))
+    # What Alembic's settings say counts, wherever their file lies.
+    config: Path | None = field(default=None, metadata=_says(_NO, "text"))
+    section: str = field(default="alembic", metadata=_says(_BASE, "text"))
+    store: Path = field(default=Path(), metadata=_says(_NO))
+    backend: str = field(default="sqlite", metadata=_says(_BASE, "text", ("sqlite", "postgresql")))
+    engine: str | None = field(default=None, metadata=_says(_NO, "text"))
+    sessionmaker: str | None = field(default=None, metadata=_says(_NO, "text"))
+    pythonpath: tuple[Path, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    clones: str = field(default="fresh", metadata=_says(_NO, "text", ("fresh", "reset", "rewind")))
+    migrate: str | None = field(default=None, metadata=_says(_BASE, "text"))
+    seeds: tuple[str, ...] = field(default=(), metadata=_says(_NAMED, "texts"))
+    layers: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict, metadata=_says(_NAMED, "mapping of lists")
+    )
+    inputs: tuple[str, ...] = field(default=(), metadata=_says(_NAMED, "texts"))
+    ignore_inputs: tuple[str, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    environment: Mapping[str, str] = field(default_factory=dict, metadata=_says(_BASE, "mapping"))
+    inherit_environment: tuple[str, ...] | None = field(
+        default=None, metadata=_says(_BASE, "texts")
+    )
+    ignore_environment: tuple[str, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    private_home: bool = field(default=False, metadata=_says(_BASE, "flag"))
+    x: tuple[str, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    drift: str = field(default="warn", metadata=_says(_NO, "text", ("warn", "error", "ignore")))
+    heads: str = field(default="one", metadata=_says(_HIT, "text", ("one", "many")))
+    foreign: str = field(default="redirect", metadata=_says(_HIT, "text", ("redirect", "refuse")))
+    guard: str = field(default="on", metadata=_says(_NO, "text", ("on", "off")))
 
     @functools.cached_property
     def alembic(self) -> AlembicSettings:
@@ -88,19 +108,43 @@ class Project:
         Scripts inside an installed package are spelled relative to their own folder, so that
         nothing depends on where the package is installed.
         """
-        name = str(path)
-        for start, replacement in self._beginnings:
-            if name.startswith(start):
-                return replacement + name.removeprefix(start).replace(os.sep, "/")
-        return os.path.relpath(path, self.root).replace(os.sep, "/")
+        return self.spelling.name(str(path))
 
     @functools.cached_property
-    def _beginnings(self) -> list[tuple[str, str]]:
-        """How paths begin, and what is written instead; plain text, since there are hundreds."""
+    def spelling(self) -> Spelling:
+        """How paths are spelled in digests and manifests."""
         scripts = (self.alembic.script_location, *self.alembic.version_locations)
-        elsewhere = [folder for folder in scripts if not folder.is_relative_to(self.root)]
-        found = [(f"{folder}{os.sep}", f"<{folder.name}>/") for folder in elsewhere]
-        return [(f"{self.root}{os.sep}", ""), *found]
+        elsewhere = [str(folder) for folder in scripts if not folder.is_relative_to(self.root)]
+        return Spelling(str(self.root), tuple(dict.fromkeys(elsewhere)))
+
+    def ignores(self, name: str) -> bool:
+        """Whether ``ignore_inputs`` has a file or a folder's entry with this spelling."""
+        return bool(self.ignore_inputs) and is_ignored(name, self.ignore_inputs)
+
+    def base_inputs(self) -> dict[str, str]:
+        """The settings that are inputs of the base layer, as JSON; defaults are left out.
+
+        Lists whose order has no meaning are sorted. No two configurations have the same.
+        """
+        found: dict[str, str] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.metadata["counts"] is not Counts.BASE or value == _default(one):
+                continue
+            if isinstance(value, Mapping):
+                found |= {f"<{one.name} {key}>": json.dumps(item) for key, item in value.items()}
+                continue
+            if one.name == "pythonpath":
+                value = [self.relative(folder) for folder in value]
+            elif one.name.endswith("_environment") or one.name == "ignore_inputs":
+                value = sorted(value)
+            found[f"<{one.name}>"] = json.dumps(value)
+        return found
+
+
+def _default(one: Field[Any]) -> Any:
+    factory = one.default_factory
+    return one.default if factory is MISSING else factory()
 
 
 def load_project(
@@ -212,18 +256,18 @@ def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
     """The table's values with their types verified and their paths made absolute."""
     checked: dict[str, Any] = {}
     for key, value in values.items():
-        kind = _KINDS.get(key)
-        if kind is None:
+        if key not in _KEYS:
             raise ConfigError(f"unknown key {key!r} in [{TABLE}]", hint=_nearest(key))
+        kind, choices = _KEYS[key]["kind"], _KEYS[key]["choices"]
         if not _fits(value, kind):
             raise ConfigError(
                 f"{key} in [{TABLE}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
                 hint="see the documentation of the configuration",
             )
-        if key in _CHOICES and value not in _CHOICES[key]:
+        if choices and value not in choices:
             raise ConfigError(
-                f"{key} in [{TABLE}] must be one of {', '.join(_CHOICES[key])}, not {value!r}",
-                hint=_nearest(str(value), _CHOICES[key]),
+                f"{key} in [{TABLE}] must be one of {', '.join(choices)}, not {value!r}",
+                hint=_nearest(str(value), choices),
             )
         checked[key] = _frozen(value)
     for key in ("engine", "sessionmaker", "migrate"):
@@ -284,33 +328,12 @@ def _frozen(value: Any) -> Any:
 
 
 def _nearest(key: str, known: tuple[str, ...] = ()) -> str:
-    names = known or tuple(_KINDS)
+    names = known or tuple(_KEYS)
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
 
 
-_KINDS = {
-    "config": "text",
-    "section": "text",
-    "backend": "text",
-    "engine": "text",
-    "sessionmaker": "text",
-    "pythonpath": "texts",
-    "clones": "text",
-    "migrate": "text",
-    "seeds": "texts",
-    "layers": "mapping of lists",
-    "inputs": "texts",
-    "environment": "mapping",
-    "inherit_environment": "texts",
-    "ignore_environment": "texts",
-    "private_home": "flag",
-    "x": "texts",
-    "drift": "text",
-    "foreign": "text",
-    "heads": "text",
-    "guard": "text",
-}
+_KEYS = {one.name: one.metadata for one in fields(Project) if one.metadata["kind"]}
 _DESCRIPTIONS = {
     "text": "a string",
     "flag": "true or false",

@@ -21,9 +21,11 @@ _SEAL = ',\n "seal": "'
 class Manifest:
     """What is known of a snapshot. Times are seconds since the epoch, sizes are bytes.
 
-    ``layers`` maps each layer's name to its inputs; ``offer`` is the way in which ``env.py`` took
-    its target; ``options`` are those that it gave to ``context.configure()``; ``checks`` are the
-    findings, by the digest of the models that they hold for.
+    ``layers`` maps each layer's name to its inputs; ``observed`` is what revisions, seeds and
+    ``env.py`` read beside them, ``through_env`` what the modules of ``env.py`` are and read.
+    ``offer`` is the way in which ``env.py`` took its target; ``options`` are those that it gave to
+    ``context.configure()``, and what else of it reached a revision, spelled ``<…>``; ``checks`` are
+    the findings, by the digest of the models that they hold for.
     """
 
     digest: str
@@ -37,6 +39,7 @@ class Manifest:
     seeds: Sequence[str]
     layers: Mapping[str, Mapping[str, str]]
     observed: Observed = field(default_factory=Observed)
+    through_env: Observed = field(default_factory=Observed)
     offer: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     version_table: str = "alembic_version"
@@ -50,11 +53,17 @@ class Manifest:
     def from_record(cls, record: Mapping[str, Any]) -> Manifest:
         """The manifest that a JSON object describes."""
         lists = {name: tuple(record[name]) for name in ("heads", "seeds", "warnings")}
-        return cls(**{**record, **lists, "observed": Observed(**record["observed"])})
+        read = {name: Observed(**record[name]) for name in ("observed", "through_env")}
+        return cls(**{**record, **lists, **read})
 
     def is_like(self, other: Manifest) -> bool:
         """Whether the same was run, and by an ``env.py`` with the same options."""
         return (self.digest, self.options) == (other.digest, other.options)
+
+    @property
+    def asked_of_env(self) -> list[str]:
+        """What revisions asked of what ``env.py`` leaves, beside its options."""
+        return [name for name in self.options if name.startswith("<")]
 
     def is_stop_of(self, later: Manifest) -> bool:
         """Whether a build of ``later`` keeps this state: before its heads, at them, or seeded."""
@@ -93,6 +102,19 @@ class Entry:
     database: Target
     manifest: Manifest
     used: float
+
+
+def different_options(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What ``env.py`` does not hand over as it did, as far as that was made use of."""
+    changed = [name for name, value in before.items() if now.get(name) != value]
+    new = [name for name in now if name not in before and not name.startswith("<")]
+    return [_option(name) for name in [*changed, *new]]
+
+
+def _option(name: str) -> str:
+    if name.startswith("<"):
+        return f"the {name.strip('<>')} that env.py leaves to the revisions changed"
+    return f"{name}, which env.py gives to context.configure(), changed"
 
 
 def _sealed(body: str) -> str:

@@ -30,10 +30,9 @@ _WITHOUT_EFFECT = (
     "timezone",
     "truncate_slug_length",
 )
-_SECTIONS_WITHOUT_EFFECT = re.compile(
-    r"(loggers|handlers|formatters|post_write_hooks)$|"
-    r"(logger|handler|formatter)_"
-)
+_URL = "sqlalchemy.url"
+# The sections of logging.config: each kind, and in which of its options the others are named.
+_LOGGING = ("loggers", "handlers", "formatters")
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 
@@ -41,8 +40,9 @@ _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": "
 class AlembicSettings:
     """What Alembic is configured with.
 
-    ``effective`` are the settings that can change what a migration does, by ``section.name``, as
-    they are written (with ``%(here)s``); they are part of the base layer's digest.
+    ``effective`` are the settings that can change what a migration does, by ``[section] name``, as
+    they are written (with ``%(here)s``); they are part of the base layer's digest. Every option of
+    a section that is not Alembic's own or logging's is one, whatever it is called.
     """
 
     ini: Path | None
@@ -107,7 +107,7 @@ def read_settings(
         version_locations=tuple(versions) or (location / "versions",),
         recursive=str(reader.value("recursive_version_locations")).lower() == "true",
         prepend_sys_path=tuple(reader.paths("prepend_sys_path")),
-        effective=_effective(sections, table),
+        effective=_effective(sections, table, section),
     )
 
 
@@ -153,19 +153,34 @@ def _read_ini(path: Path) -> dict[str, dict[str, str]]:
     return {name: dict(parser.items(name)) for name in parser.sections()}
 
 
-def _effective(sections: Mapping[str, dict[str, str]], table: Mapping[str, Any]) -> dict[str, str]:
-    found = {
-        f"{section}.{name}": value
-        for section, options in sections.items()
-        if not _SECTIONS_WITHOUT_EFFECT.match(section)
-        for name, value in options.items()
+def _effective(
+    sections: Mapping[str, dict[str, str]], table: Mapping[str, Any], own: str
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    logging = _logging_sections(sections)
+    for section, options in sections.items():
+        is_alembics = section == own or "script_location" in options
+        for name, value in options.items():
+            has_effect = not (is_alembics and name in _WITHOUT_EFFECT) and name != _URL
+            if section not in logging and has_effect:
+                # No two pairs of a section and a name are spelled alike.
+                title = section.replace("\\", "\\\\").replace("]", "\\]")
+                found[f"[{title}] {name}"] = value
+    found |= {
+        f"tool.alembic.{name}": repr(value)
+        for name, value in table.items()
+        if name not in _WITHOUT_EFFECT and name != _URL
     }
-    found |= {f"tool.alembic.{name}": repr(value) for name, value in table.items()}
-    return {
-        name: value.replace("\r\n", "\n")
-        for name, value in sorted(found.items())
-        if name.rpartition(".")[2] not in _WITHOUT_EFFECT and not name.endswith("sqlalchemy.url")
-    }
+    return dict(sorted(found.items()))
+
+
+def _logging_sections(sections: Mapping[str, dict[str, str]]) -> set[str]:
+    """The sections of ``logging.config.fileConfig``, and that of hooks for new files."""
+    found = {"post_write_hooks", *_LOGGING}
+    for kind in _LOGGING:
+        keys = sections.get(kind, {}).get("keys", "")
+        found |= {f"{kind[:-1]}_{key.strip()}" for key in ("root", *keys.split(","))}
+    return found
 
 
 @dataclass(frozen=True)

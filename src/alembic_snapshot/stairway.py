@@ -16,8 +16,7 @@ from alembic_snapshot.climbs import Climbs, Found, Stair
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, CheckError
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.key.observed import Observed
-from alembic_snapshot.manifest import Entry, Manifest
+from alembic_snapshot.manifest import Entry, Manifest, different_options
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import Status, identity, look_up
 from alembic_snapshot.store import Store
@@ -104,7 +103,7 @@ class _Climber:
         self.workers = workers
         self.from_scratch = from_scratch
         self._made = 0
-        self.climbs = Climbs(status.store, status.chain, project.root, status.files)
+        self.climbs = Climbs(status.store, status.chain, status.present)
 
     def run(
         self, wanted: Sequence[str], snapshot: Snapshot | None, listener: Listener | None
@@ -126,7 +125,7 @@ class _Climber:
         if failure and last and last.offer == manifest.offer:
             raise failure
         believed = len(found) > len(climbed) if not failure else False
-        if failure or (believed and last and last.options != manifest.options):
+        if failure or (believed and last and different_options(last.options, manifest.options)):
             try:
                 found, climbed = self._climb(wanted, manifest)
             except AttemptFailed as failed:
@@ -185,8 +184,9 @@ class _Climber:
         missed = [name for name in revisions if name not in climbed]
         if missed:
             raise AttemptFailed(_not_climbed(missed, child), final=False)
-        before = start.manifest.observed if start else Observed()
-        observed = workshop.observed(child.states[0], before, self.chain.target.digest)
+        before = start.manifest.observed if start else None
+        salt = self.chain.target.digest
+        observed = workshop.read(child.states[0]["direct"], salt, before)
         self.climbs.note(child.done["options"], observed, found)
         return found
 
@@ -201,8 +201,8 @@ class _Climber:
             if below_all and all(digests.get(name) == d for name, d in theirs.items()):
                 fitting.append((len(theirs.keys() & below), entry))
         for _, entry in sorted(fitting, key=lambda pair: pair[0], reverse=True):
-            manifest, files = entry.manifest, self.status.files
-            changed = manifest.observed.changes(self.project.root, files, manifest.digest)
+            manifest = entry.manifest
+            changed = self.status.present.changes(manifest.observed, manifest.digest)
             if not any(True for _ in changed) and self.store.is_intact(entry):
                 with self.store.in_use(entry):
                     database.start(entry.database)

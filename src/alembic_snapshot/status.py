@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
+from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.manifest import Entry, Manifest
-from alembic_snapshot.store import Store
+from alembic_snapshot.store import Lookup, Store
 from alembic_snapshot.stores import store_of
 
 
@@ -21,8 +22,20 @@ class Status:
     chain: Chain
     store: Store
     files: Files
+    present: Present
     entry: Entry | None
     reasons: tuple[str, ...]
+    cures: tuple[str, ...] = ()
+
+    def changed_for_env(self) -> tuple[str, ...]:
+        """What the modules of ``env.py`` are and read that is different now.
+
+        The snapshot holds if ``env.py`` still hands over the same; the next build looks.
+        """
+        if self.entry is None:
+            return ()
+        manifest = self.entry.manifest
+        return tuple(map(str, self.present.changes(manifest.through_env, manifest.digest)))
 
 
 def look_up(project: Project, *, layer: str | None = None, revision: str | None = None) -> Status:
@@ -34,12 +47,28 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
     store = store_of(project)
     files = Files(project.root, project.search_path, store.facts)
     chain = read_chain(project, files, layer=layer, revision=revision)
-    lookup = store.find(chain.target, project.root, files)
+    present = Present(project, files)
+    lookup = find(store, chain, present, project)
     files.save()
-    reasons = tuple(lookup.reasons) or (
-        () if lookup.entry else tuple(_why(store, project, chain, revision))
-    )
-    return Status(project, chain, store, files, lookup.entry, reasons)
+    reasons = tuple(_told(change, chain) for change in lookup.reasons)
+    if not (reasons or lookup.entry):
+        reasons = tuple(_why(store, project, chain, revision))
+    cures = tuple(change.cure for change in lookup.reasons if change.cure)
+    return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
+
+
+def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:
+    """The snapshot in the store, if it is as the project wants it to have been built."""
+    found = store.find(chain.target, present)
+    if found.entry and project.foreign == "refuse" and found.entry.manifest.warnings:
+        redirected = found.entry.manifest.warnings[0]
+        return Lookup(None, [Change(f'foreign = "refuse", but {redirected}')])
+    return found
+
+
+def _told(change: Change, chain: Chain) -> str:
+    """A change in words; that a file is read needs no run where a constant names it."""
+    return f"{change.file} changed" if change.file in chain.named else change.text
 
 
 def identity(project: Project) -> str:
@@ -72,7 +101,7 @@ def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator
         if revision is None or layer in wanted
         for name, digest in inputs.items()
     }
-    now = chain.inputs
+    now = {**chain.named, **chain.inputs}
     for name in sorted(before.keys() | now.keys()):
         if name not in before:
             yield f"{name} is new"

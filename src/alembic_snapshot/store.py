@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
-from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import State
+from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.target import Target, Workspace
 
@@ -33,7 +33,7 @@ class Lookup:
     """What looking for a snapshot found: an entry, or the reasons why there is none."""
 
     entry: Entry | None
-    reasons: Sequence[str] = ()
+    reasons: Sequence[Change] = ()
 
 
 class Store(abc.ABC):
@@ -75,17 +75,17 @@ class Store(abc.ABC):
     def lock(self, digest: str) -> AbstractContextManager[None]:
         """Hold the lock of one digest; it is released if the process dies."""
 
-    def find(self, state: State, root: Path, files: Files) -> Lookup:
+    def find(self, state: State, present: Present) -> Lookup:
         """The snapshot of a state, for what its build read beside its inputs as it is now."""
-        reasons: list[str] = []
+        reasons: list[Change] = []
         for entry in self._named(state.digest):
             if entry.manifest.digest != state.digest:
                 continue
-            changes = list(entry.manifest.observed.changes(root, files, state.digest))
+            changes = list(present.changes(entry.manifest.observed, state.digest))
             if changes:
                 reasons.extend(changes)
             elif not self.is_intact(entry):
-                reasons.append(f"{entry.database} is damaged or was changed")
+                reasons.append(Change(f"{entry.database} is damaged or was changed"))
             else:
                 return Lookup(entry)
         return Lookup(None, reasons)

@@ -100,7 +100,7 @@ class SampleProject:
         return self.look_up(**options).chain
 
     def key(self) -> str:
-        return self.chain().target.digest
+        return self.chain().key
 
     def ensure(self, **options: Any) -> Snapshot:
         return ensure(self.load(), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -16,8 +17,9 @@ from typing import Any
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError
+from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.key.observed import Observed, variable_digest
+from alembic_snapshot.key.observed import Observed, Present, inherited, without_effect
 from alembic_snapshot.store import Store
 from alembic_snapshot.target import Target, substituted
 
@@ -29,9 +31,6 @@ _SHOWN_SQL = 200
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
 # How PostgreSQL begins the line in which it points at a place in the statement.
 _POINTER = re.compile(r"LINE \d+:")
-# What PostgreSQL's drivers read says where the snapshot is, and not what is in it. What a shell or
-# pytest says of itself is another in every process, and no matter of migrations.
-_NO_MATTER = ("PG*", "_", "OLDPWD", "PWD", "SHLVL", "PYTEST_*")
 
 
 class Child:
@@ -125,12 +124,13 @@ class Workshop:
         *,
         check: bool,
         applied: Collection[str] = (),
+        asked: Collection[str] = (),
     ) -> dict[str, Any]:
-        """The builder's orders for bringing ``database``, with ``applied`` in it, to its end."""
+        """The builder's orders for bringing ``database``, with ``applied`` in it, to its end.
+
+        ``asked`` is what revisions in it had asked of what ``env.py`` leaves.
+        """
         project, settings = self.project, self.project.alembic
-        known = set(self.chain.inputs)
-        known |= {project.relative(path) for path in (settings.ini, settings.toml) if path}
-        known.add("pyproject.toml")
         return {
             "target": database.to_job(),
             "variables": substituted(project.environment, database),
@@ -147,24 +147,26 @@ class Workshop:
             "search_path": [str(path) for path in project.search_path],
             "x": [value for _, value in substituted(_numbered(project.x), database).items()],
             "foreign": project.foreign,
-            "known": sorted(known),
+            "elsewhere": list(project.spelling.elsewhere),
+            "inputs": sorted(self.chain.inputs),
             "settled": self._settled(applied),
-            "ignored": sorted({*project.ignore_environment, *project.environment, *_NO_MATTER}),
+            "asked": sorted(asked),
+            "ignored": without_effect(project),
+            "ignored_files": list(project.ignore_inputs),
             "offer": offer,
             "steps": steps,
             "check": check,
         }
 
-    def observed(self, seen: Mapping[str, Any], before: Observed, salt: str) -> Observed:
-        """What was read up to a state, together with what its ancestor had read."""
-        names = {*seen["environment"], *before.environment}
-        if self.project.inherit_environment is not None:
-            names &= set(self.project.inherit_environment)
-        return Observed(
-            {**before.files, **seen["files"]},
-            {**before.folders, **seen["folders"]},
-            {name: variable_digest(name, os.environ.get(name), salt) for name in sorted(names)},
-        )
+    def read(self, seen: Mapping[str, Any], salt: str, before: Observed | None = None) -> Observed:
+        """What the builder reports as read, and what was read ``before``; with the variables as it
+        was given them.
+        """
+        before = before or Observed()
+        present = Present(self.project, Files(self.project.root, ()))
+        variables = present.variables({*before.environment, *seen["environment"]}, salt)
+        now = Observed(seen["files"], seen["folders"], seen["stats"])
+        return dataclasses.replace(before.joined(now), environment=variables)
 
     def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
         """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""
@@ -193,18 +195,12 @@ class Workshop:
         return sorted(settled.difference(self.chain.models, *open_ends))
 
     def _environment(self, workspace: Path) -> dict[str, str]:
-        project = self.project
-        inherited = dict(os.environ)
-        if project.inherit_environment is not None:
-            allowed = {*project.inherit_environment, "PATH", "LANG", "LC_ALL", "TMPDIR"}
-            inherited = {name: value for name, value in inherited.items() if name in allowed}
-        # Where imports are found is configured, so that every caller computes the same key.
-        inherited.pop("PYTHONPATH", None)
-        if project.private_home:
+        found = inherited(self.project, os.environ)
+        if self.project.private_home:
             home = workspace / "home"
             home.mkdir(exist_ok=True)
-            inherited["HOME"] = str(home)
-        return inherited
+            found["HOME"] = str(home)
+        return found
 
     def _error(self, failed: Mapping[str, Any], output: str) -> BuildError:
         details = failed["traceback"]

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
-from alembic_snapshot.key.inputs import Files
-from alembic_snapshot.key.layers import Chain, State
-from alembic_snapshot.key.observed import Observed
-from alembic_snapshot.manifest import Entry, Manifest
+from alembic_snapshot.key.layers import Chain, Layer, State
+from alembic_snapshot.key.observed import Observed, Present
+from alembic_snapshot.manifest import Entry, Manifest, different_options
 from alembic_snapshot.status import identity
 from alembic_snapshot.store import Store
 from alembic_snapshot.target import Target, Workspace
@@ -24,15 +23,19 @@ from alembic_snapshot.target import Target, Workspace
 
 @dataclass
 class Construction:
-    """One build under the store's lock; ``from_scratch``, on nothing that the store has."""
+    """One build under the store's lock; ``from_scratch``, on nothing that the store has.
+
+    ``differences`` are why a snapshot that was checked again does not hold any more.
+    """
 
     project: Project
     chain: Chain
     store: Store
-    files: Files
+    present: Present
     listener: Listener
     chain_now: Callable[[], Chain]
     from_scratch: bool = False
+    differences: Sequence[str] = ()
 
     @functools.cached_property
     def workshop(self) -> Workshop:
@@ -71,9 +74,13 @@ class Construction:
                 workspace.database.start(entry.database)
             offer = entry.manifest.offer or OFFERS[0]
             applied = self.chain.revisions
-            job = self.workshop.job(workspace.database, [], offer, check=True, applied=applied)
+            asked = entry.manifest.asked_of_env
+            job = self.workshop.job(
+                workspace.database, [], offer, check=True, applied=applied, asked=asked
+            )
             done = self.workshop.run(workspace.folder, job).done
-            if done["options"] != entry.manifest.options:
+            self.differences = different_options(entry.manifest.options, done["options"])
+            if self.differences:
                 return None
         except AttemptFailed as failed:
             done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
@@ -81,8 +88,13 @@ class Construction:
             return None
         finally:
             workspace.close()
-        checks = {**entry.manifest.checks, **self._model_checks(done)}
-        return self.store.update(entry, dataclasses.replace(entry.manifest, checks=checks))
+        manifest = dataclasses.replace(
+            entry.manifest, checks={**entry.manifest.checks, **self._model_checks(done)}
+        )
+        if "through_env" in done:
+            read = self.workshop.read(done["through_env"], manifest.digest)
+            manifest = dataclasses.replace(manifest, through_env=read)
+        return self.store.update(entry, manifest)
 
     def _through_the_offers(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
@@ -110,7 +122,10 @@ class Construction:
         steps = list(self._steps(stops, ancestor, workspace))
         plan = _Plan(workspace, ancestor, offer, stops, steps)
         applied = ancestor[1].revisions if ancestor else ()
-        job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
+        asked = ancestor[0].manifest.asked_of_env if ancestor else ()
+        job = self.workshop.job(
+            workspace.database, steps, offer, check=True, applied=applied, asked=asked
+        )
         try:
             return self._publish(self.workshop.run(workspace.folder, job), plan)[-1]
         except AttemptFailed as failed:
@@ -159,6 +174,8 @@ class Construction:
             step: dict[str, Any] = {
                 "index": index,
                 "copy": None if last else workspace.state(index).name,
+                "inputs": [name for layer in self._layers(state) for name in layer.inputs],
+                "owners": None if self.chain.opaque else [*state.revisions, *self._seeds(state)],
             }
             if revisions is None or set(state.revisions) != set(revisions):
                 if self.project.migrate:
@@ -180,9 +197,7 @@ class Construction:
             state = self._state_of(manifest, ours, seeds)
             if state is None or state.digest != manifest.digest:
                 continue
-            changed = list(
-                manifest.observed.changes(self.project.root, self.files, manifest.digest)
-            )
+            changed = list(self.present.changes(manifest.observed, manifest.digest))
             if not changed and self.store.is_intact(entry):
                 found.append((len(state.revisions), len(state.seeds), entry, state))
         if not found:
@@ -261,12 +276,18 @@ class Construction:
     def _manifest(
         self, database: Target, state: State, child: Child, plan: _Plan, index: int
     ) -> Manifest:
-        seeds = self.chain.seeds[: len(state.seeds)]
-        before = plan.ancestor[0].manifest.observed if plan.ancestor else Observed()
-        layers = [self.chain.base, *(self.chain.revisions[n] for n in state.revisions), *seeds]
+        before = plan.ancestor[0].manifest.observed if plan.ancestor else None
+        layers, seen = self._layers(state), child.states[index]
+        read = self.workshop.read(seen["direct"], state.digest, before)
+        if seen["blind"]:
+            # Something may have read the files that constants name without being heard.
+            named = {name: digest for layer in layers for name, digest in layer.named.items()}
+            read = Observed(files=named).joined(read)
+        is_target = state.digest == self.chain.target.digest
+        through = (child.done if is_target else seen)["through_env"]
         checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
         checks |= {"heads": list(state.heads), "models": self.chain.models_digest}
-        if state.digest == self.chain.target.digest:
+        if is_target:
             checks |= self._model_checks(child.done)
         return Manifest(
             digest=state.digest,
@@ -278,8 +299,9 @@ class Construction:
             heads=state.heads,
             revisions=dict(state.revisions),
             seeds=state.seeds,
-            layers={layer.name: dict(layer.inputs) for layer in layers},
-            observed=self.workshop.observed(child.states[index], before, state.digest),
+            layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
+            observed=read,
+            through_env=self.workshop.read(through, state.digest),
             offer=None if self.project.migrate else plan.offer,
             options=child.facts["options"],
             version_table=child.facts["version_table"],
@@ -288,6 +310,15 @@ class Construction:
             timings=dict(self.workshop.timings),
             warnings=child.facts["redirected"],
         )
+
+    def _layers(self, state: State) -> Sequence[Layer]:
+        """The layers of a state, parents before children."""
+        revisions = (self.chain.revisions[name] for name in state.revisions)
+        return (self.chain.base, *revisions, *self.chain.seeds[: len(state.seeds)])
+
+    def _seeds(self, state: State) -> list[str]:
+        """The references of a state's seeds."""
+        return [layer.name for layer in self.chain.seeds[: len(state.seeds)]]
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -313,5 +344,7 @@ class _UnfitAncestor(Exception):
 
 
 def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Mapping[str, Any]) -> None:
-    if ancestor and facts["configured"] and facts["options"] != ancestor[0].manifest.options:
+    if not ancestor or not facts["configured"]:
+        return
+    if different_options(ancestor[0].manifest.options, facts["options"]):
         raise _UnfitAncestor

@@ -40,12 +40,17 @@ def hear_own_operations(heard: Callable[[str], None]) -> None:
     Operations.implementation_for = wrapped(Operations.implementation_for)  # type: ignore[method-assign]
 
 
-def excuse_missing_loggers() -> None:
-    """Let a stock ``env.py`` configure logging from an ini file that has no such sections."""
+def excuse_missing_loggers(
+    unheard: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
+    """Let a stock ``env.py`` configure logging from an ini file that has no such sections.
+
+    What is read for that is ``unheard``: logging is no matter of migrations.
+    """
     original = logging.config.fileConfig
 
     def file_config(source: Any, *arguments: Any, **options: Any) -> None:
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError), unheard():
             original(source, *arguments, **options)
 
     logging.config.fileConfig = file_config  # type: ignore[assignment]

@@ -21,11 +21,15 @@ from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.left import LeftByEnv
+from alembic_snapshot.builder.options import option_fingerprint
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
+from alembic_snapshot.checks import drift, unconfigured_mappers
+from alembic_snapshot.key.observed import Reading
+from alembic_snapshot.spelling import Spelling
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target
@@ -45,14 +49,15 @@ class Builder:
         folders = [job["scripts"], *job["versions"]]
         self.sites = Callsites(self.root, map(Path, folders), job["search_path"])
         self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
+        spelling = Spelling(job["root"], tuple(job["elsewhere"]))
         self.watch = Watch(
-            self.root,
             self.sites,
+            Reading(spelling, tuple(job["ignored_files"]), job["store"]),
             folders,
-            Path(job["store"]),
-            known=job["known"],
+            settings=[path for path in (job["ini"], job["toml"]) if path],
             ignored=job["ignored"],
         )
+        self.left = LeftByEnv(self.watch, job["asked"])
         self.options: dict[str, str] | None = None
         self.version_table = "alembic_version"
         self.create_all: list[str] = []
@@ -67,15 +72,18 @@ class Builder:
         distrust_bytecode(self.sites.is_ours, self.job["search_path"], settled)
         self.guard.install()
         self.watch.install()
-        patches.hear_create_all(lambda: self.create_all.extend(filter(None, [self.current])))
+        patches.hear_create_all(self._on_create_all)
         patches.hear_own_operations(self.watch.count)
-        patches.excuse_missing_loggers()
+        patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _hurry)
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
-        facts = self._check() if self.job["check"] else {}
-        self.report("done", **self.facts(), **facts)
+        found: dict[str, Any] = {}
+        if self.job["check"]:
+            found = self._check()
+            found["through_env"] = self.watch.seen(None, self.job["inputs"])["through_env"]
+        self.report("done", **self.facts(), **found)
 
     def facts(self) -> dict[str, Any]:
         """What is known of the run so far."""
@@ -84,12 +92,23 @@ class Builder:
             "redirected": list(dict.fromkeys(self.guard.redirected)),
             "create_all": self.create_all,
             "configured": self.options is not None,
-            "options": self.options or {},
+            "options": self._options(),
             "version_table": self.version_table,
             "planned": self.planned,
-            "written": sorted(self.watch.written),
+            "written": sorted(self.watch.record.written),
             "changed": self.watch.changed(),
         }
+
+    def _options(self) -> dict[str, str]:
+        """What ``env.py`` hands over, the same wherever the project lies."""
+        found = {**(self.options or {}), **self.left.handed_over()}
+        return {name: text.replace(str(self.root), "<root>") for name, text in found.items()}
+
+    def _on_create_all(self) -> None:
+        if self.current:
+            self.create_all.append(self.current)
+        if self.watch.is_recording:
+            self.watch.share_models()
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
@@ -105,7 +124,8 @@ class Builder:
                     asyncio.run(result)
         elif "seed" in step:
             self._seed(step["seed"])
-        seen = self.watch.seen()
+        inputs = step.get("inputs", self.job["inputs"])
+        seen = self.watch.seen(step.get("owners"), inputs)
         if step["copy"]:
             with self.guard.own_work(step["copy"]):
                 self.target.save(step["copy"])
@@ -149,8 +169,9 @@ class Builder:
                 self.current = None
 
     def _load_scripts(self) -> None:
-        with self.guard.script("a revision script"), self.watch.recording():
-            list(self._script.walk_revisions())
+        with self.guard.script("a revision script"), self.watch.loading():
+            for revision in self._script.walk_revisions():
+                self.watch.is_script(revision.path, revision.revision)
 
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""
@@ -160,7 +181,7 @@ class Builder:
             self.current = name
             self.report("revision", revision=name)
             started = time.perf_counter()
-            with self.guard.script(f"revision {name}"), self.watch.recording():
+            with self.guard.script(f"revision {name}"), self.watch.recording(name):
                 original(**arguments)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
@@ -171,8 +192,13 @@ class Builder:
     def _run_env(self, function: Callable[..., Iterable[Any]], **overrides: Any) -> None:
         """Run ``env.py`` with the target offered in the way that is tried."""
         with self._offered() as config:
+
+            def begin(current: Any, context: Any) -> Iterable[Any]:
+                self.left.begin(config, context)
+                return function(current, context)
+
             self._environment = EnvironmentContext(
-                config, self._script, fn=function, as_sql=False, starting_rev=None,
+                config, self._script, fn=begin, as_sql=False, starting_rev=None,
                 destination_rev="heads", tag=None,
             )  # fmt: skip
             self._listen_to_configure(self._environment, overrides)
@@ -257,7 +283,7 @@ class Builder:
         engine = sa.create_engine(self._url)
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _enforce_foreign_keys)
-        with self.guard.script(f"seed {reference}"), self.watch.recording():
+        with self.guard.script(f"seed {reference}"), self.watch.recording(reference):
             function = _load(reference)
             if _wants_session(function):
                 from sqlalchemy.orm import Session

@@ -1,235 +1,243 @@
-"""The builder's record of what revisions and seeds read while they run."""
+"""What counts of all that this process reads, and for whom it is read.
+
+One rule instead of a list of ways: whatever is read below the project's folders counts. What is
+left to decide is for which states of the database, and whether directly: what revisions and seeds
+read is compared at every hit, and what ``env.py``'s own modules read (models, mostly) makes the
+next run look whether ``env.py`` still hands the same over.
+"""
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import importlib
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from types import CodeType
 from typing import Any
 
+from alembic_snapshot.builder.frames import Frames, asker
+from alembic_snapshot.builder.reads import Reads
+from alembic_snapshot.builder.record import (
+    ENVIRONMENT,
+    EVERY_STATE,
+    FILES,
+    FOLDERS,
+    STATS,
+    Origin,
+    Record,
+    attribute,
+    titled,
+)
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.key.inputs import Files
-from alembic_snapshot.key.observed import folder_digest
-
-_IMPORTERS = ("<frozen importlib", "<frozen zipimport")
-_OWN_READERS = ("linecache.py", "tokenize.py")
-_FILES, _FOLDERS, _ENVIRONMENT = "files", "folders", "environment"
+from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
 
 
 class Watch:
-    """Sees files opened, folders listed and environment variables read by project code.
+    """Hears of reads, and records those below the project's folders, and which variables.
 
-    ``known`` are the inputs that reading the files already told, ``ignored`` the variables that
-    don't count; ``NAME*`` stands for all that begin so. Of ``folders``, the first of which has
-    ``env.py``, every file is an input already. What counts is read in :meth:`recording`, or by
-    ``env.py``, or by a module that an input or a module used in :meth:`recording` stands for,
-    whoever imported it first. ``written`` are the project's files that were opened to be written.
+    ``folders`` are Alembic's, the first of which has ``env.py``; ``settings`` the files of its
+    configuration, whose values count by themselves; ``ignored`` the variables that never count.
     """
 
     def __init__(
         self,
-        root: Path,
         sites: Callsites,
+        reading: Reading,
         folders: Sequence[str],
-        store: Path,
-        *,
-        known: Collection[str],
-        ignored: Collection[str],
+        settings: Collection[str],
+        ignored: Sequence[str],
     ):
-        self.root = root
         self.sites = sites
+        self.frames = Frames(sites)
+        self.reading = reading
         self.folders = tuple(f"{folder}{os.sep}" for folder in folders)
-        self.store = store
-        self.known = frozenset(known)
-        self.ignored = frozenset(name for name in ignored if not name.endswith("*"))
-        self.written: set[str] = set()
-        self._ignored_beginnings = tuple(name[:-1] for name in ignored if name.endswith("*"))
-        self._active = False
-        self._counted: set[tuple[str, str]] = set()
-        self._read: dict[str, str] = {}
-        self._by_reader: dict[str, set[tuple[str, str]]] = {}
+        self.settings = frozenset(settings)
+        self.ignored = tuple(ignored)
+        self.reads = Reads(self)
+        self.record = Record(reading, self._spelled)
+        self._owner: str | None = None
+        self._is_loading = False
+        # A frame by its number and code: to hold one would keep alive what the project has in it.
+        self._scanning: tuple[int, CodeType] | None = None
+        self._pythons = _below(reading.spelling.root)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether what is read now is read for a revision or a seed."""
+        return self._owner is not None
 
     def install(self) -> None:
         """Watch from now on; it can't be undone."""
-        sys.addaudithook(self._on_audit)
-        self._watch_imports()
-        watch = self
-
-        class RecordingEnviron(type(os.environ)):  # type: ignore[misc]
-            def __getitem__(self, key: str) -> str:
-                watch._on_variable(key)
-                return str(super().__getitem__(key))
-
-        os.environ.__class__ = RecordingEnviron
+        self.reads.install()
 
     @contextlib.contextmanager
-    def recording(self) -> Iterator[None]:
-        """While revisions are loaded or run, or seeds; modules that they import count too."""
-        before, self._active = self._active, True
+    def recording(self, owner: str = EVERY_STATE) -> Iterator[None]:
+        """While a revision or a seed runs; modules that it imports count too."""
+        before, self._owner = self._owner, owner
         loaded = set(sys.modules)
         try:
             yield
         finally:
-            self._active = before
+            self._owner = before
             for name in set(sys.modules) - loaded:
-                self.count(_attribute(sys.modules.get(name), "__file__"))
+                file = attribute(sys.modules.get(name), "__file__")
+                if not str(file).endswith(".py"):
+                    # Nobody hears of a compiled module that is loaded.
+                    self.count(file, owner)
 
-    def count(self, path: Any) -> None:
-        """Note a file as read."""
-        name = self._spelled(_FILES, path)
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """While revision scripts are loaded: what is read is each one's own."""
+        self._is_loading = True
+        try:
+            with self.recording():
+                yield
+        finally:
+            self._is_loading = False
+
+    def is_script(self, path: str, revision: str) -> None:
+        """Note that a file turned out to be the script of a revision."""
+        for spelled in {path, os.path.abspath(path), os.path.realpath(path)}:
+            self.record.scripts[spelled] = revision
+
+    def count(self, path: Any, owner: str | None = None) -> None:
+        """Note a file as read, for the revision or the seed that is running."""
+        name = self._spelled(path)
         if name:
-            self._count(_FILES, name)
+            origin = Origin(self._owner_now(name) if owner is None else owner)
+            with self.reads.unheard():
+                self.record.note(FILES, name, origin)
 
-    def seen(self) -> dict[str, Any]:
-        """What was seen so far: digests of files and listings, names of variables."""
-        modules = self._closure()
-        read = self._counted | {(_FILES, name) for name in modules}
-        for reader, theirs in list(self._by_reader.items()):
-            if reader in self.known or reader in modules:
-                read |= theirs
-        names = {kind: sorted(n for k, n in read if k == kind) for kind, _ in read}
-        return {
-            "files": {n: _digest(self.root / n) for n in names.get(_FILES, ())},
-            "folders": {n: folder_digest(self.root / n) for n in names.get(_FOLDERS, ())},
-            "environment": names.get(_ENVIRONMENT, []),
-        }
+    def share_models(self) -> None:
+        """Note that models reached what is running in a way that can't be compared."""
+        self.record.shares_models.add(self._owner_now())
+
+    def seen(self, owners: Collection[str] | None, known: Collection[str]) -> dict[str, Any]:
+        """As :meth:`Record.seen`, with what counts for every state."""
+        with self.reads.unheard():
+            return self.record.seen(titled(owners), set(known))
 
     def changed(self) -> list[str]:
-        """Files that are not any more what they were when they were read, for another's doing."""
-        now = {name: _digest(self.root / name) for name in self._read.keys() - self.written}
-        return sorted(name for name, digest in now.items() if digest != self._read[name])
+        """As :meth:`Record.changed`."""
+        with self.reads.unheard():
+            return self.record.changed()
 
-    def _count(self, kind: str, name: str) -> None:
-        if (kind, name) not in self._counted:
-            self._counted.add((kind, name))
-            if kind == _FILES and (self.root / name).is_file():
-                self._read[name] = _digest(self.root / name)
-
-    def _closure(self) -> set[str]:
-        """The modules among what counts, with what they import."""
-        modules = [
-            name for kind, name in list(self._counted) if kind == _FILES and name[-3:] == ".py"
-        ]
-        files = Files(self.root, [Path(folder) for folder in self._search_path()])
-        paths = {path for name in modules for path in files.closure(str(self.root / name))}
-        found = (self._spelled(_FILES, path) for path in paths)
-        return {name for name in found if name}
-
-    def _search_path(self) -> Iterator[str]:
-        """Where the project's modules were found, however they are installed."""
-        yield from (folder for folder in sys.path if self.sites.is_ours(f"{folder}{os.sep}_"))
-        for name, module in list(sys.modules.items()):
-            if "." not in name:
-                file = _attribute(module, "__file__")
-                places = list(_attribute(module, "__path__") or ()) or ([file] if file else [])
-                yield from (os.path.dirname(place) for place in places if self.sites.is_ours(place))
-
-    def _watch_imports(self) -> None:
-        """Note modules that were imported before, too, when they are asked for again."""
-        import_module, import_ = importlib.import_module, builtins.__import__
-
-        def by_name(name: str, package: str | None = None) -> Any:
-            found = import_module(name, package)
-            self._on_import(found.__name__, ())
-            return found
-
-        def by_statement(
-            name: str,
-            globals: Mapping[str, Any] | None = None,
-            locals: Mapping[str, Any] | None = None,
-            fromlist: Sequence[str] | None = (),
-            level: int = 0,
-        ) -> Any:
-            found = import_(name, globals, locals, fromlist or (), level)
-            if self._active:
-                base = (globals or {}).get("__package__") or ""
-                above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
-                self._on_import(".".join([*above, *filter(None, [name])]), fromlist or ())
-            return found
-
-        importlib.import_module = by_name
-        builtins.__import__ = by_statement
-
-    def _on_import(self, dotted: str, taken: Sequence[str]) -> None:
-        if not self._active or not self.sites.is_ours(sys._getframe(2).f_code.co_filename):
+    def on_file(self, path: Any, *, is_import: bool) -> None:
+        """A file was opened to be read."""
+        name = self._spelled(path)
+        if name is None or name in self.record.written or self.frames.shows_a_line():
             return
-        parts = dotted.split(".")
-        packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
-            self.count(_attribute(sys.modules.get(name), "__file__"))
+        is_alembics = _absolute(path) in self.settings and self.frames.asks() == "alembic"
+        if not is_alembics:
+            self._read(FILES, name, is_import=is_import)
 
-    def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            if _reads(arguments[1], arguments[2]):
-                self._on_read(_FILES, arguments[0])
-            else:
-                self.written.add(self._spelled(_FILES, arguments[0], known=True) or "")
-        elif event in ("os.listdir", "os.scandir"):
-            self._on_read(_FOLDERS, "." if arguments[0] is None else arguments[0])
+    def on_folder(self, path: Any) -> None:
+        """A folder was listed."""
+        name = self._spelled(path)
+        if name is not None and self.frames.asks() == "project":
+            # Models are found so, by whoever imports them.
+            is_import = sys._getframe(3).f_code.co_filename.endswith("pkgutil.py")
+            self._read(FOLDERS, name, is_import=is_import)
 
-    def _on_variable(self, name: str) -> None:
-        if name not in self.ignored and not name.startswith(self._ignored_beginnings):
-            self._on_read(_ENVIRONMENT, name)
+    def on_question(self, path: Any) -> None:
+        """A file was asked for: whether it is there, or what it is."""
+        name = self._spelled(path)
+        is_told = name is not None and name != "." and self.frames.asks() == "project"
+        if name is not None and is_told and not self.frames.shows_a_line():
+            self._read(STATS, name)
 
-    def _on_read(self, kind: str, what: Any) -> None:
-        reader = self._reader(kind)
-        name = (what if kind == _ENVIRONMENT else self._spelled(kind, what)) if reader else None
-        if reader is None or name is None:
+    def on_variable(self, name: str) -> None:
+        """A variable was asked for, or all of them."""
+        frame = asker()
+        if frame is None or fits(name, self.ignored):
             return
-        if self._active or reader.startswith(self.folders[0]):
-            self._count(kind, name)
+        file, here = frame.f_code.co_filename, (id(frame), frame.f_code)
+        if name == ALL:
+            self._scanning = here
+            is_told = not self.frames.is_pythons(file)
+        elif here == self._scanning and name not in frame.f_code.co_consts:
+            is_told = False  # One of all that are being read.
         else:
-            spelled = self._spelled(_FILES, reader, known=True)
-            self._by_reader.setdefault(spelled or reader, set()).add((kind, name))
+            is_told = not is_of_surroundings(name) or self.frames.is_project(file)
+            is_told = is_told or (name == "HOME" and self.frames.asks() == "project")
+        if is_told and not self.frames.is_builders(file):
+            self._read(ENVIRONMENT, name)
 
-    def _reader(self, kind: str) -> str | None:
-        """The nearest project file that is running; none where Python reads a module itself."""
-        frame = sys._getframe(3)
-        importing = False
-        while frame is not None:
-            name = frame.f_code.co_filename
-            if name.startswith(_IMPORTERS):
-                importing = True
-            elif name.endswith(_OWN_READERS):
-                return None
-            elif self.sites.is_ours(name):
-                # A module that is run by its path is in no list of modules.
-                return name if not importing or (self._active and kind == _FILES) else None
-            frame = frame.f_back  # type: ignore[assignment]
-        return None
+    def on_change(self, path: Any, *, is_read: bool = False) -> None:
+        """A file was opened to be written, or changed."""
+        name = self._spelled(path)
+        if name is not None:
+            record = self.record
+            (record.perhaps_written if is_read else record.written).add(name)
 
-    def _spelled(self, kind: str, path: Any, *, known: bool = False) -> str | None:
-        """The path as manifests spell it; None if it does not count, for one that it is known."""
-        if not isinstance(path, str | bytes | os.PathLike):
+    def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None:
+        """A module was asked for that may have been imported before."""
+        if self.is_recording and self.frames.is_project(importer):
+            parts = dotted.split(".")
+            packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+            for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
+                self.count(attribute(sys.modules.get(name), "__file__"))
+
+    def on_missing_module(self, dotted: str) -> None:
+        """A module was asked for that is not there: it counts when it appears."""
+        package, _, last = dotted.rpartition(".")
+        places = attribute(sys.modules.get(package), "__path__") if package else sys.path
+        for place in list(places or ()):
+            for path in (os.path.join(place, last), os.path.join(place, f"{last}.py")):
+                self.on_question(path)
+
+    def on_unheard(self, what: str) -> None:
+        """Something began of which nobody hears what it reads."""
+        if self.is_recording:
+            self.record.blind.add(what)
+
+    def _read(self, kind: str, name: str, *, is_import: bool = False) -> None:
+        if self._owner is not None:
+            self.record.note(kind, name, Origin(self._owner_now(name)))
+            return
+        running = self.frames.running()
+        is_own = not running or (running[0].startswith(self.folders[0]) and not is_import)
+        beside = (path for path in running if not path.startswith(self.folders[0]))
+        readers = frozenset(self._spelled(path) or path for path in beside)
+        self.record.note(kind, name, Origin(None, readers, is_own))
+
+    def _owner_now(self, name: str = "") -> str:
+        """For what something is read: while scripts are loaded, the script that is being run."""
+        if not self._is_loading:
+            return self._owner or EVERY_STATE
+        running = self.frames.running()
+        script = running[-1] if running else self.reading.spelling.path(name)
+        return script if script.startswith(self.folders) else EVERY_STATE
+
+    def _spelled(self, path: Any) -> str | None:
+        """The path as manifests spell it; None if it does not count."""
+        absolute = _absolute(path)
+        if absolute is None:
             return None
-        absolute = self.sites.at_root(os.path.abspath(os.fsdecode(path)))
-        name = os.path.relpath(absolute, self.root).replace(os.sep, "/")
-        listed = f"{absolute}{os.sep}".startswith(self.folders)
-        if listed and (kind == _FOLDERS or name.startswith("..")):
-            return None  # Every file in there is an input already.
-        if name.startswith(".git/") or "__pycache__" in name:
+        absolute = self.sites.at_root(absolute)
+        if absolute.startswith((f"{self.reading.store}{os.sep}", *self._pythons)):
             return None
-        if absolute.startswith(f"{self.store}{os.sep}") or not self.sites.is_ours(absolute):
+        if "__pycache__" in absolute or f"{os.sep}.git{os.sep}" in absolute:
             return None
-        return name if known or name not in self.known else None
+        is_root = absolute == self.reading.spelling.root
+        if not is_root and not self.frames.is_project(absolute):
+            return None
+        return None if self.reading.ignores(absolute) else self.reading.spelling.name(absolute)
 
 
-def _attribute(module: Any, name: str) -> Any:
-    """What a module has of itself; some are not modules and import things when they are asked."""
-    with contextlib.suppress(Exception):
-        return getattr(module, name, None)
+def _below(root: str) -> tuple[str, ...]:
+    """Folders below the root that hold Python itself, and not the project."""
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
+    return tuple(f"{p}{os.sep}" for p in prefixes if p.startswith(f"{root}{os.sep}"))
+
+
+def _absolute(path: Any) -> str | None:
+    """The absolute path of what was opened, by its name or by its number."""
+    try:
+        if isinstance(path, int):
+            return os.readlink(f"/proc/self/fd/{path}")
+        if isinstance(path, str | bytes | os.PathLike):
+            return os.path.abspath(os.fsdecode(path))
+    except (OSError, ValueError):
+        pass
     return None
-
-
-def _digest(path: Path) -> str:
-    return Files(path.parent, ()).digest(str(path))
-
-
-def _reads(mode: str | None, flags: int) -> bool:
-    if mode is None:
-        return flags & (os.O_WRONLY | os.O_RDWR) == 0
-    return "r" in mode and "+" not in mode

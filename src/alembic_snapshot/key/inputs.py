@@ -15,12 +15,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-_FACTS_VERSION = 2
+from alembic_snapshot.places import STORE_FOLDER
+
+_FACTS_VERSION = 3
 _FACTS_KEPT = 10_000
-# Compiled and template files, and what running leaves: logs, and databases that the guard shuts.
+# What running leaves: logs, and databases, which the guard keeps shut.
 _LOGS_AND_DATABASES = (".log", ".db", ".sqlite", ".sqlite3", "-journal", "-wal", "-shm")
 _NO_INPUTS = (".pyc", ".mako", "~", *_LOGS_AND_DATABASES)
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
+# What desktops, editors and tools leave in any folder.
+_LITTER = frozenset(
+    {".DS_Store", "Thumbs.db", "desktop.ini", ".directory", "__pycache__", ".git", ".hypothesis"}
+    | {".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage", ".idea", ".vscode", STORE_FOLDER}
+)
+_DATABASE = b"SQLite format 3\0"
+_LITTER_ENDS = (".pyc", ".swp", "~", *_LOGS_AND_DATABASES)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a name in a folder says nothing of the project: a run or a tool left it."""
+    return name in _LITTER or name.endswith(_LITTER_ENDS)
+
+
+def is_log_or_database(name: str) -> bool:
+    """Whether a file's name is that of a log or of a database, which are never inputs."""
+    return name.endswith(_LOGS_AND_DATABASES)
 
 
 def content_digest(content: bytes) -> str:
@@ -65,6 +84,7 @@ class Files:
         self.search_path = tuple(map(str, search_path))
         self._cache = cache
         self._digests: dict[str, str] = {}
+        self._databases: set[str] = set()
         self._facts: dict[str, Facts] = {}
         self._listings: dict[str, frozenset[str]] = {}
         self._direct: dict[str, frozenset[str]] = {}
@@ -75,6 +95,11 @@ class Files:
         if path not in self._digests:
             self._read(path)
         return self._digests[path]
+
+    def is_database(self, path: str) -> bool:
+        """Whether a file is a SQLite database, whatever it is called."""
+        self.digest(path)
+        return path in self._databases
 
     def facts(self, path: str) -> Facts:
         """What parsing the Python file tells."""
@@ -147,8 +172,11 @@ class Files:
 
     def _read(self, path: str) -> None:
         try:
-            with open(path, "rb", buffering=0) as file:
-                self._digests[path] = content_digest(file.read())
+            with open(path, "rb", buffering=0, opener=_open_now) as file:
+                content = file.read() or b""
+            self._digests[path] = content_digest(content)
+            if content.startswith(_DATABASE):
+                self._databases.add(path)
         except OSError:
             self._digests[path] = "missing"
 
@@ -209,7 +237,8 @@ class Files:
                 first = name.split("/", 1)[0]
                 if first in self.listing(folder) or first in ("..", "."):
                     candidate = os.path.normpath(os.path.join(folder, name))
-                    if not candidate.endswith(".py") and os.path.isfile(candidate):
+                    is_input = not candidate.endswith((".py", *_LOGS_AND_DATABASES))
+                    if is_input and os.path.isfile(candidate):
                         yield candidate
 
 
@@ -226,6 +255,11 @@ def files_below(folder: str | Path) -> Iterator[str]:
             yield from files_below(entry.path)
         elif not entry.name.endswith(_NO_INPUTS) and not _is_prose(entry.name):
             yield entry.path
+
+
+def _open_now(path: str, flags: int) -> int:
+    # A pipe among the files must not wait for somebody to write to it.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stands_for(path: str, dotted: str) -> bool:

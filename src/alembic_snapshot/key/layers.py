@@ -24,14 +24,15 @@ from alembic_snapshot.key.history import Script, find_scripts, in_order
 from alembic_snapshot.key.inputs import Files, files_below
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
-FORMAT = 1
+FORMAT = 2
 
 
 class Layer(NamedTuple):
     """One step of what a snapshot is made of.
 
     ``inputs`` maps each file, relative to the project's root, to its content's digest, and each
-    setting, spelled ``<setting>``, to its value.
+    setting, spelled ``<setting>``, to its value. ``named`` are the files that string constants
+    name: whether they were opened is known only after a run, and so they are not in ``digest``.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Layer(NamedTuple):
     digest: str
     parents: tuple[str, ...]
     inputs: Mapping[str, str]
+    named: Mapping[str, str] = {}
 
 
 class State(NamedTuple):
@@ -55,8 +57,8 @@ class Chain:
     """All layers of one snapshot, in an order in which they can be applied.
 
     ``opaque`` says that the revisions are not known before the run (or don't make the database
-    alone): then they are one layer together. ``models`` is the digest of what ``env.py`` imports,
-    which the snapshot does not depend on, but the checks do.
+    alone): then they are one layer together. ``models`` are the files that ``env.py`` imports as
+    far as reading tells, which the snapshot does not depend on, but the checks do.
     """
 
     base: Layer
@@ -80,6 +82,17 @@ class Chain:
     def inputs(self) -> Mapping[str, str]:
         """The inputs of all layers together."""
         return {name: digest for layer in self.layers for name, digest in layer.inputs.items()}
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The files that constants in all layers name."""
+        return {name: digest for layer in self.layers for name, digest in layer.named.items()}
+
+    @property
+    def key(self) -> str:
+        """The snapshot's digest with that of the files which constants name: a cache's key."""
+        named = sorted(self.named.items())
+        return _digest(["key", self.target.digest, named]) if named else self.target.digest
 
     @property
     def models_digest(self) -> str:
@@ -141,9 +154,9 @@ def read_chain(
     revisions: dict[str, Layer] = {}
     if not opaque:
         for script, parents in in_order(scripts, project):
-            inputs = _named(closures[script.path], project, files)
+            read = _split(closures[script.path], project, files, script.path)
             above = [revisions[name] for name in parents] or [base]
-            revisions[script.id] = _layer("revision", script.id, inputs, above, parents)
+            revisions[script.id] = _layer("revision", script.id, read, above, parents)
     elif revision:
         raise ConfigError(
             f"no snapshot at revision {revision!r}: the revisions are known only when they run",
@@ -154,8 +167,8 @@ def read_chain(
     heads = _heads(revisions)
     seeds = () if revision is not None else _seed_layers(project, files, base, revisions, layer)
     env = str(settings.script_location / "env.py")
-    models = files.closure(env) - {env}
-    return Chain(base, revisions, seeds, heads, opaque, _named(models, project, files))
+    models, _ = _split(files.closure(env) - {env}, project, files)
+    return Chain(base, revisions, seeds, heads, opaque, models)
 
 
 def tool_versions(backend: str) -> dict[str, str]:
@@ -201,27 +214,21 @@ def _base_layer(
     # What counts in the configuration's file is in the settings, wherever it lies.
     attributed = attributed | {str(path) for path in (settings.ini, settings.toml)}
     paths = {path for path in files_below(settings.script_location) if path not in attributed}
-    paths |= set(_globbed(project)) | {env}
+    inputs = _digests({*paths, *_globbed(project), env}, project, files, env)
+    named: dict[str, str] = {}
     if opaque:
         for script in scripts:
-            paths |= files.closure(script.path)
-    inputs = _named(paths, project, files)
+            closure = files.closure(script.path)
+            code, theirs = _split(closure, project, files, script.path)
+            inputs, named = inputs | code, named | theirs
     inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
     tools = tool_versions(project.backend)
     inputs |= {f"<version of {name}>": value for name, value in tools.items()}
-    inputs |= {f"<environment {name}>": value for name, value in project.environment.items()}
-    if project.x:
-        inputs["<x>"] = " ".join(project.x)
-    if project.inherit_environment is not None:
-        inputs["<inherit_environment>"] = " ".join(sorted(project.inherit_environment))
-    if project.ignore_environment:
-        inputs["<ignore_environment>"] = " ".join(sorted(project.ignore_environment))
-    if project.private_home:
-        inputs["<private_home>"] = "true"
+    inputs |= project.base_inputs()
     if project.migrate:
-        inputs["<migrate>"] = project.migrate
-        inputs |= _referenced(project.migrate, "migrate", project, files)
-    return _layer("base", "base", inputs, ())
+        code, theirs = _referenced(project.migrate, "migrate", project, files)
+        inputs, named = inputs | code, named | theirs
+    return _layer("base", "base", (inputs, named), ())
 
 
 def _seed_layers(
@@ -240,8 +247,8 @@ def _seed_layers(
     above = [revisions[name] for name in _heads(revisions)] or [base]
     made: list[Layer] = []
     for reference in references:
-        inputs = {"<seed>": reference} | _referenced(reference, "seed", project, files)
-        made.append(_layer("seed", reference, inputs, above))
+        code, named = _referenced(reference, "seed", project, files)
+        made.append(_layer("seed", reference, (code | {"<seed>": reference}, named), above))
         above = [made[-1]]
     return tuple(made)
 
@@ -249,16 +256,20 @@ def _seed_layers(
 def _layer(
     kind: str,
     name: str,
-    inputs: Mapping[str, str],
+    read: tuple[Mapping[str, str], Mapping[str, str]],
     above: Sequence[Layer],
     parents: tuple[str, ...] = (),
 ) -> Layer:
+    inputs, named = read
     parts = [kind, name, sorted(inputs.items()), sorted(layer.digest for layer in above)]
-    return Layer(kind, name, _digest([FORMAT, *parts]), parents, dict(inputs))
+    kept = {name: digest for name, digest in named.items() if name not in inputs}
+    return Layer(kind, name, _digest([FORMAT, *parts]), parents, dict(inputs), kept)
 
 
-def _referenced(reference: str, what: str, project: Project, files: Files) -> dict[str, str]:
-    """The inputs of a ``module:function``: its module and everything that it imports."""
+def _referenced(
+    reference: str, what: str, project: Project, files: Files
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What a ``module:function`` is made of: its module, what that imports, and what it names."""
     module = reference.partition(":")[0]
     path = files.find_module(module)
     if path is None:
@@ -273,7 +284,7 @@ def _referenced(reference: str, what: str, project: Project, files: Files) -> di
         package = files.find_module(".".join(packages[:count]))
         if package:
             paths |= files.closure(package)
-    return _named(paths, project, files)
+    return _split(paths, project, files)
 
 
 def _globbed(project: Project) -> list[str]:
@@ -290,8 +301,27 @@ def _globbed(project: Project) -> list[str]:
     return found
 
 
-def _named(paths: Iterable[str], project: Project, files: Files) -> dict[str, str]:
-    return {project.relative(path): files.digest(path) for path in sorted(paths)}
+def _split(
+    paths: Iterable[str], project: Project, files: Files, script: str = ""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The digests of code, and those of the files that it names."""
+    code: list[str] = []
+    named: list[str] = []
+    for path in paths:
+        (code if path.endswith(".py") else named).append(path)
+    return _digests(code, project, files, script), _digests(named, project, files)
+
+
+def _digests(
+    paths: Iterable[str], project: Project, files: Files, script: str = ""
+) -> dict[str, str]:
+    """The digests of files by their names, without those to be ignored, but for a ``script``."""
+    found = ((project.relative(path), path) for path in sorted(paths))
+    return {
+        name: files.digest(path)
+        for name, path in found
+        if path == script or not project.ignores(name)
+    }
 
 
 def _up_to(revisions: Mapping[str, Layer], revision: str) -> dict[str, Layer]:

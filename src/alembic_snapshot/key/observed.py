@@ -1,60 +1,225 @@
-"""What only a run reveals: files opened under computed names, listings, environment variables.
+"""What only a run reveals: files that were read, folders listed, environment variables.
 
 The builder records them, the manifest keeps them, and every hit compares them.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.config import Project
+from alembic_snapshot.key.inputs import Files, is_litter, is_log_or_database
+from alembic_snapshot.spelling import Spelling, is_ignored
+
+# Stands for the names of all variables, where the environment was copied or scanned.
+ALL = "*"
+# What tells of a terminal, a shell, a machine or a job of CI counts only if code asks for it by
+# name.
+_SURROUNDINGS = (
+    "_", "COLORTERM", "COLUMNS", "CONDA_*", "DBUS_*", "DESKTOP_*", "DISPLAY", "EDITOR",
+    "FORCE_COLOR", "GITHUB_*", "GPG_*", "HIST*", "HOME", "HOST", "HOSTNAME", "INVOCATION_ID",
+    "JOURNAL_STREAM", "LANG", "LANGUAGE", "LC_*", "LESS*", "LINES", "LOGNAME", "LS_COLORS", "MAIL",
+    "NO_COLOR", "OLDPWD", "PAGER", "PATH", "PROMPT*", "PS1", "PS2", "PWD", "PYENV_*", "PYTHON*",
+    "PY_COLORS", "RUNNER_*", "SHELL", "SHLVL", "SSH_*", "SYSTEMD_*", "TEMP", "TERM", "TERM_*",
+    "TERMINFO", "TMP", "TMPDIR", "TMUX*", "TZ", "USER", "VIRTUAL_ENV*", "VSCODE_*", "WAYLAND_*",
+    "WINDOWID", "WSL*", "XDG_*", "ZSH*",
+)  # fmt: skip
+# What libpq reads says where the snapshot is, and not what is in it; what pytest says of itself is
+# another in every process; what this library is told is no matter of migrations.
+_NO_MATTER = (
+    "ALEMBIC_SNAPSHOT_*", "PGAPPNAME", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGOPTIONS",
+    "PGPASSFILE", "PGPASSWORD", "PGPORT", "PGSERVICE*", "PGSSL*", "PGUSER", "PYTEST_*",
+    "SNAPSHOT_POSTGRES_URL",
+)  # fmt: skip
+_INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 
 
 @dataclass(frozen=True)
 class Observed:
     """What a build read beside its layers' inputs; values are digests.
 
-    ``files`` and ``folders`` are relative to the project's root. Values of ``environment`` are
-    salted with the snapshot's digest, so that a manifest does not carry secrets.
+    ``files``, ``folders`` and ``stats`` (what was asked of a file without opening it) are spelled
+    as inputs are. Values of ``environment`` are salted with the snapshot's digest, so that a
+    manifest does not carry secrets; ``*`` in it stands for the names of all variables.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
+    stats: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.folders or self.environment)
+        return any(vars(self).values())
 
     @property
     def digest(self) -> str:
         """One digest for all of it."""
-        parts = (sorted(part.items()) for part in (self.files, self.folders, self.environment))
-        return hashlib.sha256(repr(list(parts)).encode()).hexdigest()
+        parts = [sorted(part.items()) for part in vars(self).values()]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def changes(self, root: Path, files: Files, salt: str) -> Iterator[str]:
-        """What is different now, a line each."""
-        for name, digest in self.files.items():
-            if files.digest(os.path.join(root, name)) != digest:
-                yield f"{name} changed (read while it ran)"
-        for name, digest in self.folders.items():
-            if folder_digest(root / name) != digest:
-                yield f"the list of files in {name} changed (read while it ran)"
-        for name, digest in self.environment.items():
-            if variable_digest(name, os.environ.get(name), salt) != digest:
-                yield f"the environment variable {name} changed"
+    def joined(self, other: Observed) -> Observed:
+        """Both together; where both have something, it is as ``other`` has it."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Observed(*({**mine, **theirs} for mine, theirs in pairs))
 
 
-def folder_digest(folder: Path) -> str:
-    """The digest of a folder's listing, without the files that Python itself makes."""
+@dataclass(frozen=True)
+class Change:
+    """Something is different now: in words, which file if it is one, what would ignore it."""
+
+    text: str
+    file: str = ""
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Present:
+    """The project's files and variables as they are now, and as a builder would be given them."""
+
+    def __init__(self, project: Project, files: Files):
+        self._project = project
+        self._files = files
+        self._reading = Reading(project.spelling, project.ignore_inputs, str(project.store))
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """The variables that a builder inherits; a private home directory is in all the same."""
+        return inherited(self._project, os.environ)
+
+    def changes(self, observed: Observed, salt: str) -> Iterator[Change]:
+        """What was read and is different now, a line each."""
+        path, reading = self._project.spelling.path, self._reading
+        for name, digest in observed.files.items():
+            if reading.of_file(path(name), self._files) != digest:
+                text = f"{name} changed (read while it ran)"
+                yield Change(text, name, f'ignore_inputs = ["{name}"]')
+        for name, digest in observed.folders.items():
+            if reading.of_folder(path(name)) != digest:
+                text = f"the list of files in {name} changed (read while it ran)"
+                yield Change(text, cure=f'ignore_inputs = ["{_pattern_below(name)}"]')
+        for name, digest in observed.stats.items():
+            if reading.of_asking(path(name)) != digest:
+                text = f"{name} changed (asked for while it ran)"
+                yield Change(text, cure=f'ignore_inputs = ["{name}"]')
+        if ALL in observed.environment:
+            yield from self._new_variables(observed)
+        for name, digest in observed.environment.items():
+            if name != ALL and self.variable(name, salt) != digest:
+                cure = f'ignore_environment = ["{name}"]'
+                yield Change(f"the environment variable {name} changed", cure=cure)
+
+    def variable(self, name: str, salt: str) -> str:
+        """The salted digest of a variable's value."""
+        return variable_digest(name, self.environment.get(name), salt)
+
+    def variables(self, names: Collection[str], salt: str) -> dict[str, str]:
+        """The salted digests of these variables; of all that can matter, for ``*``."""
+        wanted = set(names)
+        if ALL in wanted:
+            wanted |= self._all()
+        return {n: "" if n == ALL else self.variable(n, salt) for n in sorted(wanted)}
+
+    def _all(self) -> set[str]:
+        """The variables that count where all of them are read."""
+        never = (*_SURROUNDINGS, *without_effect(self._project))
+        return {name for name in self.environment if not fits(name, never)}
+
+    def _new_variables(self, observed: Observed) -> Iterator[Change]:
+        for name in sorted(self._all() - observed.environment.keys()):
+            cure = f'ignore_environment = ["{name}"]'
+            yield Change(f"the environment variable {name} is new", cure=cure)
+
+
+def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
+    """What of these variables a builder is given; where imports are found is configured."""
+    found = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    if project.inherit_environment is not None:
+        allowed = _INHERITED.union(project.inherit_environment)
+        found = {name: value for name, value in found.items() if name in allowed}
+    if project.private_home:
+        # Whatever its path is, it is new and empty.
+        found["HOME"] = ""
+    return found
+
+
+def without_effect(project: Project) -> list[str]:
+    """The variables that are no input, even if code asks for them by name."""
+    return sorted({*_NO_MATTER, *project.ignore_environment, *project.environment})
+
+
+def is_of_surroundings(name: str) -> bool:
+    """Whether a variable tells of the terminal, the shell or the machine."""
+    return fits(name, _SURROUNDINGS)
+
+
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a variable is one of these; ``NAME*`` stands for all that begin so."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files and folders are compared: under which names, and without what says nothing.
+
+    ``ignored`` are the patterns of ``ignore_inputs``; the ``store`` is in no listing.
+    """
+
+    spelling: Spelling
+    ignored: tuple[str, ...]
+    store: str
+
+    def of_file(self, path: str, files: Files) -> str:
+        """The digest of a file that was read; databases are alike, whatever they hold."""
+        return "a database" if files.is_database(path) else files.digest(path)
+
+    def of_folder(self, path: str) -> str:
+        """The digest of a folder's listing, without what says nothing of the project."""
+        try:
+            names = [name for name in os.listdir(path) if not is_litter(name)]
+        except OSError:
+            return "missing"
+        paths = ((name, os.path.join(path, name)) for name in names)
+        kept = [name for name, whole in paths if whole != self.store and not self.ignores(whole)]
+        text = "\0".join(sorted(kept)).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(text).hexdigest()
+
+    def of_asking(self, path: str) -> str:
+        """What asking for a file tells, in words: whether it is there, what it is, how large."""
+        try:
+            found = os.lstat(path)
+            if stat.S_ISLNK(found.st_mode):
+                return f"a link to {os.readlink(path)}, {_followed(path)}"
+            return _kind(found)
+        except (OSError, ValueError):
+            return "missing"
+
+    def ignores(self, path: str) -> bool:
+        """Whether it is no input: a log, a database, or what ``ignore_inputs`` has."""
+        if is_log_or_database(path):
+            return True
+        return bool(self.ignored) and is_ignored(self.spelling.name(path), self.ignored)
+
+
+def _followed(path: str) -> str:
     try:
-        names = sorted(name for name in os.listdir(folder) if name != "__pycache__")
+        return _kind(os.stat(path))
     except OSError:
         return "missing"
-    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _kind(found: os.stat_result) -> str:
+    if stat.S_ISDIR(found.st_mode):
+        return "a folder"
+    is_file = stat.S_ISREG(found.st_mode)
+    return f"a file of {found.st_size} bytes" if is_file else "something else"
 
 
 def variable_digest(name: str, value: str | None, salt: str) -> str:
@@ -62,3 +227,7 @@ def variable_digest(name: str, value: str | None, salt: str) -> str:
     if value is None:
         return "unset"
     return hashlib.sha256(f"{salt}\0{name}\0{value}".encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _pattern_below(name: str) -> str:
+    return "*" if name == "." else f"{name}/*"

@@ -42,7 +42,9 @@ def parse(source: bytes) -> list[Any]:
 def _may_be_a_file(text: str) -> bool:
     if not _FILE_NAME.fullmatch(text):
         return False
-    return "." in text.rpartition("/")[2].strip(".") or "/" in text.strip("/")
+    last = text.rpartition("/")[2]
+    # A dot at the end is a sentence's; one at the beginning is that of a name such as .env.
+    return ("." in last[:-1] and bool(last.strip("."))) or "/" in text.strip("/")
 
 
 def _dynamic_import(node: ast.Call) -> str | None:

@@ -1,0 +1,128 @@
+"""What ``env.py`` leaves behind for the revisions, beside the options of ``configure()``.
+
+Attributes of the configuration and changed variables are noted as far as revisions ask for them,
+so that a later run of ``env.py`` alone can tell whether they would get the same. A value that can't
+be compared makes ``env.py``'s modules inputs of the revision that took it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from alembic_snapshot.builder.options import is_comparable, spelled
+from alembic_snapshot.builder.watch import Watch
+from alembic_snapshot.key.observed import ALL, is_of_surroundings
+
+_ATTRIBUTE, _VARIABLE = "<attribute ", "<variable "
+
+
+class LeftByEnv:
+    """Hears what revisions take of it, and says what that was.
+
+    ``asked`` are the names, as :meth:`handed_over` spells them, that earlier runs took.
+    """
+
+    def __init__(self, watch: Watch, asked: Collection[str]):
+        self._watch = watch
+        self._attributes = {_inner(name) for name in asked if name.startswith(_ATTRIBUTE)}
+        self._variables = {_inner(name) for name in asked if name.startswith(_VARIABLE)}
+        self._given = _environment()
+        self._left: dict[str, str] | None = None
+        self._config: Any = None
+
+    def begin(self, config: Any, context: Any) -> None:
+        """Note what ``env.py`` has done, when it lets the revisions run."""
+        self._left = self._left or _environment()
+        self._config = config
+        heard = _Heard(self._on_attribute, config.attributes)
+        config.__dict__["attributes"] = heard
+        context.opts = _Heard(self._on_option, context.opts)
+
+    def handed_over(self) -> dict[str, str]:
+        """The attributes and variables that revisions asked for, by names in angle brackets."""
+        if self._left is None:
+            return {}
+        attributes = dict(dict.items(self._config.attributes))
+        found = {
+            f"{_ATTRIBUTE}{name}>": spelled(attributes[name]) if name in attributes else "unset"
+            for name in self._attributes
+        }
+        asked = self._variables | self._watch.record.variables()
+        if ALL in asked:
+            names = self._given.keys() | self._left.keys()
+            changed = [n for n in sorted(names) if not is_of_surroundings(n) and self._changed(n)]
+            found[f"{_VARIABLE}{ALL}>"] = str({name: self._changed(name) for name in changed})
+        for name in asked - {ALL}:
+            found[f"{_VARIABLE}{name}>"] = self._changed(name) or "as it was given"
+        return found
+
+    def _changed(self, name: str) -> str:
+        """The digest of a variable's value, if it is not the one that the builder was given."""
+        assert self._left is not None
+        value = self._left.get(name)
+        return "" if value == self._given.get(name) else _digest(name, value)
+
+    def _on_attribute(self, name: Any, value: Any) -> None:
+        if self._is_taken():
+            self._attributes.add(str(name))
+            if not is_comparable(value):
+                self._watch.share_models()
+
+    def _on_option(self, name: Any, value: Any) -> None:
+        if self._is_taken() and not is_comparable(value) and name != "connection":
+            self._watch.share_models()
+
+    def _is_taken(self) -> bool:
+        """Whether it is the project's code that asks, for a revision, and not Alembic's own."""
+        name = sys._getframe(3).f_code.co_filename
+        return self._watch.is_recording and not self._watch.frames.is_alembics(name)
+
+
+class _Heard(dict[Any, Any]):
+    """A dictionary that tells of each value which is taken from it."""
+
+    def __init__(self, heard: Any, values: Any):
+        super().__init__(dict.items(values))
+        self._heard = heard
+
+    def __getitem__(self, name: Any) -> Any:
+        value = super().__getitem__(name)
+        self._heard(name, value)
+        return value
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        value = super().get(name, default)
+        self._heard(name, value)
+        return value
+
+    def items(self) -> Any:
+        for name, value in super().items():
+            self._heard(name, value)
+        return super().items()
+
+    def values(self) -> Any:
+        for name, value in super().items():
+            self._heard(name, value)
+        return super().values()
+
+    def __iter__(self) -> Iterator[Any]:
+        for name, value in super().items():
+            self._heard(name, value)
+        return super().__iter__()
+
+
+def _environment() -> dict[str, str]:
+    return {os.fsdecode(k): os.fsdecode(v) for k, v in os.environ._data.items()}  # type: ignore[attr-defined]
+
+
+def _inner(name: str) -> str:
+    return name.partition(" ")[2].removesuffix(">")
+
+
+def _digest(name: str, value: str | None) -> str:
+    text = f"{name}\0{value}".encode("utf-8", "surrogateescape")
+    return "unset" if value is None else hashlib.sha256(text).hexdigest()

@@ -1,0 +1,231 @@
+"""Every read of this process, heard: files, folders, questions about files, variables.
+
+Python's audit events (PEP 578) tell of what is opened and listed, from whichever thread and by
+whichever library. Nothing tells of ``os.stat`` and of variables: those are replaced.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from alembic_snapshot.key.observed import ALL
+
+_LISTED = frozenset({"os.listdir", "os.scandir"})
+_CHANGED = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
+# What a process that the project starts reads, or a library loaded past Python, nobody hears of.
+_UNHEARD = frozenset(
+    {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"}
+    | {"os.forkpty", "ctypes.dlopen"}
+)
+_ASKED = ("stat", "lstat", "access", "readlink")
+
+
+class Listener(Protocol):
+    """Who is told of reads. ``is_import`` says that Python reads a module to run it.
+
+    Of imports of what is imported already it is told only while it is ``recording``.
+    """
+
+    @property
+    def is_recording(self) -> bool: ...
+
+    def on_file(self, path: Any, *, is_import: bool) -> None: ...
+    def on_folder(self, path: Any) -> None: ...
+    def on_question(self, path: Any) -> None: ...
+    def on_variable(self, name: str) -> None: ...
+    def on_change(self, path: Any, *, is_read: bool = False) -> None: ...
+    def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None: ...
+    def on_missing_module(self, dotted: str) -> None: ...
+    def on_unheard(self, what: str) -> None: ...
+
+
+class Reads:
+    """Tells a listener of each read, but for those that are made in :meth:`unheard`."""
+
+    def __init__(self, listener: Listener):
+        self._listener = listener
+        self._own = threading.local()
+
+    def install(self) -> None:
+        """Hear everything from now on; it can't be undone."""
+        self._watch_variables()
+        self._watch_questions()
+        self._watch_folders_that_are_open()
+        self._watch_imports()
+        sys.addaudithook(self._on_audit)
+
+    @contextlib.contextmanager
+    def unheard(self) -> Iterator[None]:
+        """While this thread reads for the builder itself."""
+        before = self._is_own
+        self._own.value = True
+        try:
+            yield
+        finally:
+            self._own.value = before
+
+    @property
+    def _is_own(self) -> bool:
+        return getattr(self._own, "value", False)
+
+    def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            if not self._is_own:
+                self._opened(*arguments)
+        elif event in _LISTED:
+            if not self._is_own and not _is_import(sys._getframe(1)):
+                self._tell(self._listener.on_folder, arguments[0] or ".")
+        elif event in _CHANGED:
+            if not self._is_own:
+                for path in arguments[:2]:
+                    self._tell(self._listener.on_change, path)
+        elif event in _UNHEARD and not self._is_own:
+            self._tell(self._listener.on_unheard, event)
+
+    def _opened(self, path: Any, _mode: Any, flags: int) -> None:
+        access = flags & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR)
+        reads = access == os.O_RDONLY or (access == os.O_RDWR and not flags & os.O_TRUNC)
+        if reads:
+            is_import = str(path).endswith(".py") and _is_import(sys._getframe(2))
+            self._tell(functools.partial(self._listener.on_file, is_import=is_import), path)
+        if access != os.O_RDONLY:
+            self._tell(functools.partial(self._listener.on_change, is_read=reads), path)
+
+    def _tell(self, listener: Callable[..., None], *what: Any) -> None:
+        with self.unheard():
+            listener(*what)
+
+    def _watch_variables(self) -> None:
+        reads = self
+
+        def told(name: str) -> None:
+            if not reads._is_own:
+                reads._tell(reads._listener.on_variable, name)
+
+        class RecordingEnviron(type(os.environ)):  # type: ignore[misc]
+            def __getitem__(self, key: Any) -> Any:
+                told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
+                return super().__getitem__(key)
+
+            def __iter__(self) -> Iterator[Any]:
+                told(ALL)
+                return iter(super().__iter__())
+
+            def __len__(self) -> int:
+                told(ALL)
+                return int(super().__len__())
+
+            def __repr__(self) -> str:
+                told(ALL)
+                return str(super().__repr__())
+
+        os.environ.__class__ = RecordingEnviron
+        os.environb.__class__ = RecordingEnviron
+
+    def _watch_questions(self) -> None:
+        able = (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd)
+        for name in _ASKED:
+            original = getattr(os, name)
+            asked = self._asking(original)
+            for functions in (*able, os.supports_follow_symlinks):
+                if original in functions:
+                    functions.add(asked)
+            setattr(os, name, asked)
+
+    def _asking(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        listener = self._listener.on_question
+
+        @functools.wraps(original)
+        def asked(path: Any, *arguments: Any, **options: Any) -> Any:
+            if not self._is_own:
+                self._tell(listener, _inside(options.get("dir_fd"), path))
+            return original(path, *arguments, **options)
+
+        return asked
+
+    def _watch_folders_that_are_open(self) -> None:
+        """What is opened below a folder's number: the audit event has only the name."""
+        original = os.open
+
+        @functools.wraps(original)
+        def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if dir_fd is not None and not self._is_own:
+                self._opened(_inside(dir_fd, path), None, flags)
+            return original(path, flags, mode, dir_fd=dir_fd)
+
+        os.supports_dir_fd.add(opened)
+        os.open = opened
+
+    def _watch_imports(self) -> None:
+        """Tell of modules that were imported before, too, when they are asked for again."""
+        import_module, import_ = importlib.import_module, builtins.__import__
+
+        def by_name(name: str, package: str | None = None) -> Any:
+            try:
+                found = import_module(name, package)
+            except ModuleNotFoundError as error:
+                self._tell(self._listener.on_missing_module, error.name or name)
+                raise
+            if self._listener.is_recording and not self._is_own:
+                importer = sys._getframe(1).f_code.co_filename
+                self._tell(self._listener.on_import, found.__name__, (), importer)
+            return found
+
+        def by_statement(
+            name: str,
+            globals: Mapping[str, Any] | None = None,
+            locals: Mapping[str, Any] | None = None,
+            fromlist: Sequence[str] | None = (),
+            level: int = 0,
+        ) -> Any:
+            try:
+                found = import_(name, globals, locals, fromlist or (), level)
+            except ModuleNotFoundError as error:
+                if not self._is_own:
+                    self._tell(self._listener.on_missing_module, error.name or name)
+                raise
+            if self._listener.is_recording and not self._is_own:
+                base = (globals or {}).get("__package__") or ""
+                above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
+                dotted = ".".join([*above, *filter(None, [name])])
+                importer = sys._getframe(1).f_code.co_filename
+                self._tell(self._listener.on_import, dotted, fromlist or (), importer)
+            return found
+
+        find_spec = importlib.util.find_spec
+
+        def looked_for(name: str, package: str | None = None) -> Any:
+            found = find_spec(name, package)
+            if found is None and not self._is_own:
+                self._tell(
+                    self._listener.on_missing_module, importlib.util.resolve_name(name, package)
+                )
+            return found
+
+        importlib.util.find_spec = looked_for
+        importlib.import_module = by_name
+        builtins.__import__ = by_statement
+
+
+def _inside(folder: int | None, path: Any) -> Any:
+    """The path below an open folder."""
+    try:
+        above = os.readlink(f"/proc/self/fd/{folder}") if folder is not None else ""
+        return os.path.join(above, os.fsdecode(path)) if above else path
+    except (OSError, TypeError):
+        return path
+
+
+def _is_import(frame: Any) -> bool:
+    """Whether it is Python's import system that runs in a frame."""
+    name: str = frame.f_code.co_filename
+    return name.startswith(("<frozen importlib", "<frozen zipimport"))

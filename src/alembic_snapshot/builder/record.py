@@ -1,0 +1,193 @@
+"""What was read while the builder ran, and for which states of the database each of it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.observed import Reading
+
+FILES, FOLDERS, STATS, ENVIRONMENT = "files", "folders", "stats", "environment"
+# The owner of what counts for every state.
+EVERY_STATE = ""
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+# Compiled libraries that read no files by themselves. Others may, unheard.
+_HARMLESS = frozenset(
+    {"sqlalchemy", "greenlet", "markupsafe", "pydantic", "pydantic_core", "psycopg_binary"}
+    | {"psycopg_c", "psycopg2", "asyncpg", "_cffi_backend", "cryptography", "bcrypt", "uvloop"}
+    | {"multidict", "yarl", "frozenlist", "aiohttp", "httptools", "orjson", "msgpack", "ujson"}
+    | {"zope", "charset_normalizer", "_yaml", "yaml", "regex", "rpds", "simplejson", "wrapt"}
+    | {"argon2", "_argon2_cffi_bindings", "propcache", "websockets", "coverage", "psutil"}
+)
+
+
+class Origin(NamedTuple):
+    """Why something was read. ``owner`` is the revision, its script, or the seed it was read for,
+    empty for all, None while none ran; then ``readers`` are the project's files that were running,
+    and ``is_own`` says that ``env.py`` itself read it.
+    """
+
+    owner: str | None
+    readers: frozenset[str] = frozenset()
+    is_own: bool = False
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it was not a module of ``env.py`` that read it."""
+        return self.owner is not None or self.is_own
+
+
+class Record:
+    """Keeps what was read, with the digest that it had then.
+
+    ``spelled`` gives the name of a path of the project, None if it does not count.
+    """
+
+    def __init__(self, reading: Reading, spelled: Callable[[Any], str | None]):
+        self.reading = reading
+        self.written: set[str] = set()
+        self.perhaps_written: set[str] = set()
+        self.blind: set[str] = set()
+        self.scripts: dict[str, str] = {}
+        self.shares_models: set[str] = set()
+        self._spelled = spelled
+        self._origins: dict[tuple[str, str], set[Origin]] = {}
+        self._as_read: dict[str, str] = {}
+
+    def note(self, kind: str, name: str, origin: Origin) -> None:
+        """Keep that something was read, and what a file was then."""
+        self._origins.setdefault((kind, name), set()).add(origin)
+        if kind == FILES and name not in self._as_read:
+            self._as_read[name] = self._digest(name)
+
+    def seen(self, owners: set[str] | None, known: set[str]) -> dict[str, Any]:
+        """What was read for a state, and by ``env.py``'s modules on the way to it.
+
+        ``owners`` are its revisions and seeds, None for whatever ran; ``known`` are the inputs of
+        its own layers, which are not told again.
+        """
+        modules = self._modules(owners, known)
+        sharing = {self._title(owner) for owner in self.shares_models}
+        shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
+        direct: set[tuple[str, str]] = {(FILES, name) for name in modules}
+        through: set[tuple[str, str]] = set()
+        for what, origins in list(self._origins.items()):
+            if any(shared or self._counts(o, owners, modules, known) for o in origins):
+                direct.add(what)
+            elif any(origin.owner is None for origin in origins):
+                through.add(what)
+        told = {(k, n) for k, n in direct | through if k in (FILES, STATS) and n in known}
+        return {
+            "direct": self._digests(direct - told),
+            "through_env": self._digests(through - direct - told),
+            "blind": sorted(self.blind | _libraries()),
+        }
+
+    def changed(self) -> list[str]:
+        """Files that are not any more what they were when they were read, for another's doing."""
+        direct = {
+            name
+            for (kind, name), origins in self._origins.items()
+            if kind == FILES and any(origin.is_direct for origin in origins)
+        }
+        direct -= self.perhaps_written
+        return sorted(n for n in direct & self._as_read.keys() if self._is_another(n))
+
+    def variables(self) -> set[str]:
+        """The variables that revisions, seeds and ``env.py`` itself asked for."""
+        return {
+            name
+            for (kind, name), origins in list(self._origins.items())
+            if kind == ENVIRONMENT and any(origin.is_direct for origin in origins)
+        }
+
+    def _counts(
+        self, origin: Origin, owners: set[str] | None, modules: set[str], known: set[str]
+    ) -> bool:
+        """Whether something that was read so counts for a state, made of these modules."""
+        if origin.owner is not None:
+            return owners is None or self._title(origin.owner) in owners
+        readers = origin.readers
+        return origin.is_own or not (readers.isdisjoint(modules) and readers.isdisjoint(known))
+
+    def _title(self, owner: str) -> str:
+        """The revision that a script turned out to be; what is none counts for all."""
+        return self.scripts.get(owner, EVERY_STATE) if os.path.isabs(owner) else owner
+
+    def _digests(self, what: set[tuple[str, str]]) -> dict[str, Any]:
+        found: dict[str, Any] = {FILES: {}, FOLDERS: {}, STATS: {}, ENVIRONMENT: []}
+        path, reading = self.reading.spelling.path, self.reading
+        for kind, name in sorted(what):
+            if kind == ENVIRONMENT:
+                found[kind].append(name)
+            elif name in self.written:
+                continue
+            elif kind == FOLDERS:
+                found[kind][name] = reading.of_folder(path(name))
+            elif kind == STATS:
+                if (FILES, name) not in what:
+                    found[kind][name] = reading.of_asking(path(name))
+            elif not (name in self.perhaps_written and self._is_another(name)):
+                found[kind][name] = self._as_read.get(name) or self._digest(name)
+        return found
+
+    def _modules(self, owners: set[str] | None, known: set[str]) -> set[str]:
+        """The modules among what was read directly, with what they import."""
+        modules = [
+            name
+            for (kind, name), origins in list(self._origins.items())
+            if kind == FILES and name.endswith(".py") and name not in known
+            if any(self._counts(origin, owners, set(), set()) for origin in origins)
+        ]
+        if not modules:
+            return set()
+        spelling = self.reading.spelling
+        files = Files(Path(spelling.root), [Path(folder) for folder in self._search_path()])
+        paths = {path for name in modules for path in files.closure(spelling.path(name))}
+        return {name for name in map(self._spelled, paths) if name and name.endswith(".py")}
+
+    def _search_path(self) -> Iterator[str]:
+        """Where the project's modules were found, however they are installed."""
+        places = [*sys.path]
+        for name, module in list(sys.modules.items()):
+            if "." not in name:
+                file = attribute(module, "__file__")
+                folders = attribute(module, "__path__") or ([file] if file else [])
+                places += [os.path.dirname(folder) for folder in folders]
+        yield from (place for place in places if self._spelled(f"{place}{os.sep}_") is not None)
+
+    def _is_another(self, name: str) -> bool:
+        return name not in self.written and self._digest(name) != self._as_read.get(name)
+
+    def _digest(self, name: str) -> str:
+        path = self.reading.spelling.path(name)
+        return self.reading.of_file(path, Files(Path(path).parent, ()))
+
+
+def attribute(module: Any, name: str) -> Any:
+    """What a module has of itself; some are not modules and import things when they are asked."""
+    with contextlib.suppress(Exception):
+        return getattr(module, name, None)
+    return None
+
+
+def titled(owners: Collection[str] | None) -> set[str] | None:
+    """The owners of a state, with what counts for every one."""
+    return None if owners is None else {*owners, EVERY_STATE}
+
+
+def _libraries() -> set[str]:
+    """Compiled libraries that may read files unheard."""
+    found: set[str] = set()
+    for name, module in list(sys.modules.items()):
+        file = attribute(module, "__file__")
+        if isinstance(file, str) and file.endswith((".so", ".dylib", ".pyd")):
+            is_pythons = file.startswith(_STDLIB) and "site-packages" not in file
+            if not is_pythons and "__mypyc" not in name:
+                found.add(name.partition(".")[0])
+    return found - _HARMLESS

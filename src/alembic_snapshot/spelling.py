@@ -1,0 +1,61 @@
+"""How digests, manifests and messages spell a path, so that it is the same on every machine."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """Names for paths, and paths for names.
+
+    A path is spelled relative to ``root``, with slashes. What lies below one of ``elsewhere``,
+    Alembic's folders outside the root, is spelled ``<folder>/…``: they may be inside an installed
+    package, and nothing depends on where that is installed.
+    """
+
+    root: str
+    elsewhere: Sequence[str] = ()
+
+    @functools.cached_property
+    def _titles(self) -> Sequence[tuple[str, str]]:
+        """The folders outside the root and what they are called, each by a name of its own."""
+        titles: list[tuple[str, str]] = []
+        for number, folder in enumerate(self.elsewhere):
+            title = f"<{os.path.basename(folder)}>"
+            is_taken = any(title == other for _, other in titles)
+            titles.append((folder, f"<{os.path.basename(folder)} {number}>" if is_taken else title))
+        return titles
+
+    def name(self, path: str) -> str:
+        """The name of an absolute path."""
+        start = f"{self.root}{os.sep}"
+        if path.startswith(start):
+            return _escaped(path.removeprefix(start).replace(os.sep, "/"))
+        for folder, title in self._titles:
+            if path.startswith(f"{folder}{os.sep}"):
+                return title + path.removeprefix(folder).replace(os.sep, "/")
+        return _escaped(os.path.relpath(path, self.root).replace(os.sep, "/"))
+
+    def path(self, name: str) -> str:
+        """The path that a name stands for."""
+        for folder, title in self._titles:
+            if name.startswith(f"{title}/"):
+                return os.path.join(folder, name.removeprefix(f"{title}/"))
+        return os.path.normpath(os.path.join(self.root, name))
+
+
+def is_ignored(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern fits a name or a folder above it; ``*`` stands for slashes too."""
+    parts = name.split("/")
+    above = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    return any(fnmatch.fnmatchcase(one, p) for p in patterns for one in above)
+
+
+def _escaped(name: str) -> str:
+    # Settings are spelled <setting>, beside the files.
+    return f"./{name}" if name.startswith("<") else name

@@ -1,0 +1,237 @@
+"""G3, G4: what was read is kept with the state in which it was read, and nothing else counts."""
+
+from __future__ import annotations
+
+import pytest
+
+COMPUTED = "open('data/ro' + 'les.txt').read()"
+KEEP = "op.execute('create table kv (v)')\nop.get_bind().exec_driver_sql(" \
+       "'insert into kv values (?)', ({value},))"  # fmt: skip
+
+
+@pytest.fixture
+def early(project):
+    """A project whose first revision reads a file that nothing names literally."""
+    project.write("data/roles.txt", "old")
+    project.write("app/__init__.py", "")
+    project.write("app/helper.py", "X = 'old'\n")
+    return project
+
+
+def reads_computed(project):
+    project.revision("0001", upgrade=KEEP.format(value=COMPUTED))
+
+
+@pytest.mark.parametrize("later", ["revision", "seed", "named layer"])
+def test_an_early_state_is_not_used_because_something_later_names_the_file(early, rows, later):
+    reads_computed(early)
+    named = "P = 'data/roles.txt'"
+    early.revision("0002", "0001", header=named if later == "revision" else "")
+    early.write("app/seeds.py", f"{named}\ndef seed(connection):\n    pass\n")
+    if later == "seed":
+        early.configure('seeds = ["app.seeds:seed"]')
+    elif later == "named layer":
+        early.configure('layers = { demo = ["app.seeds:seed"] }')
+        early.ensure(layer="demo")
+    early.ensure()
+
+    early.write("data/roles.txt", "new")
+
+    assert rows(early.ensure().path, "select v from kv") == [("new",)]
+
+
+def test_a_module_imported_under_a_computed_name_is_kept_with_its_revision(early, rows):
+    value = "__import__('importlib').import_module('app.hel' + 'per').X"
+    early.revision("0001", upgrade=KEEP.format(value=value))
+    early.revision("0002", "0001", header="from app.helper import X")
+    early.ensure()
+
+    early.write("app/helper.py", "X = 'new'\n")
+
+    assert rows(early.ensure().path, "select v from kv") == [("new",)]
+
+
+def test_what_a_later_revision_reads_does_not_spoil_the_state_before_it(early):
+    early.revision("0001")
+    early.revision("0002", "0001", upgrade=KEEP.format(value=COMPUTED))
+    early.ensure()
+
+    early.write("data/roles.txt", "new")
+    _, ran = early.build()
+
+    assert ran == ["0002"]
+
+
+def test_what_the_newest_script_reads_when_it_is_loaded_is_its_own(early):
+    early.revision("0001")
+    early.revision("0002", "0001", header=f"X = {COMPUTED}")
+    early.ensure()
+
+    early.write("data/roles.txt", "new")
+    _, ran = early.build()
+
+    assert ran == ["0002"]
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "data/app.log", "dev.db", "data/x.sqlite3", "setup.cfg", "notes/plan.txt"]
+)
+def test_a_constant_that_names_a_file_which_nobody_opens_is_no_input(project, name):
+    project.write(name, "1")
+    project.revision("a", header=f"NAME = {name!r}")
+    project.ensure()
+
+    project.write(name, "2")
+    _, ran = project.build()
+
+    assert ran == []
+
+
+def test_a_constant_that_names_a_file_counts_where_something_reads_unheard(project):
+    project.write("data.txt", "1")
+    project.revision(
+        "a",
+        header="import subprocess\nNAME = 'data.txt'",
+        upgrade="subprocess.run(['cat', NAME], check=True)\nop.execute('select 1')",
+    )
+    project.ensure()
+
+    project.write("data.txt", "2")
+
+    assert project.look_up().reasons == ("data.txt changed",)
+
+
+def test_the_key_of_a_cache_covers_the_files_that_constants_name(project):
+    project.write("data.csv", "1")
+    project.revision("a", upgrade="open('data.csv').close()\nop.execute('select 1')")
+    before = project.key()
+
+    project.write("data.csv", "2")
+
+    assert project.key() != before
+
+
+def test_a_file_named_by_a_leading_dot_counts_when_it_appears(project):
+    project.revision("a", header="NAME = '.env'")
+    before = project.key()
+
+    project.write(".env", "X=1")
+
+    assert project.key() != before
+
+
+class TestWhatTheBuildWrites:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "open('app.log', 'a').write('built')",
+            "open('out.txt', 'w').write('built')\nopen('out.txt').read()",
+            "open('count.txt', 'r+').write('22')",
+            "os.makedirs('made/here', exist_ok=True)\nos.path.exists('made/here')",
+            "os.rename('count.txt', 'moved.txt') if os.path.exists('count.txt') else None",
+        ],
+    )
+    def test_is_no_input(self, project, body):
+        project.write("count.txt", "1")
+        project.revision("a", header="import os", upgrade=f"{body}\nop.execute('select 1')")
+        project.ensure()
+
+        _, ran = project.build()
+
+        assert ran == []
+
+    def test_may_be_a_log_that_a_seed_names(self, project):
+        project.write("app.log", "")
+        project.write("seeds.py", "def seed(connection):\n    open('app.log', 'a').write('x')\n")
+        project.configure('seeds = ["seeds:seed"]')
+        project.revision("a")
+        project.ensure()
+
+        assert project.look_up().entry
+
+
+class TestIgnoreInputs:
+    @pytest.mark.parametrize("pattern", ["data/roles.txt", "data/*", "data", "*.txt"])
+    def test_leaves_files_out(self, early, pattern):
+        early.configure(f'ignore_inputs = ["{pattern}"]')
+        reads_computed(early)
+        early.revision("0002", "0001", header="import os\nos.listdir('da' + 'ta')")
+        early.ensure()
+
+        early.write("data/roles.txt", "new")
+        if pattern != "data/roles.txt":
+            early.write("data/more.txt", "new")
+        _, ran = early.build()
+
+        assert ran == []
+
+    def test_counts_in_the_key(self, early):
+        reads_computed(early)
+        before = early.key()
+
+        early.configure('ignore_inputs = ["data/*"]')
+
+        assert early.key() != before
+
+    def test_never_leaves_out_a_revision_or_env_py(self, early):
+        early.configure('ignore_inputs = ["migrations"]')
+        early.revision("0001")
+        before = early.key()
+
+        early.revision("0001", upgrade="op.execute('select 2')")
+        changed = early.key()
+        early.append("migrations/env.py", "# another\n")
+
+        assert len({before, changed, early.key()}) == 3
+
+    def test_is_what_status_suggests_for_a_miss_that_keeps_coming(self, early):
+        reads_computed(early)
+        early.ensure()
+
+        early.write("data/roles.txt", "new")
+
+        assert 'ignore_inputs = ["data/roles.txt"]' in early.command("status").stdout
+
+
+MODEL = """
+import sqlalchemy as sa
+from app.base import M
+
+sa.Table("{}", M, sa.Column("id", sa.Integer, primary_key=True))
+"""
+
+
+class TestModelsThatEnvPyFinds:
+    @pytest.fixture
+    def found(self, project):
+        """Models that nothing imports literally."""
+        project.write("app/__init__.py", "")
+        project.write("app/base.py", "import sqlalchemy as sa\nM = sa.MetaData()\n")
+        project.write("app/models/__init__.py", """
+            import pkgutil
+            from importlib import import_module
+            for module in pkgutil.iter_modules(__path__):
+                import_module(f"{__name__}.{module.name}")
+            """)  # fmt: skip
+        project.write("app/models/user.py", MODEL.format("t_a"))
+        env = project.root / "migrations/env.py"
+        text = env.read_text().replace("target_metadata = None", "target_metadata = app.base.M")
+        env.write_text("import app.base\nimport app.models\n" + text)
+        project.revision("a")
+        assert project.ensure().manifest.checks["drift"] == []
+        return project
+
+    def test_are_compared_again_when_one_changes(self, found):
+        more = MODEL.replace("M, ", "M, sa.Column('n', sa.Integer), ")
+        found.write("app/models/user.py", more.format("t_a"))
+        snapshot, ran = found.build()
+
+        assert ran == []
+        assert len(snapshot.manifest.checks["drift"]) == 1
+
+    def test_are_compared_again_when_there_is_one_more(self, found):
+        found.write("app/models/shop.py", MODEL.format("shop"))
+        snapshot, ran = found.build()
+
+        assert ran == []
+        assert len(snapshot.manifest.checks["drift"]) == 1

@@ -1,0 +1,185 @@
+"""G3: whatever the builder's process reads below the project counts, however it is read.
+
+One project has a revision for each way to read, under a name that no reading of the files tells;
+each test changes what one of them read, and looks.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+
+import pytest
+
+from alembic_snapshot import load_project
+from alembic_snapshot.status import look_up
+from tests.building.conftest import SampleProject
+
+# What reads the file PATH, a path without a constant that names it.
+FILES = {
+    "open": "open(PATH).read()",
+    "pathlib": "Path(PATH).read_text()",
+    "low_level": "os.close(os.open(PATH, os.O_RDONLY))",
+    "read_write": "open(PATH, 'r+b').close()",
+    "append_and_read": "open(PATH, 'a+').close()",
+    "mapped": "mapped(PATH)",
+    "executor": "list(ThreadPoolExecutor().map(Path.read_text, [Path(PATH)]))",
+    "to_thread": "asyncio.run(asyncio.to_thread(Path(PATH).read_text))",
+    "thread": "run(threading.Thread(target=Path(PATH).read_text))",
+    "aiofiles_like": "asyncio.run(in_loop(PATH))",
+    "source": "exec(tokenize.open(PATH).read())",
+    "line": "linecache.getline(PATH, 1)",
+    "package_data": "pkgutil.get_data('app', os.path.relpath(PATH, ROOT / 'app'))",
+    "resources": "(resources.files('app') / '..' / os.path.relpath(PATH, ROOT)).read_text()",
+    "copied": "shutil.copyfile(PATH, os.devnull)",
+    "configparser": "configparser.ConfigParser().read_string('[a]\\n' + open(PATH).read())",
+    "from_env_py": None,
+    "not_there": "suppressed(PATH)",
+}
+STATS = {
+    "size": "os.stat(PATH).st_size",
+    "getsize": "os.path.getsize(PATH)",
+    "pathlib_size": "Path(PATH).stat().st_size",
+    "exists": "os.path.exists(PATH)",
+    "is_file": "Path(PATH).is_file()",
+    "access": "os.access(PATH, os.R_OK)",
+}
+FOLDERS = {
+    "listdir": "os.listdir(PATH)",
+    "scandir": "list(os.scandir(PATH))",
+    "walk": "list(os.walk(PATH))",
+    "iterdir": "list(Path(PATH).iterdir())",
+    "glob": "glob.glob(PATH + '/*')",
+    "pathlib_glob": "list(Path(PATH).glob('*'))",
+    "pkgutil": "list(pkgutil.iter_modules([PATH]))",
+    "threads_listing": "list(ThreadPoolExecutor().map(os.listdir, [PATH]))",
+}
+HEADER = """
+import asyncio, configparser, glob, linecache, mmap, os, pkgutil, shutil, threading, tokenize
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(thread):
+    thread.start()
+    thread.join()
+
+
+def mapped(path):
+    with open(path, "r+b") as file:
+        mmap.mmap(file.fileno(), 0).close()
+
+
+def suppressed(path):
+    try:
+        open(path)
+    except OSError:
+        pass
+
+
+async def in_loop(path):
+    return await asyncio.get_running_loop().run_in_executor(None, Path(path).read_bytes)
+"""
+
+
+def below(project, kind, way):
+    """The file or folder that a way reads, and an expression for it without its name."""
+    parts = [kind[:2], kind[2:], way[:2], way[2:]]
+    expression = f"str(ROOT / ({parts[0]!r} + {parts[1]!r}) / ({parts[2]!r} + {parts[3]!r}))"
+    return project.root / kind / way, expression
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory):
+    """A project in which each revision reads one thing in one way; its snapshot is built."""
+    project = SampleProject(tmp_path_factory.mktemp("readers") / "project")
+    project.write("app/__init__.py", "")
+    before = None
+    for kind, ways in (("files", FILES), ("stats", STATS), ("folders", FOLDERS)):
+        for way, code in ways.items():
+            _, expression = below(project, kind, way)
+            if kind == "folders":
+                project.write(f"folders/{way}/one", "1")
+            elif way != "not_there":
+                project.write(f"{kind}/{way}", "a = 1\n")
+            if code is not None:
+                body = f"PATH = {expression}\n{code}\nop.execute('select 1')"
+                project.revision(way, before, header=HEADER, upgrade=body)
+                before = way
+    _, expression = below(project, "files", "from_env_py")
+    project.append("migrations/env.py", textwrap.dedent(f"""
+        from pathlib import Path
+        ROOT = Path(__file__).parents[1]
+        open({expression}).close()
+        """))  # fmt: skip
+    project.ensure()
+    assert project.look_up().entry
+    return project
+
+
+def changes(project):
+    status = look_up(load_project(project.root))
+    return status.reasons if status.entry is None else ()
+
+
+@pytest.fixture
+def restored():
+    """Undo what a test does to the project that all of them share."""
+    undo = []
+    yield undo
+    for action in undo:
+        action()
+
+
+@pytest.mark.parametrize("way", FILES)
+def test_a_file_counts_however_it_is_read(readers, restored, way):
+    path, _ = below(readers, "files", way)
+    before = path.read_text() if path.exists() else None
+    restored.append(lambda: path.unlink() if before is None else path.write_text(before))
+
+    path.write_text("a = 2\n")
+
+    assert f"files/{way} changed (read while it ran)" in changes(readers)
+
+
+@pytest.mark.parametrize("way", STATS)
+def test_a_file_that_is_only_asked_for_counts(readers, restored, way):
+    path, _ = below(readers, "stats", way)
+    restored.append(lambda: path.write_text("a = 1\n"))
+
+    path.unlink()
+
+    assert changes(readers) == (f"stats/{way} changed (asked for while it ran)",)
+
+
+@pytest.mark.parametrize("way", FOLDERS)
+def test_a_folder_counts_however_it_is_listed(readers, restored, way):
+    path, _ = below(readers, "folders", way)
+    restored.append((path / "two").unlink)
+
+    (path / "two").write_text("")
+
+    assert changes(readers) == (f"the list of files in folders/{way} changed (read while it ran)",)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "app.log", "dev.db", "a.pyc", "x~"])
+def test_what_desktops_and_runs_leave_in_a_folder_does_not_count(readers, restored, name):
+    path = readers.root / "folders/listdir" / name
+    restored.append(path.unlink)
+
+    path.write_text("")
+
+    assert changes(readers) == ()
+
+
+def test_nothing_else_counts(readers, restored):
+    unrelated = readers.root / "unrelated.txt"
+    restored.append(unrelated.unlink)
+
+    unrelated.write_text("")
+    os.utime(readers.root / "files/open", (1, 1))
+
+    assert changes(readers) == ()

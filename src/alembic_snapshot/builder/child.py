@@ -270,6 +270,8 @@ def _one_line(text: str) -> str:
 
 
 def _refusal(refused: Sequence[str], details: str) -> GuardError:
+    if len(refused) > 1:
+        details = "\n".join([details, "All that was refused:", *(f"  {line}" for line in refused)])
     return GuardError(
         f"{refused[0]}: only the snapshot may be opened",
         hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '

@@ -160,7 +160,7 @@ class Builder:
             self.current = name
             self.report("revision", revision=name)
             started = time.perf_counter()
-            with self.guard.script(f"revision {name}"), self.watch.recording():
+            with self.guard.script(f"revision {name}", reopens=True), self.watch.recording():
                 original(**arguments)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
@@ -187,6 +187,7 @@ class Builder:
 
         def configure(*positional: Any, **options: Any) -> None:
             self.options = option_fingerprint(options)
+            self.guard.migrates(options.get("connection", positional[0] if positional else None))
             for hook in patches.listed(options.get("on_version_apply")):
                 self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import sys
 import time
@@ -87,9 +88,17 @@ class Builder:
             "options": self.options or {},
             "version_table": self.version_table,
             "planned": self.planned,
+            "async_lacks": self.async_lacks,
             "written": sorted(self.watch.written),
             "changed": self.watch.changed(),
         }
+
+    @property
+    def async_lacks(self) -> list[str]:
+        """What would have to be installed for an async URL of the target."""
+        is_file = isinstance(self.target, DatabaseFile)
+        needed = ("aiosqlite" if is_file else "asyncpg", "greenlet")
+        return [n for n in needed if not sys.modules.get(n) and not importlib.util.find_spec(n)]
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
@@ -214,7 +223,9 @@ class Builder:
                 with engine.connect() as connection:
                     config.attributes["connection"] = connection
                     yield config
-                    connection.commit()
+                    # Closed by env.py, what was not committed is for its heads to tell.
+                    if not connection.closed:
+                        connection.commit()
         finally:
             engine.dispose()
 

@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
     ["errors", "callsite", "places", "spelling", "key.parsing", "builder.patches"],
-    ["builder.options", "builder.sources", "builder.frames"],
+    ["builder.options", "builder.redirected", "builder.sources", "builder.frames"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
     ["config", "diff", "sqlite.files", "postgres.account", "postgres.server"],
     ["key.observed", "sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
@@ -27,7 +27,8 @@ ROWS = [
     ["stores"],
     ["snapshot", "status"],
     ["builder.child", "builder.stairs"],
-    ["builder.construct", "builder.upgrade"],
+    ["builder.ways", "builder.upgrade"],
+    ["builder.construct"],
     ["builder.__main__"],
     ["build", "climbs", "progress"],
     ["stairway"],

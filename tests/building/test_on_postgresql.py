@@ -370,6 +370,30 @@ CONNECT = {
     "an engine for a file": "sa.create_engine('sqlite:///other.db').connect()",
 }
 
+# Engines of a server that isn't there; opened by env.py, they lead to the snapshot.
+ENGINES = """
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.orm import Session
+
+    ONE = text("select 1")
+
+    def opened():
+        engine = create_engine("postgresql+psycopg://nobody@localhost/legacy")
+        with engine.connect() as connection:
+            connection.execute(ONE)
+        return engine
+
+    pooled, inspected, held = opened(), opened(), opened().connect()
+    session = Session(opened())
+    session.execute(ONE)
+    uses = (
+        lambda: pooled.connect(),
+        lambda: inspect(inspected).get_table_names(),
+        lambda: held.execute(ONE),
+        lambda: session.execute(ONE),
+    )
+"""
+
 
 class TestTheGuard:
     @pytest.mark.parametrize("how", CONNECT)
@@ -393,6 +417,43 @@ class TestTheGuard:
         snapshot = project.ensure()
 
         assert ask(copied(snapshot), "SELECT count(*) FROM by_itself") == [(0,)]
+
+    def test_refuses_another_database_that_env_py_opened_pooled_or_held(self, project):
+        project.write("app.py", ENGINES)
+        project.write("migrations/env.py", env_that("import app", project))
+        body = "import app\nfor use in app.uses:\n    try: use()\n    except Exception: pass"
+        project.revision("0001", upgrade=body)
+
+        with pytest.raises(
+            GuardError, match=r"revision 0001, .*line 1\d tried .* 'legacy'"
+        ) as raised:
+            project.ensure()
+
+        assert raised.value.details.count("\n  revision 0001, ") == 4
+
+    @pytest.mark.parametrize("server", ["localhost", "elsewhere"])
+    def test_lets_a_revision_open_what_env_py_migrates_by_its_server_too(self, project, server):
+        project.write(
+            "migrations/env.py",
+            """
+            from alembic import context
+            from sqlalchemy import create_engine
+
+            with create_engine("postgresql+psycopg://somebody@localhost/real").connect() as c:
+                context.configure(connection=c, target_metadata=None)
+                with context.begin_transaction():
+                    context.run_migrations()
+            """,
+        )
+        again = f"sa.create_engine('postgresql+psycopg://nobody@{server}/real').connect()"
+        body = f"sa.inspect(op.get_bind().engine).get_table_names()\n{again}"
+        project.revision("0001", upgrade=body)
+
+        if server == "localhost":
+            assert project.ensure().built
+        else:
+            with pytest.raises(GuardError, match=r"revision 0001, .* tried to connect to 'real'"):
+                project.ensure()
 
     def test_redirects_what_env_py_connects_to(self, project):
         project.history(1)

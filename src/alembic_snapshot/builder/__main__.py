@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 import typing
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,10 +34,40 @@ def failure(error: BaseException, builder: Builder) -> dict[str, Any]:
         "text": str(getattr(error, "orig", None) or error).strip(),
         "sql": getattr(error, "statement", None),
         "is_import": isinstance(error, ImportError | SyntaxError),
-        "wants_async": "async" in str(error) and isinstance(error, sa.exc.InvalidRequestError),
+        "wants_async": _wants_async(error),
+        "speaks_async": _speaks_async(Path(builder.job["scripts"], "env.py")),
+        "variable": _variable(error),
         "traceback": "".join(traceback.format_exception(error)),
         **builder.facts(),
     }
+
+
+def _wants_async(error: BaseException) -> bool:
+    """Whether SQLAlchemy says that the driver should be an async one, or greenlet be there."""
+    if isinstance(error, sa.exc.MissingGreenlet):
+        return True
+    if isinstance(error, sa.exc.InvalidRequestError):
+        return "async" in str(error)
+    return isinstance(error, ImportError | ValueError) and "greenlet" in str(error)
+
+
+def _speaks_async(env: Path) -> bool:
+    """Whether ``env.py``, or what it imported, has to do with async engines."""
+    if "sqlalchemy.ext.asyncio" in sys.modules:
+        return True
+    try:
+        return b"async" in env.read_bytes()
+    except OSError:
+        return True
+
+
+def _variable(error: BaseException) -> str | None:
+    """The name of an environment variable that was asked for and is not set."""
+    if not isinstance(error, KeyError) or not error.args:
+        return None
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    name = str(error.args[0])
+    return name if raised_in in (os.__file__, "<frozen os>") or name.isupper() else None
 
 
 def main(events: int, control: int) -> int:

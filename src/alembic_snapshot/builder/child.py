@@ -185,7 +185,8 @@ class Workshop:
             )
             raise AttemptFailed(ended, final=True)
         if child.done["refused"]:
-            raise AttemptFailed(_refusal(child.done["refused"], child.output), final=False)
+            refusal = _refusal(child.done["refused"], child.output)
+            raise AttemptFailed(refusal, final=False, child=child)
         return child
 
     def _settled(self, applied: Collection[str]) -> list[str]:
@@ -228,6 +229,10 @@ class Workshop:
             return f"is the disk full? make room, or {other}"
         if failed["type"] == "SyntaxError":
             return "correct the file"
+        lacks = failed["async_lacks"]
+        if lacks and (failed["wants_async"] or any(name in failed["text"] for name in lacks)):
+            extras = "async,postgres" if self.project.backend == "postgresql" else "async"
+            return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
         if failed["is_import"]:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed["current"]:
@@ -237,9 +242,8 @@ class Workshop:
             on_server = self.project.backend == "postgresql"
             opened = f"; open it: alembic-snapshot psql {kept.name}" if on_server else ""
             return f"the half-built database is kept at {kept}{opened}{missing}"
-        if failed["type"] == "KeyError" and failed["text"].strip("'") not in os.environ:
-            name = failed["text"].strip("'")
-            return f'is it a variable? set environment = {{ {name} = "…" }}'
+        if failed["variable"]:
+            return f'is it a variable? set environment = {{ {failed["variable"]} = "…" }}'
         return (
             "env.py may need a variable (environment), an argument (x) or a function that makes "
             "the database (migrate): set it in [tool.alembic-snapshot]"
@@ -249,7 +253,8 @@ class Workshop:
 class AttemptFailed(Exception):
     """The builder failed; unless ``final``, offering the target in another way may mend it.
 
-    ``child`` is the builder that came to its end, if it did.
+    ``child`` is the builder that came to its end, if it did. It ``ran`` if it got as far as the
+    migrations.
     """
 
     def __init__(self, error: BuildError, *, final: bool, child: Child | None = None):
@@ -257,6 +262,8 @@ class AttemptFailed(Exception):
         self.error = error
         self.final = final
         self.child = child
+        self.facts: Mapping[str, Any] = child.facts if child else {}
+        self.ran = bool(self.facts.get("current") or self.facts.get("planned"))
 
 
 def _one_line(text: str) -> str:
@@ -266,6 +273,8 @@ def _one_line(text: str) -> str:
 
 
 def _refusal(refused: Sequence[str], details: str) -> GuardError:
+    if len(refused) > 1:
+        details = "\n".join([details, "All that was refused:", *(f"  {line}" for line in refused)])
     return GuardError(
         f"{refused[0]}: only the snapshot may be opened",
         hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
+from alembic_snapshot.builder.ways import Ways
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -100,20 +101,15 @@ class Construction:
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
     ) -> Entry:
         """Try each way to hand over the target until one leaves the database at the heads."""
-        failures: dict[str, BuildError] = {}
-        for offer in self._offers(ancestor):
+        ways = Ways(self._known_offer(ancestor))
+        for offer in ways:
             workspace.clear()
             workspace.database.start(ancestor[0].database if ancestor else None)
             try:
                 return self._attempt(workspace, ancestor, offer)
             except AttemptFailed as failed:
-                failures[offer] = failed.error
-                if failed.final:
-                    raise failed.error from None
-        first = next(iter(failures.values()))
-        others = [f"  offered as {offer}: {error.message}" for offer, error in failures.items()]
-        first.details = "\n".join([first.details or "", "What was tried:", *others])
-        raise first from None
+                ways.failed(offer, failed)
+        raise ways.error() from None
 
     def _attempt(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None, offer: str
@@ -126,9 +122,13 @@ class Construction:
         job = self.workshop.job(
             workspace.database, steps, offer, check=True, applied=applied, asked=asked
         )
+        child: Child | None = None
         try:
-            return self._publish(self.workshop.run(workspace.folder, job), plan)[-1]
+            child = self.workshop.run(workspace.folder, job)
+            return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
+            if child:
+                failed.ran, failed.facts = True, child.facts
             if failed.child and not failed.child.facts["refused"]:
                 # What was reached before a revision or a seed failed is not to be run again.
                 with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
@@ -223,15 +223,13 @@ class Construction:
             return None
         return self.chain.state(theirs, len(manifest.seeds))
 
-    def _offers(self, ancestor: tuple[Entry, State] | None) -> list[str]:
-        """The ways to try; what worked for this project's last snapshot comes first."""
-        known = ancestor[0].manifest.offer if ancestor else None
-        if known is None:
-            for entry in self.store.entries():
-                if entry.manifest.project == identity(self.project) and entry.manifest.offer:
-                    known = entry.manifest.offer
-                    break
-        return sorted(OFFERS, key=lambda offer: (offer != known, OFFERS.index(offer)))
+    def _known_offer(self, ancestor: tuple[Entry, State] | None) -> str | None:
+        """What worked for this project's last snapshot."""
+        if ancestor and ancestor[0].manifest.offer:
+            return ancestor[0].manifest.offer
+        ours = identity(self.project)
+        found = (entry.manifest for entry in self.store.entries())
+        return next((m.offer for m in found if m.project == ours and m.offer), None)
 
     def _verify(self, database: Target, state: State, facts: Mapping[str, Any]) -> None:
         """Compare the heads inside the file with the scripts'; Alembic's word is not enough."""

@@ -2,20 +2,23 @@
 
 SQLAlchemy's class-level ``do_connect`` event sees every engine, sync and async, and can send it
 elsewhere. Python's audit events (PEP 578) see what goes past it on SQLite: raw ``sqlite3``, an
-engine's ``creator``, aiosqlite; and an authorizer on each connection sees ``ATTACH``.
+engine's ``creator``, aiosqlite; and an authorizer on each connection sees ``ATTACH``. A connection
+that was redirected is marked, so that whoever takes it from its pool later, or finds it open, is
+known to ask for another database.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote
 
+from alembic_snapshot.builder.redirected import Place, RedirectedName, file_of, mark, place_of
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.sqlite.files import DatabaseFile
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.target import Target
 
 _connect = sqlite3.connect
+# What a pool does with a connection that it takes back, whoever runs then, and what asks nothing.
+_BOUNDARIES = (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT)
 
 
 @dataclass
@@ -32,7 +37,8 @@ class Guard:
     """Keeps connections away from any database but ``target``.
 
     ``running`` is what runs at the moment: a revision or a seed by name, or None while it is
-    ``env.py``, whose connections are redirected to the target if ``redirect`` is true.
+    ``env.py``, whose connections are redirected to the target if ``redirect`` is true. Of these,
+    revisions may open again what ``env.py`` migrates, and use no other.
     """
 
     target: Target
@@ -42,11 +48,14 @@ class Guard:
     refused: list[str] = field(default_factory=list)
     redirected: list[str] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
+    _migrated: set[Place] = field(default_factory=set)
+    _reopens: bool = False
     _server: ServerGuard | None = None
 
     def install(self) -> None:
         """Watch every connection from now on; it can't be undone."""
         from sqlalchemy import Engine, event
+        from sqlalchemy.pool import Pool
 
         if isinstance(self.target, DatabaseFile):
             self._allowed.add(os.path.realpath(self.target.path))
@@ -56,6 +65,8 @@ class Guard:
             self._server = ServerGuard(self.target, self._refuse)  # type: ignore[arg-type]
             self._server.install()
         event.listen(Engine, "do_connect", self._on_do_connect)
+        event.listen(Pool, "checkout", self._on_checkout)
+        event.listen(Engine, "before_cursor_execute", self._on_execute)
         sys.addaudithook(self._on_audit)
         # The event sqlite3.connect/handle comes before a connection takes an authorizer.
         sqlite3.connect = sqlite3.dbapi2.connect = self._connect_with_authorizer  # type: ignore[assignment]
@@ -75,20 +86,33 @@ class Guard:
             self._allowed -= own
 
     @contextlib.contextmanager
-    def script(self, name: str) -> Iterator[None]:
-        """While a revision or a seed runs, refuse where ``env.py`` would be redirected."""
-        before, self.running = self.running, name
+    def script(self, name: str, *, reopens: bool = False) -> Iterator[None]:
+        """While a revision or a seed runs, refuse where ``env.py`` would be redirected.
+
+        With ``reopens`` it may ask again for what ``env.py`` migrates.
+        """
+        before = self.running, self._reopens
+        self.running, self._reopens = name, reopens
         try:
             yield
         finally:
-            self.running = before
+            self.running, self._reopens = before
+
+    def migrates(self, connection: Any) -> None:
+        """Be told the connection that ``env.py`` gave to ``context.configure()``."""
+        # It may be closed, or no connection at all: what comes of that is Alembic's to say.
+        with contextlib.suppress(Exception):
+            place = place_of(connection)
+            if place is not None:
+                self._migrated.add(place)
 
     def _on_do_connect(
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
     ) -> None:
+        mark(record, None)
         if self._server is not None and dialect.name == "postgresql":
             if not self._server.allows(cparams):
-                self._redirected(repr(self._server.database_of(cparams)))
+                self._redirect(self._server.place(cparams), record)
                 self._server.target.aim(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
@@ -98,29 +122,59 @@ class Guard:
             return
         if self._server is not None:
             self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
-        self._redirected(repr(name), may=bool(cargs))
-        cargs[0] = self.target.name
+        place = Place(("sqlite", file_of(name) or str(name)), repr(name))
+        self._redirect(place, record, may=bool(cargs))
+        cargs[0] = RedirectedName(self.target.name, place)
+
+    def _on_checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        if self.running and (place := self._other(place_of(record))):
+            self._refuse(place.shown)
+
+    def _on_execute(self, connection: Any, *_arguments: Any) -> None:
+        # One that is still open when a script begins is in no pool to be taken from.
+        if self.running and (place := self._other(place_of(connection))):
+            raise GuardError(self._note(_use_of(place)) + ": only the snapshot may be used")
+
+    def _other(self, place: Place | None) -> Place | None:
+        """The place, if it is another database to the script that runs."""
+        return None if self._reopens and place in self._migrated else place
 
     @property
     def _kind(self) -> str:
         return "a SQLite file" if self._server is None else "on PostgreSQL"
 
-    def _redirected(self, what: str, *, may: bool = True) -> None:
+    def _redirect(self, place: Place, record: Any, *, may: bool = True) -> None:
         """Note that a connection is redirected; refuse it if it must not be."""
-        if self.running or not self.redirect or not may:
-            self._refuse(what)
-        self.redirected.append(
-            f"{self.sites.current()} connects to {what}, which was redirected to the snapshot"
-        )
+        if not may or (self._other(place) if self.running else not self.redirect):
+            self._refuse(place.shown)
+        mark(record, place)
+        if not self.running:
+            self.redirected.append(
+                f"{self.sites.current()} connects to {place.shown}, which was redirected to the "
+                "snapshot"
+            )
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "sqlite3.connect" and not self._is_allowed(arguments[0]):
             self._refuse(repr(os.fsdecode(arguments[0])))
 
     def _connect_with_authorizer(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = _connect(*arguments, **options)
-        connection.set_authorizer(self._authorize)
+        place = getattr(arguments[0] if arguments else None, "place", None)
+        if place is None:
+            connection: sqlite3.Connection = _connect(*arguments, **options)
+            connection.set_authorizer(self._authorize)
+            return connection
+        # A statement that is kept prepared is not authorized again.
+        options["cached_statements"] = 0
+        connection = _connect(*arguments[:6], **options)
+        connection.set_authorizer(functools.partial(self._authorize_redirected, place))
         return connection
+
+    def _authorize_redirected(self, place: Place, action: int, *arguments: Any) -> int:
+        if self.running and action not in _BOUNDARIES and self._other(place):
+            self._note(_use_of(place))
+            return sqlite3.SQLITE_DENY
+        return self._authorize(action, *arguments)
 
     def _authorize(
         self, action: int, name: str | None, _second: Any, _database: Any, _trigger: Any
@@ -134,16 +188,8 @@ class Guard:
         return sqlite3.SQLITE_DENY
 
     def _is_allowed(self, database: Any) -> bool:
-        name = os.fsdecode(database)
-        if name.startswith("file:"):
-            # SQLite reads no further than a fragment, and at a NUL it goes its own way.
-            path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
-            if "%00" in name:
-                return False
-            if parse_qs(query).get("mode") == ["memory"]:
-                return True
-            name = "/" + unquote(path).lstrip("/") if path.startswith("//") else unquote(path)
-        return name in ("", ":memory:") or os.path.realpath(name) in self._allowed
+        path = file_of(database)
+        return path is None or path in self._allowed
 
     def _refuse(self, what: str, why: str = "only the snapshot may be opened") -> None:
         raise GuardError(self._note(f"to connect to {what}") + f": {why}")
@@ -153,3 +199,7 @@ class Guard:
         line = f"{who}{self.sites.current()} tried {attempt} while the snapshot was built"
         self.refused.append(line)
         return line
+
+
+def _use_of(place: Place) -> str:
+    return f"to use a connection to {place.shown} that was open"

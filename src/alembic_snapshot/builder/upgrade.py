@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import sys
 import time
@@ -95,6 +96,7 @@ class Builder:
             "options": self._options(),
             "version_table": self.version_table,
             "planned": self.planned,
+            "async_lacks": self.async_lacks,
             "written": sorted(self.watch.record.written),
             "changed": self.watch.changed(),
         }
@@ -109,6 +111,13 @@ class Builder:
             self.create_all.append(self.current)
         if self.watch.is_recording:
             self.watch.share_models()
+
+    @property
+    def async_lacks(self) -> list[str]:
+        """What would have to be installed for an async URL of the target."""
+        is_file = isinstance(self.target, DatabaseFile)
+        needed = ("aiosqlite" if is_file else "asyncpg", "greenlet")
+        return [n for n in needed if not sys.modules.get(n) and not importlib.util.find_spec(n)]
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
@@ -181,7 +190,7 @@ class Builder:
             self.current = name
             self.report("revision", revision=name)
             started = time.perf_counter()
-            with self.guard.script(f"revision {name}"), self.watch.recording(name):
+            with self.guard.script(f"revision {name}", reopens=True), self.watch.recording(name):
                 original(**arguments)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
@@ -213,6 +222,7 @@ class Builder:
 
         def configure(*positional: Any, **options: Any) -> None:
             self.options = option_fingerprint(options)
+            self.guard.migrates(options.get("connection", positional[0] if positional else None))
             for hook in patches.listed(options.get("on_version_apply")):
                 self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"
@@ -239,7 +249,9 @@ class Builder:
                 with engine.connect() as connection:
                     config.attributes["connection"] = connection
                     yield config
-                    connection.commit()
+                    # Closed by env.py, what was not committed is for its heads to tell.
+                    if not connection.closed:
+                        connection.commit()
         finally:
             engine.dispose()
 

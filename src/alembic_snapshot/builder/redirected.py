@@ -1,0 +1,61 @@
+"""What a connection was opened for, when the guard sent it to the snapshot instead.
+
+The mark stays on the connection for its life: in its pool, checked out, detached from its pool.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote
+
+_MARK = "alembic_snapshot.redirected"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database by where it is; ``shown`` is how messages spell it."""
+
+    where: tuple[str, ...]
+    shown: str = field(compare=False)
+
+
+class RedirectedName(str):
+    """The snapshot's file as SQLite is given it, with the place that was asked for."""
+
+    __slots__ = ("place",)
+    place: Place
+
+    def __new__(cls, name: str, place: Place) -> Self:
+        made = super().__new__(cls, name)
+        made.place = place
+        return made
+
+
+def mark(record: Any, place: Place | None) -> None:
+    """Note on a pool's record what its connection was opened for; None is the snapshot itself."""
+    if place is not None:
+        record.info[_MARK] = place
+    else:
+        record.info.pop(_MARK, None)
+
+
+def place_of(connection: Any) -> Place | None:
+    """What a connection, or a pool's record of it, was opened for; None is what it is open on."""
+    found: Place | None = connection.info.get(_MARK)
+    return found
+
+
+def file_of(database: Any) -> str | None:
+    """The real path of a database's name or ``file:`` URI; None in memory, "" for neither."""
+    name = os.fsdecode(database)
+    if name.startswith("file:"):
+        # SQLite reads no further than a fragment, and at a NUL it goes its own way.
+        path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
+        if "%00" in name:
+            return ""
+        if parse_qs(query).get("mode") == ["memory"]:
+            return None
+        name = "/" + unquote(path).lstrip("/") if path.startswith("//") else unquote(path)
+    return None if name in ("", ":memory:") else os.path.realpath(name)

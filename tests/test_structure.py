@@ -25,13 +25,13 @@ ROWS = [
     ["sqlite.store", "postgres.store"],
     ["stores"],
     ["snapshot", "status"],
-    ["builder.child", "builder.stairs"],
+    ["builder.child", "builder.drift", "builder.pools", "builder.stairs"],
     ["builder.construct", "builder.upgrade"],
     ["builder.__main__"],
     ["build", "climbs", "progress"],
     ["stairway"],
 ]
-CHILD = tuple(f"alembic_snapshot.builder.{name}" for name in ("__main__", "upgrade", "stairs"))
+CHILD = tuple(f"alembic_snapshot.builder.{name}" for name in ("__main__", "upgrade", "stairs", "drift", "pools"))
 
 
 def imported(path):

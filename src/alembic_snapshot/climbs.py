@@ -23,7 +23,7 @@ from alembic_snapshot.manifest import write_whole
 from alembic_snapshot.store import Store, run_id
 
 # Raised when a climb looks at more, or at something else.
-_FORMAT = 1
+_FORMAT = 2
 _KEPT = 50
 
 
@@ -31,8 +31,9 @@ _KEPT = 50
 class Stair:
     """A revision that does not go down and up again cleanly: what was tried, and what is wrong.
 
-    ``kind`` is ``downgrade``, ``second upgrade`` (with the differences of the schema in
-    ``lines``), ``downgrade failed`` or ``second upgrade failed`` (with the error).
+    ``kind`` is ``downgrade`` or ``second upgrade`` (with the differences of the schema in
+    ``lines``), ``downgrade failed``, ``second upgrade failed`` or ``second downgrade failed`` (with
+    the error), or ``not tried`` (with the reason).
     """
 
     revision: str

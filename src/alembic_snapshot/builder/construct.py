@@ -10,7 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
+from alembic_snapshot.builder.child import (
+    OFFERS,
+    AttemptFailed,
+    Child,
+    Listener,
+    Workshop,
+    unchecked,
+)
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.inputs import Files
@@ -18,7 +25,7 @@ from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.status import identity
-from alembic_snapshot.store import Store
+from alembic_snapshot.store import Store, run_id
 from alembic_snapshot.target import Target, Workspace
 
 
@@ -71,12 +78,15 @@ class Construction:
                 workspace.database.start(entry.database)
             offer = entry.manifest.offer or OFFERS[0]
             applied = self.chain.revisions
-            job = self.workshop.job(workspace.database, [], offer, check=True, applied=applied)
+            # An upgrade with nothing to do, which tells the options that env.py gives to one.
+            step = {"index": 0, "copy": None, "upgrade": None}
+            steps = [] if self.project.migrate else [step]
+            job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
             done = self.workshop.run(workspace.folder, job).done
-            if done["options"] != entry.manifest.options:
+            if done["configured"] and done["options"] != entry.manifest.options:
                 return None
         except AttemptFailed as failed:
-            done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
+            done = unchecked(failed.error.message)
         except FileNotFoundError:
             return None
         finally:
@@ -295,6 +305,8 @@ class Construction:
             "drift": done["drift"],
             "drift_error": done["drift_error"],
             "mappers": done["mappers"],
+            "unchecked": done["unchecked"],
+            "tried_by": run_id(),
         }
 
 

@@ -31,7 +31,10 @@ ROWS = [
     ["build", "climbs", "progress"],
     ["stairway"],
 ]
-CHILD = tuple(f"alembic_snapshot.builder.{name}" for name in ("__main__", "upgrade", "stairs", "drift", "pools"))
+CHILD = tuple(
+    f"alembic_snapshot.builder.{name}"
+    for name in ("__main__", "upgrade", "stairs", "drift", "pools")
+)
 
 
 def imported(path):

@@ -252,6 +252,7 @@ class TestAComparison:
 
 class TestTheCommand:
     def test_is_0_when_all_is_well(self, project):
+        project.configure('drift = "ignore"')
         project.history(2)
 
         done = project.command("check", "-q")
@@ -260,6 +261,7 @@ class TestTheCommand:
         assert done.stdout == "2 revisions, each up, down and up again: 0 findings\n"
 
     def test_is_1_and_lists_what_it_found(self, project):
+        project.configure('drift = "ignore"')
         project.history(1)
         project.revision("b", "0001")
         with_downgrade(project, "c", "0001", "op.execute('select 1')", "1 / 0")
@@ -273,6 +275,7 @@ class TestTheCommand:
         assert len(facts["findings"]) == 2
 
     def test_may_leave_the_stairway_out(self, project):
+        project.configure('drift = "ignore"')
         project.history(1)
         with_downgrade(project, "0002", "0001", "op.execute('select 1')", "1 / 0")
 

@@ -26,14 +26,17 @@ ROWS = [
     ["sqlite.store", "postgres.store"],
     ["stores"],
     ["snapshot", "status"],
-    ["builder.child", "builder.stairs"],
-    ["builder.ways", "builder.upgrade"],
-    ["builder.construct"],
+    ["builder.child", "builder.drift", "builder.pools"],
+    ["builder.ways", "builder.stairs"],
+    ["builder.construct", "builder.upgrade"],
     ["builder.__main__"],
     ["build", "climbs", "progress"],
     ["stairway"],
 ]
-CHILD = tuple(f"alembic_snapshot.builder.{name}" for name in ("__main__", "upgrade", "stairs"))
+CHILD = tuple(
+    f"alembic_snapshot.builder.{name}"
+    for name in ("__main__", "upgrade", "stairs", "drift", "pools")
+)
 
 
 def imported(path):

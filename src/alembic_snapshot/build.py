@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.manifest import Entry
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import Status, find, look_up
+from alembic_snapshot.store import run_id
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
@@ -137,13 +139,23 @@ def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
 def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:
     """Whether what depends on ``env.py``'s modules was checked with the modules as they are.
 
-    A state on the way to another snapshot was built with them, but not compared.
+    A state on the way to another snapshot was built with them, but not compared. What could not be
+    checked is tried again, once a run, unless there is nowhere to write what is found.
     """
     checks = entry.manifest.checks
-    is_compared = revision is not None or "drift" in checks
-    if not is_compared or checks.get("models") != status.chain.models_digest:
+    if checks.get("models") != status.chain.models_digest:
         return False
-    return not dataclasses.replace(status, entry=entry).changed_for_env()
+    if dataclasses.replace(status, entry=entry).changed_for_env():
+        return False
+    if revision is not None:
+        return True
+    if "drift" not in checks:
+        return False
+    missing = checks.get("drift_error") or checks.get("unchecked")
+    if missing == NO_METADATA and not (status.chain.models or entry.manifest.through_env.files):
+        return True  # There is nothing to compare, rather than something that was not found.
+    is_tried = checks.get("tried_by") is not None and checks["tried_by"] == run_id()
+    return not missing or is_tried or not os.access(status.store.root, os.W_OK)
 
 
 def _silent(_event: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import click
 from alembic_snapshot import __version__
 from alembic_snapshot.checks import findings, shortened
 from alembic_snapshot.config import DEFAULT, Project, load_project
-from alembic_snapshot.errors import CloneError, ConfigError, SnapshotError
+from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.stores import store_of, target_named
 
@@ -273,17 +273,19 @@ def check(as_json: bool, no_stairway: bool, from_scratch: bool, quiet: bool, **w
     from alembic_snapshot.build import ensure
     from alembic_snapshot.progress import Progress
     from alembic_snapshot.stairway import climb
-    from alembic_snapshot.status import look_up
 
     project = _project(where)
-    skipped = no_stairway or look_up(project).chain.opaque
+    skipped = no_stairway
     stairs: list[str] = []
     with Progress(quiet=quiet) as progress:
+        if not skipped:
+            try:
+                climbed = climb(project, from_scratch=from_scratch, listener=progress)
+                snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
+            except CheckError as error:
+                skipped, stairs = True, [f"stairway not checked: {error.message}"]
         if skipped:
             snapshot = ensure(project, listener=progress)
-        else:
-            climbed = climb(project, from_scratch=from_scratch, listener=progress)
-            snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
     found = [*findings(snapshot.manifest.checks, drift=project.drift, heads=project.heads), *stairs]
     manner = "" if skipped else ", each up, down and up again"
     count = len(snapshot.manifest.revisions)

@@ -30,8 +30,9 @@ _KEPT = 50
 class Stair:
     """A revision that does not go down and up again cleanly: what was tried, and what is wrong.
 
-    ``kind`` is ``downgrade``, ``second upgrade`` (with the differences of the schema in
-    ``lines``), ``downgrade failed`` or ``second upgrade failed`` (with the error).
+    ``kind`` is ``downgrade`` or ``second upgrade`` (with the differences of the schema in
+    ``lines``), ``downgrade failed``, ``second upgrade failed`` or ``second downgrade failed`` (with
+    the error), or ``not tried`` (with the reason).
     """
 
     revision: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Worksho
 from alembic_snapshot.climbs import Climbs, Found, Stair
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, CheckError
-from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.key.history import find_scripts, in_order
+from alembic_snapshot.key.layers import Chain, Layer
 from alembic_snapshot.manifest import Entry, Manifest, different_options
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.status import Status, identity, look_up
@@ -59,25 +61,23 @@ def climb(
     database of its own, which starts from the deepest state that the store has. The project's
     snapshot, if it isn't given, is built meanwhile; its ``listener`` is told of each step.
 
+    With ``migrate`` they start from the snapshot instead, and each goes down, up and down again.
+
     Raises:
-        CheckError: the revisions are known only when they run.
+        CheckError: the revisions can't be climbed: they are known only when they run, or ``env.py``
+            does not run without ``migrate``.
         BuildError: an upgrade fails.
     """
     status = look_up(project)
-    if status.chain.opaque:
-        raise CheckError(
-            "the revisions can't be climbed: they are known only when they run, or migrate makes "
-            "the database",
-            hint="leave the stairway out",
-        )
-    wanted = [n for n in status.chain.revisions if revisions is None or n in revisions]
+    chain = _with_revisions(status)
+    wanted = [n for n in chain.revisions if revisions is None or n in revisions]
     status.store.prepare()
     digest = hashlib.sha256(f"climb {status.chain.target.digest}".encode()).hexdigest()
     with status.store.lock(digest):
         workspace = status.store.workspace(digest)
         try:
             count = workers or os.cpu_count() or 1
-            climber = _Climber(project, status, workspace, count, from_scratch=from_scratch)
+            climber = _Climber(project, status, chain, workspace, count, from_scratch=from_scratch)
             return climber.run(wanted, snapshot, listener)
         finally:
             workspace.close()
@@ -90,6 +90,7 @@ class _Climber:
         self,
         project: Project,
         status: Status,
+        chain: Chain,
         workspace: Workspace,
         workers: int,
         *,
@@ -97,18 +98,20 @@ class _Climber:
     ):
         self.project = project
         self.status = status
-        self.chain: Chain = status.chain
+        self.chain = chain
         self.store: Store = status.store
         self.workspace = workspace
         self.workers = workers
         self.from_scratch = from_scratch
         self._made = 0
-        self.climbs = Climbs(status.store, status.chain, status.present)
+        self.climbs = Climbs(status.store, chain, status.present)
 
     def run(
         self, wanted: Sequence[str], snapshot: Snapshot | None, listener: Listener | None
     ) -> Climb:
         """Climb as the last snapshot's ``env.py`` would, and again if this one's differs."""
+        if self.project.migrate:
+            return self._run_from_above(wanted, snapshot or ensure(self.project, listener=listener))
         last = snapshot.manifest if snapshot else self._last()
         found: Found = {}
         failure: BuildError | None = None
@@ -132,6 +135,44 @@ class _Climber:
                 raise failed.error from None
         stairs = [stair for name in wanted for stair in found[name]]
         return Climb(made, stairs, len(climbed))
+
+    def _run_from_above(self, wanted: Sequence[str], snapshot: Snapshot) -> Climb:
+        """Climb down from the snapshot, in whichever way ``env.py`` takes its target."""
+        options = snapshot.manifest.options
+        known = {} if self.from_scratch else self.climbs.known(options)
+        found: dict[str, Sequence[Stair]] = {n: s for n, s in known.items() if n in wanted}
+        missing = [name for name in wanted if name not in found]
+        failures: list[BuildError] = []
+        for offer in OFFERS if missing else ():
+            try:
+                found |= self._climb_down(missing, snapshot, offer)
+                break
+            except AttemptFailed as failed:
+                failures.append(failed.error)
+                if failed.final:
+                    break
+        if not missing or found.keys() >= set(missing):
+            stairs = [stair for name in wanted for stair in found[name]]
+            return Climb(snapshot, stairs, len(missing))
+        raise CheckError(
+            f"the revisions can't be climbed: {failures[0].message}",
+            hint="migrate makes the database, but env.py has to run by itself to take revisions "
+            "down; or leave the stairway out",
+            details=failures[0].details,
+        )
+
+    def _climb_down(self, revisions: Sequence[str], snapshot: Snapshot, offer: str) -> Found:
+        index, self._made = self._made, self._made + 1
+        database = self.workspace.state(index)
+        bare = self.status.chain.state((), 0)
+        entry = self.store.find(bare, self.status.present).entry or snapshot.entry
+        assert entry is not None
+        with self.store.in_use(entry):
+            database.start(entry.database)
+        path = [n for n in self.chain.revisions if self.chain.below([n]) & set(revisions)]
+        parents = {name: self.chain.revisions[name].parents for name in path}
+        step = {"climb": list(revisions), "path": path[::-1], "parents": parents}
+        return self._work(index, database, step, offer, None)
 
     def _last(self) -> Manifest | None:
         """The manifest of the project's snapshot, or of the last that it had."""
@@ -161,12 +202,26 @@ class _Climber:
         return found, [name for piece in pieces for name in piece]
 
     def _climb_piece(self, index: int, revisions: Sequence[str], offer: str) -> Found:
-        folder, database = self.workspace.folder / f"{index}", self.workspace.state(index)
-        folder.mkdir()
+        database = self.workspace.state(index)
         start = self._start(revisions, database)
         applied = start.manifest.revisions if start else {}
         below = self.chain.below(revisions)
         path = [name for name in self.chain.revisions if name in below and name not in applied]
+        step = {"climb": list(revisions), "path": path}
+        return self._work(index, database, step, offer, start)
+
+    def _work(
+        self,
+        index: int,
+        database: Target,
+        step: Mapping[str, Any],
+        offer: str,
+        start: Entry | None,
+    ) -> Found:
+        """Have a builder take a step's revisions up and down, on a database that it starts with."""
+        folder = self.workspace.folder / f"{index}"
+        folder.mkdir()
+        revisions = step["climb"]
         found: dict[str, list[Stair]] = {name: [] for name in revisions}
         climbed: set[str] = set()
 
@@ -178,8 +233,13 @@ class _Climber:
                 climbed.add(event["revision"])
 
         workshop = Workshop(self.project, self.chain, self.store, listen)
-        step = {"index": 0, "copy": None, "climb": list(revisions), "path": path}
-        job = workshop.job(database, [step], offer, check=False, applied=applied)
+        job = workshop.job(
+            database,
+            [{"index": 0, "copy": None, **step}],
+            offer,
+            check=False,
+            applied=start.manifest.revisions if start else (),
+        )
         child = workshop.run(folder, job)
         missed = [name for name in revisions if name not in climbed]
         if missed:
@@ -209,6 +269,48 @@ class _Climber:
                 return entry
         database.start(None)
         return None
+
+
+def climbable(project: Project) -> Sequence[str]:
+    """The revisions that can be climbed, parents first, as the files tell them.
+
+    Raises:
+        CheckError: they are known only when they run.
+        ConfigError, ScriptError: the project's configuration or its history is wrong.
+    """
+    return list(_with_revisions(look_up(project)).revisions)
+
+
+def _with_revisions(status: Status) -> Chain:
+    """The chain with its revisions, those that the scripts tell of where ``migrate`` is not told.
+
+    Raises:
+        CheckError: there are none, or one of them tells what it is only when it runs.
+    """
+    chain, project = status.chain, status.project
+    if not chain.opaque:
+        return chain
+    scripts = find_scripts(project, status.files)
+    dynamic = [project.relative(script.path) for script in scripts if script.dynamic]
+    if not scripts or dynamic:
+        places = ", ".join(map(str, project.alembic.version_locations))
+        reason = (
+            f"{dynamic[0]} computes what it is or stands on"
+            if dynamic
+            else f"there are none in {places}: does env.py name others when it runs?"
+        )
+        raise CheckError(
+            f"the revisions can't be climbed: {reason}",
+            hint="write the revision's identifiers as literals, or leave the stairway out"
+            if dynamic
+            else "set version_locations in Alembic's configuration, or leave the stairway out",
+        )
+    layers: dict[str, Layer] = {}
+    for script, parents in in_order(scripts, project):
+        # Together they are one layer: a change of any of them changes them all.
+        digest = hashlib.sha256(f"{chain.base.digest} {script.id}".encode()).hexdigest()
+        layers[script.id] = Layer("revision", script.id, digest, parents, {})
+    return dataclasses.replace(chain, revisions=layers, opaque=False)
 
 
 def _pieces(revisions: Sequence[str], workers: int) -> list[Sequence[str]]:

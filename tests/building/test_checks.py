@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +23,34 @@ def modelled(project):
                     ".metadata"),
     )  # fmt: skip
     return project
+
+
+@pytest.fixture
+def alembic_check(modelled):
+    """The operations that `alembic check` itself lists, run on a copy of the snapshot."""
+
+    def check(*arguments):
+        copy = modelled.ensure().path.with_name("copied.db")
+        shutil.copyfile(modelled.ensure().path, copy)
+        environment = {**os.environ, "PYTHONPATH": str(modelled.root)}
+        command = [sys.executable, "-m", "alembic", "-x", f"url=sqlite:///{copy}", "check"]
+        ini = (modelled.root / "alembic.ini").read_text()
+        modelled.write("alembic.ini", f"{ini}sqlalchemy.url = sqlite:///{copy}\n")
+        done = subprocess.run(
+            command, cwd=modelled.root, env=environment, capture_output=True, text=True, check=False
+        )
+        modelled.write("alembic.ini", ini)
+        return done
+
+    return check
+
+
+def compared(project, options):
+    """Give these options to ``context.configure()``."""
+    env = (project.root / "migrations/env.py").read_text()
+    project.write(
+        "migrations/env.py", env.replace("configure(connection", f"configure({options}, connection")
+    )
 
 
 BASE = """
@@ -75,6 +107,8 @@ class TestDrift:
             """,
         )
 
+        compared(modelled, "compare_server_default=True")
+
         drift = "\n".join(modelled.ensure().manifest.checks["drift"])
 
         assert "add table two" in drift
@@ -111,6 +145,257 @@ class TestDrift:
         done = modelled.command("build")
 
         assert "warning: revision a calls create_all" in done.stderr
+
+
+class TestDriftIsAlembicsOwn:
+    """Each of these `alembic check` decides in its way, and so does the snapshot's."""
+
+    LONG = """
+        op.create_table(
+            't_0001',
+            sa.Column('id', sa.Integer, primary_key=True),
+            sa.Column('size', sa.Integer, server_default='1'),
+        )
+    """
+    WITH_DEFAULT = ONE + '        size: Mapped[int | None] = mapped_column(server_default="2")\n'
+
+    def test_defaults_are_compared_only_if_env_py_says_so(self, modelled, alembic_check):
+        modelled.write("models.py", self.WITH_DEFAULT)
+        modelled.revision("0001", upgrade=self.LONG)
+
+        assert modelled.ensure().manifest.checks["drift"] == []
+        assert alembic_check().returncode == 0
+
+        compared(modelled, "compare_server_default=True")
+
+        assert modelled.ensure().manifest.checks["drift"] == [
+            "modify default t_0001.size: '1' in the database, 2 in the models"
+        ]
+        assert "modify_default" in alembic_check().stderr + alembic_check().stdout
+
+    @pytest.mark.parametrize(
+        ("option", "hook"),
+        [
+            ("process_revision_directives", "c, r, d: d[0].upgrade_ops.ops.clear()"),
+            ("process_revision_directives", "c, r, d: d.clear()"),
+            ("include_object", "o, name, kind, *more: name != 'more'"),
+            ("include_name", "name, kind, parents: name != 'more'"),
+        ],
+    )
+    def test_what_env_py_leaves_out_is_no_drift(self, modelled, option, hook):
+        in_models = "" if option == "include_name" else (
+            '\n    class More(Base):\n        __tablename__ = "more"\n'
+            "        id: Mapped[int] = mapped_column(primary_key=True)\n"
+        )  # fmt: skip
+        modelled.write("models.py", ONE + in_models)
+        modelled.history(1)
+        if option == "include_name":
+            modelled.revision("more", "0001", "op.create_table('more', sa.Column('x', sa.Text))")
+        assert len(modelled.ensure().manifest.checks["drift"]) == 1
+
+        compared(modelled, f"{option}=lambda {hook}")
+
+        checks = modelled.ensure().manifest.checks
+        assert (checks["drift"], checks["drift_error"]) == ([], None)
+
+    def test_what_env_py_adds_is_drift_also_where_it_does_not_tell_what_it_is(self, modelled):
+        modelled.write("models.py", ONE)
+        modelled.history(1)
+        env = (modelled.root / "migrations/env.py").read_text()
+        modelled.write(
+            "migrations/env.py",
+            """
+            from alembic.operations import ops
+
+            class Unheard(ops.MigrateOperation):
+                table_name = "somewhere"
+
+            def hook(context, revision, directives):
+                found = directives[0].upgrade_ops.ops
+                found += [Unheard(), ops.ExecuteSQLOp("select 1")]
+                found += [ops.RenameTableOp("t_0001", "t_0002")]
+
+            """.replace("\n            ", "\n") + env.lstrip("\n"),
+        )  # fmt: skip
+        compared(modelled, "process_revision_directives=hook")
+
+        assert modelled.ensure().manifest.checks["drift"] == [
+            "RenameTableOp t_0001",
+            "Unheard somewhere",
+            "execute select 1",
+        ]
+
+    def test_a_line_that_can_not_be_told_hides_no_other(self, modelled):
+        modelled.write(
+            "models.py",
+            ONE.replace(
+                "class Base",
+                """from sqlalchemy.ext.compiler import compiles
+
+    class Mute(sa.types.UserDefinedType):
+        def get_col_spec(self, **options): return "MUTE"
+        def __repr__(self): raise ValueError("no")
+        __str__ = __repr__
+
+    class Silent(sa.sql.ColumnElement):
+        inherit_cache = False
+        def __repr__(self): raise ValueError("no")
+        __str__ = __repr__
+
+    @compiles(Silent)
+    def _(element, compiler, **options): return "'x'"
+
+    class Base""",
+            )
+            + """
+        kind: Mapped[str | None] = mapped_column(Mute)
+        made: Mapped[str | None] = mapped_column(sa.Text, server_default=sa.DefaultClause(Silent()))
+        more: Mapped[str | None]
+""",
+        )
+        modelled.revision(
+            "0001",
+            upgrade="""
+            op.create_table(
+                't_0001',
+                sa.Column('id', sa.Integer, primary_key=True),
+                sa.Column('kind', sa.Integer),
+                sa.Column('made', sa.Text),
+            )
+            """,
+        )
+        compared(
+            modelled,
+            "compare_type=lambda *a: a[2].name == 'kind', compare_server_default=lambda *a: "
+            "a[2].name == 'made'",
+        )
+
+        checks = modelled.ensure().manifest.checks
+
+        assert checks["drift_error"] is None
+        assert checks["drift"] == [
+            "add column t_0001.more",
+            "modify default t_0001.made: None in the database, a Silent that can't be shown in "
+            "the models",
+            "modify type t_0001.kind: INTEGER in the database, a Mute that can't be shown in "
+            "the models",
+        ]
+
+    def test_env_py_finds_the_command_line_of_alembic_check(self, modelled):
+        modelled.write("models.py", ONE)
+        modelled.history(1)
+        modelled.append(
+            "migrations/env.py",
+            "with open(config.get_main_option('here') + '/told', 'a') as told:\n"
+            "    names = sorted(vars(config.cmd_opts))\n"
+            "    offline = context.is_offline_mode()\n"
+            "    print(config.cmd_opts.cmd[0].__name__, 'revision' in names, offline, file=told)\n",
+        )
+
+        modelled.ensure()
+
+        told = (modelled.root / "told").read_text()
+        assert told == "upgrade True False\ncheck False False\n"
+
+    def test_without_models_is_not_checked_and_says_so(self, project):
+        project.history(1)
+
+        checks = project.ensure().manifest.checks
+
+        assert checks["drift_error"] == "env.py gives no target_metadata to context.configure()"
+        assert project.build()[0].built is False
+
+
+class TestWhatCouldNotBeChecked:
+    """It is said in the run, and tried again in the next, though no file has changed."""
+
+    FAILURES = (
+        "raise RuntimeError('not now')",
+        "import nowhere",
+        "raise SystemExit('not now')",
+        "os._exit(7)",
+        "os.kill(os.getpid(), 9)",
+        "import sqlite3; sqlite3.connect(os.environ['ELSEWHERE'])",
+    )
+
+    @pytest.fixture
+    def failing(self, modelled, monkeypatch, request, tmp_path):
+        """An env.py that fails while the variable is set, in a check only."""
+        monkeypatch.setenv("ELSEWHERE", str(tmp_path / "elsewhere.db"))
+        modelled.configure('ignore_environment = ["NOT_NOW", "ELSEWHERE"]')
+        modelled.write("models.py", ONE)
+        modelled.history(1)
+        modelled.append(
+            "migrations/env.py",
+            "import os\nis_check = config.cmd_opts.cmd[0].__name__ == 'check'\n"
+            "if os.environ.get('NOT_NOW') and is_check:\n"
+            f"    {request.param}\n",
+        )
+        return modelled
+
+    @pytest.mark.parametrize("failing", FAILURES, indirect=True)
+    def test_does_not_keep_the_snapshot_from_being_published(self, failing, monkeypatch):
+        monkeypatch.setenv("NOT_NOW", "1")
+        first = failing.ensure()
+        told = failing.command("status").stdout
+        monkeypatch.delenv("NOT_NOW")
+        again = failing.ensure()
+        complete = (again.path.parent / "manifest.json").stat().st_mtime_ns
+        failing.ensure()
+
+        assert first.built
+        assert first.manifest.checks["drift_error"]
+        assert "drift could not be checked" in told
+        assert (again.built, again.path) == (False, first.path)
+        assert again.manifest.checks["drift_error"] is None
+        assert again.manifest.checks["unchecked"] == {}
+        assert (again.path.parent / "manifest.json").stat().st_mtime_ns == complete
+
+    @pytest.mark.parametrize("failing", FAILURES[:1], indirect=True)
+    def test_is_tried_once_a_run(self, failing, monkeypatch):
+        monkeypatch.setenv("NOT_NOW", "1")
+        monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "a run")
+        failing.ensure()
+        monkeypatch.delenv("NOT_NOW")
+        same = failing.ensure()
+        monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "another")
+
+        assert same.manifest.checks["drift_error"]
+        assert failing.ensure().manifest.checks["drift_error"] is None
+
+    def test_is_tried_when_the_models_could_not_be_imported(self, modelled, monkeypatch):
+        modelled.configure('ignore_environment = ["NOT_NOW"]')
+        modelled.write("models.py", ONE)
+        modelled.history(1)
+        modelled.ensure()
+        modelled.append("models.py", "\nimport os\nif os.environ.get('NOT_NOW'): import nowhere\n")
+        monkeypatch.setenv("NOT_NOW", "1")
+        broken = modelled.ensure().manifest.checks
+        monkeypatch.delenv("NOT_NOW")
+        mended = modelled.ensure().manifest.checks
+
+        assert "No module named 'nowhere'" in broken["drift_error"]
+        assert list(broken["unchecked"]) == ["mappers"]
+        assert (mended["drift"], mended["drift_error"], mended["unchecked"]) == ([], None, {})
+
+    def test_is_an_env_py_that_swallows_its_models_errors(self, modelled, monkeypatch):
+        env = (modelled.root / "migrations/env.py").read_text()
+        modelled.write(
+            "migrations/env.py",
+            "try:\n    from models import Base\n    target_metadata = Base.metadata\n"
+            "except ImportError:\n    target_metadata = None\n"
+            + env.replace("from models import Base\ntarget_metadata = Base.metadata", ""),
+        )
+        modelled.configure('ignore_environment = ["NOT_NOW"]')
+        modelled.write("models.py", ONE)
+        modelled.append("models.py", "\nimport os\nif os.environ.get('NOT_NOW'): import nowhere\n")
+        modelled.history(1)
+        monkeypatch.setenv("NOT_NOW", "1")
+        broken = modelled.ensure().manifest.checks
+        monkeypatch.delenv("NOT_NOW")
+
+        assert "no target_metadata" in broken["drift_error"]
+        assert modelled.ensure().manifest.checks["drift_error"] is None
 
 
 class TestOtherFacts:
@@ -293,9 +578,11 @@ class TestHeads:
         assert done.returncode == 0
         assert "there are 2 heads" in project.command("status").stdout
 
-    def test_may_be_said_to_be_fine_after_the_build(self, project):
-        project.revision("b")
-        project.revision("c")
+    def test_may_be_said_to_be_fine_after_the_build(self, modelled):
+        modelled.write("models.py", BASE)
+        project = modelled
+        project.revision("b", upgrade="pass")
+        project.revision("c", upgrade="pass")
         project.ensure()
 
         project.configure('heads = "many"')

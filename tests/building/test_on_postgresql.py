@@ -26,6 +26,7 @@ from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.stairway import climb
+from tests.building.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
 
 
 @pytest.fixture
@@ -371,7 +372,7 @@ CONNECT = {
 }
 
 # Engines of a server that isn't there; opened by env.py, they lead to the snapshot.
-ENGINES = """
+REDIRECTED = """
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.orm import Session
 
@@ -419,7 +420,7 @@ class TestTheGuard:
         assert ask(copied(snapshot), "SELECT count(*) FROM by_itself") == [(0,)]
 
     def test_refuses_another_database_that_env_py_opened_pooled_or_held(self, project):
-        project.write("app.py", ENGINES)
+        project.write("app.py", REDIRECTED)
         project.write("migrations/env.py", env_that("import app", project))
         body = "import app\nfor use in app.uses:\n    try: use()\n    except Exception: pass"
         project.revision("0001", upgrade=body)
@@ -531,15 +532,29 @@ class TestTheChecks:
     def test_find_nothing_where_all_is_as_in_the_models(self, project):
         assert self.people(project)["drift"] == []
 
-    def test_see_an_enumeration_that_lacks_a_label(self, project):
-        found = self.people(project, labels="'sad', 'glad', 'angry'")["drift"]
+    def test_compare_labels_and_defaults_no_more_than_alembic_does(self, project):
+        assert self.people(project, labels="'sad', 'glad', 'angry'", default="glad")["drift"] == []
 
-        assert found == ["enum mood: sad, glad in the database, sad, glad, angry in the models"]
+    def test_see_another_server_default_where_env_py_compares_them(self, project):
+        env = (project.root / "migrations/env.py").read_text()
+        compared = env.replace("configure(connection", "configure(compare_server_default=True, "
+                               "connection")  # fmt: skip
+        project.write("migrations/env.py", compared)
 
-    def test_see_another_server_default(self, project):
         (found,) = self.people(project, default="glad")["drift"]
 
-        assert "people.mood" in found
+        assert found.startswith("modify default people.mood: 'sad'::mood in the database, glad in")
+
+    def test_name_the_schema(self, project):
+        models = (
+            self.MODELS
+            + """
+        sa.Table("doors", metadata, sa.Column("id", sa.Integer, primary_key=True), schema="annex")
+        """
+        )
+        self.MODELS = models
+
+        assert self.people(project)["drift"] == ["add table annex.doors"]
 
     def test_see_what_was_never_validated(self, project):
         project.revision(
@@ -578,6 +593,75 @@ class TestTheChecks:
         ]
         assert found[0].lines == ["left behind: enum m (a)"]
         assert names("alembic_building_") == []
+
+    @pytest.mark.parametrize(
+        ("header", "upgrade", "downgrade", "kinds"),
+        [
+            pytest.param(
+                "",
+                "op.create_table('t', sa.Column('m', sa.Enum('a', name='m')))",
+                "op.drop_table('t'); op.execute('DROP TYPE m')",
+                [],
+                id="a type that is dropped",
+            ),
+            pytest.param(
+                "",
+                "op.create_table('t', sa.Column('m', sa.Enum('a', name='m')))",
+                "op.drop_table('t')",
+                ["downgrade", "second upgrade failed"],
+                id="a type that is forgotten",
+            ),
+            pytest.param(
+                "m = sa.Enum('a', name='m'); metadata = sa.MetaData()",
+                "sa.Table('t', metadata, sa.Column('m', m)).create(op.get_bind())",
+                "op.drop_table('t'); m.drop(op.get_bind())",
+                [],
+                id="a module's type and metadata",
+            ),
+            pytest.param(
+                "",
+                "op.execute('CREATE TEMP TABLE scratch (x int)'); "
+                "op.execute('SET search_path = public')",
+                "op.execute('CREATE TEMP TABLE scratch (x int)'); assert 'user' in op.get_bind()"
+                ".exec_driver_sql('SHOW search_path').scalar()",
+                [],
+                id="what is left in a connection",
+            ),
+            pytest.param(
+                "",
+                "op.execute('CREATE TABLE p (id int PRIMARY KEY)'); op.execute('CREATE TABLE c "
+                "(p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)'); "
+                "op.execute('INSERT INTO p VALUES (1)'); op.execute('INSERT INTO c VALUES (1)')",
+                "op.execute('DROP TABLE c'); op.execute('DROP TABLE p')",
+                [],
+                id="rows whose keys are checked at the commit",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("way", ["connect", "begin"])
+    def test_climb_as_if_each_step_were_a_process(
+        self, project, header, upgrade, downgrade, kinds, way
+    ):
+        env = (project.root / "migrations/env.py").read_text()
+        project.write("migrations/env.py", env.replace("engine.connect()", f"engine.{way}()"))
+        project.history(1)
+        path = project.revision("b", "0001", upgrade, header=header)
+        text = path.read_text().partition("def downgrade")[0]
+        path.write_text(f"{text}def downgrade():\n    {downgrade}\n")
+        project.revision("c", "b")
+
+        assert [stair.kind for stair in climb(project.load()).stairs] == kinds
+
+    @pytest.mark.parametrize("kept", ENGINES)
+    def test_put_a_failed_downgrade_back_under_an_engine_that_stays(self, project, kept):
+        text = kept.replace("+aiosqlite", "+asyncpg").replace('format("")', 'format("+psycopg")')
+        project.write("db.py", text.format(url="postgresql{}://nobody@nowhere/real", mode=""))
+        project.write("migrations/env.py", KEPT_ENV)
+        failing_in_the_middle(project)
+
+        found = climb(project.load()).stairs
+
+        assert [(stair.revision, stair.kind) for stair in found] == [("b", "downgrade failed")]
 
 
 class TestTheCommandLine:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 
-from alembic_snapshot import CheckError
+from alembic_snapshot import BuildError, CheckError
 from alembic_snapshot.builder.schema import differences, read_schema
-from alembic_snapshot.stairway import climb
+from alembic_snapshot.stairway import climb, climbable
 
 STATEMENTS = (
     "create table alembic_version (version_num text)",
@@ -18,6 +19,79 @@ STATEMENTS = (
     "create table b (y text default 1, a integer references a (id))",
     "create view v as select 1",
 )
+
+
+# A module of the application's with an engine that outlives each run of env.py.
+ENGINES = [
+    pytest.param(
+        """
+        import sqlalchemy as sa
+        engine = sa.create_engine("{url}".format(""))
+        if engine.dialect.name == "sqlite":
+            @sa.event.listens_for(engine, "connect")
+            def connected(connection, _):
+                connection.execute("pragma journal_mode={mode}")
+        def with_connection(work):
+            with engine.connect() as connection:
+                work(connection)
+        """,
+        id="pooled",
+    ),
+    pytest.param(
+        """
+        import sqlalchemy as sa
+        engine = sa.create_engine("{url}".format(""), poolclass=sa.pool.StaticPool)
+        if engine.dialect.name == "sqlite":
+            @sa.event.listens_for(engine, "connect")
+            def connected(connection, _):
+                connection.execute("pragma journal_mode={mode}")
+        def with_connection(work):
+            with engine.connect() as connection:
+                work(connection)
+        """,
+        id="one connection",
+    ),
+    pytest.param(
+        """
+        import asyncio
+        import sqlalchemy as sa
+        from sqlalchemy.ext.asyncio import create_async_engine
+        engine = create_async_engine("{url}".format("+aiosqlite"))
+        if engine.dialect.name == "sqlite":
+            @sa.event.listens_for(engine.sync_engine, "connect")
+            def connected(connection, _):
+                connection.execute("pragma journal_mode={mode}")
+        def with_connection(work):
+            async def run():
+                async with engine.connect() as connection:
+                    await connection.run_sync(work)
+            asyncio.run(run())
+        """,
+        id="asynchronous",
+    ),
+]
+KEPT_ENV = """
+    from alembic import context
+    from db import with_connection
+
+    def work(connection):
+        context.configure(connection=connection, target_metadata=None)
+        with context.begin_transaction():
+            context.run_migrations()
+
+    with_connection(work)
+"""
+
+
+def failing_in_the_middle(project):
+    project.history(1)
+    with_downgrade(project, "b", "0001", "op.execute('select 1')", "op.drop_table('t_0001')\n"
+                   "    1 / 0")  # fmt: skip
+    project.revision("c", "b", "op.create_table('t_c', sa.Column('x', sa.Text))")
+    project.revision("d", "c", "op.add_column('t_0001', sa.Column('y', sa.Text))")
+    text = (project.versions / "d_made.py").read_text()
+    text = text.replace("op.drop_table('t_d')", "op.drop_column('t_0001', 'y')")
+    (project.versions / "d_made.py").write_text(text)
 
 
 def climbed(project, **options):
@@ -119,13 +193,42 @@ class TestAClimb:
 
         assert list((project.root / ".alembic-snapshot/building").iterdir()) == []
 
-    def test_is_refused_where_the_revisions_are_not_known(self, project):
+    @pytest.mark.parametrize("migrate", ["", 'migrate = "setup_db:create"'])
+    def test_is_refused_where_the_revisions_are_not_known(self, project, migrate):
         project.write("setup_db.py", "def create(url): ...\n")
-        project.configure('migrate = "setup_db:create"')
-        project.history(1)
+        project.configure(migrate)
+        project.history(2)
+        project.append("migrations/versions/0002_made.py", "down_revision = '00' + '01'\n")
 
-        with pytest.raises(CheckError, match="can't be climbed"):
+        with pytest.raises(
+            CheckError, match=r"can't be climbed: migrations/versions/0002_made.py "
+        ):
             climb(project.load())
+
+    def test_is_an_error_where_env_py_runs_nothing(self, project):
+        env = (project.root / "migrations/env.py").read_text()
+        run, idle = "context.run_migrations()", "if not os.path.exists('idle'): "
+        project.write("migrations/env.py", "import os\n" + env.replace(run, idle + run))
+        project.history(2)
+        project.ensure()
+
+        project.write("idle", "")
+
+        with pytest.raises(BuildError, match="revision 0001 was not taken up, down and up again"):
+            climb(project.load())
+
+    def test_does_not_start_from_a_damaged_state(self, project):
+        project.history(2)
+        project.ensure()
+        with_downgrade(project, "0003", "0002", "op.create_table('x', sa.Column('x', sa.Text))",
+                       "op.drop_table('x')")  # fmt: skip
+        for stored in (project.root / ".alembic-snapshot").rglob("*.db"):
+            stored.chmod(0o600)
+            with closing(sqlite3.connect(stored)) as connection:
+                connection.execute("create table x (y)")
+                connection.commit()
+
+        assert climbed(project) == []
 
 
 class TestWhatPassedBefore:
@@ -220,6 +323,183 @@ class TestEnvironments:
 
         assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
 
+    @pytest.mark.parametrize("kept", ENGINES)
+    @pytest.mark.parametrize("mode", ["delete", "wal"])
+    def test_a_failed_downgrade_is_put_back_under_an_engine_that_stays(self, project, kept, mode):
+        project.write("db.py", kept.format(url="sqlite{}:///real.db", mode=mode))
+        project.write("migrations/env.py", KEPT_ENV)
+        failing_in_the_middle(project)
+
+        assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
+
+    @pytest.mark.parametrize(
+        "downgrade", ["raise SystemExit('never')", "import os; os.environ['nowhere']"]
+    )
+    def test_a_failed_downgrade_is_told_though_env_py_swallows_it(self, project, downgrade):
+        env = (project.root / "migrations/env.py").read_text()
+        run = "            context.run_migrations()\n"
+        swallowing = f"            try:\n    {run}            except BaseException: pass\n"
+        project.write("migrations/env.py", env.replace(run, swallowing))
+        project.history(1)
+        with_downgrade(project, "b", "0001", "op.execute('select 1')", downgrade)
+        project.revision("c", "b")
+
+        assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
+
+
+class TestEachStep:
+    """What a step leaves behind in the process is not there in the next, as it would not be in
+    another process.
+    """
+
+    @pytest.mark.parametrize(
+        ("header", "upgrade", "downgrade"),
+        [
+            pytest.param(
+                "metadata = sa.MetaData()",
+                "sa.Table('t', metadata, sa.Column('x', sa.Text)).create(op.get_bind())",
+                "sa.Table('t', metadata, sa.Column('x', sa.Text)).drop(op.get_bind())",
+                id="a module's metadata",
+            ),
+            pytest.param(
+                "ran = []",
+                "assert not ran; ran.append(1)",
+                "assert not ran; ran.append(1)",
+                id="a module's list",
+            ),
+            pytest.param(
+                "",
+                "op.execute('create temp table scratch (x)')",
+                "op.execute('create temp table scratch (x)')",
+                id="a temporary table",
+            ),
+            pytest.param(
+                "",
+                "op.execute('pragma foreign_keys=off')",
+                "assert op.get_bind().exec_driver_sql('pragma foreign_keys').scalar() == 1",
+                id="a setting",
+            ),
+            pytest.param(
+                "",
+                "op.execute(\"attach ':memory:' as other\")",
+                "op.execute(\"attach ':memory:' as other\")",
+                id="an attached database",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("way", ["connect", "begin"])
+    def test_begins_anew(self, project, header, upgrade, downgrade, way):
+        env = (project.root / "migrations/env.py").read_text()
+        listening = (
+            "from sqlalchemy import event\n"
+            "event.listen(engine, 'connect', lambda c, _: c.execute('pragma foreign_keys=on'))\n"
+        )
+        env = env.replace("with engine.connect()", f"{listening}with engine.{way}()")
+        project.write("migrations/env.py", env)
+        project.history(1)
+        path = project.revision("b", "0001", upgrade, header=header)
+        text = path.read_text().partition("def downgrade")[0]
+        path.write_text(f"{text}def downgrade():\n    {downgrade}\n")
+        project.revision("c", "b")
+
+        assert climbed(project) == []
+
+
+class TestFromAbove:
+    """Where migrate makes the database, revisions are taken down from the snapshot, and up."""
+
+    CREATE = """
+        from alembic import command
+        from alembic.config import Config
+        import sqlalchemy as sa
+
+        def create(url):
+            engine = sa.create_engine(url)
+            with engine.begin() as connection:
+                for name in ("t_0001", "t_0002"):
+                    columns = "(id integer not null, primary key (id))"
+                    connection.exec_driver_sql(f"create table {name} {columns}")
+            config = Config("alembic.ini")
+            config.set_main_option("sqlalchemy.url", url)
+            command.stamp(config, "0002")
+            command.upgrade(config, "heads")
+    """
+
+    @pytest.fixture
+    def created(self, project):
+        project.write("setup_db.py", self.CREATE)
+        project.configure('migrate = "setup_db:create"\ndrift = "ignore"')
+        project.history(4)
+        return project
+
+    def test_finds_nothing_where_all_goes_down_and_up(self, created):
+        found = climb(created.load())
+
+        assert (list(found.stairs), found.climbed) == ([], 4)
+        assert climb(created.load()).climbed == 0
+        assert list(climbable(created.load())) == ["0001", "0002", "0003", "0004"]
+
+    def test_names_what_a_downgrade_leaves_behind_or_takes_too_much(self, created):
+        with_downgrade(created, "0003", "0002", "op.add_column('t_0001', sa.Column('x', sa.Text))",
+                       "pass")  # fmt: skip
+        with_downgrade(created, "0004", "0003", "op.create_index('ix', 't_0001', ['id'])",
+                       "op.drop_table('t_0001')")  # fmt: skip
+
+        found = climbed(created)
+
+        assert [stair[:2] for stair in found] == [
+            ("0001", "not tried"),
+            ("0002", "not tried"),
+            ("0003", "not tried"),
+            ("0004", "second upgrade failed"),
+        ]
+        assert found[0][2] == ["revision 0004, above it, does not go down"]
+
+    def test_names_what_is_other_than_before(self, created):
+        with_downgrade(created, "0004", "0003", "op.create_table('y', sa.Column('x', sa.Text))",
+                       "op.drop_table('y'); op.execute('create table z (x text)')")  # fmt: skip
+
+        found = climbed(created)
+
+        assert [stair[:2] for stair in found] == [
+            ("0001", "not tried"),
+            ("0002", "not tried"),
+            ("0003", "not tried"),
+            ("0004", "second upgrade"),
+            ("0004", "second downgrade failed"),
+        ]
+        assert "left behind: table z" in found[3][2]
+
+    def test_goes_on_where_another_branch_does_not_go_down(self, created):
+        created.revision("b", "0002")
+        with_downgrade(created, "c", "b", "op.execute('select 1')", "1 / 0")
+
+        assert [stair[:2] for stair in climbed(created)] == [
+            ("0001", "not tried"),
+            ("0002", "not tried"),
+            ("b", "not tried"),
+            ("c", "downgrade failed"),
+        ]
+
+    def test_is_not_checked_where_env_py_needs_migrate(self, created):
+        env = (created.root / "migrations/env.py").read_text()
+        created.write(
+            "migrations/env.py",
+            "import setup_db\nif not setup_db.running: raise RuntimeError('only within')\n" + env,
+        )
+        created.append("setup_db.py", "\nrunning = False\n")
+        text = (created.root / "setup_db.py").read_text()
+        created.write(
+            "setup_db.py", text.replace("def create(url):", "def create(url):\n    global running\n"
+                                        "    running = True")
+        )  # fmt: skip
+
+        with pytest.raises(CheckError, match=r"can't be climbed: env.py failed .* only within"):
+            climb(created.load())
+        done = created.command("check")
+        assert done.returncode == 1
+        assert "stairway not checked: the revisions can't be climbed: env.py failed" in done.stdout
+
 
 class TestAComparison:
     def test_sees_through_the_spelling_of_statements(self):
@@ -252,6 +532,7 @@ class TestAComparison:
 
 class TestTheCommand:
     def test_is_0_when_all_is_well(self, project):
+        project.configure('drift = "ignore"')
         project.history(2)
 
         done = project.command("check", "-q")
@@ -260,6 +541,7 @@ class TestTheCommand:
         assert done.stdout == "2 revisions, each up, down and up again: 0 findings\n"
 
     def test_is_1_and_lists_what_it_found(self, project):
+        project.configure('drift = "ignore"')
         project.history(1)
         project.revision("b", "0001")
         with_downgrade(project, "c", "0001", "op.execute('select 1')", "1 / 0")
@@ -273,6 +555,7 @@ class TestTheCommand:
         assert len(facts["findings"]) == 2
 
     def test_may_leave_the_stairway_out(self, project):
+        project.configure('drift = "ignore"')
         project.history(1)
         with_downgrade(project, "0002", "0001", "op.execute('select 1')", "1 / 0")
 

@@ -44,6 +44,7 @@ class Child:
         self.listener = listener
         self.timings = timings
         self.states: dict[int, Mapping[str, Any]] = {}
+        self.reached: dict[str, Any] = {}
         self.done: dict[str, Any] = {}
         self.failed: dict[str, Any] = {}
         self.status: int | None = None
@@ -96,6 +97,8 @@ class Child:
         kind = event.pop("event")
         if kind == "state":
             self.states[event["index"]] = event
+        elif kind == "reached":
+            self.reached = event
         elif kind == "done":
             self.done = event
         elif kind == "failed":
@@ -177,6 +180,12 @@ class Workshop:
             final = child.failed["current"] or child.failed["is_import"] or _is_full(child.failed)
             error = self._error(child.failed, child.output)
             raise AttemptFailed(error, final=bool(final), child=child)
+        if not child.done and child.reached:
+            # It ended in the checks: what was built is whole, and what is not checked says so.
+            child.done = {
+                **child.reached,
+                **unchecked(f"the builder ended with status {child.status}"),
+            }
         if not child.done:
             ended = BuildError(
                 f"the builder ended with status {child.status} before it was done",
@@ -248,6 +257,16 @@ class Workshop:
             "env.py may need a variable (environment), an argument (x) or a function that makes "
             "the database (migrate): set it in [tool.alembic-snapshot]"
         )
+
+
+def unchecked(reason: str) -> dict[str, Any]:
+    """What the checks of the models found where they could not be made."""
+    return {
+        "drift": [],
+        "drift_error": reason,
+        "mappers": None,
+        "unchecked": {"mappers": reason},
+    }
 
 
 class AttemptFailed(Exception):

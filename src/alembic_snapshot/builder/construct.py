@@ -10,7 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
+from alembic_snapshot.builder.child import (
+    OFFERS,
+    AttemptFailed,
+    Child,
+    Listener,
+    Workshop,
+    unchecked,
+)
 from alembic_snapshot.builder.ways import Ways
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
@@ -18,7 +25,7 @@ from alembic_snapshot.key.layers import Chain, Layer, State
 from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.manifest import Entry, Manifest, different_options
 from alembic_snapshot.status import identity
-from alembic_snapshot.store import Store
+from alembic_snapshot.store import Store, run_id
 from alembic_snapshot.target import Target, Workspace
 
 
@@ -75,16 +82,20 @@ class Construction:
                 workspace.database.start(entry.database)
             offer = entry.manifest.offer or OFFERS[0]
             applied = self.chain.revisions
+            # An upgrade with nothing to do, which tells the options that env.py gives to one.
+            heads = None if self.chain.opaque else list(self.chain.heads)
+            steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
             asked = entry.manifest.asked_of_env
             job = self.workshop.job(
-                workspace.database, [], offer, check=True, applied=applied, asked=asked
+                workspace.database, steps, offer, check=True, applied=applied, asked=asked
             )
             done = self.workshop.run(workspace.folder, job).done
-            self.differences = different_options(entry.manifest.options, done["options"])
+            if done["configured"]:
+                self.differences = different_options(entry.manifest.options, done["options"])
             if self.differences:
                 return None
         except AttemptFailed as failed:
-            done = {"drift": [], "drift_error": failed.error.message, "mappers": None}
+            done = unchecked(failed.error.message)
         except FileNotFoundError:
             return None
         finally:
@@ -324,6 +335,8 @@ class Construction:
             "drift": done["drift"],
             "drift_error": done["drift_error"],
             "mappers": done["mappers"],
+            "unchecked": done["unchecked"],
+            "tried_by": run_id(),
         }
 
 

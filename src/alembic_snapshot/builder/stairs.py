@@ -1,108 +1,254 @@
-"""The child's half of the stairway: revisions up, down and up again, schema compared."""
+"""The child's half of the stairway: revisions up, down and up again, schema compared.
+
+Each step is what it would be in a process of its own: one transaction, a revision's module as it
+is when it has just been imported, nothing that Alembic remembers of the step before, and a new
+connection wherever the step before left something in it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+import types
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
+from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.schema import Schema, differences, read_schema
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target
 
 Report = Callable[..., None]
+# The kinds of steps. From below a revision goes up, down and up again; from above down, up and
+# down again. The first is also that of one which is only passed by.
+_UP, _DOWN, _AGAIN, _DOWN_AGAIN = "upgrade", "downgrade", "second upgrade", "second downgrade"
+_LEFT_IN_FILE = (
+    "SELECT (SELECT count(*) FROM temp.sqlite_master),"
+    " (SELECT group_concat(name) FROM pragma_database_list),"
+    " (SELECT foreign_keys FROM pragma_foreign_keys),"
+    " (SELECT legacy_alter_table FROM pragma_legacy_alter_table),"
+    " (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),"
+    " (SELECT recursive_triggers FROM pragma_recursive_triggers)"
+)
+_LEFT_ON_SERVER = (
+    "SELECT current_user, (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),"
+    " (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings"
+    " WHERE source = 'session')"
+)
 
 
-@dataclass
 class Stairs:
-    """Brings a database up along ``path``; the revisions in ``climbed`` go down and up on the way.
+    """Takes revisions up, down and up again, in as many runs of ``env.py`` as it takes.
 
-    All of it is one run of ``env.py``. Where a downgrade fails the database is put back, from a
+    A ``step`` of a job says which way: along ``path``, where those in ``climb`` are tried. It leads
+    up, or with ``parents`` down from above. Where a step fails, the database is put back, from a
     copy of it above some revision, and the next run goes on from there.
     """
 
-    target: Target
-    path: Sequence[str]
-    climbed: Collection[str]
-    report: Report
-    own_work: Callable[..., contextlib.AbstractContextManager[None]]
-    _tried: set[str] = field(default_factory=set)
-    _applied: int = 0
-    _kept: int = 0
-    _trying: tuple[str, str] | None = None
+    def __init__(
+        self,
+        target: Target,
+        script: Any,
+        step: Mapping[str, Any],
+        report: Report,
+        own_work: Callable[..., contextlib.AbstractContextManager[None]],
+        pools: Pools,
+    ):
+        self.target = target
+        self.script = script
+        self.report = report
+        self.own_work = own_work
+        self.pools = pools
+        self.is_done = False
+        self._count = 0
+        self._climbed = frozenset(step["climb"])
+        self._path = list(step["path"])
+        self._parents: Mapping[str, list[str]] | None = step.get("parents")
+        self._tried: set[str] = set()
+        self._failed: set[str] = set()
+        self._applied = self._kept = 0
+        self._trying: tuple[str, str] | None = None
+        self._failure: BaseException | None = None
+        self._codes: dict[str, Any] = {}
+        self._moves = self._plan()
 
-    def prepare(self) -> None:
+    def run(self, run_env: Callable[..., None], watched: Callable[[Any], Any]) -> None:
+        """Take all of it, as far as ``env.py`` runs what it is given.
+
+        ``watched`` is put around each of Alembic's steps.
+
+        Raises:
+            Exception: what a first upgrade, or ``env.py``, raised.
+        """
+        self._prepare()
+
+        def steps(_current: Any, context: Any) -> Iterator[Any]:
+            return map(watched, self._steps(context))
+
+        while not self.is_done:
+            before, self._failure = self._count, None
+            failure: BaseException | None = None
+            try:
+                run_env(steps, overrides={"transaction_per_migration": True})
+            except (Exception, SystemExit) as error:
+                failure = error
+            failure = failure or self._failure
+            if self._trying and self._recover(failure):
+                continue
+            if failure:
+                raise failure
+            if self._count == before:
+                # It runs no migrations, or does not go on with them.
+                return
+
+    def _prepare(self) -> None:
         """Make connections quick, since nobody needs the database afterwards; keep it as it is."""
         if isinstance(self.target, DatabaseFile):
             sa.event.listen(sa.Engine, "connect", _hurry)
         self._keep(0)
 
-    def steps(self, script: Any, context: Any, version_table: str) -> Iterator[Any]:
-        """The steps to hand to Alembic; each is taken when the one before it is committed."""
-        map_, connection = script.revision_map, context.connection
-        reader = read_schema
-        if not isinstance(self.target, DatabaseFile):
-            from alembic_snapshot.postgres.schema import read_schema as reader
+    def _steps(self, context: Any) -> Iterator[Any]:
+        """The steps to hand to Alembic; each is taken when the one before it is committed.
 
-        def schema() -> Schema:
-            # The migrations' own connection knows the schema: another would have to parse it.
-            with contextlib.closing(connection.connection.cursor()) as cursor:
-                return reader(cursor, version_table)
+        They end where ``env.py`` has to run anew for the next one.
+        """
+        self._connection, self._version_table = context.connection, context.version_table
+        before = self._left_in_connection()
+        while True:
+            move = next(self._moves, None)
+            if move is None:
+                self.is_done = True
+                return
+            # The types that were created, for one, are remembered there.
+            context.impl.memo.clear()
+            self._trying, self._failure = move, None
+            yield self._step(*move)
+            self._trying = None
+            self._count += 1
+            # A transaction of env.py's own is committed when env.py has ended.
+            if self._connection.in_transaction() or self._left_in_connection() != before:
+                return
 
-        here: Schema | None = None
-        for number in range(self._applied, len(self.path)):
-            name = self.path[number]
-            revision = script.get_revision(name)
-            tries = name in self.climbed and name not in self._tried
-            foot, here = (here or schema()) if tries else None, None
-            yield MigrationStep.upgrade_from_script(map_, revision)
-            self._applied = number + 1
-            if foot is None:
-                continue
-            top = schema()
-            if not connection.in_transaction():
-                self._keep(number + 1)
-            self._trying = (name, "downgrade")
-            yield MigrationStep.downgrade_from_script(map_, revision)
-            self._compare(name, "downgrade", foot, schema())
-            self._trying = (name, "second upgrade")
-            yield MigrationStep.upgrade_from_script(map_, revision)
-            here = schema()
-            self._compare(name, "second upgrade", top, here)
-            self._finish(name)
-
-    def recover(self, error: BaseException) -> bool:
+    def _recover(self, error: BaseException | None) -> bool:
         """Put the database back to where it was before a step that failed.
 
         False if it was a first upgrade: then there is nothing to go on with.
         """
-        if self._trying is None:
-            return False
+        assert self._trying is not None
         name, kind = self._trying
-        with self.own_work():
-            if isinstance(self.target, DatabaseFile):
-                files.remove(self.target.path)
-                shutil.copyfile(self.landing, self.target.path)
-            else:
-                self.target.start(dataclasses.replace(self.target, name=self.landing))  # type: ignore[type-var]
+        if kind == _UP:
+            return False
+        self._put_back()
         self._applied = self._kept
-        what = type(error).__name__ + (f": {error}" if str(error) else "")
-        self.report("stair", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3])
-        self._finish(name)
+        self._failed.add(name)
+        if name in self._climbed:
+            what = type(error).__name__ + (f": {error}" if str(error) else "")
+            self.report("stair", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3])
+            self._finish(name)
+        self._trying = None
+        self._moves = self._plan()
         return True
 
     @property
     def landing(self) -> str:
         """The name of the copy."""
         return f"{self.target.name}{'.' if isinstance(self.target, DatabaseFile) else '_'}landing"
+
+    def _plan(self) -> Iterator[tuple[str, str]]:
+        """Which step is next; when it is asked again, the step was taken."""
+        return self._plan_up() if self._parents is None else self._plan_down(self._parents)
+
+    def _plan_up(self) -> Iterator[tuple[str, str]]:
+        here: Schema | None = None
+        for number in range(self._applied, len(self._path)):
+            name = self._path[number]
+            tries = name in self._climbed and name not in self._tried
+            foot, here = (here or self._schema()) if tries else None, None
+            yield name, _UP
+            self._applied = number + 1
+            if foot is None:
+                continue
+            top = self._schema()
+            self._keep(number + 1)
+            yield name, _DOWN
+            self._compare(name, _DOWN, foot, self._schema())
+            yield name, _AGAIN
+            here = self._schema()
+            self._compare(name, _AGAIN, top, here)
+            self._finish(name)
+
+    def _plan_down(self, parents: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+        blocked: dict[str, str] = {}
+        for number, name in enumerate(self._path):
+            above = name if name in self._failed else blocked.get(name)
+            if above:
+                # What stands on it does not go down: it can't either.
+                blocked |= dict.fromkeys(parents[name], above)
+                if name in self._climbed and name not in self._tried:
+                    lines = [f"revision {above}, above it, does not go down"]
+                    self.report("stair", revision=name, kind="not tried", lines=lines)
+                    self._finish(name)
+            if above or number < self._applied:
+                continue
+            if name in self._tried or name not in self._climbed:
+                yield name, _DOWN
+                continue
+            top = self._schema()
+            self._keep(number)
+            yield name, _DOWN
+            foot = self._schema()
+            yield name, _AGAIN
+            self._compare(name, _AGAIN, top, self._schema())
+            yield name, _DOWN_AGAIN
+            self._compare(name, _DOWN, foot, self._schema())
+            self._finish(name)
+
+    def _step(self, name: str, kind: str) -> Any:
+        revision, map_ = self.script.get_revision(name), self.script.revision_map
+        is_down = kind in (_DOWN, _DOWN_AGAIN)
+        if is_down:
+            made = MigrationStep.downgrade_from_script(map_, revision)
+        else:
+            made = MigrationStep.upgrade_from_script(map_, revision)
+        function = "downgrade" if is_down else "upgrade"
+        made.migration_fn = functools.partial(self._run, revision, function, kind != _UP)
+        return made
+
+    def _run(self, revision: Any, function: str, anew: bool, /, **arguments: Any) -> None:
+        """Run one of a revision's functions; its error is known whatever env.py makes of it."""
+        try:
+            module = self._imported_anew(revision.module) if anew else revision.module
+            getattr(module, function)(**arguments)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _imported_anew(self, module: Any) -> types.ModuleType:
+        """The module as another process would have it: what a step left in it is gone."""
+        spec = module.__spec__
+        if module.__name__ not in self._codes:
+            self._codes = {module.__name__: spec.loader.get_code(spec.name)}
+        made = types.ModuleType(module.__name__)
+        made.__dict__.update(__file__=module.__file__, __spec__=spec, __loader__=spec.loader)
+        exec(self._codes[module.__name__], made.__dict__)
+        return made
+
+    def _put_back(self) -> None:
+        self.pools.close_idle()
+        self.pools.roll_back()
+        with self.own_work(self.landing):
+            if isinstance(self.target, DatabaseFile):
+                # Into the same file: somebody may have it open.
+                files.put_back(Path(self.landing), self.target.path)
+            else:
+                self.target.start(dataclasses.replace(self.target, name=self.landing))  # type: ignore[type-var]
 
     def _keep(self, applied: int) -> None:
         """Copy the database, with so many revisions of the path applied.
@@ -116,8 +262,8 @@ class Stairs:
                     self.target.save(self.landing)
             return
         path, landing = self.target.path, Path(self.landing)
+        files.remove(landing)
         if any(side.exists() for side in files.side_files(path)):
-            landing.unlink(missing_ok=True)
             with self.own_work(self.landing):
                 files.backup(path, landing)
         else:
@@ -125,13 +271,27 @@ class Stairs:
             shutil.copyfile(path, landing)
         self._kept = applied
 
+    def _schema(self) -> Schema:
+        # The migrations' own connection knows the schema: another would have to parse it.
+        reader = read_schema
+        if not isinstance(self.target, DatabaseFile):
+            from alembic_snapshot.postgres.schema import read_schema as reader
+        with contextlib.closing(self._connection.connection.cursor()) as cursor:
+            return reader(cursor, self._version_table)
+
+    def _left_in_connection(self) -> Any:
+        """What a step may have left in a connection, and the next one in another would not find."""
+        is_file = isinstance(self.target, DatabaseFile)
+        with contextlib.closing(self._connection.connection.cursor()) as cursor:
+            cursor.execute(_LEFT_IN_FILE if is_file else _LEFT_ON_SERVER)
+            return tuple(cursor.fetchone())
+
     def _compare(self, name: str, kind: str, expected: Schema, found: Schema) -> None:
         lines = differences(expected, found)
         if lines:
             self.report("stair", revision=name, kind=kind, lines=lines)
 
     def _finish(self, name: str) -> None:
-        self._trying = None
         self._tried.add(name)
         self.report("climbed", revision=name)
 

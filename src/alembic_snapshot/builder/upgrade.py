@@ -10,8 +10,9 @@ import sys
 import time
 import typing
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,14 +22,16 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder import patches
+from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
 from alembic_snapshot.builder.options import option_fingerprint
+from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.checks import drift, unconfigured_mappers
+from alembic_snapshot.checks import unconfigured_mappers
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.spelling import Spelling
 from alembic_snapshot.sqlite import files
@@ -36,6 +39,9 @@ from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target
 
 Report = Callable[..., None]
+
+# What an environment of `alembic upgrade` is made with, beside its function.
+_UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
 
 
 class Builder:
@@ -64,6 +70,7 @@ class Builder:
         self.create_all: list[str] = []
         self.current: str | None = None
         self.planned = 0
+        self.pools = Pools()
 
     def run(self) -> None:
         """Do the job's steps, then the checks, and report what was found."""
@@ -77,14 +84,21 @@ class Builder:
         patches.hear_own_operations(self.watch.count)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _hurry)
+        self.pools.listen()
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
         found: dict[str, Any] = {}
         if self.job["check"]:
-            found = self._check()
-            found["through_env"] = self.watch.seen(None, self.job["inputs"])["through_env"]
+            # Should the process end in there, what was reached is none the worse.
+            self.report("reached", **self.facts(), through_env=self._read_by_env())
+            found = {**self._check(), "through_env": self._read_by_env()}
         self.report("done", **self.facts(), **found)
+
+    def _read_by_env(self) -> dict[str, Any]:
+        """What the modules of ``env.py`` are and have read so far."""
+        seen: dict[str, Any] = self.watch.seen(None, self.job["inputs"])["through_env"]
+        return seen
 
     def facts(self) -> dict[str, Any]:
         """What is known of the run so far."""
@@ -123,7 +137,7 @@ class Builder:
         if "upgrade" in step:
             self._upgrade(step["upgrade"])
         elif "climb" in step:
-            self._climb(step["climb"], step["path"])
+            self._climb(step)
         elif "migrate" in step:
             with self.watch.recording():
                 result = _load(step["migrate"])(self.target.url())
@@ -154,28 +168,24 @@ class Builder:
                     for revision in script.walk_revisions():
                         self.watch.count(revision.path)
             self.planned += len(planned)
-            self.report("plan", revisions=[step.revision.revision for step in planned])
+            if planned:
+                self.report("plan", revisions=[step.revision.revision for step in planned])
             return (self._watched(step) for step in planned)
 
         self._run_env(steps)
 
-    def _climb(self, revisions: list[str], path: list[str]) -> None:
-        """Upgrade along the path; take each of these revisions on it down and up again."""
+    def _climb(self, step: dict[str, Any]) -> None:
+        """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
         self._load_scripts()
-        stairs = Stairs(self.target, path, frozenset(revisions), self.report, self.guard.own_work)
-        stairs.prepare()
+        stairs = Stairs(
+            self.target, self._script, step, self.report, self.guard.own_work, self.pools
+        )
 
-        def steps(_current: Any, context: Any) -> Iterator[Any]:
-            found = stairs.steps(self._script, context, self.version_table)
-            return map(self._watched, found)
+        def run_env(function: Callable[..., Iterable[Any]], **options: Any) -> None:
+            self.current = None
+            self._run_env(function, **options)
 
-        while True:
-            try:
-                return self._run_env(steps)
-            except Exception as error:
-                if not stairs.recover(error):
-                    raise
-                self.current = None
+        stairs.run(run_env, self._watched)
 
     def _load_scripts(self) -> None:
         with self.guard.script("a revision script"), self.watch.loading():
@@ -198,24 +208,28 @@ class Builder:
         step.migration_fn = run
         return step
 
-    def _run_env(self, function: Callable[..., Iterable[Any]], **overrides: Any) -> None:
+    def _run_env(
+        self,
+        function: Callable[..., Iterable[Any]],
+        environment: Mapping[str, Any] = _UPGRADE,
+        overrides: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Run ``env.py`` with the target offered in the way that is tried."""
+        # A process of its own would not find connections of the run before, nor their event loop.
+        self.pools.close_idle()
         with self._offered() as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
                 self.left.begin(config, context)
                 return function(current, context)
 
-            self._environment = EnvironmentContext(
-                config, self._script, fn=begin, as_sql=False, starting_rev=None,
-                destination_rev="heads", tag=None,
-            )  # fmt: skip
+            self._environment = EnvironmentContext(config, self._script, fn=begin, **environment)
             self._listen_to_configure(self._environment, overrides)
             with self._environment:
                 self._script.run_env()
 
     def _listen_to_configure(
-        self, environment: EnvironmentContext, overrides: dict[str, Any]
+        self, environment: EnvironmentContext, overrides: Mapping[str, Any]
     ) -> None:
         # On the instance: alembic.context's functions go to it, and not to a subclass's.
         original = environment.configure
@@ -226,7 +240,7 @@ class Builder:
             for hook in patches.listed(options.get("on_version_apply")):
                 self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"
-            original(*positional, **{**overrides, **options})
+            original(*positional, **{**options, **overrides})
 
         environment.configure = configure  # type: ignore[method-assign]
 
@@ -311,24 +325,18 @@ class Builder:
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
 
     def _check(self) -> dict[str, Any]:
-        """Mappers, and models against schema, with what ``env.py`` hands to Alembic."""
-        found: dict[str, Any] = {"drift": [], "drift_error": None}
-
-        def compare(_current: Any, context: Any) -> list[Any]:
-            try:
-                found["drift"] = drift(context)
-            except Exception as error:
-                found["drift_error"] = f"{type(error).__name__}: {error}"
-            return []
-
-        try:
-            self._run_env(compare, compare_server_default=True, compare_type=True)
-        except Exception as error:
-            if not self.job["steps"]:
-                raise
-            # An env.py may run only inside what migrate sets up, an application's context.
-            found["drift_error"] = f"{type(error).__name__}: {error}"
-        return {**found, "mappers": unconfigured_mappers()}
+        """Mappers, and what `alembic check` finds; what can't be checked does not fail."""
+        refused, options = len(self.guard.refused), self.options
+        comparison = Comparison(self._config, self._script, self.job)
+        lines, reason = comparison.run(self._run_env)
+        # What it gives to an upgrade is what counts, if there was one.
+        self.options = self.options if options is None else options
+        if self.guard.refused[refused:]:
+            reason = self.guard.refused[refused]
+            del self.guard.refused[refused:]
+        mappers = unconfigured_mappers()
+        unchecked = {} if comparison.is_begun or mappers else {"mappers": reason}
+        return {"drift": lines, "drift_error": reason, "mappers": mappers, "unchecked": unchecked}
 
 
 def _load(reference: str) -> Callable[..., Any]:

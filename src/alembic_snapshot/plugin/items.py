@@ -92,10 +92,10 @@ class Checks(pytest.Collector):
 
     def _revisions(self) -> Sequence[str]:
         """The revisions as the files tell them; none if they don't, which the facts then report."""
-        from alembic_snapshot.status import look_up
+        from alembic_snapshot.stairway import climbable
 
         try:
-            return list(look_up(self._database.project).chain.revisions)
+            return climbable(self._database.project)
         except SnapshotError:
             return []
 

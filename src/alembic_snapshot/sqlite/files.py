@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ SUFFIX = ".db"
 _SMALL_PAGE, _LARGE_PAGE = 512, 4096
 _LARGE_DATABASE = 64 * 1024 * 1024
 _SIDE_FILES = ("-journal", "-wal", "-shm")
+# Seconds for which a connection that is in a transaction is waited for.
+_PATIENCE = 5.0
 _FICLONE = 0x40049409  # linux/fs.h
 
 
@@ -248,6 +251,27 @@ def backup(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(target)) as copied,
     ):
         original.backup(copied)
+
+
+def put_back(source: Path, target: Path) -> None:
+    """Write one database's content into another file, whose open connections then see it.
+
+    Both have the same page size.
+
+    Raises:
+        sqlite3.OperationalError: somebody is in the middle of a transaction, and stays there.
+    """
+    deadline = time.monotonic() + _PATIENCE
+
+    def give_up(_status: int, _left: int, _total: int) -> None:
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError(f"{target} stays locked: a connection is in use")
+
+    with (
+        contextlib.closing(sqlite3.connect(source)) as original,
+        contextlib.closing(sqlite3.connect(target)) as overwritten,
+    ):
+        original.backup(overwritten, progress=give_up, sleep=0.01)
 
 
 def hurry(connection: Any) -> None:

@@ -1,0 +1,167 @@
+"""What `alembic check` finds: the operations that autogenerate would write, a line for each.
+
+The comparison is Alembic's own, with the options and the hooks of the project's ``env.py``. An
+operation that can't be described in full is a line all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from alembic.autogenerate import RevisionContext
+from alembic.config import CommandLine, Config
+from alembic.script import ScriptDirectory
+
+from alembic_snapshot.checks import NO_METADATA
+
+# What `alembic check` asks of a new revision.
+_ARGUMENTS: dict[str, Any] = {
+    "message": None,
+    "autogenerate": True,
+    "sql": False,
+    "head": "head",
+    "splice": False,
+    "branch_label": None,
+    "version_path": None,
+    "rev_id": None,
+    "depends_on": None,
+}
+
+
+class NotCompared(Exception):
+    """The models were not compared with the schema; the message says why."""
+
+
+class Comparison:
+    """One run of `alembic check`; ``is_begun`` says whether ``env.py`` came to the comparing."""
+
+    def __init__(self, config: Config, script: ScriptDirectory, job: Mapping[str, Any]):
+        self.is_begun = False
+        self._config = config
+        self._job = job
+        self._revisions = RevisionContext(config, script, dict(_ARGUMENTS))
+
+    def run(self, run_env: Callable[..., None]) -> tuple[list[str], str | None]:
+        """The operations that were found, a line each, or why there could be no comparison."""
+        job, before = self._job, self._config.cmd_opts
+        self._config.cmd_opts = command_line(job["ini"], job["section"], job["x"])
+        try:
+            run_env(self._compare, self._options)
+            return self._lines(), None
+        except NotCompared as why:
+            return [], str(why)
+        except (Exception, SystemExit) as error:
+            # An env.py may run only inside what migrate sets up, an application's context.
+            told = str(getattr(error, "orig", None) or error)
+            return [], " ".join(f"{type(error).__name__}: {told}".split())
+        finally:
+            self._config.cmd_opts = before
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """What an environment of `alembic check` is made with, beside its function."""
+        return {
+            "as_sql": False,
+            "template_args": self._revisions.template_args,
+            "revision_context": self._revisions,
+        }
+
+    def _compare(self, revision: Any, context: Any) -> list[Any]:
+        """Compare with the models as ``env.py`` gives them, for each of its databases once."""
+        self.is_begun = True
+        if context.opts.get("target_metadata") is None:
+            raise NotCompared(NO_METADATA)
+        self._revisions.run_autogenerate(revision, context)
+        return []
+
+    def _lines(self) -> list[str]:
+        if not self.is_begun:
+            raise NotCompared("env.py ran no migrations")
+        # A hook may take away every revision: then there is nothing that it wants to be written.
+        scripts = self._revisions.generated_revisions[-1:]
+        found = [line for one in scripts for ops in one.upgrade_ops_list for line in _lines(ops)]
+        # Alembic finds some of them in sets.
+        return sorted(found)
+
+
+def command_line(ini: str | None, section: str, x: Sequence[str]) -> Namespace:
+    """What Alembic's command line hands to ``env.py`` for `alembic check`."""
+    arguments = ["-n", section, *(f"-x{value}" for value in x)]
+    arguments += ["-c", ini] if ini else []
+    return CommandLine().parser.parse_args([*arguments, "check"])
+
+
+def _lines(operations: Any) -> Iterator[str]:
+    for operation in operations.ops:
+        if hasattr(operation, "ops"):
+            yield from _lines(operation)
+        else:
+            yield from _described(operation)
+
+
+def _described(operation: Any) -> Iterator[str]:
+    """A line for each difference that an operation is about, or one for itself."""
+    try:
+        differences = list(_flat([operation.to_diff_tuple()]))
+    except Exception:
+        # One of the project's own need not say what it differs in.
+        yield _named(operation)
+        return
+    for difference in differences:
+        try:
+            yield _in_words(difference)
+        except Exception:
+            yield _named(operation, str(difference[0]).replace("_", " "))
+
+
+def _flat(differences: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    for difference in differences:
+        if isinstance(difference, list):
+            yield from _flat(difference)
+        else:
+            yield difference
+
+
+def _in_words(difference: tuple[Any, ...]) -> str:
+    kind, rest = difference[0], difference[1:]
+    words = kind.replace("_", " ")
+    if kind in ("add_column", "remove_column"):
+        return f"{words} {_dotted(*rest[:2], rest[2].name)}"
+    if kind.startswith("modify_"):
+        schema, table, column, _existing, before, after = rest
+        both = f"{_plain(before)} in the database, {_plain(after)} in the models"
+        return f"{words} {_dotted(schema, table, column)}: {both}"
+    subject = rest[0]
+    if isinstance(subject, str) or not hasattr(subject, "name"):
+        return f"{words} {' '.join(_plain(part) for part in rest)}".rstrip()
+    table = getattr(subject, "table", None)
+    if table is None or table is subject:
+        return f"{words} {_dotted(getattr(subject, 'schema', None), subject.name)}"
+    name = subject.name or ", ".join(column.name for column in subject.columns)
+    return f"{words} {name} on {_dotted(table.schema, table.name)}"
+
+
+def _named(operation: Any, words: str = "") -> str:
+    """What is known of an operation that does not tell: its kind, and what it names."""
+    words = words or type(operation).__name__
+    for name in ("table_name", "source_table", "column_name", "constraint_name", "index_name"):
+        value = getattr(operation, name, None)
+        if isinstance(value, str):
+            words += f" {value}"
+    return words
+
+
+def _dotted(*names: Any) -> str:
+    return ".".join(str(name) for name in names if name is not None)
+
+
+def _plain(value: Any) -> str:
+    """A type or a default in words, as far as it lets itself be told."""
+    argument = getattr(value, "arg", value)
+    for speak in (str, repr):
+        with contextlib.suppress(Exception):
+            return " ".join(speak(getattr(argument, "text", argument)).split())
+    return f"a {type(argument).__name__} that can't be shown"

@@ -14,10 +14,10 @@ SOURCE = ROOT / "src"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
-    ["errors", "callsite", "places", "key.parsing", "builder.patches", "builder.sources"],
+    ["errors", "callsite", "places", "key.fields", "builder.patches", "builder.sources"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
     ["config", "diff", "key.observed", "sqlite.files", "postgres.account", "postgres.server"],
-    ["sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
+    ["key.parsing", "sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
     ["key.history", "builder.guard", "builder.server_guard", "builder.watch", "postgres.pool"],
     ["key.layers", "postgres.diff"],
     ["manifest"],

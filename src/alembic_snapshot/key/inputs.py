@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-_FACTS_VERSION = 2
+_FACTS_VERSION = 3
 _FACTS_KEPT = 10_000
 # Compiled and template files, and what running leaves: logs, and databases that the guard shuts.
 _LOGS_AND_DATABASES = (".log", ".db", ".sqlite", ".sqlite3", "-journal", "-wal", "-shm")
@@ -35,7 +35,7 @@ class Facts:
 
     ``imports`` are pairs of a dotted module and the names taken from it, relative ones with
     leading dots. ``names`` are string constants that could be a file's name. ``revision`` has the
-    literal values of the assignments that make a revision script, ``error`` is a syntax error.
+    values of a revision script's fields, ``error`` is a syntax error.
     """
 
     __slots__ = ("error", "imports", "names", "revision")

@@ -596,7 +596,9 @@ class TestWaysToTakeTheTarget:
         project.configure('migrate = "setup_db:create"')
         project.history(1)
 
-        with pytest.raises(BuildError, match="but the snapshot is at no revision"):
+        with pytest.raises(
+            BuildError, match="the database is at no revision; the s"
+        ):
             project.ensure()
 
     def test_an_allow_list_hides_the_rest_of_the_environment(self, project, monkeypatch):

@@ -21,8 +21,10 @@ from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.ran import Ran
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
+from alembic_snapshot.builder.unfinished import refuse_unfinished, run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
@@ -55,9 +57,10 @@ class Builder:
         )
         self.options: dict[str, str] | None = None
         self.version_table = "alembic_version"
+        self.version_schema: str | None = None
         self.create_all: list[str] = []
         self.current: str | None = None
-        self.planned = 0
+        self.ran = Ran(job["scripts"], job["versions"], self._watched)
 
     def run(self) -> None:
         """Do the job's steps, then the checks, and report what was found."""
@@ -69,11 +72,13 @@ class Builder:
         self.watch.install()
         patches.hear_create_all(lambda: self.create_all.extend(filter(None, [self.current])))
         patches.hear_own_operations(self.watch.count)
+        patches.hear_migrations(self.ran.note)
         patches.excuse_missing_loggers()
         sa.event.listen(sa.Engine, "connect", _hurry)
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
+        self._read_scripts()
         facts = self._check() if self.job["check"] else {}
         self.report("done", **self.facts(), **facts)
 
@@ -85,24 +90,21 @@ class Builder:
             "create_all": self.create_all,
             "configured": self.options is not None,
             "options": self.options or {},
-            "version_table": self.version_table,
-            "planned": self.planned,
+            **self.ran.facts((self.version_table, self.version_schema)),
             "written": sorted(self.watch.written),
             "changed": self.watch.changed(),
         }
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
-            self._upgrade(step["upgrade"])
+            with self._makes("env.py"):
+                self._upgrade(step["upgrade"])
         elif "climb" in step:
             self._climb(step["climb"], step["path"])
         elif "migrate" in step:
-            with self.watch.recording():
-                result = _load(step["migrate"])(self.target.url())
-                if inspect.iscoroutine(result):
-                    import asyncio
-
-                    asyncio.run(result)
+            with self._makes("migrate"), self.watch.recording():
+                function = _load(step["migrate"])
+                run_to_its_end(function, function(self.target.url()))
         elif "seed" in step:
             self._seed(step["seed"])
         seen = self.watch.seen()
@@ -124,9 +126,9 @@ class Builder:
                 if revisions is None:
                     for revision in script.walk_revisions():
                         self.watch.count(revision.path)
-            self.planned += len(planned)
+            self.ran.planned += len(planned)
             self.report("plan", revisions=[step.revision.revision for step in planned])
-            return (self._watched(step) for step in planned)
+            return map(self._watched, planned)
 
         self._run_env(steps)
 
@@ -152,19 +154,42 @@ class Builder:
         with self.guard.script("a revision script"), self.watch.recording():
             list(self._script.walk_revisions())
 
+    @contextlib.contextmanager
+    def _makes(self, who: str) -> Iterator[None]:
+        """While ``who`` makes the database; an error of a revision that it caught is raised."""
+        with self.ran.heard(who):
+            yield
+        if self.ran.caught:
+            self.current, error = self.ran.caught
+            raise error
+
+    def _read_scripts(self) -> None:
+        """Keep what the scripts are that were run, as ``env.py`` or ``migrate`` left them."""
+        if {"upgrade", "migrate"} & {kind for step in self.job["steps"] for kind in step}:
+            with self.guard.script("a revision script"), self.watch.recording():
+                self.ran.read_scripts(self._script)
+
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""
+        if not hasattr(step, "revision") or hasattr(step.migration_fn, "is_watched"):
+            return step
         name, original = step.revision.revision, step.migration_fn
 
         def run(**arguments: Any) -> None:
             self.current = name
             self.report("revision", revision=name)
             started = time.perf_counter()
-            with self.guard.script(f"revision {name}"), self.watch.recording():
-                original(**arguments)
+            try:
+                with self.guard.script(f"revision {name}"), self.watch.recording():
+                    original(**arguments)
+            except BaseException as error:
+                self.ran.ended(name, error)
+                raise
+            self.ran.ended(name, None)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
 
+        run.is_watched = True  # type: ignore[attr-defined]
         step.migration_fn = run
         return step
 
@@ -190,6 +215,7 @@ class Builder:
             for hook in patches.listed(options.get("on_version_apply")):
                 self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"
+            self.version_schema = options.get("version_table_schema")
             original(*positional, **{**overrides, **options})
 
         environment.configure = configure  # type: ignore[method-assign]
@@ -245,7 +271,7 @@ class Builder:
         if job["versions"]:
             script = ScriptDirectory(
                 job["scripts"],
-                version_locations=job["versions"],
+                version_locations=list(job["versions"]),
                 recursive_version_locations=job["recursive"],
             )
         return script
@@ -263,11 +289,11 @@ class Builder:
                 from sqlalchemy.orm import Session
 
                 with Session(engine) as session:
-                    _refuse_unfinished(function(session))
+                    refuse_unfinished(function, function(session))
                     session.commit()
             else:
                 with engine.begin() as connection:
-                    _refuse_unfinished(function(connection))
+                    refuse_unfinished(function, function(connection))
         engine.dispose()
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
@@ -314,11 +340,6 @@ def _wants_session(function: Callable[..., Any]) -> bool:
     if isinstance(annotation, str):
         return annotation.rpartition(".")[2] == "Session"
     return inspect.isclass(annotation) and issubclass(annotation, Session)
-
-
-def _refuse_unfinished(result: Any) -> None:
-    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise TypeError("nothing of an asynchronous function or a generator ran: make it plain")
 
 
 def target_of(job: dict[str, Any]) -> Target:

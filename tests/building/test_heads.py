@@ -331,4 +331,4 @@ class TestVersionTable:
 
         checks = project.ensure().manifest.checks
 
-        assert "nowhere_at_all" in checks["unchecked"]["one_head"]
+        assert "nowhere_at_all" in checks["heads_error"]

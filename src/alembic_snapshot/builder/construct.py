@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Listener, Workshop
 from alembic_snapshot.builder.heads import Verified, Verifier
+from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.inputs import Files
@@ -252,7 +253,7 @@ class Construction:
         checks |= {"heads": list(verified.heads), "revisions": verified.total}
         checks["models"] = self.chain.models_digest
         if verified.unchecked:
-            checks["unchecked"] = {"one_head": verified.unchecked}
+            checks["heads_error"] = verified.unchecked
         if state.digest == self.chain.target.digest:
             checks |= self._model_checks(child.done)
         return Manifest(
@@ -277,10 +278,13 @@ class Construction:
         )
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
+        error = done["drift_error"]
+        if not error and not any(name.startswith("target_metadata") for name in done["options"]):
+            error = NO_METADATA
         return {
             "models": self.chain.models_digest,
             "drift": done["drift"],
-            "drift_error": done["drift_error"],
+            "drift_error": error,
             "mappers": done["mappers"],
         }
 

@@ -26,6 +26,11 @@ class Script(NamedTuple):
     labels: tuple[str, ...]
     computed: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether only a run tells where it is in the history."""
+        return any(field in _PARENTS for field, _ in self.computed)
+
 
 def find_scripts(project: Project, files: Files) -> list[Script]:
     """The revision scripts in the project's version locations, in the order of their paths.

@@ -71,6 +71,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="add the checks of the migrations to the tests: one head, sound data, drift, mappers, "
         "every revision up, down and up again",
     )
+    group.addoption(
+        "--snapshot-allow-unchecked",
+        action="store_true",
+        help="with --snapshot-check: skip what can't be checked, instead of failing it",
+    )
+    parser.addini(
+        "snapshot_allow_unchecked",
+        "with --snapshot-check: skip what can't be checked, instead of failing it",
+        type="bool",
+        default=False,
+    )
     group.addoption("--snapshot-dir", type=Path, metavar="DIR", help="where snapshots are kept")
 
 

@@ -14,10 +14,11 @@ SOURCE = ROOT / "src"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
-    ["errors", "callsite", "places", "spelling", "key.parsing", "builder.patches"],
+    ["errors", "callsite", "places", "spelling", "key.fields", "builder.patches"],
     ["builder.options", "builder.redirected", "builder.sources", "builder.frames"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
     ["config", "diff", "sqlite.files", "postgres.account", "postgres.server"],
+    ["builder.ran", "builder.unfinished", "key.parsing"],
     ["key.observed", "sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
     ["key.history", "builder.guard", "builder.server_guard", "builder.reads", "postgres.pool"],
     ["key.layers", "postgres.diff", "builder.record"],
@@ -27,7 +28,7 @@ ROWS = [
     ["stores"],
     ["snapshot", "status"],
     ["builder.child", "builder.drift", "builder.pools"],
-    ["builder.ways", "builder.stairs"],
+    ["builder.ways", "builder.stairs", "builder.heads"],
     ["builder.construct", "builder.upgrade"],
     ["builder.__main__"],
     ["build", "climbs", "progress"],

@@ -31,6 +31,45 @@ def findings(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
     return [line for lines in found.values() for line in lines]
 
 
+def unchecked(checks: Mapping[str, Any], *, drift: str) -> dict[str, str]:
+    """Why checks of a snapshot were not made that the project wants, by the check's name."""
+    found: dict[str, str] = dict(checks.get("unchecked") or {})
+    if checks.get("heads_error"):
+        found["one_head"] = checks["heads_error"]
+    if checks.get("drift_error"):
+        found["drift"] = checks["drift_error"]
+    for name, key in (("sound_data", "integrity"), ("one_head", "heads")):
+        if key not in checks:
+            found.setdefault(name, "its manifest does not say what was found")
+    if drift == "ignore":
+        found.pop("drift", None)
+    return {name: found[name] for name in sorted(found)}
+
+
+def not_checked(name: str, reason: str) -> str:
+    """The line that says why a check was not made."""
+    return f"{name}: not checked, because {reason}"
+
+
+def told(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
+    """All there is to say of a snapshot's checks, a line each: what was found, what not checked."""
+    missing = unchecked(checks, drift=drift)
+    return [
+        *findings(checks, drift=drift, heads=heads),
+        *(not_checked(name, reason) for name, reason in missing.items()),
+    ]
+
+
+def counted(found: int, missing: int) -> str:
+    """How much was found and how many checks were not made; "0 findings" if all were."""
+    parts = []
+    if found or not missing:
+        parts.append(f"{found} finding{'s' if found != 1 else ''}")
+    if missing:
+        parts.append(f"{missing} check{'s' if missing != 1 else ''} not made")
+    return ", ".join(parts)
+
+
 def shortened(lines: Sequence[str]) -> list[str]:
     """The first of these lines, and how many more there are and where."""
     more = len(lines) - SHOWN
@@ -55,8 +94,6 @@ def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, 
     ]
     if drift != "ignore":
         found["drift"] += [f"drift: {line}" for line in checks.get("drift", ())]
-        if checks.get("drift_error"):
-            found["drift"].append(f"drift could not be checked: {checks['drift_error']}")
     if checks.get("mappers"):
         found["mappers"].append(f"mappers don't configure: {checks['mappers']}")
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from alembic_snapshot import __version__
-from alembic_snapshot.checks import findings, shortened
+from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry, Manifest
@@ -123,11 +123,11 @@ def build(
         else:
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
-    found = findings(snapshot.manifest.checks, drift=project.drift, heads=project.heads)
+    found = _told(snapshot.manifest, project)
     if snapshot.built and not quiet:
         _warn(shortened([*snapshot.manifest.warnings, *found]))
     elif found:
-        _warn([f"{len(found)} findings: `alembic-snapshot status` lists them"])
+        _warn([f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"])
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
@@ -149,6 +149,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
     chain = look_up(_project(where), layer=layer, revision=revision).chain
     facts = {
         "key": chain.key,
+        "opaque": list(chain.opaque),
         "layers": [
             {
                 "kind": part.kind,
@@ -162,6 +163,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
     }
     lines = [chain.key]
     if explain:
+        lines += _one_layer(chain.opaque)
         for part in chain.layers:
             lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
             lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
@@ -188,22 +190,31 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
             "key": found.chain.key,
             "why": list(found.reasons),
             "cures": list(found.cures),
+            "opaque": list(found.chain.opaque),
         }
-        lines = ["miss", *(f"  {why}" for why in found.reasons)]
+        lines = ["miss", *(f"  {why}" for why in (*found.reasons, *_one_layer(found.chain.opaque)))]
         lines += [f"  if that does not matter to the migrations: {cure}" for cure in found.cures]
         _print(facts, "\n".join(lines), as_json)
         return 1
     manifest = found.entry.manifest
     lines = [f"hit {found.entry.database}"]
     lines += [f"  {line}" for line in manifest.warnings]
-    lines += [f"  {line}" for line in _all_findings(manifest, project)]
+    lines += [f"  {line}" for line in _told(manifest, project)]
+    lines += [f"  {line}" for line in _one_layer(found.chain.opaque)]
+    if revision is None and "drift" not in manifest.checks:
+        lines.append("  the models were not compared with it yet: the next build does")
     changed = found.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]
     seen = sorted(manifest.observed.files.keys() - found.chain.named.keys())
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
-    facts = {"hit": True, "unchecked": list(changed), **_facts(found.entry, project)}
+    facts = {
+        "hit": True,
+        "changed": list(changed),
+        "opaque": list(found.chain.opaque),
+        **_facts(found.entry, project),
+    }
     _print(facts, "\n".join(lines), as_json)
     return 0
 
@@ -262,36 +273,59 @@ def diff(
 @_on_project
 @_as_json
 @click.option("--no-stairway", is_flag=True, help="Leave out taking every revision up and down.")
+@click.option("--allow-unchecked", is_flag=True, help="Exit 0 although something was not checked, "
+              "if nothing was found.")  # fmt: skip
 @click.option("--from-scratch", is_flag=True, help="Climb every revision, although it passed "
               "before and nothing that it depends on has changed.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-def check(as_json: bool, no_stairway: bool, from_scratch: bool, quiet: bool, **where: Any) -> int:
+def check(
+    as_json: bool,
+    no_stairway: bool,
+    allow_unchecked: bool,
+    from_scratch: bool,
+    quiet: bool,
+    **where: Any,
+) -> int:
     """Check the migrations: one head, sound data, mappers, drift, every revision up, down and up.
 
-    Exit 0: nothing was found; 1: something was.
+    Exit 0: everything was checked, and nothing was found; 1: something was found, or not checked.
     """
     from alembic_snapshot.build import ensure
     from alembic_snapshot.progress import Progress
     from alembic_snapshot.stairway import climb
 
     project = _project(where)
-    skipped = no_stairway
     stairs: list[str] = []
+    missing: dict[str, str] = {}
+    snapshot = None
     with Progress(quiet=quiet) as progress:
-        if not skipped:
+        if not no_stairway:
             try:
                 climbed = climb(project, from_scratch=from_scratch, listener=progress)
                 snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
             except CheckError as error:
-                skipped, stairs = True, [f"stairway not checked: {error.message}"]
-        if skipped:
-            snapshot = ensure(project, listener=progress)
-    found = [*findings(snapshot.manifest.checks, drift=project.drift, heads=project.heads), *stairs]
-    manner = "" if skipped else ", each up, down and up again"
-    count = len(snapshot.manifest.revisions)
-    summary = f"{count} revision{'s' if count != 1 else ''}{manner}: {len(found)} findings"
-    _print({"findings": found, "climbed": not skipped}, "\n".join([*found, summary]), as_json)
-    return 1 if found else 0
+                missing["stairway"] = error.message
+        is_climbed = snapshot is not None
+        snapshot = snapshot or ensure(project, listener=progress)
+    checks = snapshot.manifest.checks
+    found = [*findings(checks, drift=project.drift, heads=project.heads), *stairs]
+    missing = {**unchecked(checks, drift=project.drift), **missing}
+    left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
+    manner = ", each up, down and up again" if is_climbed else ""
+    manner += f", without {' and '.join(left_out)}" if left_out else ""
+    count = _revisions(snapshot.manifest)
+    revisions = f"{count} revision{'s' if count != 1 else ''}{manner}"
+    facts = {
+        "findings": found,
+        "unchecked": missing,
+        "left_out": left_out,
+        "climbed": is_climbed,
+        "revisions": count,
+    }
+    lines = [*found, *(not_checked(name, reason) for name, reason in missing.items())]
+    lines.append(f"{revisions}: {counted(len(found), len(missing))}")
+    _print(facts, "\n".join(lines), as_json)
+    return 1 if found or (missing and not allow_unchecked) else 0
 
 
 @cli.command(name="list")
@@ -307,7 +341,8 @@ def list_(as_json: bool, **where: Any) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("snapshot", "project", "heads", "seeds", "tables", "size", "made", box=None)
+    names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
+    table = Table(*names, box=None)
     for entry in entries:
         manifest = entry.manifest
         table.add_row(
@@ -318,6 +353,7 @@ def list_(as_json: bool, **where: Any) -> int:
             str(manifest.tables),
             f"{manifest.size / 1e6:.1f} MB",
             _time(manifest.created),
+            _counted(manifest, project) if "drift" in manifest.checks else "",
         )
     # A line for each, whatever reads it; only a terminal has an edge.
     Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
@@ -361,8 +397,22 @@ def _project(where: Mapping[str, Any]) -> Project:
     return load_project(config=where["config"], store=where["store"], database=where["database"])
 
 
-def _all_findings(manifest: Manifest, project: Project) -> list[str]:
-    return findings(manifest.checks, drift="warn", heads=project.heads)
+def _told(manifest: Manifest, project: Project) -> list[str]:
+    return told(manifest.checks, drift=project.drift, heads=project.heads)
+
+
+def _counted(manifest: Manifest, project: Project) -> str:
+    found = findings(manifest.checks, drift=project.drift, heads=project.heads)
+    return counted(len(found), len(unchecked(manifest.checks, drift=project.drift)))
+
+
+def _revisions(manifest: Manifest) -> int:
+    return int(manifest.checks.get("revisions", len(manifest.revisions)))
+
+
+def _one_layer(opaque: Sequence[str]) -> list[str]:
+    """Why the revisions are one layer, if they are."""
+    return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
 
 
 def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
@@ -377,7 +427,8 @@ def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]
         "tables": manifest.tables,
         "bytes": manifest.size,
         "created": manifest.created,
-        "checks": _all_findings(manifest, project),
+        "checks": _told(manifest, project),
+        "unchecked": unchecked(manifest.checks, drift=project.drift),
         "warnings": list(manifest.warnings),
         **more,
     }

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 
 def job_summary(snapshot: Snapshot, found: Sequence[str], difference: object = None) -> str:
-    """What happened, to which snapshot, and what its checks ``found``, as Markdown."""
+    """What happened, to which snapshot, and what its checks ``found`` or did not check."""
     manifest = snapshot.manifest
+    count = manifest.checks.get("revisions", len(manifest.revisions))
     what = "reused"
     if snapshot.built:
         what = f"built: {_some(snapshot.why) or 'it was asked for'}"
     rows = [
         ("snapshot", f"`{snapshot.digest[:12]}` {what}"),
-        ("revisions", f"{len(manifest.revisions)}, at {_code(manifest.heads)}"),
+        ("revisions", f"{count}, at {_code(manifest.heads)}"),
         ("tables", f"{manifest.tables}, {manifest.size / 1e6:.1f} MB"),
     ]
     if snapshot.built:

@@ -310,7 +310,7 @@ def _with_revisions(status: Status) -> Chain:
         # Together they are one layer: a change of any of them changes them all.
         digest = hashlib.sha256(f"{chain.base.digest} {script.id}".encode()).hexdigest()
         layers[script.id] = Layer("revision", script.id, digest, parents, {})
-    return dataclasses.replace(chain, revisions=layers, opaque=False)
+    return dataclasses.replace(chain, revisions=layers, opaque=())
 
 
 def _pieces(revisions: Sequence[str], workers: int) -> list[Sequence[str]]:

@@ -41,8 +41,11 @@ class Target(Protocol):
     def seal(self) -> None:
         """Make it compact and ready to be published; nobody else may have it open."""
 
-    def heads(self, table: str) -> list[str]:
-        """The revisions in the version table; none if there is no such table."""
+    def heads(self, table: str, schema: str | None = None) -> list[str]:
+        """The revisions in the version table; none if there is no such table.
+
+        Without a ``schema``, on a server, it may be in any.
+        """
 
     def tables(self) -> list[str]:
         """The names of its tables, without the database's own."""

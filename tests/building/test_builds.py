@@ -596,7 +596,7 @@ class TestWaysToTakeTheTarget:
         project.configure('migrate = "setup_db:create"')
         project.history(1)
 
-        with pytest.raises(BuildError, match="but the snapshot is at no revision"):
+        with pytest.raises(BuildError, match="the database is at no revision; the s"):
             project.ensure()
 
     def test_an_allow_list_hides_the_rest_of_the_environment(self, project, monkeypatch):
@@ -717,11 +717,13 @@ class TestProgress:
         assert "built in" in done.stderr
 
     def test_quiet_is_quiet(self, project):
+        project.configure('drift = "ignore"')
         project.history(1)
 
         assert project.command("build", "-q").stderr == ""
 
     def test_a_second_build_says_nothing(self, project):
+        project.configure('drift = "ignore"')
         project.history(1)
         project.ensure()
 

@@ -1,199 +1,145 @@
-"""G3: each setting says of itself whether it counts in the key, and no two values collide there."""
+"""What is read of a revision's fields is what running the script would make of them."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import json
+import ast
+import textwrap
+import types
 
 import pytest
 
-from alembic_snapshot import GuardError, config
-from alembic_snapshot.config import Counts, Project
+from alembic_snapshot.key.fields import FIELDS, revision_fields
 
-FIELDS = {one.name: one for one in dataclasses.fields(Project)}
-# Values that are different, and that a careless spelling would make the same.
-VALUES = {
-    "text": ["a", "b", "a b", "a\\nb"],
-    "flag": [True, False],
-    "texts": [["a b"], ["a", "b"], ["a,b"], ["a", "b", ""], ["b", "a", "c"]],
-    "mapping": [{"A": "1"}, {"A": "1 B=2"}, {"A": "1", "B": "2"}, {"A B": "1"}],
-}
-# Of a value that has to fit the project: two that do.
-FITTING = {
-    "section": ["alembic", "other"],
-    "config": ["alembic.ini", "another.ini"],
-    "migrate": ["app.seeds:one", "app.seeds:two"],
-    "engine": ["app.seeds:one", "app.seeds:two"],
-    "sessionmaker": ["app.seeds:one", "app.seeds:two"],
-    "seeds": [["app.seeds:one"], ["app.seeds:one", "app.seeds:two"], ["app.seeds:two"]],
-    "layers": [{"demo": ["app.seeds:one"]}, {"demo": ["app.seeds:two"]}],
-    "inputs": [["data/a.txt"], ["data/*.txt"]],
-    "backend": ["sqlite"],
-}
-# An order that has no meaning makes no difference.
-SETS = ("ignore_inputs", "inherit_environment", "ignore_environment")
+LITERAL = """
+revision = "0002"
+down_revision = "0001"
+depends_on = None
+branch_labels = None
+"""
 
 
-@pytest.fixture
-def fitted(project):
-    """A project in which every value of FITTING makes sense."""
-    ini = (project.root / "alembic.ini").read_text()
-    for name in ("alembic.ini", "another.ini"):
-        project.write(name, ini + "[other]\nscript_location = %(here)s/migrations\n")
-    project.write("app/__init__.py", "")
-    project.write("app/seeds.py", "def one(x): pass\ndef two(x): pass\n")
-    project.write("data/a.txt", "")
-    project.write("data/b.txt", "")
-    project.history(1)
-    return project
+def read(text):
+    """The fields as they are read, and the names of those that are computed."""
+    found = revision_fields(ast.parse(textwrap.dedent(text)))
+    return found, {name for name, _ in found["computed"]} if found else set()
 
 
-def values_of(one):
-    if one.name in FITTING:
-        return FITTING[one.name]
-    return list(one.metadata["choices"]) or VALUES[one.metadata["kind"]]
+def ran(text):
+    """The fields as a run leaves them."""
+    module = types.ModuleType("script")
+    # A script may look for itself among the modules.
+    exec(compile(textwrap.dedent(text), "script.py", "exec"), module.__dict__)
+    return {name: getattr(module, name, None) for name in FIELDS}
 
 
-def key_with(project, one, value):
-    if isinstance(value, dict):
-        items = (f"{json.dumps(name)} = {json.dumps(item)}" for name, item in value.items())
-        project.configure(f"{one.name} = {{ {', '.join(items)} }}")
-    else:
-        project.configure(f"{one.name} = {json.dumps(value)}")
-    layer = "demo" if one.name == "layers" else None
-    return project.chain(layer=layer).target.digest
+READABLE = [
+    LITERAL,
+    "A = '0001'\nB = '0000'\nrevision = 'x'\ndown_revision = (A, B)\n",
+    "REV: str = 'x'\nPARENT = REV2 = '0001'\nrevision = REV\ndown_revision = REV2\n",
+    "revision = 'w'\nrevision = 'x'\ndown_revision = None\ndown_revision = revision\n",
+    "revision: str = 'x'\ndown_revision: str | None\ndown_revision = '0001'\n",
+    "revision, (down_revision, depends_on) = ['x', ('0001', None)]\n",
+    "revision, down_revision = 'a', 'b'\nrevision, down_revision = down_revision, revision\n",
+    "revision = 'x'\ndown_revision = ['0001', '0000']\nbranch_labels = {'b', 'a'}\n",
+    "from os.path import *\nrevision = 'x'\ndown_revision = None\ndepends_on = None\n"
+    "branch_labels = None\n",
+    "from sqlalchemy import *\nrevision = 'x'\ndown_revision = '0001'\n",
+    "revision = 'x'\ndown_revision = '0001'\n\ndef upgrade():\n    down_revision = 'local'\n",
+    "revision = 'x'\ndown_revision = '0001'\n\nclass Table:\n    down_revision = 'its own'\n",
+    "revision = 'x'\ndown_revision = '0001'\nnames = [revision for revision in 'ab']\n",
+]
+COMPUTED = [
+    ("if True:\n    down_revision = '0000'\n", "down_revision"),
+    ("for down_revision in ['0000']: ...\n", "down_revision"),
+    ("while True:\n    down_revision = '0000'\n    break\n", "down_revision"),
+    ("try:\n    down_revision = '0000'\nfinally: ...\n", "down_revision"),
+    ("import contextlib\nwith contextlib.nullcontext('0000') as down_revision: ...\n",
+     "down_revision"),
+    ("match '0000':\n    case down_revision: ...\n", "down_revision"),
+    ("match ['0000']:\n    case [*depends_on]: ...\n", "depends_on"),
+    ("match {'a': 1}:\n    case {**depends_on}: ...\n", "depends_on"),
+    ("(down_revision := '0000')\n", "down_revision"),
+    ("print(f'{(down_revision := None)}', end='')\n", "down_revision"),
+    ("def f(x=(down_revision := '0000')): ...\n", "down_revision"),
+    ("@(down_revision := lambda f: f)\ndef f(): ...\n", "down_revision"),
+    ("[(down_revision := item) for item in ['0000']]\n", "down_revision"),
+    ("del depends_on\n", "depends_on"),
+    ("depends_on, *rest = ['0000']\n", "depends_on"),
+    ("depends_on, rest = 'ab'\n", "depends_on"),
+    ("down_revision += '_0'\n", "down_revision"),
+    ("down_revision = str('0000')\n", "down_revision"),
+    ("down_revision = f'{revision}_0'\n", "down_revision"),
+    ("down_revision = '0000' if True else None\n", "down_revision"),
+    ("down_revision = ('0000', *())\n", "down_revision"),
+    ("down_revision = 7\n", "down_revision"),
+    ("down_revision = [['0000']]\n", "down_revision"),
+    ("revision = None\n", "revision"),
+    ("revision = b'x'\n", "revision"),
+    ("import os as revision\n", "revision"),
+    ("from os import path as branch_labels\n", "branch_labels"),
+    ("def depends_on(): ...\n", "depends_on"),
+    ("class revision: ...\n", "revision"),
+    ("def f():\n    global down_revision\n    down_revision = '0000'\nf()\n", "down_revision"),
+    ("A = '0001'\ndown_revision = A\ndef f():\n    global A\n    A = 'b'\n", "down_revision"),
+    ("def f():\n    global A\n    A = '0000'\nA = '0001'\nf()\ndown_revision = A\n",
+     "down_revision"),
+    ("A = ['0000']\ndown_revision = A\nA.append('0001')\n", "down_revision"),
+    ("down_revision = ['0000']\ndown_revision.append('0001')\n", "down_revision"),
+    ("down_revision = A = ['0000']\nA.append('0001')\n", "down_revision"),
+    ("down_revision = ['0000']\ndef f():\n    down_revision.clear()\nf()\n", "down_revision"),
+    ("globals()['down_revision'] = '0000'\n", "down_revision"),
+    ("def f():\n    globals().update(down_revision='0000')\nf()\n", "down_revision"),
+    ("vars()['down_revision'] = '0000'\n", "down_revision"),
+    ("exec('down_revision = 1')\n", "down_revision"),
+    ("class A:\n    exec('down_revision = 1', globals())\n", "down_revision"),
+    ("import sys\nsetattr(sys, 'x', 1)\n", "down_revision"),
+    ("from os.path import *\n", "down_revision"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_each_field_says_whether_it_counts(name):
-    assert isinstance(FIELDS[name].metadata["counts"], Counts)
+@pytest.mark.parametrize("text", READABLE)
+def test_literals_and_names_of_literals_are_read(text):
+    found, computed = read(text)
+
+    assert not computed
+    theirs = {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in ran(text).items()
+        if value is not None
+    }
+    assert {n: v for n, v in found.items() if n != "computed" and v is not None} == theirs
 
 
-def test_a_field_that_says_nothing_is_an_error():
-    silent = dataclasses.make_dataclass("Silent", [("x", str, "a")], bases=(Project,), frozen=True)
+@pytest.mark.parametrize(("lines", "field"), COMPUTED)
+def test_whatever_else_binds_a_field_makes_it_computed_and_no_other_value_is_wrong(lines, field):
+    text = LITERAL + lines
 
-    with pytest.raises(KeyError, match="counts"):
-        silent(root=config.Path("/"), x="b").base_inputs()
+    found, computed = read(text)
 
-
-@pytest.mark.parametrize(
-    "name",
-    [n for n, one in FIELDS.items() if one.metadata["counts"] in (Counts.BASE, Counts.NAMED)],
-)
-def test_one_that_counts_makes_another_key_of_each_value(fitted, name):
-    if name == "backend":
-        pytest.skip("another backend has another store and other versions")
-    keys = [key_with(fitted, FIELDS[name], value) for value in values_of(FIELDS[name])]
-
-    assert len(set(keys)) == len(keys)
+    assert field in computed
+    theirs = ran(text)
+    assert all(theirs[name] == found[name] for name in FIELDS if name not in computed)
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_an_order_without_a_meaning_makes_no_difference(fitted, name):
-    one = FIELDS[name]
+def test_what_computes_a_field_is_named_with_its_line():
+    found, _ = read("revision = 'x'\n\n\nif True:\n    down_revision = '0001'\n")
 
-    assert key_with(fitted, one, ["a", "b"]) == key_with(fitted, one, ["b", "a"])
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        n
-        for n, one in FIELDS.items()
-        if one.metadata["counts"] in (Counts.NO, Counts.HIT) and one.metadata["kind"]
-    ],
-)
-def test_one_that_does_not_count_makes_no_difference(fitted, name):
-    keys = {key_with(fitted, FIELDS[name], value) for value in values_of(FIELDS[name])}
-
-    assert len(keys) == 1
+    assert found["computed"] == [["down_revision", 5]]
 
 
-def test_no_two_of_several_settings_are_taken_for_one_another(fitted):
-    tables = [
-        'x = ["a"]\nignore_environment = ["b"]',
-        'x = ["a", "ignore_environment", "b"]',
-        'environment = { x = "a" }',
-        'ignore_environment = ["a"]\nx = ["b"]',
-        'ignore_inputs = ["a"]',
-        "inherit_environment = []",
-        'pythonpath = ["a"]',
-    ]
-    keys = []
-    for table in tables:
-        fitted.configure(table)
-        keys.append(fitted.key())
+def test_what_is_assigned_after_anything_could_have_been_is_known_again():
+    found, computed = read(f"from os.path import *\n{LITERAL}")
 
-    assert all(one != other for one, other in itertools.combinations(keys, 2))
+    assert not computed
+    assert found["down_revision"] == "0001"
 
 
-@pytest.mark.parametrize(
-    "ini",
-    [
-        "[own]\ntimezone = UTC\n",
-        "[own]\nfile_template = x\n",
-        "[own.alembic]\nhooks = x\n",
-        "[a]\nb.c = 1\n",
-        "[a.b]\nc = 1\n",
-        "[logger_x]\nlevel = 1\n",
-        "[hooks]\nx = 1\n",
-    ],
-)
-def test_each_option_of_a_section_of_ones_own_counts_whatever_it_is_called(fitted, ini):
-    before = fitted.key()
-    text = (fitted.root / "alembic.ini").read_text()
+def test_a_module_that_answers_for_names_it_does_not_have_may_answer_for_a_field():
+    text = "revision = 'x'\ndown_revision = None\ndef __getattr__(name): return '0001'\n"
 
-    fitted.write("alembic.ini", text + ini)
-    with_it = fitted.key()
-    fitted.write("alembic.ini", text + ini.replace("= ", "= 2"))
-
-    assert len({before, with_it, fitted.key()}) == 3
+    assert read(text)[1] == {"depends_on", "branch_labels"}
 
 
-def test_two_options_whose_names_join_alike_are_two(fitted):
-    text = (fitted.root / "alembic.ini").read_text()
-    fitted.write("alembic.ini", text + "[a]\nb.c = 1\n")
-    one = fitted.key()
-    fitted.write("alembic.ini", text + "[a.b]\nc = 1\n")
-
-    assert fitted.key() != one
-
-
-def test_two_databases_that_differ_by_their_section_are_two(fitted, tables):
-    ini = (fitted.root / "alembic.ini").read_text()
-    for section in ("alembic", "other"):
-        ini = ini.replace(f"[{section}]\n", f"[{section}]\nname = {section}_table\n")
-    fitted.write("alembic.ini", ini)
-    name = "context.config.get_main_option('name')"
-    fitted.revision(
-        "0001",
-        header="from alembic import context",
-        upgrade=f"op.execute('create table ' + {name} + ' (x)')",
-    )
-    made = []
-    for section in ("alembic", "other"):
-        fitted.configure(f'section = "{section}"')
-        made.append(tables(fitted.ensure().path))
-
-    assert "alembic_table" in made[0]
-    assert "other_table" in made[1]
-
-
-class TestForeign:
-    def test_refuse_is_not_satisfied_by_a_snapshot_that_was_built_with_redirects(self, project):
-        env = project.root / "migrations/env.py"
-        text = env.read_text()
-        start = text.index("engine = engine_from_config(")
-        end = text.index("with engine.connect()")
-        made = "from sqlalchemy import create_engine\nengine = create_engine('sqlite:///dev.db')\n"
-        env.write_text(text[:start] + made + text[end:])
-        project.history(1)
-        assert project.ensure().manifest.warnings
-
-        project.configure('foreign = "refuse"')
-
-        assert project.look_up().entry is None
-        assert 'foreign = "refuse"' in project.look_up().reasons[0]
-        with pytest.raises(GuardError):
-            project.ensure()
+@pytest.mark.parametrize("text", ["x = 1\n", "down_revision = f()\n", "def revision_of(): ...\n"])
+def test_a_module_that_does_not_bind_revision_is_no_script(text):
+    assert revision_fields(ast.parse(text)) is None

@@ -280,3 +280,56 @@ class TestBrokenHistories:
 
         with pytest.raises(ConfigError, match="no revision '0009'"):
             project.chain(revision="0009")
+
+
+class TestWhatOnlyARunTells:
+    def test_is_named_by_field_script_and_line(self, project):
+        project.history(1)
+        project.write(
+            "migrations/versions/b.py",
+            "import os\n\nrevision = '0002'\ndown_revision = os.environ['X']\ndepends_on = None\n",
+        )
+
+        assert project.chain().opaque == (
+            "migrations/versions/b.py line 4: down_revision is computed",
+        )
+
+    def test_is_said_of_a_function_that_makes_the_database_and_of_no_scripts(self, project):
+        no_scripts = project.chain().opaque
+        project.write("setup_db.py", "def create(url): ...\n")
+        project.configure('migrate = "setup_db:create"')
+
+        assert no_scripts == ("there are no revision scripts in migrations/versions",)
+        assert project.chain().opaque == ("migrate makes the database: setup_db:create",)
+
+    @pytest.mark.parametrize("label", ["EXPAND", "label()", "f'{EXPAND}'"])
+    def test_is_not_a_label_that_no_script_stands_on(self, project, label):
+        header = "EXPAND = str('expand')\ndef label(): return 'expand'\n"
+        path = project.revision("0001", header=header)
+        path.write_text(path.read_text() + f"\nbranch_labels = {label}\n")
+        project.revision("0002", "0001")
+
+        assert not project.chain().opaque
+        assert project.ensure().manifest.heads == ("0002",)
+
+    @pytest.mark.parametrize("name", ["expand", "00"])
+    def test_is_a_label_that_a_script_may_stand_on(self, project, name):
+        path = project.revision("0001", header="EXPAND = str('expand')")
+        path.write_text(path.read_text() + "\nbranch_labels = EXPAND\n")
+        project.revision("0002", depends_on=name)
+
+        (reason,) = project.chain().opaque
+
+        assert reason.startswith(f"migrations/versions/0002_made.py stands on {name!r}, and ")
+        assert reason.endswith("0001_made.py line 13: branch_labels is computed")
+
+    def test_is_not_a_constant_of_the_same_file(self, project):
+        project.history(2)
+        project.write(
+            "migrations/versions/c.py",
+            "REV, ONE, TWO = '0003', '0001', '0002'\nrevision = REV\ndown_revision = TWO\n"
+            "LABEL = 'third'\nbranch_labels = LABEL\ndepends_on = (ONE,)\ndef upgrade(): ...\n",
+        )
+
+        assert not project.chain().opaque
+        assert project.build()[1] == ["0001", "0002", "0003"]

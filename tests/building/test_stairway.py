@@ -531,6 +531,10 @@ class TestAComparison:
 
 
 class TestTheCommand:
+    @pytest.fixture(autouse=True)
+    def without_models(self, project):
+        project.configure('drift = "ignore"')
+
     def test_is_0_when_all_is_well(self, project):
         project.configure('drift = "ignore"')
         project.history(2)
@@ -538,7 +542,9 @@ class TestTheCommand:
         done = project.command("check", "-q")
 
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "2 revisions, each up, down and up again: 0 findings\n"
+        assert done.stdout == (
+            "2 revisions, each up, down and up again, without drift: 0 findings\n"
+        )
 
     def test_is_1_and_lists_what_it_found(self, project):
         project.configure('drift = "ignore"')
@@ -559,4 +565,8 @@ class TestTheCommand:
         project.history(1)
         with_downgrade(project, "0002", "0001", "op.execute('select 1')", "1 / 0")
 
-        assert project.command("check", "--no-stairway").returncode == 0
+        done = project.command("check", "--no-stairway")
+
+        assert (done.returncode, done.stdout) == (
+            0, "2 revisions, without the stairway and drift: 0 findings\n"
+        )  # fmt: skip

@@ -114,12 +114,52 @@ def test_drift_that_is_to_be_warned_of_is_told_once(shop, mode):
     result = shop.run(mode=mode, test_it=TESTS)
 
     result.assert_outcomes(passed=12)
-    told = [text for text in result.outlines if "differ" in text]
-    assert told == [
-        "alembic-snapshot: warning: the models differ from the migrated schema: "
-        "add column orders.price"
-    ]
-    assert line(shop.run("-q", test_it=TESTS)).endswith("; 1 warning")
+    told = [text for text in result.outlines if "drift" in text]
+    assert told == ["alembic-snapshot: warning: drift: add column orders.price"]
+    quiet = shop.run("-q", test_it=TESTS)
+    assert [text for text in quiet.outlines if "drift" in text] == told
+
+
+def test_what_other_checks_found_is_told_too_whatever_is_done_with_drift(shop):
+    shop.configure('drift = "ignore"')
+    shop.replace("shop/models.py", "    item:", "    price: Mapped[int]\n    item:")
+    script = shop.root / "migrations/versions/0002_orders.py"
+    other = script.read_text().replace("0002", "other").partition("def upgrade")[0]
+    body = (
+        'def upgrade():\n    op.execute("create table p (id integer primary key)")\n'
+        '    op.execute("create table c (p integer references p (id))")\n'
+        '    op.execute("insert into c values (1)")\n'
+    )
+    shop.write("migrations/versions/other.py", other + body)
+
+    for arguments in ((), ("-q",)):
+        result = shop.run(*arguments, test_it=TESTS)
+
+        told = [text for text in result.outlines if "warning: " in text]
+        assert [text.partition("warning: ")[2][:16] for text in told] == [
+            "foreign key: c r", "there are 2 head",
+        ]  # fmt: skip
+
+
+def test_what_could_not_be_checked_is_told(shop):
+    shop.replace("migrations/env.py", "target_metadata=Base.metadata, ", "")
+
+    result = shop.run(test_it=TESTS)
+
+    result.assert_outcomes(passed=12)
+    result.stdout.fnmatch_lines(
+        ["alembic-snapshot: warning: drift: not checked, because env.py gives no target_metadata*"]
+    )
+
+
+def test_what_could_not_be_checked_fails_what_needs_the_snapshot_if_drift_is_an_error(shop):
+    shop.configure('drift = "error"')
+    shop.replace("migrations/env.py", "target_metadata=Base.metadata, ", "")
+
+    result = shop.run(test_it=TESTS)
+
+    result.assert_outcomes(passed=6, errors=6)
+    result.stdout.fnmatch_lines(["CheckError: drift: not checked, because env.py gives no target*"])
 
 
 @pytest.mark.parametrize("drift", ["warn", "error"])
@@ -132,7 +172,8 @@ def test_much_drift_is_told_in_order_and_in_short(shop, drift):
 
     told = [text for text in result.outlines if "add column" in text]
     assert [text.rpartition(".")[2] for text in told[:10]] == [f"p{n:02}" for n in range(1, 11)]
-    assert len(told) == 10
+    # Once in the error of the test, and once in the summary.
+    assert len(told) == (20 if drift == "error" else 10)
     result.stdout.fnmatch_lines(["*and 20 more: `alembic-snapshot status` lists them"])
 
 

@@ -244,6 +244,8 @@ class Workshop:
             return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
         if failed["is_import"]:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
+        if failed["caught_by"]:
+            return f"{failed['caught_by']} caught this error and went on: let it end the run"
         if failed["current"]:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"

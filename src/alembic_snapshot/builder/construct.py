@@ -18,7 +18,9 @@ from alembic_snapshot.builder.child import (
     Workshop,
     unchecked,
 )
+from alembic_snapshot.builder.heads import Verified, Verifier
 from alembic_snapshot.builder.ways import Ways
+from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -157,8 +159,8 @@ class Construction:
                 break
             database = plan.workspace.state(index) if copied else plan.workspace.database
             database.seal()
-            self._verify(database, state, child.facts)
-            manifest = self._manifest(database, state, child, plan, index)
+            verified = self._verifier(plan, child.facts).verify(database, state)
+            manifest = self._manifest(database, state, child, plan, index, verified)
             replace = self.from_scratch or state.digest == self.chain.target.digest
             entries.append(self.store.publish(database, manifest, replace=replace))
         return entries
@@ -242,28 +244,6 @@ class Construction:
         found = (entry.manifest for entry in self.store.entries())
         return next((m.offer for m in found if m.project == ours and m.offer), None)
 
-    def _verify(self, database: Target, state: State, facts: Mapping[str, Any]) -> None:
-        """Compare the heads inside the file with the scripts'; Alembic's word is not enough."""
-        found = database.heads(facts["version_table"])
-        if self.chain.opaque:
-            reached = bool(found)
-        else:
-            known = [name for name in found if name in self.chain.revisions]
-            reached = self.chain.below(known) == set(state.revisions) and known == found
-        if reached:
-            return
-        if self.chain.opaque and not self.project.migrate and not facts["planned"]:
-            raise AttemptFailed(self._no_revisions(), final=True)
-        at = f"at {', '.join(found)}" if found else "at no revision"
-        wanted = ", ".join(state.heads) or "the heads"
-        culprit = "; ".join(facts["redirected"]) or "env.py did not commit, or connects elsewhere"
-        error = BuildError(
-            f"alembic upgraded to {wanted}, but the snapshot is {at}: {culprit}",
-            hint='use config.attributes["connection"] or sqlalchemy.url in env.py, or set the '
-            "variable it reads in [tool.alembic-snapshot] environment",
-        )
-        raise AttemptFailed(error, final=False)
-
     def _refuse_changed(self, written: Collection[str], changed: Sequence[str]) -> None:
         """Publish nothing under a digest of files that are not what ran any more."""
         before, now = self.chain.inputs, self.chain_now().inputs
@@ -275,15 +255,20 @@ class Construction:
             )
             raise AttemptFailed(error, final=True)
 
-    def _no_revisions(self) -> BuildError:
-        places = ", ".join(map(str, self.project.alembic.version_locations))
-        return BuildError(
-            f"there are no revisions: none in {places}, and env.py named none while it ran",
-            hint="make the first with `alembic revision`, or correct version_locations",
-        )
+    def _verifier(self, plan: _Plan, facts: Mapping[str, Any]) -> Verifier:
+        if plan.ancestor is None:
+            return Verifier(self.project, self.chain, facts)
+        entry, state = plan.ancestor
+        return Verifier(self.project, self.chain, facts, state.revisions, entry.manifest.heads)
 
     def _manifest(
-        self, database: Target, state: State, child: Child, plan: _Plan, index: int
+        self,
+        database: Target,
+        state: State,
+        child: Child,
+        plan: _Plan,
+        index: int,
+        verified: Verified,
     ) -> Manifest:
         before = plan.ancestor[0].manifest.observed if plan.ancestor else None
         layers, seen = self._layers(state), child.states[index]
@@ -295,7 +280,10 @@ class Construction:
         is_target = state.digest == self.chain.target.digest
         through = (child.done if is_target else seen)["through_env"]
         checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
-        checks |= {"heads": list(state.heads), "models": self.chain.models_digest}
+        checks |= {"heads": list(verified.heads), "revisions": verified.total}
+        checks["models"] = self.chain.models_digest
+        if verified.unchecked:
+            checks["heads_error"] = verified.unchecked
         if is_target:
             checks |= self._model_checks(child.done)
         return Manifest(
@@ -305,7 +293,7 @@ class Construction:
             created=time.time(),
             size=database.size(),
             sha256=database.content_hash(),
-            heads=state.heads,
+            heads=verified.heads,
             revisions=dict(state.revisions),
             seeds=state.seeds,
             layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
@@ -317,7 +305,7 @@ class Construction:
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.workshop.timings),
-            warnings=child.facts["redirected"],
+            warnings=[*child.facts["redirected"], *verified.notes],
         )
 
     def _layers(self, state: State) -> Sequence[Layer]:
@@ -330,10 +318,13 @@ class Construction:
         return [layer.name for layer in self.chain.seeds[: len(state.seeds)]]
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
+        error = done["drift_error"]
+        if not error and not any(name.startswith("target_metadata") for name in done["options"]):
+            error = NO_METADATA
         return {
             "models": self.chain.models_digest,
             "drift": done["drift"],
-            "drift_error": done["drift_error"],
+            "drift_error": error,
             "mappers": done["mappers"],
             "unchecked": done["unchecked"],
             "tried_by": run_id(),

@@ -40,6 +40,21 @@ def hear_own_operations(heard: Callable[[str], None]) -> None:
     Operations.implementation_for = wrapped(Operations.implementation_for)  # type: ignore[method-assign]
 
 
+def hear_migrations(heard: Callable[[Any], None]) -> None:
+    """Be handed each migration context that is about to run migrations, whoever made it."""
+    from alembic.runtime.migration import MigrationContext
+
+    def wrapped(original: Callable[..., Any]) -> Any:
+        def running(context: MigrationContext, *arguments: Any, **options: Any) -> Any:
+            heard(context)
+            return original(context, *arguments, **options)
+
+        return running
+
+    MigrationContext.run_migrations = wrapped(MigrationContext.run_migrations)  # type: ignore[method-assign]
+    MigrationContext.stamp = wrapped(MigrationContext.stamp)  # type: ignore[method-assign]
+
+
 def excuse_missing_loggers(
     unheard: Callable[[], contextlib.AbstractContextManager[None]],
 ) -> None:

@@ -27,8 +27,10 @@ from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
 from alembic_snapshot.builder.options import option_fingerprint
 from alembic_snapshot.builder.pools import Pools
+from alembic_snapshot.builder.ran import Ran
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
+from alembic_snapshot.builder.unfinished import refuse_unfinished, run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import unconfigured_mappers
@@ -67,10 +69,11 @@ class Builder:
         self.left = LeftByEnv(self.watch, job["asked"])
         self.options: dict[str, str] | None = None
         self.version_table = "alembic_version"
+        self.version_schema: str | None = None
         self.create_all: list[str] = []
         self.current: str | None = None
-        self.planned = 0
         self.pools = Pools()
+        self.ran = Ran(job["scripts"], job["versions"], self._watched)
 
     def run(self) -> None:
         """Do the job's steps, then the checks, and report what was found."""
@@ -82,12 +85,14 @@ class Builder:
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
         patches.hear_own_operations(self.watch.count)
+        patches.hear_migrations(self.ran.note)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _hurry)
         self.pools.listen()
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
+        self._read_scripts()
         found: dict[str, Any] = {}
         if self.job["check"]:
             # Should the process end in there, what was reached is none the worse.
@@ -108,8 +113,7 @@ class Builder:
             "create_all": self.create_all,
             "configured": self.options is not None,
             "options": self._options(),
-            "version_table": self.version_table,
-            "planned": self.planned,
+            **self.ran.facts((self.version_table, self.version_schema)),
             "async_lacks": self.async_lacks,
             "written": sorted(self.watch.record.written),
             "changed": self.watch.changed(),
@@ -135,16 +139,14 @@ class Builder:
 
     def _step(self, step: dict[str, Any]) -> None:
         if "upgrade" in step:
-            self._upgrade(step["upgrade"])
+            with self._makes("env.py"):
+                self._upgrade(step["upgrade"])
         elif "climb" in step:
             self._climb(step)
         elif "migrate" in step:
-            with self.watch.recording():
-                result = _load(step["migrate"])(self.target.url())
-                if inspect.iscoroutine(result):
-                    import asyncio
-
-                    asyncio.run(result)
+            with self._makes("migrate"), self.watch.recording():
+                function = _load(step["migrate"])
+                run_to_its_end(function, function(self.target.url()))
         elif "seed" in step:
             self._seed(step["seed"])
         inputs = step.get("inputs", self.job["inputs"])
@@ -167,10 +169,10 @@ class Builder:
                 if revisions is None:
                     for revision in script.walk_revisions():
                         self.watch.count(revision.path)
-            self.planned += len(planned)
+            self.ran.planned += len(planned)
             if planned:
                 self.report("plan", revisions=[step.revision.revision for step in planned])
-            return (self._watched(step) for step in planned)
+            return map(self._watched, planned)
 
         self._run_env(steps)
 
@@ -192,19 +194,45 @@ class Builder:
             for revision in self._script.walk_revisions():
                 self.watch.is_script(revision.path, revision.revision)
 
+    @contextlib.contextmanager
+    def _makes(self, who: str) -> Iterator[None]:
+        """While ``who`` makes the database; an error of a revision that it caught is raised."""
+        with self.ran.heard(who):
+            yield
+        if self.ran.caught:
+            self.current, error = self.ran.caught
+            raise error
+
+    def _read_scripts(self) -> None:
+        """Keep what the scripts are that were run, as ``env.py`` or ``migrate`` left them."""
+        if {"upgrade", "migrate"} & {kind for step in self.job["steps"] for kind in step}:
+            with self.guard.script("a revision script"), self.watch.recording():
+                self.ran.read_scripts(self._script)
+
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""
+        if not hasattr(step, "revision") or hasattr(step.migration_fn, "is_watched"):
+            return step
         name, original = step.revision.revision, step.migration_fn
 
         def run(**arguments: Any) -> None:
             self.current = name
             self.report("revision", revision=name)
             started = time.perf_counter()
-            with self.guard.script(f"revision {name}", reopens=True), self.watch.recording(name):
-                original(**arguments)
+            try:
+                with (
+                    self.guard.script(f"revision {name}", reopens=True),
+                    self.watch.recording(name),
+                ):
+                    original(**arguments)
+            except BaseException as error:
+                self.ran.ended(name, error)
+                raise
+            self.ran.ended(name, None)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
 
+        run.is_watched = True  # type: ignore[attr-defined]
         step.migration_fn = run
         return step
 
@@ -240,6 +268,7 @@ class Builder:
             for hook in patches.listed(options.get("on_version_apply")):
                 self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
             self.version_table = options.get("version_table") or "alembic_version"
+            self.version_schema = options.get("version_table_schema")
             original(*positional, **{**options, **overrides})
 
         environment.configure = configure  # type: ignore[method-assign]
@@ -297,7 +326,7 @@ class Builder:
         if job["versions"]:
             script = ScriptDirectory(
                 job["scripts"],
-                version_locations=job["versions"],
+                version_locations=list(job["versions"]),
                 recursive_version_locations=job["recursive"],
             )
         return script
@@ -315,11 +344,11 @@ class Builder:
                 from sqlalchemy.orm import Session
 
                 with Session(engine) as session:
-                    _refuse_unfinished(function(session))
+                    refuse_unfinished(function, function(session))
                     session.commit()
             else:
                 with engine.begin() as connection:
-                    _refuse_unfinished(function(connection))
+                    refuse_unfinished(function, function(connection))
         engine.dispose()
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
@@ -360,11 +389,6 @@ def _wants_session(function: Callable[..., Any]) -> bool:
     if isinstance(annotation, str):
         return annotation.rpartition(".")[2] == "Session"
     return inspect.isclass(annotation) and issubclass(annotation, Session)
-
-
-def _refuse_unfinished(result: Any) -> None:
-    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise TypeError("nothing of an asynchronous function or a generator ran: make it plain")
 
 
 def target_of(job: dict[str, Any]) -> Target:

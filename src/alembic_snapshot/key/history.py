@@ -1,27 +1,35 @@
-"""The revision scripts as a history, read from their literals: no script is imported."""
+"""The revision scripts as a history, as far as reading tells it: no script is imported."""
 
 from __future__ import annotations
 
 import graphlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ScriptError
 from alembic_snapshot.key.inputs import Files, files_below
 
+# The fields that say where a revision is in the history.
+_PARENTS = ("revision", "down_revision", "depends_on")
+
 
 class Script(NamedTuple):
-    """One revision script as its literals tell it; ``dynamic`` if one of them is computed."""
+    """One revision script as reading tells it; ``computed`` are fields of which it does not."""
 
     path: str
     id: str
     down: tuple[str, ...]
     depends_on: tuple[str, ...]
     labels: tuple[str, ...]
-    dynamic: bool
+    computed: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether only a run tells where it is in the history."""
+        return any(field in _PARENTS for field, _ in self.computed)
 
 
 def find_scripts(project: Project, files: Files) -> list[Script]:
@@ -53,10 +61,41 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
                 _names(fields.get("down_revision")),
                 _names(fields.get("depends_on")),
                 _names(fields.get("branch_labels")),
-                bool(fields.get("dynamic")),
+                tuple(map(tuple, fields["computed"])),
             )
         )
     return scripts
+
+
+def why_opaque(project: Project, scripts: Sequence[Script]) -> tuple[str, ...]:
+    """Why the revisions are known only when they run, if they are: what is computed, and where."""
+    if project.migrate is not None:
+        return (f"migrate makes the database: {project.migrate}",)
+    if not scripts:
+        places = ", ".join(map(project.relative, map(str, project.alembic.version_locations)))
+        return (f"there are no revision scripts in {places}",)
+    found = [reason for script in scripts for reason in _computed(script, _PARENTS, project)]
+    return tuple(found or _unknown_labels(scripts, project))
+
+
+def _computed(script: Script, fields: Collection[str], project: Project) -> list[str]:
+    """Which of these fields of a script are computed, a line each."""
+    where = project.relative(script.path)
+    found = [(field, line) for field, line in script.computed if field in fields]
+    return [f"{where} line {line}: {field} is computed" for field, line in found]
+
+
+def _unknown_labels(scripts: Sequence[Script], project: Project) -> Iterator[str]:
+    """What stands on a name that no script is sure to define, if labels are computed."""
+    computed = [r for script in scripts for r in _computed(script, ("branch_labels",), project)]
+    if not computed:
+        return
+    known = {name for script in scripts for name in (script.id, *script.labels)}
+    for script in scripts:
+        for name in (*script.down, *script.depends_on):
+            if name not in known:
+                where = project.relative(script.path)
+                yield f"{where} stands on {name!r}, and {'; '.join(computed)}"
 
 
 def _script_files(project: Project, files: Files) -> list[str]:

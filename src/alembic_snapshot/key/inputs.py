@@ -17,7 +17,7 @@ from typing import Any
 
 from alembic_snapshot.places import STORE_FOLDER
 
-_FACTS_VERSION = 3
+_FACTS_VERSION = 4
 _FACTS_KEPT = 10_000
 # What running leaves: logs, and databases, which the guard keeps shut.
 _LOGS_AND_DATABASES = (".log", ".db", ".sqlite", ".sqlite3", "-journal", "-wal", "-shm")
@@ -54,7 +54,7 @@ class Facts:
 
     ``imports`` are pairs of a dotted module and the names taken from it, relative ones with
     leading dots. ``names`` are string constants that could be a file's name. ``revision`` has the
-    literal values of the assignments that make a revision script, ``error`` is a syntax error.
+    values of a revision script's fields, ``error`` is a syntax error.
     """
 
     __slots__ = ("error", "imports", "names", "revision")

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.key.history import Script, find_scripts, in_order
+from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opaque
 from alembic_snapshot.key.inputs import Files, files_below
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
@@ -56,16 +56,16 @@ class State(NamedTuple):
 class Chain:
     """All layers of one snapshot, in an order in which they can be applied.
 
-    ``opaque`` says that the revisions are not known before the run (or don't make the database
-    alone): then they are one layer together. ``models`` are the files that ``env.py`` imports as
-    far as reading tells, which the snapshot does not depend on, but the checks do.
+    ``opaque`` says why the revisions are not known before the run (or don't make the database
+    alone), a line each: then they are one layer together. ``models`` are the files that ``env.py``
+    imports as far as reading tells, which the snapshot does not depend on, but the checks do.
     """
 
     base: Layer
     revisions: Mapping[str, Layer]
     seeds: tuple[Layer, ...]
     heads: tuple[str, ...]
-    opaque: bool
+    opaque: Sequence[str]
     models: Mapping[str, str]
 
     @functools.cached_property
@@ -145,12 +145,12 @@ def read_chain(
     """
     settings = project.alembic
     scripts = find_scripts(project, files)
-    opaque = project.migrate is not None or not scripts or any(s.dynamic for s in scripts)
+    opaque = why_opaque(project, scripts)
     attributed: set[str] = {script.path for script in scripts}
     closures = {script.path: files.closure(script.path) for script in scripts}
     for closure in closures.values():
         attributed |= closure
-    base = _base_layer(project, files, attributed if not opaque else set(), opaque, scripts)
+    base = _base_layer(project, files, attributed if not opaque else set(), bool(opaque), scripts)
     revisions: dict[str, Layer] = {}
     if not opaque:
         for script, parents in in_order(scripts, project):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from alembic_snapshot.checks import CHECKS, by_check
+from alembic_snapshot.checks import CHECKS, by_check, unchecked
 from alembic_snapshot.config import DEFAULT
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import CheckError, SnapshotError
 from alembic_snapshot.plugin.run import run_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ class Checks(pytest.Collector):
         """One head, sound data, no drift, mappers; then each revision up, down and up again."""
         for name in CHECKS:
             yield Fact.from_parent(self, name=name)
-        for revision in self._revisions():
+        revisions = self._revisions()
+        if not revisions:
+            yield Stairway.from_parent(self, name="stairway", revision=None)
+        for revision in revisions:
             name = f"stairway[{revision}]"
             # Given as a whole, pytest finds the brackets in it, and --last-failed the item.
             nodeid = f"{self.nodeid}::{name}"
@@ -63,11 +66,27 @@ class Checks(pytest.Collector):
         project, manifest = self._database.project, self._database.built().manifest
         return by_check(manifest.checks, drift=project.drift, heads=project.heads)[check]
 
-    def stairs(self, revision: str) -> list[Stair]:
-        """What is wrong with taking a revision up, down and up again."""
+    def unchecked(self, check: str) -> str | None:
+        """Why one of the checks of the snapshot was not made, if it was not."""
+        checks, drift = self._database.built().manifest.checks, self._database.project.drift
+        return unchecked(checks, drift=drift).get(check)
+
+    @property
+    def ignores_drift(self) -> bool:
+        """Whether the project does not want to know of drift."""
+        return self._database.project.drift == "ignore"
+
+    def stairs(self, revision: str | None) -> list[Stair]:
+        """What is wrong with taking a revision, or any of them, up, down and up again."""
+        if isinstance(self._climbed, CheckError):
+            return []
         if isinstance(self._climbed, SnapshotError):
             raise self._climbed
-        return [stair for stair in self._climbed if stair.revision == revision]
+        return [stair for stair in self._climbed if revision in (None, stair.revision)]
+
+    def not_climbed(self) -> str | None:
+        """Why the revisions can't be taken up, down and up again, if they can't."""
+        return self._climbed.message if isinstance(self._climbed, CheckError) else None
 
     @functools.cached_property
     def _climbed(self) -> Sequence[Stair] | SnapshotError:
@@ -77,14 +96,17 @@ class Checks(pytest.Collector):
         chosen = [
             item.revision
             for item in self.session.items
-            if isinstance(item, Stairway) and item.parent is self
+            if isinstance(item, Stairway) and item.parent is self and item.revision
         ]
         options = run_of(self.config).options
         try:
             snapshot = self._database.built()
             scratch = options.snapshot_rebuild and snapshot.built
             found = climb(
-                self._database.project, revisions=chosen, snapshot=snapshot, from_scratch=scratch
+                self._database.project,
+                revisions=chosen or None,
+                snapshot=snapshot,
+                from_scratch=scratch,
             )
         except SnapshotError as error:
             return error
@@ -101,20 +123,36 @@ class Checks(pytest.Collector):
 
 
 class CheckItem(pytest.Item):
-    """One check; it fails with what was found as its report."""
+    """One check; it fails with what was found, or why nothing was checked, as its report."""
 
     needs_snapshot = True
     parent: Checks
 
     def runtest(self) -> None:
-        """Raise what was found, if anything was."""
-        found = self.found()
+        """Raise what was found, if anything was, or that it was not checked."""
+        found, reason = self.found(), self.unchecked()
+        text = f"not checked, because {reason}"
         if found:
-            raise CheckFailed("\n".join(found))
+            raise CheckFailed("\n".join([*found, *[text] * (reason is not None)]))
+        if self.is_left_out:
+            pytest.skip('not checked, because drift = "ignore"')
+        if reason is not None and is_allowed(self.config):
+            pytest.skip(text)
+        if reason is not None:
+            raise CheckFailed(text)
 
     def found(self) -> list[str]:
         """What is wrong, as text."""
         raise NotImplementedError
+
+    def unchecked(self) -> str | None:
+        """Why it was not checked, if it was not."""
+        raise NotImplementedError
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the project does not want it checked."""
+        return False
 
     def reportinfo(self) -> tuple[os.PathLike[str], None, str]:
         """Where reports say that it is."""
@@ -138,16 +176,34 @@ class Fact(CheckItem):
     def found(self) -> list[str]:
         return self.parent.findings(self.name)
 
+    def unchecked(self) -> str | None:
+        return self.parent.unchecked(self.name)
+
+    @property
+    def is_left_out(self) -> bool:
+        return self.name == "drift" and self.parent.ignores_drift
+
 
 class Stairway(CheckItem):
-    """One revision up, down and up again, with the schema compared."""
+    """One revision up, down and up again, with the schema compared.
 
-    def __init__(self, *, revision: str, **options: Any):
+    Without a ``revision``, all of them: which there are is known only when they run.
+    """
+
+    def __init__(self, *, revision: str | None, **options: Any):
         super().__init__(**options)
         self.revision = revision
 
     def found(self) -> list[str]:
         return [str(stair) for stair in self.parent.stairs(self.revision)]
+
+    def unchecked(self) -> str | None:
+        return self.parent.not_climbed()
+
+
+def is_allowed(config: pytest.Config) -> bool:
+    """Whether what can't be checked is skipped instead of failed."""
+    return bool(config.option.snapshot_allow_unchecked or config.getini("snapshot_allow_unchecked"))
 
 
 class CheckFailed(Exception):

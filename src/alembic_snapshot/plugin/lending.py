@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic_snapshot.checks import shortened
+from alembic_snapshot.checks import not_checked, shortened, unchecked
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError, CloneError, SnapshotError
 from alembic_snapshot.plugin.clones import Fresh, Strategy, Wish
@@ -194,11 +194,6 @@ def raise_for_checks(snapshot: Snapshot) -> None:
             f"the models' mappers don't configure: {checks['mappers']}",
             hint="import every module with mapped classes where env.py gets its metadata",
         )
-    if checks.get("drift_error"):
-        raise CheckError(
-            f"the models could not be compared with the schema: {checks['drift_error']}",
-            hint="run `alembic check` to see it alone",
-        )
     if checks.get("drift"):
         found = "\n  ".join(shortened(checks["drift"]))
         raise CheckError(
@@ -206,3 +201,15 @@ def raise_for_checks(snapshot: Snapshot) -> None:
             hint="make the missing revision with `alembic revision --autogenerate`, "
             'or set drift = "warn"',
         )
+    missing = unchecked(checks, drift="error")
+    for name in ("drift", "mappers"):
+        if name in missing:
+            raise CheckError(not_checked(name, missing[name]), hint=_UNCHECKED_HINTS[name])
+
+
+_UNCHECKED_HINTS = {
+    "drift": "run `alembic check` to see it alone; env.py has to give the models' metadata to "
+    'context.configure(); or set drift = "warn"',
+    "mappers": "import every module with mapped classes where env.py gets its metadata, or set "
+    'drift = "warn"',
+}

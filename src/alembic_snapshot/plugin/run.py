@@ -155,7 +155,7 @@ class Run:
             return []
         from alembic_snapshot.plugin.summary import Tally
 
-        return Tally.of(self.all_records()).lines(short=self.config.get_verbosity() < 0)
+        return Tally.of(self.all_records()).lines()
 
     def all_records(self) -> list[dict[str, Any]]:
         """What this process and the workers did."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.checks import shortened
+from alembic_snapshot.checks import shortened, told
 
 if TYPE_CHECKING:
     from alembic_snapshot.snapshot import Snapshot
@@ -57,25 +57,17 @@ class Tally:
         """Take in a snapshot that was found or built, and what its build warned of."""
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
         self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else "reused"
-        found = list(snapshot.manifest.warnings)
-        if snapshot.project.drift == "warn":
-            checks = snapshot.manifest.checks
-            found += [
-                f"the models differ from the migrated schema: {line}"
-                for line in checks.get("drift") or ()
-            ]
-            if checks.get("mappers"):
-                found.append(f"the models' mappers don't configure: {checks['mappers']}")
-            if checks.get("drift_error"):
-                found.append(f"the models could not be compared: {checks['drift_error']}")
+        project, manifest = snapshot.project, snapshot.manifest
+        checked = told(manifest.checks, drift=project.drift, heads=project.heads)
+        found = [*manifest.warnings, *checked]
         self.warnings += [warning for warning in found if warning not in self.warnings]
 
     def to_record(self) -> dict[str, Any]:
         """The numbers as plain values, which a worker can send."""
         return asdict(self)
 
-    def lines(self, *, short: bool = False) -> list[str]:
-        """The summary; one line if ``short``."""
+    def lines(self) -> list[str]:
+        """The summary: a line of numbers, and one for each warning."""
         if not self.snapshots:
             return []
         states = ", ".join(f"{d[:_DIGEST_LENGTH]} {s}" for d, s in self.snapshots.items())
@@ -88,8 +80,5 @@ class Tally:
             line += f"; {self.done} {self.resets} times"
         if self.kept:
             line += f"; {len(self.kept)} kept"
-        if short:
-            count = len(self.warnings)
-            return [line + (f"; {count} warning{'s' if count != 1 else ''}" if count else "")]
         warnings = shortened(self.warnings)
         return [line, *(f"alembic-snapshot: warning: {warning}" for warning in warnings)]

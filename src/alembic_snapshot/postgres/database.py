@@ -103,15 +103,16 @@ class ServerDatabase:
         with self.server.connect(self.name) as connection:
             connection.execute("SELECT count(*) FROM pg_class")
 
-    def heads(self, table: str) -> list[str]:
-        """The revisions in the version table, which may be in any schema."""
+    def heads(self, table: str, schema: str | None = None) -> list[str]:
+        """The revisions in the version table, which may be in any schema unless one is given."""
         from psycopg import sql
 
         with self.server.connect(self.name) as connection:
             schemas = connection.execute(
                 "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
-                f"WHERE relname = %s AND relkind IN ('r', 'p') AND {_OUTSIDE}",
-                (table,),
+                f"WHERE relname = %s AND relkind IN ('r', 'p') AND {_OUTSIDE} "
+                "AND (%s::text IS NULL OR nspname = %s)",
+                (table, schema, schema),
             ).fetchall()
             found: list[str] = []
             for (schema,) in schemas:

@@ -75,8 +75,9 @@ class DatabaseFile:
         """As :func:`seal`."""
         seal(self.path)
 
-    def heads(self, table: str) -> list[str]:
-        """As :func:`heads`."""
+    def heads(self, table: str, schema: str | None = None) -> list[str]:
+        """As :func:`heads`; a file has one schema."""
+        del schema
         return heads(self.path, table)
 
     def tables(self) -> list[str]:

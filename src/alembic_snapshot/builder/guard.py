@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from alembic_snapshot.callsite import Callsites
+from alembic_snapshot.databases import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.sqlite.files import DatabaseFile
 
@@ -32,7 +33,8 @@ class Guard:
     """Keeps connections away from any database but ``target``.
 
     ``running`` is what runs at the moment: a revision or a seed by name, or None while it is
-    ``env.py``, whose connections are redirected to the target if ``redirect`` is true.
+    ``env.py``, whose connections are redirected to the target if ``redirect`` is true;
+    ``databases`` are those that they would have gone to.
     """
 
     target: Target
@@ -41,6 +43,7 @@ class Guard:
     running: str | None = None
     refused: list[str] = field(default_factory=list)
     redirected: list[str] = field(default_factory=list)
+    databases: list[Place] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
     _server: ServerGuard | None = None
 
@@ -89,6 +92,7 @@ class Guard:
         if self._server is not None and dialect.name == "postgresql":
             if not self._server.allows(cparams):
                 self._redirected(repr(self._server.database_of(cparams)))
+                self.databases.append(server_place(cparams))
                 self._server.target.aim(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
@@ -99,6 +103,7 @@ class Guard:
         if self._server is not None:
             self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
         self._redirected(repr(name), may=bool(cargs))
+        self.databases.append(file_place(name))
         cargs[0] = self.target.name
 
     @property

@@ -15,6 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module imports only from the rows above its own.
 ROWS = [
     ["errors", "callsite", "places", "spelling", "key.fields", "builder.patches"],
+    ["databases", "references", "sqlite.attaching"],
     ["builder.options", "builder.redirected", "builder.sources", "builder.frames"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
     ["config", "diff", "sqlite.files", "postgres.account", "postgres.server"],

@@ -60,9 +60,9 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
 def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:
     """The snapshot in the store, if it is as the project wants it to have been built."""
     found = store.find(chain.target, present)
-    if found.entry and project.foreign == "refuse" and found.entry.manifest.warnings:
-        redirected = found.entry.manifest.warnings[0]
-        return Lookup(None, [Change(f'foreign = "refuse", but {redirected}')])
+    if found.entry and project.foreign == "refuse" and found.entry.manifest.databases:
+        why = 'it was built with redirects, which foreign = "refuse" does not allow'
+        return Lookup(None, [Change(why)])
     return found
 
 

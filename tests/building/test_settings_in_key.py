@@ -189,7 +189,7 @@ class TestForeign:
         made = "from sqlalchemy import create_engine\nengine = create_engine('sqlite:///dev.db')\n"
         env.write_text(text[:start] + made + text[end:])
         project.history(1)
-        assert project.ensure().manifest.warnings
+        assert project.ensure().manifest.databases
 
         project.configure('foreign = "refuse"')
 

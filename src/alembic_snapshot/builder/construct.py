@@ -103,7 +103,9 @@ class Construction:
         finally:
             workspace.close()
         manifest = dataclasses.replace(
-            entry.manifest, checks={**entry.manifest.checks, **self._model_checks(done)}
+            entry.manifest,
+            checks={**entry.manifest.checks, **self._model_checks(done)},
+            databases=self._databases(done, entry),
         )
         if "through_env" in done:
             read = self.workshop.read(done["through_env"], manifest.digest)
@@ -306,7 +308,13 @@ class Construction:
             checks=checks,
             timings=dict(self.workshop.timings),
             warnings=[*child.facts["redirected"], *verified.notes],
+            databases=self._databases(child.facts, plan.ancestor and plan.ancestor[0]),
         )
+
+    def _databases(self, facts: Mapping[str, Any], before: Entry | None) -> list[dict[str, Any]]:
+        """What ``env.py`` would have opened, in this build or in those that it stands on."""
+        known = [dict(record) for record in before.manifest.databases] if before else []
+        return known + [record for record in facts.get("databases", ()) if record not in known]
 
     def _layers(self, state: State) -> Sequence[Layer]:
         """The layers of a state, parents before children."""

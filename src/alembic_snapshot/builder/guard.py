@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.builder.redirected import Place, RedirectedName, file_of, mark, place_of
+from alembic_snapshot.builder.redirected import RedirectedName, Wanted, file_of, mark, place_of
 from alembic_snapshot.callsite import Callsites
+from alembic_snapshot.databases import Place as Database
+from alembic_snapshot.databases import file_place, server_place
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.sqlite.files import DatabaseFile
 
@@ -39,6 +41,7 @@ class Guard:
     ``running`` is what runs at the moment: a revision or a seed by name, or None while it is
     ``env.py``, whose connections are redirected to the target if ``redirect`` is true. Of these,
     revisions may open again what ``env.py`` migrates, and use no other.
+    ``databases`` are those that ``env.py`` was redirected from.
     """
 
     target: Target
@@ -47,8 +50,9 @@ class Guard:
     running: str | None = None
     refused: list[str] = field(default_factory=list)
     redirected: list[str] = field(default_factory=list)
+    databases: list[Database] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
-    _migrated: set[Place] = field(default_factory=set)
+    _migrated: set[Wanted] = field(default_factory=set)
     _reopens: bool = False
     _server: ServerGuard | None = None
 
@@ -113,6 +117,7 @@ class Guard:
         if self._server is not None and dialect.name == "postgresql":
             if not self._server.allows(cparams):
                 self._redirect(self._server.place(cparams), record)
+                self.databases.append(server_place(cparams))
                 self._server.target.aim(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
@@ -122,8 +127,9 @@ class Guard:
             return
         if self._server is not None:
             self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
-        place = Place(("sqlite", file_of(name) or str(name)), repr(name))
+        place = Wanted(("sqlite", file_of(name) or str(name)), repr(name))
         self._redirect(place, record, may=bool(cargs))
+        self.databases.append(file_place(name))
         cargs[0] = RedirectedName(self.target.name, place)
 
     def _on_checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
@@ -135,7 +141,7 @@ class Guard:
         if self.running and (place := self._other(place_of(connection))):
             raise GuardError(self._note(_use_of(place)) + ": only the snapshot may be used")
 
-    def _other(self, place: Place | None) -> Place | None:
+    def _other(self, place: Wanted | None) -> Wanted | None:
         """The place, if it is another database to the script that runs."""
         return None if self._reopens and place in self._migrated else place
 
@@ -143,7 +149,7 @@ class Guard:
     def _kind(self) -> str:
         return "a SQLite file" if self._server is None else "on PostgreSQL"
 
-    def _redirect(self, place: Place, record: Any, *, may: bool = True) -> None:
+    def _redirect(self, place: Wanted, record: Any, *, may: bool = True) -> None:
         """Note that a connection is redirected; refuse it if it must not be."""
         if not may or (self._other(place) if self.running else not self.redirect):
             self._refuse(place.shown)
@@ -170,7 +176,7 @@ class Guard:
         connection.set_authorizer(functools.partial(self._authorize_redirected, place))
         return connection
 
-    def _authorize_redirected(self, place: Place, action: int, *arguments: Any) -> int:
+    def _authorize_redirected(self, place: Wanted, action: int, *arguments: Any) -> int:
         if self.running and action not in _BOUNDARIES and self._other(place):
             self._note(_use_of(place))
             return sqlite3.SQLITE_DENY
@@ -201,5 +207,5 @@ class Guard:
         return line
 
 
-def _use_of(place: Place) -> str:
+def _use_of(place: Wanted) -> str:
     return f"to use a connection to {place.shown} that was open"

@@ -14,7 +14,7 @@ _MARK = "alembic_snapshot.redirected"
 
 
 @dataclass(frozen=True)
-class Place:
+class Wanted:
     """A database by where it is; ``shown`` is how messages spell it."""
 
     where: tuple[str, ...]
@@ -25,15 +25,15 @@ class RedirectedName(str):
     """The snapshot's file as SQLite is given it, with the place that was asked for."""
 
     __slots__ = ("place",)
-    place: Place
+    place: Wanted
 
-    def __new__(cls, name: str, place: Place) -> Self:
+    def __new__(cls, name: str, place: Wanted) -> Self:
         made = super().__new__(cls, name)
         made.place = place
         return made
 
 
-def mark(record: Any, place: Place | None) -> None:
+def mark(record: Any, place: Wanted | None) -> None:
     """Note on a pool's record what its connection was opened for; None is the snapshot itself."""
     if place is not None:
         record.info[_MARK] = place
@@ -41,9 +41,9 @@ def mark(record: Any, place: Place | None) -> None:
         record.info.pop(_MARK, None)
 
 
-def place_of(connection: Any) -> Place | None:
+def place_of(connection: Any) -> Wanted | None:
     """What a connection, or a pool's record of it, was opened for; None is what it is open on."""
-    found: Place | None = connection.info.get(_MARK)
+    found: Wanted | None = connection.info.get(_MARK)
     return found
 
 

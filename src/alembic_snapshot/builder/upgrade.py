@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import inspect
 import sys
 import time
-import typing
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +33,7 @@ from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import unconfigured_mappers
 from alembic_snapshot.key.observed import Reading
+from alembic_snapshot.references import Reference
 from alembic_snapshot.spelling import Spelling
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.files import DatabaseFile
@@ -110,6 +109,9 @@ class Builder:
         return {
             "refused": self.guard.refused,
             "redirected": list(dict.fromkeys(self.guard.redirected)),
+            "databases": [
+                place.to_record(self.root) for place in dict.fromkeys(self.guard.databases)
+            ],
             "create_all": self.create_all,
             "configured": self.options is not None,
             "options": self._options(),
@@ -145,7 +147,7 @@ class Builder:
             self._climb(step)
         elif "migrate" in step:
             with self._makes("migrate"), self.watch.recording():
-                function = _load(step["migrate"])
+                function = Reference.parse(step["migrate"]).load()
                 run_to_its_end(function, function(self.target.url()))
         elif "seed" in step:
             self._seed(step["seed"])
@@ -339,7 +341,7 @@ class Builder:
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _enforce_foreign_keys)
         with self.guard.script(f"seed {reference}"), self.watch.recording(reference):
-            function = _load(reference)
+            function = Reference.parse(reference).load()
             if _wants_session(function):
                 from sqlalchemy.orm import Session
 
@@ -366,14 +368,6 @@ class Builder:
         mappers = unconfigured_mappers()
         unchecked = {} if comparison.is_begun or mappers else {"mappers": reason}
         return {"drift": lines, "drift_error": reason, "mappers": mappers, "unchecked": unchecked}
-
-
-def _load(reference: str) -> Callable[..., Any]:
-    module, _, name = reference.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return typing.cast("Callable[..., Any]", found)
 
 
 def _wants_session(function: Callable[..., Any]) -> bool:

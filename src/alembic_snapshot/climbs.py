@@ -22,7 +22,7 @@ from alembic_snapshot.manifest import different_options, write_whole
 from alembic_snapshot.store import Store, run_id
 
 # Raised when a climb looks at more, or at something else.
-_FORMAT = 2
+_FORMAT = 3
 _KEPT = 50
 
 
@@ -65,19 +65,30 @@ class Climbs:
             if record["run"] is None or record["run"] != run_id():
                 ours = {name: stairs for name, stairs in ours.items() if not stairs}
             ours = {name: stairs for name, stairs in ours.items() if name not in found}
+            ours = self._without_late(ours, record, names)
             if ours and self._holds(record):
                 found |= {n: [Stair(n, *stair) for stair in stairs] for n, stairs in ours.items()}
                 with contextlib.suppress(OSError):
                     os.utime(path)
         return found
 
-    def note(self, options: Mapping[str, str], observed: Observed, found: Found) -> None:
-        """Remember what a climb found; failing to is no error. The oldest are forgotten."""
+    def note(
+        self,
+        options: Mapping[str, str],
+        observed: Observed,
+        late: Mapping[str, Mapping[str, str]],
+        found: Found,
+    ) -> None:
+        """Remember what a climb found; failing to is no error. The oldest are forgotten.
+
+        ``late`` has the files that a revision read and that only later revisions name.
+        """
         digests = {name: self.chain.revisions[name].digest for name in found}
         record = {
             "format": _FORMAT,
             "options": dict(options),
             "observed": asdict(observed),
+            "late": {self.chain.revisions[name].digest: late[name] for name in late},
             "salt": self.chain.target.digest,
             "run": run_id(),
             "found": {digests[n]: [[s.kind, list(s.lines)] for s in found[n]] for n in found},
@@ -88,6 +99,20 @@ class Climbs:
             write_whole(self.store.climbs / f"{name}.json", text)
             for path in self._paths()[_KEPT:]:
                 path.unlink()
+
+    def _without_late(
+        self, ours: dict[str, list[Any]], record: Mapping[str, Any], names: Mapping[str, str]
+    ) -> dict[str, list[Any]]:
+        """Without the revisions that stand on one which read what has changed since."""
+        changed = {
+            names[digest]
+            for digest, files in record["late"].items()
+            if digest in names
+            and any(True for _ in self.present.changes(Observed(files=files), record["salt"]))
+        }
+        if not changed:
+            return ours
+        return {name: s for name, s in ours.items() if not self.chain.below([name]) & changed}
 
     def _holds(self, record: Mapping[str, Any]) -> bool:
         observed = Observed(**record["observed"])

@@ -247,7 +247,23 @@ class _Climber:
         before = start.manifest.observed if start else None
         salt = self.chain.target.digest
         observed = workshop.read(child.states[0]["direct"], salt, before)
-        self.climbs.note(child.done["options"], observed, found)
+        late = self._read_before_it_was_named(child.states[0]["by_owner"])
+        self.climbs.note(child.done["options"], observed, late, found)
+        return found
+
+    def _read_before_it_was_named(
+        self, read: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, dict[str, str]]:
+        """What revisions read that is an input of later ones only, and so not in their digests."""
+        found: dict[str, dict[str, str]] = {}
+        for name in read.keys() & self.chain.revisions.keys():
+            if read[name].keys() <= self.chain.revisions[name].inputs.keys():
+                continue
+            layers = [self.chain.base, *(self.chain.revisions[n] for n in self.chain.below([name]))]
+            covered = {path for layer in layers for path in layer.inputs}
+            late = {path: digest for path, digest in read[name].items() if path not in covered}
+            if late:
+                found[name] = late
         return found
 
     def _start(self, revisions: Collection[str], database: Target) -> Entry | None:

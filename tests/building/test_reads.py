@@ -34,6 +34,7 @@ FILES = {
     "copied": "shutil.copyfile(PATH, os.devnull)",
     "configparser": "configparser.ConfigParser().read_string('[a]\\n' + open(PATH).read())",
     "from_env_py": None,
+    "in_an_open_folder": "in_folder(PATH)",
     "not_there": "suppressed(PATH)",
 }
 STATS = {
@@ -53,11 +54,24 @@ FOLDERS = {
     "pathlib_glob": "list(Path(PATH).glob('*'))",
     "pkgutil": "list(pkgutil.iter_modules([PATH]))",
     "threads_listing": "list(ThreadPoolExecutor().map(os.listdir, [PATH]))",
+    "by_number": "os.listdir(os.open(PATH, os.O_RDONLY))",
+    "walked_by_number": "list(os.fwalk(PATH))",
+}
+# How a module is looked for that is not there; NAME is an expression for its name.
+MODULES = {
+    "import_module": "import_module(NAME)",
+    "dunder_import": "__import__(NAME)",
+    "find_spec": "find_spec(NAME) or import_module(NAME)",
+    "resolve_name": "pkgutil.resolve_name(NAME + ':X')",
+    "run_module": "runpy.run_module(NAME)",
+    "in_a_thread": "ThreadPoolExecutor().submit(import_module, NAME).result()",
+    "below_a_package": "import_module('app.' + NAME)",
 }
 HEADER = """
-import asyncio, configparser, glob, linecache, mmap, os, pkgutil, shutil, threading, tokenize
+import asyncio, configparser, glob, linecache, mmap, os, pkgutil, runpy, shutil, threading, tokenize
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
+from importlib import import_module, resources
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +85,11 @@ def run(thread):
 def mapped(path):
     with open(path, "r+b") as file:
         mmap.mmap(file.fileno(), 0).close()
+
+
+def in_folder(path):
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    os.close(os.open(os.path.basename(path), os.O_RDONLY, dir_fd=folder))
 
 
 def suppressed(path):
@@ -109,6 +128,12 @@ def readers(tmp_path_factory):
                 body = f"PATH = {expression}\n{code}\nop.execute('select 1')"
                 project.revision(way, before, header=HEADER, upgrade=body)
                 before = way
+    for way, code in MODULES.items():
+        body = f"try:\n    NAME = 'mo' + {way!r}\n    {code}\nexcept ImportError:\n    pass"
+        project.revision(
+            f"no_{way}", before, header=HEADER, upgrade=f"{body}\nop.execute('select 1')"
+        )
+        before = f"no_{way}"
     _, expression = below(project, "files", "from_env_py")
     project.append("migrations/env.py", textwrap.dedent(f"""
         from pathlib import Path
@@ -163,6 +188,17 @@ def test_a_folder_counts_however_it_is_listed(readers, restored, way):
     (path / "two").write_text("")
 
     assert changes(readers) == (f"the list of files in folders/{way} changed (read while it ran)",)
+
+
+@pytest.mark.parametrize("way", MODULES)
+def test_a_module_that_was_looked_for_counts_when_it_appears(readers, restored, way):
+    folder = readers.root / ("app" if way == "below_a_package" else "")
+    restored.append((folder / f"mo{way}.py").unlink)
+
+    (folder / f"mo{way}.py").write_text("X = 1\n")
+
+    name = (folder / f"mo{way}.py").relative_to(readers.root)
+    assert f"{name} changed (asked for while it ran)" in changes(readers)
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "app.log", "dev.db", "a.pyc", "x~"])

@@ -570,3 +570,17 @@ class TestTheCommand:
         assert (done.returncode, done.stdout) == (
             0, "2 revisions, without the stairway and drift: 0 findings\n"
         )  # fmt: skip
+
+
+def test_a_module_that_only_a_later_revision_names_is_compared_for_the_one_that_read_it(project):
+    project.write("kinds.py", "X = 1\n")
+    computed = "from importlib import import_module\nimport_module('ki' + 'nds')"
+    project.revision("0001", header=computed)
+    project.revision("0002", "0001", header="import kinds")
+    project.revision("0003")
+    project.revision("0004", ("0002", "0003"), upgrade="pass")
+    assert climb(project.load()).climbed == 4
+
+    project.write("kinds.py", "X = 2\n")
+
+    assert climb(project.load()).climbed == 3

@@ -10,7 +10,6 @@ import builtins
 import contextlib
 import functools
 import importlib
-import importlib.util
 import os
 import sys
 import threading
@@ -44,7 +43,7 @@ class Listener(Protocol):
     def on_variable(self, name: str) -> None: ...
     def on_change(self, path: Any, *, is_read: bool = False) -> None: ...
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None: ...
-    def on_missing_module(self, dotted: str) -> None: ...
+    def on_missing_module(self, dotted: str, places: Sequence[str]) -> None: ...
     def on_unheard(self, what: str) -> None: ...
 
 
@@ -170,11 +169,7 @@ class Reads:
         import_module, import_ = importlib.import_module, builtins.__import__
 
         def by_name(name: str, package: str | None = None) -> Any:
-            try:
-                found = import_module(name, package)
-            except ModuleNotFoundError as error:
-                self._tell(self._listener.on_missing_module, error.name or name)
-                raise
+            found = import_module(name, package)
             if self._listener.is_recording and not self._is_own:
                 importer = sys._getframe(1).f_code.co_filename
                 self._tell(self._listener.on_import, found.__name__, (), importer)
@@ -187,12 +182,7 @@ class Reads:
             fromlist: Sequence[str] | None = (),
             level: int = 0,
         ) -> Any:
-            try:
-                found = import_(name, globals, locals, fromlist or (), level)
-            except ModuleNotFoundError as error:
-                if not self._is_own:
-                    self._tell(self._listener.on_missing_module, error.name or name)
-                raise
+            found = import_(name, globals, locals, fromlist or (), level)
             if self._listener.is_recording and not self._is_own:
                 base = (globals or {}).get("__package__") or ""
                 above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
@@ -201,19 +191,23 @@ class Reads:
                 self._tell(self._listener.on_import, dotted, fromlist or (), importer)
             return found
 
-        find_spec = importlib.util.find_spec
-
-        def looked_for(name: str, package: str | None = None) -> Any:
-            found = find_spec(name, package)
-            if found is None and not self._is_own:
-                self._tell(
-                    self._listener.on_missing_module, importlib.util.resolve_name(name, package)
-                )
-            return found
-
-        importlib.util.find_spec = looked_for
+        sys.meta_path.append(_NotFound(self))
         importlib.import_module = by_name
         builtins.__import__ = by_statement
+
+
+class _NotFound:
+    """Stands behind all finders, and so is asked for the modules that none of them has found."""
+
+    def __init__(self, reads: Reads):
+        self._reads = reads
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, _target: Any = None) -> None:
+        """Tell where it would have been."""
+        reads = self._reads
+        if not reads._is_own:
+            places = sys.path if path is None else path
+            reads._tell(reads._listener.on_missing_module, name, list(places))
 
 
 def _inside(folder: int | None, path: Any) -> Any:

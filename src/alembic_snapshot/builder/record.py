@@ -88,6 +88,15 @@ class Record:
             "blind": sorted(self.blind | _libraries()),
         }
 
+    def by_owner(self, names: set[str]) -> dict[str, dict[str, str]]:
+        """Which of these files each revision read, with their digests."""
+        found: dict[str, dict[str, str]] = {}
+        for (kind, name), origins in list(self._origins.items()):
+            for origin in origins if kind == FILES and name in names else ():
+                title = self._title(origin.owner or EVERY_STATE)
+                found.setdefault(title, {})[name] = self._as_read[name]
+        return found
+
     def changed(self) -> list[str]:
         """Files that are not any more what they were when they were read, for another's doing."""
         direct = {

@@ -156,6 +156,8 @@ class Builder:
         if step["copy"]:
             with self.guard.own_work(step["copy"]):
                 self.target.save(step["copy"])
+        if "climb" in step:
+            seen["by_owner"] = self.watch.record.by_owner(set(self.job["inputs"]))
         self.report("state", index=step["index"], **seen)
 
     def _upgrade(self, revisions: list[str] | None) -> None:

@@ -178,13 +178,12 @@ class Watch:
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
                 self.count(attribute(sys.modules.get(name), "__file__"))
 
-    def on_missing_module(self, dotted: str) -> None:
+    def on_missing_module(self, dotted: str, places: Sequence[str]) -> None:
         """A module was asked for that is not there: it counts when it appears."""
-        package, _, last = dotted.rpartition(".")
-        places = attribute(sys.modules.get(package), "__path__") if package else sys.path
-        for place in list(places or ()):
-            for path in (os.path.join(place, last), os.path.join(place, f"{last}.py")):
-                self.on_question(path)
+        last = dotted.rpartition(".")[2]
+        for place in places:
+            for name in (last, f"{last}.py"):
+                self.on_question(os.path.join(place, name))
 
     def on_unheard(self, what: str) -> None:
         """Something began of which nobody hears what it reads."""

@@ -178,7 +178,11 @@ class Reading:
 
     def of_file(self, path: str, files: Files) -> str:
         """The digest of a file that was read; databases are alike, whatever they hold."""
-        return "a database" if files.is_database(path) else files.digest(path)
+        digest = files.digest(path)
+        if files.is_database(path):
+            return "a database"
+        # What can't be read is another thing when it turns out to be a folder.
+        return "a folder" if digest == "missing" and os.path.isdir(path) else digest
 
     def of_folder(self, path: str) -> str:
         """The digest of a folder's listing, without what says nothing of the project."""

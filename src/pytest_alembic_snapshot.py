@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.errors import ConfigError, EngineError
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.fixtures import (
     OpenConnectionWarning,
@@ -25,10 +25,12 @@ from alembic_snapshot.plugin.fixtures import (
     db_session,
     db_snapshot,
 )
+from alembic_snapshot.plugin.notices import UnguardedDatabaseWarning
 from alembic_snapshot.plugin.run import lend_to_marked, run_of
 
 __all__ = [
     "OpenConnectionWarning",
+    "UnguardedDatabaseWarning",
     "_db_run",
     "async_db_engine",
     "clone_fixture",
@@ -138,6 +140,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note whose fixtures come next."""
     run_of(item.config).item = item
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test that asked for a database, and whose application opened another one."""
+    yield
+    run = run_of(item.config)
+    if run.existing is not None:
+        try:
+            run.existing.raise_for_strays(item.nodeid)
+        except EngineError as error:
+            raise pytest.fail.Exception(run.told_once(error), pytrace=False) from None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.places import BACKEND_VARIABLE, TABLE, store_folder
+from alembic_snapshot.references import Reference
 from alembic_snapshot.settings import AlembicSettings, read_settings, read_toml, tool_table
 
 DEFAULT = "default"
@@ -251,11 +252,18 @@ def _ini(config: str | None, root: Path) -> Path | None:
 def _check_reference(key: str, value: str | None) -> None:
     if value is None or (key == "engine" and "://" in value):
         return
-    module, _, name = value.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+    try:
+        reference = Reference.parse(value)
+    except ValueError:
         raise ConfigError(
             f"{key} {value!r} in [{TABLE}] is not of the form module:name",
-            hint="write for example core.database:engine",
+            hint="write for example core.database:engine; after the colon there may be dots and "
+            "calls without arguments, core.database:get_engine()",
+        ) from None
+    if reference.calls and key not in ("engine", "sessionmaker"):
+        raise ConfigError(
+            f"{key} {value!r} in [{TABLE}] has a call in it",
+            hint="name the function itself, without (): it is called with its argument",
         )
 
 

@@ -15,6 +15,7 @@ from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.target import Target
 
 _SEAL = ',\n "seal": "'
+_LISTS = ("databases", "heads", "seeds", "warnings")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Manifest:
 
     ``layers`` maps each layer's name to its inputs; ``offer`` is the way in which ``env.py`` took
     its target; ``options`` are those that it gave to ``context.configure()``; ``checks`` are the
-    findings, by the digest of the models that they hold for.
+    findings, by the digest of the models that they hold for; ``databases`` are those that
+    ``env.py`` would have opened, and was redirected from.
     """
 
     digest: str
@@ -44,12 +46,13 @@ class Manifest:
     checks: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    databases: Sequence[Mapping[str, Any]] = ()
     format: int = FORMAT
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Manifest:
         """The manifest that a JSON object describes."""
-        lists = {name: tuple(record[name]) for name in ("heads", "seeds", "warnings")}
+        lists = {name: tuple(record[name]) for name in _LISTS}
         return cls(**{**record, **lists, "observed": Observed(**record["observed"])})
 
     def is_like(self, other: Manifest) -> bool:

@@ -111,6 +111,18 @@ def read_settings(
     )
 
 
+def database_url(settings: AlembicSettings) -> str | None:
+    """The ``sqlalchemy.url`` of the section, or of the table; None if there is none to read."""
+    try:
+        main = _read_ini(settings.ini).get(settings.section, {}) if settings.ini else {}
+        table = (tool_table(read_toml(settings.toml), "alembic") if settings.toml else None) or {}
+        value = _Reader(main, table, settings.ini, settings.toml).value("sqlalchemy.url")
+    except (ConfigError, RecursionError):
+        # It may refer to options that only env.py sets.
+        return None
+    return value if isinstance(value, str) else None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The contents of a TOML file.
 

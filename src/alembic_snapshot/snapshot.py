@@ -96,7 +96,8 @@ class Clone:
     The file is made once, when something first needs it: ``path``, ``url``, ``environ``, an
     engine's first connection; from whichever thread, or forked child, comes first. ``on_make`` is
     told how many seconds that took. ``connection_factory`` is what ``sqlite3`` makes connections
-    with, if not with its own class; ``is_own_file`` whether the file goes when the clone does.
+    with, if not with its own class; ``is_own_file`` whether the file goes when the clone does;
+    ``was_told`` whether somebody asked where it is.
     """
 
     is_read_only = False
@@ -108,7 +109,7 @@ class Clone:
         self, snapshot: Snapshot, path: Path, on_make: Callable[[float], None] | None = None
     ):
         self.snapshot = snapshot
-        self.durable = False
+        self.durable = self.was_told = False
         self._path = path
         self._on_make = on_make
         self._lock = threading.Lock()
@@ -132,6 +133,7 @@ class Clone:
     @property
     def path(self) -> Path:
         """The database file."""
+        self.was_told = True
         self.make()
         return self._path
 
@@ -296,6 +298,7 @@ class ReadOnlyClone(Clone):
 
     @property
     def url(self) -> str:
+        self.was_told = True
         return f"sqlite:///{self.address}&uri=true"
 
     def delete(self) -> None:

@@ -83,7 +83,9 @@ class Construction:
         finally:
             workspace.close()
         checks = {**entry.manifest.checks, **self._model_checks(done)}
-        return self.store.update(entry, dataclasses.replace(entry.manifest, checks=checks))
+        databases = self._databases(done, entry)
+        manifest = dataclasses.replace(entry.manifest, checks=checks, databases=databases)
+        return self.store.update(entry, manifest)
 
     def _through_the_offers(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
@@ -285,7 +287,13 @@ class Construction:
             checks=checks,
             timings=dict(self.workshop.timings),
             warnings=child.facts["redirected"],
+            databases=self._databases(child.facts, plan.ancestor and plan.ancestor[0]),
         )
+
+    def _databases(self, facts: Mapping[str, Any], before: Entry | None) -> list[dict[str, Any]]:
+        """What ``env.py`` would have opened, in this build or in those that it stands on."""
+        known = [dict(record) for record in before.manifest.databases] if before else []
+        return known + [record for record in facts.get("databases", ()) if record not in known]
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
         return {

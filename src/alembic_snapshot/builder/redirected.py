@@ -6,19 +6,12 @@ The mark stays on the connection for its life: in its pool, checked out, detache
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
 
+from alembic_snapshot.databases import Place
+
 _MARK = "alembic_snapshot.redirected"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A database by where it is; ``shown`` is how messages spell it."""
-
-    where: tuple[str, ...]
-    shown: str = field(compare=False)
 
 
 class RedirectedName(str):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import inspect
 import sys
 import time
-import typing
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,6 +25,7 @@ from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import drift, option_fingerprint, unconfigured_mappers
+from alembic_snapshot.references import Reference
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target
@@ -83,6 +82,9 @@ class Builder:
         return {
             "refused": self.guard.refused,
             "redirected": list(dict.fromkeys(self.guard.redirected)),
+            "databases": [
+                place.to_record(self.root) for place in dict.fromkeys(self.guard.databases)
+            ],
             "create_all": self.create_all,
             "configured": self.options is not None,
             "options": self.options or {},
@@ -107,7 +109,7 @@ class Builder:
             self._climb(step["climb"], step["path"])
         elif "migrate" in step:
             with self.watch.recording():
-                result = _load(step["migrate"])(self.target.url())
+                result = Reference.parse(step["migrate"]).load()(self.target.url())
                 if inspect.iscoroutine(result):
                     import asyncio
 
@@ -270,7 +272,7 @@ class Builder:
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _enforce_foreign_keys)
         with self.guard.script(f"seed {reference}"), self.watch.recording():
-            function = _load(reference)
+            function = Reference.parse(reference).load()
             if _wants_session(function):
                 from sqlalchemy.orm import Session
 
@@ -303,14 +305,6 @@ class Builder:
             # An env.py may run only inside what migrate sets up, an application's context.
             found["drift_error"] = f"{type(error).__name__}: {error}"
         return {**found, "mappers": unconfigured_mappers()}
-
-
-def _load(reference: str) -> Callable[..., Any]:
-    module, _, name = reference.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return typing.cast("Callable[..., Any]", found)
 
 
 def _wants_session(function: Callable[..., Any]) -> bool:

@@ -27,9 +27,11 @@ async def _async_db_session(
 
     pointer = database_of(_db_run).pointer
     try:
-        session = pointer.engines.async_session()
+        session, doubt = pointer.engines.async_session()
     except SnapshotError as error:
         fail(_db_run, error)
+    if doubt:
+        pointer.doubted.add(session.sync_session)
     yield session
     await session.close()
     if not pointer.keeps_connections:

@@ -40,7 +40,9 @@ def _db_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def db_snapshot(_db_run: Run) -> Snapshot:
     """The migrated snapshot: ``.clone(path)``, ``.manifest``, ``.path``."""
     try:
-        return _db_run.runtime().database().snapshot()
+        database = _db_run.runtime().database()
+        database.verify()
+        return database.snapshot()
     except SnapshotError as error:
         fail(_db_run, error)
 
@@ -92,9 +94,12 @@ def db_engine(_db_run: Run, db_clone: Clone) -> Engine:
 def db_session(_db_run: Run, db_clone: Clone) -> Iterator[Session]:
     """A session on this test's clone, from the application's own sessionmaker if it has one."""
     try:
-        session, factory = database_of(_db_run).pointer.engines.session()
+        pointer = database_of(_db_run).pointer
+        session, factory, doubt = pointer.engines.session()
     except SnapshotError as error:
         fail(_db_run, error)
+    if doubt:
+        pointer.doubted.add(session)
     yield session
     session.close()
     if hasattr(factory, "remove"):
@@ -149,7 +154,10 @@ def _lend(
     assert database.clone is not None
     yield database.clone
     if is_own:
+        strayed = database.strayed(run.item.nodeid)
         _report_open(run.runtime(), database)
+        if strayed and not run.runtime().test_failed:
+            fail(run, strayed)
 
 
 def _report_open(runtime: Runtime, database: Database) -> None:

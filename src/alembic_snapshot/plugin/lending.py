@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from alembic_snapshot.checks import shortened
 from alembic_snapshot.config import Project
-from alembic_snapshot.errors import CheckError, CloneError, SnapshotError
+from alembic_snapshot.errors import CheckError, CloneError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import Fresh, Strategy, Wish
+from alembic_snapshot.plugin.known import Known
+from alembic_snapshot.plugin.notices import unused, warn
 from alembic_snapshot.plugin.pointing import Pointer
 from alembic_snapshot.snapshot import Clone, Snapshot
 from alembic_snapshot.stores import store_of
@@ -20,6 +22,7 @@ from alembic_snapshot.stores import store_of
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.callsite import Site
+    from alembic_snapshot.manifest import Manifest
     from alembic_snapshot.plugin.runtime import Runtime
     from alembic_snapshot.plugin.switch import Switch
 
@@ -31,7 +34,8 @@ class Database:
 
     def __init__(self, project: Project, runtime: Runtime, switch: Switch):
         self.project = project
-        self.pointer = Pointer(project, runtime.loop)
+        known = Known(project, self._manifests)
+        self.pointer = Pointer(project, runtime.loop, runtime.calls, known)
         self.clone: Clone | None = None
         self._runtime = runtime
         self._switch = switch
@@ -75,9 +79,11 @@ class Database:
         A ``lasting`` one serves several tests; those that wish nothing else join it.
 
         Raises:
+            EngineError: what the configuration names as engine and factory is not right.
             CloneError: a clone is in use that can't be joined.
             SnapshotError: there is no snapshot to clone.
         """
+        self.verify()
         if self.clone is not None:
             if lasting or (wish not in (_PLAIN, self._wish)):
                 owner = "one for several tests" if self._lasting else "the test's own"
@@ -89,10 +95,37 @@ class Database:
                 )
             return False
         snapshot = Snapshot(self.project, None) if wish.empty else self.snapshot(wish)
-        self._switch.install()
         self.clone = self._strategy.begin(snapshot, wish)
         self._wish, self._lasting, self._process = wish, lasting, os.getpid()
         return True
+
+    def verify(self) -> None:
+        """See, before the first test that needs it, that the right engines will be pointed.
+
+        Raises:
+            EngineError: what the configuration names as engine and factory is not right.
+        """
+        self._switch.install()
+        self.pointer.engines.configured.verify()
+        self._switch.listen_to(self.pointer)
+
+    def strayed(self, test: str, *, lasting: bool = True) -> EngineError | None:
+        """What is wrong if the clone was not used, and another database was opened; said once.
+
+        Of a clone for several tests that is known when it is over: ``lasting`` says so. With the
+        guard off it is a warning.
+        """
+        strays = self.pointer.strays
+        if not strays or self.pointer.is_in_use or (self._lasting and not lasting):
+            return None
+        place, site = next(iter(strays.items()))
+        strays.clear()
+        who = "the tests that share a clone" if self._lasting else test
+        error = unused(self.project, who, self._switch.callsites.text(site), place)
+        if self.pointer.is_guarding:
+            return error
+        warn(error, site)
+        return None
 
     def end(self) -> list[Site | None]:
         """Take the engines off the clone in use; the lines that still held a connection."""
@@ -170,6 +203,11 @@ class Database:
         with store.lock("rebuild"):
             entry = look_up(self.project, layer=wish.layer, revision=wish.revision).entry
             yield entry is None or entry.manifest.created < since
+
+    def _manifests(self) -> list[Manifest]:
+        """Those of the snapshots of this run so far."""
+        found = (one for one in self._snapshots.values() if isinstance(one, Snapshot))
+        return [snapshot.entry.manifest for snapshot in found if snapshot.entry]
 
     def _folder(self) -> Path:
         assert self._runtime.own is not None  # the fixtures have seen to it

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import functools
 import threading
+import weakref
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import Project
@@ -18,12 +20,15 @@ from alembic_snapshot.errors import EngineError
 from alembic_snapshot.plugin.engines import Engines
 from alembic_snapshot.plugin.looping import Loop, before_close, run_in
 from alembic_snapshot.plugin.threads import Owned, is_another, is_at_work, others_at_work
-from alembic_snapshot.sqlite.live import State, is_as_it_was, state_of, watched
+from alembic_snapshot.sqlite.attaching import Asking
+from alembic_snapshot.sqlite.live import State, is_as_it_was, is_watchable, state_of, watched
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from alembic_snapshot.callsite import Site
+    from alembic_snapshot.databases import Place
+    from alembic_snapshot.plugin.known import Known
     from alembic_snapshot.snapshot import Clone
 
 
@@ -68,12 +73,17 @@ class Pointer:
     The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
     the clone's pragmas alone; otherwise nothing waits for the disk. Of the clone in use,
     ``was_used`` says whether a connection was taken, ``was_told`` whether a statement may have told
-    somebody where it is, ``was_unwatched`` whether a connection could not be watched.
+    somebody where it is, ``was_unwatched`` whether a connection could not be watched, and
+    ``strays`` which other databases were opened before it was used, and where. ``known`` says which
+    databases the migrations are for. Of the sessions in ``doubted`` nobody knows where they go.
     """
 
-    def __init__(self, project: Project, loop: Loop):
+    def __init__(self, project: Project, loop: Loop, calls: MutableMapping[str, Any], known: Known):
         self.project = project
-        self.engines = Engines(project)
+        self.engines = Engines(project, calls)
+        self.known = known
+        self.strays: dict[Place, Site | None] = {}
+        self.doubted: weakref.WeakSet[Any] = weakref.WeakSet()
         self.clone: Clone | None = None
         self.durable = False
         self.was_used = self.was_told = self.was_unwatched = False
@@ -89,23 +99,31 @@ class Pointer:
         """Whether a connection without a clone is an error."""
         return self.project.guard == "on"
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the clone was used, or somebody was told where it is."""
+        return self.was_used or (self.clone is not None and self.clone.was_told)
+
     def point(self, clone: Clone, *, durable: bool = False) -> None:
         """From now on the engines connect to ``clone``."""
         # With guard = "off" a pool may hold connections to the application's real database.
         self.release()
-        self.clone = clone
+        self._begin(clone)
         self.durable = durable
-        self.was_used = self.was_told = self.was_unwatched = False
 
     def resume(self, clone: Clone) -> None:
         """As :meth:`point`, but what :meth:`rest` left open stays open: it is on the same file."""
         if any(hold.clone is None for _, hold in self._records):
             self.release()
+        self._begin(clone)
+        for _, hold in self._records:
+            hold.clone = clone
+
+    def _begin(self, clone: Clone) -> None:
         self.clone = clone
         self.durable = False
         self.was_used = self.was_told = self.was_unwatched = False
-        for _, hold in self._records:
-            hold.clone = clone
+        self.strays.clear()
 
     def rest(self) -> list[Site | None]:
         """As :meth:`release`, but leave the connections open that are idle and as they were."""
@@ -200,6 +218,8 @@ class Pointer:
             # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
             self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
             self.clone.aim(dialect, cargs, cparams)
+            if dialect.name == "sqlite" and is_watchable(dialect):
+                cparams.setdefault("factory", Asking)
         if record is not None:
             record.info[Hold] = hold
             self._records.append((record, hold))

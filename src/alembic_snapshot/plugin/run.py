@@ -112,7 +112,7 @@ class Run:
                 rebuild=self._run_started() if self.options.snapshot_rebuild else None,
                 clones=self.options.snapshot_clones,
             )
-            self._runtime = Runtime(self.toml.parent, options)
+            self._runtime = Runtime(self.toml.parent, options, self._temporary_folder)
         return self._runtime
 
     def wish(self) -> Wish:
@@ -172,11 +172,18 @@ class Run:
 
     def _install(self) -> None:
         try:
-            runtime = self.runtime()
-            if runtime.project.engine:
-                runtime.install()
+            self.runtime().install()
         except ConfigError as error:
             self.error = error
+
+    def _temporary_folder(self) -> Path | None:
+        # Not public; without it nothing counts as temporary.
+        factory = getattr(self.config, "_tmp_path_factory", None)
+        if factory is None:
+            return None
+        own: Path = factory.getbasetemp()
+        # Workers of pytest-xdist have a folder each, in one that is the run's.
+        return own.parent if self.is_worker else own
 
     def _stand_in(self, root: Path) -> None:
         """Let an engine that is made at import speak PostgreSQL, wherever it would connect to."""

@@ -6,9 +6,10 @@ import contextlib
 import os
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import DEFAULT, database_names, load_project
 from alembic_snapshot.errors import ConfigError
@@ -39,11 +40,14 @@ class Options:
 class Runtime:
     """What the plugin's hooks and fixtures share; made when SQLAlchemy or a fixture needs it.
 
+    ``calls`` keeps what calls in references gave. ``temporary`` tells pytest's temporary folder.
     ``shared`` is a folder that every process of the run has, ``own`` one of this process; both are
     set before the first clone begins.
     """
 
-    def __init__(self, root: Path, options: Options):
+    def __init__(
+        self, root: Path, options: Options, temporary: Callable[[], Path | None] = lambda: None
+    ):
         self.options = options
         self.project = load_project(root, store=options.store)
         self.kept = Kept(options.keep)
@@ -53,7 +57,8 @@ class Runtime:
         self.ended: list[tuple[Database, Clone]] = []
         self.test_failed = False
         self.resources = contextlib.ExitStack()
-        self._switch = Switch(self.project.root)
+        self.calls: dict[str, Any] = {}
+        self._switch = Switch(self.project.root, temporary)
         self.databases: dict[str, Database] = {}
         for name in database_names(self.project):
             project = self.project
@@ -121,6 +126,17 @@ class Runtime:
             if clone is not None
         ]
 
+    def raise_for_strays(self, test: str) -> None:
+        """Raise if the test's own clone was not used, and another database was opened.
+
+        Raises:
+            EngineError: it says which, and which line did.
+        """
+        for database in self.databases.values():
+            error = database.clone and database.strayed(test, lasting=False)
+            if error:
+                raise error
+
     def settle(self, test: str) -> None:
         """Delete or keep the clones of the test that is over."""
         self.test_failed = False
@@ -137,6 +153,8 @@ class Runtime:
         for database in self.databases.values():
             if database.clone is not None:
                 database.clone.make()
+                # What the child does with it, nobody here sees.
+                database.clone.was_told = True
 
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent."""

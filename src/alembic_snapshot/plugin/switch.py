@@ -8,35 +8,42 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.errors import DatabaseNotRequested, EngineError
+from alembic_snapshot.databases import Place, place_of
+from alembic_snapshot.errors import EngineError
 from alembic_snapshot.plugin.importing import when_imported
+from alembic_snapshot.plugin.notices import Notices
 from alembic_snapshot.plugin.pointing import Hold, Pointer
+from alembic_snapshot.plugin.strangers import Strangers, open_place
 from alembic_snapshot.plugin.threads import Owned
+from alembic_snapshot.sqlite.attaching import watch_attaching
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.orm import Session
 
-# In a connection's info: it was heard of when it was made.
+# In a connection's info: it was heard of when it was made, and is no pointer's; where it went.
 _HEARD = "alembic_snapshot"
 
 
 class Switch:
     """Hears of connections and sessions, and hands each to the pointer whose database it is."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, temporary: Callable[[], Path | None]):
         self.callsites = Callsites(root)
         self.pointers: list[Pointer] = []
+        self.notices = Notices(self.callsites)
+        self._strangers = Strangers(self.pointers, self.notices, temporary)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
         self._idle: Owned[Session] = Owned()
+        self._heard: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def install(self) -> None:
         """Listen as soon as SQLAlchemy is imported."""
@@ -45,9 +52,8 @@ class Switch:
         self._installed = True
         self._undo.append(when_imported("sqlalchemy", self._listen))
         for pointer in self.pointers:
-            module = pointer.engines.module
-            if module:
-                listen = functools.partial(self._listen_to, pointer)
+            for module in pointer.engines.configured.modules:
+                listen = functools.partial(self.listen_to, pointer)
                 self._undo.append(when_imported(module, listen))
 
     def uninstall(self) -> None:
@@ -55,6 +61,13 @@ class Switch:
         self._installed = False
         while self._undo:
             self._undo.pop()()
+
+    def listen_to(self, pointer: Pointer) -> None:
+        """Listen to the configured engine itself, which may have a creator."""
+        engine = next(pointer.engines.known(), None)
+        if engine is not None and hasattr(engine, "pool") and engine not in self._heard:
+            self._heard.add(engine)
+            self._hear(engine, "connect", lambda _c, record: self._check_asked(pointer, record))
 
     def close_idle_sessions(self, pointer: Pointer) -> None:
         """Empty the sessions on a database that were used, but never connected."""
@@ -80,16 +93,10 @@ class Switch:
         self._hear(Session, "after_begin", self._on_begin)
         self._hear(Session, "after_transaction_create", self._on_transaction)
 
-    def _listen_to(self, pointer: Pointer) -> None:
-        """Listen to the configured engine itself, which may have a creator."""
-        engine = next(pointer.engines.known(), None)
-        if engine is not None and hasattr(engine, "pool"):
-            self._hear(engine, "connect", lambda _c, record: self._check_asked(pointer, record))
-
     def _check_asked(self, pointer: Pointer, record: Any) -> None:
         __tracebackhide__ = True
-        if Hold not in record.info and (pointer.clone is not None or pointer.is_guarding):
-            raise self._has_creator(pointer)
+        if Hold not in record.info:
+            self._refuse_creator(pointer)
 
     def _hear(self, target: Any, name: str, function: Callable[..., None]) -> None:
         from sqlalchemy import event
@@ -101,13 +108,18 @@ class Switch:
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
     ) -> None:
         __tracebackhide__ = True
-        if record is not None:
-            record.info[_HEARD] = True
-        pointer = self._pointer_of(dialect, cargs, cparams)
+        pointer = self._pointer_of(dialect, cparams)
         if pointer is None:
-            return
-        if pointer.clone is None and pointer.is_guarding:
-            raise self._not_requested(pointer)
+            place = place_of(dialect.name, cargs, cparams)
+            pointer = self._pointer_to(place) or self._pointer_after_a_look(place, dialect)
+            if pointer is None:
+                if record is not None:
+                    record.info[_HEARD] = place or True
+                if place is not None:
+                    self._strangers.meet(place)
+                return
+        if pointer.clone is None:
+            self.notices.not_requested(pointer.project, pointer.engines.name)
         pointer.aim(dialect, record, cargs, cparams)
 
     def _on_connect(self, connection: Any, record: Any) -> None:
@@ -115,14 +127,18 @@ class Switch:
         hold = record.info.get(Hold)
         if hold is not None:
             hold.pointer.greet(connection, hold)
+            if hold.clone is not None and hold.pointer.project.backend == "sqlite":
+                watch_attaching(connection, functools.partial(self._strangers.attach, hold.pointer))
         elif _HEARD not in record.info:
             # An engine with a creator does not ask where to connect to.
-            pointer = self._pointer_of_open(connection)
-            if pointer is not None and (pointer.clone is not None or pointer.is_guarding):
-                raise self._has_creator(pointer)
-            record.info[_HEARD] = True
+            place = open_place(connection)
+            pointer = self._pointer_of_open(place)
+            if pointer is not None:
+                self._refuse_creator(pointer)
+            record.info[_HEARD] = place or True
 
     def _on_checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
+        __tracebackhide__ = True
         info = record.info
         hold = info.get(Hold)
         if hold is not None:
@@ -134,14 +150,17 @@ class Switch:
                 self._refuse(hold.pointer)
             hold.pointer.take(connection, hold)
             hold.site = self.callsites.here()
-        elif _HEARD not in info:
+            return
+        if _HEARD not in info:
             self._meet(connection, info)
+        if isinstance(info[_HEARD], Place):
+            self._strangers.meet(info[_HEARD])
 
     def _refuse(self, pointer: Pointer) -> None:
         """Keep a connection to an earlier test's clone out of its pool's users' hands."""
         __tracebackhide__ = True
         if pointer.clone is None and pointer.is_guarding:
-            raise self._not_requested(pointer)
+            self.notices.not_requested(pointer.project, pointer.engines.name)
         from sqlalchemy.exc import DisconnectionError
 
         # The pool throws it away and makes another, which goes where it should.
@@ -149,68 +168,70 @@ class Switch:
 
     def _meet(self, connection: Any, info: dict[Any, Any]) -> None:
         """Look at a connection that was opened before anybody listened."""
-        pointer = self._pointer_of_open(connection)
-        if pointer is None:
-            info[_HEARD] = True
-        elif pointer.clone is not None or pointer.is_guarding:
+        place = open_place(connection)
+        pointer = self._pointer_of_open(place)
+        if pointer is not None and (pointer.clone is not None or pointer.is_guarding):
             from sqlalchemy.exc import DisconnectionError
 
             # The pool throws it away and makes another, which does ask.
             raise DisconnectionError("opened before the tests began")
+        info[_HEARD] = place or True
 
     def _on_begin(self, session: Session, _transaction: Any, connection: Any) -> None:
+        __tracebackhide__ = True
         hold = connection.info.get(Hold)
         if hold is not None and hold.clone is not None:
             hold.pointer.sessions.add(session)
+        elif hold is None:
+            self._check_doubted(session)
 
     def _on_transaction(self, session: Session, transaction: Any) -> None:
         if transaction.parent is None:
             self._idle.add(session)
 
-    def _pointer_of(
-        self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]
-    ) -> Pointer | None:
+    def _check_doubted(self, session: Session) -> None:
+        """Refuse a session that turns out to go elsewhere, of which nobody knew where it would."""
+        __tracebackhide__ = True
         for pointer in self.pointers:
-            if pointer.engines.own(dialect):
-                return pointer
+            if session in pointer.doubted:
+                error = EngineError(
+                    f"{self.notices.here()}: a session of {pointer.project.sessionmaker!r} went to "
+                    "another database than the test's clone",
+                    hint="name the engine that it is bound to in engine in [tool.alembic-snapshot]",
+                )
+                self.notices.refuse(pointer.project, error)
+
+    def _refuse_creator(self, pointer: Pointer) -> None:
+        __tracebackhide__ = True
+        if pointer.clone is not None or pointer.is_guarding:
+            self.notices.has_creator(pointer.project, pointer.engines.name)
+
+    def _pointer_of(self, dialect: Any, cparams: dict[str, Any]) -> Pointer | None:
+        """The pointer whose engine connects."""
         for pointer in self.pointers:
-            if pointer.has_altered(cparams) or pointer.engines.names(dialect, cargs, cparams):
+            if pointer.engines.own(dialect) or pointer.has_altered(cparams):
                 return pointer
         return None
 
-    def _pointer_of_open(self, connection: Any) -> Pointer | None:
-        """The pointer whose database an open connection has; it may be another database's."""
-        return next((p for p in self.pointers if p.engines.names_open(connection)), None)
+    def _pointer_to(self, place: Place | None) -> Pointer | None:
+        """The pointer whose engine's database that is."""
+        return next((p for p in self.pointers if p.engines.names(place)), None)
 
-    def _here(self) -> str:
-        return self.callsites.text(self.callsites.here())
+    def _pointer_of_open(self, place: Place | None) -> Pointer | None:
+        """The pointer whose database an open connection has, of which memory tells nothing."""
+        return None if place is None or place.is_memory else self._pointer_to(place)
 
-    def _has_creator(self, pointer: Pointer) -> EngineError:
-        return EngineError(
-            f"{self._here()} connects to {pointer.engines.name} through a creator, which can't "
-            "be pointed at a clone",
-            hint="give create_engine() a URL and connect_args instead of a creator",
-        )
-
-    def _not_requested(self, pointer: Pointer) -> DatabaseNotRequested:
-        who, where = self._here(), pointer.engines.name
-        test = os.environ.get("PYTEST_CURRENT_TEST")
-        if test is None:
-            return DatabaseNotRequested(
-                f"{who} connects to {where} while no test is running",
-                hint="connect in a function that a test or a fixture calls, not when a module is "
-                'imported; or set guard = "off" in [tool.alembic-snapshot]',
-            )
-        name = pointer.project.name
-        fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
-        hint = f"add a fixture such as {fixture} to the test"
-        if name == "default":
-            hint += ", or mark it with @pytest.mark.db_clone"
-        if test.endswith("(setup)"):
-            hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
-        return DatabaseNotRequested(
-            f"{who} connects to {where}, but {test.rpartition(' ')[0]} did not ask for a database",
-            hint=hint,
+    def _pointer_after_a_look(self, place: Place | None, dialect: Any) -> Pointer | None:
+        """The same, after the configured engines were looked up that nobody has imported."""
+        if place is None or place.is_memory:
+            return None
+        for pointer in self.pointers:
+            if pointer.project.backend == place.kind:
+                # Whoever decides on what is nobody's asks for the error again.
+                with contextlib.suppress(EngineError):
+                    pointer.engines.configured.verify(final=False)
+        return next((p for p in self.pointers if p.engines.own(dialect)), None) or self._pointer_to(
+            place
         )
 
 

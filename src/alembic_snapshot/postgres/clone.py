@@ -50,6 +50,7 @@ class ServerClone(Clone):
     @property
     def target(self) -> ServerDatabase:
         """The database, made when it is first asked for."""
+        self.was_told = True
         self.make()
         assert self._database is not None
         return self._database

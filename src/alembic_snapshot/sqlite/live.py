@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from alembic_snapshot.sqlite.attaching import Asking
+
 # Statements that leave nothing behind but rows; whatever begins otherwise counts as a stain.
 _PLAIN = re.compile(
     r"\s*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|VALUES|BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|"
@@ -56,7 +58,7 @@ class Listener(Protocol):
     was_told: bool
 
 
-class Watched(sqlite3.Connection):
+class Watched(Asking):
     """The driver's connection, which notes what is executed on it, and done with it directly.
 
     ``is_stained`` says that something was left in it, ``is_doubtful`` that it has to be compared
@@ -73,12 +75,13 @@ class Watched(sqlite3.Connection):
         """A cursor that notes what it executes; any other one may leave what nobody sees."""
         if factory is not None:
             self.is_stained = True
-        return super().cursor(factory or WatchedCursor)
+        return super().cursor(factory) if factory else self._own_cursor(WatchedCursor)
 
-    def note(self, statement: Any) -> None:
-        """Note what a statement may leave behind."""
+    def note(self, statement: Any, parameters: Any = ()) -> None:
+        """Note what a statement may leave behind; ask if it attaches a file."""
         if not isinstance(statement, str) or _PLAIN.match(statement):
             return
+        self.ask(statement, parameters)
         if _COMPARED.match(statement):
             self.is_doubtful = True
         else:
@@ -99,7 +102,7 @@ class WatchedCursor(sqlite3.Cursor):
 
     def execute(self, sql: Any, *parameters: Any) -> Any:
         """Execute one statement."""
-        self.connection.note(sql)
+        self.connection.note(sql, *parameters)
         return super().execute(sql, *parameters)
 
     def executemany(self, sql: Any, *parameters: Any) -> Any:
@@ -110,17 +113,20 @@ class WatchedCursor(sqlite3.Cursor):
     def executescript(self, script: Any) -> Any:
         """Execute several statements, which nobody looks at one by one."""
         self.connection.is_stained = True
+        self.connection.ask_of_script(script)
         self.connection.heed(script)
         return super().executescript(script)
 
 
 def _staining(name: str) -> Callable[..., Any]:
     original = getattr(sqlite3.Connection, name)
+    is_script = name == "executescript"
 
     def method(self: Watched, *arguments: Any, **options: Any) -> Any:
         self.is_stained = True
         # What a driver's connection executes, it does past its cursors' methods.
         if arguments and isinstance(arguments[0], str):
+            self.ask_of_script(arguments[0]) if is_script else self.ask(*arguments[:2])
             self.heed(arguments[0])
         return original(self, *arguments, **options)
 

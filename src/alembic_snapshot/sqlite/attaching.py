@@ -1,0 +1,135 @@
+"""Connections that ask before they attach a file, at no cost to any other statement.
+
+An authorizer would be asked for each table and column of each statement; here the few statements
+are recognised that begin with ``ATTACH``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_ATTACH = re.compile(r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*ATTACH\b", re.IGNORECASE | re.DOTALL)
+_FILE = re.compile(r"\s*(?:DATABASE\b(?!\s+AS\b))?(?P<file>.*)\bAS\b", re.IGNORECASE | re.DOTALL)
+_BARE = re.compile(r"[\"'`\[]?(\w+)[\"'`\]]?")
+
+# Is told the file, or None where it can't be told, and raises if it may not be attached.
+OnAttach = Callable[[Any], None]
+
+
+class Asking(sqlite3.Connection):
+    """The driver's connection, which asks ``on_attach`` before it attaches a file."""
+
+    on_attach: OnAttach | None = None
+
+    def cursor(self, factory: Any = None) -> Any:
+        """A cursor that asks too, of whatever class."""
+        return self._own_cursor(_asking(factory) if factory else AskingCursor)
+
+    def _own_cursor(self, factory: Any) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: Any, *parameters: Any) -> Any:
+        """Execute one statement."""
+        self.ask(sql, *parameters)
+        return super().execute(sql, *parameters)
+
+    def executescript(self, script: Any) -> Any:
+        """Execute several statements."""
+        self.ask_of_script(script)
+        return super().executescript(script)
+
+    def ask(self, statement: Any, parameters: Any = ()) -> None:
+        """Ask, if a statement attaches a file."""
+        if self.on_attach is None or not isinstance(statement, str):
+            return
+        found = _ATTACH.match(statement)
+        if found:
+            self.on_attach(_file_in(statement[found.end() :], parameters))
+
+    def ask_of_script(self, script: Any) -> None:
+        """Ask for each statement of several that attaches a file."""
+        if isinstance(script, str) and "attach" in script.lower():
+            for statement in _statements(script):
+                self.ask(statement)
+
+
+class _AskingMethods:
+    connection: Any
+
+    def execute(self, sql: Any, *parameters: Any) -> Any:
+        """Execute one statement."""
+        self.connection.ask(sql, *parameters)
+        return super().execute(sql, *parameters)  # type: ignore[misc]
+
+    def executescript(self, script: Any) -> Any:
+        """Execute several statements."""
+        self.connection.ask_of_script(script)
+        return super().executescript(script)  # type: ignore[misc]
+
+
+class AskingCursor(_AskingMethods, sqlite3.Cursor):
+    """The driver's cursor, whose connection asks before it attaches a file."""
+
+
+def watch_attaching(connection: Any, on_attach: OnAttach) -> None:
+    """Have a connection below SQLAlchemy's, sync or async, ask before it attaches a file.
+
+    One of another class than ours has an authorizer, which is asked at every statement.
+    """
+    driver = getattr(connection, "driver_connection", connection)
+    driver = getattr(driver, "_conn", driver)
+    if isinstance(driver, Asking):
+        driver.on_attach = on_attach
+        return
+
+    def authorize(action: int, name: str | None, *_: Any) -> int:
+        if action == sqlite3.SQLITE_ATTACH:
+            on_attach(name)
+        return sqlite3.SQLITE_OK
+
+    if hasattr(driver, "set_authorizer"):
+        # Python has the statement fail if the function raises.
+        driver.set_authorizer(authorize)
+
+
+def _file_in(text: str, parameters: Any) -> Any:
+    """What stands between ATTACH and AS, as SQLite would understand it; None if nobody knows."""
+    found = _FILE.match(text)
+    if found is None:
+        return None
+    expression = found["file"].strip()
+    if not isinstance(parameters, dict):
+        with contextlib.suppress(TypeError):
+            parameters = tuple(parameters)[: expression.count("?")]
+    with contextlib.closing(sqlite3.connect(":memory:")) as memory:
+        try:
+            row = memory.execute(f"SELECT {expression}", parameters).fetchone()
+        except (sqlite3.Error, sqlite3.Warning):
+            bare = _BARE.fullmatch(expression)
+            return bare[1] if bare else None
+    return "" if row[0] is None else row[0]
+
+
+def _statements(script: str) -> Iterator[str]:
+    text = ""
+    for part in re.split(r"(?<=;)", script):
+        text += part
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+    yield text
+
+
+def _asking(factory: Any) -> Any:
+    if not isinstance(factory, type) or issubclass(factory, _AskingMethods):
+        return factory
+    if factory not in _classes:
+        _classes[factory] = type(factory.__name__, (_AskingMethods, factory), {})
+    return _classes[factory]
+
+
+_classes: dict[type, type] = {}

@@ -29,8 +29,11 @@ bench bench-quick: $(STAMP)
 bench-postgres: $(STAMP)
 	$(BIN)/python benchmarks/run.py --postgres $(ARGS)
 
+# What CI does a few times, many times: databases that are put back, then each oracle's cases.
+soak: export ORACLE_CASES ?= 1000
 soak: $(STAMP)
 	$(BIN)/python -m tests.reset.soak $(ARGS)
+	$(BIN)/pytest -q -n 2 tests/oracles
 
 realworld: $(STAMP)
 	$(BIN)/python tests/realworld/run.py $(ARGS)

@@ -18,10 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.builder.redirected import RedirectedName, Wanted, file_of, mark, place_of
+from alembic_snapshot.builder.redirected import RedirectedName, file_of, mark, place_of
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.databases import Place as Database
-from alembic_snapshot.databases import file_place, server_place
+from alembic_snapshot.databases import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.sqlite.files import DatabaseFile
 
@@ -39,9 +38,9 @@ class Guard:
     """Keeps connections away from any database but ``target``.
 
     ``running`` is what runs at the moment: a revision or a seed by name, or None while it is
-    ``env.py``, whose connections are redirected to the target if ``redirect`` is true. Of these,
-    revisions may open again what ``env.py`` migrates, and use no other.
-    ``databases`` are those that ``env.py`` was redirected from.
+    ``env.py``, whose connections are redirected to the target if ``redirect`` is true;
+    ``databases`` are those that they would have gone to. Of these, revisions may open again what
+    ``env.py`` migrates, and use no other.
     """
 
     target: Target
@@ -50,9 +49,9 @@ class Guard:
     running: str | None = None
     refused: list[str] = field(default_factory=list)
     redirected: list[str] = field(default_factory=list)
-    databases: list[Database] = field(default_factory=list)
+    databases: list[Place] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
-    _migrated: set[Wanted] = field(default_factory=set)
+    _migrated: set[Place] = field(default_factory=set)
     _reopens: bool = False
     _server: ServerGuard | None = None
 
@@ -107,7 +106,7 @@ class Guard:
         # It may be closed, or no connection at all: what comes of that is Alembic's to say.
         with contextlib.suppress(Exception):
             place = place_of(connection)
-            if place is not None:
+            if place is not None and not place.is_memory:
                 self._migrated.add(place)
 
     def _on_do_connect(
@@ -116,8 +115,8 @@ class Guard:
         mark(record, None)
         if self._server is not None and dialect.name == "postgresql":
             if not self._server.allows(cparams):
-                self._redirect(self._server.place(cparams), record)
-                self.databases.append(server_place(cparams))
+                place = server_place(cparams)
+                self._redirect(place, repr(self._server.database_of(cparams)), record)
                 self._server.target.aim(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
@@ -127,37 +126,39 @@ class Guard:
             return
         if self._server is not None:
             self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
-        place = Wanted(("sqlite", file_of(name) or str(name)), repr(name))
-        self._redirect(place, record, may=bool(cargs))
-        self.databases.append(file_place(name))
+        place = file_place(name)
+        self._redirect(place, repr(name), record, may=bool(cargs))
         cargs[0] = RedirectedName(self.target.name, place)
 
     def _on_checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
         if self.running and (place := self._other(place_of(record))):
-            self._refuse(place.shown)
+            self._refuse(self._text(place))
 
     def _on_execute(self, connection: Any, *_arguments: Any) -> None:
         # One that is still open when a script begins is in no pool to be taken from.
         if self.running and (place := self._other(place_of(connection))):
-            raise GuardError(self._note(_use_of(place)) + ": only the snapshot may be used")
+            raise GuardError(self._note_use(place) + ": only the snapshot may be used")
 
-    def _other(self, place: Wanted | None) -> Wanted | None:
+    def _other(self, place: Place | None) -> Place | None:
         """The place, if it is another database to the script that runs."""
         return None if self._reopens and place in self._migrated else place
+
+    def _text(self, place: Place) -> str:
+        return place.text(self.sites.root)
 
     @property
     def _kind(self) -> str:
         return "a SQLite file" if self._server is None else "on PostgreSQL"
 
-    def _redirect(self, place: Wanted, record: Any, *, may: bool = True) -> None:
+    def _redirect(self, place: Place, shown: str, record: Any, *, may: bool = True) -> None:
         """Note that a connection is redirected; refuse it if it must not be."""
         if not may or (self._other(place) if self.running else not self.redirect):
-            self._refuse(place.shown)
+            self._refuse(shown)
         mark(record, place)
         if not self.running:
+            self.databases.append(place)
             self.redirected.append(
-                f"{self.sites.current()} connects to {place.shown}, which was redirected to the "
-                "snapshot"
+                f"{self.sites.current()} connects to {shown}, which was redirected to the snapshot"
             )
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -176,9 +177,9 @@ class Guard:
         connection.set_authorizer(functools.partial(self._authorize_redirected, place))
         return connection
 
-    def _authorize_redirected(self, place: Wanted, action: int, *arguments: Any) -> int:
+    def _authorize_redirected(self, place: Place, action: int, *arguments: Any) -> int:
         if self.running and action not in _BOUNDARIES and self._other(place):
-            self._note(_use_of(place))
+            self._note_use(place)
             return sqlite3.SQLITE_DENY
         return self._authorize(action, *arguments)
 
@@ -206,6 +207,5 @@ class Guard:
         self.refused.append(line)
         return line
 
-
-def _use_of(place: Wanted) -> str:
-    return f"to use a connection to {place.shown} that was open"
+    def _note_use(self, place: Place) -> str:
+        return self._note(f"to use a connection to {self._text(place)} that was open")

@@ -6,34 +6,27 @@ The mark stays on the connection for its life: in its pool, checked out, detache
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
 
+from alembic_snapshot.databases import Place
+
 _MARK = "alembic_snapshot.redirected"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A database by where it is; ``shown`` is how messages spell it."""
-
-    where: tuple[str, ...]
-    shown: str = field(compare=False)
 
 
 class RedirectedName(str):
     """The snapshot's file as SQLite is given it, with the place that was asked for."""
 
     __slots__ = ("place",)
-    place: Wanted
+    place: Place
 
-    def __new__(cls, name: str, place: Wanted) -> Self:
+    def __new__(cls, name: str, place: Place) -> Self:
         made = super().__new__(cls, name)
         made.place = place
         return made
 
 
-def mark(record: Any, place: Wanted | None) -> None:
+def mark(record: Any, place: Place | None) -> None:
     """Note on a pool's record what its connection was opened for; None is the snapshot itself."""
     if place is not None:
         record.info[_MARK] = place
@@ -41,9 +34,9 @@ def mark(record: Any, place: Wanted | None) -> None:
         record.info.pop(_MARK, None)
 
 
-def place_of(connection: Any) -> Wanted | None:
+def place_of(connection: Any) -> Place | None:
     """What a connection, or a pool's record of it, was opened for; None is what it is open on."""
-    found: Wanted | None = connection.info.get(_MARK)
+    found: Place | None = connection.info.get(_MARK)
     return found
 
 

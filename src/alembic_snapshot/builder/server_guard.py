@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from alembic_snapshot.builder.redirected import Wanted
 from alembic_snapshot.postgres.database import ServerDatabase
 
 Refuse = Callable[[str], None]
@@ -60,13 +59,6 @@ class ServerGuard:
     def allows(self, place: Mapping[str, Any]) -> bool:
         """Whether the arguments of a connection lead to the target."""
         return self._is_own_work or self.database_of(place) == self.target.name
-
-    def place(self, place: Mapping[str, Any]) -> Wanted:
-        """The database that a connection's arguments lead to, and on which server it is."""
-        name = self.database_of(place)
-        host = place.get("host") or place.get("hostaddr") or os.environ.get("PGHOST")
-        port = place.get("port") or os.environ.get("PGPORT")
-        return Wanted(("postgresql", str(host), str(port or 5432), name), repr(name))
 
     def database_of(self, place: Mapping[str, Any]) -> str:
         """The name of the database that a connection's arguments lead to."""

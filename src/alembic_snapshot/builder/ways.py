@@ -29,10 +29,11 @@ class Ways:
 
     def failed(self, offer: str, failure: AttemptFailed) -> None:
         """Note that a way failed, and leave out those that it says can't mend it."""
-        facts = failure.facts
+        if offer == "async" and failure.facts.get("async_lacks") and self._left:
+            # It worked once, and its driver is gone: the others tell what is missing.
+            return
         is_again = any(_said(failure) == _said(before) for before in self._failed.values())
-        if not (offer == "async" and facts.get("async_lacks") and self._left):
-            self._failed[offer] = failure
+        self._failed[offer] = failure
         if failure.final:
             self._left = []
         elif is_again:

@@ -1,0 +1,92 @@
+"""Which ways to hand over the target are tried, and whose error is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from alembic_snapshot import BuildError
+from alembic_snapshot.builder.child import AttemptFailed, Child
+from alembic_snapshot.builder.ways import Ways
+
+SPEAKS = {"async_lacks": [], "speaks_async": True}
+LACKS = {"async_lacks": ["aiosqlite"], "speaks_async": True}
+SILENT = {"async_lacks": [], "speaks_async": False}
+WANTS = {**SPEAKS, "wants_async": True}
+RAN = {**SPEAKS, "planned": 1}
+
+
+def failed(message, facts, *, final=False):
+    """A failure of a builder that knew these facts."""
+    child = Child(lambda _event: None, {})
+    child.failed = facts
+    return AttemptFailed(BuildError(message), final=final, child=child)
+
+
+def go_through(failures, first=None):
+    """The ways that are tried while each fails as it is said, and the message that is told."""
+    ways, tried = Ways(first), []
+    for way in ways:
+        tried.append(way)
+        message, facts, *final = failures[way]
+        ways.failed(way, failed(message, facts, final=bool(final)))
+    return tried, ways.error().message
+
+
+DIFFERENT = {way: (f"error of {way}", SPEAKS) for way in ("url", "connection", "engine", "async")}
+
+
+def differing(**ways):
+    return {**DIFFERENT, **ways}
+
+
+@pytest.mark.parametrize(
+    ("failures", "tried", "told"),
+    [
+        (DIFFERENT, "url connection engine async", "error of url"),
+        (differing(connection=("error of url", SPEAKS)), "url connection async", "error of url"),
+        (differing(connection=("error of url", SILENT)), "url connection", "error of url"),
+        (differing(url=("a", LACKS)), "url connection engine", "a"),
+        (
+            differing(url=("at 0x1f", SILENT), connection=("at 0x2e", SILENT)),
+            "url connection",
+            "at 0x1f",
+        ),
+        (differing(url=("a", WANTS)), "url async connection engine", "error of async"),
+        (differing(url=("a", {**LACKS, "wants_async": True})), "url connection engine", "a"),
+        (differing(engine=("b", RAN)), "url connection engine async", "b"),
+        (differing(connection=("b", RAN, "final")), "url connection", "b"),
+        (differing(connection=("no module", SPEAKS, "final")), "url connection", "error of url"),
+        (differing(url=("no module", SPEAKS, "final")), "url", "no module"),
+    ],
+)
+def test_the_first_error_is_told_unless_a_later_way_is_plainly_right(failures, tried, told):
+    assert go_through(failures) == (tried.split(), told)
+
+
+def test_what_worked_last_is_tried_first():
+    assert go_through(DIFFERENT, "engine") == (
+        ["engine", "url", "connection", "async"],
+        "error of engine",
+    )
+
+
+def test_an_async_way_that_worked_when_its_driver_was_there_is_no_way_any_more():
+    failures = differing(**{"async": ("No module named 'aiosqlite'", LACKS, "final")})
+    failures["url"] = ("an async driver is required", {**LACKS, "wants_async": True})
+
+    tried, told = go_through(failures, "async")
+
+    assert tried == ["async", "url", "connection", "engine"]
+    assert told == "an async driver is required"
+
+
+def test_what_was_tried_is_in_the_details():
+    ways = Ways(None)
+    for way, _ in zip(ways, range(2), strict=False):
+        ways.failed(way, failed(f"error of {way}", SPEAKS))
+
+    details = ways.error().details
+
+    assert details.endswith(
+        "  offered as url: error of url\n  offered as connection: error of connection"
+    )

@@ -319,6 +319,7 @@ from pytest_alembic_snapshot import clone_fixture
 from shop import orders
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session
 
 FILE = Path(__file__).parent / "instance" / "blog.db"
 FILE.parent.mkdir(exist_ok=True)
@@ -364,6 +365,18 @@ class TestShared:
     def test_clone(self, shared):
         orders.count()
 
+@pytest.fixture(scope="session")
+def held():
+    with file.connect() as connection:
+        yield connection
+
+def test_stray_held(held, db_session):
+    with Session(held) as session:
+        session.execute(text("SELECT 1"))
+
+def test_held_and_not_used(held, db_session):
+    pass
+
 def test_both(db_clone):
     use(file)
     orders.count()
@@ -393,7 +406,7 @@ def test_not_asking():
 def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop, clones):
     result = shop.run(f"--snapshot-clones={clones}", test_it=STRAY)
 
-    result.assert_outcomes(failed=5, passed=9, errors=1)
+    result.assert_outcomes(failed=6, passed=10, errors=1)
     text = result.stdout.str()
     assert "test_it.py::test_stray_file asked for a database and did not use it: test_it.py" in text
     assert 'write engine = "sqlite:///instance/blog.db" in [tool.alembic-snapshot]' in text

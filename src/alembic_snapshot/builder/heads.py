@@ -55,6 +55,18 @@ class Verifier:
     heads_before: Sequence[str] | None = None
 
     def verify(self, database: Target, state: State) -> Verified:
+        """The heads in the database, which are those of the state, and were reached by running.
+
+        Raises:
+            AttemptFailed: they are not, or nothing says that they are.
+        """
+        found = self.compare(database, state)
+        wanted = self._wanted(state)
+        if wanted is None:
+            return found
+        return found._replace(stamped=self._refuse_stamped(database, wanted.known))
+
+    def compare(self, database: Target, state: State) -> Verified:
         """The heads in the database, which are those of the state.
 
         Raises:
@@ -63,17 +75,14 @@ class Verifier:
         wanted = self._wanted(state)
         if wanted is not None and not wanted.known and self._is_run:
             raise AttemptFailed(self._no_revisions(), final=True)
-        found = tuple(sorted({head for t in self._tables for head in self._heads(database, *t)}))
         for table in self._tables:
             rows = self._heads(database, *table)
-            if wanted is not None and not (wanted.tops <= set(rows) <= wanted.heads):
+            if not rows or (wanted and not wanted.tops <= set(rows) <= wanted.heads):
                 raise self._elsewhere(database, table[0], rows, wanted)
-            if not rows:
-                raise self._elsewhere(database, table[0], rows, wanted)
+        found = tuple(sorted(set(self._said(database))))
         if wanted is None:
             return Verified(found, len(found), unchecked=self._unreadable())
-        stamped = self._refuse_stamped(database, wanted.known)
-        return Verified(found, len(wanted.known), stamped)
+        return Verified(found, len(wanted.known))
 
     @property
     def _is_run(self) -> bool:

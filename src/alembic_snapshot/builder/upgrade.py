@@ -183,9 +183,9 @@ class Builder:
                 with self.guard.script(f"revision {name}"), self.watch.recording():
                     original(**arguments)
             except BaseException as error:
-                self.ran.ended(name, error)
+                self.ran.ended(step, error)
                 raise
-            self.ran.ended(name, None)
+            self.ran.ended(step)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
 

@@ -85,7 +85,6 @@ class Ran:
         """What the parent compares; the version table as it ran, or else as it was configured."""
         heard = list(dict.fromkeys((one.table, one.schema) for one in self._own))
         return {
-            "version_table": heard[0][0] if heard else configured[0],
             "versions": heard or [configured],
             "is_heard": bool(heard),
             "planned": self.planned,

@@ -78,7 +78,6 @@ class Builder:
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
-        self._read_scripts()
         facts = self._check() if self.job["check"] else {}
         self.report("done", **self.facts(), **facts)
 
@@ -162,12 +161,8 @@ class Builder:
         if self.ran.caught:
             self.current, error = self.ran.caught
             raise error
-
-    def _read_scripts(self) -> None:
-        """Keep what the scripts are that were run, as ``env.py`` or ``migrate`` left them."""
-        if {"upgrade", "migrate"} & {kind for step in self.job["steps"] for kind in step}:
-            with self.guard.script("a revision script"), self.watch.recording():
-                self.ran.read_scripts(self._script)
+        with self.guard.script("a revision script"), self.watch.recording():
+            self.ran.read_scripts(self._script)
 
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""

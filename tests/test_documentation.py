@@ -62,13 +62,16 @@ class Options:
     def addoption(self, name, **_):
         self.names.add(name)
 
+    def addini(self, name, _help, **_):
+        self.names.add("--" + name.replace("_", "-"))
+
 
 def test_every_option_of_pytest_is_in_its_table():
     added = Options()
     pytest_alembic_snapshot.pytest_addoption(added)
     page = (ROOT / "docs/fixtures.md").read_text()
 
-    assert set(re.findall(r"^\| `(--snapshot-[a-z]+)", page, flags=re.MULTILINE)) == added.names
+    assert set(re.findall(r"^\| `(--snapshot-[a-z-]+)", page, flags=re.MULTILINE)) == added.names
 
 
 def test_every_key_of_the_configuration_is_in_its_table():

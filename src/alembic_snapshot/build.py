@@ -122,16 +122,20 @@ def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
         BuildError: the upgrade failed; the clone is as far as it came.
     """
     from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
+    from alembic_snapshot.builder.heads import Verifier
 
     project = snapshot.project
     wanted = None if revision == "heads" else revision
     status = look_up(project, revision=wanted)
     offer = (snapshot.entry and snapshot.entry.manifest.offer) or OFFERS[0]
-    step = {"index": 0, "copy": None, "upgrade": list(status.chain.heads)}
+    heads = None if status.chain.opaque else list(status.chain.heads)
+    step = {"index": 0, "copy": None, "upgrade": heads}
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(project, status.chain, status.store, _silent)
         try:
-            workshop.run(Path(folder), workshop.job(database, [step], offer, check=False))
+            job = workshop.job(database, [step], offer, check=False)
+            done = workshop.run(Path(folder), job).done
+            Verifier(project, status.chain, done).compare(database, status.chain.target)
         except AttemptFailed as failed:
             raise failed.error from None
 

@@ -284,6 +284,40 @@ class TestVersionTable:
         assert snapshot.manifest.version_table == "ddl_version"
         assert rows(snapshot.path, "select * from ddl_version") == [("0002",)]
 
+    def test_is_known_to_what_is_built_upon_it(self, own, rows):
+        own.ensure()
+        own.write("seed.py", """
+            import sqlalchemy as sa
+
+            def add(connection):
+                connection.execute(sa.text("insert into t_0001 values (1)"))
+
+            def bad(connection):
+                connection.execute(sa.text("delete from ddl_version"))
+            """)  # fmt: skip
+        own.configure('migrate = "setup_db:create"\nseeds = ["seed:add"]')
+
+        snapshot, ran = own.build()
+
+        assert ran == ["seed:add"]
+        assert snapshot.manifest.version_table == "ddl_version"
+        assert snapshot.manifest.checks["revisions"] == 2
+        own.configure('migrate = "setup_db:create"\nseeds = ["seed:bad"]')
+        with pytest.raises(BuildError, match="is at no revision"):
+            own.ensure()
+
+    def test_is_compared_where_a_seed_fails_afterwards(self, own):
+        own.write("seed.py", "def bad(connection):\n    1 / 0\n")
+        own.configure('migrate = "setup_db:create"\nseeds = ["seed:bad"]')
+        with pytest.raises(MigrationError, match="seed seed:bad failed"):
+            own.ensure()
+        own.configure('migrate = "setup_db:create"')
+
+        snapshot = own.ensure()
+
+        assert not snapshot.built
+        assert snapshot.manifest.checks["heads_error"] is None
+
     def test_is_compared_there(self, own):
         own.write("setup_db.py", (own.root / "setup_db.py").read_text().replace("heads", "0001"))
 

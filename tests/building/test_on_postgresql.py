@@ -696,3 +696,37 @@ class TestTheCommandLine:
         assert built.stdout.strip().startswith("alembic_snapshot_")
         assert "deleted 2 snapshots" in project.command("prune", "--keep", "0").stdout
         assert project.command("status").returncode == 1
+
+
+class TestTheVersionTable:
+    def in_schema(self, project, decoy):
+        env = (project.root / "migrations/env.py").read_text()
+        project.write(
+            "migrations/env.py",
+            env.replace(
+                "with context.begin",
+                "connection.exec_driver_sql('create schema if not exists v')\n"
+                "    connection.commit()\n    with context.begin",
+            ).replace("target_metadata=target_metadata", "version_table_schema='v'"),
+        )  # fmt: skip
+        project.revision("0001", upgrade=f"op.execute({decoy!r})")
+        return project
+
+    def test_in_a_schema_of_its_own_is_the_one_that_is_compared(self, project):
+        decoy = "create table public.alembic_version as select 'other' as version_num"
+
+        assert self.in_schema(project, decoy).ensure().manifest.heads == ("0001",)
+
+    def test_of_another_schema_is_not_taken_for_it(self, project):
+        decoy = "create table public.alembic_version as select '0001' as version_num"
+        self.in_schema(project, decoy)
+        project.write("seed.py", """
+            import sqlalchemy as sa
+
+            def empty(connection):
+                connection.execute(sa.text("delete from v.alembic_version"))
+            """)  # fmt: skip
+        project.configure('backend = "postgresql"\nseeds = ["seed:empty"]')
+
+        with pytest.raises(BuildError, match="but the snapshot is at no revision"):
+            project.ensure()

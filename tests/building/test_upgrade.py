@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from alembic_snapshot import ConfigError, MigrationError
+from alembic_snapshot import BuildError, ConfigError, MigrationError
 
 
 @pytest.fixture
@@ -60,4 +60,12 @@ def test_a_failing_migration_is_named(halfway, project):
     project.revision("0002", "0001", "1 / 0")
 
     with pytest.raises(MigrationError, match=r"revision 0002 failed at .*ZeroDivisionError"):
+        halfway.upgrade("0002")
+
+
+def test_an_upgrade_that_ran_nothing_is_an_error(halfway, project):
+    env = (project.root / "migrations/env.py").read_text()
+    project.write("migrations/env.py", env.replace("context.run_migrations()", "pass"))
+
+    with pytest.raises(BuildError, match="alembic upgraded to 0002, but the snapshot is at 0001"):
         halfway.upgrade("0002")

@@ -127,7 +127,7 @@ def test_a_history_that_is_none_fails_the_facts(checked):
 
     result = checked.run("--snapshot-check")
 
-    result.assert_outcomes(passed=1, failed=4)
+    result.assert_outcomes(passed=1, failed=5)
     result.stdout.fnmatch_lines(["ScriptError: *stands on revision 'nowhere'*"])
 
 
@@ -167,3 +167,57 @@ def test_without_a_table_asking_for_them_is_an_error(checked):
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: no [[]tool.alembic-snapshot[]] table in *", "hint: *"])
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_what_can_not_be_checked_fails_and_says_why_or_is_skipped_where_that_is_allowed(
+    checked, mode
+):
+    checked.replace("migrations/env.py", "target_metadata=Base.metadata, ", "")
+
+    failed = checked.run("--snapshot-check", "-v", mode=mode)
+    skipped = checked.run("--snapshot-check", "--snapshot-allow-unchecked", "-rs", mode=mode)
+    checked.replace("pyproject.toml", "[tool.pytest.ini_options]", "[tool.pytest.ini_options]\n"
+                    "snapshot_allow_unchecked = true")  # fmt: skip
+    configured = checked.run("--snapshot-check", mode=mode)
+
+    failed.assert_outcomes(passed=6, failed=1)
+    assert outcomes(failed)["drift"] == "FAILED"
+    reason = "not checked, because env.py gives no target_metadata*"
+    failed.stdout.fnmatch_lines(["*_ drift _*", reason])
+    skipped.assert_outcomes(passed=6, skipped=1)
+    skipped.stdout.fnmatch_lines([f"SKIPPED*{reason}"])
+    configured.assert_outcomes(passed=6, skipped=1)
+
+
+def test_drift_that_the_project_ignores_is_skipped(checked):
+    checked.configure('drift = "ignore"')
+
+    result = checked.run("--snapshot-check", "-rs")
+
+    result.assert_outcomes(passed=6, skipped=1)
+    result.stdout.fnmatch_lines(['SKIPPED*not checked, because drift = "ignore"'])
+
+
+def test_the_stairway_of_revisions_that_only_a_run_tells_is_one_item_that_says_so(checked):
+    checked.replace("migrations/versions/0002_orders.py", '"0001"', 'str("0001")')
+
+    result = checked.run("--snapshot-check", "-v")
+    allowed = checked.run("--snapshot-check", "--snapshot-allow-unchecked")
+
+    result.assert_outcomes(passed=5, failed=1)
+    assert outcomes(result)["stairway"] == "FAILED"
+    result.stdout.fnmatch_lines(["not checked, because the revisions can't be climbed: *"])
+    allowed.assert_outcomes(passed=5, skipped=1)
+
+
+def test_two_heads_of_revisions_that_only_a_run_tells_are_found(checked):
+    text = (checked.root / "migrations/versions/0002_orders.py").read_text()
+    other = text.replace('"0002"', '"0003"').replace('"orders"', '"more"').replace(
+        '"0001"', 'str("0001")')  # fmt: skip
+    checked.write("migrations/versions/0003_more.py", other)
+
+    result = checked.run("--snapshot-check", "-k", "one_head")
+
+    result.assert_outcomes(failed=1, deselected=5)
+    result.stdout.fnmatch_lines(["there are 2 heads, 0002 and 0003: *"])

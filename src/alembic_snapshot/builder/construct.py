@@ -161,7 +161,9 @@ class Construction:
                 break
             database = plan.workspace.state(index) if copied else plan.workspace.database
             database.seal()
-            verified = self._verifier(plan, child.facts).verify(database, state)
+            before = plan.ancestor[0].manifest if plan.ancestor else None
+            verifier = Verifier(self.project, self.chain, child.facts, before)
+            verified = verifier.verify(database, state)
             manifest = self._manifest(database, state, child, plan, index, verified)
             replace = self.from_scratch or state.digest == self.chain.target.digest
             entries.append(self.store.publish(database, manifest, replace=replace))
@@ -257,12 +259,6 @@ class Construction:
             )
             raise AttemptFailed(error, final=True)
 
-    def _verifier(self, plan: _Plan, facts: Mapping[str, Any]) -> Verifier:
-        if plan.ancestor is None:
-            return Verifier(self.project, self.chain, facts)
-        entry, state = plan.ancestor
-        return Verifier(self.project, self.chain, facts, state.revisions, entry.manifest.heads)
-
     def _manifest(
         self,
         database: Target,
@@ -282,10 +278,7 @@ class Construction:
         is_target = state.digest == self.chain.target.digest
         through = (child.done if is_target else seen)["through_env"]
         checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
-        checks |= {"heads": list(verified.heads), "revisions": verified.total}
-        checks["models"] = self.chain.models_digest
-        if verified.unchecked:
-            checks["heads_error"] = verified.unchecked
+        checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
             checks |= self._model_checks(child.done)
         return Manifest(
@@ -303,7 +296,7 @@ class Construction:
             through_env=self.workshop.read(through, state.digest),
             offer=None if self.project.migrate else plan.offer,
             options=child.facts["options"],
-            version_table=child.facts["version_table"],
+            version_table=verified.table,
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.workshop.timings),

@@ -11,19 +11,32 @@ from alembic_snapshot.builder.child import AttemptFailed
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError
 from alembic_snapshot.key.layers import Chain, State
+from alembic_snapshot.manifest import Manifest
 from alembic_snapshot.target import Target
 
 
 class Verified(NamedTuple):
     """The heads in a database that is at the scripts' heads, of ``total`` revisions.
 
-    ``unchecked`` says why that could not be seen, ``stamped`` how many revisions did not run.
+    ``table`` has its versions. ``unchecked`` says why they could not be compared, ``stamped`` how
+    many revisions did not run.
     """
 
+    table: str
     heads: tuple[str, ...]
     total: int
     stamped: int = 0
     unchecked: str | None = None
+
+    @property
+    def checks(self) -> dict[str, Any]:
+        """What a manifest's checks keep of it."""
+        return {
+            "heads": list(self.heads),
+            "revisions": self.total,
+            "stamped": self.stamped,
+            "heads_error": self.unchecked,
+        }
 
     @property
     def notes(self) -> list[str]:
@@ -45,16 +58,28 @@ class _Wanted(NamedTuple):
 class Verifier:
     """Compares one build's databases with its scripts; Alembic's word is not enough.
 
-    ``before`` are the revisions of the ancestor, ``heads_before`` what its version table said.
+    ``ancestor`` is what is known of the database that it was built on, if there was one.
     """
 
     project: Project
     chain: Chain
     facts: Mapping[str, Any]
-    before: Collection[str] = ()
-    heads_before: Sequence[str] | None = None
+    ancestor: Manifest | None = None
 
     def verify(self, database: Target, state: State) -> Verified:
+        """The heads in the database, which are those of the state, and were reached by running.
+
+        Raises:
+            AttemptFailed: they are not, or nothing says that they are.
+        """
+        found = self.compare(database, state)
+        wanted = self._wanted(state)
+        if wanted is None:
+            return found
+        stamped = self._refuse_stamped(database, wanted.known)
+        return found._replace(stamped=stamped or found.stamped)
+
+    def compare(self, database: Target, state: State) -> Verified:
         """The heads in the database, which are those of the state.
 
         Raises:
@@ -63,24 +88,28 @@ class Verifier:
         wanted = self._wanted(state)
         if wanted is not None and not wanted.known and self._is_run:
             raise AttemptFailed(self._no_revisions(), final=True)
-        found = tuple(sorted({head for t in self._tables for head in self._heads(database, *t)}))
         for table in self._tables:
             rows = self._heads(database, *table)
-            if wanted is not None and not (wanted.tops <= set(rows) <= wanted.heads):
+            if not rows or (wanted and not wanted.tops <= set(rows) <= wanted.heads):
                 raise self._elsewhere(database, table[0], rows, wanted)
-            if not rows:
-                raise self._elsewhere(database, table[0], rows, wanted)
+        found = tuple(sorted(set(self._said(database))))
+        first = self._tables[0][0]
         if wanted is None:
-            return Verified(found, len(found), unchecked=self._unreadable())
-        stamped = self._refuse_stamped(database, wanted.known)
-        return Verified(found, len(wanted.known), stamped)
+            return Verified(first, found, len(found), unchecked=self._unreadable())
+        if self.chain.opaque and self.ancestor is not None:
+            before = self.ancestor.checks
+            total, stamped = before.get("revisions", len(found)), before.get("stamped", 0)
+            return Verified(first, found, total, stamped, before.get("heads_error"))
+        return Verified(first, found, len(wanted.known))
 
     @property
     def _is_run(self) -> bool:
-        return self.heads_before is None and bool(self.chain.opaque)
+        return self.ancestor is None and bool(self.chain.opaque)
 
     @property
     def _tables(self) -> list[tuple[str, str | None]]:
+        if self.ancestor is not None and not self.facts["is_heard"]:
+            return [(self.ancestor.version_table, None)]
         return [(table, schema) for table, schema in self.facts["versions"]]
 
     def _heads(self, database: Target, table: str, schema: str | None) -> list[str]:
@@ -102,8 +131,8 @@ class Verifier:
             if revisions and set(state.revisions) == set(revisions):
                 allowed |= set(scripts["heads"])
             return _Wanted(frozenset(state.heads), frozenset(allowed), frozenset(state.revisions))
-        if self.heads_before is not None:
-            heads = frozenset(self.heads_before)
+        if self.ancestor is not None:
+            heads = frozenset(self.ancestor.heads)
             return _Wanted(heads, heads, heads)
         if "revisions" not in scripts:
             return None
@@ -135,7 +164,8 @@ class Verifier:
             missing = set(known).difference(self.facts["applied"])
         else:
             missing = set(self.chain.revisions).intersection(known)
-            missing = missing.difference(self.before, self.facts["applied"])
+            before = self.ancestor.revisions if self.ancestor else ()
+            missing = missing.difference(before, self.facts["applied"])
         if not missing:
             return 0
         if self.project.migrate is None:

@@ -57,13 +57,15 @@ class Ran:
         if steps is not None:
             context._migrations_fn = lambda *given: map(self.watched, steps(*given))
 
-    def ended(self, revision: str, error: BaseException | None) -> None:
-        """Take in how a revision ended; one that failed may be run again."""
+    def ended(self, step: Any, error: BaseException | None = None) -> None:
+        """Take in how a step of migrations ended; one that failed may be run again."""
+        revision = step.revision.revision
+        self._applied = [name for name in self._applied if name != revision]
         if error is not None:
             self._failed[revision] = error
         else:
             self._failed.pop(revision, None)
-            self._applied.append(revision)
+            self._applied += [revision] if step.is_upgrade else []
 
     @property
     def caught(self) -> tuple[str, BaseException] | None:
@@ -83,7 +85,6 @@ class Ran:
         """What the parent compares; the version table as it ran, or else as it was configured."""
         heard = list(dict.fromkeys((one.table, one.schema) for one in self._own))
         return {
-            "version_table": heard[0][0] if heard else configured[0],
             "versions": heard or [configured],
             "is_heard": bool(heard),
             "planned": self.planned,

@@ -91,7 +91,6 @@ class Builder:
         self._script = self._script_directory()
         for step in self.job["steps"]:
             self._step(step)
-        self._read_scripts()
         found: dict[str, Any] = {}
         if self.job["check"]:
             # Should the process end in there, what was reached is none the worse.
@@ -206,12 +205,8 @@ class Builder:
         if self.ran.caught:
             self.current, error = self.ran.caught
             raise error
-
-    def _read_scripts(self) -> None:
-        """Keep what the scripts are that were run, as ``env.py`` or ``migrate`` left them."""
-        if {"upgrade", "migrate"} & {kind for step in self.job["steps"] for kind in step}:
-            with self.guard.script("a revision script"), self.watch.recording():
-                self.ran.read_scripts(self._script)
+        with self.guard.script("a revision script"), self.watch.recording():
+            self.ran.read_scripts(self._script)
 
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""
@@ -230,9 +225,9 @@ class Builder:
                 ):
                     original(**arguments)
             except BaseException as error:
-                self.ran.ended(name, error)
+                self.ran.ended(step, error)
                 raise
-            self.ran.ended(name, None)
+            self.ran.ended(step)
             self.current = None
             self.report("applied", revision=name, seconds=time.perf_counter() - started)
 

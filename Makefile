@@ -31,6 +31,7 @@ bench-postgres: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.reset.soak $(ARGS)
+	$(BIN)/python -m tests.oracles.test_checks
 
 realworld: $(STAMP)
 	$(BIN)/python tests/realworld/run.py $(ARGS)

@@ -79,7 +79,8 @@ class Construction:
             offer = entry.manifest.offer or OFFERS[0]
             applied = self.chain.revisions
             # An upgrade with nothing to do, which tells the options that env.py gives to one.
-            step = {"index": 0, "copy": None, "upgrade": None}
+            heads = None if self.chain.opaque else list(self.chain.heads)
+            step = {"index": 0, "copy": None, "upgrade": heads}
             steps = [] if self.project.migrate else [step]
             job = self.workshop.job(workspace.database, steps, offer, check=True, applied=applied)
             done = self.workshop.run(workspace.folder, job).done

@@ -297,6 +297,27 @@ class TestDriftIsAlembicsOwn:
         told = (modelled.root / "told").read_text()
         assert told == "upgrade True False\ncheck False False\n"
 
+    def test_a_failure_that_env_py_swallows_is_no_agreement(self, modelled):
+        modelled.write("models.py", ONE)
+        modelled.history(1)
+        env = (modelled.root / "migrations/env.py").read_text()
+        run = "context.run_migrations()"
+        swallowing = f"try: {run}\n        except Exception: pass"
+        modelled.write("migrations/env.py", env.replace(run, swallowing))
+        compared(modelled, "include_object=lambda *whatever: 1 / 0")
+
+        assert "ZeroDivisionError" in modelled.ensure().manifest.checks["drift_error"]
+
+    def test_where_env_py_runs_nothing_is_not_checked(self, modelled):
+        modelled.write("models.py", ONE)
+        modelled.history(1)
+        env = (modelled.root / "migrations/env.py").read_text()
+        run = "context.run_migrations()"
+        only = f"if config.cmd_opts.cmd[0].__name__ == 'upgrade': {run}"
+        modelled.write("migrations/env.py", env.replace(run, only))
+
+        assert modelled.ensure().manifest.checks["drift_error"] == "env.py ran no migrations"
+
     def test_without_models_is_not_checked_and_says_so(self, project):
         project.history(1)
 

@@ -232,10 +232,8 @@ def _by_hand(package: Package, database: str) -> float | None:
 
 def _findings(package: Package, database: str) -> dict[str, Any]:
     """What `check` finds: revisions that don't go down and up cleanly, and anything else."""
-    climbed = not package.of(database).get("migrate")
-    more = () if climbed else ("--no-stairway",)
-    arguments = ("check", "--quiet", "--database", database, *more)
-    found = package.snapshot(*arguments, status=None)["findings"]
+    facts = package.snapshot("check", "--quiet", "--database", database, status=None)
+    climbed, found = facts["climbed"], facts["findings"]
     stairs = [match[0] for line in found if (match := re.match(r"revision \S+: ", line))]
     others = [line for line in found if not line.startswith(tuple(stairs))]
     return {"climbed": climbed, "stairs": len(set(stairs)), "others": others}

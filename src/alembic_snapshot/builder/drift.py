@@ -40,6 +40,7 @@ class Comparison:
 
     def __init__(self, config: Config, script: ScriptDirectory, job: Mapping[str, Any]):
         self.is_begun = False
+        self._failure: BaseException | None = None
         self._config = config
         self._job = job
         self._revisions = RevisionContext(config, script, dict(_ARGUMENTS))
@@ -72,12 +73,19 @@ class Comparison:
     def _compare(self, revision: Any, context: Any) -> list[Any]:
         """Compare with the models as ``env.py`` gives them, for each of its databases once."""
         self.is_begun = True
-        if context.opts.get("target_metadata") is None:
-            raise NotCompared(NO_METADATA)
-        self._revisions.run_autogenerate(revision, context)
+        try:
+            if context.opts.get("target_metadata") is None:
+                raise NotCompared(NO_METADATA)
+            self._revisions.run_autogenerate(revision, context)
+        except BaseException as error:
+            # Whatever env.py makes of it.
+            self._failure = error
+            raise
         return []
 
     def _lines(self) -> list[str]:
+        if self._failure:
+            raise self._failure
         if not self.is_begun:
             raise NotCompared("env.py ran no migrations")
         # A hook may take away every revision: then there is nothing that it wants to be written.

@@ -156,8 +156,8 @@ def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:
     if "drift" not in checks:
         return False
     missing = checks.get("drift_error") or checks.get("unchecked")
-    if missing == NO_METADATA and not (status.chain.models or entry.manifest.through_env.files):
-        return True  # There is nothing to compare, rather than something that was not found.
+    if missing == NO_METADATA:
+        return True  # That is what env.py says, and not something that failed.
     is_tried = checks.get("tried_by") is not None and checks["tried_by"] == run_id()
     return not missing or is_tried or not os.access(status.store.root, os.W_OK)
 

@@ -28,6 +28,11 @@ class Callsites:
         self._scripts = tuple(f"{folder}{os.sep}" for folder in scripts)
         self._known: dict[str, bool] = {}
 
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """How the paths of all that may be the project's begin."""
+        return (*self._below, *self._scripts)
+
     def here(self) -> Site | None:
         """The innermost line of the project that is running, as file and number.
 

@@ -22,6 +22,10 @@ class Spelling:
     elsewhere: Sequence[str] = ()
 
     @functools.cached_property
+    def _start(self) -> str:
+        return f"{self.root}{os.sep}"
+
+    @functools.cached_property
     def _titles(self) -> Sequence[tuple[str, str]]:
         """The folders outside the root and what they are called, each by a name of its own."""
         titles: list[tuple[str, str]] = []
@@ -33,9 +37,11 @@ class Spelling:
 
     def name(self, path: str) -> str:
         """The name of an absolute path."""
-        start = f"{self.root}{os.sep}"
+        start = self._start
         if path.startswith(start):
-            return _escaped(path.removeprefix(start).replace(os.sep, "/"))
+            # Plain text, since there are hundreds.
+            name = path[len(start) :]
+            return f"./{name}" if name[:1] == "<" else name
         for folder, title in self._titles:
             if path.startswith(f"{folder}{os.sep}"):
                 return title + path.removeprefix(folder).replace(os.sep, "/")

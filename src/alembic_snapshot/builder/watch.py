@@ -59,6 +59,9 @@ class Watch:
         self._is_loading = False
         # A frame by its number and code: to hold one would keep alive what the project has in it.
         self._scanning: tuple[int, CodeType] | None = None
+        self._loaded: set[str] = set()
+        self._real: dict[str, str] = {}
+        self._below = sites.beginnings
         self._pythons = _below(reading.spelling.root)
 
     @property
@@ -74,16 +77,18 @@ class Watch:
     def recording(self, owner: str = EVERY_STATE) -> Iterator[None]:
         """While a revision or a seed runs; modules that it imports count too."""
         before, self._owner = self._owner, owner
-        loaded = set(sys.modules)
+        count, last = len(sys.modules), next(reversed(sys.modules))
         try:
             yield
         finally:
             self._owner = before
-            for name in set(sys.modules) - loaded:
+            is_same = (len(sys.modules), next(reversed(sys.modules))) == (count, last)
+            for name in () if is_same else list(sys.modules):
                 file = attribute(sys.modules.get(name), "__file__")
-                if not str(file).endswith(".py"):
+                if name not in self._loaded and not str(file).endswith(".py"):
                     # Nobody hears of a compiled module that is loaded.
                     self.count(file, owner)
+                self._loaded.add(name)
 
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
@@ -97,7 +102,11 @@ class Watch:
 
     def is_script(self, path: str, revision: str) -> None:
         """Note that a file turned out to be the script of a revision."""
-        for spelled in {path, os.path.abspath(path), os.path.realpath(path)}:
+        folder, name = os.path.split(os.path.abspath(path))
+        if folder not in self._real:
+            with self.reads.unheard():
+                self._real[folder] = os.path.realpath(folder)
+        for spelled in (path, f"{folder}{os.sep}{name}", f"{self._real[folder]}{os.sep}{name}"):
             self.record.scripts[spelled] = revision
 
     def count(self, path: Any, owner: str | None = None) -> None:
@@ -211,7 +220,7 @@ class Watch:
     def _spelled(self, path: Any) -> str | None:
         """The path as manifests spell it; None if it does not count."""
         absolute = _absolute(path)
-        if absolute is None:
+        if absolute is None or not f"{absolute}{os.sep}".startswith(self._below):
             return None
         absolute = self.sites.at_root(absolute)
         if absolute.startswith((f"{self.reading.store}{os.sep}", *self._pythons)):

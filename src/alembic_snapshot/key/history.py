@@ -41,17 +41,16 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
     scripts = []
     for path in _script_files(project, files):
         facts = files.facts(path)
-        where = project.relative(path)
         if facts.error:
             python = "{}.{}".format(*sys.version_info)
             raise ScriptError(
-                f"{where} does not parse: {facts.error}",
+                f"{project.relative(path)} does not parse: {facts.error}",
                 hint=f"correct the file, if it is not for a later Python than {python}",
             )
         fields = facts.revision
         if fields is None:
             raise ScriptError(
-                f"{where} is no revision script: it does not assign revision",
+                f"{project.relative(path)} is no revision script: it does not assign revision",
                 hint="move it out of the version location, or give it a revision",
             )
         scripts.append(
@@ -74,7 +73,8 @@ def why_opaque(project: Project, scripts: Sequence[Script]) -> tuple[str, ...]:
     if not scripts:
         places = ", ".join(map(project.relative, map(str, project.alembic.version_locations)))
         return (f"there are no revision scripts in {places}",)
-    found = [reason for script in scripts for reason in _computed(script, _PARENTS, project)]
+    dynamic = (script for script in scripts if script.computed)
+    found = [reason for script in dynamic for reason in _computed(script, _PARENTS, project)]
     return tuple(found or _unknown_labels(scripts, project))
 
 
@@ -87,7 +87,8 @@ def _computed(script: Script, fields: Collection[str], project: Project) -> list
 
 def _unknown_labels(scripts: Sequence[Script], project: Project) -> Iterator[str]:
     """What stands on a name that no script is sure to define, if labels are computed."""
-    computed = [r for script in scripts for r in _computed(script, ("branch_labels",), project)]
+    some = (script for script in scripts if script.computed)
+    computed = [r for script in some for r in _computed(script, ("branch_labels",), project)]
     if not computed:
         return
     known = {name for script in scripts for name in (script.id, *script.labels)}

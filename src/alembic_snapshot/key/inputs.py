@@ -28,6 +28,7 @@ _LITTER = frozenset(
     {".DS_Store", "Thumbs.db", "desktop.ini", ".directory", "__pycache__", ".git", ".hypothesis"}
     | {".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage", ".idea", ".vscode", STORE_FOLDER}
 )
+_PART = 1 << 16
 _DATABASE = b"SQLite format 3\0"
 _LITTER_ENDS = (".pyc", ".swp", "~", *_LOGS_AND_DATABASES)
 
@@ -172,8 +173,7 @@ class Files:
 
     def _read(self, path: str) -> None:
         try:
-            with open(path, "rb", buffering=0, opener=_open_now) as file:
-                content = file.read() or b""
+            content = _content(path)
             self._digests[path] = content_digest(content)
             if content.startswith(_DATABASE):
                 self._databases.add(path)
@@ -257,9 +257,18 @@ def files_below(folder: str | Path) -> Iterator[str]:
             yield entry.path
 
 
-def _open_now(path: str, flags: int) -> int:
-    # A pipe among the files must not wait for somebody to write to it.
-    return os.open(path, flags | os.O_NONBLOCK)
+def _content(path: str) -> bytes:
+    """A file's content; of a pipe what is in it, without waiting for somebody to write to it."""
+    # There are hundreds of them, and a file object costs more than reading one.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        content = part = os.read(descriptor, _PART)
+        while len(part) == _PART:
+            part = os.read(descriptor, _PART)
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def _stands_for(path: str, dotted: str) -> bool:

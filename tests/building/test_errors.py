@@ -78,7 +78,7 @@ def clone_error(project):
 
 def engine_error(project):
     project.configure('engine = "shop.databases:engine"')
-    Engines(project.load()).sync()
+    Engines(project.load(), {}).sync()
 
 
 def server_error(project):

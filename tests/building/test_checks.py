@@ -298,6 +298,6 @@ class TestHeads:
         project.revision("c")
         project.ensure()
 
-        project.configure('heads = "many"')
+        project.configure('heads = "many"\ndrift = "ignore"')
 
         assert json.loads(project.command("status", "--json").stdout)["checks"] == []

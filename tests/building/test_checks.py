@@ -606,6 +606,6 @@ class TestHeads:
         project.revision("c", upgrade="pass")
         project.ensure()
 
-        project.configure('heads = "many"')
+        project.configure('heads = "many"\ndrift = "ignore"')
 
         assert json.loads(project.command("status", "--json").stdout)["checks"] == []

@@ -219,7 +219,7 @@ class TestAClimb:
 
     def test_does_not_start_from_a_damaged_state(self, project):
         project.history(2)
-        project.ensure()
+        climb(project.load())
         with_downgrade(project, "0003", "0002", "op.create_table('x', sa.Column('x', sa.Text))",
                        "op.drop_table('x')")  # fmt: skip
         for stored in (project.root / ".alembic-snapshot").rglob("*.db"):
@@ -337,12 +337,29 @@ class TestEnvironments:
     )
     def test_a_failed_downgrade_is_told_though_env_py_swallows_it(self, project, downgrade):
         env = (project.root / "migrations/env.py").read_text()
-        run = "            context.run_migrations()\n"
-        swallowing = f"            try:\n    {run}            except BaseException: pass\n"
+        run = "context.run_migrations()"
+        swallowing = f"try: {run}\n        except BaseException: pass"
+        assert run in env
         project.write("migrations/env.py", env.replace(run, swallowing))
         project.history(1)
         with_downgrade(project, "b", "0001", "op.execute('select 1')", downgrade)
         project.revision("c", "b")
+
+        (found,) = climbed(project)
+
+        assert found[:2] == ("b", "downgrade failed")
+        assert found[2][0] in ("SystemExit: never", "KeyError: 'nowhere'")
+
+    def test_a_failed_downgrade_is_put_back_under_a_connection_that_stays(self, project):
+        held = """
+            import sqlalchemy as sa
+            connection = sa.create_engine("sqlite:///real.db").connect()
+            def with_connection(work):
+                work(connection)
+        """
+        project.write("db.py", held)
+        project.write("migrations/env.py", KEPT_ENV)
+        failing_in_the_middle(project)
 
         assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
 

@@ -38,6 +38,7 @@ def downgrade():
 _TYPES = ("sa.Integer()", "sa.Text()", "sa.String(20)", "sa.Numeric(8, 2)", "sa.Boolean()",
           "sa.Enum('a', 'b', name='kind')", "sa.DateTime()", "sa.JSON()")  # fmt: skip
 _DEFAULTS = (None, "'1'", "sa.text('1')", "sa.func.now()", "sa.text(\"('a' || 'b')\")")
+_CHANGES = ("table", "drop", "column", "another", "lose", "index", "unique", "default", "default")
 _OPTIONS = (
     "compare_server_default=True",
     "compare_type=False",
@@ -164,6 +165,10 @@ def _change(chance: random.Random, tables: dict[str, dict[str, str]]) -> None:
         del tables[name]
     elif what == "column":
         parts["c0"] = _column(chance, "c0")
+    elif what == "default":
+        default = chance.choice(("'1'", "'2'", "sa.func.now()"))
+        kind = next(kind for kind in _TYPES if kind in parts["c0"])
+        parts["c0"] = f"sa.Column('c0', {kind}, server_default={default})"
     elif what == "another":
         parts[f"n{len(parts)}"] = _column(chance, f"n{len(parts)}")
     elif what == "lose":

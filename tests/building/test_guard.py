@@ -158,6 +158,20 @@ class TestWhatEnvPyOpens:
         (warning,) = snapshot.manifest.warnings
         assert warning.startswith(f"migrations/env.py line {line} connects to")
         assert "real.db" in warning
+        assert list(snapshot.manifest.databases) == [{"kind": "sqlite", "file": "real.db"}]
+
+    def test_is_kept_as_it_is_named_if_it_is_outside_of_the_project(self, project, tmp_path):
+        project.history(1)
+        elsewhere = tmp_path.parent / "elsewhere.db"
+        project.append(
+            "migrations/env.py",
+            f"\nimport sqlalchemy as sa\nsa.create_engine('sqlite:///{elsewhere}').connect().close()\n",
+        )
+
+        snapshot = project.ensure()
+
+        assert list(snapshot.manifest.databases) == [{"kind": "sqlite", "file": str(elsewhere)}]
+        assert not elsewhere.exists()
 
     @pytest.mark.parametrize("env", [SYNC, ASYNC, AT_IMPORT, SETS_URL])
     def test_is_refused_if_the_project_wants_so(self, project, real, env):

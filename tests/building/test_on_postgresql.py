@@ -474,6 +474,10 @@ class TestTheGuard:
 
         (warning,) = snapshot.manifest.warnings
         assert warning.startswith("migrations/env.py line 4 connects to 'real'")
+        (database,) = snapshot.manifest.databases
+        assert database == {
+            "kind": "postgresql", "host": "localhost", "port": 5432, "dbname": "real",
+        }  # fmt: skip
 
     def test_names_an_env_py_for_sqlite(self, project):
         project.history(1)

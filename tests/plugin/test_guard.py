@@ -81,6 +81,8 @@ def test_with_the_guard_off_tests_that_ask_get_a_clone_and_others_what_they_had(
     result = shop.run(
         "-p",
         "no:randomly",
+        "-W",
+        "always::pytest_alembic_snapshot.UnguardedDatabaseWarning",
         test_it="""
         import pytest
         from shop import orders
@@ -97,7 +99,10 @@ def test_with_the_guard_off_tests_that_ask_get_a_clone_and_others_what_they_had(
         """,
     )
 
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=3, warnings=2)
+    result.stdout.fnmatch_lines(
+        ["*UnguardedDatabaseWarning: shop/orders.py line * connects to shop.db:engine, but test_*"]
+    )
 
 
 def test_connections_that_an_early_plugin_opened_are_not_used(shop):
@@ -186,7 +191,7 @@ def test_an_engine_of_another_dialect_is_refused_by_name(shop):
         """
     )
 
-    result.assert_outcomes(failed=1, errors=1)
+    result.assert_outcomes(errors=2)
     message = "*shop.db:engine speaks mysql, but the snapshot is a SQLite database*"
     result.stdout.fnmatch_lines([message, message], consecutive=False)
 

@@ -274,3 +274,51 @@ def test_a_copy_to_compare_with_is_left_alone_by_others_and_goes_afterwards(post
         assert names("alembic_clone_") == []
     finally:
         template.remove()
+
+
+def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop):
+    shop.replace("alembic.ini", "sqlite:///real.db", "postgresql+psycopg://ada:secret@db.x/shop")
+    result = shop.run(
+        test_it="""
+        import pytest
+        from alembic_snapshot import DatabaseNotRequested, EngineError
+        from alembic_snapshot.postgres.server import server_in_use
+        from shop import orders
+        from sqlalchemy import create_engine, pool
+
+        def look(url=None):
+            url = url or server_in_use().address("postgres", "psycopg")
+            create_engine(url, poolclass=pool.NullPool).connect().close()
+
+        def test_stray(db_session):
+            look()
+
+        def test_both(db_session):
+            look()
+            orders.names()
+
+        def test_the_url(db_clone):
+            look()
+            look(db_clone.url)
+
+        def test_nothing(db_session):
+            pass
+
+        URL = "postgresql+psycopg://other@db.x:5432/shop"
+
+        def test_known(db_clone):
+            with pytest.raises(EngineError, match="'shop' on db.x:5432 .* the test's clone") as e:
+                look(URL)
+            assert 'engine = "postgresql+psycopg://db.x:5432/shop"' in e.value.hint
+            assert "secret" not in str(e.value)
+
+        def test_not_asking():
+            with pytest.raises(DatabaseNotRequested, match="sqlalchemy.url of alembic.ini"):
+                look(URL)
+        """
+    )
+
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*::test_stray asked for a database and did not use it: test_it.py line * opened the *"]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
@@ -16,6 +17,7 @@ from alembic_snapshot.plugin.factories import OnlyInContext
 from alembic_snapshot.plugin.named import Named, unmade
 
 _TABLE = "[tool.alembic-snapshot]"
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
 # Seconds for which another thread that is importing the application is waited for.
 _PATIENCE = 10.0
 
@@ -50,7 +52,7 @@ class Configured:
         """The engine as messages call it."""
         if self.project.engine is None and self.project.sessionmaker:
             return f"the engine of {self.project.sessionmaker}"
-        return self.project.engine or "the engine"
+        return _PASSWORD.sub(r"\1:***@", self.project.engine or "the engine")
 
     @property
     def is_there(self) -> bool:
@@ -241,7 +243,7 @@ class Configured:
             url.get_dialect()
         except Exception as error:
             raise EngineError(
-                f"engine {self.project.engine!r} in {_TABLE} is no URL that works: {error}",
+                f"engine {self.name!r} in {_TABLE} is no URL that works: {error}",
                 hint="write for example sqlite:///shop.db, relative to the project's root",
             ) from error
         self._check_dialect(url.get_backend_name())

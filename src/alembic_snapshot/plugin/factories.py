@@ -65,8 +65,8 @@ def engines_of(named: Named, session: Any) -> list[Any]:
     from sqlalchemy.exc import UnboundExecutionError
 
     inner = getattr(session, "sync_session", session)
-    # Not public: the binds of single mappers and tables.
-    binds = list(getattr(inner, "_Session__binds", {}).values())
+    # Of single mappers and tables; before SQLAlchemy 2.1 they are not public.
+    binds = list((getattr(inner, "binds", None) or getattr(inner, "_Session__binds", {})).values())
     try:
         binds.insert(0, inner.get_bind())
     except UnboundExecutionError:

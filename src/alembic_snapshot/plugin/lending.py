@@ -95,6 +95,7 @@ class Database:
                 )
             return False
         snapshot = Snapshot(self.project, None) if wish.empty else self.snapshot(wish)
+        self._runtime.tally.fixtures_only |= not self.pointer.engines.configured.is_there
         self.clone = self._strategy.begin(snapshot, wish)
         self._wish, self._lasting, self._process = wish, lasting, os.getpid()
         return True
@@ -115,17 +116,24 @@ class Database:
         Of a clone for several tests that is known when it is over: ``lasting`` says so. With the
         guard off it is a warning.
         """
-        strays = self.pointer.strays
-        if not strays or self.pointer.is_in_use or (self._lasting and not lasting):
+        found = None if self._lasting and not lasting else self.stray(test)
+        if found is None:
             return None
-        place, site = next(iter(strays.items()))
-        strays.clear()
-        who = "the tests that share a clone" if self._lasting else test
-        error = unused(self.project, who, self._switch.callsites.text(site), place)
+        error, site = found
+        self.pointer.strays.clear()
         if self.pointer.is_guarding:
             return error
         warn(error, site)
         return None
+
+    def stray(self, test: str) -> tuple[EngineError, Site | None] | None:
+        """The error of a test that opened another database and not its clone, and the line."""
+        if not self.pointer.strays or self.pointer.is_in_use:
+            return None
+        place, site = next(iter(self.pointer.strays.items()))
+        who = "the tests that share a clone" if self._lasting else test
+        line, name = self._switch.callsites.text(site), self.pointer.engines.name
+        return unused(self.project, name, who, line, place), site
 
     def end(self) -> list[Site | None]:
         """Take the engines off the clone in use; the lines that still held a connection."""

@@ -117,9 +117,9 @@ def warn(error: SnapshotError, site: Site | None) -> None:
         warnings.warn_explicit(message, None, *site)
 
 
-def unused(project: Project, test: str, line: str, place: Place) -> EngineError:
+def unused(project: Project, engine: str, test: str, line: str, place: Place) -> EngineError:
     """The error of a test that asked for a database, and whose application opened another one."""
-    configured = f"engine names {project.engine}; " if project.engine else ""
+    configured = f"engine names {engine}; " if project.engine else ""
     if place.is_memory:
         hint = (
             "give the application the URL of a file when it is tested, and name its engine in "

@@ -119,7 +119,8 @@ class Runtime:
         """What a failing test's report says of each of its databases, in use or just ended."""
         self.test_failed = True
         in_use = [(database, database.clone) for database in self.databases.values()]
-        return [
+        strays = [database.stray(test) for database, clone in in_use if clone is not None]
+        return [str(stray[0]) for stray in strays if stray] + [
             (f"database {database.project.name}: " if len(self.databases) > 1 else "")
             + self.kept.describe(clone, test)
             for database, clone in [*in_use, *self.ended]

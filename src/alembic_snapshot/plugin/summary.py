@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _REASONS = 3
 _DIGEST_LENGTH = 12
+_FIXTURES_ONLY = "only the fixtures are isolated"
+_NO_ENGINE = (
+    "[tool.alembic-snapshot] has no engine, so the application's engines are not pointed at clones"
+)
 
 
 @dataclass
@@ -21,6 +25,7 @@ class Tally:
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
     why it is not, although it was asked for; ``done`` is what is done to put one back.
+    ``fixtures_only`` says that a database has no engine configured that could be pointed.
     """
 
     clones: int = 0
@@ -32,6 +37,7 @@ class Tally:
     resets: int | None = None
     no_reset: str | None = None
     done: str = "reset"
+    fixtures_only: bool = False
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -51,6 +57,7 @@ class Tally:
                 total.resets = (total.resets or 0) + record["resets"]
             total.no_reset = total.no_reset or record["no_reset"]
             total.done = record["done"]
+            total.fixtures_only |= record["fixtures_only"]
         return total
 
     def note(self, snapshot: Snapshot) -> None:
@@ -88,8 +95,11 @@ class Tally:
             line += f"; {self.done} {self.resets} times"
         if self.kept:
             line += f"; {len(self.kept)} kept"
+        only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""
         if short:
+            line += f"; {only}" if only else ""
             count = len(self.warnings)
             return [line + (f"; {count} warning{'s' if count != 1 else ''}" if count else "")]
         warnings = shortened(self.warnings)
-        return [line, *(f"alembic-snapshot: warning: {warning}" for warning in warnings)]
+        lines = [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]
+        return [*lines, *(f"alembic-snapshot: warning: {warning}" for warning in warnings)]

@@ -184,6 +184,9 @@ class Switch:
             hold.pointer.sessions.add(session)
         elif hold is None:
             self._check_doubted(session)
+            # Its connection may have been taken before the test began.
+            if isinstance(connection.info.get(_HEARD), Place):
+                self._strangers.meet(connection.info[_HEARD])
 
     def _on_transaction(self, session: Session, transaction: Any) -> None:
         if transaction.parent is None:

@@ -16,6 +16,9 @@ _ATTACH = re.compile(r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*ATTACH\b", re.IGNOREC
 _FILE = re.compile(r"\s*(?:DATABASE\b(?!\s+AS\b))?(?P<file>.*)\bAS\b", re.IGNORECASE | re.DOTALL)
 _BARE = re.compile(r"[\"'`\[]?(\w+)[\"'`\]]?")
 
+_is_attach = _ATTACH.match
+_cursor, _execute = sqlite3.Connection.cursor, sqlite3.Cursor.execute
+
 # Is told the file, or None where it can't be told, and raises if it may not be attached.
 OnAttach = Callable[[Any], None]
 
@@ -27,10 +30,7 @@ class Asking(sqlite3.Connection):
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that asks too, of whatever class."""
-        return self._own_cursor(_asking(factory) if factory else AskingCursor)
-
-    def _own_cursor(self, factory: Any) -> Any:
-        return super().cursor(factory)
+        return _cursor(self, _asking(factory) if factory else AskingCursor)
 
     def execute(self, sql: Any, *parameters: Any) -> Any:
         """Execute one statement."""
@@ -73,6 +73,12 @@ class _AskingMethods:
 
 class AskingCursor(_AskingMethods, sqlite3.Cursor):
     """The driver's cursor, whose connection asks before it attaches a file."""
+
+    def execute(self, sql: Any, *parameters: Any) -> Any:
+        """Execute one statement, as directly as can be: it is done for each of them."""
+        if _is_attach(sql):
+            self.connection.ask(sql, *parameters)
+        return _execute(self, sql, *parameters)
 
 
 def watch_attaching(connection: Any, on_attach: OnAttach) -> None:

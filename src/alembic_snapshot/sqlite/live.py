@@ -31,6 +31,7 @@ _STATE = """
     (SELECT * FROM pragma_foreign_keys), (SELECT * FROM pragma_query_only),
     (SELECT * FROM pragma_recursive_triggers), (SELECT * FROM pragma_defer_foreign_keys)
 """
+_cursor = sqlite3.Connection.cursor
 _ATTRIBUTES = ("isolation_level", "row_factory", "text_factory", "autocommit")
 # The methods of a driver's connection that leave something in it, or execute past SQLAlchemy.
 _METHODS = (
@@ -75,7 +76,7 @@ class Watched(Asking):
         """A cursor that notes what it executes; any other one may leave what nobody sees."""
         if factory is not None:
             self.is_stained = True
-        return super().cursor(factory) if factory else self._own_cursor(WatchedCursor)
+        return super().cursor(factory) if factory else _cursor(self, WatchedCursor)
 
     def note(self, statement: Any, parameters: Any = ()) -> None:
         """Note what a statement may leave behind; ask if it attaches a file."""

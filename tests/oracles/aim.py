@@ -355,7 +355,8 @@ def _relative(case: Case, chance: random.Random) -> None:
 
 def _unguarded(case: Case, chance: random.Random) -> None:
     case.table["guard"] = "off"
-    # Tests that did not ask may then use the application's own database.
+    # What no test asked for may then use the application's own database.
+    case.lazy = True
     case.ways = [way for way in case.ways if not way.startswith("nothing")] or ["db_clone"]
 
 

@@ -48,12 +48,13 @@ revision, down_revision = "a", None
 def upgrade():
     op.execute("{TABLE}")
 """
-# URL is absolute, as applications have it; the variable wins.
+# The application's URL is absolute unless that is the mistake; the variable wins.
 SETTINGS = """
 import os, pathlib
-DEFAULT = "sqlite:///" + str(pathlib.Path(__file__).parents[1] / "FILE")
-URL = os.environ.get("DATABASE_URL") or DEFAULT
+PLACE = pathlib.Path(__file__).parents[1] / "FILE"
+URL = os.environ.get("DATABASE_URL") or f"sqlite:///{PLACE}"
 """
+RELATIVE = SETTINGS.replace("pathlib.Path(__file__).parents[1] / ", "")
 SAVE = """
 from sqlalchemy import text
 INSERT = text("insert into items (name) values (:name)")
@@ -248,15 +249,31 @@ import contextlib
 import threading
 import pytest
 import pytest_alembic_snapshot as plugin
-import shop.orders
-from shop.orders import INSERT, save
-asave = getattr(shop.orders, "asave", None)
+IMPORT
 shared = plugin.clone_fixture(scope="module")
 
 def insert(session):
     session.execute(INSERT, {"name": "direct"})
     session.commit()
 
+"""
+EARLY = """
+import shop.orders
+from shop.orders import INSERT, save
+asave = getattr(shop.orders, "asave", None)
+with contextlib.suppress(Exception):
+    save("at import")
+"""
+# The application is imported when it is first used.
+LATE = """
+from sqlalchemy import text
+INSERT = text("insert into items (name) values (:name)")
+def save(name):
+    import shop.orders
+    shop.orders.save(name)
+async def asave(name):
+    import shop.orders
+    await shop.orders.asave(name)
 """
 PYTEST = """
 [tool.pytest.ini_options]
@@ -279,13 +296,15 @@ class Case:
     cwd: str = "."
     conftest: str = ""
     link: bool = False
+    lazy: bool = False
+    relative: bool = False
 
     def __str__(self) -> str:
         mistakes = ", ".join(self.mistakes) or "no mistake"
         env = "its own" if self.own_env else "the configuration's"
         return (
             f"seed {self.seed}: {self.shape.name} with {mistakes}; asked by {', '.join(self.ways)};"
-            f" env.py opens {env} database; {self.table}"
+            f" env.py opens {env} database; {self.table}{', imported late' if self.lazy else ''}"
         )
 
 
@@ -330,9 +349,14 @@ def _linked(case: Case, chance: random.Random) -> None:
     case.table["engine"] = "sqlite:///linked.db"
 
 
+def _relative(case: Case, chance: random.Random) -> None:
+    case.relative = True
+
+
 def _unguarded(case: Case, chance: random.Random) -> None:
     case.table["guard"] = "off"
-    # Tests that did not ask may then use the application's own database.
+    # What no test asked for may then use the application's own database.
+    case.lazy = True
     case.ways = [way for way in case.ways if not way.startswith("nothing")] or ["db_clone"]
 
 
@@ -362,6 +386,7 @@ MISTAKES: dict[str, Mistake] = {
     "a link as URL": _linked,
     "another DATABASE_URL": _other_url,
     "another working directory": _elsewhere,
+    "a relative URL in the application": _relative,
     "the guard off": _unguarded,
 }
 
@@ -373,6 +398,9 @@ def generate(seed: int) -> Case:
     possible = [way for way in WAYS if way != "async" or shape.is_async]
     ways = chance.sample(possible, 5)
     case = Case(seed, shape, ways, table=dict(shape.right), own_env=chance.random() < 0.3)
+    case.lazy = chance.random() < 0.4
+    if chance.random() < 0.2:
+        case.table["clones"] = "reset"
     if seed // len(SHAPES) % 4:
         case.mistakes = chance.sample(list(MISTAKES), chance.choice([1, 1, 1, 2]))
         for name in case.mistakes:
@@ -416,7 +444,8 @@ class Trial:
 
     def _write(self) -> None:
         case = self.case
-        modules = {"settings": SETTINGS.replace("FILE", case.shape.file), **case.shape.modules}
+        settings = (RELATIVE if case.relative else SETTINGS).replace("FILE", case.shape.file)
+        modules = {"settings": settings, **case.shape.modules}
         modules["other"] = ENGINE.replace("(URL)", "('sqlite:///other.db')")
         for name, text in modules.items():
             text = text.replace("SESSION()", "SessionLocal()")
@@ -434,7 +463,8 @@ class Trial:
         self._file("pyproject.toml", f"[tool.alembic-snapshot]\n{table}{ini}")
         self._file("conftest.py", self._at_root(case.conftest))
         tests = (WAYS[way].replace("NUMBER", f"{n}").strip() for n, way in enumerate(case.ways))
-        self._file("sub/test_all.py", HEAD + "\n\n".join(tests) + "\n")
+        head = HEAD.replace("IMPORT", LATE if case.lazy else EARLY)
+        self._file("sub/test_all.py", head + "\n\n".join(tests) + "\n")
         for name in {case.shape.file, "other.db"}:
             self._database(name)
         if case.link:

@@ -66,12 +66,19 @@ class Probe:
     later: str | None = None
 
     def __str__(self) -> str:
-        parts = [f"p{self.number}: {self.source.name} × {self.reader.name}"]
+        parts = [f"p{self.number}: {self.source.name} by {self.reader.name}"]
         if self.source.files or self.source.links:
             parts.append(f"{self.naming} {self._folder}/{self.file}")
         if self.later and self.source.named:
             parts.append(f"named by {self.later}")
         return ", ".join(parts)
+
+    @property
+    def is_told_by_env_py(self) -> bool:
+        """Whether only running ``env.py`` again can tell that it says something else."""
+        return self.reader.is_imported_by_env_py or (
+            self.reader.file.endswith("env.py") and self.source.name.startswith("module")
+        )
 
     @property
     def _folder(self) -> str:
@@ -109,8 +116,10 @@ class Probe:
             return repr(path)
         parts = ", ".join(map(repr, path.split("/")))
         if self.naming == "from __file__":
-            up = os.path.relpath(path, os.path.dirname(string.Template(self.reader.file)
-                                 .substitute(n=self.number)) or ".")
+            up = os.path.relpath(
+                path,
+                os.path.dirname(string.Template(self.reader.file).substitute(n=self.number)) or ".",
+            )
             parts = ", ".join(map(repr, up.split("/")))
             return f"os.path.join(os.path.dirname(os.path.abspath(__file__)), {parts})"
         if self.naming == "absolute":
@@ -120,16 +129,26 @@ class Probe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a build gave: a database's schema and rows, or the kind of its error; what it ran."""
+    """What a build gave: a database's schema and rows, or an error; what ran for it.
 
-    content: tuple[Any, ...]
+    ``was_hit`` says that reading alone found it in the store before.
+    """
+
+    schema: Sequence[Any] = ()
+    rows: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
     ran: tuple[str, ...] = ()
     was_hit: bool = False
 
     @property
+    def content(self) -> tuple[Any, ...]:
+        """All that two databases have in common if they are equal."""
+        return self.schema, self.rows
+
+    @property
     def facts(self) -> Mapping[str, str]:
         """The rows that probes and revisions made."""
-        return dict(self.content[1].get("facts", ())) if len(self.content) > 1 else {}
+        return dict(self.rows.get("facts", ()))
 
 
 @dataclass
@@ -143,6 +162,7 @@ class World:
     extra: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str | None] = field(default_factory=dict)
     on_top: int = 0
+    line_ends: str = "\n"
     _written: dict[str, Any] = field(default_factory=dict)
     _known: dict[Any, Outcome] = field(default_factory=dict)
 
@@ -176,7 +196,10 @@ class World:
         lines = "".join(f"{key} = {value}\n" for key, value in own.items())
         table = f"[tool.alembic-snapshot]\n{lines}{keys}"
         texts["pyproject.toml"] = table + toml + self.extra.get("pyproject.toml", "")
-        return found | {path: text.encode() for path, text in texts.items()}
+        ends = {path: self.line_ends for path in texts if path.endswith((".py", ".ini"))}
+        return found | {
+            path: text.replace("\n", ends.get(path, "\n")).encode() for path, text in texts.items()
+        }
 
     def write(self, *, keeps_times: bool = False) -> None:
         """Make the disk so; with ``keeps_times`` a file that changes keeps its time."""
@@ -187,6 +210,12 @@ class World:
             if self._written.get(name) != content:
                 _put(self.root / name, content, keeps_times)
         self._written = wanted
+
+    def touch(self) -> None:
+        """Give every file another time."""
+        for name, content in self._written.items():
+            if not isinstance(content, tuple):
+                os.utime(self.root / name, (1e9, 1e9))
 
     def build(self, layer: str | None = None, store: str = "old") -> Outcome:
         """Build on a store, as the world is now."""
@@ -203,8 +232,8 @@ class World:
                 snapshot = ensure(project, layer=layer, listener=listen)
                 content = _content(snapshot.path)
             except SnapshotError as error:
-                return Outcome((type(error).__name__, error.message), tuple(ran))
-        return Outcome(content, tuple(ran), was_hit)
+                return Outcome(error=f"{type(error).__name__}: {error}", ran=tuple(ran))
+        return Outcome(*content, ran=tuple(ran), was_hit=was_hit)
 
     def build_anew(self, layer: str | None = None) -> Outcome:
         """Build on an empty store; the same world is built once."""
@@ -213,6 +242,10 @@ class World:
             self._known[state] = self.build(layer, "empty")
             shutil.rmtree(self.folder / "empty")
         return self._known[state]
+
+    def forget(self) -> None:
+        """Empty the old store."""
+        shutil.rmtree(self.folder / "old")
 
     def is_hit(self, layer: str | None = None) -> bool:
         """Whether reading alone says that the old store has it."""
@@ -279,8 +312,9 @@ def _remove(path: Path, root: Path) -> None:
 def _content(path: Path) -> tuple[Any, ...]:
     """A database's schema and rows, in an order of their own."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        schema = sorted(connection.execute("select type, name, tbl_name, sql from sqlite_master"),
-                        key=str)
+        schema = sorted(
+            connection.execute("select type, name, tbl_name, sql from sqlite_master"), key=str
+        )
         rows = {
             name: sorted(connection.execute(f'select * from "{name}"'), key=str)
             for kind, name, _, _ in schema

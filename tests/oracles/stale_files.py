@@ -261,5 +261,3 @@ LISTINGS = [
         shows=size,
     ),
 ]
-
-

@@ -37,6 +37,11 @@ class Reader:
     alembic: bool = True
     migrate: bool = False
 
+    @property
+    def is_imported_by_env_py(self) -> bool:
+        """Whether it runs when ``env.py`` imports it, and never while a revision runs."""
+        return self.name.startswith(("a module of", "a module that"))
+
 
 def _revision(file: str, slots: Mapping[str, str] | None = None) -> dict[str, str]:
     return {f"{file} top": "{code}", f"{file} body": _INSERT.format("probe_$n()"), **(slots or {})}

@@ -24,8 +24,9 @@ class Source:
     are lines at the end of alembic.ini, ``toml`` of pyproject.toml, ``keys`` of the library's own
     table there. ``packed`` makes a file's bytes of its text. ``shows`` is what the code makes of a
     word, or of None where there is nothing to read. ``named`` is how a later layer names it
-    literally. A source that ``scans`` reads all variables, one that is ``static`` is always there,
-    and one that ``talks`` asks Alembic, which answers only while ``env.py`` runs.
+    literally. A source that ``scans`` something reads all of it: ``"variables"``, or a file of the
+    configuration. One that is ``static`` is always there. One that ``talks`` asks Alembic, which
+    answers only while ``env.py`` runs.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Source:
     packed: Callable[[str], bytes] = str.encode
     shows: Callable[[str | None], str] = lambda word: word or ABSENT
     named: str | None = None
-    scans: bool = False
+    scans: str = ""
     static: bool = False
     talks: bool = False
 
@@ -90,11 +91,13 @@ VARIABLES = [
         "ChainMap",
         "from collections import ChainMap\nvalue = ChainMap({}, os.environ)['$variable']",
     ),
-    _variable("copy", "value = os.environ.copy()['$variable']", scans=True),
-    _variable("dict", "value = dict(os.environ)['$variable']", scans=True),
-    _variable("union", "value = (os.environ | {})['$variable']", scans=True),
-    _variable("unpacked", "value = {**os.environ}['$variable']", scans=True),
-    _variable("copy of environb", "value = dict(os.environb)[b'$variable'].decode()", scans=True),
+    _variable("copy", "value = os.environ.copy()['$variable']", scans="variables"),
+    _variable("dict", "value = dict(os.environ)['$variable']", scans="variables"),
+    _variable("union", "value = (os.environ | {})['$variable']", scans="variables"),
+    _variable("unpacked", "value = {**os.environ}['$variable']", scans="variables"),
+    _variable(
+        "copy of environb", "value = dict(os.environb)[b'$variable'].decode()", scans="variables"
+    ),
     _variable(
         "settings class",
         """
@@ -104,13 +107,13 @@ VARIABLES = [
                 self.value = lowered['$variable'.lower()]
         value = Settings().value
         """,
-        scans=True,
+        scans="variables",
     ),
     _variable(
         "names",
         "value = str('$variable' in [name for name in os.environ])",
         shows=presence,
-        scans=True,
+        scans="variables",
     ),
 ]
 
@@ -227,6 +230,7 @@ SETTINGS = [
         "import tomllib\n"
         "value = tomllib.load(open('pyproject.toml', 'rb'))['tool']['own$n']['key']",
         toml="[tool.own$n]\nkey = '$value'\n",
+        scans="pyproject.toml",
     ),
     Source(
         "setting pyproject computed",
@@ -234,6 +238,7 @@ SETTINGS = [
         "value = tomllib.load(open('pyproject' + '.toml', 'rb'))['tool']['own$n']['key']",
         toml="[tool.own$n]\nkey = '$value'\n",
         named='NAMED_$n = "pyproject.toml"',
+        scans="pyproject.toml",
     ),
     Source(
         "setting alembic.ini",
@@ -241,5 +246,6 @@ SETTINGS = [
         "parser.read('alembic' + '.ini')\nvalue = parser['own$n']['key']",
         ini="[own$n]\nkey = $value\n",
         named='NAMED_$n = "alembic.ini"',
+        scans="alembic.ini",
     ),
 ]

@@ -76,8 +76,9 @@ class Probe:
     @property
     def is_told_by_env_py(self) -> bool:
         """Whether only running ``env.py`` again can tell that it says something else."""
+        is_import = self.source.name.startswith("module") or self.source.name.endswith("pkgutil")
         return self.reader.is_imported_by_env_py or (
-            self.reader.file.endswith("env.py") and self.source.name.startswith("module")
+            is_import and self.reader.file.endswith("env.py")
         )
 
     @property

@@ -35,6 +35,19 @@ class Shop(Base):
     __tablename__ = "shop"
     id = sa.Column(sa.Integer, primary_key=True)
 """
+_INI = """
+[alembic]
+script_location = %(here)s/migrations
+[loggers]
+keys = root
+[handlers]
+keys =
+[formatters]
+keys =
+[logger_root]
+level = WARNING
+handlers =
+"""
 # What a project has beside what counts; some of it is named where a seed could open it.
 SURROUNDINGS = {
     "README.md": "# A project\n",
@@ -175,7 +188,7 @@ class World:
         """All files by their path below the root: bytes, or the target of a link in a tuple."""
         slots: dict[str, list[str]] = {"seeds.py top": [_NAMED_BY_SEEDS]}
         found: dict[str, Any] = {}
-        ini, toml, keys = "[alembic]\nscript_location = %(here)s/migrations\n", "", ""
+        ini, toml, keys = _INI, "", ""
         for probe in self.probes:
             source, word = probe.source, self.words[probe.number]
             for slot, text in probe.slots(word):

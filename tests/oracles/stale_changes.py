@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .stale import SURROUNDINGS, Probe, World
 
 _COLUMN = "    name = sa.Column(sa.Text)\n"
-_LOGGING = "[loggers]\nkeys = root\n[logger_root]\nlevel = WARNING\nhandlers =\n"
+_LOGGING = "[formatter_plain]\nformat = %(message)s\n"
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,16 @@ FILES = [
         "V = '$value'\n",
     ),
     _file("runpy", "import runpy\nvalue = runpy.run_path($path)['VALUE']", "VALUE = '$value'\n"),
+    _file(
+        "touched first",
+        "from pathlib import Path\nif os.path.exists($path): Path($path).touch()\n"
+        "value = Path($path).read_text()",
+    ),
+    _file(
+        "written back",
+        "with open($path) as file: value = file.read()\n"
+        "with open($path, 'w') as file: file.write(value)",
+    ),
     _file("linecache", "import linecache\nvalue = linecache.getline($path, 1).strip() or 'absent'"),
     _file("fileinput", "import fileinput\nvalue = ''.join(fileinput.input([$path]))"),
     _file(
@@ -216,6 +226,7 @@ LISTINGS = [
     _listing("listdir", "names = os.listdir($folder)"),
     _listing("listdir of bytes", "names = map(os.fsdecode, os.listdir(os.fsencode($folder)))"),
     _listing("listdir of a handle", "names = os.listdir(os.open($folder, os.O_RDONLY))"),
+    _listing("made first", "os.makedirs($folder, exist_ok=True)\nnames = os.listdir($folder)"),
     _listing("scandir", "names = [entry.name for entry in os.scandir($folder)]"),
     _listing("walk", "names = [name for _, _, found in os.walk($folder) for name in found]"),
     _listing("fwalk", "names = [name for _, _, found, _ in os.fwalk($folder) for name in found]"),

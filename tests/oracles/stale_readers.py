@@ -17,6 +17,10 @@ _INSERT = "insert('p$n', {})"
 _FROM = {
     "attributes": ('config.attributes["p$n"] = {}', 'context.config.attributes.get("p$n")'),
     "options": ("options['p$n'] = {}", "op.get_context().opts.get('p$n')"),
+    "main options": (
+        'config.set_main_option("own_p$n", {})',
+        'context.config.get_main_option("own_p$n")',
+    ),
     "environment": ("os.environ['OUT$n'] = {}", "os.environ.get('OUT$n')"),
 }
 
@@ -207,12 +211,14 @@ def downgrade():
 _ENV_PY = """
 import os
 import sys
+from logging.config import fileConfig
 from alembic import context
 from sqlalchemy import engine_from_config, pool
 from app.models import Base
 {top}
 
 config = context.config
+fileConfig(config.config_file_name, disable_existing_loggers=False)
 options = {{}}
 {body}
 engine = engine_from_config(

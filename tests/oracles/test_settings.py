@@ -41,13 +41,17 @@ with sa.create_engine("sqlite:///of_the_application.db").connect() as connection
     with context.begin_transaction():
         context.run_migrations()
 """
-_INI = "script_location = %(here)s/migrations\nown = {0}\n[one]\nown = 1\n[two]\nown = 2\n"
+_INI = "script_location = %(here)s/migrations\nown = {0}\n"
+_LOGGING = (
+    "[loggers]\nkeys = root\n[handlers]\nkeys =\n[formatters]\nkeys =\n"
+    "[logger_root]\nlevel = WARNING\nhandlers =\n"
+)
 EXTRA = {
     "one/where.py": "VALUE = 1\n",
     "two/where.py": "VALUE = 2\n",
     "more.py": _MORE,
-    "other.ini": f"[alembic]\n{_INI.format('other')}",
-    "alembic.ini": "\n".join(f"[{name}]\n{_INI.partition('[')[0].format(name)}" for name in "pq"),
+    "other.ini": f"[alembic]\n{_INI.format('other')}{_LOGGING}",
+    "alembic.ini": "\n".join(f"[{name}]\n{_INI.format(name)}" for name in "pq"),
 }
 MATTERS = {
     "x in one piece or two": ("x", '["a b"]', '["a", "b"]'),

@@ -18,7 +18,7 @@ from .stale_cases import FAMILIES, WrongBuildError, check, fits, random_case, ve
 from .stale_readers import LATER, READERS
 
 FIRST = int(os.environ.get("ORACLE_SEED", "0"))
-CASES = int(os.environ.get("ORACLE_CASES", "8"))
+CASES = int(os.environ.get("ORACLE_CASES", "5"))
 ALL = "ORACLE_CASES" in os.environ
 ONLY = os.environ.get("ORACLE_ONLY", "")
 SOURCES = [source for source in chain(*FAMILIES.values()) if ONLY in source.name]

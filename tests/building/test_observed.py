@@ -120,6 +120,39 @@ def test_a_file_named_by_a_leading_dot_counts_when_it_appears(project):
     assert project.key() != before
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open(NAME, 'a').close()\nopen(NAME).read()",
+        "open(NAME, 'r+').read()\nopen(NAME, 'w').write('again')",
+        "text = open(NAME).read()\nopen(NAME, 'w').write(text)",
+        "os.makedirs(os.path.dirname(NAME), exist_ok=True)\nos.listdir(os.path.dirname(NAME))",
+    ],
+)
+def test_what_is_read_and_written_is_compared_with_what_the_build_left(early, body):
+    header = "import os\nNAME = 'data/ro' + 'les.txt'"
+    early.revision("a", header=header, upgrade=f"{body}\nop.execute('select 1')")
+    early.ensure()
+    assert early.look_up().entry
+
+    early.write("data/roles.txt", "another")
+    early.write("data/more.txt", "")
+
+    assert early.look_up().entry is None
+
+
+def test_a_module_that_two_revisions_import_brings_both_what_it_read(early, rows):
+    early.write("app/shared.py", f"X = {COMPUTED}\n")
+    imported = "X = __import__('importlib').import_module('app.sha' + 'red').X"
+    early.revision("b", header=imported, upgrade=KEEP.format(value="X"))
+    early.revision("a", "b", header=imported)
+    early.ensure()
+
+    early.write("data/roles.txt", "new")
+
+    assert rows(early.ensure().path, "select v from kv") == [("new",)]
+
+
 class TestWhatTheBuildWrites:
     @pytest.mark.parametrize(
         "body",

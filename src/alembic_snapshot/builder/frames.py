@@ -61,12 +61,19 @@ class Frames:
         """The project's files that are running, the innermost first; in another thread without
         any, those that the main thread is in.
         """
-        found = self._of(sys._getframe(1))
+        return self._somewhere()
+
+    def _somewhere(self, code: str | None = None) -> list[str]:
+        found = self._of(sys._getframe(2), code)
         for frame in waiting():
             if found:
                 break
-            found = self._of(frame)
+            found = self._of(frame, code)
         return found
+
+    def importing(self) -> list[str]:
+        """Of the project's files that are running, those that are being imported."""
+        return self._somewhere("<module>")
 
     def asks(self) -> str:
         """Who reads at the moment: ``project`` code, ``alembic``, or neither."""
@@ -82,11 +89,11 @@ class Frames:
             frame = frame.f_back
         return "project" if threading.current_thread() is not threading.main_thread() else ""
 
-    def _of(self, frame: FrameType | None) -> list[str]:
+    def _of(self, frame: FrameType | None, code: str | None) -> list[str]:
         found: list[str] = []
         while frame is not None:
             name = frame.f_code.co_filename
-            if self.is_project(name):
+            if (code is None or frame.f_code.co_name == code) and self.is_project(name):
                 found.append(os.path.abspath(name))
             frame = frame.f_back
         return found

@@ -10,36 +10,41 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 from alembic_snapshot.builder.options import is_comparable, spelled
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.key.observed import ALL, is_of_surroundings
 
+# What the builder itself sets, and where the file lies.
+_WITHOUT_MEANING = ("here", "script_location", "sqlalchemy.url", "version_locations")
 _ATTRIBUTE, _VARIABLE = "<attribute ", "<variable "
 
 
 class LeftByEnv:
     """Hears what revisions take of it, and says what that was.
 
-    ``asked`` are the names, as :meth:`handed_over` spells them, that earlier runs took.
+    ``asked`` are the names, as :meth:`handed_over` spells them, that earlier runs took; ``spell``
+    makes a text the same wherever the project and its database lie.
     """
 
-    def __init__(self, watch: Watch, asked: Collection[str]):
+    def __init__(self, watch: Watch, asked: Collection[str], spell: Callable[[str], str]):
         self._watch = watch
+        self._spell = spell
         self._attributes = {_inner(name) for name in asked if name.startswith(_ATTRIBUTE)}
         self._variables = {_inner(name) for name in asked if name.startswith(_VARIABLE)}
         self._given = _environment()
         self._left: dict[str, str] | None = None
         self._config: Any = None
+        self._settings = ""
 
     def begin(self, config: Any, context: Any) -> None:
         """Note what ``env.py`` has done, when it lets the revisions run."""
         self._left = self._left or _environment()
         self._config = config
-        heard = _Heard(self._on_attribute, config.attributes)
-        config.__dict__["attributes"] = heard
+        self._settings = self._settings or self._settings_of(config)
+        config.__dict__["attributes"] = _Heard(self._on_attribute, config.attributes)
         context.opts = _Heard(self._on_option, context.opts)
 
     def handed_over(self) -> dict[str, str]:
@@ -49,8 +54,11 @@ class LeftByEnv:
         attributes = dict(dict.items(self._config.attributes))
         found = {
             f"{_ATTRIBUTE}{name}>": spelled(attributes[name]) if name in attributes else "unset"
-            for name in self._attributes
+            for name in self._attributes - {ALL}
         }
+        if ALL in self._attributes:
+            found[f"{_ATTRIBUTE}{ALL}>"] = str(sorted(map(str, attributes)))
+        found["<settings>"] = self._settings
         asked = self._variables | self._watch.record.variables()
         if ALL in asked:
             names = self._given.keys() | self._left.keys()
@@ -59,6 +67,18 @@ class LeftByEnv:
         for name in asked - {ALL}:
             found[f"{_VARIABLE}{name}>"] = self._changed(name) or "as it was given"
         return found
+
+    def _settings_of(self, config: Any) -> str:
+        """The digest of Alembic's settings as ``env.py`` has changed them."""
+        parser = config.file_config
+        found = {
+            (section, name): value
+            for section in parser.sections()
+            for name, value in parser.items(section, raw=True)
+            if name not in _WITHOUT_MEANING
+        }
+        text = self._spell(str(sorted(found.items())))
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _changed(self, name: str) -> str:
         """The digest of a variable's value, if it is not the one that the builder was given."""
@@ -78,41 +98,40 @@ class LeftByEnv:
 
     def _is_taken(self) -> bool:
         """Whether it is the project's code that asks, for a revision, and not Alembic's own."""
-        name = sys._getframe(3).f_code.co_filename
+        name = sys._getframe(4).f_code.co_filename
         return self._watch.is_recording and not self._watch.frames.is_alembics(name)
 
 
 class _Heard(dict[Any, Any]):
-    """A dictionary that tells of each value which is taken from it."""
+    """A dictionary that tells of each value which is taken from it, or looked for in vain."""
 
-    def __init__(self, heard: Any, values: Any):
+    def __init__(self, heard: Callable[[Any, Any], None], values: Any):
         super().__init__(dict.items(values))
         self._heard = heard
 
-    def __getitem__(self, name: Any) -> Any:
-        value = super().__getitem__(name)
-        self._heard(name, value)
-        return value
+    def _one(self, name: Any) -> None:
+        self._heard(name, dict.get(self, name))
 
-    def get(self, name: Any, default: Any = None) -> Any:
-        value = super().get(name, default)
-        self._heard(name, value)
-        return value
-
-    def items(self) -> Any:
-        for name, value in super().items():
+    def _every(self) -> None:
+        self._heard(ALL, None)
+        for name, value in dict.items(self):
             self._heard(name, value)
-        return super().items()
 
-    def values(self) -> Any:
-        for name, value in super().items():
-            self._heard(name, value)
-        return super().values()
 
-    def __iter__(self) -> Iterator[Any]:
-        for name, value in super().items():
-            self._heard(name, value)
-        return super().__iter__()
+def _telling(original: str, tell: Callable[..., None]) -> Callable[..., Any]:
+    def method(heard: _Heard, *arguments: Any, **options: Any) -> Any:
+        tell(heard, *(arguments[:1] if tell is _Heard._one else ()))
+        return getattr(dict, original)(heard, *arguments, **options)
+
+    return method
+
+
+for _name in ("__getitem__", "__contains__", "get", "pop", "setdefault"):
+    setattr(_Heard, _name, _telling(_name, _Heard._one))
+for _name in ("__iter__", "__len__", "__or__", "__ror__", "__eq__", "__repr__", "keys", "values"):
+    setattr(_Heard, _name, _telling(_name, _Heard._every))
+for _name in ("items", "copy", "popitem"):
+    setattr(_Heard, _name, _telling(_name, _Heard._every))
 
 
 def _environment() -> dict[str, str]:

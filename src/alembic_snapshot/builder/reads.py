@@ -97,7 +97,9 @@ class Reads:
             is_import = str(path).endswith(".py") and _is_import(sys._getframe(2))
             self._tell(functools.partial(self._listener.on_file, is_import=is_import), path)
         if access != os.O_RDONLY:
-            self._tell(functools.partial(self._listener.on_change, is_read=reads), path)
+            # What is appended to keeps what was in it.
+            keeps = not flags & os.O_TRUNC
+            self._tell(functools.partial(self._listener.on_change, is_read=keeps), path)
 
     def _tell(self, listener: Callable[..., None], *what: Any) -> None:
         # As unheard(), without what a generator costs at each of thousands of calls.

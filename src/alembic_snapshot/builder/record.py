@@ -28,8 +28,9 @@ _HARMLESS = frozenset(
 
 class Origin(NamedTuple):
     """Why something was read. ``owner`` is the revision, its script, or the seed it was read for,
-    empty for all, None while none ran; then ``readers`` are the project's files that were running,
-    and ``is_own`` says that ``env.py`` itself read it.
+    empty for all, None while none ran. ``readers`` are the project's files that were running, or
+    with an owner those that were being imported, which another owner may import as well; and
+    ``is_own`` says that ``env.py`` itself read it.
     """
 
     owner: str | None
@@ -51,13 +52,20 @@ class Record:
     def __init__(self, reading: Reading, spelled: Callable[[Any], str | None]):
         self.reading = reading
         self.written: set[str] = set()
-        self.perhaps_written: set[str] = set()
+        self.rewritten: set[str] = set()
         self.blind: set[str] = set()
         self.scripts: dict[str, str] = {}
         self.shares_models: set[str] = set()
         self._spelled = spelled
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
+
+    def note_change(self, name: str, *, is_read: bool, is_folder: bool) -> None:
+        """Keep that a file was changed: what is only written is no input."""
+        if is_read or (FILES, name) in self._origins:
+            self.rewritten.add(name)
+        elif not is_folder:
+            self.written.add(name)
 
     def note(self, kind: str, name: str, origin: Origin) -> None:
         """Keep that something was read, and what a file was then."""
@@ -104,7 +112,7 @@ class Record:
             for (kind, name), origins in self._origins.items()
             if kind == FILES and any(origin.is_direct for origin in origins)
         }
-        direct -= self.perhaps_written
+        direct -= self.rewritten
         return sorted(n for n in direct & self._as_read.keys() if self._is_another(n))
 
     def variables(self) -> set[str]:
@@ -119,8 +127,8 @@ class Record:
         self, origin: Origin, owners: set[str] | None, modules: set[str], known: set[str]
     ) -> bool:
         """Whether something that was read so counts for a state, made of these modules."""
-        if origin.owner is not None:
-            return owners is None or self._title(origin.owner) in owners
+        if origin.owner is not None and (owners is None or self._title(origin.owner) in owners):
+            return True
         readers = origin.readers
         return origin.is_own or not (readers.isdisjoint(modules) and readers.isdisjoint(known))
 
@@ -141,7 +149,10 @@ class Record:
             elif kind == STATS:
                 if (FILES, name) not in what:
                     found[kind][name] = reading.of_asking(path(name))
-            elif not (name in self.perhaps_written and self._is_another(name)):
+            elif name in self.rewritten:
+                # Each build would find it changed by the one before: what that left is compared.
+                found[kind][name] = self._digest(name)
+            else:
                 found[kind][name] = self._as_read.get(name) or self._digest(name)
         return found
 

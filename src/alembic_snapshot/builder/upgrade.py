@@ -65,7 +65,7 @@ class Builder:
             settings=[path for path in (job["ini"], job["toml"]) if path],
             ignored=job["ignored"],
         )
-        self.left = LeftByEnv(self.watch, job["asked"])
+        self.left = LeftByEnv(self.watch, job["asked"], self._spell)
         self.options: dict[str, str] | None = None
         self.version_table = "alembic_version"
         self.version_schema: str | None = None
@@ -123,7 +123,11 @@ class Builder:
     def _options(self) -> dict[str, str]:
         """What ``env.py`` hands over, the same wherever the project lies."""
         found = {**(self.options or {}), **self.left.handed_over()}
-        return {name: text.replace(str(self.root), "<root>") for name, text in found.items()}
+        return {name: self._spell(text) for name, text in found.items()}
+
+    def _spell(self, text: str) -> str:
+        text = text.replace(self.target.name, "<target>")
+        return text.replace(str(self.root), "<root>")
 
     def _on_create_all(self) -> None:
         if self.current:

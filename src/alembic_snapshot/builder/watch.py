@@ -31,6 +31,9 @@ from alembic_snapshot.builder.record import (
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
 
+# What is one function to whoever reads it, and two frames to older versions of Python.
+_COMPREHENSIONS = ("comp>", "genexpr>")
+
 
 class Watch:
     """Hears of reads, and records those below the project's folders, and which variables.
@@ -160,7 +163,10 @@ class Watch:
         frame = asker()
         if frame is None or fits(name, self.ignored):
             return
-        file, here = frame.f_code.co_filename, (id(frame), frame.f_code)
+        file, around = frame.f_code.co_filename, frame
+        if frame.f_code.co_name.endswith(_COMPREHENSIONS) and frame.f_back is not None:
+            around = frame.f_back
+        here = (id(around), around.f_code)
         if name == ALL:
             self._scanning = here
             is_told = not self.frames.is_pythons(file)
@@ -173,15 +179,16 @@ class Watch:
             self._read(ENVIRONMENT, name)
 
     def on_change(self, path: Any, *, is_read: bool = False) -> None:
-        """A file was opened to be written, or changed."""
+        """A file was opened to be written, or changed; ``is_read`` says that its content stays."""
         name = self._spelled(path)
         if name is not None:
-            record = self.record
-            (record.perhaps_written if is_read else record.written).add(name)
+            is_folder = os.path.isdir(self.reading.spelling.path(name))
+            self.record.note_change(name, is_read=is_read, is_folder=is_folder)
 
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None:
         """A module was asked for that may have been imported before."""
-        if self.is_recording and self.frames.is_project(importer):
+        is_asked = self.frames.is_project(importer) or self.frames.asks() == "project"
+        if self.is_recording and is_asked:
             parts = dotted.split(".")
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
@@ -201,7 +208,8 @@ class Watch:
 
     def _read(self, kind: str, name: str, *, is_import: bool = False) -> None:
         if self._owner is not None:
-            self.record.note(kind, name, Origin(self._owner_now(name)))
+            importing = (self._spelled(path) or path for path in self.frames.importing())
+            self.record.note(kind, name, Origin(self._owner_now(name), frozenset(importing)))
             return
         running = self.frames.running()
         is_own = not running or (running[0].startswith(self.folders[0]) and not is_import)

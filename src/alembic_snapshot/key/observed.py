@@ -22,13 +22,19 @@ ALL = "*"
 # What tells of a terminal, a shell, a machine or a job of CI counts only if code asks for it by
 # name.
 _SURROUNDINGS = (
-    "_", "COLORTERM", "COLUMNS", "CONDA_*", "DBUS_*", "DESKTOP_*", "DISPLAY", "EDITOR",
-    "FORCE_COLOR", "GITHUB_*", "GPG_*", "HIST*", "HOME", "HOST", "HOSTNAME", "INVOCATION_ID",
-    "JOURNAL_STREAM", "LANG", "LANGUAGE", "LC_*", "LESS*", "LINES", "LOGNAME", "LS_COLORS", "MAIL",
-    "NO_COLOR", "OLDPWD", "PAGER", "PATH", "PROMPT*", "PS1", "PS2", "PWD", "PYENV_*", "PYTHON*",
-    "PY_COLORS", "RUNNER_*", "SHELL", "SHLVL", "SSH_*", "SYSTEMD_*", "TEMP", "TERM", "TERM_*",
-    "TERMINFO", "TMP", "TMPDIR", "TMUX*", "TZ", "USER", "VIRTUAL_ENV*", "VSCODE_*", "WAYLAND_*",
-    "WINDOWID", "WSL*", "XDG_*", "ZSH*",
+    "_", "COLORTERM", "COLUMNS", "CONDA_DEFAULT_ENV", "CONDA_EXE", "CONDA_PREFIX", "CONDA_SHLVL",
+    "CONDA_PROMPT_MODIFIER", "CONDA_PYTHON_EXE", "DBUS_*", "DESKTOP_SESSION", "DISPLAY", "EDITOR",
+    "FORCE_COLOR", "GITHUB_*", "GPG_AGENT_INFO", "GPG_TTY", "HISTCONTROL", "HISTFILE",
+    "HISTFILESIZE", "HISTSIZE", "HOME", "HOSTNAME", "INVOCATION_ID", "JOURNAL_STREAM", "LANG",
+    "LANGUAGE", "LC_*", "LESS", "LESSCLOSE", "LESSOPEN", "LINES", "LOGNAME", "LS_COLORS",
+    "NO_COLOR", "OLDPWD", "PAGER", "PATH", "PROMPT_COMMAND", "PS1", "PS2", "PWD", "PYENV_*",
+    "PYTHONBREAKPOINT", "PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER",
+    "PYTHONHASHSEED", "PYTHONHOME", "PYTHONIOENCODING", "PYTHONPATH", "PYTHONSAFEPATH",
+    "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONWARNINGS", "PY_COLORS", "RUNNER_*", "SHELL", "SHLVL",
+    "SSH_*", "SYSTEMD_*", "TEMP", "TERM", "TERMINFO", "TERM_PROGRAM", "TERM_PROGRAM_VERSION",
+    "TERM_SESSION_ID", "TMP", "TMPDIR", "TMUX", "TMUX_PANE", "TZ", "USER", "VIRTUAL_ENV",
+    "VIRTUAL_ENV_PROMPT", "VSCODE_*", "WAYLAND_DISPLAY", "WINDOWID", "WSLENV", "WSL_DISTRO_NAME",
+    "WSL_INTEROP", "XDG_*", "ZSH", "ZSH_VERSION",
 )  # fmt: skip
 # What libpq reads says where the snapshot is, and not what is in it; what pytest says of itself is
 # another in every process; what this library is told is no matter of migrations.

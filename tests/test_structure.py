@@ -17,10 +17,12 @@ ROWS = [
     ["errors", "callsite", "places", "spelling", "key.fields", "builder.patches"],
     ["databases", "references", "sqlite.attaching"],
     ["builder.options", "builder.redirected", "builder.sources", "builder.frames"],
+    ["builder.alembic_config"],
     ["settings", "key.inputs", "target", "checks", "builder.schema", "postgres.binaries"],
     ["config", "diff", "sqlite.files", "postgres.account", "postgres.server"],
     ["builder.ran", "builder.unfinished", "key.parsing"],
-    ["key.observed", "sqlite.diff", "postgres.database", "postgres.memory", "postgres.schema"],
+    ["builder.seeds", "key.observed", "sqlite.diff"],
+    ["postgres.database", "postgres.memory", "postgres.schema"],
     ["key.history", "builder.guard", "builder.server_guard", "builder.reads", "postgres.pool"],
     ["key.layers", "postgres.diff", "builder.record"],
     ["manifest", "builder.pools", "builder.watch"],
@@ -37,7 +39,7 @@ ROWS = [
 ]
 CHILD = tuple(
     f"alembic_snapshot.builder.{name}"
-    for name in ("__main__", "upgrade", "stairs", "drift", "pools")
+    for name in ("__main__", "upgrade", "stairs", "drift", "pools", "seeds", "alembic_config")
 )
 
 

@@ -145,4 +145,3 @@ def test_drift_is_what_alembic_check_lists(tmp_path, seed):
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + CASES))
 def test_the_stairway_finds_what_a_process_for_each_step_shows(tmp_path, seed):
     compare_stairway(tmp_path / "project", seed)
-

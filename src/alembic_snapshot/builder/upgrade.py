@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import inspect
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder import patches
+from alembic_snapshot.builder.alembic_config import config_of, scripts_of
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
 from alembic_snapshot.builder.options import option_fingerprint
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.ran import Ran
+from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
-from alembic_snapshot.builder.unfinished import refuse_unfinished, run_to_its_end
+from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import unconfigured_mappers
@@ -88,7 +86,8 @@ class Builder:
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _hurry)
         self.pools.listen()
-        self._script = self._script_directory()
+        self._config = config_of(self.job)
+        self._script = scripts_of(self.job, self._config)
         for step in self.job["steps"]:
             self._step(step)
         found: dict[str, Any] = {}
@@ -308,51 +307,12 @@ class Builder:
             return sa.URL.create("sqlite", database=self.target.name)
         return sa.make_url(self.target.url())
 
-    def _script_directory(self) -> ScriptDirectory:
-        job = self.job
-        self._config = Config(
-            job["ini"],
-            # Alembic reads pyproject.toml from 1.16 on.
-            **({"toml_file": job["toml"]} if job["toml"] else {}),
-            ini_section=job["section"],
-            cmd_opts=Namespace(
-                config=job["ini"], name=job["section"], x=job["x"] or None, raiseerr=True,
-                revision="heads", sql=False, tag=None, verbose=False, quiet=True,
-                cmd=(command.upgrade, ["revision"], ["sql", "tag"]),
-            ),
-        )  # fmt: skip
-        # Alembic puts the folder in as it is, and can't read a folder with a percent sign back.
-        defaults = self._config.file_config.defaults()
-        defaults["here"] = defaults["here"].replace("%", "%%")  # type: ignore[index]
-        self._config.set_main_option("script_location", job["scripts"].replace("%", "%%"))
-        script = ScriptDirectory.from_config(self._config)
-        if job["versions"]:
-            script = ScriptDirectory(
-                job["scripts"],
-                version_locations=list(job["versions"]),
-                recursive_version_locations=job["recursive"],
-            )
-        return script
-
     def _seed(self, reference: str) -> None:
         self.current = reference
         self.report("seed", seed=reference)
         started = time.perf_counter()
-        engine = sa.create_engine(self._url)
-        if engine.dialect.name == "sqlite":
-            sa.event.listen(engine, "connect", _enforce_foreign_keys)
         with self.guard.script(f"seed {reference}"), self.watch.recording(reference):
-            function = Reference.parse(reference).load()
-            if _wants_session(function):
-                from sqlalchemy.orm import Session
-
-                with Session(engine) as session:
-                    refuse_unfinished(function, function(session))
-                    session.commit()
-            else:
-                with engine.begin() as connection:
-                    refuse_unfinished(function, function(connection))
-        engine.dispose()
+            run_seed(reference, self._url)
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
 
@@ -371,21 +331,6 @@ class Builder:
         return {"drift": lines, "drift_error": reason, "mappers": mappers, "unchecked": unchecked}
 
 
-def _wants_session(function: Callable[..., Any]) -> bool:
-    from sqlalchemy.orm import Session
-
-    try:
-        signature = inspect.signature(function, eval_str=True)
-    except NameError:
-        # What is imported for type checkers only is text, here.
-        signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    annotation = parameters[0].annotation if parameters else None
-    if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == "Session"
-    return inspect.isclass(annotation) and issubclass(annotation, Session)
-
-
 def target_of(job: dict[str, Any]) -> Target:
     """The database that a job names."""
     if job["kind"] == "sqlite":
@@ -401,7 +346,3 @@ def _hurry(connection: Any, _record: Any) -> None:
     driver = getattr(connection, "driver_connection", connection)
     if any(kind.__module__ in ("sqlite3", "aiosqlite.core") for kind in type(driver).__mro__):
         files.hurry(connection)
-
-
-def _enforce_foreign_keys(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA foreign_keys=ON")

@@ -1,0 +1,43 @@
+"""Alembic's configuration and its scripts, as the builder's orders name them."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+
+def config_of(job: Mapping[str, Any]) -> Config:
+    """The configuration, with the command line that `alembic upgrade heads` has."""
+    config = Config(
+        job["ini"],
+        # Alembic reads pyproject.toml from 1.16 on.
+        **({"toml_file": job["toml"]} if job["toml"] else {}),
+        ini_section=job["section"],
+        cmd_opts=Namespace(
+            config=job["ini"], name=job["section"], x=job["x"] or None, raiseerr=True,
+            revision="heads", sql=False, tag=None, verbose=False, quiet=True,
+            cmd=(command.upgrade, ["revision"], ["sql", "tag"]),
+        ),
+    )  # fmt: skip
+    # Alembic puts the folder in as it is, and can't read a folder with a percent sign back.
+    defaults = config.file_config.defaults()
+    defaults["here"] = defaults["here"].replace("%", "%%")  # type: ignore[index]
+    config.set_main_option("script_location", job["scripts"].replace("%", "%%"))
+    return config
+
+
+def scripts_of(job: Mapping[str, Any], config: Config) -> ScriptDirectory:
+    """The scripts, in the locations that reading the settings told if it did."""
+    script = ScriptDirectory.from_config(config)
+    if job["versions"]:
+        script = ScriptDirectory(
+            job["scripts"],
+            version_locations=list(job["versions"]),
+            recursive_version_locations=job["recursive"],
+        )
+    return script

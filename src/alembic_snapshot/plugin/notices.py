@@ -38,11 +38,10 @@ class Notices:
         __tracebackhide__ = True
         test, what = _running(), f"{self.here()} connects to {name}"
         if test is None:
-            error = DatabaseNotRequested(
-                f"{what} while no test is running",
-                hint="connect in a function that a test or a fixture calls, not when a module is "
-                'imported; or set guard = "off" in [tool.alembic-snapshot]',
-            )
+            hint = "connect in a function that a test or a fixture calls, not when a module is imported"
+            if project.guard == "on":
+                hint += '; or set guard = "off" in [tool.alembic-snapshot]'
+            error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)
         else:
             error = DatabaseNotRequested(
                 f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",

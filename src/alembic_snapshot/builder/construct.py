@@ -94,6 +94,8 @@ class Construction:
             done = self.workshop.run(workspace.folder, job).done
             if done["configured"]:
                 self.differences = different_options(entry.manifest.options, done["options"])
+            elif not self.project.migrate:
+                self.differences = ["env.py does not call context.configure() any more"]
             if self.differences:
                 return None
         except AttemptFailed as failed:

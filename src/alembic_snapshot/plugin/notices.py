@@ -38,7 +38,7 @@ class Notices:
         __tracebackhide__ = True
         test, what = _running(), f"{self.here()} connects to {name}"
         if test is None:
-            hint = "connect in a function that a test or a fixture calls, not when a module is imported"
+            hint = "connect in a function that a test or a fixture calls, not at import"
             if project.guard == "on":
                 hint += '; or set guard = "off" in [tool.alembic-snapshot]'
             error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)

@@ -124,6 +124,7 @@ def value(key, step):
 def ci(project, tmp_path):
     """A project with three revisions and tests in two folders, and machines to run it on."""
     project.history(3)
+    project.configure('drift = "ignore"')
     for part in ("api", "services"):
         project.write(f"tests/{part}/test_{part}.py", TEST)
     return Ci(project, tmp_path / "ci")

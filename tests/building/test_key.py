@@ -267,7 +267,7 @@ class TestAHit:
             "from alembic_snapshot.status import look_up; from alembic_snapshot import load_project"
         )
         code += f"; print(look_up(load_project(__import__('pathlib').Path({str(shop.root)!r})))"
-        code += ".chain.target.digest)"
+        code += ".chain.key)"
 
         found = subprocess.run(
             [sys.executable, "-c", code],

@@ -116,7 +116,7 @@ MISTAKES = {
     "an async function": ("shop.db:make_async()", None, "*an async function can't be called here*"),
     "the factory": ("shop.db:SessionLocal", None, "*is sessionmaker, not an engine"),
     "a session": ("shop.db:session", None, "*is Session, not an engine"),
-    "a module": ("shop:models", None, "*is module, not an engine"),
+    "a module": ("os:path", None, "*is module, not an engine"),
     "another dialect": ("shop.db:postgres", None, "*speaks postgresql, but the snapshot is a *"),
     "another dialect's URL": ("postgresql://localhost/x", None, "*speaks postgresql, but *"),
     "no URL": ("sqlite:/shop://db", None, "*is no URL that works*"),

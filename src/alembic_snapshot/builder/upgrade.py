@@ -29,7 +29,7 @@ from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.checks import unconfigured_mappers
+from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.references import Reference
 from alembic_snapshot.spelling import Spelling
@@ -326,6 +326,10 @@ class Builder:
         if self.guard.refused[refused:]:
             reason = self.guard.refused[refused]
             del self.guard.refused[refused:]
+        failed = self.watch.failed_imports() if reason == NO_METADATA else ()
+        if failed:
+            # Unlike a project without models, that is to be tried again.
+            reason = f"{reason}, and caught what {failed[0]} raised when it was imported"
         mappers = unconfigured_mappers()
         unchecked = {} if comparison.is_begun or mappers else {"mappers": reason}
         return {"drift": lines, "drift_error": reason, "mappers": mappers, "unchecked": unchecked}

@@ -63,6 +63,7 @@ class Watch:
         # A frame by its number and code: to hold one would keep alive what the project has in it.
         self._scanning: tuple[int, CodeType] | None = None
         self._loaded: set[str] = set()
+        self._begun: set[str] = set()
         self._real: dict[str, str] = {}
         self._below = sites.beginnings
         self._pythons = _below(reading.spelling.root)
@@ -129,6 +130,14 @@ class Watch:
         with self.reads.unheard():
             return self.record.seen(titled(owners), set(known))
 
+    def failed_imports(self) -> list[str]:
+        """The project's modules that were begun and are not there: somebody caught their error."""
+        there = {attribute(module, "__file__") for module in list(sys.modules.values())}
+        real = {os.path.realpath(path) for path in there if isinstance(path, str)}
+        name = self.reading.spelling.name
+        with self.reads.unheard():
+            return sorted(name(p) for p in self._begun if os.path.realpath(p) not in real)
+
     def changed(self) -> list[str]:
         """As :meth:`Record.changed`."""
         with self.reads.unheard():
@@ -139,6 +148,9 @@ class Watch:
         name = self._spelled(path)
         if name is None or name in self.record.written or self.frames.shows_a_line():
             return
+        whole = self.reading.spelling.path(name)
+        if is_import and not whole.startswith(self.folders):
+            self._begun.add(whole)
         is_alembics = _absolute(path) in self.settings and self.frames.asks() == "alembic"
         if not is_alembics:
             self._read(FILES, name, is_import=is_import)

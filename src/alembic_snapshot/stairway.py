@@ -20,7 +20,7 @@ from alembic_snapshot.key.history import find_scripts, in_order
 from alembic_snapshot.key.layers import Chain, Layer
 from alembic_snapshot.manifest import Entry, Manifest, different_options
 from alembic_snapshot.snapshot import Snapshot
-from alembic_snapshot.status import Status, identity, look_up
+from alembic_snapshot.status import Status, identity, look_up, suits
 from alembic_snapshot.store import Store
 from alembic_snapshot.target import Target, Workspace
 
@@ -274,6 +274,7 @@ class _Climber:
         for entry in self.store.entries() if not self.from_scratch else ():
             theirs = entry.manifest.revisions
             below_all = theirs and not entry.manifest.seeds and not theirs.keys() & set(revisions)
+            below_all = below_all and suits(self.project, entry.manifest)
             if below_all and all(digests.get(name) == d for name, d in theirs.items()):
                 fitting.append((len(theirs.keys() & below), entry))
         for _, entry in sorted(fitting, key=lambda pair: pair[0], reverse=True):

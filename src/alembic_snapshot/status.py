@@ -60,10 +60,15 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
 def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:
     """The snapshot in the store, if it is as the project wants it to have been built."""
     found = store.find(chain.target, present)
-    if found.entry and project.foreign == "refuse" and found.entry.manifest.databases:
+    if found.entry and not suits(project, found.entry.manifest):
         why = 'it was built with redirects, which foreign = "refuse" does not allow'
         return Lookup(None, [Change(why)])
     return found
+
+
+def suits(project: Project, manifest: Manifest) -> bool:
+    """Whether a state was built as the project's settings allow."""
+    return project.foreign == "redirect" or not manifest.databases
 
 
 def _told(change: Change, chain: Chain) -> str:

@@ -265,10 +265,4 @@ LISTINGS = [
         """,
         {"$place/$value.py": ""},
     ),
-    Source(
-        "listing DirEntry size",
-        "value = str(sum(entry.stat().st_size for entry in os.scandir($folder)))",
-        {"$raw": "$value"},
-        shows=size,
-    ),
 ]

@@ -26,7 +26,7 @@ from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
 from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.manifest import Entry, Manifest, different_options
-from alembic_snapshot.status import identity
+from alembic_snapshot.status import identity, suits
 from alembic_snapshot.store import Store, run_id
 from alembic_snapshot.target import Target, Workspace
 
@@ -214,7 +214,11 @@ class Construction:
         for entry in self.store.entries():
             manifest = entry.manifest
             state = self._state_of(manifest, ours, seeds)
-            if state is None or state.digest != manifest.digest:
+            if (
+                state is None
+                or state.digest != manifest.digest
+                or not suits(self.project, manifest)
+            ):
                 continue
             changed = list(self.present.changes(manifest.observed, manifest.digest))
             if not changed and self.store.is_intact(entry):

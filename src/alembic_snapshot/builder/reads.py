@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import threading
+import zipimport
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -170,6 +171,12 @@ class Reads:
         os.supports_dir_fd.add(opened)
         os.open = opened
 
+    def _on_place(self, place: str) -> Any:
+        """A place was asked for modules, which may not be there."""
+        if not self._is_own:
+            self._tell(self._listener.on_question, place)
+        raise ImportError("somebody else knows")
+
     def _watch_imports(self) -> None:
         """Tell of modules that were imported before, too, when they are asked for again."""
         import_module, import_ = importlib.import_module, builtins.__import__
@@ -198,6 +205,14 @@ class Reads:
             return found
 
         sys.meta_path.append(_NotFound(self))
+        sys.path_hooks.insert(0, self._on_place)
+        made = zipimport.zipimporter.__init__
+
+        def opened(archive: zipimport.zipimporter, path: str) -> None:
+            self._tell(self._listener.on_question, path)
+            made(archive, path)
+
+        zipimport.zipimporter.__init__ = opened  # type: ignore[method-assign,assignment]
         importlib.import_module = by_name
         builtins.__import__ = by_statement
 

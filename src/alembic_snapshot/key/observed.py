@@ -36,12 +36,12 @@ _SURROUNDINGS = (
     "VIRTUAL_ENV_PROMPT", "VSCODE_*", "WAYLAND_DISPLAY", "WINDOWID", "WSLENV", "WSL_DISTRO_NAME",
     "WSL_INTEROP", "XDG_*", "ZSH", "ZSH_VERSION",
 )  # fmt: skip
-# What libpq reads says where the snapshot is, and not what is in it; what pytest says of itself is
-# another in every process; what this library is told is no matter of migrations.
+# What libpq reads says where the snapshot is, and not what is in it; what pytest and coverage say
+# of themselves is another in every process; what this library is told is no matter of migrations.
 _NO_MATTER = (
-    "ALEMBIC_SNAPSHOT_*", "PGAPPNAME", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGOPTIONS",
-    "PGPASSFILE", "PGPASSWORD", "PGPORT", "PGSERVICE*", "PGSSL*", "PGUSER", "PYTEST_*",
-    "SNAPSHOT_POSTGRES_URL",
+    "ALEMBIC_SNAPSHOT_*", "COVERAGE_*", "COV_CORE_*", "PGAPPNAME", "PGDATABASE", "PGHOST",
+    "PGHOSTADDR", "PGOPTIONS", "PGPASSFILE", "PGPASSWORD", "PGPORT", "PGSERVICE*", "PGSSL*",
+    "PGUSER", "PYTEST_*", "SNAPSHOT_POSTGRES_URL",
 )  # fmt: skip
 _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 

@@ -12,7 +12,7 @@ import pytest
 
 from .aim import Trial, generate
 
-CASES = int(os.environ.get("ORACLE_CASES", "24"))
+CASES = int(os.environ.get("ORACLE_CASES", "16"))
 FIRST = int(os.environ.get("ORACLE_SEED", "0"))
 
 

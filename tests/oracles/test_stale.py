@@ -101,7 +101,7 @@ def test_what_was_read_is_a_miss_when_it_says_something_else(reader, tmp_path):
 
 
 @pytest.mark.parametrize("absent", [0, 1] if ALL else [1], ids=["odd", "even"][: 1 + ALL])
-@pytest.mark.parametrize("reader", READERS, ids=by_name)
+@pytest.mark.parametrize("reader", READERS if ALL else READERS[::3], ids=by_name)
 def test_a_build_reads_again_what_says_something_else(reader, absent, tmp_path):
     world = world_of(reader, some(TOGETHER, reader, every=40), tmp_path, absent)
 

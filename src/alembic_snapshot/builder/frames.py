@@ -11,6 +11,8 @@ from alembic_snapshot.callsite import Callsites, waiting
 
 # The code of this room, which is on the stack because it hears of a read.
 _HEARING = ("builder/reads.py", "builder/watch.py", "builder/record.py", "builder/frames.py")
+# How far below the audit hook linecache is, which reads by tokenize.
+_NEAR = 10
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # The code of os.environ itself, which is frozen in some versions of Python, and of this room.
@@ -45,14 +47,28 @@ class Frames:
         """Whether a file is of Python's own library."""
         return name.startswith(_STDLIB) and "site-packages" not in name
 
+    def is_alembic_near(self) -> bool:
+        """Whether Alembic itself asks, a few calls above: it asks for each script several times."""
+        frame: FrameType | None = sys._getframe(1)
+        for _ in range(_NEAR):
+            if frame is None or self.is_project(frame.f_code.co_filename):
+                return False
+            if self.is_alembics(frame.f_code.co_filename):
+                return True
+            frame = frame.f_back
+        return False
+
     def shows_a_line(self) -> bool:
         """Whether a source is read to show a line of it, in a warning or a traceback."""
         frame: FrameType | None = sys._getframe(1)
-        is_line = False
+        for _ in range(_NEAR):
+            if frame is None or frame.f_code.co_filename.endswith("linecache.py"):
+                break
+            frame = frame.f_back
+        else:
+            return False
         while frame is not None and not self.is_project(frame.f_code.co_filename):
-            name = os.path.basename(frame.f_code.co_filename)
-            is_line = is_line or name == "linecache.py"
-            if is_line and name in ("warnings.py", "traceback.py"):
+            if os.path.basename(frame.f_code.co_filename) in ("warnings.py", "traceback.py"):
                 return True
             frame = frame.f_back
         return False

@@ -132,11 +132,15 @@ class Watch:
 
     def failed_imports(self) -> list[str]:
         """The project's modules that were begun and are not there: somebody caught their error."""
-        there = {attribute(module, "__file__") for module in list(sys.modules.values())}
-        real = {os.path.realpath(path) for path in there if isinstance(path, str)}
-        name = self.reading.spelling.name
+        files = (attribute(module, "__file__") for module in list(sys.modules.values()))
+        there = {file for file in files if isinstance(file, str)}
+        missing = self._begun - there
+        if not missing:
+            return []
         with self.reads.unheard():
-            return sorted(name(p) for p in self._begun if os.path.realpath(p) not in real)
+            real = {os.path.realpath(file) for file in there}
+            name = self.reading.spelling.name
+            return sorted(name(path) for path in missing if os.path.realpath(path) not in real)
 
     def changed(self) -> list[str]:
         """As :meth:`Record.changed`."""
@@ -165,6 +169,8 @@ class Watch:
 
     def on_question(self, path: Any) -> None:
         """A file was asked for: whether it is there, or what it is."""
+        if self.frames.is_alembic_near():
+            return
         name = self._spelled(path)
         is_told = name is not None and name != "." and self.frames.asks() == "project"
         if name is not None and is_told and not self.frames.shows_a_line():

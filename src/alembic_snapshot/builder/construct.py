@@ -20,7 +20,6 @@ from alembic_snapshot.builder.child import (
 )
 from alembic_snapshot.builder.heads import Verified, Verifier
 from alembic_snapshot.builder.ways import Ways
-from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -325,13 +324,10 @@ class Construction:
         return [layer.name for layer in self.chain.seeds[: len(state.seeds)]]
 
     def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
-        error = done["drift_error"]
-        if not error and not any(name.startswith("target_metadata") for name in done["options"]):
-            error = NO_METADATA
         return {
             "models": self.chain.models_digest,
             "drift": done["drift"],
-            "drift_error": error,
+            "drift_error": done["drift_error"],
             "mappers": done["mappers"],
             "unchecked": done["unchecked"],
             "tried_by": run_id(),

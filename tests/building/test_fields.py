@@ -20,7 +20,8 @@ branch_labels = None
 
 def read(text):
     """The fields as they are read, and the names of those that are computed."""
-    found = revision_fields(ast.parse(textwrap.dedent(text)))
+    tree = ast.parse(textwrap.dedent(text))
+    found = revision_fields(tree, list(ast.walk(tree)))
     return found, {name for name, _ in found["computed"]} if found else set()
 
 
@@ -142,4 +143,5 @@ def test_a_module_that_answers_for_names_it_does_not_have_may_answer_for_a_field
 
 @pytest.mark.parametrize("text", ["x = 1\n", "down_revision = f()\n", "def revision_of(): ...\n"])
 def test_a_module_that_does_not_bind_revision_is_no_script(text):
-    assert revision_fields(ast.parse(text)) is None
+    tree = ast.parse(text)
+    assert revision_fields(tree, list(ast.walk(tree))) is None

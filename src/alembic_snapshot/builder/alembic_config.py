@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import alembic.config
 from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
+
+
+class Config(alembic.config.Config):
+    """A configuration whose command line may be a function, called when somebody asks for it.
+
+    Alembic's parser takes longer than a hundred revisions, and hardly an ``env.py`` asks for it.
+    It is called as Alembic's is, which errors name.
+    """
+
+    _cmd_opts: Namespace | Callable[[], Namespace] | None
+
+    @property
+    def cmd_opts(self) -> Namespace | None:
+        if callable(self._cmd_opts):
+            self._cmd_opts = self._cmd_opts()
+        return self._cmd_opts
+
+    @cmd_opts.setter
+    def cmd_opts(self, given: Namespace | Callable[[], Namespace] | None) -> None:
+        self._cmd_opts = given
 
 
 def config_of(job: Mapping[str, Any]) -> Config:

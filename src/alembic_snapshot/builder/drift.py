@@ -7,14 +7,16 @@ operation that can't be described in full is a line all the same.
 from __future__ import annotations
 
 import contextlib
+import functools
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alembic.autogenerate import RevisionContext
-from alembic.config import CommandLine, Config
+from alembic.config import CommandLine
 from alembic.script import ScriptDirectory
 
+from alembic_snapshot.builder.alembic_config import Config
 from alembic_snapshot.checks import NO_METADATA
 
 # What `alembic check` asks of a new revision.
@@ -48,7 +50,9 @@ class Comparison:
     def run(self, run_env: Callable[..., None]) -> tuple[list[str], str | None]:
         """The operations that were found, a line each, or why there could be no comparison."""
         job, before = self._job, self._config.cmd_opts
-        self._config.cmd_opts = command_line(job["ini"], job["section"], job["x"])
+        self._config.cmd_opts = functools.partial(
+            command_line, job["ini"], job["section"], job["x"]
+        )
         try:
             run_env(self._compare, self._options)
             return self._lines(), None

@@ -11,6 +11,11 @@ from alembic_snapshot.callsite import Callsites, waiting
 
 # The code of this room, which is on the stack because it hears of a read.
 _HEARING = ("builder/reads.py", "builder/watch.py", "builder/record.py", "builder/frames.py")
+# Modules through which a question about a file comes here.
+_PASSING = frozenset(
+    {"genericpath", "os", "pathlib", "pathlib._abc", "pathlib._local", "posixpath"}
+    | {f"alembic_snapshot.{name[:-3].replace('/', '.')}" for name in _HEARING}
+)
 # How far below the audit hook linecache is, which reads by tokenize.
 _NEAR = 10
 _STDLIB = os.path.dirname(os.__file__) + os.sep
@@ -20,20 +25,23 @@ _MAPPINGS = (f"{os.sep}os.py", "_collections_abc.py", "posixpath.py", "<frozen o
              "<frozen _collections_abc>", "<frozen posixpath>", *_HEARING)  # fmt: skip
 
 
+_PROJECT, _ALEMBIC, _HEARS, _BUILDER, _OTHER = "project", "alembic", "hears", "builder", "other"
+
+
 class Frames:
-    """Looks at the stack; what it has found of a file is remembered."""
+    """Looks at the stack; what it has found of a file is remembered.
+
+    Each look at a frame's code is an audit event of its own, so no frame is looked at twice.
+    """
 
     def __init__(self, sites: Callsites):
         self._sites = sites
-        self._is_ours: dict[str, bool] = {}
+        self._kinds: dict[str, str] = {}
         self._alembic = f"{os.path.dirname(sys.modules['alembic'].__file__ or '')}{os.sep}"
 
     def is_project(self, name: str) -> bool:
         """Whether a file is the project's."""
-        is_ours = self._is_ours.get(name)
-        if is_ours is None:
-            is_ours = self._is_ours[name] = self._sites.is_ours(name)
-        return is_ours
+        return self._kind(name) == _PROJECT
 
     def is_alembics(self, name: str) -> bool:
         """Whether a file is of Alembic itself."""
@@ -48,15 +56,12 @@ class Frames:
         return name.startswith(_STDLIB) and "site-packages" not in name
 
     def is_alembic_near(self) -> bool:
-        """Whether Alembic itself asks, a few calls above: it asks for each script several times."""
+        """Whether Alembic itself asks, through Python: it asks for each script several times."""
         frame: FrameType | None = sys._getframe(1)
-        for _ in range(_NEAR):
-            if frame is None or self.is_project(frame.f_code.co_filename):
-                return False
-            if self.is_alembics(frame.f_code.co_filename):
-                return True
+        # A look at the globals is no audit event.
+        while frame is not None and frame.f_globals.get("__name__") in _PASSING:
             frame = frame.f_back
-        return False
+        return frame is not None and self._kind(frame.f_code.co_filename) == _ALEMBIC
 
     def shows_a_line(self) -> bool:
         """Whether a source is read to show a line of it, in a warning or a traceback."""
@@ -67,52 +72,66 @@ class Frames:
             frame = frame.f_back
         else:
             return False
-        while frame is not None and not self.is_project(frame.f_code.co_filename):
-            if os.path.basename(frame.f_code.co_filename) in ("warnings.py", "traceback.py"):
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if self.is_project(name):
+                return False
+            if os.path.basename(name) in ("warnings.py", "traceback.py"):
                 return True
             frame = frame.f_back
         return False
 
-    def running(self) -> list[str]:
-        """The project's files that are running, the innermost first; in another thread without
-        any, those that the main thread is in.
+    def running(self) -> tuple[list[str], list[str]]:
+        """The project's files that are running, the innermost first, and those that are being
+        imported; where another thread has none, they are the main thread's.
         """
-        return self._somewhere()
-
-    def _somewhere(self, code: str | None = None) -> list[str]:
-        found = self._of(sys._getframe(2), code)
+        running, importing = self._of(sys._getframe(1))
         for frame in waiting():
-            if found:
+            if running and importing:
                 break
-            found = self._of(frame, code)
-        return found
-
-    def importing(self) -> list[str]:
-        """Of the project's files that are running, those that are being imported."""
-        return self._somewhere("<module>")
+            there = self._of(frame)
+            running, importing = running or there[0], importing or there[1]
+        return running, importing
 
     def asks(self) -> str:
         """Who reads at the moment: ``project`` code, ``alembic``, or neither."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            name = frame.f_code.co_filename
-            if self.is_project(name):
-                return "project"
-            if self.is_alembics(name):
-                return "alembic"
-            if name.startswith(_OWN) and not name.endswith(_HEARING):
+            kind = self._kind(frame.f_code.co_filename)
+            if kind in (_PROJECT, _ALEMBIC):
+                return kind
+            if kind == _BUILDER:
                 return ""
             frame = frame.f_back
-        return "project" if threading.current_thread() is not threading.main_thread() else ""
+        return _PROJECT if threading.current_thread() is not threading.main_thread() else ""
 
-    def _of(self, frame: FrameType | None, code: str | None) -> list[str]:
-        found: list[str] = []
+    def _kind(self, name: str) -> str:
+        """Whose a file is."""
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = self._kinds[name] = self._learn(name)
+        return kind
+
+    def _learn(self, name: str) -> str:
+        if self._sites.is_ours(name):
+            return _PROJECT
+        if self.is_alembics(name):
+            return _ALEMBIC
+        if name.startswith(_OWN):
+            return _HEARS if name.endswith(_HEARING) else _BUILDER
+        return _OTHER
+
+    def _of(self, frame: FrameType | None) -> tuple[list[str], list[str]]:
+        running: list[str] = []
+        importing: list[str] = []
         while frame is not None:
-            name = frame.f_code.co_filename
-            if (code is None or frame.f_code.co_name == code) and self.is_project(name):
-                found.append(os.path.abspath(name))
+            code = frame.f_code
+            if self._kind(code.co_filename) == _PROJECT:
+                running.append(os.path.abspath(code.co_filename))
+                if code.co_name == "<module>":
+                    importing.append(running[-1])
             frame = frame.f_back
-        return found
+        return running, importing
 
 
 def asker() -> FrameType | None:

@@ -29,7 +29,8 @@ class Ran:
     versions: Sequence[str]
     watched: Callable[[Any], Any]
     planned: int = 0
-    _applied: list[str] = field(default_factory=list)
+    # In their order, without values.
+    _applied: dict[str, None] = field(default_factory=dict)
     _failed: dict[str, BaseException] = field(default_factory=dict)
     _contexts: list[_Context] = field(default_factory=list)
     _is_heard: bool = False
@@ -60,12 +61,12 @@ class Ran:
     def ended(self, step: Any, error: BaseException | None = None) -> None:
         """Take in how a step of migrations ended; one that failed may be run again."""
         revision = step.revision.revision
-        self._applied = [name for name in self._applied if name != revision]
+        self._applied.pop(revision, None)
         if error is not None:
             self._failed[revision] = error
         else:
             self._failed.pop(revision, None)
-            self._applied += [revision] if step.is_upgrade else []
+            self._applied.update({revision: None} if step.is_upgrade else {})
 
     @property
     def caught(self) -> tuple[str, BaseException] | None:
@@ -88,7 +89,7 @@ class Ran:
             "versions": heard or [configured],
             "is_heard": bool(heard),
             "planned": self.planned,
-            "applied": self._applied,
+            "applied": list(self._applied),
             "scripts": self._scripts,
             "caught_by": self._caught_by,
         }

@@ -26,6 +26,7 @@ _UNHEARD = frozenset(
     {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"}
     | {"os.forkpty", "ctypes.dlopen"}
 )
+_HEARD = _LISTED | _CHANGED | _UNHEARD | {"open"}
 _ASKED = ("stat", "lstat", "access", "readlink")
 
 
@@ -78,17 +79,18 @@ class Reads:
         return getattr(self._own, "value", False)
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        # Nearly all events are others, a hundred thousand of them in a build.
+        if event not in _HEARD or self._is_own:
+            return
         if event == "open":
-            if not self._is_own:
-                self._opened(*arguments)
+            self._opened(*arguments)
         elif event in _LISTED:
-            if not self._is_own and not _is_import(sys._getframe(1)):
+            if not _is_import(sys._getframe(1)):
                 self._tell(self._listener.on_folder, arguments[0] or ".")
         elif event in _CHANGED:
-            if not self._is_own:
-                for path in arguments[:2]:
-                    self._tell(self._listener.on_change, path)
-        elif event in _UNHEARD and not self._is_own:
+            for path in arguments[:2]:
+                self._tell(self._listener.on_change, path)
+        else:
             self._tell(self._listener.on_unheard, event)
 
     def _opened(self, path: Any, _mode: Any, flags: int) -> None:

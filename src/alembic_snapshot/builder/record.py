@@ -16,6 +16,7 @@ FILES, FOLDERS, STATS, ENVIRONMENT = "files", "folders", "stats", "environment"
 # The owner of what counts for every state.
 EVERY_STATE = ""
 _STDLIB = os.path.dirname(os.__file__) + os.sep
+_NOWHERE = Path()
 # Compiled libraries that read no files by themselves. Others may, unheard.
 _HARMLESS = frozenset(
     {"sqlalchemy", "greenlet", "markupsafe", "pydantic", "pydantic_core", "psycopg_binary"}
@@ -59,6 +60,7 @@ class Record:
         self._spelled = spelled
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
+        self._compared: dict[str, bool] = {}
 
     def note_change(self, name: str, *, is_read: bool, is_folder: bool) -> None:
         """Keep that a file was changed: what is only written is no input."""
@@ -106,14 +108,19 @@ class Record:
         return found
 
     def changed(self) -> list[str]:
-        """Files that are not any more what they were when they were read, for another's doing."""
+        """Files that were not any more what they had been when they were read, for another's doing.
+
+        Each is compared once: what was made of it is made by then, and later changes are for the
+        next look at the manifest to find.
+        """
         direct = {
             name
             for (kind, name), origins in self._origins.items()
             if kind == FILES and any(origin.is_direct for origin in origins)
         }
-        direct -= self.rewritten
-        return sorted(n for n in direct & self._as_read.keys() if self._is_another(n))
+        for name in direct & self._as_read.keys() - self._compared.keys() - self.rewritten:
+            self._compared[name] = self._is_another(name)
+        return sorted(name for name, is_another in self._compared.items() if is_another)
 
     def variables(self) -> set[str]:
         """The variables that revisions, seeds and ``env.py`` itself asked for."""
@@ -185,8 +192,8 @@ class Record:
         return name not in self.written and self._digest(name) != self._as_read.get(name)
 
     def _digest(self, name: str) -> str:
-        path = self.reading.spelling.path(name)
-        return self.reading.of_file(path, Files(Path(path).parent, ()))
+        # As it is now: what was read before is not asked.
+        return self.reading.of_file(self.reading.spelling.path(name), Files(_NOWHERE, ()))
 
 
 def attribute(module: Any, name: str) -> Any:

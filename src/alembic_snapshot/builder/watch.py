@@ -65,6 +65,7 @@ class Watch:
         self._loaded: set[str] = set()
         self._begun: set[str] = set()
         self._real: dict[str, str] = {}
+        self._spellings: dict[str, str | None] = {}
         self._below = sites.beginnings
         self._pythons = _below(reading.spelling.root)
 
@@ -169,11 +170,10 @@ class Watch:
 
     def on_question(self, path: Any) -> None:
         """A file was asked for: whether it is there, or what it is."""
-        if self.frames.is_alembic_near():
-            return
         name = self._spelled(path)
-        is_told = name is not None and name != "." and self.frames.asks() == "project"
-        if name is not None and is_told and not self.frames.shows_a_line():
+        if name is None or name == "." or self.frames.is_alembic_near():
+            return
+        if self.frames.asks() == "project" and not self.frames.shows_a_line():
             self._read(STATS, name)
 
     def on_variable(self, name: str) -> None:
@@ -225,26 +225,36 @@ class Watch:
             self.record.blind.add(what)
 
     def _read(self, kind: str, name: str, *, is_import: bool = False) -> None:
+        running, importing = self.frames.running()
         if self._owner is not None:
-            importing = (self._spelled(path) or path for path in self.frames.importing())
-            self.record.note(kind, name, Origin(self._owner_now(name), frozenset(importing)))
+            owner = self._owner_now(name, running)
+            names = frozenset(self._spelled(path) or path for path in importing)
+            self.record.note(kind, name, Origin(owner, names))
             return
-        running = self.frames.running()
         is_own = not running or (running[0].startswith(self.folders[0]) and not is_import)
         beside = (path for path in running if not path.startswith(self.folders[0]))
         readers = frozenset(self._spelled(path) or path for path in beside)
         self.record.note(kind, name, Origin(None, readers, is_own))
 
-    def _owner_now(self, name: str = "") -> str:
+    def _owner_now(self, name: str = "", running: Sequence[str] | None = None) -> str:
         """For what something is read: while scripts are loaded, the script that is being run."""
         if not self._is_loading:
             return self._owner or EVERY_STATE
-        running = self.frames.running()
+        if running is None:
+            running, _ = self.frames.running()
         script = running[-1] if running else self.reading.spelling.path(name)
         return script if script.startswith(self.folders) else EVERY_STATE
 
     def _spelled(self, path: Any) -> str | None:
         """The path as manifests spell it; None if it does not count."""
+        if not isinstance(path, str) or not path.startswith(os.sep):
+            return self._spelled_anew(path)
+        # Most paths are asked for several times.
+        if path not in self._spellings:
+            self._spellings[path] = self._spelled_anew(path)
+        return self._spellings[path]
+
+    def _spelled_anew(self, path: Any) -> str | None:
         absolute = _absolute(path)
         if absolute is None or not f"{absolute}{os.sep}".startswith(self._below):
             return None

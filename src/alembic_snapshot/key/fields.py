@@ -7,14 +7,18 @@ literal, or to a name that was; whatever else may bind it makes it *computed*, f
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 FIELDS = ("revision", "down_revision", "depends_on", "branch_labels")
 # What reaches a module's names past its own statements.
 _NAMESPACES = {"globals", "locals", "vars", "exec", "eval", "setattr", "delattr"}
 _NAMESPACE_ATTRIBUTES = {"modules", "__dict__", "_getframe"}
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# Where a node that binds a name has it, beside names themselves and imports.
+_BINDING: Mapping[type[ast.AST], str] = {
+    ast.FunctionDef: "name", ast.AsyncFunctionDef: "name", ast.ClassDef: "name",
+    ast.ExceptHandler: "name", ast.MatchAs: "name", ast.MatchStar: "name", ast.MatchMapping: "rest",
+}  # fmt: skip
 # Their names are none of a revision's fields.
 _LIBRARIES = ("alembic", "sqlalchemy")
 _COMPUTED = object()
@@ -27,12 +31,13 @@ class _Bound(NamedTuple):
     line: int
 
 
-def revision_fields(tree: ast.Module) -> dict[str, Any] | None:
+def revision_fields(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any] | None:
     """The values of a revision's fields, as JSON; None if the module does not bind ``revision``.
 
-    ``computed`` has a pair of field and line for each whose value only a run can tell.
+    ``nodes`` are all that the tree has. ``computed`` has a pair of field and line for each whose
+    value only a run can tell.
     """
-    module = _Module(tree)
+    module = _Module(tree, nodes)
     bound = {name: module.names[name] for name in FIELDS if name in module.names}
     if "revision" not in bound:
         return None
@@ -53,18 +58,18 @@ def _is_valid(field: str, value: Any) -> bool:
 class _Module:
     """The names of a module, after its statements, and what each stands for."""
 
-    def __init__(self, tree: ast.Module):
+    def __init__(self, tree: ast.Module, nodes: Sequence[ast.AST]):
         self.names: dict[str, _Bound] = {}
         self._lazy: int | None = None
         # Functions that are called may bind these at any time.
-        declared = (node for node in ast.walk(tree) if isinstance(node, ast.Global))
+        declared = (node for node in nodes if isinstance(node, ast.Global))
         self._declared = {name: node.lineno for node in declared for name in node.names}
         for node in tree.body:
             self._run(node)
         if self._lazy is not None:
             for name in FIELDS:
                 self.names.setdefault(name, _Bound(_COMPUTED, self._lazy))
-        self._look_inside(tree)
+        self._look_inside(nodes)
 
     def _run(self, node: ast.stmt) -> None:
         """Take in one statement of the module."""
@@ -75,11 +80,12 @@ class _Module:
             pairs = [(node.target, node.value)]
         is_shared = isinstance(node, ast.Assign) and len(node.targets) > 1
         values = [self._evaluated(value, is_shared=is_shared) for _, value in pairs]
+        scope = list(_own_scope(node))
         if not isinstance(node, ast.AnnAssign) or node.value:
-            self._forget(_bound_by(node))
+            self._forget(_bound_by(scope, node.lineno))
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             self._star(node)
-        if _reaches_namespace(node):
+        if _reaches_namespace(scope):
             self._anything(node.lineno)
         for (target, _), value in zip(pairs, values, strict=True):
             if isinstance(target, ast.Name):
@@ -118,11 +124,11 @@ class _Module:
         """Any name may be bound to anything in this line."""
         self._forget((name, line) for name in {*FIELDS, *self.names})
 
-    def _look_inside(self, tree: ast.Module) -> None:
+    def _look_inside(self, nodes: Iterable[ast.AST]) -> None:
         """Forget what functions may bind, or change in place, whenever they are called."""
         self._forget(self._declared.items())
         changeable = {n for n, it in self.names.items() if isinstance(it.value, list | set)}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 if node.id in changeable:
                     self._forget([(node.id, node.lineno)])
@@ -139,21 +145,18 @@ def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.exp
     return [(target, value)]
 
 
-def _bound_by(statement: ast.stmt) -> Iterator[tuple[str, int]]:
-    """The names that a statement binds or deletes in its own scope, and where."""
-    for node in _own_scope(statement):
-        line = getattr(node, "lineno", statement.lineno)
+def _bound_by(scope: Iterable[ast.AST], line: int) -> Iterator[tuple[str, int]]:
+    """The names that a statement, which begins in this line, binds or deletes, and where."""
+    for node in scope:
         name = None
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            name = node.id
+        if isinstance(node, ast.Name):
+            name = None if isinstance(node.ctx, ast.Load) else node.id
         elif isinstance(node, ast.alias):
             name = node.asname or node.name.partition(".")[0]
-        elif isinstance(node, (*_DEFINITIONS, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
-            name = node.name
-        elif isinstance(node, ast.MatchMapping):
-            name = node.rest
+        elif type(node) in _BINDING:
+            name = getattr(node, _BINDING[type(node)])
         if name:
-            yield name, line
+            yield name, getattr(node, "lineno", line)
 
 
 def _own_scope(statement: ast.stmt) -> Iterator[ast.AST]:
@@ -174,13 +177,15 @@ def _own_scope(statement: ast.stmt) -> Iterator[ast.AST]:
             waiting.extend(ast.iter_child_nodes(node))
 
 
-def _reaches_namespace(statement: ast.stmt) -> bool:
+def _reaches_namespace(scope: Iterable[ast.AST]) -> bool:
     """Whether something that runs with a statement may reach the module's names past it."""
-    for node in _own_scope(statement):
+    for node in scope:
         if isinstance(node, ast.Name) and node.id in _NAMESPACES:
             return True
         if isinstance(node, ast.Attribute) and node.attr in _NAMESPACE_ATTRIBUTES:
             return True
-        if isinstance(node, ast.ClassDef) and any(map(_reaches_namespace, node.body)):
+        if isinstance(node, ast.ClassDef) and any(
+            _reaches_namespace(_own_scope(inner)) for inner in node.body
+        ):
             return True
     return False

@@ -23,7 +23,8 @@ def parse(source: bytes) -> list[Any]:
         return [[], [], None, f"line {line}: {getattr(error, 'msg', error)}"]
     imports: dict[str, set[str]] = {}
     names: set[str] = set()
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 imports.setdefault(alias.name, set())
@@ -37,7 +38,7 @@ def parse(source: bytes) -> list[Any]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.update([node.value] if _may_be_a_file(node.value) else [])
     listed = [(module, sorted(taken)) for module, taken in sorted(imports.items())]
-    return [listed, sorted(names), revision_fields(tree), None]
+    return [listed, sorted(names), revision_fields(tree, nodes), None]
 
 
 def _may_be_a_file(text: str) -> bool:

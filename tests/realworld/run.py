@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TABLE = "[tool.alembic-snapshot]"
 STORE = ".alembic-snapshot"
+ORACLE = ROOT / "tests" / "oracles" / "real_alembic.py"
+DRIFT = "drift: "
 MARK = "<!-- {} the table, written by tests/realworld/run.py -->"
 
 # What a stock env.py wants to find when Alembic is run by hand.
@@ -108,8 +110,10 @@ class Package:
         for folder in ("home", "tmp", "pytest", "measured"):
             (self.work / folder).mkdir()
 
-    def run(self, *command: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run one of the environment's programs in the project."""
+    def run(
+        self, *command: object, status: int | None = 0, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of the environment's programs in the project, ``given`` its standard input."""
         program, *arguments = command
         environment = {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
@@ -119,7 +123,7 @@ class Package:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         found = [str(self.bin / str(program)), *map(str, arguments)]
-        return _run(*found, cwd=self.project, env=environment, status=status)
+        return _run(*found, cwd=self.project, env=environment, status=status, input=given)
 
     def snapshot(self, *arguments: str, status: int | None = 0) -> Any:
         return json.loads(self.run("alembic-snapshot", *arguments, "--json", status=status).stdout)
@@ -149,6 +153,8 @@ def examine(package: Package) -> dict[str, Any]:
         _claim(not package.snapshot("build", *chosen)["built"], "the second call built again")
         package.run("alembic-snapshot", "status", *chosen)
     findings = {database: _findings(package, database) for database in package.databases}
+    for database, found in findings.items():
+        _compare_drift(package, database, found)
     _claim(package.listing() == before, f"written: {_difference(before, package.listing())}")
 
     measured = json.loads(
@@ -231,12 +237,44 @@ def _by_hand(package: Package, database: str) -> float | None:
 
 
 def _findings(package: Package, database: str) -> dict[str, Any]:
-    """What `check` finds: revisions that don't go down and up cleanly, and anything else."""
+    """What `check` finds: revisions that don't go down and up cleanly, drift, anything else, and
+    what it could not check, and why.
+    """
     facts = package.snapshot("check", "--quiet", "--database", database, status=None)
-    climbed, found = facts["climbed"], facts["findings"]
+    found = facts["findings"]
     stairs = [match[0] for line in found if (match := re.match(r"revision \S+: ", line))]
-    others = [line for line in found if not line.startswith(tuple(stairs))]
-    return {"climbed": climbed, "stairs": len(set(stairs)), "others": others}
+    drift = [line.removeprefix(DRIFT) for line in found if line.startswith(DRIFT)]
+    others = [line for line in found if not line.startswith((DRIFT, *stairs))]
+    return {
+        "climbed": facts["climbed"],
+        "stairs": len(set(stairs)),
+        "drift": drift,
+        "others": others,
+        "unchecked": facts["unchecked"],
+    }
+
+
+def _compare_drift(package: Package, database: str, found: dict[str, Any]) -> None:
+    """That the drift is what Alembic itself finds in the snapshot; or neither can compare."""
+    snapshot = Path(package.snapshot("build", "--database", database)["path"])
+    copy = package.work / f"checked_{database}.db"
+    shutil.copyfile(snapshot, copy)
+    ini = package.project / package.of(database).get("config", "alembic.ini")
+    other = package.work / f"checked_{database}.ini"
+    # Its %(here)s is the project's.
+    text = ini.read_text().replace("%(here)s", str(package.project))
+    other.write_text(f"{text}{LOGGING}")
+    done = package.run(
+        "python", ORACLE, package.project, other, given=json.dumps([str(copy), ["check"]]) + "\n"
+    )
+    real = json.loads(done.stdout.splitlines()[-1])
+    why = found["unchecked"].get("drift")
+    if "error" in real:
+        _claim(why, f"`alembic check` fails with {real['error']}, and here drift counts as checked")
+        return
+    _claim(not why or not real["found"], f"`alembic check` finds {real['found']}, but here: {why}")
+    ours = sorted(line.partition(": ")[0] for line in found["drift"])
+    _claim(ours == real["found"], f"drift {ours}, and for `alembic check` {real['found']}")
 
 
 def _configuration(package: Package, database: str) -> list[str]:
@@ -278,9 +316,14 @@ def _row(facts: dict[str, Any], database: str, measured: dict[str, Any]) -> str:
     configuration = "<br>".join(f"`{line}`" for line in lines) or "none"
     cells = [
         name, measured["revisions"] or "one layer", measured["tables"], build, hit, clone,
-        configuration, stairs, len(found["others"]),
+        configuration, stairs, _drift(found),
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def _drift(found: dict[str, Any]) -> str:
+    why = found["unchecked"].get("drift")
+    return "not checked" if why else str(len(found["drift"]))
 
 
 def _per(whole: float, part: float) -> str:
@@ -293,7 +336,12 @@ def _per(whole: float, part: float) -> str:
 def _told(facts: dict[str, Any]) -> str:
     own = facts["own tests"]
     more = f"; its own {own['passed']}, in {own['ratio']:.2f} of the time" if own else ""
-    others = [line for found in facts["findings"].values() for line in found["others"]]
+    others = [
+        line
+        for found in facts["findings"].values()
+        for line in (*found["others"], *found["drift"],
+                     *(f"{kind} not checked: {why}" for kind, why in found["unchecked"].items()))
+    ]  # fmt: skip
     lines = [f"{facts['name']}: {facts['tests']} tests on clones passed{more}", *others[:5]]
     return "\n  ".join(lines)
 

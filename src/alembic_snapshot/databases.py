@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 _PORT = 5432
 # Where PostgreSQL listens on the machine itself, as drivers and their configuration spell it.
@@ -117,14 +118,25 @@ def file_of(database: Any) -> str:
     if name.startswith("file:"):
         # SQLite reads no further than a fragment.
         path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
-        options = parse_qs(query)
-        if options.get("mode") == ["memory"] or options.get("vfs") == ["memdb"]:
+        options = {_decoded(n): _decoded(value) for n, _, value in _pairs(query)}
+        if options.get("mode") == "memory" or options.get("vfs") == "memdb":
             return ""
         if path.startswith("//"):
             # What is between the slashes is the machine's name, which is this one's.
             path = "/" + path[2:].partition("/")[2]
-        name = unquote(path)
-    return "" if name in ("", ":memory:") else os.path.abspath(name)
+        name = _decoded(path)
+    # POSIX lets two slashes mean something of their own; no system that we know does.
+    return "" if name in ("", ":memory:") else re.sub("^//+", "/", os.path.abspath(name))
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str, str]]:
+    """The options of a URI; of two of one name SQLite takes the last."""
+    return (pair.partition("=") for pair in query.split("&"))
+
+
+def _decoded(text: str) -> str:
+    """A part of a URI as SQLite reads it: no further than a NUL."""
+    return unquote(text.partition("%00")[0])
 
 
 def _first(value: Any) -> str:

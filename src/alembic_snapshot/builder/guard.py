@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.builder.redirected import RedirectedName, file_of, mark, place_of
+from alembic_snapshot.builder.redirected import RedirectedName, mark, place_of
 from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.databases import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
@@ -195,8 +195,8 @@ class Guard:
         return sqlite3.SQLITE_DENY
 
     def _is_allowed(self, database: Any) -> bool:
-        path = file_of(database)
-        return path is None or path in self._allowed
+        place = file_place(database)
+        return place.is_memory or place.name in self._allowed
 
     def _refuse(self, what: str, why: str = "only the snapshot may be opened") -> None:
         raise GuardError(self._note(f"to connect to {what}") + f": {why}")

@@ -5,9 +5,7 @@ The mark stays on the connection for its life: in its pool, checked out, detache
 
 from __future__ import annotations
 
-import os
 from typing import Any, Self
-from urllib.parse import parse_qs, unquote
 
 from alembic_snapshot.databases import Place
 
@@ -38,17 +36,3 @@ def place_of(connection: Any) -> Place | None:
     """What a connection, or a pool's record of it, was opened for; None is what it is open on."""
     found: Place | None = connection.info.get(_MARK)
     return found
-
-
-def file_of(database: Any) -> str | None:
-    """The real path of a database's name or ``file:`` URI; None in memory, "" for neither."""
-    name = os.fsdecode(database)
-    if name.startswith("file:"):
-        # SQLite reads no further than a fragment, and at a NUL it goes its own way.
-        path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
-        if "%00" in name:
-            return ""
-        if parse_qs(query).get("mode") == ["memory"]:
-            return None
-        name = "/" + unquote(path).lstrip("/") if path.startswith("//") else unquote(path)
-    return None if name in ("", ":memory:") else os.path.realpath(name)

@@ -6,7 +6,7 @@ import itertools
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import projects
@@ -14,6 +14,7 @@ from measure import Row, environment, interleaved, process, row
 from projects import ProjectFolder
 
 _BUILD = [sys.executable, "-m", "alembic_snapshot", "build", "--quiet"]
+_DEAF = [sys.executable, str(Path(__file__).with_name("deaf_build.py")), "build", "--quiet"]
 _HEADS = [sys.executable, "-m", "alembic", "heads"]
 # Timed from the inside, imports included: the key is computed in a process that is there already.
 _LOOK_UP = """\
@@ -66,6 +67,18 @@ def build_from_empty(folder: Path, revisions: int, rounds: int) -> Row:
     taken = interleaved(actions, rounds)
     name = "build from empty ÷ alembic upgrade head"
     return row(name, f"{revisions} revisions", taken["build"], taken["upgrade"], 1.15)
+
+
+def what_hearing_costs(folder: Path, revisions: int, rounds: int) -> Row:
+    """A build into an empty store ÷ the same in a builder that hears nothing of what is read."""
+    project = projects.generated(folder / "heard", tables=revisions, revisions=revisions)
+    actions = {
+        "hearing": lambda: _build(project, empty=True),
+        "deaf": lambda: _build(project, empty=True, command=_DEAF),
+    }
+    taken = interleaved(actions, rounds)
+    name = "build: hearing what is read ÷ hearing nothing"
+    return row(name, f"{revisions} revisions", taken["hearing"], taken["deaf"], 1.05)
 
 
 def with_many_revisions(folder: Path, revisions: int, rounds: int) -> Iterator[Row]:
@@ -136,11 +149,13 @@ def plugin_without_databases(folder: Path, rounds: int) -> Row:
     return row(name, "one test", taken["with"], taken["without"], 1.05)
 
 
-def _build(project: ProjectFolder, *, empty: bool = False) -> float:
+def _build(
+    project: ProjectFolder, *, empty: bool = False, command: Sequence[str] = _BUILD
+) -> float:
     store = project.folder / ".alembic-snapshot"
     if empty:
         shutil.rmtree(store, ignore_errors=True)
-    return process(_BUILD, project.folder)
+    return process(command, project.folder)
 
 
 def _printed_seconds(project: ProjectFolder) -> float:

@@ -134,6 +134,7 @@ def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Ski
     folder.mkdir()
     rounds = options.rounds or 3
     yield builds.build_from_empty(folder, 100, rounds)
+    yield builds.what_hearing_costs(folder, 100, 3 * rounds)
     yield from builds.with_many_revisions(folder, 400, rounds)
     yield builds.plugin_without_databases(folder, (2 if options.quick else 5) * rounds)
     if not options.quick:

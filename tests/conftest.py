@@ -5,15 +5,45 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .starts import forked, owned
+
 pytest_plugins = "pytester"
 # Projects that tests run pytest in, and the tests that they run there.
 collect_ignore = ["projects", "plugin/behaviours"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--real-starts",
+        action="store_true",
+        help="start each interpreter, instead of forking it from one that has imported much",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _template(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Interpreters that tests start are forked from one that is ready, where that is the same."""
+    if request.config.getoption("--real-starts"):
+        yield
+        return
+    with owned.template() as path:
+        before = subprocess.Popen
+        forked.use(path)
+        yield
+        subprocess.Popen = before
+
+
+@pytest.fixture
+def real_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where starting is the point: interpreters are started, and not forked."""
+    monkeypatch.setattr(subprocess, "Popen", forked.Real)
 
 
 _STAY = ("postgres", "template0", "template1")

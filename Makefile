@@ -3,15 +3,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+REPORT := .pytest_cache/report.xml
+SHARED := -n 2 --dist worksteal --junitxml=$(REPORT)
 
-.PHONY: test-db test test-postgres lint bench bench-quick bench-postgres soak realworld clean
+.PHONY: test-db test test-all rooms test-postgres lint bench bench-quick bench-postgres soak realworld clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
 
+# All tests but the generated cases. A worker that is done takes tests from the others.
 test: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py --quiet >/dev/null
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SHARED) -m "not campaign" $(ARGS)
+
+# What CI runs: a published package that nobody here wrote, then every test.
+test-all: $(STAMP)
+	@$(BIN)/python scripts/make_test_db.py --quiet >/dev/null
+	$(BIN)/python tests/realworld/run.py optuna
+	$(BIN)/pytest $(SHARED) $(ARGS)
+
+# How long the tests of each folder take, of a run that has been.
+rooms: $(STAMP)
+	@$(BIN)/python scripts/rooms.py $(REPORT)
 
 # The application's tests on a PostgreSQL server: SNAPSHOT_POSTGRES_URL's, or a private one.
 test-postgres: export ALEMBIC_SNAPSHOT_BACKEND := postgresql
@@ -39,8 +52,12 @@ realworld: $(STAMP)
 	$(BIN)/python tests/realworld/run.py $(ARGS)
 
 $(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
+	@if test -x $(BIN)/python; then python=$(BIN)/python; else python=$(PYTHON); fi; \
+		"$$python" scripts/check_python.py
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)" >&2; $(PYTHON) -m venv $(VENV) >&2; }
+	@echo "installing what the library, the application and their tests need into $(VENV): once, some minutes" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" >&2
+	@echo "installed" >&2
 	@touch $@
 
 clean:

@@ -54,7 +54,8 @@ def place_order(customer: str, article: str) -> None:
         session.merge(Customer(name=customer))
         session.add(Order(customer=customer, article=article))
 """
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 OURS = ("PYTEST_", "ALEMBIC_", "PYTHONPATH")
 PYTEST = ("pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
 
@@ -135,3 +136,47 @@ def test_the_first_example_passes_with_the_four_lines(shop):
 
     assert "2 passed" in shown
     assert "2 clones" in shown
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What `make` needs to begin, without an environment."""
+    for name in ("Makefile", "pyproject.toml", "scripts/check_python.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text((ROOT / name).read_text())
+    return tmp_path
+
+
+def make(checkout, *arguments):
+    command = ["make", "--silent", f"PYTHON={sys.executable}", *arguments]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("target", ["test-db", "test", "test-all", "lint"])
+def test_a_python_that_is_too_old_is_told_at_once(checkout, target):
+    settings = (checkout / "pyproject.toml").read_text()
+    newer = settings.replace('">=3.11"', '">=3.99"')
+    (checkout / "pyproject.toml").write_text(newer)
+
+    made = make(checkout, target)
+
+    assert newer != settings
+    assert made.returncode == 2
+    assert made.stdout == ""
+    assert made.stderr.startswith(f"error: {sys.executable} is Python 3.")
+    assert "3.99 or later is needed\nhint: name one, as in: make PYTHON=python3.99" in made.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_an_installation_says_what_it_is_doing_and_only_once(checkout):
+    python = checkout / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$*" in *make_test_db*) echo a-path;; esac\n')
+    python.chmod(0o755)
+
+    first, second = make(checkout, "test-db"), make(checkout, "test-db")
+
+    assert first.stdout == second.stdout == "a-path\n"
+    assert "installing" in first.stderr
+    assert second.stderr == ""

@@ -12,6 +12,8 @@ import pytest
 
 from .aim import Trial, generate
 
+pytestmark = pytest.mark.campaign
+
 CASES = int(os.environ.get("ORACLE_CASES", "16"))
 FIRST = int(os.environ.get("ORACLE_SEED", "0"))
 

@@ -20,6 +20,8 @@ from alembic_snapshot import ensure, load_project
 from alembic_snapshot.stairway import climb
 from tests.oracles import generate_checks as generate
 
+pytestmark = pytest.mark.campaign
+
 HERE = Path(__file__).parent
 CASES = int(os.environ.get("ORACLE_CASES", "8"))
 FIRST = int(os.environ.get("ORACLE_SEED", "13"))

@@ -8,6 +8,8 @@ from .stale import Probe, World
 from .stale_readers import READERS
 from .stale_sources import Source
 
+pytestmark = pytest.mark.campaign
+
 _EARLY, _ENV = (one for one in READERS if one.name in ("an early revision", "env.py, options"))
 # What a revision is told, by whatever way.
 TOLD = [

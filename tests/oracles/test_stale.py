@@ -17,6 +17,8 @@ from .stale import Probe, World
 from .stale_cases import FAMILIES, WrongBuildError, check, fits, random_case, verdict
 from .stale_readers import LATER, READERS
 
+pytestmark = pytest.mark.campaign
+
 FIRST = int(os.environ.get("ORACLE_SEED", "0"))
 CASES = int(os.environ.get("ORACLE_CASES", "5"))
 ALL = "ORACLE_CASES" in os.environ

@@ -41,7 +41,7 @@ def test_the_first_run_builds_and_the_second_reuses(shop, mode):
     header = f"alembic-snapshot: {shop.root}/pyproject.toml, store {shop.root}/.alembic-snapshot"
     first.stdout.fnmatch_lines([header])
     if mode != "n2":
-        first.stderr.fnmatch_lines(["building the snapshot: *", "built in * s, 2 steps"])
+        first.stderr.fnmatch_lines(["building the snapshot: *", "built in * s, 2 steps*"])
     second.assert_outcomes(passed=12)
     assert re.search(r"^alembic-snapshot: \w{12} reused; 6 clones", line(second))
     assert not second.errlines or "building" not in second.stderr.str()
@@ -225,4 +225,4 @@ def test_layers_that_tests_ask_for_are_built_before_the_first_test(shop):
     )
 
     result.assert_outcomes(passed=2)
-    result.stderr.fnmatch_lines(["built in * s, 3 steps"])
+    result.stderr.fnmatch_lines(["built in * s, 3 steps*"])

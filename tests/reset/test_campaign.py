@@ -13,6 +13,8 @@ from alembic_snapshot.sqlite.rewindable import Rewindable
 
 from .campaign import Campaign, Difference
 
+pytestmark = pytest.mark.campaign
+
 
 class KeepsTheCounter(Reusable):
     def _next_header(self, header):

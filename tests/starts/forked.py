@@ -161,7 +161,7 @@ def surroundings() -> dict[str, Any]:
     valid = sorted(signal.valid_signals())
     return {
         "interpreter": sys.executable,
-        "user": [*os.getresuid(), *os.getresgid(), *os.getgroups()],
+        "user": [os.getuid(), os.geteuid(), os.getgid(), os.getegid(), *os.getgroups()],
         "session": os.getsid(0),
         "limits": [list(resource.getrlimit(getattr(resource, name))) for name in _LIMITS],
         "ignored signals": [one for one in valid if signal.getsignal(one) is signal.SIG_IGN],

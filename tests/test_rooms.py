@@ -1,0 +1,38 @@
+"""Where the time of a run went, by folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "scripts/rooms.py"
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.building.test_key.TestAMiss" name="a" time="3.0"/>
+<testcase classname="tests.building.test_cli" name="b" time="3"/>
+<testcase classname="backend.tests.test_react" name="c" time="2"/>
+<testcase classname="tests.test_newcomer" name="d[x.y]" time="0"/>
+</testsuite></testsuites>"""
+
+
+def rooms(report):
+    command = [sys.executable, str(SCRIPT), str(report)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_each_folder_has_its_share(tmp_path):
+    (tmp_path / "report.xml").write_text(REPORT)
+
+    assert rooms(tmp_path / "report.xml").stdout.splitlines() == [
+        "4 tests, 8 seconds of work",
+        " 75.0%      2 tests  tests/building",
+        " 25.0%      1 tests  backend/tests",
+        "  0.0%      1 tests  tests",
+    ]
+
+
+def test_without_a_run_it_says_what_to_do(tmp_path):
+    asked = rooms(tmp_path / "none.xml")
+
+    assert asked.returncode == 2
+    assert asked.stderr.endswith("is not there\nhint: run make test before\n")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alembic_snapshot.build import ensure
+    from alembic_snapshot.clone import Clone
     from alembic_snapshot.config import Project, load_project
     from alembic_snapshot.diff import Diff
     from alembic_snapshot.errors import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         SnapshotError,
         StoreError,
     )
-    from alembic_snapshot.snapshot import Clone, Snapshot
+    from alembic_snapshot.snapshot import Snapshot
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Clone": "snapshot",
+    "Clone": "clone",
     "Diff": "diff",
     "Project": "config",
     "Snapshot": "snapshot",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files
@@ -22,7 +21,6 @@ from alembic_snapshot.store import run_id
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.diff import Diff
-    from alembic_snapshot.target import Target
 
 
 def ensure(
@@ -59,7 +57,8 @@ def ensure(
 
     def chain_now() -> Chain:
         files = Files(project.root, project.search_path, store.facts)
-        return read_chain(project, files, layer=layer, revision=revision)
+        versions = backend_of(project).versions()
+        return read_chain(project, files, versions, layer=layer, revision=revision)
 
     with store.lock(digest):
         entry = find(store, status.chain, status.present, project).entry
@@ -112,32 +111,6 @@ def rebuild_and_compare(
             return made, made.entry.database.diff(workspace.database)
         finally:
             workspace.close()
-
-
-def upgrade(snapshot: Snapshot, database: Target, revision: str) -> None:
-    """Upgrade a clone of a snapshot to a later revision, or to ``heads``, in a builder.
-
-    Raises:
-        ConfigError: there is no such revision.
-        BuildError: the upgrade failed; the clone is as far as it came.
-    """
-    from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
-    from alembic_snapshot.builder.heads import Verifier
-
-    project = snapshot.project
-    wanted = None if revision == "heads" else revision
-    status = look_up(project, revision=wanted)
-    offer = (snapshot.entry and snapshot.entry.manifest.offer) or OFFERS[0]
-    heads = None if status.chain.opaque else list(status.chain.heads)
-    step = {"index": 0, "copy": None, "upgrade": heads}
-    with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(project, status.chain, status.store, _silent)
-        try:
-            job = workshop.job(database, [step], offer, check=False)
-            done = workshop.run(Path(folder), job).done
-            Verifier(project, status.chain, done).compare(database, status.chain.target)
-        except AttemptFailed as failed:
-            raise failed.error from None
 
 
 def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:

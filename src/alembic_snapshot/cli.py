@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from alembic_snapshot import __version__
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
 from alembic_snapshot.config import DEFAULT, Project, load_project
 from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry, Manifest
-from alembic_snapshot.stores import store_of, target_named
 
 if TYPE_CHECKING:
     from alembic_snapshot.snapshot import Snapshot
@@ -256,9 +256,9 @@ def diff(
     from alembic_snapshot.build import ensure
 
     project = _project(where)
-    database = target_named(project, path)
+    database = backend_of(project).target(path)
     if not database.is_there():
-        what = "file " if project.backend == "sqlite" else ""
+        what = "file " if database.file else ""
         raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
     entry = _entry(ensure(project, layer=layer, revision=revision))
     try:
@@ -334,7 +334,7 @@ def check(
 def list_(as_json: bool, **where: Any) -> int:
     """List the snapshots in the store, the latest first."""
     project = _project(where)
-    entries = store_of(project).entries()
+    entries = backend_of(project).store().entries()
     if as_json:
         print(json.dumps([_facts(entry, project) for entry in entries], indent=1))
         return 0
@@ -370,7 +370,7 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
     if keep is None and older_than is None:
         raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
     age = _age(older_than) if older_than is not None else None
-    deleted = store_of(_project(where)).prune(keep, age)
+    deleted = backend_of(_project(where)).store().prune(keep, age)
     size = sum(entry.manifest.size for entry in deleted)
     facts = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
     _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.store import Lookup, Store
-from alembic_snapshot.stores import store_of
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
     Raises:
         ConfigError, ScriptError: the project's configuration or its history is wrong.
     """
-    store = store_of(project)
+    backend = backend_of(project)
+    store = backend.store()
     files = Files(project.root, project.search_path, store.facts)
-    chain = read_chain(project, files, layer=layer, revision=revision)
+    chain = read_chain(project, files, backend.versions(), layer=layer, revision=revision)
     present = Present(project, files)
     lookup = find(store, chain, present, project)
     files.save()

@@ -23,6 +23,14 @@ class Target(Protocol):
     def name(self) -> str:
         """What tells it from the others of its kind: a path, or a name on its server."""
 
+    @property
+    def file(self) -> Path | None:
+        """The file that it is; None on a server."""
+
+    @property
+    def opening(self) -> str:
+        """The command that opens it."""
+
     def url(self, driver: str = "") -> str:
         """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` names that one."""
 

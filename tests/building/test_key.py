@@ -125,16 +125,19 @@ class TestAMiss:
 
     def test_is_another_version_of_a_tool(self, project, monkeypatch):
         from alembic_snapshot.key import layers
+        from alembic_snapshot.sqlite.backend import SQLite
 
         project.history(1)
         before = project.key()
-        real = layers.tool_versions("sqlite")
+        real = layers.library_versions()
 
         for name in real:
-            monkeypatch.setattr(
-                layers, "tool_versions", lambda _backend, name=name: {**real, name: "99"}
-            )
+            monkeypatch.setattr(layers, "library_versions", lambda name=name: {**real, name: "99"})
             assert project.key() != before
+        monkeypatch.setattr(layers, "library_versions", lambda: real)
+        assert project.key() == before
+        monkeypatch.setattr(SQLite, "versions", lambda _self: {"SQLite": "99"})
+        assert project.key() != before
 
     def test_is_a_relative_import_that_changed(self, shop):
         shop.revision("0004", "0003", header="import shop.relative")

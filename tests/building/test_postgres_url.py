@@ -12,7 +12,7 @@ import pytest
 from alembic_snapshot import ServerError
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import server as servers
-from alembic_snapshot.postgres.clone import ServerClone
+from alembic_snapshot.postgres.clone import PooledClone
 from alembic_snapshot.postgres.pool import Pool, kept_name
 
 PASSWORD = "a right+one: %41/@"
@@ -75,7 +75,7 @@ class TestAPassword:
         monkeypatch.setenv(servers.VARIABLE, locked(PASSWORD))
         project.history(1)
         with closing(Pool(servers.server_in_use())) as pool:
-            clone = ServerClone(project.ensure(), pool)
+            clone = PooledClone(project.ensure(), pool)
             shown = [*clone.kept_as(project.root), repr(clone), str(clone.target)]
 
         assert f"postgresql://locked@/{kept_name(clone.target.name)}?" in shown[1]

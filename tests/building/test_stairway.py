@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from alembic_snapshot import BuildError, CheckError
-from alembic_snapshot.builder.schema import differences, read_schema
+from alembic_snapshot.schema import differences, read_schema
 from alembic_snapshot.stairway import climb, climbable
 
 STATEMENTS = (

@@ -11,8 +11,7 @@ import time
 import pytest
 
 from alembic_snapshot.postgres import private
-from alembic_snapshot.postgres.database import ServerDatabase
-from alembic_snapshot.postgres.diff import opened
+from alembic_snapshot.postgres.database import ServerDatabase, readable
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.server import lock_key
 
@@ -267,7 +266,7 @@ def test_a_copy_to_compare_with_is_left_alone_by_others_and_goes_afterwards(post
     template = ServerDatabase(postgres, "alembic_snapshot_template")
     template.start(None)
     try:
-        with postgres.connect() as connection, opened(template, postgres) as copy:
+        with postgres.connect() as connection, readable(template, postgres) as copy:
             sweep(connection)
 
             assert names("alembic_clone_") == [copy.info.dbname]

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.plugin.clones import Fresh, Wish
+from alembic_snapshot.plugin.clones import Wish
 from alembic_snapshot.plugin.reset import Reset
 from alembic_snapshot.plugin.summary import Tally
+from alembic_snapshot.sqlite.clone import FileClones
 from alembic_snapshot.sqlite.lasting import obstacle
 from alembic_snapshot.sqlite.rewindable import Rewindable
 
@@ -250,7 +251,6 @@ class Interrupted(Rewindable):
 
 def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, snapshot):
     pointer = SimpleNamespace(
-        project=SimpleNamespace(name="default"),
         point=lambda clone: None,
         resume=lambda clone: None,
         rest=lambda: [],
@@ -259,7 +259,8 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
         was_told=False,
         was_unwatched=False,
     )
-    strategy = Reset(Fresh(pointer, lambda: tmp_path, lambda _: None), Tally(), Interrupted)
+    source = FileClones(lambda: tmp_path, "default", lambda _: None)
+    strategy = Reset(pointer, source, Tally(), Interrupted)
     migrated = SimpleNamespace(path=snapshot, entry=object())
     clone = strategy.begin(migrated, Wish())
     clone.make()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError
 from alembic_snapshot.key.inputs import Files
@@ -240,7 +241,7 @@ class Workshop:
             return "correct the file"
         lacks = failed["async_lacks"]
         if lacks and (failed["wants_async"] or any(name in failed["text"] for name in lacks)):
-            extras = "async,postgres" if self.project.backend == "postgresql" else "async"
+            extras = backend_of(self.project).async_extras
             return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
         if failed["is_import"]:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
@@ -250,8 +251,7 @@ class Workshop:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"
             missing = own if _NO_TABLE.search(failed["text"]) else ""
-            on_server = self.project.backend == "postgresql"
-            opened = f"; open it: alembic-snapshot psql {kept.name}" if on_server else ""
+            opened = "" if kept.file else f"; open it: {kept.opening}"
             return f"the half-built database is kept at {kept}{opened}{missing}"
         if failed["variable"]:
             return f'is it a variable? set environment = {{ {failed["variable"]} = "…" }}'

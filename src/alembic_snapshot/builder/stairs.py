@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot.builder.pools import Pools
-from alembic_snapshot.builder.schema import Schema, differences, read_schema
+from alembic_snapshot.schema import Schema, differences, read_schema
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.files import DatabaseFile
 from alembic_snapshot.target import Target

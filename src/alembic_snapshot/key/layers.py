@@ -132,12 +132,13 @@ class Chain:
 def read_chain(
     project: Project,
     files: Files,
+    versions: Mapping[str, str],
     *,
     layer: str | None = None,
     revision: str | None = None,
 ) -> Chain:
     """The layers of the project's snapshot, or of one with a named ``layer`` on top, or of one
-    that stops at ``revision``.
+    that stops at ``revision``. ``versions`` are those of the database, by what they are of.
 
     Raises:
         ConfigError: the configuration names something that isn't there.
@@ -150,7 +151,10 @@ def read_chain(
     closures = {script.path: files.closure(script.path) for script in scripts}
     for closure in closures.values():
         attributed |= closure
-    base = _base_layer(project, files, attributed if not opaque else set(), bool(opaque), scripts)
+    tools = {**library_versions(), **versions}
+    base = _base_layer(
+        project, files, tools, attributed if not opaque else set(), bool(opaque), scripts
+    )
     revisions: dict[str, Layer] = {}
     if not opaque:
         for script, parents in in_order(scripts, project):
@@ -171,19 +175,12 @@ def read_chain(
     return Chain(base, revisions, seeds, heads, opaque, models)
 
 
-def tool_versions(backend: str) -> dict[str, str]:
-    """The versions that a snapshot depends on, by the tool's name."""
-    found = {
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that a snapshot depends on, by name."""
+    return {
         "Alembic": _installed_version("alembic"),
         "SQLAlchemy": _installed_version("sqlalchemy"),
     }
-    if backend == "postgresql":
-        from alembic_snapshot.postgres.server import major_version
-
-        return {**found, "PostgreSQL": str(major_version())}
-    import sqlite3
-
-    return {**found, "SQLite": sqlite3.sqlite_version}
 
 
 def _installed_version(name: str) -> str:
@@ -204,6 +201,7 @@ def _installed_version(name: str) -> str:
 def _base_layer(
     project: Project,
     files: Files,
+    tools: Mapping[str, str],
     attributed: set[str],
     opaque: bool,
     scripts: Sequence[Script],
@@ -222,7 +220,6 @@ def _base_layer(
             code, theirs = _split(closure, project, files, script.path)
             inputs, named = inputs | code, named | theirs
     inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
-    tools = tool_versions(project.backend)
     inputs |= {f"<version of {name}>": value for name, value in tools.items()}
     inputs |= project.base_inputs()
     if project.migrate:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.snapshot import Clone, ReadOnlyClone, Snapshot
-from alembic_snapshot.sqlite import files
 
 if TYPE_CHECKING:
+    from alembic_snapshot.backend import CloneSource
     from alembic_snapshot.callsite import Site
+    from alembic_snapshot.clone import Clone
     from alembic_snapshot.plugin.pointing import Pointer
+    from alembic_snapshot.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,17 @@ class Strategy(Protocol):
 
 @dataclass
 class Anew:
-    """What all strategies share that make a new database and new connections for each test."""
+    """A new database and new connections for each test."""
 
     pointer: Pointer
+    source: CloneSource
+
+    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
+        """A clone of its own."""
+        clone = self.source.take(snapshot, read_only=wish.readonly)
+        clone.durable = wish.durable
+        self.pointer.point(clone, durable=wish.durable)
+        return clone
 
     def end(self, clone: Clone) -> list[Site | None]:
         """Close every connection."""
@@ -90,32 +96,6 @@ class Anew:
         else:
             clone.delete()
 
-
-@dataclass
-class Fresh(Anew):
-    """A new file for each test. ``on_make`` is told the seconds of a copy."""
-
-    folder: Callable[[], Path]
-    on_make: Callable[[float], None]
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _process: int = field(default_factory=os.getpid)
-
-    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
-        """A clone at a path of its own, copied when it is first needed."""
-        if wish.readonly:
-            clone: Clone = ReadOnlyClone(snapshot)
-        else:
-            clone = Clone(snapshot, self.next_path(), self.on_make)
-        clone.durable = wish.durable
-        self.pointer.point(clone, durable=wish.durable)
-        return clone
-
     def close(self) -> None:
-        """Nothing is left: each test's clone went with the test."""
-
-    def next_path(self) -> Path:
-        """A path that no clone has had."""
-        # Test processes that are forked for each test count alike.
-        process = "" if os.getpid() == self._process else f"-{os.getpid()}"
-        name = f"{self.pointer.project.name}-{next(self._numbers)}{process}{files.SUFFIX}"
-        return self.folder() / name
+        """Delete what is left at the end of the run."""
+        self.source.close()

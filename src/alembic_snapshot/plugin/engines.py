@@ -32,6 +32,7 @@ class Dialect:
     async_extra: str
     drivers: tuple[str, ...]
     nowhere: str
+    crashes_if_closed_in_use: bool = False
 
 
 _DIALECTS = {
@@ -43,6 +44,7 @@ _DIALECTS = {
         async_extra="alembic-snapshot[async]",
         drivers=("sqlite3", "aiosqlite"),
         nowhere="sqlite:///alembic-snapshot-has-no-engine.db",
+        crashes_if_closed_in_use=True,
     ),
     "postgresql": Dialect(
         name="postgresql",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from alembic_snapshot.snapshot import Clone
+from alembic_snapshot.clone import Clone
 from alembic_snapshot.sqlite import files
 
 FOLDER = "kept-databases"

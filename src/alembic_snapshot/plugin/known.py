@@ -62,11 +62,12 @@ class Known:
                 yield place, "what env.py connects to"
 
     def _stored(self) -> Sequence[Manifest]:
+        from alembic_snapshot.backend import backend_of
         from alembic_snapshot.status import identity
-        from alembic_snapshot.stores import store_of
 
         with contextlib.suppress(SnapshotError, OSError):
             own = identity(self._project)
-            manifests = (entry.manifest for entry in store_of(self._project).entries())
+            store = backend_of(self._project).store()
+            manifests = (entry.manifest for entry in store.entries())
             return [manifest for manifest in manifests if manifest.project == own]
         return ()

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import not_checked, shortened, unchecked
+from alembic_snapshot.clone import Clone
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError, CloneError, EngineError, SnapshotError
-from alembic_snapshot.plugin.clones import Fresh, Strategy, Wish
+from alembic_snapshot.plugin.clones import Anew, Strategy, Wish
 from alembic_snapshot.plugin.known import Known
 from alembic_snapshot.plugin.notices import unused, warn
 from alembic_snapshot.plugin.pointing import Pointer
-from alembic_snapshot.snapshot import Clone, Snapshot
-from alembic_snapshot.stores import store_of
+from alembic_snapshot.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
@@ -161,26 +162,20 @@ class Database:
     def _chosen(self, clones: str) -> Strategy:
         tally = self._runtime.tally
         tally.done = "rewound" if clones == "rewind" else "reset"
-        if self.project.backend == "postgresql":
-            from alembic_snapshot.plugin.pooled import FromPool
-            from alembic_snapshot.postgres.server import server_in_use
-
-            if clones != "fresh":
-                tally.no_reset = f"there is no {clones} on PostgreSQL yet"
-            return FromPool(self.pointer, server_in_use, self._made)
-        fresh = Fresh(self.pointer, self._folder, self._made)
+        backend = backend_of(self.project)
+        source = backend.clones(self._folder, self._made)
         if clones == "fresh":
-            return fresh
+            return Anew(self.pointer, source)
+        kind = backend.lasting(clones)
+        if kind is None:
+            tally.no_reset = f"there is no {clones} on {self.pointer.engines.dialect.title} yet"
+            return Anew(self.pointer, source)
         from alembic_snapshot.plugin.reset import Reset
+        from alembic_snapshot.sqlite.clone import FileClones
 
+        assert isinstance(source, FileClones)  # Only files are put back so far.
         tally.resets = 0
-        if clones == "rewind":
-            from alembic_snapshot.sqlite.rewindable import Rewindable
-
-            return Reset(fresh, tally, Rewindable)
-        from alembic_snapshot.sqlite.reusable import Reusable
-
-        return Reset(fresh, tally, Reusable)
+        return Reset(self.pointer, source, tally, kind)
 
     def _ensure(self, wish: Wish, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build import ensure
@@ -206,7 +201,7 @@ class Database:
             return
         from alembic_snapshot.status import look_up
 
-        store = store_of(self.project)
+        store = backend_of(self.project).store()
         store.prepare()
         with store.lock("rebuild"):
             entry = look_up(self.project, layer=wish.layer, revision=wish.revision).entry

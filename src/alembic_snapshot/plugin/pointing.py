@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from alembic_snapshot.callsite import Site
+    from alembic_snapshot.clone import Clone
     from alembic_snapshot.databases import Place
     from alembic_snapshot.plugin.known import Known
-    from alembic_snapshot.snapshot import Clone
 
 
 class Hold:
@@ -284,7 +284,7 @@ class Pointer:
             if record.in_use and record.dbapi_connection is not None:
                 held.append(hold.site)
             hold.is_elsewhere |= _is_elsewhere(record, hold)
-            if hold.is_elsewhere and self.project.backend == "sqlite":
+            if hold.is_elsewhere and self.engines.dialect.crashes_if_closed_in_use:
                 # Python crashes where a connection is closed while another thread is in a
                 # statement on it. Without ours, that thread's is the last reference.
                 record.dbapi_connection = None

@@ -10,14 +10,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.plugin.clones import Fresh, Wish
-from alembic_snapshot.snapshot import Clone, Snapshot
+from alembic_snapshot.clone import Clone
+from alembic_snapshot.plugin.clones import Anew, Wish
+from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.sqlite import files, live
+from alembic_snapshot.sqlite.clone import FileClone, FileClones
 from alembic_snapshot.sqlite.lasting import obstacle
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Site
     from alembic_snapshot.manifest import Entry
+    from alembic_snapshot.plugin.pointing import Pointer
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.sqlite.lasting import Kind, LastingFile
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 _PATIENCE = 5
 
 
-class ReusedClone(Clone):
+class ReusedClone(FileClone):
     """One test's turn on the file that is put back afterwards.
 
     Whoever is told where the file is may come back to it when the test is over: ``is_known`` says
@@ -36,13 +39,13 @@ class ReusedClone(Clone):
     connection_factory: type[Any] | None = live.Watched
 
     def __init__(self, snapshot: Snapshot, path: Path, strategy: Reset):
-        super().__init__(snapshot, path, strategy.fresh.on_make)
+        super().__init__(snapshot, path, strategy.source.on_make)
         self.is_known = False
         self._strategy = strategy
 
     @property
     def made(self) -> bool:
-        return self._made or self._strategy.fresh.pointer.was_used
+        return self._made or self._strategy.pointer.was_used
 
     @property
     def path(self) -> Path:
@@ -80,8 +83,10 @@ class Reset:
     ``kind`` is how: the file is rewritten, or its log emptied.
     """
 
-    def __init__(self, fresh: Fresh, tally: Tally, kind: Kind):
-        self.fresh = fresh
+    def __init__(self, pointer: Pointer, source: FileClones, tally: Tally, kind: Kind):
+        self.pointer = pointer
+        self.source = source
+        self.fresh = Anew(pointer, source)
         self.file: LastingFile | None = None
         self._kind = kind
         self._tally = tally
@@ -101,18 +106,18 @@ class Reset:
         if self._tally.no_reset:
             return self.fresh.begin(snapshot, wish)
         if self.file is None:
-            self._lent = ReusedClone(snapshot, self.fresh.next_path(), self)
-            self.fresh.pointer.point(self._lent)
+            self._lent = ReusedClone(snapshot, self.source.next_path(), self)
+            self.pointer.point(self._lent)
         else:
             self._lent = ReusedClone(snapshot, self.file.path, self)
-            self.fresh.pointer.resume(self._lent)
+            self.pointer.resume(self._lent)
         return self._lent
 
     def end(self, clone: Clone) -> list[Site | None]:
         """Close what is still in use, and the connections that a test left something in."""
         if clone is not self._lent:
             return self.fresh.end(clone)
-        held = self.fresh.pointer.rest()
+        held = self.pointer.rest()
         clone.close()
         return held
 
@@ -126,7 +131,7 @@ class Reset:
             self._let_go()
             clone.keep(kept)
             return
-        if clone.is_known or self.fresh.pointer.was_told:
+        if clone.is_known or self.pointer.was_told:
             self._abandon(clone)
             return
         reason = self._put_back()
@@ -148,7 +153,7 @@ class Reset:
     def expose(self, why: str) -> None:
         """Let others use the file in every way; it is not put back any more."""
         if self.file is not None and self.file.is_guarded:
-            self.fresh.pointer.close_idle(synchronous=True)
+            self.pointer.close_idle(synchronous=True)
             self.file.expose(why)
 
     def close(self) -> None:
@@ -164,7 +169,7 @@ class Reset:
         return not (wish.durable or wish.readonly or wish.empty)
 
     def _put_back(self) -> str | None:
-        if self.fresh.pointer.was_unwatched:
+        if self.pointer.was_unwatched:
             return "the connections are not those of Python's sqlite3"
         if self.file is None:
             return None
@@ -188,12 +193,12 @@ class Reset:
             self._abandoned.append(self.file)
             self.file = None
         if self._entry is None:
-            self._tally.no_reset = obstacle(self.fresh.folder(), self._kind)
+            self._tally.no_reset = obstacle(self.source.folder(), self._kind)
         self._process, self._entry = os.getpid(), snapshot.entry
 
     def _let_go(self) -> None:
         """Close everything that is open on the file, and then the file."""
-        self.fresh.pointer.release()
+        self.pointer.release()
         if self.file is not None:
             self.file.close()
             self.file = None

@@ -186,15 +186,14 @@ class Run:
         return own.parent if self.is_worker else own
 
     def _stand_in(self, root: Path) -> None:
-        """Let an engine that is made at import speak PostgreSQL, wherever it would connect to."""
+        """Let an engine that is made at import speak the dialect, wherever it would connect to."""
+        from alembic_snapshot.backend import backend_of
         from alembic_snapshot.config import load_project
-        from alembic_snapshot.postgres.stand_in import stand_in
 
         # Whatever is wrong with the configuration is told when it is needed.
         with contextlib.suppress(ConfigError):
             project = load_project(root, store=self.options.snapshot_dir)
-            if project.backend == "postgresql":
-                self._restore = stand_in(project)
+            self._restore = backend_of(project).stand_in()
 
     def _build(self, wanted: Wish) -> None:
         from alembic_snapshot.progress import Progress

@@ -21,7 +21,7 @@ from alembic_snapshot.plugin.switch import Switch
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Callsites
-    from alembic_snapshot.snapshot import Clone
+    from alembic_snapshot.clone import Clone
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Strangers:
         if place.kind != "sqlite":
             return place.name.startswith(_OURS)
         clones = (p.clone.place for p in self._pointers if p.clone is not None)
-        if any(place.name == os.path.realpath(path) for path in clones):
+        if any(place.name == os.path.realpath(path) for path in clones if path is not None):
             return True
         return any(place.below(pointer.project.store) for pointer in self._pointers)
 

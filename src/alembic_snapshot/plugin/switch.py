@@ -127,7 +127,7 @@ class Switch:
         hold = record.info.get(Hold)
         if hold is not None:
             hold.pointer.greet(connection, hold)
-            if hold.clone is not None and hold.pointer.project.backend == "sqlite":
+            if hold.clone is not None and hold.clone.place is not None:
                 watch_attaching(connection, functools.partial(self._strangers.attach, hold.pointer))
         elif _HEARD not in record.info:
             # An engine with a creator does not ask where to connect to.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import CloneError, ServerError
-from alembic_snapshot.postgres.server import Server
+from alembic_snapshot.postgres.server import Server, new_owner, without_password
 from alembic_snapshot.target import SHOWN_ROWS
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ class ServerDatabase:
 
     def __str__(self) -> str:
         return f"database {self.name} on {self.server}"
+
+    @property
+    def file(self) -> None:
+        """None: it is on a server."""
+
+    @property
+    def opening(self) -> str:
+        """The command that opens it. A private server ends with its run, and is started."""
+        if self.server.is_private:
+            return f"alembic-snapshot psql {self.name}"
+        # The password stays out of reports: psql asks for it, or finds it in ~/.pgpass.
+        from sqlalchemy import make_url
+
+        url = make_url(self.url()).set(drivername="postgresql")
+        return f"psql {shlex.quote(without_password(url))}"
 
     def url(self, driver: str = "") -> str:
         """The SQLAlchemy URL, for psycopg or ``driver``; ``async`` is asyncpg."""
@@ -167,10 +183,40 @@ class ServerDatabase:
             drop(connection, self.name)
 
     def diff(self, before: ServerDatabase | None, limit: int = SHOWN_ROWS) -> Diff:
-        """As :func:`alembic_snapshot.postgres.diff.compare`."""
+        """How it differs from another on the same server, or from an empty database.
+
+        Raises:
+            CloneError: they can't be compared.
+            ServerError: the server can't be reached.
+        """
+        import psycopg
+
         from alembic_snapshot.postgres.diff import compare
 
-        return compare(before, self, limit)
+        try:
+            with readable(before, self.server) as here, readable(self, self.server) as there:
+                return compare(here, there, limit)
+        except psycopg.Error as error:
+            raise CloneError(
+                f"can't compare {self}: {error}", hint="does somebody still hold a lock in it?"
+            ) from error
+
+
+@contextlib.contextmanager
+def readable(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a database; nobody can connect to a snapshot, but to a copy of it."""
+    if database is not None and not database.name.startswith(SNAPSHOT):
+        with server.connect(database.name) as connection:
+            yield connection
+        return
+    with server.connect() as own:
+        copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_compared")
+        copy.start(database)
+        try:
+            with server.connect(copy.name) as connection:
+                yield connection
+        finally:
+            copy.remove()
 
 
 def create(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.diff import Diff, TableDiff, table_diff
-from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.database import CLONE, SNAPSHOT, ServerDatabase
-from alembic_snapshot.postgres.pool import new_owner
 from alembic_snapshot.postgres.schema import read_schema
-from alembic_snapshot.postgres.server import Server
 
 if TYPE_CHECKING:
     import psycopg
@@ -21,43 +16,13 @@ if TYPE_CHECKING:
 _COMPARED_ROWS = 20_000
 
 
-def compare(before: ServerDatabase | None, after: ServerDatabase, limit: int) -> Diff:
-    """How ``after`` differs from ``before``, or from an empty database.
-
-    Raises:
-        CloneError: they can't be compared.
-        ServerError: the server can't be reached.
-    """
-    import psycopg
-
-    try:
-        with opened(before, after.server) as here, opened(after, after.server) as there:
-            # A failed test may still hold a lock.
-            there.execute("SET lock_timeout = '500ms'")
-            schema = list(_schema_changes(here, there))
-            tables = [_rows(here, there, name, limit) for name in _differing(here, there)]
-    except psycopg.Error as error:
-        raise CloneError(
-            f"can't compare {after}: {error}", hint="does somebody still hold a lock in it?"
-        ) from error
+def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit: int) -> Diff:
+    """How the database there differs from the one here; ``limit`` rows of a kind are shown."""
+    # A failed test may still hold a lock.
+    there.execute("SET lock_timeout = '500ms'")
+    schema = list(_schema_changes(here, there))
+    tables = [_rows(here, there, name, limit) for name in _differing(here, there)]
     return Diff(schema, tables)
-
-
-@contextlib.contextmanager
-def opened(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a database; nobody can connect to a snapshot, but to a copy of it."""
-    if database is not None and not database.name.startswith(SNAPSHOT):
-        with server.connect(database.name) as connection:
-            yield connection
-        return
-    with server.connect() as own:
-        copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_compared")
-        copy.start(database)
-        try:
-            with server.connect(copy.name) as connection:
-                yield connection
-        finally:
-            copy.remove()
 
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:

@@ -11,7 +11,6 @@ import itertools
 import os
 import queue
 import re
-import secrets
 import socket
 import threading
 from collections import deque
@@ -23,7 +22,7 @@ from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import memory
 from alembic_snapshot.postgres.database import CLONE, KEPT, ServerDatabase
-from alembic_snapshot.postgres.server import Server, lock_key
+from alembic_snapshot.postgres.server import Server, lock_key, new_owner
 
 if TYPE_CHECKING:
     import psycopg
@@ -174,13 +173,6 @@ class Pool:
             self._in_memory = memory.prepare(connection, self.server)
             return False
         return True
-
-
-def new_owner(connection: psycopg.Connection[Any]) -> str:
-    """An owner of clones, alive for as long as the connection is open."""
-    owner = secrets.token_hex(6)
-    connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {owner}"),))
-    return owner
 
 
 def kept_name(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alembic_snapshot.builder.schema import Schema
+from alembic_snapshot.schema import Schema
 
 # Objects that belong to an extension are the extension's affair.
 _OWN = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +184,13 @@ def lock_key(text: str) -> int:
     """A text as the key of an advisory lock: 64 bits with a sign."""
     digest = hashlib.sha256(f"alembic-snapshot {text}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def new_owner(connection: psycopg.Connection[Any]) -> str:
+    """An owner of clones, alive for as long as the connection is open."""
+    owner = secrets.token_hex(6)
+    connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {owner}"),))
+    return owner
 
 
 @functools.cache

@@ -66,7 +66,7 @@ def _say_the_same(name: str, before: str, after: str) -> bool:
     kind, _, table = name.partition(" ")
     if kind != "table":
         return False
-    from alembic_snapshot.builder.schema import table_facts
+    from alembic_snapshot.schema import table_facts
 
     return table_facts(table, (before,)) == table_facts(table, (after,))
 

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -47,6 +48,16 @@ class DatabaseFile:
     def name(self) -> str:
         """Its path."""
         return str(self.path)
+
+    @property
+    def file(self) -> Path:
+        """Itself."""
+        return self.path
+
+    @property
+    def opening(self) -> str:
+        """The command that opens it."""
+        return f"sqlite3 {shlex.quote(str(self.path))}"
 
     def url(self, driver: str = "") -> str:
         """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` is aiosqlite."""

@@ -1,42 +1,37 @@
-"""A new database and new connections for each test: ``clones = "fresh"`` on a server."""
+"""A process's clones on a server: one for each test, from its pool."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from alembic_snapshot.plugin.clones import Anew, Wish
-from alembic_snapshot.postgres.clone import ReadOnlyServerClone, ServerClone
+from alembic_snapshot.postgres.clone import PooledClone, ServerClone, SharedReader
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool
-from alembic_snapshot.postgres.server import Server
-from alembic_snapshot.snapshot import Clone, Snapshot
+from alembic_snapshot.postgres.server import server_in_use
+
+if TYPE_CHECKING:
+    from alembic_snapshot.snapshot import Snapshot
 
 
-@dataclass
-class FromPool(Anew):
-    """A clone for each test from this process's pool. ``on_make`` is told the seconds it took."""
+class PooledClones:
+    """Clones from a pool of this process's own. ``on_make`` is told the seconds that one took."""
 
-    server: Callable[[], Server]
-    on_make: Callable[[float], None]
-    _pool: Pool | None = None
-    _process: int = 0
-    _shared: dict[str, ServerDatabase] = field(default_factory=dict)
-    # A parent's, which must not be closed in its child.
-    _abandoned: list[Pool] = field(default_factory=list)
+    def __init__(self, on_make: Callable[[float], None]):
+        self._on_make = on_make
+        self._pool: Pool | None = None
+        self._process = 0
+        self._shared: dict[str, ServerDatabase] = {}
+        # A parent's, which must not be closed in its child.
+        self._abandoned: list[Pool] = []
 
-    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
+    def take(self, snapshot: Snapshot, *, read_only: bool) -> ServerClone:
         """A clone, which is taken from the pool when it is first needed."""
         pool = self._own_pool()
-        clone: Clone
-        if wish.readonly:
-            clone = ReadOnlyServerClone(snapshot, pool)
-            clone.share(self._read_only(pool, snapshot))
-        else:
-            clone = ServerClone(snapshot, pool, self.on_make)
-        self.pointer.point(clone, durable=wish.durable)
-        return clone
+        if read_only:
+            return SharedReader(snapshot, database=self._read_only(pool, snapshot))
+        return PooledClone(snapshot, pool, self._on_make)
 
     def close(self) -> None:
         """Drop what is left."""
@@ -50,7 +45,7 @@ class FromPool(Anew):
             if self._pool is not None:
                 self._abandoned.append(self._pool)
                 self._shared.clear()
-            self._pool, self._process = Pool(self.server()), os.getpid()
+            self._pool, self._process = Pool(server_in_use()), os.getpid()
         return self._pool
 
     def _read_only(self, pool: Pool, snapshot: Snapshot) -> ServerDatabase:

@@ -1,0 +1,76 @@
+"""The seam between the library and a kind of database: what each kind has to bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from alembic_snapshot.config import Project
+
+if TYPE_CHECKING:
+    from alembic_snapshot.clone import Clone
+    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.store import Store
+    from alembic_snapshot.target import Target
+
+
+class CloneSource(Protocol):
+    """Where one process's tests have their clones from."""
+
+    def take(self, snapshot: Snapshot, *, read_only: bool) -> Clone:
+        """A clone, which is made when it is first needed."""
+
+    def close(self) -> None:
+        """Delete what is left."""
+
+
+class Backend(Protocol):
+    """One project's databases, of one kind.
+
+    ``async_extras`` are what an async ``env.py`` needs of this package.
+    """
+
+    async_extras: ClassVar[str]
+
+    def store(self) -> Store:
+        """Where its snapshots are."""
+
+    def target(self, name: str) -> Target:
+        """A database by its path, or by its name on the server in use."""
+
+    def versions(self) -> Mapping[str, str]:
+        """The versions that a snapshot depends on, by what they are of."""
+
+    def clones(self, folder: Callable[[], Path], on_make: Callable[[float], None]) -> CloneSource:
+        """Clones for one process's tests, files in a folder.
+
+        ``folder`` is asked when it is needed; ``on_make`` is told the seconds that each took.
+        """
+
+    def lasting(self, how: str) -> Any | None:
+        """What makes databases that are put back, in the way that ``clones`` names, if it can be.
+
+        It is given the snapshot's and a new database.
+        """
+
+    def stand_in(self) -> Callable[[], None]:
+        """Let engines that are made at import have the right dialect; how to undo that."""
+
+    def clone(self, snapshot: Snapshot, name: str) -> Clone:
+        """A clone under a path or a name that somebody chose, made at once.
+
+        Raises:
+            CloneError: there is such a one already, or it can't be made.
+        """
+
+
+def backend_of(project: Project) -> Backend:
+    """A project's kind of database."""
+    if project.backend == "postgresql":
+        from alembic_snapshot.postgres.backend import PostgreSQL
+
+        return PostgreSQL(project)
+    from alembic_snapshot.sqlite.backend import SQLite
+
+    return SQLite(project)

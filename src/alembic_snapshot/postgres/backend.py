@@ -1,0 +1,61 @@
+"""PostgreSQL: snapshots and clones are databases on one server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from alembic_snapshot.config import Project
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.server import major_version, server_in_use
+from alembic_snapshot.postgres.store import ServerStore
+
+if TYPE_CHECKING:
+    from alembic_snapshot.postgres.clone import NamedClone
+    from alembic_snapshot.postgres.clones import PooledClones
+    from alembic_snapshot.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A project's databases on the server in use."""
+
+    async_extras: ClassVar[str] = "async,postgres"
+    project: Project
+
+    def store(self) -> ServerStore:
+        """Where its snapshots are."""
+        return ServerStore(self.project.store)
+
+    def target(self, name: str) -> ServerDatabase:
+        """A database by its name."""
+        return ServerDatabase(server_in_use(), name)
+
+    def versions(self) -> dict[str, str]:
+        """The server's major version."""
+        return {"PostgreSQL": str(major_version())}
+
+    def clones(self, folder: Callable[[], Path], on_make: Callable[[float], None]) -> PooledClones:
+        """Databases on the server in use; the folder is not needed."""
+        from alembic_snapshot.postgres.clones import PooledClones
+
+        del folder
+        return PooledClones(on_make)
+
+    def lasting(self, how: str) -> None:
+        """None: there is no way yet."""
+        del how
+
+    def stand_in(self) -> Callable[[], None]:
+        """As :func:`alembic_snapshot.postgres.stand_in.stand_in`."""
+        from alembic_snapshot.postgres.stand_in import stand_in
+
+        return stand_in(self.project)
+
+    def clone(self, snapshot: Snapshot, name: str) -> NamedClone:
+        """As :func:`alembic_snapshot.postgres.clone.named_clone`."""
+        from alembic_snapshot.postgres.clone import named_clone
+
+        return named_clone(snapshot, name)

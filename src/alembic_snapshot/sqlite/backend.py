@@ -1,0 +1,64 @@
+"""SQLite: snapshots and clones are files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from alembic_snapshot.config import Project
+from alembic_snapshot.sqlite.files import DatabaseFile
+from alembic_snapshot.sqlite.store import FileStore
+
+if TYPE_CHECKING:
+    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.sqlite.clone import FileClone, FileClones
+    from alembic_snapshot.sqlite.lasting import Kind
+
+
+@dataclass(frozen=True)
+class SQLite:
+    """A project's SQLite files."""
+
+    async_extras: ClassVar[str] = "async"
+    project: Project
+
+    def store(self) -> FileStore:
+        """Where its snapshots are."""
+        return FileStore(self.project.store)
+
+    def target(self, name: str) -> DatabaseFile:
+        """A database by its path."""
+        return DatabaseFile(Path(name))
+
+    def versions(self) -> dict[str, str]:
+        """The version of SQLite that Python has."""
+        return {"SQLite": sqlite3.sqlite_version}
+
+    def clones(self, folder: Callable[[], Path], on_make: Callable[[float], None]) -> FileClones:
+        """Files in the folder."""
+        from alembic_snapshot.sqlite.clone import FileClones
+
+        return FileClones(folder, self.project.name, on_make)
+
+    def lasting(self, how: str) -> Kind:
+        """A file whose log is emptied for ``rewind``, or one that is rewritten."""
+        if how == "rewind":
+            from alembic_snapshot.sqlite.rewindable import Rewindable
+
+            return Rewindable
+        from alembic_snapshot.sqlite.reusable import Reusable
+
+        return Reusable
+
+    def stand_in(self) -> Callable[[], None]:
+        """Nothing: SQLite is what URLs say that are in no variable."""
+        return lambda: None
+
+    def clone(self, snapshot: Snapshot, name: str) -> FileClone:
+        """As :func:`alembic_snapshot.sqlite.clone.named_clone`."""
+        from alembic_snapshot.sqlite.clone import named_clone
+
+        return named_clone(snapshot, name)

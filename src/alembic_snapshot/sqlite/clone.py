@@ -1,0 +1,183 @@
+"""A test's own database as a file."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.clone import Clone
+from alembic_snapshot.errors import CloneError
+from alembic_snapshot.sqlite import files
+
+if TYPE_CHECKING:
+    from alembic_snapshot.snapshot import Snapshot
+
+
+class FileClone(Clone):
+    """One test's own copy of a snapshot's file.
+
+    ``is_own_file`` says whether the file goes when the clone does.
+    """
+
+    is_own_file = True
+    suffix = files.SUFFIX
+
+    def __init__(
+        self, snapshot: Snapshot, path: Path, on_make: Callable[[float], None] | None = None
+    ):
+        super().__init__(snapshot, on_make)
+        self._path = path
+
+    @property
+    def label(self) -> str:
+        return self._path.name
+
+    @property
+    def place(self) -> Path:
+        return self._path
+
+    @property
+    def path(self) -> Path:
+        self.was_told = True
+        self.make()
+        return self._path
+
+    @property
+    def address(self) -> str:
+        """What SQLite is given to open: a path, or a URI if ``is_read_only``."""
+        return str(self.path)
+
+    @property
+    def target(self) -> files.DatabaseFile:
+        return files.DatabaseFile(self.path)
+
+    @property
+    def size(self) -> int:
+        try:
+            return self._path.stat().st_size if self.is_own_file and self._made else 0
+        except OSError:
+            return 0
+
+    def aim(self, _dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        cargs[:1], cparams["uri"] = [self.address], self.is_read_only
+        # Who ends the test closes its connections, whichever thread opened them.
+        cparams["check_same_thread"] = False
+
+    def missed(self, connection: Any) -> str | None:
+        file = files.opened_file(connection)
+        if file == str(self._path):
+            return None
+        with contextlib.suppress(OSError):
+            if os.path.samefile(file, self._path):
+                return None
+        return file or "memory"
+
+    def hurry(self, connection: Any) -> None:
+        files.hurry(connection)
+
+    def delete(self) -> None:
+        self.close()
+        if self._made:
+            files.remove(self._path)
+
+    def kept_as(self, path: Path) -> list[str]:
+        return [str(path), f"open it: sqlite3 {shlex.quote(str(path))}"]
+
+    def keep(self, path: Path) -> Path:
+        """Close, and move the file to ``path`` as one plain file; what was there is replaced."""
+        self.close()
+        files.settle(self._path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.remove(path)
+        self._path.rename(path)
+        self._path = path
+        return path
+
+    def _copy(self) -> None:
+        if self.snapshot.entry is None:
+            self._path.touch()
+            return
+        try:
+            files.copy(self.snapshot.path, self._path)
+        except FileNotFoundError as error:
+            raise CloneError(
+                f"the snapshot {self.snapshot.path} is gone",
+                hint="was the store emptied while the tests ran? Run them again",
+            ) from error
+
+
+class ReadOnlyFile(FileClone):
+    """Not a copy, but the snapshot itself, opened so that nobody can write to it."""
+
+    is_read_only = True
+    is_own_file = False
+
+    def __init__(self, snapshot: Snapshot):
+        super().__init__(snapshot, snapshot.path)
+        self._made = True
+
+    @property
+    def address(self) -> str:
+        return files.immutable(self._path)
+
+    @property
+    def url(self) -> str:
+        self.was_told = True
+        return f"sqlite:///{self.address}&uri=true"
+
+    def delete(self) -> None:
+        """Close; the snapshot stays."""
+        self.close()
+
+    def keep(self, path: Path) -> Path:
+        """Close; there is nothing to keep."""
+        self.close()
+        return self._path
+
+
+class FileClones:
+    """Clones as files in a folder, each at a path that none has had before.
+
+    ``folder`` is asked when it is needed; the names begin with ``name``.
+    """
+
+    def __init__(self, folder: Callable[[], Path], name: str, on_make: Callable[[float], None]):
+        self.folder = folder
+        self.on_make = on_make
+        self._name = name
+        self._numbers = itertools.count(1)
+        self._process = os.getpid()
+
+    def take(self, snapshot: Snapshot, *, read_only: bool) -> FileClone:
+        """A clone, which is copied when it is first needed; read-only, it is the snapshot."""
+        if read_only:
+            return ReadOnlyFile(snapshot)
+        return FileClone(snapshot, self.next_path(), self.on_make)
+
+    def next_path(self) -> Path:
+        """A path that no clone has had."""
+        # Test processes that are forked for each test count alike.
+        process = "" if os.getpid() == self._process else f"-{os.getpid()}"
+        return self.folder() / f"{self._name}-{next(self._numbers)}{process}{files.SUFFIX}"
+
+    def close(self) -> None:
+        """Nothing is left: each test's clone went with the test."""
+
+
+def named_clone(snapshot: Snapshot, name: str) -> FileClone:
+    """A clone at a path that one chose.
+
+    Raises:
+        CloneError: there is such a file already.
+    """
+    path = Path(name).absolute()
+    if path.exists():
+        raise CloneError(f"there is already a file {path}", hint="choose another path")
+    clone = FileClone(snapshot, path)
+    clone.make()
+    return clone

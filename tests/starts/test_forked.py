@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -269,6 +270,40 @@ def test_what_was_kept_is_not_taken_for_another_file_of_its_name(popen, tmp_path
 
     assert is_forked(process)
     assert output == "mine\n"
+
+
+def test_a_finder_hears_of_each_module_that_another_imports(popen):
+    code = """
+import sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        asked.add((name, path is None))
+asked = set()
+sys.meta_path.insert(0, Finder())
+import sqlalchemy.ext.asyncio
+import importlib.metadata
+print(sorted(pair for pair in asked if pair[0] in sys.modules))
+"""
+    expected = outcome(forked.Real, [sys.executable, "-c", code])[1]
+
+    process, found, _ = outcome(popen, [sys.executable, "-c", code])
+
+    assert is_forked(process)
+    assert set(ast.literal_eval(found)) ^ set(ast.literal_eval(expected)) == set()
+    assert "('sqlalchemy.orm', False)" in found
+
+
+def test_a_finder_may_stand_in_for_the_loader_of_a_module_that_another_imports(popen):
+    code = """
+import sys
+from alembic_snapshot.plugin.importing import when_imported
+when_imported("sqlalchemy.orm", lambda: print(sys.modules["sqlalchemy"].orm.Session.__name__))
+import sqlalchemy.ext.asyncio
+"""
+    process, found, errors = outcome(popen, [sys.executable, "-c", code])
+
+    assert is_forked(process)
+    assert (found, errors) == ("Session\n", "")
 
 
 def test_only_a_builder_starts_what_it_starts(popen):

@@ -108,12 +108,30 @@ class Warm:
         """Give a module back, with all that importing it imports."""
         self.modules[name].__spec__ = self._specs[name]
         wanted = self._closure(name)
-        for one in [one for one in self.modules if one in wanted and one not in sys.modules]:
-            sys.modules[one] = self.modules[one]
+        for one in [one for one in self.modules if one in wanted]:
+            if one not in sys.modules:
+                # Some have no finder: another module has put them there.
+                is_found = getattr(self._specs[one], "name", "") == one
+                spec = self._found(one) if is_found else None
+                sys.modules[one] = self.modules[one]
+                if spec is not None:
+                    spec.loader.create_module(spec)
+                    spec.loader.exec_module(self.modules[one])
         for one in wanted & self._is_attribute:
             above, _, last = one.rpartition(".")
             if above in sys.modules:
                 setattr(sys.modules[above], last, self.modules[one])
+
+    def _found(self, name: str) -> Any:
+        """What finders make of a module that have come before Python's own and want to hear."""
+        for finder in sys.meta_path[: sys.meta_path.index(self._last_finder)]:
+            if finder not in self._finders:
+                above = self.modules.get(name.rpartition(".")[0])
+                spec = finder.find_spec(name, getattr(above, "__path__", None))
+                if spec is not None and self._is_kept(spec):
+                    self.modules[name].__spec__ = spec
+                    return spec
+        return None
 
     def _closure(self, name: str) -> set[str]:
         found: set[str] = set()
@@ -129,6 +147,8 @@ class Warm:
         import _frozen_importlib as bootstrap
         import _frozen_importlib_external as external
 
+        self._last_finder = external.PathFinder
+        self._finders = list(sys.meta_path)
         for kind in (external.SourceFileLoader, external.ExtensionFileLoader):
             kind.create_module = self._creating(kind)
         for importer in (bootstrap.BuiltinImporter, bootstrap.FrozenImporter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,15 +24,18 @@ _NOT_THE_PROJECTS = (
     "FORCE_COLOR",
     "PY_COLORS",
 )
+# To import its plugin costs as much as all else in a run; the others have no test for it.
+_WITH_ANYIO = ("notes",)
 MODES = {"plain": ("-p", "no:xdist"), "n0": ("-n", "0"), "n2": ("-n", "2")}
 
 
 class Sample:
     """A copy of one of the projects; the snapshot comes from a store that all tests share."""
 
-    def __init__(self, pytester: pytest.Pytester, root: Path):
+    def __init__(self, pytester: pytest.Pytester, root: Path, plugins: Sequence[str] = ()):
         self.pytester = pytester
         self.root = root
+        self.plugins = plugins
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project; indentation of the whole text does not count."""
@@ -62,7 +65,8 @@ class Sample:
             self.write(f"{name}.py", text)
         # A run that is started by hand is not started by a test.
         os.environ.pop("PYTEST_CURRENT_TEST", None)
-        return self.pytester.runpytest_subprocess(*MODES[mode], *arguments, timeout=60)
+        options = (*MODES[mode], *self.plugins, *arguments)
+        return self.pytester.runpytest_subprocess(*options, timeout=60)
 
     @property
     def temporary(self) -> Path:
@@ -112,7 +116,7 @@ def new_sample(
             ignore=shutil.ignore_patterns("__pycache__", "*.db", ".pytest_cache"),
         )
         monkeypatch.chdir(root)
-        return Sample(pytester, root)
+        return Sample(pytester, root, () if project in _WITH_ANYIO else ("-p", "no:anyio"))
 
     return make
 

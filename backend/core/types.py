@@ -1,7 +1,7 @@
 """Column types that mean the same on SQLite as on PostgreSQL."""
 
-import operator
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -9,37 +9,115 @@ from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Enum, Numeric, Text
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DontWrapMixin
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    Case,
+    Cast,
+    ClauseElement,
+    Null,
+    TypeCoerce,
+)
+from sqlalchemy.sql.functions import Function
+from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from core.errors import AtomError
 
 _BIGINT_DIGITS = 18
 # PostgreSQL has no NUL in its texts; half of a surrogate pair has no UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_SCALE_CHANGING = frozenset(
-    {operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow}
+
+
+class NotExact(AtomError, ValueError, DontWrapMixin):
+    """A value that a column of exact numbers can't hold as it is; it is never rounded."""
+
+    def __init__(self, value: object, problem: str) -> None:
+        super().__init__(f"{value!s:.100} {problem}")
+        self.value = value
+
+
+class NotExactInSQL(AtomError, TypeError, DontWrapMixin):
+    """Something asked of an exact number in SQL that SQLite would do to a scaled integer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} an exact number belongs in Python, not in SQL")
+        self.what = what
+
+
+# What gives the same on a scaled integer, if everything in it has the same scale. The functions are
+# those whose result SQLAlchemy gives the type of their arguments.
+_COMPARING = frozenset(
+    {
+        operators.eq,
+        operators.ne,
+        operators.lt,
+        operators.le,
+        operators.gt,
+        operators.ge,
+        operators.between_op,
+        operators.not_between_op,
+        operators.in_op,
+        operators.not_in_op,
+        operators.is_,
+        operators.is_not,
+        operators.is_distinct_from,
+        operators.is_not_distinct_from,
+    }
 )
+_ORDERING = frozenset(
+    {
+        operators.asc_op,
+        operators.desc_op,
+        operators.nulls_first_op,
+        operators.nulls_last_op,
+        operators.distinct_op,
+    }
+)
+_RECKONING = frozenset({operators.add, operators.sub, operators.neg})
+_OPERATORS = _COMPARING | _ORDERING | _RECKONING
+_FUNCTIONS = frozenset({"coalesce", "max", "min", "sum"})
+_COUNTING = frozenset({"count"})
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
     """A decimal that is never a float: `NUMERIC` on PostgreSQL, a scaled integer on SQLite.
 
-    SQLite has no decimal type and would store a `NUMERIC` as a float. Values may be added,
-    subtracted, compared and summed in SQL. Multiplying and dividing is refused, because a product
-    of scaled integers is scaled twice.
+    SQLite has no decimal type and would store a `NUMERIC` as a float. In SQL, values of the same
+    scale may be added, subtracted, negated, compared and ordered; summed, counted, and the least,
+    greatest or first of them taken (`sum`, `count`, `min`, `max`, `coalesce`, `CASE`).
+    Everything else is refused on either database, since on SQLite it would be done to the scaled
+    integer: a product is scaled twice, an average or a cast is not scaled back. What is not seen is
+    text, and the right side of an assignment in UPDATE or INSERT from SELECT.
 
-    Binding a float raises `TypeError`; a value that does not fit the precision and scale, and so
-    would have to be rounded, raises `ValueError`.
+    A float is what it prints: 0.49 is `Decimal("0.49")`.
+
+    Raises:
+        NotExact: a value is no number, or not finite, or has more places or digits than fit.
+        NotExactInSQL: an expression or function that is not among the above.
     """
 
     impl = Numeric
     cache_ok = True
 
     class Comparator(TypeDecorator.Comparator[Decimal]):
-        """Refuses the operators whose result would have another scale."""
+        """Lets through what is exact on a scaled integer, and refuses all else."""
 
         def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
-            if op in _SCALE_CHANGING:
-                raise TypeError(f"{op.__name__} on an exact decimal belongs in Python, not in SQL")
+            self._require(op, other)
             return super().operate(op, *other, **kwargs)
+
+        def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> Any:
+            self._require(op, (other,))
+            return super().reverse_operate(op, other, **kwargs)
+
+        def _require(self, op: Any, others: Iterable[Any]) -> None:
+            if op not in _OPERATORS:
+                raise NotExactInSQL(f"{getattr(op, '__name__', op)} on")
+            _require_same_scale([self.expr, *filter(_is_sql, others)])
 
     comparator_factory = Comparator
 
@@ -58,25 +136,112 @@ class ExactDecimal(TypeDecorator[Decimal]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
-        exact = self._exact(value)
+        exact = self.exact(value)
         return int(exact.scaleb(self.scale)) if dialect.name == "sqlite" else exact
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is None:
             return None
-        return Decimal(value).scaleb(-self.scale) if dialect.name == "sqlite" else Decimal(value)
+        if dialect.name != "sqlite":
+            return Decimal(value)
+        if not isinstance(value, int):
+            raise NotExact(value, "is in the database, and is no scaled integer")
+        return Decimal(value).scaleb(-self.scale)
 
-    def _exact(self, value: Any) -> Decimal:
-        if not isinstance(value, Decimal | int):
-            raise TypeError(f"{value!r} is not exact: give a Decimal or an int")
-        given = Decimal(value)
+    def exact(self, value: Any) -> Decimal:
+        """The value as a decimal with this scale.
+
+        Raises:
+            NotExact: it can't be one.
+        """
+        if isinstance(value, bool) or not isinstance(value, Decimal | int | float):
+            raise NotExact(repr(value), "is not exact: give a Decimal, an int or a float")
+        given = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         try:
-            exact = given.quantize(Decimal(1).scaleb(-self.scale))
+            exact = given.quantize(Decimal(1).scaleb(-self.scale)) if given.is_finite() else None
         except InvalidOperation:
             exact = None
         if exact is None or exact != given or abs(exact) >= 10 ** (self.precision - self.scale):
-            raise ValueError(f"{value} does not fit NUMERIC({self.precision}, {self.scale})")
+            raise NotExact(value, f"does not fit NUMERIC({self.precision}, {self.scale})")
         return exact
+
+
+def _is_sql(operand: Any) -> bool:
+    """Whether an operand is an expression, and not a value that will be bound."""
+    return isinstance(operand, ClauseElement) or hasattr(operand, "__clause_element__")
+
+
+def _type_of(element: Any) -> Any:
+    if hasattr(element, "__clause_element__"):
+        element = element.__clause_element__()
+    if isinstance(element, SelectBase):
+        element = element.scalar_subquery()
+    return getattr(element, "type", None)
+
+
+def _is_exact(element: Any) -> bool:
+    return isinstance(_type_of(element), ExactDecimal)
+
+
+def _is_untyped(element: Any) -> bool:
+    """Whether it is NULL, or a parameter that takes the type of what it is compared with."""
+    kind = _type_of(element)
+    return isinstance(element, Null) or (
+        isinstance(element, BindParameter) and getattr(kind, "_isnull", False)
+    )
+
+
+def _require_same_scale(elements: Iterable[Any]) -> None:
+    scales = set()
+    for element in elements:
+        if _is_exact(element):
+            scales.add(_type_of(element).scale)
+        elif not _is_untyped(element):
+            raise NotExactInSQL(f"{_type_of(element)!r} beside")
+    if len(scales) > 1:
+        raise NotExactInSQL("another scale beside")
+
+
+@compiles(Function)
+def _function(element: Any, compiler: Any, **options: Any) -> Any:
+    arguments = list(element.clauses)
+    name = element.name.lower()
+    if name not in _COUNTING and any(map(_is_exact, arguments)):
+        if name not in _FUNCTIONS:
+            raise NotExactInSQL(f"{name}() of")
+        _require_same_scale(arguments)
+    return compiler.visit_function(element, **options)
+
+
+@compiles(BinaryExpression)
+def _binary(element: Any, compiler: Any, **options: Any) -> Any:
+    # Where an exact number stands on the left, it was asked itself, when the expression was made.
+    if _is_exact(element.right) and not _is_exact(element.left):
+        _require_same_scale([element.left, element.right])
+    return compiler.visit_binary(element, **options)
+
+
+@compiles(Case)
+def _case(element: Any, compiler: Any, **options: Any) -> Any:
+    results = [result for _, result in element.whens]
+    results += [] if element.else_ is None else [element.else_]
+    if any(map(_is_exact, results)):
+        _require_same_scale(results)
+    return compiler.visit_case(element, **options)
+
+
+@compiles(Cast)
+def _cast(element: Any, compiler: Any, **options: Any) -> Any:
+    if _is_exact(element) or _is_exact(element.clause):
+        raise NotExactInSQL("a cast from or to")
+    return compiler.visit_cast(element, **options)
+
+
+@compiles(TypeCoerce)
+def _type_coerce(element: Any, compiler: Any, **options: Any) -> Any:
+    if _is_exact(element) or _is_exact(element.clause):
+        _require_same_scale([element, element.clause])
+    return compiler.visit_type_coerce(element, **options)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -1,15 +1,30 @@
 """Money, scores and times: exact and aware, in the database as in Python."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from core.errors import AtomError
 from core.models import AgentRegistry, User, Workspace
-from core.types import ExactDecimal, UtcDateTime
+from core.types import ExactDecimal, NotExact, NotExactInSQL, UtcDateTime
 from ecommerce.models import Store
 from saas.models import SaaSTier
 from saas.rates import OverageRates
-from sqlalchemy import func, select, text, update
+from sqlalchemy import (
+    Integer,
+    String,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import IntegrityError, StatementError
@@ -17,6 +32,8 @@ from sqlalchemy.orm import Session
 
 SQLITE: Dialect = sqlite.dialect()
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+PRICE, UNITS = SaaSTier.base_price, SaaSTier.included_units
+MONEY = ExactDecimal(14, 2)
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -72,24 +89,125 @@ class TestExactDecimal:
 
         assert [(each.name, each.base_price) for each in cheap] == [("a", Decimal("0.20"))]
 
-    def test_it_does_not_multiply_in_sql(self) -> None:
-        with pytest.raises(TypeError, match="belongs in Python"):
-            SaaSTier.base_price * 2
-        with pytest.raises(TypeError, match="belongs in Python"):
-            SaaSTier.base_price / 2
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            lambda: PRICE * 2,
+            lambda: 2 * PRICE,
+            lambda: PRICE / 2,
+            lambda: PRICE // 2,
+            lambda: PRICE % 2,
+            lambda: PRICE * PRICE,
+            lambda: func.sum(PRICE) / 3,
+            lambda: PRICE.op("^")(2),
+            lambda: PRICE.bitwise_and(1),
+            lambda: PRICE.like("1%"),
+            lambda: PRICE.concat("1"),
+            lambda: PRICE + UNITS,
+            lambda: PRICE < UNITS,
+            lambda: PRICE.between(UNITS, UNITS),
+            lambda: PRICE.in_(select(UNITS)),
+            lambda: literal(5) == PRICE,
+            lambda: func.length(SaaSTier.name) == PRICE,
+            lambda: literal(5) < PRICE,
+            lambda: func.length(SaaSTier.name) + PRICE,
+            lambda: func.avg(PRICE),
+            lambda: func.round(PRICE),
+            lambda: func.abs(PRICE),
+            lambda: func.total(PRICE),
+            lambda: func.group_concat(PRICE),
+            lambda: func.nullif(PRICE, PRICE),
+            lambda: func.lower(PRICE),
+            lambda: func.sqrt(func.sum(PRICE)),
+            lambda: func.coalesce(PRICE, 1),
+            lambda: func.coalesce(PRICE, UNITS),
+            lambda: func.max(PRICE, 1),
+            lambda: case((SaaSTier.name == "a", PRICE), else_=1),
+            lambda: case((SaaSTier.name == "a", 1), else_=PRICE),
+            lambda: cast(PRICE, Integer),
+            lambda: cast(PRICE, String),
+            lambda: cast(SaaSTier.name, ExactDecimal(14, 2)),
+            lambda: type_coerce(PRICE, Integer),
+        ],
+    )
+    def test_what_would_be_done_to_the_scaled_integer_is_refused(
+        self, db_session: Session, asked: Callable[[], Any]
+    ) -> None:
+        db_session.add(tier("a", "2.50"))
+        db_session.flush()
 
-    @pytest.mark.parametrize("value", [0.5, "0.5", float("nan")])
-    def test_what_is_not_exact_is_refused(self, value: object) -> None:
-        with pytest.raises(TypeError, match="not exact"):
+        with pytest.raises(NotExactInSQL, match="belongs in Python"):
+            db_session.scalars(select(asked())).all()
+
+    @pytest.mark.parametrize(
+        ("asked", "answer"),
+        [
+            (lambda: func.sum(PRICE), "3.00"),
+            (lambda: func.min(PRICE), "0.50"),
+            (lambda: func.max(PRICE), "2.50"),
+            (lambda: func.max(PRICE) - func.min(PRICE), "2.00"),
+            (lambda: func.max(-PRICE), "-0.50"),
+            (lambda: func.sum(PRICE + PRICE - 1), "4.00"),
+            (lambda: func.sum(PRICE.distinct()), "3.00"),
+            (lambda: func.count(PRICE.distinct()), 2),
+            (lambda: func.sum(func.coalesce(null(), PRICE)), "3.00"),
+            (lambda: func.sum(case((PRICE > 1, PRICE), else_=null())), "2.50"),
+            (lambda: func.coalesce(literal(0.49, MONEY), PRICE), "0.49"),
+            (lambda: func.count().filter(PRICE.between(0.5, 1)), 1),
+            (lambda: func.count().filter(PRICE.in_([Decimal("2.5"), 7])), 1),
+            (lambda: func.count().filter(select(func.max(PRICE)).scalar_subquery() == PRICE), 1),
+            (lambda: func.count().filter(PRICE.is_not(None)), 2),
+            (lambda: func.count().filter(PRICE > 1), 1),
+        ],
+    )
+    def test_what_is_exact_on_a_scaled_integer_is_done(
+        self, db_session: Session, asked: Callable[[], Any], answer: Any
+    ) -> None:
+        db_session.add_all([tier("a", "2.50"), tier("b", "0.50")])
+        db_session.flush()
+
+        found = db_session.scalar(select(asked()))
+
+        assert found == (Decimal(answer) if isinstance(answer, str) else answer)
+
+    @pytest.mark.parametrize("value", ["0.5", True, 1j, object()])
+    def test_what_is_no_number_is_refused(self, value: object) -> None:
+        with pytest.raises(NotExact, match="not exact"):
             ExactDecimal(5, 4).process_bind_param(value, SQLITE)
 
-    @pytest.mark.parametrize("value", ["0.00001", "10", "-10", "NaN", "Infinity", "1e30"])
+    @pytest.mark.parametrize("value", ["0.00001", "10", "-10", "NaN", "sNaN", "Infinity", "1e30"])
     @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL])
     def test_what_does_not_fit_is_refused_and_never_rounded(
         self, value: str, dialect: Dialect
     ) -> None:
-        with pytest.raises(ValueError, match="does not fit"):
+        with pytest.raises(NotExact, match="does not fit"):
             ExactDecimal(5, 4).process_bind_param(Decimal(value), dialect)
+
+    @pytest.mark.parametrize("value", [0.49, 0.1, 1e-4, -0.07, 3.0])
+    def test_a_float_is_what_it_prints(self, value: float) -> None:
+        assert ExactDecimal(5, 4).exact(value) == Decimal(repr(value))
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.1 + 0.2, 1e300])
+    def test_a_float_that_does_not_fit_is_refused(self, db_session: Session, value: float) -> None:
+        db_session.add(tier("a", "1"))
+        db_session.flush()
+
+        with pytest.raises(NotExact, match="does not fit") as caught:
+            db_session.execute(update(SaaSTier).values(base_price=value))
+
+        assert isinstance(caught.value, AtomError)
+
+    def test_a_float_reads_back_as_the_decimal(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        atom.confidence_score = 0.49  # type: ignore[assignment]
+        db_session.commit()
+
+        assert atom.confidence_score == Decimal("0.49")
+
+    def test_what_something_else_has_written_is_no_number_by_itself(self) -> None:
+        with pytest.raises(NotExact, match="no scaled integer"):
+            ExactDecimal(5, 4).process_result_value(0.5, SQLITE)
 
     @pytest.mark.parametrize("score", ["-0.0001", "1.0001"])
     def test_the_database_refuses_a_score_outside_0_and_1(

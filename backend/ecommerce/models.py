@@ -21,9 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 if TYPE_CHECKING:
-    from saas.models import SaaSTier, UsageEvent
+    from saas.models import Invoice, SaaSTier, UsageEvent
 
 Money = ExactDecimal(14, 2)
+
+# Which subscriptions a workspace has at most one of.
+OWN_AND_ACTIVE = "customer_id IS NULL AND status = 'active'"
 
 
 class OrderStatus(StrEnum):
@@ -46,8 +49,9 @@ class SubscriptionStatus(StrEnum):
 class SubscriptionEvent(StrEnum):
     """What happened to a subscription."""
 
-    CANCELED = "canceled"
+    STARTED = "started"
     RENEWED = "renewed"
+    CANCELED = "canceled"
 
 
 class Store(Base):
@@ -138,8 +142,8 @@ class Subscription(Base):
             "uq_ecommerce_subscriptions_active_plan",
             "workspace_id",
             unique=True,
-            sqlite_where=text("customer_id IS NULL AND status = 'active'"),
-            postgresql_where=text("customer_id IS NULL AND status = 'active'"),
+            sqlite_where=text(OWN_AND_ACTIVE),
+            postgresql_where=text(OWN_AND_ACTIVE),
         ),
         Index("ix_ecommerce_subscriptions_due", "workspace_id", "status", "current_period_end"),
     )
@@ -162,6 +166,9 @@ class Subscription(Base):
     tier: Mapped["SaaSTier"] = relationship()
     customer: Mapped[Customer | None] = relationship()
     usage_events: Mapped[list["UsageEvent"]] = relationship(back_populates="subscription")
+    invoices: Mapped[list["Invoice"]] = relationship(
+        back_populates="subscription", order_by="Invoice.period_start"
+    )
     audits: Mapped[list["SubscriptionAudit"]] = relationship(back_populates="subscription")
 
 

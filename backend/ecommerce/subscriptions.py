@@ -1,17 +1,21 @@
-"""The life of a subscription: overdue, renewed, canceled."""
+"""The life of a subscription: started, overdue, renewed, canceled."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import Clock, utc_now
+from core.database import new_id
 from core.errors import AtomError, NotFound
-from saas.billing import amount_due
-from saas.metering import SubscriptionInactive, active_plan
-from saas.models import SaaSTier
-from sqlalchemy import select, update
+from core.inserts import insert_for
+from saas.billing import invoice_renewal, invoice_settlement
+from saas.metering import SubscriptionInactive, active_plan, in_current_period
+from saas.models import Invoice, SaaSTier
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
+from ecommerce.customers import CustomerService
 from ecommerce.models import (
+    OWN_AND_ACTIVE,
     Customer,
     Subscription,
     SubscriptionAudit,
@@ -54,26 +58,40 @@ class SubscriptionService:
         self._clock = clock
 
     def start(
-        self, tier: SaaSTier, customer: Customer | None = None, period: timedelta = MONTH
+        self,
+        tier: SaaSTier,
+        customer: Customer | None = None,
+        period: timedelta = MONTH,
+        *,
+        actor: str = "system",
     ) -> Subscription:
         """A new subscription from now on: a customer's, or the workspace's own plan.
 
         Raises:
-            AlreadySubscribed: the workspace has an active plan.
+            NotFound: the customer is not one of the workspace's.
+            AlreadySubscribed: the workspace has an active plan, or got one just now.
         """
-        plan = None if customer else active_plan(self.db, self.workspace_id)
-        if plan is not None:
-            raise AlreadySubscribed(self.workspace_id, plan.id)
-        now = self._clock()
-        subscription = Subscription(
-            workspace_id=self.workspace_id,
-            customer=customer,
-            tier=tier,
-            current_period_start=now,
-            current_period_end=now + period,
-        )
-        self.db.add(subscription)
+        if customer is not None:
+            self._require_ours(customer)
+        self.db.add(tier)
         self.db.flush()
+        now, key = self._clock(), new_id()
+        row = {
+            "id": key,
+            "workspace_id": self.workspace_id,
+            "customer_id": customer and customer.id,
+            "tier_id": tier.id,
+            "current_period_start": now,
+            "current_period_end": now + period,
+        }
+        while not self._insert(row):
+            plan = active_plan(self.db, self.workspace_id)
+            # The one that was in the way may have ended since.
+            if plan is not None:
+                raise AlreadySubscribed(self.workspace_id, plan.id)
+        subscription = self.find(key)
+        details = {"tier": tier.name, "from": now.isoformat(), "to": (now + period).isoformat()}
+        self._audit(subscription, SubscriptionEvent.STARTED, actor, now, details)
         return subscription
 
     def find(self, subscription_id: str) -> Subscription:
@@ -110,7 +128,7 @@ class SubscriptionService:
         )
 
     def cancel(self, subscription_id: str, actor: str) -> Subscription:
-        """End a subscription now, once.
+        """End a subscription now, once, and settle what is due up to now.
 
         Raises:
             NotFound: the workspace has no such subscription.
@@ -121,12 +139,14 @@ class SubscriptionService:
             subscription_id,
             Subscription.status != SubscriptionStatus.CANCELED,
             status=SubscriptionStatus.CANCELED,
-            canceled_at=now,
+            canceled_at=in_current_period(now),
         )
         subscription = self.find(subscription_id)
         if not canceled:
             raise SubscriptionInactive(subscription_id, subscription.status)
-        self._audit(subscription, SubscriptionEvent.CANCELED, actor, now)
+        # Now, and not before: the change waited for every event that was being counted.
+        invoice = invoice_settlement(self.db, subscription, now)
+        self._audit(subscription, SubscriptionEvent.CANCELED, actor, now, _billed(invoice))
         return subscription
 
     def renew(self, subscription_id: str, actor: str) -> Subscription:
@@ -150,11 +170,27 @@ class SubscriptionService:
         subscription = self.find(subscription_id)
         if not renewed:
             raise self._refusal(subscription)
-        # Now, and not before: the change waited for every event that was being counted.
-        billed = amount_due(self.db, subscription, (start, end))
-        details = {"billed": str(billed), "from": start.isoformat(), "to": end.isoformat()}
-        self._audit(subscription, SubscriptionEvent.RENEWED, actor, now, details)
+        # Now, and not before, as above.
+        invoice = invoice_renewal(self.db, subscription, start, end, now)
+        self._audit(subscription, SubscriptionEvent.RENEWED, actor, now, _billed(invoice))
         return subscription
+
+    def _require_ours(self, customer: Customer) -> None:
+        self.db.add(customer)
+        self.db.flush()
+        CustomerService(self.db, self.workspace_id).get(customer.id)
+
+    def _insert(self, row: dict[str, Any]) -> bool:
+        """Whether there is room for the subscription: it is not a second active plan."""
+        statement = (
+            insert_for(self.db, Subscription)
+            .values(**row)
+            .on_conflict_do_nothing(
+                index_elements=["workspace_id"], index_where=text(OWN_AND_ACTIVE)
+            )
+            .returning(Subscription.id)
+        )
+        return self.db.execute(statement).first() is not None
 
     def _change(self, subscription_id: str, *criteria: Any, **values: Any) -> bool:
         statement = (
@@ -193,3 +229,13 @@ class SubscriptionService:
             )
         )
         self.db.flush()
+
+
+def _billed(invoice: Invoice) -> dict[str, str]:
+    return {
+        "billed": str(invoice.amount),
+        "currency": invoice.currency,
+        "invoice": invoice.id,
+        "from": invoice.period_start.isoformat(),
+        "to": invoice.period_end.isoformat(),
+    }

@@ -42,6 +42,7 @@ def draft_renewal(context: ToolContext, subscription_id: str) -> dict[str, Any]:
             **_subscription(subscription),
             "usage": str(billed_usage(db, subscription)),
             "amount_due": str(amount_due(db, subscription)),
+            "currency": subscription.tier.currency,
             "next_period_end": (end + (end - start)).isoformat(),
         }
 
@@ -57,12 +58,21 @@ def update_customer_phone(context: ToolContext, customer_id: str, phone: str) ->
         return _customer(CustomerService(db, context.workspace_id).set_phone(customer_id, phone))
 
 
-@tool("Cancel a subscription, at once and for good.", subscription_id=SUBSCRIPTION_ID)
+@tool(
+    "Cancel a subscription, at once and for good, and settle what is due.",
+    subscription_id=SUBSCRIPTION_ID,
+)
 def cancel_subscription(context: ToolContext, subscription_id: str) -> dict[str, Any]:
-    """The subscription, canceled."""
+    """The subscription, canceled, and what was billed for the end of it."""
     with context.begin() as db:
         service = SubscriptionService(db, context.workspace_id)
-        return _subscription(service.cancel(subscription_id, context.actor))
+        subscription = service.cancel(subscription_id, context.actor)
+        last = subscription.invoices[-1]
+        return {
+            **_subscription(subscription),
+            "billed": str(last.amount),
+            "currency": last.currency,
+        }
 
 
 @tool("Delete a customer who has neither orders nor subscriptions.", customer_id=CUSTOMER_ID)

@@ -1,4 +1,4 @@
-"""What a subscription costs."""
+"""What a subscription costs, and the invoices that say so."""
 
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -7,11 +7,12 @@ from ecommerce.models import Subscription
 from sqlalchemy.orm import Session
 
 from saas.metering import NegativeQuantity, UsageMeter
+from saas.models import Invoice, InvoiceKind
 
 CENT = Decimal("0.01")
 
-# From when, and to before when.
-Period = tuple[datetime, datetime]
+# From when, and to before when; to the end of time if that is None.
+Period = tuple[datetime, datetime | None]
 
 
 def calculate(subscription: Subscription, usage: Decimal | int) -> Decimal:
@@ -40,3 +41,45 @@ def billed_usage(db: Session, subscription: Subscription, period: Period | None 
 def amount_due(db: Session, subscription: Subscription, period: Period | None = None) -> Decimal:
     """The price of a period of the subscription, or else the current, from its usage events."""
     return calculate(subscription, billed_usage(db, subscription, period))
+
+
+def invoice_renewal(
+    db: Session, subscription: Subscription, start: datetime, end: datetime, at: datetime
+) -> Invoice:
+    """Bill a period that has ended, after the subscription has gone on to the next."""
+    return _issue(db, subscription, InvoiceKind.RENEWAL, (start, end), end, at)
+
+
+def invoice_settlement(db: Session, subscription: Subscription, at: datetime) -> Invoice:
+    """Bill all since the current period began, after the subscription has ended.
+
+    The base price of a period that was begun is due in full, and once. So is everything that was
+    used, even by a clock that is ahead, and where the period should have been renewed before.
+    """
+    start = subscription.current_period_start
+    end = subscription.canceled_at or at
+    return _issue(db, subscription, InvoiceKind.SETTLEMENT, (start, None), max(start, end), at)
+
+
+def _issue(
+    db: Session,
+    subscription: Subscription,
+    kind: InvoiceKind,
+    period: Period,
+    end: datetime,
+    at: datetime,
+) -> Invoice:
+    used = billed_usage(db, subscription, period)
+    invoice = Invoice(
+        subscription_id=subscription.id,
+        kind=kind,
+        period_start=period[0],
+        period_end=end,
+        used=used,
+        amount=calculate(subscription, used),
+        currency=subscription.tier.currency,
+        issued_at=at,
+    )
+    db.add(invoice)
+    db.flush()
+    return invoice

@@ -11,7 +11,7 @@ from core.errors import AtomError, NotFound
 from core.inserts import insert_for
 from core.types import UtcDateTime
 from ecommerce.models import Subscription, SubscriptionStatus
-from sqlalchemy import JSON, func, literal, select
+from sqlalchemy import JSON, ColumnElement, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from saas.models import Quantity, UsageEvent
@@ -64,6 +64,9 @@ class UsageMeter:
     ) -> UsageEvent:
         """Count `quantity` once for the key, however often it is called, and return the event.
 
+        Its moment is now, or when the subscription's current period began if that is later: what is
+        told by a clock that is behind belongs to no period that was billed.
+
         Raises:
             NegativeQuantity: the quantity is below zero.
             NotFound: there is no such subscription.
@@ -90,17 +93,20 @@ class UsageMeter:
         return None
 
     def total(
-        self, subscription_id: str, event_type: str, since: datetime, until: datetime
+        self, subscription_id: str, event_type: str, since: datetime, until: datetime | None
     ) -> Decimal:
-        """What a subscription used from `since` to before `until`, added up from the events."""
-        total = self.db.scalar(
-            select(func.sum(UsageEvent.quantity)).where(
-                UsageEvent.subscription_id == subscription_id,
-                UsageEvent.event_type == event_type,
-                UsageEvent.occurred_at >= since,
-                UsageEvent.occurred_at < until,
-            )
+        """What a subscription used from `since` to before `until`, added up from the events.
+
+        Without `until` it is all from `since` on, ahead of this clock too.
+        """
+        query = select(func.sum(UsageEvent.quantity)).where(
+            UsageEvent.subscription_id == subscription_id,
+            UsageEvent.event_type == event_type,
+            UsageEvent.occurred_at >= since,
         )
+        if until is not None:
+            query = query.where(UsageEvent.occurred_at < until)
+        total = self.db.scalar(query)
         return Decimal(0) if total is None else total
 
     def _insert_if_active(
@@ -114,7 +120,7 @@ class UsageMeter:
             "subscription_id": Subscription.id,
             "event_type": literal(event_type),
             "quantity": literal(quantity, Quantity),
-            "occurred_at": literal(self._clock(), UtcDateTime()),
+            "occurred_at": in_current_period(self._clock()),
             "idempotency_key": literal(key),
             "details": literal(details, JSON()),
         }
@@ -140,6 +146,15 @@ class UsageMeter:
         if subscription is None:
             return NotFound("subscription", subscription_id)
         return SubscriptionInactive(subscription_id, subscription.status)
+
+
+def in_current_period(moment: datetime) -> ColumnElement[datetime]:
+    """The moment, or when a subscription's current period began if that is later.
+
+    It is decided in the statement that has it, after all that the statement had to wait for.
+    """
+    at, began = literal(moment, UtcDateTime()), Subscription.current_period_start
+    return case((began > at, began), else_=at)
 
 
 def active_plan(db: Session, workspace_id: str) -> Subscription | None:

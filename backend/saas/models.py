@@ -1,12 +1,13 @@
-"""What a subscription may use, and what it used."""
+"""What a subscription may use, what it used, and what was billed for it."""
 
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from core.clock import utc_now
 from core.database import Base, new_id
-from core.types import ExactDecimal, UtcDateTime
+from core.types import ExactDecimal, UtcDateTime, lowercase_enum
 from sqlalchemy import (
     JSON,
     CheckConstraint,
@@ -25,14 +26,25 @@ if TYPE_CHECKING:
 Money = ExactDecimal(14, 2)
 Quantity = ExactDecimal(18, 4)
 
+# Three capital letters, as in ISO 4217.
+CURRENCY = "length(currency) = 3 AND currency = upper(currency)"
+
+
+class InvoiceKind(StrEnum):
+    """Why a period was billed: another one began, or the subscription ended."""
+
+    RENEWAL = "renewal"
+    SETTLEMENT = "settlement"
+
 
 class SaaSTier(Base):
-    """A price list: what a month costs, what it includes, what more costs."""
+    """A price list: what a month costs, what it includes, what more costs, in one currency."""
 
     __tablename__ = "saas_tiers"
     __table_args__ = (
         CheckConstraint("base_price >= 0", name="base_price"),
         CheckConstraint("included_units >= 0", name="included_units"),
+        CheckConstraint(CURRENCY, name="currency"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
@@ -41,6 +53,7 @@ class SaaSTier(Base):
     billed_event_type: Mapped[str] = mapped_column(String(100), default="api_call")
     included_units: Mapped[Decimal] = mapped_column(Quantity, default=Decimal(0))
     overage_rates: Mapped[OverageRates] = mapped_column(OverageRatesType)
+    currency: Mapped[str] = mapped_column(String(3), default="EUR")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
@@ -64,3 +77,30 @@ class UsageEvent(Base):
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
     subscription: Mapped["Subscription"] = relationship(back_populates="usage_events")
+
+
+class Invoice(Base):
+    """What a period of a subscription came to; there is one for each period, and it never changes.
+
+    A period ends before `period_end`. That of a settlement holds all that was used since its start.
+    """
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        UniqueConstraint("subscription_id", "period_start"),
+        CheckConstraint("period_start <= period_end", name="period"),
+        CheckConstraint("amount >= 0", name="amount"),
+        CheckConstraint(CURRENCY, name="currency"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("ecommerce_subscriptions.id"))
+    kind: Mapped[InvoiceKind] = mapped_column(lowercase_enum(InvoiceKind, "kind"))
+    period_start: Mapped[datetime] = mapped_column(UtcDateTime)
+    period_end: Mapped[datetime] = mapped_column(UtcDateTime)
+    used: Mapped[Decimal] = mapped_column(Quantity)
+    amount: Mapped[Decimal] = mapped_column(Money)
+    currency: Mapped[str] = mapped_column(String(3))
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+    subscription: Mapped["Subscription"] = relationship(back_populates="invoices")

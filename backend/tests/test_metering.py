@@ -16,13 +16,17 @@ from saas.models import UsageEvent
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+NOON = MARCH + timedelta(hours=12)
 
 
 @pytest.fixture
 def plan(workspace: Workspace, db_session: Session) -> Subscription:
-    """The workspace's own active plan."""
-    return db_session.scalars(select(Subscription)).one()
+    """The workspace's own active plan, in the period of thirty days to the end of March."""
+    plan = db_session.scalars(select(Subscription)).one()
+    plan.current_period_start, plan.current_period_end = MARCH, MARCH + timedelta(30)
+    db_session.commit()
+    return plan
 
 
 @pytest.fixture

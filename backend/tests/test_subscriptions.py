@@ -4,22 +4,25 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from core.database import SessionLocal
-from core.errors import NotFound
+from core.errors import AtomError, NotFound
 from core.models import Workspace
 from ecommerce.models import (
     Customer,
     Store,
     Subscription,
     SubscriptionAudit,
+    SubscriptionEvent,
     SubscriptionStatus,
 )
 from ecommerce.subscriptions import AlreadySubscribed, NotDue, SubscriptionService
-from saas.metering import SubscriptionInactive, UsageMeter
-from saas.models import SaaSTier
+from saas.metering import SubscriptionInactive, UsageMeter, active_plan
+from saas.models import Invoice, SaaSTier, UsageEvent
 from saas.rates import OverageRates
 from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import IntegrityError
@@ -47,8 +50,19 @@ def plan(workspace: Workspace, db_session: Session) -> Subscription:
     return plan
 
 
+def changes(db_session: Session) -> list[SubscriptionAudit]:
+    """The audit rows of all that was done to subscriptions after they were started."""
+    started = SubscriptionAudit.event == SubscriptionEvent.STARTED
+    return list(db_session.scalars(select(SubscriptionAudit).where(~started)))
+
+
 def audits(db_session: Session) -> list[str]:
-    return [audit.event for audit in db_session.scalars(select(SubscriptionAudit))]
+    return [audit.event for audit in changes(db_session)]
+
+
+def invoices(db_session: Session) -> list[Invoice]:
+    """Every invoice, in the order of the periods."""
+    return list(db_session.scalars(select(Invoice).order_by(Invoice.period_start)))
 
 
 class TestStart:
@@ -73,6 +87,52 @@ class TestStart:
         assert started.current_period_start == MARCH + DAY
         assert started.current_period_end == MARCH + DAY + MONTH
 
+    def test_a_start_is_audited(self, at: At, plan: Subscription, db_session: Session) -> None:
+        at(MARCH).cancel(plan.id, "ada")
+
+        started = at(MARCH + DAY).start(plan.tier, actor="ada")
+
+        (audit,) = started.audits
+        assert (audit.event, audit.actor, audit.occurred_at) == ("started", "ada", MARCH + DAY)
+        assert audit.details["tier"] == plan.tier.name
+
+    def test_of_two_starts_at_once_one_wins_and_the_other_is_told(
+        self, at: At, plan: Subscription, db_session: Session, db_engine: Engine
+    ) -> None:
+        at(MARCH).cancel(plan.id, "ada")
+        tier_id = plan.tier.id
+        db_session.commit()
+
+        def start(session: Session) -> str:
+            tier = session.get_one(SaaSTier, tier_id)
+            return SubscriptionService(session, clock=lambda: MARCH).start(tier).id
+
+        ended = at_once(db_engine, "INSERT INTO ecommerce_subscriptions", start, start)
+
+        (won,) = (each for each in ended if isinstance(each, str))
+        (told,) = (each for each in ended if isinstance(each, AlreadySubscribed))
+        assert told.subscription_id == won
+        assert active_plan(db_session, "default") is db_session.get(Subscription, won)
+        assert [audit.event for audit in db_session.get_one(Subscription, won).audits] == [
+            "started"
+        ]
+
+    def test_a_customer_of_another_workspace_is_refused(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        elsewhere = Workspace(id="elsewhere", name="Elsewhere")
+        customer = Customer(
+            store=Store(workspace=elsewhere, name="Shop"), name="Eve", email="eve@example.com"
+        )
+        db_session.add(customer)
+        db_session.commit()
+
+        with pytest.raises(NotFound) as caught:
+            at(MARCH).start(plan.tier, customer)
+
+        assert (caught.value.kind, caught.value.key) == ("customer", customer.id)
+        assert db_session.scalars(select(Subscription)).one() is plan
+
 
 class TestCancel:
     def test_canceling_sets_canceled_at_and_writes_an_audit_row(
@@ -80,7 +140,7 @@ class TestCancel:
     ) -> None:
         at(MARCH + DAY).cancel(plan.id, "ada")
 
-        audit = db_session.scalars(select(SubscriptionAudit)).one()
+        (audit,) = changes(db_session)
         assert (plan.status, plan.canceled_at) == ("canceled", MARCH + DAY)
         assert (audit.subscription, audit.event, audit.actor) == (plan, "canceled", "ada")
         assert audit.occurred_at == MARCH + DAY
@@ -95,6 +155,78 @@ class TestCancel:
 
         assert caught.value.status == "canceled"
         assert plan.canceled_at == MARCH
+        assert audits(db_session) == ["canceled"]
+
+    def test_canceling_settles_what_is_due_up_to_now(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        plan.tier.overage_rates, plan.tier.currency = OverageRates.of((None, "0.5")), "CHF"
+        db_session.commit()
+        UsageMeter(db_session, clock=lambda: MARCH + DAY).record(plan.id, "api_call", 3, "key-1")
+
+        at(MARCH + 2 * DAY).cancel(plan.id, "ada")
+
+        (invoice,), (audit,) = invoices(db_session), changes(db_session)
+        assert (invoice.subscription, invoice.kind, invoice.used) == (plan, "settlement", 3)
+        assert (invoice.period_start, invoice.period_end) == (MARCH, MARCH + 2 * DAY)
+        assert (invoice.amount, invoice.currency) == (Decimal("101.50"), "CHF")
+        assert (audit.details["billed"], audit.details["currency"]) == ("101.50", "CHF")
+        assert (audit.details["invoice"], audit.details["to"]) == (
+            invoice.id,
+            (MARCH + 2 * DAY).isoformat(),
+        )
+
+    def test_what_a_clock_that_is_ahead_has_counted_is_settled_too(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        UsageMeter(db_session, clock=lambda: MARCH + 9 * MONTH).record(plan.id, "api_call", 3, "k")
+
+        at(MARCH + DAY).cancel(plan.id, "ada")
+
+        assert [invoice.used for invoice in invoices(db_session)] == [3]
+
+    def test_what_was_used_after_the_period_that_nobody_renewed_is_settled_once(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        for number, when in enumerate([MARCH, MARCH + MONTH, MARCH + 2 * MONTH]):
+            meter = UsageMeter(db_session, clock=partial(min, when, when))
+            meter.record(plan.id, "api_call", 1, f"key-{number}")
+
+        at(MARCH + 3 * MONTH).cancel(plan.id, "ada")
+
+        (invoice,) = invoices(db_session)
+        assert (invoice.used, invoice.period_end) == (3, MARCH + 3 * MONTH)
+
+    @pytest.mark.parametrize("back", [timedelta(0), DAY, MONTH])
+    def test_a_clock_that_goes_back_does_not_end_a_period_before_it_began(
+        self, at: At, plan: Subscription, db_session: Session, back: timedelta
+    ) -> None:
+        at(MARCH - back).cancel(plan.id, "ada")
+
+        (invoice,) = invoices(db_session)
+        assert (invoice.period_start, invoice.period_end) == (MARCH, MARCH)
+        assert plan.canceled_at == MARCH
+
+    def test_one_that_is_paused_is_settled_too(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        plan.status = SubscriptionStatus.PAUSED
+        db_session.commit()
+
+        at(MARCH + DAY).cancel(plan.id, "ada")
+
+        assert [invoice.amount for invoice in invoices(db_session)] == [100]
+
+    def test_canceled_by_two_at_once_it_is_settled_once(
+        self, plan: Subscription, db_session: Session, db_engine: Engine
+    ) -> None:
+        cancel = partial(a_change, "cancel", plan.id)
+        db_session.commit()
+
+        ended = at_once(db_engine, "UPDATE ecommerce_subscriptions", cancel, cancel)
+
+        assert [type(each) for each in ended].count(SubscriptionInactive) == 1
+        assert [invoice.kind for invoice in invoices(db_session)] == ["settlement"]
         assert audits(db_session) == ["canceled"]
 
     def test_a_subscription_of_another_workspace_is_not_found(
@@ -114,7 +246,7 @@ class TestRenew:
 
         at(MARCH + MONTH).renew(plan.id, "ada")
 
-        audit = db_session.scalars(select(SubscriptionAudit)).one()
+        (audit,) = changes(db_session)
         assert plan.current_period_start == MARCH + MONTH
         assert plan.current_period_end == MARCH + 2 * MONTH
         assert (audit.event, audit.details["billed"]) == ("renewed", "100.00")
@@ -180,37 +312,137 @@ class TestRenew:
             db_session.commit()
             renewing.result()
 
-        audit = db_session.scalars(select(SubscriptionAudit)).one()
+        (audit,) = changes(db_session)
         assert audit.details["billed"] == "101.00"
+
+    def test_a_renewal_is_an_invoice_of_the_period_that_ended(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        plan.tier.overage_rates, plan.tier.currency = OverageRates.of((None, 1)), "USD"
+        db_session.commit()
+        for number, when in enumerate([MARCH, MARCH + MONTH - DAY, MARCH + MONTH]):
+            meter = UsageMeter(db_session, clock=partial(min, when, when))
+            meter.record(plan.id, "api_call", 1, f"key-{number}")
+
+        at(MARCH + MONTH + DAY).renew(plan.id, "ada")
+
+        (invoice,) = invoices(db_session)
+        assert (invoice.subscription, invoice.kind, invoice.used) == (plan, "renewal", 2)
+        assert (invoice.period_start, invoice.period_end) == (MARCH, MARCH + MONTH)
+        assert (invoice.amount, invoice.currency) == (Decimal("102.00"), "USD")
+        assert invoice.issued_at == MARCH + MONTH + DAY
+        assert plan.invoices == [invoice]
+
+    def test_what_is_told_late_is_billed_in_the_period_in_which_it_is_told(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        at(MARCH + MONTH).renew(plan.id, "ada")
+
+        late = UsageMeter(db_session, clock=lambda: MARCH + DAY)
+        event = late.record(plan.id, "api_call", 1, "late")
+        at(MARCH + 2 * MONTH).renew(plan.id, "ada")
+
+        assert event.occurred_at == MARCH + MONTH
+        assert [invoice.used for invoice in invoices(db_session)] == [0, 1]
+
+    def test_an_event_that_waited_for_a_renewal_belongs_to_the_next_period(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        plan_id = plan.id
+        db_session.commit()
+
+        def record() -> None:
+            with SessionLocal.begin() as session:
+                UsageMeter(session, clock=lambda: MARCH + DAY).record(plan_id, "api_call", 1, "k")
+
+        with ThreadPoolExecutor(1) as threads:
+            at(MARCH + MONTH).renew(plan_id, "ada")
+            recording = threads.submit(record)
+            wait([recording], timeout=0.2)
+            db_session.commit()
+            recording.result()
+
+        event = db_session.scalars(select(UsageEvent)).one()
+        assert event.occurred_at == MARCH + MONTH
+        assert [invoice.used for invoice in invoices(db_session)] == [0]
+
+    def test_the_database_has_one_invoice_for_each_period(
+        self, at: At, plan: Subscription, db_session: Session
+    ) -> None:
+        at(MARCH + MONTH).renew(plan.id, "ada")
+        plan.current_period_start, plan.current_period_end = MARCH, MARCH + MONTH
+        db_session.flush()
+
+        with pytest.raises(IntegrityError, match="period_start"):
+            at(MARCH + MONTH).renew(plan.id, "ada")
 
     def test_a_period_renewed_by_two_at_once_is_renewed_once(
         self, plan: Subscription, db_session: Session, db_engine: Engine
     ) -> None:
-        plan_id, both_have_read = plan.id, threading.Barrier(2)
-        db_session.rollback()
+        renew = partial(a_change, "renew", plan.id)
+        db_session.commit()
 
-        @event.listens_for(db_engine, "before_cursor_execute")
-        def meet(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-            if statement.startswith("UPDATE ecommerce_subscriptions"):
-                both_have_read.wait(timeout=10)
+        ended = at_once(db_engine, "UPDATE ecommerce_subscriptions", renew, renew)
 
-        def renew(number: int) -> bool:
-            with SessionLocal() as session:
-                service = SubscriptionService(session, clock=lambda: MARCH + MONTH)
-                try:
-                    service.renew(plan_id, f"clerk-{number}")
-                except NotDue:
-                    return False
-                session.commit()
-                return True
-
-        with ThreadPoolExecutor(2) as threads:
-            renewed = list(threads.map(renew, range(2)))
-        event.remove(db_engine, "before_cursor_execute", meet)
-
-        assert sum(renewed) == 1
+        assert [type(each) for each in ended].count(NotDue) == 1
         assert plan.current_period_end == MARCH + 2 * MONTH
         assert audits(db_session) == ["renewed"]
+        assert [invoice.period_start for invoice in invoices(db_session)] == [MARCH]
+
+    def test_a_renewal_and_a_cancel_at_once_bill_everything_once(
+        self, plan: Subscription, db_session: Session, db_engine: Engine
+    ) -> None:
+        for number, when in enumerate([MARCH, MARCH + MONTH]):
+            meter = UsageMeter(db_session, clock=partial(min, when, when))
+            meter.record(plan.id, "api_call", number + 1, f"key-{number}")
+        renew, cancel = (partial(a_change, deed, plan.id) for deed in ("renew", "cancel"))
+        db_session.commit()
+
+        renewed, canceled = at_once(db_engine, "UPDATE ecommerce_subscriptions", renew, cancel)
+
+        billed = [(invoice.kind, invoice.used) for invoice in invoices(db_session)]
+        assert canceled is None
+        assert plan.status == "canceled"
+        if renewed is None:
+            assert billed == [("renewal", 1), ("settlement", 2)]
+        else:
+            assert isinstance(renewed, SubscriptionInactive)
+            assert billed == [("settlement", 3)]
+
+
+def a_change(deed: str, subscription_id: str, session: Session) -> None:
+    """Renew or cancel a subscription when its first period has ended."""
+    service = SubscriptionService(session, clock=lambda: MARCH + MONTH)
+    getattr(service, deed)(subscription_id, "a clerk")
+
+
+def at_once(engine: Engine, statement: str, *deeds: Callable[[Session], Any]) -> list[Any]:
+    """What deeds returned or raised, each with a connection of its own.
+
+    Each has read what it had to before any comes to the statement.
+    """
+    all_have_read = threading.Barrier(len(deeds))
+    have_met = threading.local()
+
+    def meet(_connection: Any, _cursor: Any, said: str, *_: Any) -> None:
+        if said.startswith(statement) and not hasattr(have_met, "them"):
+            have_met.them = True
+            all_have_read.wait(timeout=30)
+
+    def run(deed: Callable[[Session], Any]) -> Any:
+        with SessionLocal() as session:
+            try:
+                returned = deed(session)
+                session.commit()
+            except AtomError as error:
+                return error
+            return returned
+
+    event.listen(engine, "before_cursor_execute", meet)
+    with ThreadPoolExecutor(len(deeds)) as threads:
+        ended = list(threads.map(run, deeds))
+    event.remove(engine, "before_cursor_execute", meet)
+    return ended
 
 
 def test_a_customers_subscription_is_overdue_from_when_it_may_be_renewed(

@@ -179,10 +179,12 @@ class TestSubscriptions:
     ) -> None:
         subscription = subscribe(-1)
 
-        use("cancel_subscription", subscription_id=subscription.id)
+        said = use("cancel_subscription", subscription_id=subscription.id)
 
         db_session.refresh(subscription)
-        audit = db_session.scalars(select(SubscriptionAudit)).one()
+        canceled = SubscriptionAudit.event == "canceled"
+        audit = db_session.scalars(select(SubscriptionAudit).where(canceled)).one()
+        assert (said["billed"], said["currency"]) == (audit.details["billed"], "EUR")
         assert subscription.status == "canceled"
         assert (audit.subscription, audit.actor) == (subscription, "agent:agent-1")
 

@@ -210,3 +210,46 @@ class TestPlans:
         database.upgrade("0020")
 
         assert self.statuses(database) == [after for *_, after in self.PLANS]
+
+
+class TestInvoices:
+    """0022: a currency for tiers, and a word for starts that there was none for."""
+
+    SOLD = (
+        ("dear", ["USD"], "USD"),
+        ("mixed", ["USD", "EUR"], "EUR"),
+        ("odd", ["$"], "EUR"),
+        ("own", [], "EUR"),
+        ("small", ["chf", "CHF"], "CHF"),
+    )
+
+    def test_a_tier_has_the_currency_of_the_stores_that_sell_it(self, database: Migrated) -> None:
+        database.upgrade("0021")
+        database.fill("model")
+        for tier, currencies, _ in self.SOLD:
+            copies(database, "saas_tiers", {tier: {"name": tier}})
+            for currency in currencies:
+                key = f"{tier}-{currency}"
+                copies(database, "ecommerce_stores", {key: {"name": key, "currency": currency}})
+                copies(database, "ecommerce_customers", {key: {"store_id": key}})
+                sold = {"customer_id": key, "tier_id": tier}
+                copies(database, "ecommerce_subscriptions", {key: sold})
+
+        database.upgrade()
+
+        found = {row["id"]: row["currency"] for row in database.rows()["saas_tiers"]}
+        assert found == {**{tier: currency for tier, _, currency in self.SOLD}, "model": "EUR"}
+
+    def test_going_back_forgets_starts_and_keeps_all_else(self, database: Migrated) -> None:
+        database.upgrade()
+        database.fill("model")
+        events = {key: {"event": key} for key in ("started", "renewed", "canceled")}
+        copies(database, "ecommerce_subscription_audit", events)
+
+        database.downgrade("0021")
+        left = database.column("ecommerce_subscription_audit", "id")
+        database.upgrade()
+
+        assert left == ["canceled", "model", "renewed"]
+        assert database.column("ecommerce_subscription_audit", "id") == left
+        assert database.column("invoices", "id") == []

@@ -268,7 +268,7 @@ def run_offline() -> None:
         what = done[-1].removeprefix(RUNNING) if done else "this"
         raise CommandError(
             f"{what} needs a database, and can't be written as SQL: run it without --sql "
-            f"({' '.join(str(error).split())})"
+            f"({' '.join(str(error).split()).partition('. ')[0]})"
         ) from error
     (config.output_buffer or sys.stdout).write(written.getvalue())
 

@@ -174,23 +174,32 @@ def alone(connection: Connection) -> Iterator[None]:
 
     A statement that waits for a table's lock keeps everybody who comes after it waiting, too.
     """
-    given = connection.in_transaction()
-    wait_for_others(connection, "pg_try_advisory_xact_lock" if given else "pg_try_advisory_lock")
-    before = connection.scalar(text("SHOW lock_timeout"))
-    limit = text("SELECT set_config('lock_timeout', :limit, :is_local)")
-    connection.execute(limit, {"limit": asked("lock_timeout", "10s"), "is_local": given})
-    if given:
+    if connection.in_transaction():
+        wait_for_others(connection, "pg_try_advisory_xact_lock")
+        before = limit_waiting(connection, asked("lock_timeout", "10s"), is_local=True)
         yield
-        connection.execute(limit, {"limit": before, "is_local": True})
+        limit_waiting(connection, before, is_local=True)
         return
-    connection.commit()
+    before = connection.scalar(text("SHOW lock_timeout"))
     try:
+        wait_for_others(connection, "pg_try_advisory_lock")
+        limit_waiting(connection, asked("lock_timeout", "10s"))
+        connection.commit()
         yield
     finally:
+        # The lock is the session's: a pool would keep it with the connection.
         if is_usable(connection):
-            connection.execute(limit, {"limit": before, "is_local": False})
             connection.execute(text(f"SELECT pg_advisory_unlock({MIGRATIONS})"))
+            limit_waiting(connection, before)
             connection.commit()
+
+
+def limit_waiting(connection: Connection, limit: str, *, is_local: bool = False) -> str:
+    """Wait no longer for a lock, in this transaction or from now on; how long it was before."""
+    before = connection.scalar(text("SHOW lock_timeout"))
+    values = {"limit": limit, "is_local": is_local}
+    connection.execute(text("SELECT set_config('lock_timeout', :limit, :is_local)"), values)
+    return str(before)
 
 
 def wait_for_others(connection: Connection, function: str) -> None:

@@ -154,16 +154,28 @@ class ExactDecimal(TypeDecorator[Decimal]):
         Raises:
             NotExact: it can't be one.
         """
-        if isinstance(value, bool) or not isinstance(value, Decimal | int | float):
-            raise NotExact(repr(value), "is not exact: give a Decimal, an int or a float")
-        given = Decimal(float.__repr__(value) if isinstance(value, float) else value)
+        given = exact_number(value)
         try:
-            exact = given.quantize(Decimal(1).scaleb(-self.scale)) if given.is_finite() else None
+            exact = given.quantize(Decimal(1).scaleb(-self.scale))
         except InvalidOperation:
             exact = None
         if exact is None or exact != given or abs(exact) >= 10 ** (self.precision - self.scale):
             raise NotExact(value, f"does not fit NUMERIC({self.precision}, {self.scale})")
         return exact
+
+
+def exact_number(value: Any) -> Decimal:
+    """The number that was meant; a float is what it prints.
+
+    Raises:
+        NotExact: it is none, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | float):
+        raise NotExact(repr(value), "is not exact: give a Decimal, an int or a float")
+    given = Decimal(float.__repr__(value) if isinstance(value, float) else value)
+    if not given.is_finite():
+        raise NotExact(value, "is not finite")
+    return given
 
 
 def _is_sql(operand: Any) -> bool:

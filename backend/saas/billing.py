@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
+from core.types import exact_number
 from ecommerce.models import Subscription
 from sqlalchemy.orm import Session
 
@@ -15,15 +16,16 @@ CENT = Decimal("0.01")
 Period = tuple[datetime, datetime | None]
 
 
-def calculate(subscription: Subscription, usage: Decimal | int) -> Decimal:
+def calculate(subscription: Subscription, usage: Decimal | float) -> Decimal:
     """The price of a period with this much usage: the base price, and the overage step by step.
 
     Rounded once, at the end, half a cent upwards.
 
     Raises:
         NegativeQuantity: the usage is below zero.
+        NotExact: it is no number, or not finite.
     """
-    used = Decimal(usage)
+    used = exact_number(usage)
     if used < 0:
         raise NegativeQuantity(used)
     tier = subscription.tier

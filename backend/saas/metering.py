@@ -58,7 +58,7 @@ class UsageMeter:
         self,
         subscription_id: str,
         event_type: str,
-        quantity: Decimal | int,
+        quantity: Decimal | float,
         idempotency_key: str,
         details: dict[str, Any] | None = None,
     ) -> UsageEvent:
@@ -69,11 +69,12 @@ class UsageMeter:
 
         Raises:
             NegativeQuantity: the quantity is below zero.
+            NotExact: it is no number, or has more than four places.
             NotFound: there is no such subscription.
             SubscriptionInactive: it is not active.
             KeyReused: the key belongs to an event of another type or quantity.
         """
-        amount = Decimal(quantity)
+        amount = Quantity.exact(quantity)
         if amount < 0:
             raise NegativeQuantity(amount)
         self._insert_if_active(subscription_id, event_type, amount, idempotency_key, details or {})

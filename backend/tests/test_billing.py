@@ -1,9 +1,11 @@
 """What periods cost, to the cent."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from core.models import Workspace
+from core.types import NotExact
 from ecommerce.models import Subscription
 from saas.billing import amount_due, calculate
 from saas.metering import NegativeQuantity, UsageMeter
@@ -57,6 +59,12 @@ def test_a_price_is_rounded_once_half_a_cent_upwards(usage: str, price: str) -> 
 def test_negative_usage_has_no_price() -> None:
     with pytest.raises(NegativeQuantity):
         calculate(subscription(0, FLAT), -1)
+
+
+@pytest.mark.parametrize("usage", [float("nan"), Decimal("Infinity"), None])
+def test_what_is_no_number_has_no_price(usage: Any) -> None:
+    with pytest.raises(NotExact):
+        calculate(subscription(0, FLAT), usage)
 
 
 def test_what_is_due_comes_from_the_events_of_the_period(

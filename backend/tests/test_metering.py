@@ -4,11 +4,13 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 from core.database import SessionLocal
 from core.errors import NotFound
 from core.models import Workspace
+from core.types import NotExact
 from ecommerce.models import Customer, Store, Subscription, SubscriptionStatus
 from ecommerce.subscriptions import SubscriptionService
 from saas.metering import KeyReused, NegativeQuantity, SubscriptionInactive, UsageMeter, active_plan
@@ -90,6 +92,25 @@ def test_a_negative_quantity_is_refused_and_zero_is_not(
 
     assert caught.value.quantity == -1
     assert events(db_session) == 1
+
+
+def test_a_quantity_may_be_a_float_and_is_what_it_prints(
+    meter: UsageMeter, plan: Subscription
+) -> None:
+    event = meter.record(plan.id, "api_call", 0.1, "key-1")
+
+    assert event.quantity == Decimal("0.1")
+    assert meter.record(plan.id, "api_call", Decimal("0.1"), "key-1") is event
+
+
+@pytest.mark.parametrize("quantity", [float("nan"), Decimal("Infinity"), 0.1 + 0.2, True, "1"])
+def test_a_quantity_that_is_no_exact_number_is_refused(
+    meter: UsageMeter, plan: Subscription, db_session: Session, quantity: Any
+) -> None:
+    with pytest.raises(NotExact):
+        meter.record(plan.id, "api_call", quantity, "key-1")
+
+    assert events(db_session) == 0
 
 
 def test_an_unknown_subscription_is_refused(meter: UsageMeter, plan: Subscription) -> None:

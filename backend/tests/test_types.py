@@ -180,7 +180,7 @@ class TestExactDecimal:
     def test_what_does_not_fit_is_refused_and_never_rounded(
         self, value: str, dialect: Dialect
     ) -> None:
-        with pytest.raises(NotExact, match="does not fit"):
+        with pytest.raises(NotExact, match=r"does not fit|not finite"):
             ExactDecimal(5, 4).process_bind_param(Decimal(value), dialect)
 
     @pytest.mark.parametrize("value", [0.49, 0.1, 1e-4, -0.07, 3.0])
@@ -192,7 +192,7 @@ class TestExactDecimal:
         db_session.add(tier("a", "1"))
         db_session.flush()
 
-        with pytest.raises(NotExact, match="does not fit") as caught:
+        with pytest.raises(NotExact, match=r"does not fit|not finite") as caught:
             db_session.execute(update(SaaSTier).values(base_price=value))
 
         assert isinstance(caught.value, AtomError)

@@ -1,6 +1,7 @@
 """Databases of both kinds to run the migrations on, and what is looked at in them."""
 
 import re
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from alembic_snapshot.postgres.pool import Pool
 
 ROOT = Path(__file__).parents[3]
+# What PostgreSQL says of a schema; quicker than reflection, and not to be compared with SQLite's.
+CATALOGS = (
+    "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable,"
+    " column_default FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+)
 AT = "2026-01-01 00:00:00.000000"
 
 
@@ -62,6 +71,8 @@ class Migrated:
 
     def _migrate(self, steps: Callable[..., Any]) -> None:
         settings = config()
+        # A lock that is left behind is an error, and nothing to wait for.
+        settings.cmd_opts = Namespace(x=["wait=0"])
         with self.engine.connect() as connection:
             settings.attributes["connection"] = connection
             with EnvironmentContext(settings, scripts(), fn=steps):
@@ -78,7 +89,8 @@ class Migrated:
         if self.engine.dialect.name == "sqlite":
             with self.engine.connect() as connection:
                 return sorted(connection.connection.dbapi_connection.iterdump())
-        return self.shape(), self.rows()
+        with self.engine.connect() as connection:
+            return [connection.execute(text(each)).all() for each in CATALOGS], self.rows()
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of every table, the one of Alembic's version too."""

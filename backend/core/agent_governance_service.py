@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core import feedback, registry, scores
+from core import composition, feedback, registry, scores
 from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView
 from core.clock import Clock, utc_now
 from core.database import new_id
 from core.errors import ActionNotApprovable, NotOnLadder
 from core.maturity import LADDER, AgentStatus
-from core.metering import Meter, default_meter
+from core.metering import Meter
 from core.models import AgentFeedback, AgentRegistry, HITLAction
 from core.outcomes import claim_outcome
 from core.people import require_admin
@@ -45,7 +45,7 @@ class AgentGovernanceService:
         self.db = db
         self.workspace_id = workspace_id
         self._clock = clock
-        self._meter = meter or default_meter(db)
+        self._meter = meter or composition.meter(db)
         self._desk = ApprovalDesk(db, workspace_id, clock)
 
     def can_perform_action(

@@ -8,28 +8,17 @@ import os
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.orm import DeclarativeBase, Mapper, Session, sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
+from core.base import Base
+from core.composition import import_models
 from core.errors import DatabaseURLUnusable
-from core.mappers import load_all
+
+__all__ = ["Base", "SessionLocal", "database_url", "engine", "make_engine", "new_id"]
 
 DEFAULT_URL = "sqlite:///atom_dev.db"
-
-NAMING_CONVENTION = {
-    "pk": "pk_%(table_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """The base class of every mapped class in `core`, `saas` and `ecommerce`."""
-
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 def new_id() -> str:
@@ -71,14 +60,8 @@ class AtomSession(Session):
     """A session that cannot exist before every mapped class does."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        load_all()
+        import_models()
         super().__init__(*args, **kwargs)
-
-
-@event.listens_for(Mapper, "before_configured")
-def _load_every_mapper() -> None:
-    """Complete the mappers for whoever uses a class without a session of ours."""
-    load_all()
 
 
 engine = make_engine(database_url())

@@ -7,7 +7,6 @@ import logging
 import re
 import signal
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from core import database
+from core import composition, database
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent, ExecutionResult
 from core.errors import AtomError, NotAllowed, NotFound
@@ -23,8 +22,6 @@ from core.llm import LLM, LLMClient, LLMNotConfigured, ScriptedLLM
 from core.models import ExecutionStatus, User, UserRole, Workspace
 from core.people import is_admin
 from core.readiness import not_usable, require_ready
-
-DEMO_MODULE = "ecommerce.demo"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -160,7 +157,7 @@ def _initialise(workspace_id: str, email: str, demo: bool) -> None:
             db.add(user)
         db.flush()
         if demo:
-            import_module(DEMO_MODULE).fill(db, workspace, user)
+            composition.fill_demo(db, workspace, user)
 
 
 def _find_user(workspace_id: str, email: str) -> User:

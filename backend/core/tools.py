@@ -4,16 +4,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core import database
+from core import composition, database
 from core.errors import AtomError
-
-# Modules with a list called TOOLS; imported when a registry is made, not before.
-TOOL_MODULES = ("core.agent_tools", "ecommerce.tools")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
@@ -141,7 +137,7 @@ class ToolRegistry:
 
 def default_tools() -> ToolRegistry:
     """A registry of every tool that Atom comes with."""
-    return ToolRegistry(each for module in TOOL_MODULES for each in import_module(module).TOOLS)
+    return ToolRegistry(composition.every_tool())
 
 
 def _fits(value: object, kinds: Sequence[str]) -> bool:

@@ -9,8 +9,7 @@ import pytest
 BACKEND = Path(__file__).parents[1]
 REVISIONS = BACKEND.parent / "alembic" / "versions"
 
-# The only modules of core that name others, as text: what they load is loaded when it is needed.
-SEAMS = {"core/mappers.py", "core/metering.py", "core/tools.py", "core/terminal.py"}
+COMPOSITION_ROOT = BACKEND / "core" / "composition.py"
 
 
 def sources(package: str) -> list[Path]:
@@ -43,15 +42,27 @@ def test_there_is_something_to_read() -> None:
     assert top_levels(BACKEND / "core" / "database.py") >= {"core", "sqlalchemy"}
 
 
-@pytest.mark.parametrize("path", sources("core"), ids=lambda path: path.name)
-def test_core_imports_neither_saas_nor_ecommerce(path: Path) -> None:
-    assert not top_levels(path) & {"saas", "ecommerce"}
+def test_core_meets_saas_and_ecommerce_in_the_composition_root_alone() -> None:
+    meeting = {path for path in sources("core") if top_levels(path) & {"saas", "ecommerce"}}
+
+    assert meeting == {COMPOSITION_ROOT}
 
 
-def test_core_names_them_only_where_they_are_plugged_in() -> None:
-    named = {path.relative_to(BACKEND).as_posix() for path in sources("core") if any(names(path))}
+def test_core_names_them_nowhere_as_text() -> None:
+    assert {path.name: [*names(path)] for path in sources("core") if any(names(path))} == {}
 
-    assert named == SEAMS
+
+def test_the_composition_root_imports_nothing_of_ours_when_it_is_imported() -> None:
+    body = ast.parse(COMPOSITION_ROOT.read_text()).body
+    at_the_top = {node.module for node in body if isinstance(node, ast.ImportFrom)}
+
+    assert at_the_top == {"collections.abc", "typing"}
+    assert not [node for node in body if isinstance(node, ast.Import)]
+
+
+def test_the_database_and_the_mappers_do_not_import_each_other() -> None:
+    assert "core.mappers" not in set(imports(BACKEND / "core" / "database.py"))
+    assert "core.database" not in set(imports(BACKEND / "core" / "mappers.py"))
 
 
 @pytest.mark.parametrize("package", ["core", "saas", "ecommerce"])

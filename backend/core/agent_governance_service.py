@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core import composition, feedback, registry, scores
-from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView
+from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView, Request
 from core.clock import Clock, utc_now
 from core.database import new_id
-from core.errors import ActionNotApprovable, NotOnLadder
+from core.errors import ActionNotApprovable, AmbiguousName, NotFound, NotOnLadder
 from core.maturity import LADDER, AgentStatus
 from core.metering import Meter
 from core.models import AgentFeedback, AgentRegistry, HITLAction
-from core.outcomes import claim_outcome
+from core.outcomes import claim_outcome, require_run_of
 from core.people import require_admin
 from core.permission import (
     Capabilities,
@@ -29,6 +29,8 @@ __all__ = ["AgentGovernanceService", "AgentStatus", "Enforcement", "EnforcementS
 
 class AgentGovernanceService:
     """Governs the agents of one workspace.
+
+    Every `agent_id` takes an agent's id or its name; an id wins.
 
     Works in the session that it is given and flushes; whoever opened the session commits. The one
     exception is `wait_for_approval`.
@@ -53,13 +55,10 @@ class AgentGovernanceService:
     ) -> GovernanceDecision:
         """Say whether an agent may perform an action, and whether a human has to agree.
 
-        The decision has the same keys on every path; an agent that is missing, or belongs to
-        another workspace, is refused and has the status `None`.
+        The decision has the same keys on every path; an agent that is missing, belongs to another
+        workspace, or has a name that others have, too, is refused and has the status `None`.
         """
-        agent = registry.get_agent(self.db, self.workspace_id, agent_id)
-        if agent is None:
-            return decide_action(None, None, action_type)
-        return decide_action(agent.status, agent.confidence_score, action_type, require_approval)
+        return self._judge(agent_id, action_type, require_approval)[1]
 
     def enforce_action(
         self,
@@ -70,25 +69,28 @@ class AgentGovernanceService:
         require_approval: bool = False,
         execution_id: str | None = None,
         time_to_decide: timedelta = DEFAULT_TIME_TO_DECIDE,
+        thought: str = "",
     ) -> Enforcement:
         """Decide about an action and file the request if a human has to agree.
 
-        `proceed` is true for `APPROVED` alone.
+        `proceed` is true for `APPROVED` alone. `thought` is what led to the action, for the human.
+
+        Raises:
+            NotFound: the workspace has no such execution.
+            ExecutionOfAnother: the execution is another agent's.
         """
-        decision = self.can_perform_action(agent_id, action_type, require_approval)
+        agent, decision = self._judge(agent_id, action_type, require_approval)
+        if execution_id is not None and agent is not None:
+            require_run_of(self.db, agent, execution_id)
         action_id = None
-        if not decision["allowed"]:
+        if agent is None or not decision["allowed"]:
             status = EnforcementStatus.BLOCKED
         elif decision["requires_human_approval"]:
             status = EnforcementStatus.PENDING_APPROVAL
-            action_id = self._desk.file(
-                agent_id,
-                action_type,
-                params or {},
-                decision["reason"],
-                execution_id,
-                time_to_decide,
+            request = Request(
+                action_type, params or {}, decision["reason"], thought, execution_id, time_to_decide
             )
+            action_id = self._desk.file(agent.id, request)
         else:
             status = EnforcementStatus.APPROVED
         return Enforcement(
@@ -107,23 +109,23 @@ class AgentGovernanceService:
         *,
         execution_id: str | None = None,
         time_to_decide: timedelta = DEFAULT_TIME_TO_DECIDE,
+        thought: str = "",
     ) -> str:
         """File a request for a human to decide and return its id.
 
         Raises:
             ActionNotApprovable: the agent may not perform the action at all.
+            NotFound: the workspace has no such execution.
+            ExecutionOfAnother: the execution is another agent's.
         """
-        decision = self.can_perform_action(agent_id, action_type)
-        if not decision["allowed"]:
+        agent, decision = self._judge(agent_id, action_type)
+        if agent is None or not decision["allowed"]:
             raise ActionNotApprovable(agent_id, action_type, decision["reason"])
-        return self._desk.file(
-            agent_id,
-            action_type,
-            params or {},
-            reason or decision["reason"],
-            execution_id,
-            time_to_decide,
-        )
+        if execution_id is not None:
+            require_run_of(self.db, agent, execution_id)
+        why = reason or decision["reason"]
+        request = Request(action_type, params or {}, why, thought, execution_id, time_to_decide)
+        return self._desk.file(agent.id, request)
 
     def decide(self, action_id: str, approved: bool, reviewer_id: str) -> ApprovalView:
         """Approve or reject a pending request; atomic and final.
@@ -132,7 +134,8 @@ class AgentGovernanceService:
             NotFound: the workspace has no such request, or no such reviewer.
             NotAllowed: the reviewer is neither an admin nor a specialist in the agent's category.
             AlreadyDecided: somebody else was first.
-            ApprovalExpired: the deadline has passed.
+            ApprovalExpired: the deadline has passed; the request is expired then, even if the
+                caller's transaction is rolled back because of this error.
         """
         return self._desk.decide(action_id, approved, reviewer_id)
 
@@ -173,8 +176,9 @@ class AgentGovernanceService:
     ) -> bool:
         """Count how a run ended: in the agent's score and status, and on the workspace's plan.
 
-        A run with an id counts once, however often it is reported; without one, each call is a run
-        of its own. Returns whether this call counted. The score and the usage event are in the same
+        A run with an id counts once, however often it is reported, and not at all if it was refused
+        or interrupted; without one, each call is a run of its own. Returns whether this call
+        counted. The score and the usage event are in the same
         transaction; concurrent outcomes lose none. An agent off the ladder is not changed.
 
         Raises:
@@ -186,7 +190,7 @@ class AgentGovernanceService:
             self.db, agent, execution_id, success, self._clock()
         ):
             return False
-        scores.change_score(self.db, agent_id, scores.SUCCESS if success else scores.FAILURE)
+        scores.change_score(self.db, agent.id, scores.SUCCESS if success else scores.FAILURE)
         self._meter.record_run(self.workspace_id, execution_id or new_id())
         return True
 
@@ -208,6 +212,10 @@ class AgentGovernanceService:
         """
         agent = self._agent(agent_id)
         return feedback.submit(self.db, agent, user_id, original_output, user_correction, rating)
+
+    def pending_feedback(self) -> list[AgentFeedback]:
+        """The corrections that nobody has reviewed yet, the oldest first."""
+        return feedback.pending(self.db, self.workspace_id)
 
     def review_feedback(self, feedback_id: str, accepted: bool, reviewer_id: str) -> AgentFeedback:
         """Accept or reject a pending correction, once; an accepted one costs the agent 0.10.
@@ -316,6 +324,18 @@ class AgentGovernanceService:
         """
         agent = self._agent(agent_id)
         return capabilities(agent.id, agent.status, agent.confidence_score)
+
+    def _judge(
+        self, agent_id: str, action_type: str, require_approval: bool = False
+    ) -> tuple[AgentRegistry | None, GovernanceDecision]:
+        try:
+            agent = self._agent(agent_id)
+        except NotFound:
+            return None, decide_action(None, None, action_type)
+        except AmbiguousName as error:
+            return None, {**decide_action(None, None, action_type), "reason": str(error)}
+        status, score = agent.status, agent.confidence_score
+        return agent, decide_action(status, score, action_type, require_approval)
 
     def _agent(self, agent_id: str) -> AgentRegistry:
         return registry.find_agent(self.db, self.workspace_id, agent_id)

@@ -1,19 +1,33 @@
 """Requests to a human in the loop, and their decisions."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from sqlalchemy import select, update
+from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 
 from core.clock import Clock
 from core.errors import AlreadyDecided, ApprovalExpired, NotFound
 from core.models import ApprovalStatus, HITLAction
 from core.people import require_trusted
-from core.registry import find_agent
+from core.registry import find_by_id
+from core.rollbacks import survive_rollback
 
 DEFAULT_TIME_TO_DECIDE = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a human is asked: may the agent do this, and what made it want to?"""
+
+    action_type: str
+    params: dict[str, Any]
+    reason: str
+    thought: str
+    execution_id: str | None
+    time_to_decide: timedelta
 
 
 class ApprovalView(TypedDict):
@@ -34,26 +48,19 @@ class ApprovalDesk:
         self._workspace_id = workspace_id
         self._clock = clock
 
-    def file(
-        self,
-        agent_id: str,
-        action_type: str,
-        params: dict[str, Any],
-        reason: str,
-        execution_id: str | None,
-        time_to_decide: timedelta,
-    ) -> str:
-        """File a request and return its id."""
+    def file(self, agent_id: str, request: Request) -> str:
+        """File an agent's request and return its id."""
         now = self._clock()
         action = HITLAction(
             workspace_id=self._workspace_id,
             agent_id=agent_id,
-            execution_id=execution_id,
-            action_type=action_type,
-            params=params,
-            reason=reason,
+            execution_id=request.execution_id,
+            action_type=request.action_type,
+            params=request.params,
+            reason=request.reason,
+            thought=request.thought,
             requested_at=now,
-            expires_at=now + time_to_decide,
+            expires_at=now + request.time_to_decide,
         )
         self._db.add(action)
         self._db.flush()
@@ -69,7 +76,7 @@ class ApprovalDesk:
             ApprovalExpired: the deadline has passed.
         """
         action = self._find(action_id)
-        agent = find_agent(self._db, self._workspace_id, action.agent_id)
+        agent = find_by_id(self._db, self._workspace_id, action.agent_id)
         require_trusted(self._db, agent, reviewer_id, f"decide on {action.action_type!r}")
         now = self._clock()
         status = ApprovalStatus.APPROVED if approved else ApprovalStatus.REJECTED
@@ -80,10 +87,17 @@ class ApprovalDesk:
             reviewer_id=reviewer_id,
             reviewed_at=now,
         )
+        # The deadline may have passed while the row was waited for.
+        now = self._clock()
         view = self.look(action_id, now)
-        if won:
+        if won and now < view["expires_at"]:
             return view
-        if view["status"] == ApprovalStatus.EXPIRED:
+        if won:
+            self._db.execute(_expired(HITLAction.id == action_id))
+        if won or view["status"] == ApprovalStatus.EXPIRED:
+            # Whatever the caller's transaction does with the error.
+            pending = HITLAction.status == ApprovalStatus.PENDING
+            survive_rollback(self._db, _expired(HITLAction.id == action_id, pending))
             raise ApprovalExpired(action_id, view["expires_at"])
         raise AlreadyDecided("approval", action_id, view["status"])
 
@@ -172,3 +186,12 @@ class ApprovalDesk:
             reviewed_at=row.reviewed_at,
             expires_at=row.expires_at,
         )
+
+
+def _expired(*criteria: Any) -> Update:
+    return (
+        update(HITLAction)
+        .where(*criteria)
+        .values(status=ApprovalStatus.EXPIRED, reviewer_id=None, reviewed_at=None)
+        .execution_options(synchronize_session="fetch")
+    )

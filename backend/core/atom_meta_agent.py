@@ -17,16 +17,13 @@ from core.listener import Listener, StepCallback
 from core.llm import LLM, LLMClient
 from core.maturity import LADDER
 from core.models import AgentTriggerMode, ExecutionStatus, User
+from core.people import find_user
 from core.reasoning import ExecutedAction, ReasoningLoop
 from core.tools import ToolContext, ToolRegistry, default_tools
 
 __all__ = ["AgentTriggerMode", "AtomMetaAgent", "ExecutionResult"]
 
 MAX_DEPTH = 5
-
-PROFILE = registry.Profile(
-    category="general", description="Works on requests with tools, and delegates to other agents."
-)
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +41,9 @@ class ExecutionResult(TypedDict):
 
 class AtomMetaAgent:
     """Runs requests in a workspace, as the agent `atom_main`, for a user or for nobody.
+
+    It works as the agent with the id `atom_main` if the workspace has one, else as the one of that
+    name, and registers one where there is neither.
 
     Opens sessions of its own, at the time of use. Without an `llm` it asks the model that the
     environment names; without `tools` it has all that Atom comes with. `time_to_decide` is how long
@@ -89,11 +89,14 @@ class AtomMetaAgent:
             execution_id: the run's id, for a caller who must not run a request twice.
 
         Raises:
-            NotFound: there is no such workspace.
+            NotFound: there is no such workspace, or the user is not one of it.
+            AmbiguousName: several agents are called `atom_main`, and none of them is Atom's own.
             ExecutionExists: there is a run with that id.
         """
         with database.SessionLocal.begin() as db:
-            agent, _ = registry.ensure_agent(db, self.workspace_id, registry.ATOM_MAIN, PROFILE)
+            agent = registry.ensure_atom(db, self.workspace_id)
+            if self.user_id is not None:
+                find_user(db, self.workspace_id, self.user_id)
             run = Run.of(
                 agent,
                 execution_id or new_id(),
@@ -110,8 +113,12 @@ class AtomMetaAgent:
         loop = self._loop(run, listener)
         try:
             ending = await self._reason(run, loop, context)
+        except Exception as error:
+            ending = _failed(f"broken off by {error!r}")
+            raise
         except BaseException as error:
-            ending = _failed(f"interrupted by {error!r}")
+            # Whoever stopped it, it was not the agent.
+            ending = executions.interrupted(f"interrupted by {error!r}")
             raise
         finally:
             await self._record_execution(run, ending)
@@ -122,7 +129,7 @@ class AtomMetaAgent:
     ) -> Ending:
         if run.agent_status not in LADDER:
             reason = f"the agent is {run.agent_status} and may do nothing"
-            return Ending(ExecutionStatus.REJECTED, failure_reason=reason)
+            return Ending(ExecutionStatus.REJECTED, failure_reason=reason, counts=False)
         try:
             return await loop.go(context)
         except ModelFailed as error:
@@ -148,7 +155,7 @@ class AtomMetaAgent:
         if parent.depth >= MAX_DEPTH:
             raise DelegationTooDeep(parent.depth)
         with database.SessionLocal() as db:
-            agent = registry.find_by_name_or_id(db, self.workspace_id, agent_key)
+            agent = registry.find_agent(db, self.workspace_id, agent_key)
             run = Run.of(
                 agent,
                 new_id(),
@@ -161,12 +168,14 @@ class AtomMetaAgent:
         return dict(await self._execute(run, None, listener))
 
     async def _record_execution(self, run: Run, ending: Ending) -> None:
-        """Finalise the run's row, then count its outcome, once.
+        """Finalise the run's row, then count its outcome, once, if it counts.
 
         The row is final even if the outcome cannot be counted; that is logged, and leaves the row
         without an `outcome_recorded_at`, so that it can be counted later.
         """
         executions.finish(run, ending)
+        if not ending.counts:
+            return
         try:
             with database.SessionLocal.begin() as db:
                 await AgentGovernanceService(db, run.workspace_id).record_outcome(

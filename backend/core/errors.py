@@ -103,7 +103,9 @@ class AmbiguousName(AtomError):
     """A name that more than one agent of the workspace has."""
 
     def __init__(self, name: str, agent_ids: list[str]) -> None:
-        super().__init__(f"{len(agent_ids)} agents are called {name!r}: use an id")
+        super().__init__(
+            f"{len(agent_ids)} agents are called {name!r}: use an id of {', '.join(agent_ids)}"
+        )
         self.name = name
         self.agent_ids = agent_ids
 

@@ -18,6 +18,7 @@ from core.models import (
     ExecutionStatus,
     StepKind,
 )
+from core.processes import this_process
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended."""
+    """How a run ended, and whether that counts: in the agent's score and on the bill."""
 
     status: ExecutionStatus
     final_output: str | None = None
     failure_reason: str | None = None
+    counts: bool = True
+
+
+def interrupted(reason: str) -> Ending:
+    """The ending of a run that was not the agent's to end: it costs neither trust nor money."""
+    return Ending(ExecutionStatus.INTERRUPTED, failure_reason=reason, counts=False)
 
 
 def begin(run: Run) -> None:
@@ -82,6 +89,7 @@ def begin(run: Run) -> None:
         "id": run.execution_id,
         "workspace_id": run.workspace_id,
         "agent_id": run.agent_id,
+        "process": this_process(),
         "parent_execution_id": run.parent_execution_id,
         "user_id": run.user_id,
         "request": run.request,

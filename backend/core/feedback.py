@@ -8,10 +8,24 @@ from sqlalchemy.orm import Session
 from core.errors import AlreadyDecided, NotFound, RatingOutOfRange
 from core.models import AgentFeedback, AgentRegistry, FeedbackStatus
 from core.people import find_user, is_trusted, require_trusted
-from core.registry import find_agent
+from core.registry import find_by_id
 from core.scores import CORRECTION, change_score
 
 RATINGS = range(1, 6)
+
+
+def pending(db: Session, workspace_id: str) -> list[AgentFeedback]:
+    """The corrections that nobody has reviewed yet, the oldest first."""
+    query = (
+        select(AgentFeedback)
+        .join(AgentRegistry, AgentRegistry.id == AgentFeedback.agent_id)
+        .where(
+            AgentRegistry.workspace_id == workspace_id,
+            AgentFeedback.status == FeedbackStatus.PENDING,
+        )
+        .order_by(AgentFeedback.created_at, AgentFeedback.id)
+    )
+    return list(db.scalars(query))
 
 
 def submit(
@@ -64,7 +78,7 @@ def review(
     feedback = db.get(AgentFeedback, feedback_id)
     if feedback is None:
         raise NotFound("feedback", feedback_id)
-    agent = find_agent(db, workspace_id, feedback.agent_id)
+    agent = find_by_id(db, workspace_id, feedback.agent_id)
     require_trusted(db, agent, reviewer_id, "review feedback")
     if not _settle(db, feedback_id, accepted, reviewer_id, now):
         status = db.scalar(select(AgentFeedback.status).where(AgentFeedback.id == feedback_id))

@@ -1,7 +1,6 @@
 """Where every action of a run is put before governance, and waits if a human decides."""
 
 from datetime import timedelta
-from typing import Any
 
 from core import database
 from core.agent_governance_service import AgentGovernanceService
@@ -10,6 +9,7 @@ from core.executions import Run
 from core.listener import Listener
 from core.models import ApprovalStatus
 from core.permission import Enforcement, EnforcementStatus
+from core.react import Act
 
 
 class Gate:
@@ -22,39 +22,39 @@ class Gate:
         self._time_to_decide = time_to_decide
         self._poll_interval = poll_interval
 
-    async def refusal(self, run: Run, action_type: str, params: dict[str, Any]) -> str | None:
-        """Why the run's agent may not perform an action; `None` when it may, now.
+    async def refusal(self, run: Run, turn: Act) -> str | None:
+        """Why the run's agent may not do what its model wants to; `None` when it may, now.
 
         Raises:
             ActionRejected: a human was asked, and rejected the action or did not answer in time.
         """
-        verdict = self._enforce(run, action_type, params)
+        verdict = self._enforce(run, turn)
         if verdict["status"] is EnforcementStatus.PENDING_APPROVAL:
-            await self._until_approved(run, action_type, params, verdict)
+            await self._until_approved(run, turn, verdict)
             # The agent may have been paused or demoted while the human was thinking.
-            return self._maturity_refusal(run, action_type)
+            return self._maturity_refusal(run, turn.action)
         return None if verdict["proceed"] else verdict["reason"]
 
-    def _enforce(self, run: Run, action_type: str, params: dict[str, Any]) -> Enforcement:
+    def _enforce(self, run: Run, turn: Act) -> Enforcement:
         with database.SessionLocal.begin() as db:
             return AgentGovernanceService(db, run.workspace_id).enforce_action(
                 run.agent_id,
-                action_type,
-                params,
+                turn.action,
+                turn.action_input,
                 execution_id=run.execution_id,
+                thought=turn.thought,
                 time_to_decide=self._time_to_decide,
             )
 
-    async def _until_approved(
-        self, run: Run, action_type: str, params: dict[str, Any], verdict: Enforcement
-    ) -> None:
+    async def _until_approved(self, run: Run, turn: Act, verdict: Enforcement) -> None:
         action_id = str(verdict["action_id"])
         try:
             await self._listener.tell(
                 run,
                 kind="approval_required",
-                action=action_type,
-                action_input=params,
+                thought=turn.thought,
+                action=turn.action,
+                action_input=turn.action_input,
                 action_id=action_id,
                 observation=verdict["reason"],
             )
@@ -67,7 +67,7 @@ class Gate:
                 AgentGovernanceService(db, run.workspace_id).withdraw_request(action_id)
             raise
         if view["status"] is not ApprovalStatus.APPROVED:
-            raise ActionRejected(action_type, view["status"])
+            raise ActionRejected(turn.action, view["status"])
 
     def _maturity_refusal(self, run: Run, action_type: str) -> str | None:
         with database.SessionLocal() as db:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -22,11 +23,14 @@ def insert_once(
     values: dict[str, Any],
     key: Sequence[InstrumentedAttribute[Any]],
 ) -> bool:
-    """Insert a row unless one with the same unique `key` exists; say whether it was inserted."""
+    """Insert a row unless one with the same unique `key` exists; say whether it was inserted.
+
+    Without a `key`, any unique one of the table counts.
+    """
     statement = (
         insert_for(db, model)
         .values(**values)
-        .on_conflict_do_nothing(index_elements=[column.key for column in key])
-        .returning(key[0])
+        .on_conflict_do_nothing(index_elements=[column.key for column in key] or None)
+        .returning(literal(1))
     )
     return db.execute(statement).first() is not None

@@ -14,12 +14,16 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from core.clock import utc_now
 from core.database import Base, new_id
 from core.maturity import AgentStatus
 from core.types import ExactDecimal, FreeText, UtcDateTime, lowercase_enum
+
+DEFAULT_WORKSPACE = "default"
 
 Score = ExactDecimal(5, 4)
 
@@ -40,6 +44,7 @@ class ExecutionStatus(StrEnum):
     FAILED = "failed"
     MAX_STEPS_EXCEEDED = "max_steps_exceeded"
     REJECTED = "rejected"
+    INTERRUPTED = "interrupted"
 
 
 class AgentTriggerMode(StrEnum):
@@ -87,6 +92,14 @@ class Workspace(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)
 
 
+def default_workspace(context: DefaultExecutionContext) -> str:
+    """The workspace of who names none; it is made in the same transaction if it is not there."""
+    insert = sqlite.insert if context.dialect.name == "sqlite" else postgresql.insert
+    row = insert(Workspace).values(id=DEFAULT_WORKSPACE, name=DEFAULT_WORKSPACE)
+    context.root_connection.execute(row.on_conflict_do_nothing())
+    return DEFAULT_WORKSPACE
+
+
 class User(Base):
     """A person who works in a workspace."""
 
@@ -127,7 +140,9 @@ class AgentRegistry(Base):
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspaces.id"), default=default_workspace
+    )
     name: Mapped[str] = mapped_column(String(200))
     description: Mapped[str | None] = mapped_column(Text)
     category: Mapped[str] = mapped_column(String(100))
@@ -152,10 +167,12 @@ class AgentExecution(Base):
     """One run of an agent, from request to answer."""
 
     __tablename__ = "agent_executions"
+    __table_args__ = (Index(None, "workspace_id", "status"),)
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     agent_id: Mapped[str] = mapped_column(ForeignKey("agent_registry.id"), index=True)
+    process: Mapped[str | None] = mapped_column(String(400))
     parent_execution_id: Mapped[str | None] = mapped_column(
         ForeignKey("agent_executions.id"), index=True
     )
@@ -171,6 +188,7 @@ class AgentExecution(Base):
     failure_reason: Mapped[str | None] = mapped_column(FreeText)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    counts: Mapped[bool] = mapped_column(default=True)
     outcome_recorded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     agent: Mapped[AgentRegistry] = relationship()
@@ -211,7 +229,7 @@ class AgentFeedback(Base):
     user_correction: Mapped[str] = mapped_column(FreeText)
     rating: Mapped[int | None]
     status: Mapped[FeedbackStatus] = mapped_column(
-        lowercase_enum(FeedbackStatus, "status"), default=FeedbackStatus.PENDING
+        lowercase_enum(FeedbackStatus, "status"), default=FeedbackStatus.PENDING, index=True
     )
     reviewer_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
     reviewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -231,6 +249,7 @@ class HITLAction(Base):
     action_type: Mapped[str] = mapped_column(String(200))
     params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     reason: Mapped[str] = mapped_column(FreeText)
+    thought: Mapped[str] = mapped_column(FreeText, default="")
     status: Mapped[ApprovalStatus] = mapped_column(
         lowercase_enum(ApprovalStatus, "status"), default=ApprovalStatus.PENDING
     )

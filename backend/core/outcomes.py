@@ -5,15 +5,35 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.errors import ExecutionOfAnother
+from core.errors import ExecutionOfAnother, NotFound
 from core.inserts import insert_once
 from core.models import AgentExecution, AgentRegistry, ExecutionStatus
+
+
+def require_run_of(db: Session, agent: AgentRegistry, execution_id: str) -> None:
+    """Raise unless a run is the agent's.
+
+    Raises:
+        NotFound: the agent's workspace has no such run.
+        ExecutionOfAnother: the run is another agent's.
+    """
+    run = db.execute(
+        select(AgentExecution.workspace_id, AgentExecution.agent_id).where(
+            AgentExecution.id == execution_id
+        )
+    ).one_or_none()
+    if run is None or run.workspace_id != agent.workspace_id:
+        raise NotFound("execution", execution_id)
+    if run.agent_id != agent.id:
+        raise ExecutionOfAnother(execution_id, agent.id)
 
 
 def claim_outcome(
     db: Session, agent: AgentRegistry, execution_id: str, success: bool, at: datetime
 ) -> bool:
     """Claim the right to count a run's outcome: true for the first claim, false for all others.
+
+    Of a run that does not count, because it was refused or interrupted, nobody's claim is true.
 
     A run that was not recorded here, because it happened elsewhere, leaves its row now.
 
@@ -26,6 +46,7 @@ def claim_outcome(
             AgentExecution.id == execution_id,
             AgentExecution.agent_id == agent.id,
             AgentExecution.outcome_recorded_at.is_(None),
+            AgentExecution.counts,
         )
         .values(outcome_recorded_at=at)
         .returning(AgentExecution.id)

@@ -1,5 +1,6 @@
 """The loop of a run: ask the model, read its reply, act, look, and ask again."""
 
+import asyncio
 import inspect
 import json
 import logging
@@ -57,6 +58,8 @@ class ReasoningLoop:
         )
         transcript = [task_prompt(self._run.request, about)]
         for number in range(1, MAX_STEPS + 1):
+            # A run can be cancelled between any two steps, even if nothing in them ever waits.
+            await asyncio.sleep(0)
             reply = await self._ask("\n\n".join(transcript), system)
             step, ending = await self._take(number, reply)
             await self._record(step)
@@ -115,7 +118,7 @@ class ReasoningLoop:
             tool.check(turn.action_input)
         except AtomError as error:
             return str(error)
-        refusal = await self._gate.refusal(self._run, tool.name, turn.action_input)
+        refusal = await self._gate.refusal(self._run, turn)
         if refusal is not None:
             return f"refused: {refusal}"
         return await self._use(tool, turn.action_input)

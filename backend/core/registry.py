@@ -1,10 +1,12 @@
 """The agents of a workspace."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.database import new_id
 from core.errors import AmbiguousName, NotFound
 from core.inserts import insert_once
 from core.maturity import AgentStatus
@@ -31,6 +33,11 @@ class Profile(TypedDict, total=False):
     configuration: dict[str, Any]
 
 
+ATOM_PROFILE = Profile(
+    category="general", description="Works on requests with tools, and delegates to other agents."
+)
+
+
 def get_agent(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry | None:
     """The agent of that id, if the workspace has it."""
     return db.scalar(
@@ -40,8 +47,8 @@ def get_agent(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry | 
     )
 
 
-def find_agent(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry:
-    """The agent of that id.
+def find_by_id(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry:
+    """The agent that a row refers to, by its id and never by a name.
 
     Raises:
         NotFound: the workspace has no such agent.
@@ -52,26 +59,67 @@ def find_agent(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry:
     return agent
 
 
-def find_by_name_or_id(db: Session, workspace_id: str, key: str) -> AgentRegistry:
-    """The agent with this id, or else the one with this name.
+def find_agent(db: Session, workspace_id: str, key: str) -> AgentRegistry:
+    """The agent with this id, or else the one with this name: what people and models give.
 
     Raises:
         NotFound: the workspace has no such agent.
-        AmbiguousName: it has several.
+        AmbiguousName: it has several of that name, and none of that id.
     """
     agent = get_agent(db, workspace_id, key)
     if agent is not None:
         return agent
-    named = db.scalars(
-        select(AgentRegistry)
-        .where(AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == key)
-        .order_by(AgentRegistry.id)
-    ).all()
+    named = _named(db, workspace_id, key)
     if not named:
         raise NotFound("agent", key)
     if len(named) > 1:
         raise AmbiguousName(key, [each.id for each in named])
     return named[0]
+
+
+def ensure_atom(db: Session, workspace_id: str) -> AgentRegistry:
+    """The agent `atom_main`: by id, or else by name, or else new.
+
+    A new one has the id `atom_main` where no workspace has it yet. Of several with that name, the
+    one of Atom's own class is meant.
+
+    Raises:
+        NotFound: there is no such workspace.
+        AmbiguousName: several have the name, and none of them is of Atom's class.
+    """
+    _require_workspace(db, workspace_id)
+    for free in (ATOM_MAIN.name, new_id()):
+        found = get_agent(db, workspace_id, ATOM_MAIN.name) or _atom_by_name(db, workspace_id)
+        if found is not None:
+            return found
+        row = {"id": free, "workspace_id": workspace_id, **ATOM_MAIN._asdict(), **ATOM_PROFILE}
+        insert_once(db, AgentRegistry, row, [])
+    return find_agent(db, workspace_id, ATOM_MAIN.name)
+
+
+def _atom_by_name(db: Session, workspace_id: str) -> AgentRegistry | None:
+    named = _named(db, workspace_id, ATOM_MAIN.name)
+    own = [
+        each
+        for each in named
+        if (each.module_path, each.class_name) == (ATOM_MAIN.module_path, ATOM_MAIN.class_name)
+    ]
+    if len(named) > 1 and not own:
+        raise AmbiguousName(ATOM_MAIN.name, [each.id for each in named])
+    return next(iter(own or named), None)
+
+
+def _named(db: Session, workspace_id: str, name: str) -> Sequence[AgentRegistry]:
+    return db.scalars(
+        select(AgentRegistry)
+        .where(AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == name)
+        .order_by(AgentRegistry.id)
+    ).all()
+
+
+def _require_workspace(db: Session, workspace_id: str) -> None:
+    if db.get(Workspace, workspace_id) is None:
+        raise NotFound("workspace", workspace_id)
 
 
 def list_agents(
@@ -99,25 +147,13 @@ def register_agent(
     Raises:
         NotFound: there is no such workspace.
     """
-    agent, new = ensure_agent(db, workspace_id, identity, profile)
+    _require_workspace(db, workspace_id)
+    key = {"workspace_id": workspace_id, **identity._asdict()}
+    columns = [getattr(AgentRegistry, column) for column in key]
+    new = insert_once(db, AgentRegistry, {**key, **profile}, columns)
+    agent = db.scalars(select(AgentRegistry).filter_by(**key)).one()
     if not new:
         for field, value in profile.items():
             setattr(agent, field, value)
         db.flush()
     return agent
-
-
-def ensure_agent(
-    db: Session, workspace_id: str, identity: Identity, profile: Profile
-) -> tuple[AgentRegistry, bool]:
-    """The agent with this identity, and whether it is new; one that is there is not touched.
-
-    Raises:
-        NotFound: there is no such workspace.
-    """
-    if db.get(Workspace, workspace_id) is None:
-        raise NotFound("workspace", workspace_id)
-    key = {"workspace_id": workspace_id, **identity._asdict()}
-    columns = [getattr(AgentRegistry, column) for column in key]
-    new = insert_once(db, AgentRegistry, {**key, **profile}, columns)
-    return db.scalars(select(AgentRegistry).filter_by(**key)).one(), new

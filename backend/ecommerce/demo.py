@@ -7,7 +7,7 @@ from core.agent_governance_service import AgentGovernanceService, AgentStatus
 from core.clock import utc_now
 from core.errors import AtomError
 from core.models import User, Workspace
-from core.registry import ATOM_MAIN
+from core.registry import ensure_atom
 from saas.models import SaaSTier
 from saas.rates import OverageRates
 from sqlalchemy.orm import Session
@@ -43,9 +43,7 @@ def fill(db: Session, workspace: Workspace, admin: User) -> None:
     elif store.workspace_id != workspace.id:
         raise ShopElsewhere(store.workspace_id)
     service = AgentGovernanceService(db, workspace.id)
-    agent = service.register_or_update_agent(
-        ATOM_MAIN.name, "general", ATOM_MAIN.module_path, ATOM_MAIN.class_name
-    )
+    agent = ensure_atom(db, workspace.id)
     service.promote(agent.id, AgentStatus.SUPERVISED, admin.id)
 
 

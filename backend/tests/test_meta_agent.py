@@ -26,6 +26,7 @@ from core.models import (
 from core.tools import Tool, ToolContext, ToolRegistry
 from saas.models import UsageEvent
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 DONE = "Thought: I should finish.\nFinal Answer: Done."
@@ -380,7 +381,7 @@ class TestOutcome:
         assert "no answer within 60 seconds" in result["failure_reason"]
 
     @pytest.mark.asyncio
-    async def test_a_run_that_is_cancelled_is_recorded_as_failed(
+    async def test_a_run_that_is_interrupted_is_recorded_as_such_and_costs_no_trust(
         self, atom: AgentRegistry, db_session: Session
     ) -> None:
         asked = asyncio.Event()
@@ -399,9 +400,76 @@ class TestOutcome:
 
         db_session.refresh(atom)
         execution = db_session.get_one(AgentExecution, "r")
-        assert execution.status == "failed"
+        assert execution.status == "interrupted"
         assert execution.failure_reason == "interrupted by CancelledError()"
-        assert atom.confidence_score == Decimal("0.47")
+        assert atom.confidence_score == Decimal("0.49")
+        assert db_session.scalars(select(UsageEvent)).all() == []
+
+    @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, GeneratorExit])
+    @pytest.mark.asyncio
+    async def test_an_interruption_inside_of_a_tool_is_one_and_goes_on(
+        self, atom: AgentRegistry, db_session: Session, interruption: type[BaseException]
+    ) -> None:
+        def stop(context: ToolContext) -> None:
+            raise interruption
+
+        tools = ToolRegistry([make_tool("read_note", stop)])
+        agent = AtomMetaAgent(llm=ScriptedLLM([act("read_note")]), tools=tools)
+
+        with pytest.raises(interruption):
+            await agent.execute("Do it", execution_id="r")
+
+        db_session.refresh(atom)
+        assert db_session.get_one(AgentExecution, "r").status == "interrupted"
+        assert atom.confidence_score == Decimal("0.49")
+
+    @pytest.mark.asyncio
+    async def test_the_outcome_of_an_interrupted_run_cannot_be_counted_later(
+        self, atom: AgentRegistry, governance: AgentGovernanceService, db_session: Session
+    ) -> None:
+        def stop(context: ToolContext) -> None:
+            raise KeyboardInterrupt
+
+        tools = ToolRegistry([make_tool("read_note", stop)])
+        with pytest.raises(KeyboardInterrupt):
+            await AtomMetaAgent(llm=ScriptedLLM([act("read_note")]), tools=tools).execute(
+                "Do it", execution_id="r"
+            )
+
+        assert await governance.record_outcome(atom.id, False, "r") is False
+        assert atom.confidence_score == Decimal("0.49")
+
+    @pytest.mark.asyncio
+    async def test_a_run_that_never_waits_is_interrupted_between_two_steps(
+        self, atom: AgentRegistry, tools: Tools, db_session: Session
+    ) -> None:
+        llm = ScriptedLLM([act("read_note")] * 9 + [DONE])
+        agent = AtomMetaAgent(llm=llm, tools=tools.registry)
+
+        async def run() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            await agent.execute("Do", step_callback=lambda _: task.cancel(), execution_id="r")
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(run())
+
+        assert tools.used == ["read_note"]
+        assert db_session.get_one(AgentExecution, "r").status == "interrupted"
+
+    @pytest.mark.asyncio
+    async def test_a_run_that_a_fault_of_ours_breaks_off_has_failed(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        db_session.execute(text("DROP TABLE agent_reasoning_steps"))
+        db_session.commit()
+
+        with pytest.raises(DBAPIError):
+            await AtomMetaAgent(llm=ScriptedLLM([DONE])).execute("Do it", execution_id="r")
+
+        execution = db_session.get_one(AgentExecution, "r")
+        assert execution.status == "failed"
+        assert "broken off by" in (execution.failure_reason or "")
 
     @pytest.mark.asyncio
     async def test_the_row_is_final_even_if_the_outcome_cannot_be_counted(
@@ -421,7 +489,7 @@ class TestOutcome:
 
     @pytest.mark.parametrize("status", ["paused", "stopped", "deprecated", "deleted"])
     @pytest.mark.asyncio
-    async def test_an_agent_off_the_ladder_does_not_even_ask_the_model(
+    async def test_a_run_of_an_agent_off_the_ladder_is_recorded_and_neither_counted_nor_billed(
         self, atom: AgentRegistry, db_session: Session, status: str
     ) -> None:
         become(db_session, atom, AgentStatus(status), "0.95")
@@ -435,6 +503,10 @@ class TestOutcome:
         assert llm.prompts == []
         assert db_session.get_one(AgentExecution, "r").status == "rejected"
         assert (atom.status, atom.confidence_score) == (status, Decimal("0.95"))
+        assert db_session.scalars(select(UsageEvent)).all() == []
+        assert db_session.get_one(AgentExecution, "r").outcome_recorded_at is None
+        service = AgentGovernanceService(db_session)
+        assert await service.record_outcome(atom.id, True, "r") is False
 
 
 class TestActions:

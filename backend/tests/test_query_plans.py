@@ -13,7 +13,7 @@ from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
 from core.models import AgentRegistry, User, UserRole, Workspace
-from core.registry import find_by_name_or_id
+from core.registry import find_agent
 from ecommerce.customers import CustomerService
 from ecommerce.models import Customer, Store, Subscription
 from ecommerce.subscriptions import SubscriptionService
@@ -96,6 +96,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     "AgentGovernanceService.submit_feedback": lambda w: w.governance.submit_feedback(
         w.atom.id, w.admin.id, "5", "4"
     ),
+    "AgentGovernanceService.pending_feedback": lambda w: w.governance.pending_feedback(),
     "AgentGovernanceService.review_feedback": World.review,
     "AgentGovernanceService.promote": lambda w: w.governance.promote(
         w.atom.id, AgentStatus.AUTONOMOUS, w.admin.id
@@ -126,7 +127,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     "SubscriptionService.cancel": lambda w: w.subscriptions.cancel(w.plan.id, "ada"),
     "SubscriptionService.renew": lambda w: w.subscriptions.renew(w.plan.id, "ada"),
     "amount_due": lambda w: amount_due(w.db, w.plan),
-    "find_by_name_or_id": lambda w: find_by_name_or_id(w.db, "default", "atom_main"),
+    "find_agent": lambda w: find_agent(w.db, "default", "atom_main"),
     "a run": World.run,
 }
 

@@ -1,17 +1,22 @@
 """Where an agent's words come from: a model behind an OpenAI-compatible endpoint, or a script."""
 
+import logging
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import AtomError
+from core.replies import STOP
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 2
+
+logger = logging.getLogger(__name__)
 
 
 class LLM(Protocol):
@@ -103,6 +108,8 @@ class LLMClient:
     What is not given comes from `OPENAI_BASE_URL`, `OPENAI_API_KEY` and `OPENAI_MODEL`, read when
     the model is asked. The `openai` package tries again what can be tried again, up to `retries`
     times: lost connections, timeouts, 408, 409, 429 and 5xx, as soon as `Retry-After` allows.
+
+    The model is told to stop at each text of `stop`, unless it says that it can't.
     """
 
     def __init__(
@@ -113,12 +120,14 @@ class LLMClient:
         model: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
+        stop: Sequence[str] = STOP,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._model = model
         self._timeout = timeout
         self._retries = retries
+        self._stop = list(stop)
 
     def require_configured(self) -> None:
         """Raise `LLMNotConfigured` if the key, the model or the `openai` package is missing."""
@@ -146,7 +155,7 @@ class LLMClient:
             messages.insert(0, {"role": "system", "content": system})
         try:
             async with self._client() as client:
-                answer = await client.chat.completions.create(model=model, messages=messages)
+                answer = await self._complete(client, model, messages)
         except openai.APITimeoutError as error:
             raise LLMTimeout(f"no answer within {self._timeout} seconds") from error
         except openai.APIStatusError as error:
@@ -157,6 +166,22 @@ class LLMClient:
         except (openai.OpenAIError, ValueError) as error:
             raise LLMMalformed(str(error)) from error
         return _text(answer)
+
+    async def _complete(self, client: "AsyncOpenAI", model: str, messages: list[Any]) -> object:
+        import openai
+
+        create = client.chat.completions.create
+        if not self._stop:
+            return await create(model=model, messages=messages)
+        try:
+            return await create(model=model, messages=messages, stop=self._stop)
+        except openai.BadRequestError as error:
+            if not re.search(r"\bstop\b", error.param or error.message):
+                raise
+            # Some models know no `stop`, such as OpenAI's that reason; what they invent is cut.
+            logger.info("the model knows no stop: %s", error.message)
+            self._stop = []
+        return await create(model=model, messages=messages)
 
     def _client(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI

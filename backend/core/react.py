@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import AtomError
+from core.replies import Reply, take_apart
 from core.tools import Tool
 
 
@@ -52,35 +53,37 @@ When you have the answer:
 Thought: why
 Final Answer: the answer"""
 
-_THOUGHT = re.compile(r"^\s*Thought:[ \t]*", re.IGNORECASE)
-_ACTION = re.compile(r"^[ \t]*Action:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
-_INPUT = re.compile(r"\s*^[ \t]*Action Input:\s*", re.IGNORECASE | re.MULTILINE)
-_FINAL = re.compile(r"^[ \t]*Final Answer:", re.IGNORECASE | re.MULTILINE)
-_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
+_FENCE = re.compile(r"\A(`{1,3})(?:json)?\s*(?=[\[{])", re.IGNORECASE)
+_DECODER = json.JSONDecoder()
 
 
-def parse(reply: str) -> Act | Finish:
+def parse(text: str) -> Act | Finish:
     """Read a reply as an action or a final answer.
 
     Raises:
         UnreadableReply: it is neither, or both.
     """
-    final, action = _FINAL.search(reply), _ACTION.search(reply)
-    if final and (action is None or final.start() < action.start()):
-        answer = reply[final.end() :].strip()
-        if not answer:
+    reply = take_apart(text)
+    if reply.action is None and reply.answer is None:
+        raise UnreadableReply(f"the reply has neither an Action nor a Final Answer{_why(reply)}")
+    if reply.action is None:
+        if not reply.answer:
             raise UnreadableReply("the Final Answer is empty")
-        return Finish(_thought(reply[: final.start()]), answer)
-    if action is None:
-        raise UnreadableReply("the reply has neither an Action nor a Final Answer")
-    if final:
+        return Finish(reply.thought, reply.answer)
+    if reply.answer is not None:
         raise UnreadableReply("the reply has both an Action and a Final Answer: give one")
-    if not action[1].strip():
+    if not reply.action:
         raise UnreadableReply("the Action names no tool")
-    if len(action[1].strip()) > MAX_NAME:
+    if len(reply.action) > MAX_NAME:
         raise UnreadableReply("the Action is too long to be a tool's name")
-    arguments = _arguments(reply[action.end() :])
-    return Act(_thought(reply[: action.start()]), action[1].strip(), arguments)
+    return Act(reply.thought, reply.action, _arguments(reply.action_input))
+
+
+def written(turn: Act) -> str:
+    """An action in the form that was asked for, and nothing that the model put around it."""
+    arguments = json.dumps(turn.action_input, ensure_ascii=False)
+    thought = f"Thought: {turn.thought}\n" if turn.thought else ""
+    return f"{thought}Action: {turn.action}\nAction Input: {arguments}"
 
 
 def system_prompt(name: str, description: str | None, tools: Iterable[Tool]) -> str:
@@ -100,18 +103,23 @@ def task_prompt(request: str, context: Mapping[str, Any] | None) -> str:
     return f"Task: {request}\nContext: {json.dumps(context, default=str, ensure_ascii=False)}"
 
 
-def _thought(text: str) -> str:
-    return _THOUGHT.sub("", text).strip()
+def _why(reply: Reply) -> str:
+    if reply.unfinished_thinking:
+        return ": it ends inside of <think>"
+    if reply.cut:
+        return " before its Observation: an observation is what a tool gives, never yours to write"
+    return ""
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    label = _INPUT.match(text)
-    if label is None:
+def _arguments(text: str | None) -> dict[str, Any]:
+    """The JSON object at the start of a text, which may be fenced; no text at all is `{}`."""
+    if text is None:
         raise UnreadableReply("the Action is not followed by an Action Input")
-    raw = text[label.end() :].strip()
-    fenced = _FENCE.match(raw)
+    raw = _FENCE.sub("", text)
+    if not raw.strip("`* \t\n"):
+        return {}
     try:
-        arguments = json.loads(fenced[1] if fenced else raw)
+        arguments, _ = _DECODER.raw_decode(raw)
         # Python reads NaN and 1e999, which are no JSON to anybody else.
         json.dumps(arguments, allow_nan=False)
     except (ValueError, RecursionError) as error:

@@ -15,7 +15,8 @@ from core.gate import Gate
 from core.listener import Listener
 from core.llm import LLM
 from core.models import ExecutionStatus, StepKind
-from core.react import Act, Finish, UnreadableReply, parse, system_prompt, task_prompt
+from core.react import Act, Finish, UnreadableReply, parse, system_prompt, task_prompt, written
+from core.replies import readable
 from core.tools import Tool, ToolContext
 from core.types import storable
 
@@ -65,7 +66,7 @@ class ReasoningLoop:
             await self._record(step)
             if ending is not None:
                 return ending
-            transcript += [reply.strip(), f"Observation: {step.observation}"]
+            transcript += [_retold(step), f"Observation: {step.observation}"]
         return Ending(
             ExecutionStatus.MAX_STEPS_EXCEEDED, failure_reason=f"no answer after {MAX_STEPS} steps"
         )
@@ -91,7 +92,7 @@ class ReasoningLoop:
         self, number: int, reply: str, error: UnreadableReply
     ) -> tuple[Step, Ending | None]:
         self._unreadable += 1
-        step = Step(number, StepKind.INVALID, thought=reply, observation=error.problem)
+        step = Step(number, StepKind.INVALID, thought=readable(reply), observation=error.problem)
         if self._unreadable < MAX_UNREADABLE:
             return step, None
         reason = f"{MAX_UNREADABLE} replies in a row could not be read: {error.problem}"
@@ -142,3 +143,10 @@ class ReasoningLoop:
     async def _record(self, step: Step) -> None:
         executions.add_step(self._run, step)
         await self._listener.tell(self._run, **asdict(step))
+
+
+def _retold(step: Step) -> str:
+    """What the model is shown of its own reply: what was read, or else what was written."""
+    if step.action is None:
+        return step.thought
+    return written(Act(step.thought, step.action, step.action_input or {}))

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from core.atom_meta_agent import AtomMetaAgent
 from core.llm import (
     LLMClient,
     LLMMalformed,
@@ -20,6 +22,8 @@ from core.llm import (
     ScriptedLLM,
     ScriptExhausted,
 )
+from core.models import Workspace
+from core.tools import Tool, ToolRegistry
 
 from alembic_snapshot import Clone
 
@@ -113,6 +117,7 @@ class TestAnswers:
                     {"role": "system", "content": "Be exact."},
                     {"role": "user", "content": "2 + 2?"},
                 ],
+                "stop": ["\nObservation:"],
             }
         ]
         assert endpoint.authorizations == ["Bearer sk-test"]
@@ -203,6 +208,86 @@ async def test_a_malformed_answer_is_an_error_and_never_text(endpoint: Endpoint,
 
     with pytest.raises(LLMMalformed):
         await LLMClient(retries=0).generate_response("2 + 2?")
+
+
+REFUSED = {"message": "Unsupported parameter: 'stop'.", "type": "invalid_request_error"}
+
+
+class TestStop:
+    @pytest.mark.parametrize("error", [{**REFUSED, "param": "stop"}, REFUSED])
+    @pytest.mark.asyncio
+    async def test_a_model_that_knows_no_stop_is_asked_without_from_then_on(
+        self, endpoint: Endpoint, error: dict[str, Any]
+    ) -> None:
+        endpoint.answers = [(400, {"error": error}), *[(200, completion("4"))] * 2]
+        client = LLMClient()
+
+        answers = [await client.generate_response("2 + 2?") for _ in range(2)]
+
+        assert answers == ["4", "4"]
+        assert ["stop" in request for request in endpoint.requests] == [True, False, False]
+
+    @pytest.mark.asyncio
+    async def test_another_refusal_stays_one(self, endpoint: Endpoint) -> None:
+        endpoint.answers = [(400, {"error": {"message": "The model stopped.", "param": "model"}})]
+
+        with pytest.raises(LLMRefused):
+            await LLMClient().generate_response("2 + 2?")
+
+        assert len(endpoint.requests) == 1
+
+    @pytest.mark.asyncio
+    async def test_nothing_is_sent_where_nothing_is_wanted(self, endpoint: Endpoint) -> None:
+        endpoint.answers = [(200, completion("4"))]
+
+        await LLMClient(stop=()).generate_response("2 + 2?")
+
+        assert "stop" not in endpoint.requests[0]
+
+
+TABLE = tomllib.loads(Path(__file__).with_name("replies.toml").read_text())
+ANSWER = "Thought: I am done.\nFinal Answer: Done."
+
+
+@pytest.fixture
+def note_taker(workspace: Workspace) -> AtomMetaAgent:
+    """An agent with one tool, which asks the model that the environment names."""
+    properties = {"email": {"type": "string"}}
+    tool = Tool("read_note", "Find.", {"properties": properties}, lambda context, **given: given)
+    return AtomMetaAgent(tools=ToolRegistry([tool]))
+
+
+@pytest.mark.parametrize("row", TABLE["understood"], ids=lambda row: row["about"])
+@pytest.mark.asyncio
+async def test_a_run_does_what_a_model_means(
+    endpoint: Endpoint, note_taker: AtomMetaAgent, row: dict[str, Any]
+) -> None:
+    endpoint.answers = [(200, completion(row["reply"])), (200, completion(ANSWER))]
+
+    result = await note_taker.execute("Do it")
+
+    assert result["status"] == "success"
+    if "answer" in row:
+        assert result["final_output"] == row["answer"]
+        return
+    assert [done["action_input"] for done in result["actions_executed"]] == [row["input"]]
+    retold = endpoint.requests[1]["messages"][1]["content"]
+    assert retold.count("Observation:") == 1
+    assert retold.endswith(f"Observation: {json.dumps(row['input'])}")
+
+
+@pytest.mark.parametrize("row", TABLE["told"], ids=lambda row: row["about"])
+@pytest.mark.asyncio
+async def test_a_run_tells_a_model_what_was_not_understood(
+    endpoint: Endpoint, note_taker: AtomMetaAgent, row: dict[str, Any]
+) -> None:
+    endpoint.answers = [(200, completion(row["reply"])), (200, completion(ANSWER))]
+
+    result = await note_taker.execute("Do it")
+
+    told = endpoint.requests[1]["messages"][1]["content"].rpartition("\nObservation: ")[2]
+    assert (result["final_output"], result["actions_executed"]) == ("Done.", [])
+    assert row["problem"] in told
 
 
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OPENAI_MODEL"])

@@ -1,10 +1,40 @@
 """How replies of a model are read."""
 
 import json
+import tomllib
+from pathlib import Path
+from typing import Any
 
 import pytest
-from core.react import FORMAT, Act, Finish, UnreadableReply, parse, system_prompt
+from core.react import FORMAT, Act, Finish, UnreadableReply, parse, system_prompt, written
 from core.tools import Tool
+
+TABLE = tomllib.loads(Path(__file__).with_name("replies.toml").read_text())
+
+
+@pytest.mark.parametrize("row", TABLE["understood"], ids=lambda row: row["about"])
+def test_models_are_understood_as_they_write(row: dict[str, Any]) -> None:
+    thought = row.get("thought", "")
+
+    if "answer" in row:
+        assert parse(row["reply"]) == Finish(thought, row["answer"])
+    else:
+        assert parse(row["reply"]) == Act(thought, row["action"], row["input"])
+
+
+@pytest.mark.parametrize("row", TABLE["told"], ids=lambda row: row["about"])
+def test_what_is_not_understood_says_what_is_wrong(row: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableReply) as caught:
+        parse(row["reply"])
+
+    assert row["problem"] in caught.value.problem
+
+
+@pytest.mark.parametrize("row", TABLE["understood"], ids=lambda row: row["about"])
+def test_what_was_read_is_retold_in_the_form_that_was_asked_for(row: dict[str, Any]) -> None:
+    turn = parse(row["reply"])
+
+    assert isinstance(turn, Finish) or parse(written(turn)) == turn
 
 
 class TestActions:
@@ -70,14 +100,12 @@ def test_an_agent_is_told_who_it_is_what_it_can_use_and_how_to_reply() -> None:
         ("Action: read", "not followed by an Action Input"),
         ("Action: read\nAction Input: email", "not JSON"),
         ("Action: read\nAction Input: {'a': 1}", "not JSON"),
-        ("Action: read\nAction Input: {}\nObservation: I made this up.", "not JSON"),
         ('Action: read\nAction Input: {"a": NaN}', "not JSON"),
         ('Action: read\nAction Input: {"a": -1e999}', "not JSON"),
         (f'Action: read\nAction Input: {{"a": {"9" * 5000}}}', "not JSON"),
         (f"Action: read\nAction Input: {'[' * 100_000}", "not JSON"),
         (f'Action: read\nAction Input: {{"a": {"[" * 50 + "]" * 50}}}', "more than 50 deep"),
         ("Action: read\nAction Input: [1]", "not a JSON object"),
-        ("Action: read\nAction Input: {}\nFinal Answer: Done.", "both"),
     ],
 )
 def test_what_fits_neither_form_says_what_is_wrong(reply: str, problem: str) -> None:

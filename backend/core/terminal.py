@@ -1,57 +1,81 @@
-"""The agent in a terminal: steps appear as they happen, approvals are asked for."""
+"""The agent in a terminal: what the command line asks for is done, or is an error."""
 
 import argparse
-import asyncio
-import json
+import errno
 import logging
 import re
-import signal
-import sys
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
-from core import composition, database
-from core.agent_governance_service import AgentGovernanceService
+from core import commands, database, interrupts
+from core.answers import Answers
 from core.atom_meta_agent import AtomMetaAgent, ExecutionResult
-from core.errors import AtomError, NotAllowed, NotFound
+from core.errors import (
+    AlreadyDecided,
+    AmbiguousName,
+    ApprovalExpired,
+    AtomError,
+    NotAllowed,
+    NotFound,
+)
 from core.llm import LLM, LLMClient, LLMNotConfigured, ScriptedLLM
-from core.models import ExecutionStatus, User, UserRole, Workspace
-from core.people import is_admin
+from core.models import ExecutionStatus
+from core.operators import find_user, initialise, require_workspace
 from core.readiness import not_usable, require_ready
+from core.recovery import REASON, interrupt_dead_runs
+from core.screen import Screen, ScreenHandler, one_line
+from core.steps import Steps
+from core.tools import default_tools
+
+READER_GONE = 141
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, out: Screen, err: Screen) -> int:
     """Do what the command line asks and return its exit status.
 
     Raises:
-        AtomError: the run could not begin, or lost its database.
-        OSError: the script could not be read.
+        AtomError: it could not begin, was refused, or lost its database.
+        OSError: the script could not be read, or the answer not be written.
     """
     # What is a warning elsewhere is shown here as a step or as the ending.
-    logging.basicConfig(level=logging.ERROR)
+    logging.basicConfig(level=logging.ERROR, handlers=[ScreenHandler(err)])
     try:
-        return _run(arguments)
+        require_ready(database.engine)
+        status = work(arguments, out, err)
     except DBAPIError as error:
         raise not_usable(database.engine, error) from error
+    if out.error is None:
+        return status
+    if out.error.errno == errno.EPIPE:
+        return READER_GONE
+    raise out.error
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    require_ready(database.engine)
+def work(arguments: argparse.Namespace, out: Screen, err: Screen) -> int:
+    """Do what the command line asks, in a database that is ready for it."""
+    for dead in interrupt_dead_runs(arguments.workspace):
+        err.show(f"run {dead} is interrupted: {REASON}")
+    if arguments.command is not None:
+        commands.run(arguments, out)
+        return 0
     if arguments.init or arguments.demo:
-        _initialise(arguments.workspace, arguments.user, arguments.demo)
+        initialise(arguments.workspace, arguments.user, arguments.demo)
         if arguments.request is None:
             return 0
     if not (arguments.request or "").strip():
         raise NothingToDo
-    user = _find_user(arguments.workspace, arguments.user)
-    agent = AtomMetaAgent(arguments.workspace, user, llm=_model(arguments.script))
-    screen = Screen(arguments.workspace, user.id)
-    result = asyncio.run(agent.execute(arguments.request, step_callback=screen.show))
-    return _report(result)
+    return _report(_execute(arguments, err), out, err)
+
+
+def _execute(arguments: argparse.Namespace, err: Screen) -> ExecutionResult:
+    require_workspace(arguments.workspace)
+    user = find_user(arguments.workspace, arguments.user)
+    tools = interrupts.interruptible(default_tools())
+    llm = _model(arguments.script)
+    agent = AtomMetaAgent(arguments.workspace, user, llm=llm, tools=tools)
+    steps = Steps(err, None if arguments.wait else Answers(), arguments.workspace, user.id)
+    return interrupts.run(lambda: agent.execute(arguments.request, step_callback=steps.show))
 
 
 class NothingToDo(AtomError):
@@ -59,15 +83,6 @@ class NothingToDo(AtomError):
 
     def __init__(self) -> None:
         super().__init__("there is no request")
-
-
-class UserElsewhere(AtomError):
-    """The person is one of another workspace."""
-
-    hint = "give another --user, or the --workspace that is theirs"
-
-    def __init__(self, email: str, workspace_id: str) -> None:
-        super().__init__(f"user {email!r} is not one of workspace {workspace_id!r}")
 
 
 class ScriptUnusable(AtomError):
@@ -79,33 +94,14 @@ class ScriptUnusable(AtomError):
         super().__init__(f"the script {path} {problem}")
 
 
-class Screen:
-    """Shows the steps of a run, and puts its requests for approval to whoever sits there."""
+# The command that lists what there is of a kind.
+LISTED = {"agent": "agents", "approval": "approvals", "feedback": "feedback"}
 
-    def __init__(self, workspace_id: str, user_id: str) -> None:
-        self._workspace_id = workspace_id
-        self._user_id = user_id
 
-    def show(self, step: dict[str, Any]) -> None:
-        """Show a step, or ask for the approval that it waits for."""
-        indent = "    " * step["depth"]
-        if step["kind"] == "approval_required":
-            self._ask(step, indent)
-            return
-        _say(f"{indent}{step['agent']}, step {step['step_number']}: {step['thought']}")
-        if step["action"] is not None:
-            _say(f"{indent}  {step['action']} {_compact(step['action_input'])}")
-        _say(f"{indent}  -> {step['observation']}")
-
-    def _ask(self, step: dict[str, Any], indent: str) -> None:
-        _say(f"{indent}{step['agent']} wants to {step['action']} {_compact(step['action_input'])}")
-        approved = _yes(f"{indent}  approve? [y/N] ")
-        try:
-            with database.SessionLocal.begin() as db:
-                service = AgentGovernanceService(db, self._workspace_id)
-                service.decide(step["action_id"], approved, self._user_id)
-        except AtomError as error:
-            _say(f"{indent}  {error}; the run waits for somebody else's decision")
+def refuse(err: Screen, error: Exception) -> int:
+    """Show an error, and what to do about it, and return the exit status."""
+    err.show(f"error: {one_line(str(error))}\nhint: {one_line(hint_for(error))}")
+    return 2
 
 
 def hint_for(error: Exception) -> str:
@@ -114,6 +110,12 @@ def hint_for(error: Exception) -> str:
         return "set OPENAI_API_KEY, OPENAI_MODEL and perhaps OPENAI_BASE_URL, or give a --script"
     if isinstance(error, NotFound) and error.kind in ("workspace", "user"):
         return "--init makes the workspace and an admin; --demo fills it with a shop to try"
+    if isinstance(error, NotFound | AlreadyDecided) and error.kind in LISTED:
+        return f"python -m core {LISTED[error.kind]}"
+    if isinstance(error, ApprovalExpired):
+        return "python -m core approvals"
+    if isinstance(error, AmbiguousName):
+        return "python -m core agents"
     if isinstance(error, NotAllowed):
         return "give the --user of an admin"
     return str(getattr(error, "hint", "python -m core --help"))
@@ -144,65 +146,9 @@ def _model(script: Path | None) -> LLM:
     return client
 
 
-def _initialise(workspace_id: str, email: str, demo: bool) -> None:
-    with database.SessionLocal.begin() as db:
-        workspace = db.get(Workspace, workspace_id)
-        if workspace is None:
-            workspace = Workspace(id=workspace_id, name=workspace_id)
-            db.add(workspace)
-        user = _user(db, workspace_id, email)
-        if user is None:
-            role = UserRole.WORKSPACE_ADMIN
-            user = User(workspace=workspace, email=email, name=email, role=role)
-            db.add(user)
-        db.flush()
-        if demo:
-            composition.fill_demo(db, workspace, user)
-
-
-def _find_user(workspace_id: str, email: str) -> User:
-    with database.SessionLocal() as db:
-        if db.get(Workspace, workspace_id) is None:
-            raise NotFound("workspace", workspace_id)
-        user = _user(db, workspace_id, email)
-        if user is None:
-            raise NotFound("user", email)
-        return user
-
-
-def _user(db: Session, workspace_id: str, email: str) -> User | None:
-    user = db.scalar(select(User).where(User.email == email))
-    if user and user.workspace_id != workspace_id and not is_admin(user, workspace_id):
-        raise UserElsewhere(email, workspace_id)
-    return user
-
-
-def _report(result: ExecutionResult) -> int:
+def _report(result: ExecutionResult, out: Screen, err: Screen) -> int:
     if result["status"] is ExecutionStatus.SUCCESS:
-        print(result["final_output"])
+        out.show(result["final_output"] or "")
         return 0
-    _say(f"{result['status']}: {result.get('failure_reason', '')}")
+    err.show(f"{result['status']}: {result.get('failure_reason', '')}")
     return 1
-
-
-def _yes(question: str) -> bool:
-    print(question, end="", file=sys.stderr, flush=True)
-    # asyncio only notes an interrupt, and would let the line be read to its end.
-    noted = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        # A process may be started without a standard input.
-        answer = sys.stdin.readline() if sys.stdin else ""
-        if not answer.endswith("\n"):
-            _say("")
-    finally:
-        signal.signal(signal.SIGINT, noted)
-    # No answer, at the end of the input, is a no.
-    return answer.strip().casefold() in ("y", "yes")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _compact(arguments: dict[str, Any] | None) -> str:
-    return json.dumps(arguments or {}, ensure_ascii=False)

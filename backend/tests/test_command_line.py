@@ -1,11 +1,13 @@
 """`python -m core`, as a child process on this test's own database."""
 
 import os
+import pty
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from core.models import AgentExecution, HITLAction, User, UserRole, Workspace
@@ -20,6 +22,7 @@ BACKEND = Path(__file__).parents[1]
 CANCEL_OVERDUE = BACKEND / "examples" / "cancel-overdue.txt"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -168,6 +171,152 @@ class TestRun:
             assert run("--demo", "--database", db_clone.url).returncode == 0
 
         assert sorted(statuses(db_session)) == ["demo-ada", "demo-edsger", "demo-grace"]
+
+
+class TestOutput:
+    """Readers that go away, and terminals that know few letters."""
+
+    @pytest.fixture
+    def start(self, demo: Run, db_clone: Clone, tmp_path: Path) -> Iterator[Start]:
+        """Start the command line with standard streams of one's own."""
+        started: list[subprocess.Popen[bytes]] = []
+
+        def begin(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+            changes = streams.pop("changes", {})
+            process = subprocess.Popen(
+                [sys.executable, "-m", "core", *arguments],
+                cwd=tmp_path,
+                env=environment(DATABASE_URL=db_clone.url, **changes),
+                **{**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), **streams},
+            )
+            started.append(process)
+            return process
+
+        yield begin
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    def broken_pipe(self) -> int:
+        """A pipe that nobody reads from."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
+
+    def test_a_list_that_nobody_reads_any_more_ends_quietly(self, start: Start) -> None:
+        writer = self.broken_pipe()
+        process = start("agents", stdout=writer)
+        os.close(writer)
+
+        err = process.communicate(timeout=60)[1]
+
+        assert (process.returncode, err) == (141, b"")
+
+    def test_an_answer_that_cannot_be_written_is_an_error(self, start: Start) -> None:
+        with open("/dev/full", "wb") as full:
+            process = start("agents", stdout=full)
+
+        err = process.communicate(timeout=60)[1]
+
+        assert process.returncode == 2
+        assert err.startswith(b"error: [Errno 28] No space left on device\nhint: ")
+
+    def test_an_answer_without_anywhere_to_go_is_an_error(
+        self, demo: Run, db_clone: Clone, tmp_path: Path
+    ) -> None:
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "core", "agents"],
+            env=environment(DATABASE_URL=db_clone.url),
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+
+        assert done.returncode == 2
+        assert b"nowhere to write to" in done.stderr
+
+    def test_a_run_whose_steps_nobody_sees_goes_on_and_what_nobody_saw_is_not_approved(
+        self, start: Start, db_session: Session
+    ) -> None:
+        writer = self.broken_pipe()
+        process = start("cancel", "--script", str(CANCEL_OVERDUE), stderr=writer)
+        os.close(writer)
+
+        out = process.communicate(b"y\ny\n", timeout=60)[0]
+
+        assert (process.returncode, out) == (1, b"")
+        assert db_session.scalars(select(AgentExecution)).one().status == "rejected"
+        assert set(statuses(db_session).values()) == {"active"}
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"PYTHONIOENCODING": "ascii"},
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        ],
+    )
+    def test_what_a_terminal_has_no_letter_for_is_an_escape(
+        self, start: Start, tmp_path: Path, changes: dict[str, str]
+    ) -> None:
+        script = tmp_path / "script.txt"
+        script.write_text("Thought: Grüße.\nFinal Answer: 4 €\n", encoding="utf-8")
+        process = start("add", "--script", str(script), changes=changes)
+
+        out, err = process.communicate(timeout=60)
+
+        assert (process.returncode, out) == (0, b"4 \\u20ac\n")
+        assert b"step 1: Gr\\xfc\\xdfe.\n" in err
+
+    def test_what_a_model_writes_is_shown_and_never_sent(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        nasty = "a\x1b]0;b\x07\x9b2J\u202ec\x08"
+        script = tmp_path / "script.txt"
+        parts = [
+            f"Thought: {nasty}\nAction: read{nasty}\nAction Input: {{}}",
+            f"{nasty} without a label",
+            f'Thought: {nasty}\nAction: delegate_task\nAction Input: {{"agent": "\\u001b[2J\u202e",'
+            ' "task": ""}',
+            f"Final Answer: {nasty}\n  on\ttwo lines",
+        ]
+        script.write_text("\n---\n".join(parts), encoding="utf-8")
+        process = start("do it", "--script", str(script))
+
+        out, err = process.communicate(b"y\n", timeout=60)
+
+        shown = (out + err).decode()
+        assert [each for each in shown if not each.isprintable() and each not in "\n\t"] == []
+        assert out.decode() == "a\\x1b]0;b\\x07\\x9b2J\\u202ec\\x08\n  on\ttwo lines\n"
+        assert err.count(rb"a\x1b]0;b\x07\x9b2J\u202ec\x08") >= 5
+        assert b"agent '" in err
+
+
+def test_what_was_typed_before_the_question_is_no_answer_to_it(
+    demo: Run, db_clone: Clone, db_session: Session, tmp_path: Path
+) -> None:
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, b"y\ny\ny\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "core", "cancel", "--script", str(CANCEL_OVERDUE)],
+        cwd=tmp_path,
+        env=environment(DATABASE_URL=db_clone.url),
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        seen = ""
+        while "approve? [y/N]" not in seen:
+            seen += process.stderr.read(1)
+        os.write(keyboard, b"n\n")
+        process.communicate()
+    os.close(keyboard)
+    os.close(terminal)
+
+    assert process.returncode == 1
+    assert "because: Ada's has been overdue the longest." in seen
+    assert statuses(db_session)["demo-ada"] == "active"
 
 
 class TestErrors:

@@ -1,0 +1,63 @@
+"""Who sits at the terminal, and in which workspace."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import composition, database
+from core.errors import AtomError, NotFound
+from core.models import User, UserRole, Workspace
+from core.people import is_admin
+
+
+class UserElsewhere(AtomError):
+    """The person is one of another workspace."""
+
+    hint = "give another --user, or the --workspace that is theirs"
+
+    def __init__(self, email: str, workspace_id: str) -> None:
+        super().__init__(f"user {email!r} is not one of workspace {workspace_id!r}")
+
+
+def initialise(workspace_id: str, email: str, demo: bool) -> None:
+    """Make the workspace, and the user as its admin, where they are not there; fill it if asked."""
+    with database.SessionLocal.begin() as db:
+        workspace = db.get(Workspace, workspace_id)
+        if workspace is None:
+            workspace = Workspace(id=workspace_id, name=workspace_id)
+            db.add(workspace)
+        user = _user(db, workspace_id, email)
+        if user is None:
+            role = UserRole.WORKSPACE_ADMIN
+            user = User(workspace=workspace, email=email, name=email, role=role)
+            db.add(user)
+        db.flush()
+        if demo:
+            composition.fill_demo(db, workspace, user)
+
+
+def require_workspace(workspace_id: str) -> None:
+    """Raise `NotFound` unless there is such a workspace."""
+    with database.SessionLocal() as db:
+        if db.get(Workspace, workspace_id) is None:
+            raise NotFound("workspace", workspace_id)
+
+
+def find_user(workspace_id: str, email: str) -> User:
+    """The person with an e-mail address.
+
+    Raises:
+        NotFound: there is nobody with it.
+        UserElsewhere: they are of another workspace, and no super admin.
+    """
+    with database.SessionLocal() as db:
+        user = _user(db, workspace_id, email)
+        if user is None:
+            raise NotFound("user", email)
+        return user
+
+
+def _user(db: Session, workspace_id: str, email: str) -> User | None:
+    user = db.scalar(select(User).where(User.email == email))
+    if user and user.workspace_id != workspace_id and not is_admin(user, workspace_id):
+        raise UserElsewhere(email, workspace_id)
+    return user

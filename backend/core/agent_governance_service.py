@@ -30,7 +30,8 @@ __all__ = ["AgentGovernanceService", "AgentStatus", "Enforcement", "EnforcementS
 class AgentGovernanceService:
     """Governs the agents of one workspace.
 
-    Every `agent_id` takes an agent's id or its name; an id wins.
+    Every `agent_id` takes an agent's id or its name; an id wins, and a name that several agents
+    have is an `AmbiguousName`.
 
     Works in the session that it is given and flushes; whoever opened the session commits. The one
     exception is `wait_for_approval`.

@@ -33,11 +33,13 @@ def upgrade() -> None:
         batch.add_column(sa.Column("thought", sa.Text(), nullable=False, server_default=""))
     with op.batch_alter_table("hitl_actions") as batch:
         batch.alter_column("thought", existing_type=sa.Text(), server_default=None)
-    op.create_index("ix_agent_feedback_status", "agent_feedback", ["status"])
+    op.create_index(
+        "ix_agent_feedback_status_created_at", "agent_feedback", ["status", "created_at"]
+    )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_agent_feedback_status", "agent_feedback")
+    op.drop_index("ix_agent_feedback_status_created_at", "agent_feedback")
     with op.batch_alter_table("hitl_actions") as batch:
         batch.drop_column("thought")
     op.execute(

@@ -220,7 +220,10 @@ class AgentFeedback(Base):
     """A person's correction of something an agent said."""
 
     __tablename__ = "agent_feedback"
-    __table_args__ = (CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),)
+    __table_args__ = (
+        CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
+        Index(None, "status", "created_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     agent_id: Mapped[str] = mapped_column(ForeignKey("agent_registry.id"), index=True)
@@ -229,7 +232,7 @@ class AgentFeedback(Base):
     user_correction: Mapped[str] = mapped_column(FreeText)
     rating: Mapped[int | None]
     status: Mapped[FeedbackStatus] = mapped_column(
-        lowercase_enum(FeedbackStatus, "status"), default=FeedbackStatus.PENDING, index=True
+        lowercase_enum(FeedbackStatus, "status"), default=FeedbackStatus.PENDING
     )
     reviewer_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
     reviewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -39,7 +39,11 @@ def interrupt_dead_runs(workspace_id: str) -> list[str]:
         ).all()
         db.execute(
             update(HITLAction)
-            .where(HITLAction.execution_id.in_(dead), HITLAction.status == ApprovalStatus.PENDING)
+            .where(
+                HITLAction.workspace_id == workspace_id,
+                HITLAction.status == ApprovalStatus.PENDING,
+                HITLAction.execution_id.in_(dead),
+            )
             .values(status=ApprovalStatus.EXPIRED, expires_at=utc_now())
         )
         return sorted(ended)

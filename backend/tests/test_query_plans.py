@@ -12,7 +12,9 @@ from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
-from core.models import AgentRegistry, User, UserRole, Workspace
+from core.models import AgentExecution, AgentRegistry, User, UserRole, Workspace
+from core.processes import this_process
+from core.recovery import interrupt_dead_runs
 from core.registry import find_agent
 from ecommerce.customers import CustomerService
 from ecommerce.models import Customer, Store, Subscription
@@ -76,6 +78,15 @@ class World:
         self.db.commit()
         asyncio.run(AtomMetaAgent(llm=ScriptedLLM([look, done])).execute("Look"))
 
+    def recover(self) -> None:
+        place = this_process().partition(" pid ")[0]
+        dead = f"{place} pid 1 since another boot"
+        run = AgentExecution(workspace_id="default", agent_id=self.atom.id, request="")
+        run.process = dead
+        self.db.add(run)
+        self.db.commit()
+        assert interrupt_dead_runs("default") == [run.id]
+
 
 DEEDS: dict[str, Callable[[World], Any]] = {
     "AgentGovernanceService.can_perform_action": lambda w: w.governance.can_perform_action(
@@ -129,6 +140,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     "amount_due": lambda w: amount_due(w.db, w.plan),
     "find_agent": lambda w: find_agent(w.db, "default", "atom_main"),
     "a run": World.run,
+    "interrupt_dead_runs": World.recover,
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from core.maturity import LADDER, AgentStatus
+from core.screen import one_line
 
 OPERATOR = "operator@localhost"
 
@@ -25,7 +26,7 @@ A request of one such word comes after --."""
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\nhint: {self.prog} --help\n")
+        self.exit(2, f"error: {one_line(message)}\nhint: {self.prog} --help\n")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

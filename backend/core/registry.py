@@ -110,11 +110,13 @@ def _atom_by_name(db: Session, workspace_id: str) -> AgentRegistry | None:
 
 
 def _named(db: Session, workspace_id: str, name: str) -> Sequence[AgentRegistry]:
-    return db.scalars(
+    """The agents of a name, without deleted ones unless there are no others."""
+    named = db.scalars(
         select(AgentRegistry)
         .where(AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == name)
         .order_by(AgentRegistry.id)
     ).all()
+    return [each for each in named if each.status != AgentStatus.DELETED] or named
 
 
 def _require_workspace(db: Session, workspace_id: str) -> None:

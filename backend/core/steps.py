@@ -32,8 +32,9 @@ class Steps:
         indent = "    " * step["depth"]
         agent = f"{indent}{one_line(step['agent'])}"
         if step["kind"] == "approval_required":
+            # The action stands last, where no thought, however long, can push it off the screen.
+            self._screen.show(f"{agent} thinks: {block(step['thought'], indent)}")
             self._screen.show(f"{agent} wants to {_action(step)}")
-            self._screen.show(f"{indent}  because: {block(step['thought'], indent)}")
             await self._ask(step["action_id"], indent)
             return
         thought = block(step["thought"], indent)
@@ -73,6 +74,9 @@ class Steps:
                 # No answer, at the end of the input, is a no; so is one to what nobody saw.
                 return not self._screen.lost and answer.strip().casefold() in ("y", "yes")
             view = elsewhere.result()
+        except asyncio.CancelledError:
+            self._screen.show("")
+            raise
         finally:
             here.cancel()
             elsewhere.cancel()

@@ -124,6 +124,16 @@ def test_a_name_of_two_agents_names_none(
         assert caught.value.agent_ids == ["id-1", "id-2"]
 
 
+def test_a_deleted_agent_leaves_its_name_to_the_others(
+    governance: AgentGovernanceService, make: Make
+) -> None:
+    make("id-1", "sam", status=AgentStatus.DELETED)
+    alone = governance.get_agent_capabilities("sam")["agent_id"]
+    make("id-2", "sam", class_name="D")
+
+    assert (alone, governance.get_agent_capabilities("sam")["agent_id"]) == ("id-1", "id-2")
+
+
 def test_feedback_is_about_the_agent_of_that_id_and_never_of_that_name(
     governance: AgentGovernanceService, make: Make, admin: str, db_session: Session
 ) -> None:

@@ -315,7 +315,7 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it(
     os.close(terminal)
 
     assert process.returncode == 1
-    assert "because: Ada's has been overdue the longest." in seen
+    assert "atom_main thinks: Ada's has been overdue the longest.\natom_main wants to" in seen
     assert statuses(db_session)["demo-ada"] == "active"
 
 

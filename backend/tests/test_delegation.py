@@ -1,5 +1,6 @@
 """Agents that give tasks to agents: each with its own maturity, and not for ever."""
 
+import asyncio
 import json
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
 from core.models import AgentExecution, AgentRegistry, Workspace
+from saas.models import UsageEvent
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -148,3 +150,48 @@ async def test_a_paused_agent_takes_no_task(
     await AtomMetaAgent(llm=llm).execute("Sell something")
 
     assert '"status": "rejected"' in llm.prompts[1]
+
+
+@pytest.mark.asyncio
+async def test_an_interruption_ends_every_run_of_the_chain_and_costs_nobody_trust(
+    boss: AgentRegistry, student: AgentRegistry, db_session: Session
+) -> None:
+    asked = asyncio.Event()
+
+    class Silent(ScriptedLLM):
+        async def generate_response(self, prompt: str, *, system: str | None = None) -> str:
+            if self.prompts:
+                asked.set()
+                await asyncio.Event().wait()
+            return await super().generate_response(prompt, system=system)
+
+    task = asyncio.create_task(AtomMetaAgent(llm=Silent([delegate("sam")])).execute("Do it"))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    runs = db_session.scalars(select(AgentExecution)).all()
+    db_session.refresh(student)
+    db_session.refresh(boss)
+    assert [(run.status, run.counts) for run in runs] == [("interrupted", False)] * 2
+    assert (boss.confidence_score, student.confidence_score) == (Decimal("0.95"), Decimal("0.30"))
+
+
+@pytest.mark.asyncio
+async def test_a_task_for_an_agent_off_the_ladder_is_a_run_that_does_not_count(
+    boss: AgentRegistry, student: AgentRegistry, db_session: Session
+) -> None:
+    student.status = AgentStatus.PAUSED
+    db_session.commit()
+    llm = ScriptedLLM([delegate("sam"), DONE])
+
+    await AtomMetaAgent(llm=llm).execute("Do it", execution_id="parent")
+
+    child = db_session.scalars(
+        select(AgentExecution).where(AgentExecution.parent_execution_id == "parent")
+    ).one()
+    billed = db_session.scalars(select(UsageEvent.idempotency_key)).all()
+    assert (child.status, child.counts, child.outcome_recorded_at) == ("rejected", False, None)
+    assert "the agent is paused" in llm.prompts[1]
+    assert billed == ["agent_execution:parent"]

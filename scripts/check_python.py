@@ -6,7 +6,7 @@ import sys
 
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 with open(os.path.join(root, "pyproject.toml"), encoding="utf-8") as settings:
-    needed = re.search('requires-python = ">=([0-9.]+)"', settings.read()).group(1)
+    (needed,) = re.findall('requires-python = ">=([0-9.]+)"', settings.read())
 
 if sys.version_info[:2] < tuple(int(part) for part in needed.split(".")):
     found = ".".join(str(part) for part in sys.version_info[:3])

@@ -88,7 +88,8 @@ class Migrated:
         """Everything that a migration could change."""
         if self.engine.dialect.name == "sqlite":
             with self.engine.connect() as connection:
-                return sorted(connection.connection.dbapi_connection.iterdump())
+                driver: Any = connection.connection.dbapi_connection
+                return sorted(driver.iterdump())
         with self.engine.connect() as connection:
             return [connection.execute(text(each)).all() for each in CATALOGS], self.rows()
 
@@ -202,6 +203,8 @@ def _value(
         return "PENDING"
     if kind.startswith(("DATETIME", "TIMESTAMP")):
         return AT.replace("2026", "2027") if name.endswith("period_end") else AT
+    if kind == "BOOLEAN":
+        return True
     if kind.startswith(("NUMERIC", "INT", "BIGINT")):
         return 1
     return "{}" if kind == "JSON" else label

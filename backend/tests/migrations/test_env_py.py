@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event, text
 
-from backend.tests.migrations.conftest import REVISIONS, ROOT, Migrated, config, insert
+from .conftest import REVISIONS, ROOT, Migrated, config, insert
 
 HEAD = REVISIONS[-1]
 

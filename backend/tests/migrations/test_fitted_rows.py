@@ -1,8 +1,8 @@
 """Rows that break a constraint, when a revision adds it: it makes them fit by its own rule."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from backend.tests.migrations.conftest import AT, Migrated
+from .conftest import AT, Migrated
 
 LATER = AT.replace("2026-01-01", "2026-01-02")
 
@@ -215,7 +215,7 @@ class TestPlans:
 class TestInvoices:
     """0022: a currency for tiers, and a word for starts that there was none for."""
 
-    SOLD = (
+    SOLD: ClassVar[Any] = (
         ("dear", ["USD"], "USD"),
         ("mixed", ["USD", "EUR"], "EUR"),
         ("odd", ["$"], "EUR"),

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
-from backend.tests.migrations.conftest import REVISIONS, ROOT, Migrated
+from .conftest import REVISIONS, ROOT, Migrated
 
 
 class DiskFull(OperationalError):

@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, create_engine
 
-from backend.tests.migrations.conftest import (
+from .conftest import (
     AT,
     REVISIONS,
     ROOT,

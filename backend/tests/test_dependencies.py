@@ -1,6 +1,7 @@
 """Who imports whom, read from the source."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def test_the_composition_root_imports_nothing_of_ours_when_it_is_imported() -> N
 def test_the_database_and_the_mappers_do_not_import_each_other() -> None:
     assert "core.mappers" not in set(imports(BACKEND / "core" / "database.py"))
     assert "core.database" not in set(imports(BACKEND / "core" / "mappers.py"))
+
+
+def test_make_lint_types_the_application_strictly() -> None:
+    settings = tomllib.loads((BACKEND.parent / "pyproject.toml").read_text())["tool"]["mypy"]
+    lint = (BACKEND.parent / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+
+    assert settings["strict"]
+    assert "backend" in settings["files"]
+    assert "mypy" in lint
 
 
 @pytest.mark.parametrize("package", ["core", "saas", "ecommerce"])

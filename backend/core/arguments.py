@@ -31,7 +31,10 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; `command` is the name of a command, or `None` for a request."""
-    shared, rest = _shared().parse_known_args(argv)
+    # What follows -- is no option, and what becomes of -- itself depends on Python's version.
+    options = list(argv[: argv.index("--")] if "--" in argv else argv)
+    shared, rest = _shared().parse_known_args(options)
+    rest += argv[len(options) :]
     for each in (shared.workspace, shared.user, *rest):
         if not each.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in each):
             _shared().error(f"{each.encode(errors='surrogateescape')!r} is not UTF-8")

@@ -57,8 +57,12 @@ def _started(pid: int) -> str | None:
 
 def _started_says_ps(pid: int) -> str:
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    # It says so in the words and the time zone of whoever asks, which are not always the same.
+    asker = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(
+            command, env=asker, capture_output=True, text=True, check=False
+        ).stdout
     except OSError:
         return UNKNOWN
     return " ".join(said.split()) or UNKNOWN

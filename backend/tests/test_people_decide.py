@@ -338,12 +338,19 @@ def test_a_workspace_that_is_not_there_is_an_error(
         ("--workspace", "acme", "approvals", "--user", "x@y"),
         ("feedback", "--workspace", "acme", "accept", "--user", "x@y", "ID"),
         ("--user", "x@y", "do it", "--workspace", "acme"),
+        ("--user", "x@y", "--workspace", "acme", "--", "agents"),
     ],
 )
 def test_options_stand_before_a_command_or_after_it(arguments: tuple[str, ...]) -> None:
     read = parse(arguments)
 
     assert (read.workspace, read.user, read.database) == ("acme", "x@y", None)
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    read = parse(("--", "--user"))
+
+    assert (read.command, read.request, read.user) == (None, "--user", "operator@localhost")
 
 
 def test_the_help_names_every_command(command: Command) -> None:

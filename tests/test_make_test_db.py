@@ -27,6 +27,7 @@ TABLES = [
     "ecommerce_subscription_audit",
     "ecommerce_subscriptions",
     "hitl_actions",
+    "invoices",
     "saas_tiers",
     "saas_usage_events",
     "users",

@@ -12,7 +12,7 @@ from saas.metering import NegativeQuantity, UsageMeter
 from saas.models import SaaSTier
 from saas.rates import InvalidRates, OverageRates
 from sqlalchemy import select
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 STEPS = OverageRates.of((500, "0.01"), (None, "0.005"))
@@ -78,6 +78,28 @@ def test_what_is_due_comes_from_the_events_of_the_period(
     meter.record(plan.id, "agent_execution", 5000, "key-3")
 
     assert amount_due(db_session, plan) == Decimal("105.50")
+
+
+class TestCurrency:
+    def test_a_tier_has_a_currency(self, db_session: Session) -> None:
+        dear = SaaSTier(name="dear", base_price=1, overage_rates=FLAT, currency="CHF")
+        plain = SaaSTier(name="plain", base_price=1, overage_rates=FLAT)
+        db_session.add_all([dear, plain])
+        db_session.commit()
+
+        assert (dear.currency, plain.currency) == ("CHF", "EUR")
+
+    @pytest.mark.parametrize("currency", ["eur", "EU", "", None])
+    def test_a_currency_is_three_capital_letters(
+        self, db_session: Session, currency: str | None
+    ) -> None:
+        tier = SaaSTier(name="odd", base_price=1, overage_rates=FLAT, currency="EUR")
+        db_session.add(tier)
+        db_session.flush()
+        tier.currency = currency  # type: ignore[assignment]
+
+        with pytest.raises(IntegrityError, match="currency"):
+            db_session.flush()
 
 
 class TestRates:

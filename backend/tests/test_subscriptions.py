@@ -117,15 +117,17 @@ class TestStart:
             "started"
         ]
 
-    def test_a_customer_of_another_workspace_is_refused(
-        self, at: At, plan: Subscription, db_session: Session
+    @pytest.mark.parametrize("is_saved", [True, False])
+    def test_a_workspace_is_a_wall_for_a_customer_who_is_handed_in(
+        self, at: At, plan: Subscription, db_session: Session, is_saved: bool
     ) -> None:
         elsewhere = Workspace(id="elsewhere", name="Elsewhere")
         customer = Customer(
             store=Store(workspace=elsewhere, name="Shop"), name="Eve", email="eve@example.com"
         )
-        db_session.add(customer)
-        db_session.commit()
+        if is_saved:
+            db_session.add(customer)
+            db_session.commit()
 
         with pytest.raises(NotFound) as caught:
             at(MARCH).start(plan.tier, customer)

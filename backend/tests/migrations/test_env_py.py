@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from .conftest import REVISIONS, ROOT, Migrated, config, insert
 
@@ -123,36 +124,53 @@ class TestSQLite:
         assert said.getvalue() == f"{HEAD} (head)\n"
 
 
-class TestOrphans:
-    """Foreign keys rest while a revision runs on SQLite, and are looked at when it has."""
+class TestAnyHistory:
+    """Our `env.py` with other revisions than ours, on SQLite."""
 
     @pytest.fixture
     def scripts(self, tmp_path: Path) -> Path:
-        """Our env.py with a history of its own."""
+        """A history in which the second revision makes an orphan, and the third removes it."""
         folder = tmp_path / "alembic"
         (folder / "versions").mkdir(parents=True)
         (folder / "env.py").write_bytes((ROOT / "alembic" / "env.py").read_bytes())
-        bodies = {
-            "1": 'op.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")\n'
-            '    op.execute("CREATE TABLE children (parent INTEGER REFERENCES parents)")\n'
-            '    op.execute("INSERT INTO parents VALUES (1)")\n'
-            '    op.execute("INSERT INTO children VALUES (1)")',
-            "2": 'op.execute("DELETE FROM parents")',
-            "3": 'op.execute("DELETE FROM children")',
-        }
-        for key, body in bodies.items():
-            before = str(int(key) - 1) if key != "1" else None
-            (folder / "versions" / f"{key}.py").write_text(
-                f"from alembic import op\nrevision = {key!r}\ndown_revision = {before!r}\n"
-                f"def upgrade():\n    {body}\n"
-            )
+        statements = (
+            "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE children (parent INTEGER REFERENCES parents)",
+            "INSERT INTO parents VALUES (1)",
+            "INSERT INTO children VALUES (1)",
+        )
+        self.revision(folder, 1, *statements)
+        self.revision(folder, 2, "DELETE FROM parents")
+        self.revision(folder, 3, "DELETE FROM children")
         return folder
+
+    def revision(self, folder: Path, number: int, *statements: str, first: str = "pass") -> None:
+        before = str(number - 1) if number > 1 else None
+        lines = "".join(f"    op.execute({statement!r})\n" for statement in statements)
+        (folder / "versions" / f"{number}.py").write_text(
+            f"from alembic import op\nrevision = '{number}'\ndown_revision = {before!r}\n"
+            f"def upgrade():\n    {first}\n{lines}"
+        )
 
     def upgrade(self, engine: Engine, scripts: Path, revision: str) -> None:
         settings = config(script_location=str(scripts))
         with engine.connect() as connection:
             settings.attributes["connection"] = connection
             command.upgrade(settings, revision)
+
+    def test_an_autocommit_block_does_not_put_the_drivers_own_way_back(
+        self, sqlite: Engine, scripts: Path
+    ) -> None:
+        block = "with op.get_context().autocommit_block(): op.execute('VACUUM')"
+        self.revision(scripts, 2, "CREATE TABLE whole (id INTEGER)", first=block)
+        self.revision(scripts, 3, "CREATE TABLE half (id INTEGER)", "SELECT nonsense")
+
+        with pytest.raises(OperationalError, match="nonsense"):
+            self.upgrade(sqlite, scripts, "head")
+
+        tables = {"alembic_version", "children", "parents", "whole"}
+        assert Migrated(sqlite).rows().keys() == tables
+        assert Migrated(sqlite).is_at("2")
 
     def test_a_revision_that_makes_orphans_is_refused_and_taken_back(
         self, sqlite: Engine, scripts: Path

@@ -57,11 +57,6 @@ def configure(**target: Any) -> None:
     )
 
 
-def only_looks() -> bool:
-    """Whether this is `alembic current`, which may look at a database while it is migrated."""
-    return bool(context.get_context().opts.get("dont_mutate"))
-
-
 def begin(connection: Connection) -> None:
     """Begin SQLite's transaction where SQLAlchemy begins its own.
 
@@ -76,7 +71,7 @@ def begin(connection: Connection) -> None:
     driver.isolation_level = None
     if not driver.in_transaction:
         # A transaction that began by reading can't wait for a writer to end.
-        connection.exec_driver_sql("BEGIN" if only_looks() else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
@@ -235,6 +230,11 @@ def locks_told() -> Iterator[None]:
                 "the revision was taken back, try again"
             ) from error
         raise
+
+
+def only_looks() -> bool:
+    """Whether this is `alembic current`, which may look at a database while it is migrated."""
+    return bool(context.get_context().opts.get("dont_mutate"))
 
 
 def run(connection: Connection) -> None:

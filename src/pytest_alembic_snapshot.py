@@ -65,7 +65,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--snapshot-clones",
         choices=("fresh", "reset", "rewind"),
-        help="a new file for each test, or one a process that is put back (default: as configured)",
+        help="a new file for each test, or one file per worker, restored after each test "
+        "(default: as configured)",
     )
     group.addoption(
         "--snapshot-check",

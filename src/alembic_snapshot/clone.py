@@ -98,15 +98,15 @@ class Clone(abc.ABC):
         return substituted(self.snapshot.project.environment, self.target)
 
     @abc.abstractmethod
-    def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+    def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         """Make the arguments of a dialect's connection those of this database."""
 
     @abc.abstractmethod
-    def missed(self, connection: Any) -> str | None:
+    def other_database(self, connection: Any) -> str | None:
         """Where a new connection went instead of this database; None if it is here."""
 
     @abc.abstractmethod
-    def hurry(self, connection: Any) -> None:
+    def disable_fsync(self, connection: Any) -> None:
         """Let a connection not wait for the disk."""
 
     def make(self) -> None:
@@ -137,7 +137,9 @@ class Clone(abc.ABC):
 
         made = create_engine(self.url, **options)
         if not self.durable:
-            event.listen(made, "connect", lambda connection, _record: self.hurry(connection))
+            event.listen(
+                made, "connect", lambda connection, _record: self.disable_fsync(connection)
+            )
         self._engines.append(made)
         return made
 

@@ -264,7 +264,8 @@ class _Reader:
                 return here.as_posix()
             if name not in options:
                 raise ConfigError(
-                    f"%({name})s in {value!r} stands for nothing", hint="define it in its section"
+                    f"%({name})s in {value!r} is an undefined interpolation",
+                    hint="define it in its section",
                 )
             return self._expand(options[name], here, options)
 

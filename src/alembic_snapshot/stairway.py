@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.build import ensure
-from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Child, Workshop
+from alembic_snapshot.builder.child import OFFERS, AttemptFailed, BuilderProcess, Child
 from alembic_snapshot.climbs import Climbs, Found, Stair
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import BuildError, CheckError
@@ -232,21 +232,21 @@ class _Climber:
             elif event["event"] == "climbed":
                 climbed.add(event["revision"])
 
-        workshop = Workshop(self.project, self.chain, self.store, listen)
-        job = workshop.job(
+        builder = BuilderProcess(self.project, self.chain, self.store, listen)
+        job = builder.job(
             database,
             [{"index": 0, "copy": None, **step}],
             offer,
             check=False,
             applied=start.manifest.revisions if start else (),
         )
-        child = workshop.run(folder, job)
+        child = builder.run(folder, job)
         missed = [name for name in revisions if name not in climbed]
         if missed:
             raise AttemptFailed(_not_climbed(missed, child), final=False)
         before = start.manifest.observed if start else None
         salt = self.chain.target.digest
-        observed = workshop.read(child.states[0]["direct"], salt, before)
+        observed = builder.read(child.states[0]["direct"], salt, before)
         late = self._read_before_it_was_named(child.states[0]["by_owner"])
         self.climbs.note(child.done["options"], observed, late, found)
         return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.builder.child import OFFERS, AttemptFailed, Workshop
+from alembic_snapshot.builder.child import OFFERS, AttemptFailed, BuilderProcess
 from alembic_snapshot.builder.heads import Verifier
 from alembic_snapshot.config import Project
 from alembic_snapshot.status import look_up
@@ -28,10 +28,10 @@ def upgrade(project: Project, offer: str | None, database: Target, revision: str
     heads = None if status.chain.opaque else list(status.chain.heads)
     step = {"index": 0, "copy": None, "upgrade": heads}
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(project, status.chain, status.store, _silent)
+        builder = BuilderProcess(project, status.chain, status.store, _silent)
         try:
-            job = workshop.job(database, [step], offer or OFFERS[0], check=False)
-            done = workshop.run(Path(folder), job).done
+            job = builder.job(database, [step], offer or OFFERS[0], check=False)
+            done = builder.run(Path(folder), job).done
             Verifier(project, status.chain, done).compare(database, status.chain.target)
         except AttemptFailed as failed:
             raise failed.error from None

@@ -200,7 +200,7 @@ class TestBrokenHistories:
         else:
             project.revision("b", depends_on="gone")
 
-        with pytest.raises(ScriptError, match=r"b_made.py stands on revision 'gone', which no"):
+        with pytest.raises(ScriptError, match=r"b_made.py refers to revision 'gone', which does"):
             project.chain()
 
     def test_a_syntax_error_names_the_file_and_the_line(self, project):
@@ -232,7 +232,7 @@ class TestBrokenHistories:
         project.revision("a", "b")
         project.revision("b", "a")
 
-        with pytest.raises(ScriptError, match="stand on each other"):
+        with pytest.raises(ScriptError, match="circular dependency"):
             project.chain()
 
     @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_a_history_that_is_none_fails_the_facts(checked):
     result = checked.run("--snapshot-check")
 
     result.assert_outcomes(passed=1, failed=5)
-    result.stdout.fnmatch_lines(["ScriptError: *stands on revision 'nowhere'*"])
+    result.stdout.fnmatch_lines(["ScriptError: *refers to revision 'nowhere'*"])
 
 
 def test_every_database_has_its_own(checked):

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.plugin.clones import Wish
+from alembic_snapshot.plugin.clones import CloneOptions
 from alembic_snapshot.plugin.reset import Reset
 from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.sqlite.clone import FileClones
@@ -250,7 +250,7 @@ class Interrupted(Rewindable):
 
 
 def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, snapshot):
-    pointer = SimpleNamespace(
+    redirect = SimpleNamespace(
         point=lambda clone: None,
         resume=lambda clone: None,
         rest=lambda: [],
@@ -260,9 +260,9 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
         was_unwatched=False,
     )
     source = FileClones(lambda: tmp_path, "default", lambda _: None)
-    strategy = Reset(pointer, source, Tally(), Interrupted)
+    strategy = Reset(redirect, source, Tally(), Interrupted)
     migrated = SimpleNamespace(path=snapshot, entry=object())
-    clone = strategy.begin(migrated, Wish())
+    clone = strategy.begin(migrated, CloneOptions())
     clone.make()
     file, strategy.file.now = strategy.file, True
     connection = sqlite3.connect(clone.place, isolation_level=None)
@@ -272,6 +272,6 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
     with pytest.raises(KeyboardInterrupt):
         strategy.dispose(clone, None)
 
-    assert strategy.begin(migrated, Wish()).place != clone.place
+    assert strategy.begin(migrated, CloneOptions()).place != clone.place
     connection.close()
     file.close()

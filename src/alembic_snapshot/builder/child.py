@@ -111,7 +111,7 @@ class Child:
 
 
 @dataclass
-class Workshop:
+class BuilderProcess:
     """Tells the builder what to do for one project, hears it out, and puts its errors in words."""
 
     project: Project

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from alembic_snapshot.builder.child import (
     OFFERS,
     AttemptFailed,
+    BuilderProcess,
     Child,
     Listener,
-    Workshop,
     unchecked,
 )
 from alembic_snapshot.builder.heads import Verified, Verifier
@@ -47,9 +47,9 @@ class Construction:
     differences: Sequence[str] = ()
 
     @functools.cached_property
-    def workshop(self) -> Workshop:
+    def builder(self) -> BuilderProcess:
         """Where the builder is told what to do, and heard out."""
-        return Workshop(self.project, self.chain, self.store, self.listener)
+        return BuilderProcess(self.project, self.chain, self.store, self.listener)
 
     def run(self) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
@@ -87,10 +87,10 @@ class Construction:
             heads = None if self.chain.opaque else list(self.chain.heads)
             steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
             asked = entry.manifest.asked_of_env
-            job = self.workshop.job(
+            job = self.builder.job(
                 workspace.database, steps, offer, check=True, applied=applied, asked=asked
             )
-            done = self.workshop.run(workspace.folder, job).done
+            done = self.builder.run(workspace.folder, job).done
             if done["configured"]:
                 self.differences = different_options(entry.manifest.options, done["options"])
             elif not self.project.migrate:
@@ -109,7 +109,7 @@ class Construction:
             databases=self._databases(done, entry),
         )
         if "through_env" in done:
-            read = self.workshop.read(done["through_env"], manifest.digest)
+            read = self.builder.read(done["through_env"], manifest.digest)
             manifest = dataclasses.replace(manifest, through_env=read)
         return self.store.update(entry, manifest)
 
@@ -135,12 +135,12 @@ class Construction:
         plan = _Plan(workspace, ancestor, offer, stops, steps)
         applied = ancestor[1].revisions if ancestor else ()
         asked = ancestor[0].manifest.asked_of_env if ancestor else ()
-        job = self.workshop.job(
+        job = self.builder.job(
             workspace.database, steps, offer, check=True, applied=applied, asked=asked
         )
         child: Child | None = None
         try:
-            child = self.workshop.run(workspace.folder, job)
+            child = self.builder.run(workspace.folder, job)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if child:
@@ -275,7 +275,7 @@ class Construction:
     ) -> Manifest:
         before = plan.ancestor[0].manifest.observed if plan.ancestor else None
         layers, seen = self._layers(state), child.states[index]
-        read = self.workshop.read(seen["direct"], state.digest, before)
+        read = self.builder.read(seen["direct"], state.digest, before)
         if seen["blind"]:
             # Something may have read the files that constants name without being heard.
             named = {name: digest for layer in layers for name, digest in layer.named.items()}
@@ -298,13 +298,13 @@ class Construction:
             seeds=state.seeds,
             layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
             observed=read,
-            through_env=self.workshop.read(through, state.digest),
+            through_env=self.builder.read(through, state.digest),
             offer=None if self.project.migrate else plan.offer,
             options=child.facts["options"],
             version_table=verified.table,
             tables=len(database.tables()),
             checks=checks,
-            timings=dict(self.workshop.timings),
+            timings=dict(self.builder.timings),
             warnings=[*child.facts["redirected"], *verified.notes],
             databases=self._databases(child.facts, plan.ancestor and plan.ancestor[0]),
         )

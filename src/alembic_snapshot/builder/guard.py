@@ -117,7 +117,7 @@ class Guard:
             if not self._server.allows(cparams):
                 place = server_place(cparams)
                 self._redirect(place, repr(self._server.database_of(cparams)), record)
-                self._server.target.aim(dialect, cargs, cparams)
+                self._server.target.rewrite_connect_args(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
             self._refuse(f"a {dialect.name} database", f"the snapshot is {self._kind}")

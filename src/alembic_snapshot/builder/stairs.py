@@ -111,7 +111,7 @@ class Stairs:
     def _prepare(self) -> None:
         """Make connections quick, since nobody needs the database afterwards; keep it as it is."""
         if isinstance(self.target, DatabaseFile):
-            sa.event.listen(sa.Engine, "connect", _hurry)
+            sa.event.listen(sa.Engine, "connect", _disable_fsync)
         self._keep(0)
 
     def _steps(self, context: Any) -> Iterator[Any]:
@@ -296,7 +296,7 @@ class Stairs:
         self.report("climbed", revision=name)
 
 
-def _hurry(connection: Any, _record: Any) -> None:
+def _disable_fsync(connection: Any, _record: Any) -> None:
     with contextlib.closing(connection.cursor()) as cursor:
         # An empty schema is smaller with small pages; where there are tables it has no effect.
         cursor.execute("PRAGMA page_size=512")

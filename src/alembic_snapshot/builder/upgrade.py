@@ -84,7 +84,7 @@ class Builder:
         patches.hear_own_operations(self.watch.count)
         patches.hear_migrations(self.ran.note)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
-        sa.event.listen(sa.Engine, "connect", _hurry)
+        sa.event.listen(sa.Engine, "connect", _disable_fsync)
         self.pools.listen()
         self._config = config_of(self.job)
         self._script = scripts_of(self.job, self._config)
@@ -345,8 +345,8 @@ def target_of(job: dict[str, Any]) -> Target:
     return ServerDatabase(Server(job["server"], job["private"]), job["name"])
 
 
-def _hurry(connection: Any, _record: Any) -> None:
+def _disable_fsync(connection: Any, _record: Any) -> None:
     # Whoever seals a file waits for the disk, once. A server's connection is no business of ours.
     driver = getattr(connection, "driver_connection", connection)
     if any(kind.__module__ in ("sqlite3", "aiosqlite.core") for kind in type(driver).__mro__):
-        files.hurry(connection)
+        files.disable_fsync(connection)

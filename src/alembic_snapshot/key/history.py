@@ -152,7 +152,7 @@ def in_order(scripts: Sequence[Script], project: Project) -> list[tuple[Script, 
     except graphlib.CycleError as error:
         first, second = error.args[1][:2]
         raise ScriptError(
-            f"revisions {first} and {second} stand on each other",
+            f"circular dependency between revisions {first} and {second}",
             hint="correct a down_revision or depends_on",
         ) from error
     return [(by_id[name], parents[name]) for name in ordered]
@@ -166,7 +166,7 @@ def _resolve(name: str, script: Script, by_id: Mapping[str, Script], project: Pr
     if len(matches) == 1:
         return matches[0]
     raise ScriptError(
-        f"{project.relative(script.path)} stands on revision {name!r}, "
-        + ("which no script defines" if not matches else f"which {' and '.join(matches)} match"),
+        f"{project.relative(script.path)} refers to revision {name!r}, "
+        + ("which does not exist" if not matches else f"which {' and '.join(matches)} match"),
         hint="add the missing file, or correct down_revision or depends_on",
     )

@@ -25,15 +25,15 @@ async def _async_db_session(
     """An async session on this test's clone, from the application's own factory if it has one."""
     from alembic_snapshot.plugin.looping import waiting
 
-    pointer = database_of(_db_run).pointer
+    redirect = database_of(_db_run).redirect
     try:
-        session, doubt = pointer.engines.async_session()
+        session, doubt = redirect.engines.async_session()
     except SnapshotError as error:
         fail(_db_run, error)
     if doubt:
-        pointer.doubted.add(session.sync_session)
+        redirect.doubted.add(session.sync_session)
     yield session
     await session.close()
-    if not pointer.keeps_connections:
+    if not redirect.keeps_connections:
         # In the loop that they were opened in, while it runs.
-        await waiting(pointer.close_idle)
+        await waiting(redirect.close_idle)

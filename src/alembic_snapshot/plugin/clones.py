@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from alembic_snapshot.backend import CloneSource
     from alembic_snapshot.callsite import Site
     from alembic_snapshot.clone import Clone
-    from alembic_snapshot.plugin.pointing import Pointer
+    from alembic_snapshot.plugin.redirect import EngineRedirect
     from alembic_snapshot.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Wish:
+class CloneOptions:
     """What a test asks of its database; the arguments of the marker.
 
     Raises:
@@ -56,7 +56,7 @@ class Wish:
 class Strategy(Protocol):
     """Lends a database to one test at a time, with the engines pointed at it."""
 
-    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
+    def begin(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
         """A clone that holds what the snapshot holds."""
 
     def end(self, clone: Clone) -> list[Site | None]:
@@ -70,22 +70,22 @@ class Strategy(Protocol):
 
 
 @dataclass
-class Anew:
+class NewDatabaseEachTest:
     """A new database and new connections for each test."""
 
-    pointer: Pointer
+    redirect: EngineRedirect
     source: CloneSource
 
-    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
+    def begin(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
         """A clone of its own."""
-        clone = self.source.take(snapshot, read_only=wish.readonly)
-        clone.durable = wish.durable
-        self.pointer.point(clone, durable=wish.durable)
+        clone = self.source.take(snapshot, read_only=clone_options.readonly)
+        clone.durable = clone_options.durable
+        self.redirect.point(clone, durable=clone_options.durable)
         return clone
 
     def end(self, clone: Clone) -> list[Site | None]:
         """Close every connection."""
-        held = self.pointer.release()
+        held = self.redirect.release()
         clone.close()
         return held
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin.run import Run, run_of, wish
+from alembic_snapshot.plugin.run import Run, clone_options, run_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from alembic_snapshot.clone import Clone
-    from alembic_snapshot.plugin.clones import Wish
+    from alembic_snapshot.plugin.clones import CloneOptions
     from alembic_snapshot.plugin.lending import Database
     from alembic_snapshot.plugin.runtime import Runtime
     from alembic_snapshot.snapshot import Snapshot
@@ -51,7 +51,7 @@ def db_snapshot(_db_run: Run) -> Snapshot:
 @pytest.fixture
 def db_clone(_db_run: Run) -> Iterator[Clone]:
     """This test's own clone: ``.path``, ``.url``, ``.environ``, ``.engine()``, ``.diff()``."""
-    yield from _lend(_db_run, "default", _db_run.wish)
+    yield from _lend(_db_run, "default", _db_run.clone_options)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ class Clones:
             clone: Clone = self._request.getfixturevalue("db_clone")
             return clone
         if name not in self._lent:
-            lent = contextlib.contextmanager(_lend)(self._run, name, lambda: wish({}))
+            lent = contextlib.contextmanager(_lend)(self._run, name, lambda: clone_options({}))
             self._lent[name] = self.stack.enter_context(lent)
         return self._lent[name]
 
@@ -86,7 +86,7 @@ class Clones:
 def db_engine(_db_run: Run, db_clone: Clone) -> Engine:
     """The engine on this test's clone: the application's own, if it has a synchronous one."""
     try:
-        return database_of(_db_run).pointer.engines.sync()
+        return database_of(_db_run).redirect.engines.sync()
     except SnapshotError as error:
         fail(_db_run, error)
 
@@ -95,12 +95,12 @@ def db_engine(_db_run: Run, db_clone: Clone) -> Engine:
 def db_session(_db_run: Run, db_clone: Clone) -> Iterator[Session]:
     """A session on this test's clone, from the application's own sessionmaker if it has one."""
     try:
-        pointer = database_of(_db_run).pointer
-        session, factory, doubt = pointer.engines.session()
+        redirect = database_of(_db_run).redirect
+        session, factory, doubt = redirect.engines.session()
     except SnapshotError as error:
         fail(_db_run, error)
     if doubt:
-        pointer.doubted.add(session)
+        redirect.doubted.add(session)
     yield session
     session.close()
     if hasattr(factory, "remove"):
@@ -111,7 +111,7 @@ def db_session(_db_run: Run, db_clone: Clone) -> Iterator[Session]:
 def async_db_engine(_db_run: Run, db_clone: Clone) -> AsyncEngine:
     """The async engine on this test's clone: the application's own, if it has one."""
     try:
-        return database_of(_db_run).pointer.engines.async_()
+        return database_of(_db_run).redirect.engines.async_()
     except SnapshotError as error:
         fail(_db_run, error)
 
@@ -129,11 +129,11 @@ def clone_fixture(
     While it is in use, the engines stay on it, and ``db_clone`` and everything that stands on it
     join it. ``arguments`` are those of the ``db_clone`` marker.
     """
-    wish(arguments)
+    clone_options(arguments)
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
     def shared_clone(_db_run: Run) -> Iterator[Clone]:
-        yield from _lend(_db_run, database, lambda: wish(arguments), lasting=True)
+        yield from _lend(_db_run, database, lambda: clone_options(arguments), lasting=True)
 
     return shared_clone
 
@@ -141,7 +141,7 @@ def clone_fixture(
 def _lend(
     run: Run,
     name: str,
-    wished: Callable[[], Wish],
+    clone_options: Callable[[], CloneOptions],
     *,
     lasting: bool = False,
 ) -> Iterator[Clone]:
@@ -149,7 +149,7 @@ def _lend(
     __tracebackhide__ = True
     try:
         database = database_of(run, name)
-        is_own = database.begin(wished(), lasting=lasting)
+        is_own = database.begin(clone_options(), lasting=lasting)
     except SnapshotError as error:
         fail(run, error)
     assert database.clone is not None

@@ -14,70 +14,74 @@ from alembic_snapshot.checks import not_checked, shortened, unchecked
 from alembic_snapshot.clone import Clone
 from alembic_snapshot.config import Project
 from alembic_snapshot.errors import CheckError, CloneError, EngineError, SnapshotError
-from alembic_snapshot.plugin.clones import Anew, Strategy, Wish
+from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.known import Known
 from alembic_snapshot.plugin.notices import unused, warn
-from alembic_snapshot.plugin.pointing import Pointer
+from alembic_snapshot.plugin.redirect import EngineRedirect
 from alembic_snapshot.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.child import Listener
     from alembic_snapshot.callsite import Site
     from alembic_snapshot.manifest import Manifest
+    from alembic_snapshot.plugin.events import EngineEvents
     from alembic_snapshot.plugin.runtime import Runtime
-    from alembic_snapshot.plugin.switch import Switch
 
-_PLAIN = Wish()
+_PLAIN = CloneOptions()
 
 
 class Database:
     """One database of the project: its snapshots by what a test wishes, and the clone in use."""
 
-    def __init__(self, project: Project, runtime: Runtime, switch: Switch):
+    def __init__(self, project: Project, runtime: Runtime, events: EngineEvents):
         self.project = project
         known = Known(project, self._manifests)
-        self.pointer = Pointer(project, runtime.loop, runtime.calls, known)
+        self.redirect = EngineRedirect(project, runtime.loop, runtime.calls, known)
         self.clone: Clone | None = None
         self._runtime = runtime
-        self._switch = switch
+        self._events = events
         self._strategy = self._chosen(runtime.options.clones or project.clones)
-        self._wish = _PLAIN
+        self._clone_options = _PLAIN
         self._lasting = False
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
-        switch.pointers.append(self.pointer)
+        events.redirects.append(self.redirect)
 
-    def snapshot(self, wish: Wish = _PLAIN, listener: Listener | None = None) -> Snapshot:
+    def snapshot(
+        self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
+    ) -> Snapshot:
         """The snapshot, ensured once a process; a failure is raised again without trying again.
 
         Raises:
             SnapshotError: it can't be built, or a check failed that is configured to be an error.
         """
-        found = self.built(wish, listener)
-        if wish.revision is None:
+        found = self.built(clone_options, listener)
+        if clone_options.revision is None:
             raise_for_checks(found)
         return found
 
-    def built(self, wish: Wish = _PLAIN, listener: Listener | None = None) -> Snapshot:
+    def built(
+        self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
+    ) -> Snapshot:
         """The snapshot as :meth:`snapshot` has it, whatever its checks found.
 
         Raises:
             SnapshotError: it can't be built.
         """
-        if wish.key not in self._snapshots:
+        if clone_options.key not in self._snapshots:
             try:
-                self._snapshots[wish.key] = self._ensure(wish, listener)
+                self._snapshots[clone_options.key] = self._ensure(clone_options, listener)
             except SnapshotError as error:
-                self._snapshots[wish.key] = error
-        found = self._snapshots[wish.key]
+                self._snapshots[clone_options.key] = error
+        found = self._snapshots[clone_options.key]
         if isinstance(found, SnapshotError):
             raise found
         return found
 
-    def begin(self, wish: Wish, *, lasting: bool = False) -> bool:
+    def begin(self, clone_options: CloneOptions, *, lasting: bool = False) -> bool:
         """Have a clone in use; whether it was begun now, and is to be ended by the caller.
 
-        A ``lasting`` one serves several tests; those that wish nothing else join it.
+        A ``lasting`` one serves several tests; those that clone_options nothing else join it.
 
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
@@ -86,7 +90,7 @@ class Database:
         """
         self.verify()
         if self.clone is not None:
-            if lasting or (wish not in (_PLAIN, self._wish)):
+            if lasting or (clone_options not in (_PLAIN, self._clone_options)):
                 owner = "one for several tests" if self._lasting else "the test's own"
                 raise CloneError(
                     f"a clone is in use already, {owner}, and a different one was asked for",
@@ -95,10 +99,12 @@ class Database:
                     else "ask for the clone for several tests before the test's own",
                 )
             return False
-        snapshot = Snapshot(self.project, None) if wish.empty else self.snapshot(wish)
-        self._runtime.tally.fixtures_only |= not self.pointer.engines.configured.is_there
-        self.clone = self._strategy.begin(snapshot, wish)
-        self._wish, self._lasting, self._process = wish, lasting, os.getpid()
+        snapshot = (
+            Snapshot(self.project, None) if clone_options.empty else self.snapshot(clone_options)
+        )
+        self._runtime.tally.fixtures_only |= not self.redirect.engines.configured.is_there
+        self.clone = self._strategy.begin(snapshot, clone_options)
+        self._clone_options, self._lasting, self._process = clone_options, lasting, os.getpid()
         return True
 
     def verify(self) -> None:
@@ -107,9 +113,9 @@ class Database:
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
         """
-        self._switch.install()
-        self.pointer.engines.configured.verify()
-        self._switch.listen_to(self.pointer)
+        self._events.install()
+        self.redirect.engines.configured.verify()
+        self._events.listen_to(self.redirect)
 
     def strayed(self, test: str, *, lasting: bool = True) -> EngineError | None:
         """What is wrong if the clone was not used, and another database was opened; said once.
@@ -121,19 +127,19 @@ class Database:
         if found is None:
             return None
         error, site = found
-        self.pointer.strays.clear()
-        if self.pointer.is_guarding:
+        self.redirect.strays.clear()
+        if self.redirect.is_guarding:
             return error
         warn(error, site)
         return None
 
     def stray(self, test: str) -> tuple[EngineError, Site | None] | None:
         """The error of a test that opened another database and not its clone, and the line."""
-        if not self.pointer.strays or self.pointer.is_in_use:
+        if not self.redirect.strays or self.redirect.is_in_use:
             return None
-        place, site = next(iter(self.pointer.strays.items()))
+        place, site = next(iter(self.redirect.strays.items()))
         who = "the tests that share a clone" if self._lasting else test
-        line, name = self._switch.callsites.text(site), self.pointer.engines.name
+        line, name = self._events.callsites.text(site), self.redirect.engines.name
         return unused(self.project, name, who, line, place), site
 
     def end(self) -> list[Site | None]:
@@ -143,7 +149,7 @@ class Database:
             # A child that was forked in a test and came back to pytest must not take it down.
             return []
         started = time.perf_counter()
-        self._switch.close_idle_sessions(self.pointer)
+        self._events.close_idle_sessions(self.redirect)
         held = self._strategy.end(clone)
         self._runtime.ended.append((self, clone))
         self._runtime.tally.seconds += time.perf_counter() - started
@@ -156,7 +162,7 @@ class Database:
 
     def close(self) -> None:
         """Close everything, and delete what is left."""
-        self.pointer.release()
+        self.redirect.release()
         self._strategy.close()
 
     def _chosen(self, clones: str) -> Strategy:
@@ -165,26 +171,26 @@ class Database:
         backend = backend_of(self.project)
         source = backend.clones(self._folder, self._made)
         if clones == "fresh":
-            return Anew(self.pointer, source)
+            return NewDatabaseEachTest(self.redirect, source)
         kind = backend.lasting(clones)
         if kind is None:
-            tally.no_reset = f"there is no {clones} on {self.pointer.engines.dialect.title} yet"
-            return Anew(self.pointer, source)
+            tally.no_reset = f"there is no {clones} on {self.redirect.engines.dialect.title} yet"
+            return NewDatabaseEachTest(self.redirect, source)
         from alembic_snapshot.plugin.reset import Reset
         from alembic_snapshot.sqlite.clone import FileClones
 
         assert isinstance(source, FileClones)  # Only files are put back so far.
         tally.resets = 0
-        return Reset(self.pointer, source, tally, kind)
+        return Reset(self.redirect, source, tally, kind)
 
-    def _ensure(self, wish: Wish, listener: Listener | None) -> Snapshot:
+    def _ensure(self, clone_options: CloneOptions, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build import ensure
 
-        with self._rebuilding(wish) as rebuild:
+        with self._rebuilding(clone_options) as rebuild:
             snapshot = ensure(
                 self.project,
-                layer=wish.layer,
-                revision=wish.revision,
+                layer=clone_options.layer,
+                revision=clone_options.revision,
                 listener=listener,
                 rebuild=rebuild,
             )
@@ -193,7 +199,7 @@ class Database:
         return snapshot
 
     @contextlib.contextmanager
-    def _rebuilding(self, wish: Wish) -> Iterator[bool]:
+    def _rebuilding(self, clone_options: CloneOptions) -> Iterator[bool]:
         """Whether to build from nothing: once a run, by whichever process comes first."""
         since = self._runtime.options.rebuild
         if since is None:
@@ -204,7 +210,9 @@ class Database:
         store = backend_of(self.project).store()
         store.prepare()
         with store.lock("rebuild"):
-            entry = look_up(self.project, layer=wish.layer, revision=wish.revision).entry
+            entry = look_up(
+                self.project, layer=clone_options.layer, revision=clone_options.revision
+            ).entry
             yield entry is None or entry.manifest.created < since
 
     def _manifests(self) -> list[Manifest]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.clone import Clone
-from alembic_snapshot.plugin.clones import Anew, Wish
+from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest
 from alembic_snapshot.snapshot import Snapshot
 from alembic_snapshot.sqlite import files, live
 from alembic_snapshot.sqlite.clone import FileClone, FileClones
@@ -20,7 +20,7 @@ from alembic_snapshot.sqlite.lasting import obstacle
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Site
     from alembic_snapshot.manifest import Entry
-    from alembic_snapshot.plugin.pointing import Pointer
+    from alembic_snapshot.plugin.redirect import EngineRedirect
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.sqlite.lasting import Kind, LastingFile
 
@@ -45,7 +45,7 @@ class ReusedClone(FileClone):
 
     @property
     def made(self) -> bool:
-        return self._made or self._strategy.pointer.was_used
+        return self._made or self._strategy.redirect.was_used
 
     @property
     def path(self) -> Path:
@@ -59,8 +59,8 @@ class ReusedClone(FileClone):
         self.make()
         return str(self.place)
 
-    def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
-        super().aim(dialect, cargs, cparams)
+    def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        super().rewrite_connect_args(dialect, cargs, cparams)
         factory = self._strategy.connection_factory
         if live.is_watchable(dialect):
             cparams.setdefault("factory", factory)
@@ -83,10 +83,10 @@ class Reset:
     ``kind`` is how: the file is rewritten, or its log emptied.
     """
 
-    def __init__(self, pointer: Pointer, source: FileClones, tally: Tally, kind: Kind):
-        self.pointer = pointer
+    def __init__(self, redirect: EngineRedirect, source: FileClones, tally: Tally, kind: Kind):
+        self.redirect = redirect
         self.source = source
-        self.fresh = Anew(pointer, source)
+        self.fresh = NewDatabaseEachTest(redirect, source)
         self.file: LastingFile | None = None
         self._kind = kind
         self._tally = tally
@@ -97,27 +97,27 @@ class Reset:
         # Another process's files, which must not be closed here (SQLite's "How To Corrupt").
         self._abandoned: list[LastingFile] = []
 
-    def begin(self, snapshot: Snapshot, wish: Wish) -> Clone:
+    def begin(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
         """The file, with the engines' open connections to it; or a fresh clone."""
-        if not self._can_lend(wish):
-            return self.fresh.begin(snapshot, wish)
+        if not self._can_lend(clone_options):
+            return self.fresh.begin(snapshot, clone_options)
         if self._process != os.getpid() or self._entry is not snapshot.entry:
             self._start_again(snapshot)
         if self._tally.no_reset:
-            return self.fresh.begin(snapshot, wish)
+            return self.fresh.begin(snapshot, clone_options)
         if self.file is None:
             self._lent = ReusedClone(snapshot, self.source.next_path(), self)
-            self.pointer.point(self._lent)
+            self.redirect.point(self._lent)
         else:
             self._lent = ReusedClone(snapshot, self.file.path, self)
-            self.pointer.resume(self._lent)
+            self.redirect.resume(self._lent)
         return self._lent
 
     def end(self, clone: Clone) -> list[Site | None]:
         """Close what is still in use, and the connections that a test left something in."""
         if clone is not self._lent:
             return self.fresh.end(clone)
-        held = self.pointer.rest()
+        held = self.redirect.rest()
         clone.close()
         return held
 
@@ -131,7 +131,7 @@ class Reset:
             self._let_go()
             clone.keep(kept)
             return
-        if clone.is_known or self.pointer.was_told:
+        if clone.is_known or self.redirect.was_told:
             self._abandon(clone)
             return
         reason = self._put_back()
@@ -153,7 +153,7 @@ class Reset:
     def expose(self, why: str) -> None:
         """Let others use the file in every way; it is not put back any more."""
         if self.file is not None and self.file.is_guarded:
-            self.pointer.close_idle(synchronous=True)
+            self.redirect.close_idle(synchronous=True)
             self.file.expose(why)
 
     def close(self) -> None:
@@ -163,13 +163,13 @@ class Reset:
             self._let_go()
             files.remove(path)
 
-    def _can_lend(self, wish: Wish) -> bool:
+    def _can_lend(self, clone_options: CloneOptions) -> bool:
         if self._tally.no_reset or self._lent is not None:
             return False
-        return not (wish.durable or wish.readonly or wish.empty)
+        return not (clone_options.durable or clone_options.readonly or clone_options.empty)
 
     def _put_back(self) -> str | None:
-        if self.pointer.was_unwatched:
+        if self.redirect.was_unwatched:
             return "the connections are not those of Python's sqlite3"
         if self.file is None:
             return None
@@ -198,7 +198,7 @@ class Reset:
 
     def _let_go(self) -> None:
         """Close everything that is open on the file, and then the file."""
-        self.pointer.release()
+        self.redirect.release()
         if self.file is not None:
             self.file.close()
             self.file = None

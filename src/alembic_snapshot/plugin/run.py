@@ -16,7 +16,7 @@ from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.places import BACKEND_VARIABLE, store_folder, table_above
 
 if TYPE_CHECKING:
-    from alembic_snapshot.plugin.clones import Wish
+    from alembic_snapshot.plugin.clones import CloneOptions
     from alembic_snapshot.plugin.runtime import Runtime
 
 _ARGUMENTS = ("durable", "empty", "layer", "readonly", "revision")
@@ -115,24 +115,24 @@ class Run:
             self._runtime = Runtime(self.toml.parent, options, self._temporary_folder)
         return self._runtime
 
-    def wish(self) -> Wish:
+    def clone_options(self) -> CloneOptions:
         """What the current test's markers ask for.
 
         Raises:
             ConfigError: an argument is unknown, or two contradict each other.
         """
-        return wish_of(self.item)
+        return clone_options_of(self.item)
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Build what the tests need before the first of them runs."""
-        wishes: dict[tuple[str | None, str | None], Wish] = {}
+        wishes: dict[tuple[str | None, str | None], CloneOptions] = {}
         for item in items:
             if getattr(item, "needs_snapshot", False):
-                wishes.setdefault((None, None), wish({}))
+                wishes.setdefault((None, None), clone_options({}))
             names = set(getattr(item, "fixturenames", ()))
             if names & {"db_clone", "db_snapshot"} or item.get_closest_marker("db_clone"):
                 with contextlib.suppress(ConfigError):
-                    found = wish_of(item)
+                    found = clone_options_of(item)
                     if not found.empty:
                         wishes.setdefault(found.key, found)
         # A test that needs what can't be built reports the error.
@@ -195,7 +195,7 @@ class Run:
             project = load_project(root, store=self.options.snapshot_dir)
             self._restore = backend_of(project).stand_in()
 
-    def _build(self, wanted: Wish) -> None:
+    def _build(self, wanted: CloneOptions) -> None:
         from alembic_snapshot.progress import Progress
 
         quiet = self.config.get_verbosity() < 0
@@ -230,7 +230,7 @@ def _scope(definitions: Any) -> str | None:
     return definitions[-1].scope if definitions else None
 
 
-def wish_of(item: Any) -> Wish:
+def clone_options_of(item: Any) -> CloneOptions:
     """What a test's markers ask for; a nearer marker's arguments win.
 
     Raises:
@@ -244,16 +244,16 @@ def wish_of(item: Any) -> Wish:
                 hint=f"it takes {', '.join(_ARGUMENTS)}, by name",
             )
         arguments = {**marker.kwargs, **arguments}
-    return wish(arguments)
+    return clone_options(arguments)
 
 
-def wish(arguments: dict[str, Any]) -> Wish:
+def clone_options(arguments: dict[str, Any]) -> CloneOptions:
     """What these arguments of the marker ask for.
 
     Raises:
         ConfigError: one is unknown, or two contradict each other.
     """
-    from alembic_snapshot.plugin.clones import Wish
+    from alembic_snapshot.plugin.clones import CloneOptions
 
     unknown = arguments.keys() - set(_ARGUMENTS)
     if unknown:
@@ -261,4 +261,4 @@ def wish(arguments: dict[str, Any]) -> Wish:
             f"db_clone does not take {', '.join(sorted(unknown))}",
             hint=f"it takes {', '.join(_ARGUMENTS)}, by name",
         )
-    return Wish(**arguments)
+    return CloneOptions(**arguments)

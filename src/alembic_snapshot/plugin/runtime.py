@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.config import DEFAULT, database_names, load_project
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.plugin.events import EngineEvents
 from alembic_snapshot.plugin.kept import FOLDER, Kept
 from alembic_snapshot.plugin.lending import Database
 from alembic_snapshot.plugin.looping import Loop
 from alembic_snapshot.plugin.summary import Tally
-from alembic_snapshot.plugin.switch import Switch
 
 if TYPE_CHECKING:
     from alembic_snapshot.callsite import Callsites
@@ -58,29 +58,29 @@ class Runtime:
         self.test_failed = False
         self.resources = contextlib.ExitStack()
         self.calls: dict[str, Any] = {}
-        self._switch = Switch(self.project.root, temporary)
+        self._events = EngineEvents(self.project.root, temporary)
         self.databases: dict[str, Database] = {}
         for name in database_names(self.project):
             project = self.project
             if name != DEFAULT:
                 project = load_project(root, database=name, store=options.store)
-            self.databases[name] = Database(project, self, self._switch)
+            self.databases[name] = Database(project, self, self._events)
         _alive.add(self)
 
     @property
     def callsites(self) -> Callsites:
         """The project's lines, for messages."""
-        return self._switch.callsites
+        return self._events.callsites
 
     def install(self) -> None:
         """Point and guard the engines from the moment when they exist."""
-        self._switch.install()
+        self._events.install()
 
     def close(self) -> None:
         """Stop listening, and let go of everything."""
-        self._switch.uninstall()
+        self._events.uninstall()
         for database in self.databases.values():
-            database.pointer.release()
+            database.redirect.release()
         while self.ended:
             database, clone = self.ended.pop()
             database.dispose(clone, None)
@@ -160,7 +160,7 @@ class Runtime:
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent."""
         for database in self.databases.values():
-            database.pointer.abandon()
+            database.redirect.abandon()
 
 
 # The runtimes that a fork concerns; a run of pytest inside a test has one of its own.

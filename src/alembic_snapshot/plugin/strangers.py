@@ -13,22 +13,22 @@ from alembic_snapshot.plugin.notices import Notices
 from alembic_snapshot.sqlite.files import opened_file
 
 if TYPE_CHECKING:
-    from alembic_snapshot.plugin.pointing import Pointer
+    from alembic_snapshot.plugin.redirect import EngineRedirect
 
 # How the names of this library's databases on a server begin.
 _OURS = "alembic_"
 
 
 class Strangers:
-    """Decides on databases that no pointer has. ``temporary`` tells pytest's temporary folder."""
+    """Decides on databases that no redirect has. ``temporary`` tells pytest's temporary folder."""
 
     def __init__(
         self,
-        pointers: Sequence[Pointer],
+        redirects: Sequence[EngineRedirect],
         notices: Notices,
         temporary: Callable[[], Path | None],
     ):
-        self._pointers = pointers
+        self._redirects = redirects
         self._notices = notices
         self._temporary = temporary
 
@@ -39,14 +39,18 @@ class Strangers:
             DatabaseNotRequested, EngineError: it is refused.
         """
         __tracebackhide__ = True
-        concerned = [p for p in self._pointers if p.project.backend == place.kind]
+        concerned = [p for p in self._redirects if p.project.backend == place.kind]
         if concerned and not place.is_memory and not self._is_ours(place):
             self._refuse(concerned, place)
-        for pointer in concerned:
-            if pointer.clone is not None and not pointer.is_in_use and place not in pointer.strays:
-                pointer.strays[place] = self._notices.callsites.here()
+        for redirect in concerned:
+            if (
+                redirect.clone is not None
+                and not redirect.is_in_use
+                and place not in redirect.strays
+            ):
+                redirect.strays[place] = self._notices.callsites.here()
 
-    def attach(self, pointer: Pointer, file: Any) -> None:
+    def attach(self, redirect: EngineRedirect, file: Any) -> None:
         """Refuse a file that is about to be attached to a clone; None if it can't be told which.
 
         Raises:
@@ -57,33 +61,33 @@ class Strangers:
         if place is None or not (
             place.is_memory or self._is_ours(place) or place.below(self._temporary())
         ):
-            self._notices.attached(pointer.project, place)
+            self._notices.attached(redirect.project, place)
 
-    def _refuse(self, concerned: Sequence[Pointer], place: Place) -> None:
+    def _refuse(self, concerned: Sequence[EngineRedirect], place: Place) -> None:
         __tracebackhide__ = True
-        is_asked = any(pointer.clone is not None for pointer in concerned)
-        for pointer in concerned:
-            why = pointer.known.why(place)
+        is_asked = any(redirect.clone is not None for redirect in concerned)
+        for redirect in concerned:
+            why = redirect.known.why(place)
             if why is not None:
-                self._notices.of_the_migrations(pointer.project, place, why, is_asked=is_asked)
+                self._notices.of_the_migrations(redirect.project, place, why, is_asked=is_asked)
                 return
         if place.below(self._temporary()):
             return
-        for pointer in concerned:
+        for redirect in concerned:
             try:
-                pointer.engines.configured.verify(final=False)
+                redirect.engines.configured.verify(final=False)
             except EngineError as problem:
-                self._notices.unknown(pointer.project, place, problem)
+                self._notices.unknown(redirect.project, place, problem)
                 return
 
     def _is_ours(self, place: Place) -> bool:
         """Whether it is a clone, or a snapshot."""
         if place.kind != "sqlite":
             return place.name.startswith(_OURS)
-        clones = (p.clone.place for p in self._pointers if p.clone is not None)
+        clones = (p.clone.place for p in self._redirects if p.clone is not None)
         if any(place.name == os.path.realpath(path) for path in clones if path is not None):
             return True
-        return any(place.below(pointer.project.store) for pointer in self._pointers)
+        return any(place.below(redirect.project.store) for redirect in self._redirects)
 
 
 def open_place(connection: Any) -> Place | None:

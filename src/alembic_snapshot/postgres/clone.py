@@ -58,14 +58,14 @@ class ServerClone(Clone):
         # About: those of the snapshot.
         return self.snapshot.manifest.size if self._made and self.snapshot.entry else 0
 
-    def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
-        self.target.aim(dialect, cargs, cparams)
+    def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        self.target.rewrite_connect_args(dialect, cargs, cparams)
 
-    def missed(self, connection: Any) -> str | None:
+    def other_database(self, connection: Any) -> str | None:
         found = _database_of(connection)
         return None if found == self.target.name else f"database {found}"
 
-    def hurry(self, connection: Any) -> None:
+    def disable_fsync(self, connection: Any) -> None:
         """Nothing: a clone is created so that nobody waits for the disk."""
 
     def kept_as(self, path: Path) -> list[str]:

@@ -54,6 +54,6 @@ class PooledClones:
         template = snapshot.entry.database.name
         if template not in self._shared:
             database = pool.take(template)
-            pool.limit(database.name, [(None, "default_transaction_read_only=on")])
+            pool.apply_settings(database.name, [(None, "default_transaction_read_only=on")])
             self._shared[template] = database
         return self._shared[template]

@@ -73,7 +73,7 @@ class ServerDatabase:
         """The SQLAlchemy URL, for psycopg or ``driver``; ``async`` is asyncpg."""
         return self.server.address(self.name, _DRIVERS.get(driver, driver))
 
-    def aim(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+    def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         """Make the arguments of a dialect's connection lead here; its other options stay."""
         from sqlalchemy import make_url
 

@@ -86,7 +86,7 @@ class Pool:
             databases.comment(self._connection, kept, f"{socket.gethostname()}:{slot}")
         return kept
 
-    def limit(self, name: str, settings: Settings) -> None:
+    def apply_settings(self, name: str, settings: Settings) -> None:
         """Give a clone settings of its own."""
         with self._lock:
             databases.alter(self._connection, name, settings)

@@ -108,7 +108,7 @@ class Server:
             return ServerError(f"the server at {self} says: {text}", hint="was it deleted?")
         if "FATAL" in text:
             return ServerError(
-                f"the server at {self} lets nobody in: {text}",
+                f"the server at {self} refused the connection: {text}",
                 hint=f"may the user connect to the database {url.database}, and are there "
                 "connections to spare?",
             )

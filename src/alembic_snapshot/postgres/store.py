@@ -45,7 +45,7 @@ _SHORT = 24
 
 
 @dataclass(frozen=True)
-class Yard:
+class ServerWorkspace:
     """Where one build works: databases on the server, and a folder for its output."""
 
     folder: Path
@@ -112,7 +112,7 @@ class ServerStore(Store):
         found = self._read(SNAPSHOT)
         return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
 
-    def workspace(self, digest: str) -> Yard:
+    def workspace(self, digest: str) -> ServerWorkspace:
         """Names to build under; what killed builders of this digest left is dropped."""
         prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
@@ -121,7 +121,7 @@ class ServerStore(Store):
             folder = Path(tempfile.mkdtemp(prefix=f"{digest[:NAME_LENGTH]}.", dir=self.building))
         except OSError as error:
             raise self.unwritable(error) from error
-        return Yard(folder, self.server, f"{prefix}_{secrets.token_hex(3)}")
+        return ServerWorkspace(folder, self.server, f"{prefix}_{secrets.token_hex(3)}")
 
     def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:
         """Make a sealed database a template under its name; it exists from the last step on.

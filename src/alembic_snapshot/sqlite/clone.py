@@ -63,12 +63,14 @@ class FileClone(Clone):
         except OSError:
             return 0
 
-    def aim(self, _dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+    def rewrite_connect_args(
+        self, _dialect: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
         cargs[:1], cparams["uri"] = [self.address], self.is_read_only
         # Who ends the test closes its connections, whichever thread opened them.
         cparams["check_same_thread"] = False
 
-    def missed(self, connection: Any) -> str | None:
+    def other_database(self, connection: Any) -> str | None:
         file = files.opened_file(connection)
         if file == str(self._path):
             return None
@@ -77,8 +79,8 @@ class FileClone(Clone):
                 return None
         return file or "memory"
 
-    def hurry(self, connection: Any) -> None:
-        files.hurry(connection)
+    def disable_fsync(self, connection: Any) -> None:
+        files.disable_fsync(connection)
 
     def delete(self) -> None:
         self.close()

@@ -286,7 +286,7 @@ def put_back(source: Path, target: Path) -> None:
         original.backup(overwritten, progress=give_up, sleep=0.01)
 
 
-def hurry(connection: Any) -> None:
+def disable_fsync(connection: Any) -> None:
     """Let a connection, sync or async, not wait for the disk: its database is thrown away anyway.
 
     What other connections see, and what a rollback undoes, stays the same.

@@ -62,20 +62,20 @@ class Listener(Protocol):
 class Watched(Asking):
     """The driver's connection, which notes what is executed on it, and done with it directly.
 
-    ``is_stained`` says that something was left in it, ``is_doubtful`` that it has to be compared
+    ``is_dirty`` says that something was left in it, ``needs_compare`` that it has to be compared
     with what it was like at first. ``listener`` is told if a statement may say where the file is.
     """
 
-    is_stained = is_doubtful = False
+    is_dirty = needs_compare = False
     listener: Listener | None = None
 
-    def foresee(self, statement: str) -> None:
+    def before_statement(self, statement: str) -> None:
         """Hear of a statement that may do more than change rows, before it is executed."""
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that notes what it executes; any other one may leave what nobody sees."""
         if factory is not None:
-            self.is_stained = True
+            self.is_dirty = True
         return super().cursor(factory) if factory else _cursor(self, WatchedCursor)
 
     def note(self, statement: Any, parameters: Any = ()) -> None:
@@ -84,14 +84,14 @@ class Watched(Asking):
             return
         self.ask(statement, parameters)
         if _COMPARED.match(statement):
-            self.is_doubtful = True
+            self.needs_compare = True
         else:
-            self.is_stained = True
-        self.heed(statement)
+            self.is_dirty = True
+        self.inspect_statement(statement)
 
-    def heed(self, statement: str) -> None:
+    def inspect_statement(self, statement: str) -> None:
         """Note what a statement, or one of several, is about to tell or to change."""
-        self.foresee(statement)
+        self.before_statement(statement)
         if self.listener is not None and _TELLING.search(statement):
             self.listener.was_told = True
 
@@ -113,9 +113,9 @@ class WatchedCursor(sqlite3.Cursor):
 
     def executescript(self, script: Any) -> Any:
         """Execute several statements, which nobody looks at one by one."""
-        self.connection.is_stained = True
+        self.connection.is_dirty = True
         self.connection.ask_of_script(script)
-        self.connection.heed(script)
+        self.connection.inspect_statement(script)
         return super().executescript(script)
 
 
@@ -124,11 +124,11 @@ def _staining(name: str) -> Callable[..., Any]:
     is_script = name == "executescript"
 
     def method(self: Watched, *arguments: Any, **options: Any) -> Any:
-        self.is_stained = True
+        self.is_dirty = True
         # What a driver's connection executes, it does past its cursors' methods.
         if arguments and isinstance(arguments[0], str):
             self.ask_of_script(arguments[0]) if is_script else self.ask(*arguments[:2])
-            self.heed(arguments[0])
+            self.inspect_statement(arguments[0])
         return original(self, *arguments, **options)
 
     method.__name__, method.__doc__ = name, original.__doc__
@@ -162,17 +162,17 @@ State = tuple[list[Any], list[Any]]
 
 def state_of(connection: Watched) -> State:
     """What can be asked of a connection's state, now; it counts as clean from here on."""
-    connection.is_stained = connection.is_doubtful = False
+    connection.is_dirty = connection.needs_compare = False
     return _attributes(connection), _asked(connection)
 
 
 def is_as_it_was(connection: Watched, state: State) -> bool:
     """Whether a connection that is idle is still in that state, and was not worked on."""
     attributes, asked = state
-    if connection.is_stained or _attributes(connection) != attributes:
+    if connection.is_dirty or _attributes(connection) != attributes:
         return False
     try:
-        return not connection.is_doubtful or _asked(connection) == asked
+        return not connection.needs_compare or _asked(connection) == asked
     except sqlite3.Error:
         return False
 

@@ -247,7 +247,7 @@ def _watched_for(file: Rewindable) -> type[Watched]:
             # At a thousand pages and more, each commit would prepare one that the guard refuses.
             sqlite3.Connection.cursor(self).execute("PRAGMA wal_autocheckpoint=0").fetchall()
 
-        def foresee(self, statement: str) -> None:
+        def before_statement(self, statement: str) -> None:
             if _UNFIT.search(statement):
                 file.expose("a connection sets its own journal or locking mode, or checkpoints")
 

@@ -33,7 +33,7 @@ _DATABASE, _MANIFEST, _VERIFIED = "snapshot.db", "manifest.json", "verified.json
 
 
 @dataclass(frozen=True)
-class Folder:
+class FileWorkspace:
     """Where one build works: a folder, with the database in it."""
 
     folder: Path
@@ -121,13 +121,13 @@ class FileStore(Store):
         found = [entry for folder in folders if (entry := self._read(folder))]
         return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
 
-    def workspace(self, digest: str) -> Folder:
+    def workspace(self, digest: str) -> FileWorkspace:
         """An empty directory to build in; what killed builders of this digest left is deleted."""
         prefix = digest[:NAME_LENGTH] + "."
         try:
             for leftover in self.building.glob(prefix + "*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            return Folder(Path(tempfile.mkdtemp(prefix=prefix, dir=self.building)))
+            return FileWorkspace(Path(tempfile.mkdtemp(prefix=prefix, dir=self.building)))
         except OSError as error:
             raise self.unwritable(error) from error
 

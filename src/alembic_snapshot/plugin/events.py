@@ -18,7 +18,7 @@ from alembic_snapshot.databases import Place, place_of
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.plugin.importing import when_imported
 from alembic_snapshot.plugin.notices import Notices
-from alembic_snapshot.plugin.pointing import Hold, Pointer
+from alembic_snapshot.plugin.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.plugin.strangers import Strangers, open_place
 from alembic_snapshot.plugin.threads import Owned
 from alembic_snapshot.sqlite.attaching import watch_attaching
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-# In a connection's info: it was heard of when it was made, and is no pointer's; where it went.
+# In a connection's info: it was heard of when it was made, and is no redirect's; where it went.
 _HEARD = "alembic_snapshot"
 
 
-class Switch:
-    """Hears of connections and sessions, and hands each to the pointer whose database it is."""
+class EngineEvents:
+    """Hears of connections and sessions, and hands each to the redirect whose database it is."""
 
     def __init__(self, root: Path, temporary: Callable[[], Path | None]):
         self.callsites = Callsites(root)
-        self.pointers: list[Pointer] = []
+        self.redirects: list[EngineRedirect] = []
         self.notices = Notices(self.callsites)
-        self._strangers = Strangers(self.pointers, self.notices, temporary)
+        self._strangers = Strangers(self.redirects, self.notices, temporary)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
         self._idle: Owned[Session] = Owned()
@@ -51,9 +51,9 @@ class Switch:
             return
         self._installed = True
         self._undo.append(when_imported("sqlalchemy", self._listen))
-        for pointer in self.pointers:
-            for module in pointer.engines.configured.modules:
-                listen = functools.partial(self.listen_to, pointer)
+        for redirect in self.redirects:
+            for module in redirect.engines.configured.modules:
+                listen = functools.partial(self.listen_to, redirect)
                 self._undo.append(when_imported(module, listen))
 
     def uninstall(self) -> None:
@@ -62,19 +62,19 @@ class Switch:
         while self._undo:
             self._undo.pop()()
 
-    def listen_to(self, pointer: Pointer) -> None:
+    def listen_to(self, redirect: EngineRedirect) -> None:
         """Listen to the configured engine itself, which may have a creator."""
-        engine = next(pointer.engines.known(), None)
+        engine = next(redirect.engines.known(), None)
         if engine is not None and hasattr(engine, "pool") and engine not in self._heard:
             self._heard.add(engine)
-            self._hear(engine, "connect", lambda _c, record: self._check_asked(pointer, record))
+            self._hear(engine, "connect", lambda _c, record: self._check_asked(redirect, record))
 
-    def close_idle_sessions(self, pointer: Pointer) -> None:
+    def close_idle_sessions(self, redirect: EngineRedirect) -> None:
         """Empty the sessions on a database that were used, but never connected."""
         for session in self._idle.idle():
-            if any(pointer.engines.serves(engine) for engine in _engines_of(session)):
+            if any(redirect.engines.serves(engine) for engine in _engines_of(session)):
                 self._idle.discard(session)
-                if session not in pointer.sessions:
+                if session not in redirect.sessions:
                     with contextlib.suppress(Exception):
                         session.close()
 
@@ -93,10 +93,10 @@ class Switch:
         self._hear(Session, "after_begin", self._on_begin)
         self._hear(Session, "after_transaction_create", self._on_transaction)
 
-    def _check_asked(self, pointer: Pointer, record: Any) -> None:
+    def _check_asked(self, redirect: EngineRedirect, record: Any) -> None:
         __tracebackhide__ = True
-        if Hold not in record.info:
-            self._refuse_creator(pointer)
+        if TrackedConnection not in record.info:
+            self._refuse_creator(redirect)
 
     def _hear(self, target: Any, name: str, function: Callable[..., None]) -> None:
         from sqlalchemy import event
@@ -108,59 +108,61 @@ class Switch:
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
     ) -> None:
         __tracebackhide__ = True
-        pointer = self._pointer_of(dialect, cparams)
-        if pointer is None:
+        redirect = self._redirect_of(dialect, cparams)
+        if redirect is None:
             place = place_of(dialect.name, cargs, cparams)
-            pointer = self._pointer_to(place) or self._pointer_after_a_look(place, dialect)
-            if pointer is None:
+            redirect = self._redirect_to(place) or self._redirect_after_a_look(place, dialect)
+            if redirect is None:
                 if record is not None:
                     record.info[_HEARD] = place or True
                 if place is not None:
                     self._strangers.meet(place)
                 return
-        if pointer.clone is None:
-            self.notices.not_requested(pointer.project, pointer.engines.name)
-        pointer.aim(dialect, record, cargs, cparams)
+        if redirect.clone is None:
+            self.notices.not_requested(redirect.project, redirect.engines.name)
+        redirect.rewrite_connect_args(dialect, record, cargs, cparams)
 
     def _on_connect(self, connection: Any, record: Any) -> None:
         __tracebackhide__ = True
-        hold = record.info.get(Hold)
-        if hold is not None:
-            hold.pointer.greet(connection, hold)
-            if hold.clone is not None and hold.clone.place is not None:
-                watch_attaching(connection, functools.partial(self._strangers.attach, hold.pointer))
+        tracked = record.info.get(TrackedConnection)
+        if tracked is not None:
+            tracked.redirect.greet(connection, tracked)
+            if tracked.clone is not None and tracked.clone.place is not None:
+                watch_attaching(
+                    connection, functools.partial(self._strangers.attach, tracked.redirect)
+                )
         elif _HEARD not in record.info:
             # An engine with a creator does not ask where to connect to.
             place = open_place(connection)
-            pointer = self._pointer_of_open(place)
-            if pointer is not None:
-                self._refuse_creator(pointer)
+            redirect = self._redirect_of_open(place)
+            if redirect is not None:
+                self._refuse_creator(redirect)
             record.info[_HEARD] = place or True
 
     def _on_checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
         __tracebackhide__ = True
         info = record.info
-        hold = info.get(Hold)
-        if hold is not None:
-            hold.thread = threading.get_ident()
-            if hold.is_elsewhere:
+        tracked = info.get(TrackedConnection)
+        if tracked is not None:
+            tracked.thread = threading.get_ident()
+            if tracked.is_elsewhere:
                 # Another thread may be in a statement on it; it is closed with its last reference.
                 record.dbapi_connection = None
-            if hold.is_elsewhere or hold.clone is not hold.pointer.clone:
-                self._refuse(hold.pointer)
-            hold.pointer.take(connection, hold)
-            hold.site = self.callsites.here()
+            if tracked.is_elsewhere or tracked.clone is not tracked.redirect.clone:
+                self._refuse(tracked.redirect)
+            tracked.redirect.take(connection, tracked)
+            tracked.site = self.callsites.here()
             return
         if _HEARD not in info:
             self._meet(connection, info)
         if isinstance(info[_HEARD], Place):
             self._strangers.meet(info[_HEARD])
 
-    def _refuse(self, pointer: Pointer) -> None:
+    def _refuse(self, redirect: EngineRedirect) -> None:
         """Keep a connection to an earlier test's clone out of its pool's users' hands."""
         __tracebackhide__ = True
-        if pointer.clone is None and pointer.is_guarding:
-            self.notices.not_requested(pointer.project, pointer.engines.name)
+        if redirect.clone is None and redirect.is_guarding:
+            self.notices.not_requested(redirect.project, redirect.engines.name)
         from sqlalchemy.exc import DisconnectionError
 
         # The pool throws it away and makes another, which goes where it should.
@@ -169,8 +171,8 @@ class Switch:
     def _meet(self, connection: Any, info: dict[Any, Any]) -> None:
         """Look at a connection that was opened before anybody listened."""
         place = open_place(connection)
-        pointer = self._pointer_of_open(place)
-        if pointer is not None and (pointer.clone is not None or pointer.is_guarding):
+        redirect = self._redirect_of_open(place)
+        if redirect is not None and (redirect.clone is not None or redirect.is_guarding):
             from sqlalchemy.exc import DisconnectionError
 
             # The pool throws it away and makes another, which does ask.
@@ -179,10 +181,10 @@ class Switch:
 
     def _on_begin(self, session: Session, _transaction: Any, connection: Any) -> None:
         __tracebackhide__ = True
-        hold = connection.info.get(Hold)
-        if hold is not None and hold.clone is not None:
-            hold.pointer.sessions.add(session)
-        elif hold is None:
+        tracked = connection.info.get(TrackedConnection)
+        if tracked is not None and tracked.clone is not None:
+            tracked.redirect.sessions.add(session)
+        elif tracked is None:
             self._check_doubted(session)
             # Its connection may have been taken before the test began.
             if isinstance(connection.info.get(_HEARD), Place):
@@ -195,47 +197,47 @@ class Switch:
     def _check_doubted(self, session: Session) -> None:
         """Refuse a session that turns out to go elsewhere, of which nobody knew where it would."""
         __tracebackhide__ = True
-        for pointer in self.pointers:
-            if session in pointer.doubted:
+        for redirect in self.redirects:
+            if session in redirect.doubted:
                 error = EngineError(
-                    f"{self.notices.here()}: a session of {pointer.project.sessionmaker!r} went to "
-                    "another database than the test's clone",
+                    f"{self.notices.here()}: a session of {redirect.project.sessionmaker!r} went "
+                    "to another database than the test's clone",
                     hint="name the engine that it is bound to in engine in [tool.alembic-snapshot]",
                 )
-                self.notices.refuse(pointer.project, error)
+                self.notices.refuse(redirect.project, error)
 
-    def _refuse_creator(self, pointer: Pointer) -> None:
+    def _refuse_creator(self, redirect: EngineRedirect) -> None:
         __tracebackhide__ = True
-        if pointer.clone is not None or pointer.is_guarding:
-            self.notices.has_creator(pointer.project, pointer.engines.name)
+        if redirect.clone is not None or redirect.is_guarding:
+            self.notices.has_creator(redirect.project, redirect.engines.name)
 
-    def _pointer_of(self, dialect: Any, cparams: dict[str, Any]) -> Pointer | None:
-        """The pointer whose engine connects."""
-        for pointer in self.pointers:
-            if pointer.engines.own(dialect) or pointer.has_altered(cparams):
-                return pointer
+    def _redirect_of(self, dialect: Any, cparams: dict[str, Any]) -> EngineRedirect | None:
+        """The redirect whose engine connects."""
+        for redirect in self.redirects:
+            if redirect.engines.own(dialect) or redirect.has_altered(cparams):
+                return redirect
         return None
 
-    def _pointer_to(self, place: Place | None) -> Pointer | None:
-        """The pointer whose engine's database that is."""
-        return next((p for p in self.pointers if p.engines.names(place)), None)
+    def _redirect_to(self, place: Place | None) -> EngineRedirect | None:
+        """The redirect whose engine's database that is."""
+        return next((p for p in self.redirects if p.engines.names(place)), None)
 
-    def _pointer_of_open(self, place: Place | None) -> Pointer | None:
-        """The pointer whose database an open connection has, of which memory tells nothing."""
-        return None if place is None or place.is_memory else self._pointer_to(place)
+    def _redirect_of_open(self, place: Place | None) -> EngineRedirect | None:
+        """The redirect whose database an open connection has, of which memory tells nothing."""
+        return None if place is None or place.is_memory else self._redirect_to(place)
 
-    def _pointer_after_a_look(self, place: Place | None, dialect: Any) -> Pointer | None:
+    def _redirect_after_a_look(self, place: Place | None, dialect: Any) -> EngineRedirect | None:
         """The same, after the configured engines were looked up that nobody has imported."""
         if place is None or place.is_memory:
             return None
-        for pointer in self.pointers:
-            if pointer.project.backend == place.kind:
+        for redirect in self.redirects:
+            if redirect.project.backend == place.kind:
                 # Whoever decides on what is nobody's asks for the error again.
                 with contextlib.suppress(EngineError):
-                    pointer.engines.configured.verify(final=False)
-        return next((p for p in self.pointers if p.engines.own(dialect)), None) or self._pointer_to(
-            place
-        )
+                    redirect.engines.configured.verify(final=False)
+        return next(
+            (p for p in self.redirects if p.engines.own(dialect)), None
+        ) or self._redirect_to(place)
 
 
 def _engines_of(session: Session) -> Iterator[Any]:

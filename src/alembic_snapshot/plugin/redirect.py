@@ -1,7 +1,7 @@
 """One database's engines, pointed at a clone; and what is open on it.
 
 An engine keeps its dialect, listeners, pool class and compiled statements: only where it connects
-changes. :mod:`~alembic_snapshot.plugin.switch` hears of connections and asks here what to do with
+changes. :mod:`~alembic_snapshot.plugin.events` hears of connections and asks here what to do with
 them.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.plugin.known import Known
 
 
-class Hold:
+class TrackedConnection:
     """A connection of one of our engines; ``site`` is the line that took it from its pool last.
 
     ``thread`` is the thread that did, or that is making it; ``is_elsewhere`` says that this one
@@ -45,16 +45,16 @@ class Hold:
         "is_async",
         "is_elsewhere",
         "loop",
-        "pointer",
+        "redirect",
         "site",
         "state",
         "thread",
         "was_taken",
     )
 
-    def __init__(self, pointer: Pointer, clone: Clone | None, is_async: bool):
+    def __init__(self, redirect: EngineRedirect, clone: Clone | None, is_async: bool):
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.pointer = pointer
+        self.redirect = redirect
         self.clone = clone
         self.is_async = is_async
         self.is_elsewhere = self.was_taken = False
@@ -64,10 +64,10 @@ class Hold:
 
     def is_over(self, record: Any) -> bool:
         """Whether its place in the pool has another connection by now."""
-        return record.info.get(Hold) is not self
+        return record.info.get(TrackedConnection) is not self
 
 
-class Pointer:
+class EngineRedirect:
     """Where one database's engines connect to: a clone, or nowhere while there is none.
 
     The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
@@ -89,7 +89,7 @@ class Pointer:
         self.was_used = self.was_told = self.was_unwatched = False
         self.sessions: Owned[Session] = Owned()
         self._loop = loop
-        self._records: list[tuple[Any, Hold]] = []
+        self._records: list[tuple[Any, TrackedConnection]] = []
         self._abandoned: list[Any] = []
         self._held: list[Site | None] = []
         self._altered: list[tuple[list[Any], list[Any], dict[str, Any], dict[str, Any]]] = []
@@ -113,11 +113,11 @@ class Pointer:
 
     def resume(self, clone: Clone) -> None:
         """As :meth:`point`, but what :meth:`rest` left open stays open: it is on the same file."""
-        if any(hold.clone is None for _, hold in self._records):
+        if any(tracked.clone is None for _, tracked in self._records):
             self.release()
         self._begin(clone)
-        for _, hold in self._records:
-            hold.clone = clone
+        for _, tracked in self._records:
+            tracked.clone = clone
 
     def _begin(self, clone: Clone) -> None:
         self.clone = clone
@@ -128,8 +128,8 @@ class Pointer:
     def rest(self) -> list[Site | None]:
         """As :meth:`release`, but leave the connections open that are idle and as they were."""
         self.clone = None
-        in_use = [hold for record, hold in self._records if record.in_use]
-        if any(hold.is_async for hold in in_use):
+        in_use = [tracked for record, tracked in self._records if record.in_use]
+        if any(tracked.is_async for tracked in in_use):
             self._loop.run(self._close_sessions)
         else:
             self._close_sessions()
@@ -137,11 +137,11 @@ class Pointer:
             held = self.release()
             self._renew(is_async=True)
             return held
-        if any(record.in_use or hold.is_elsewhere for record, hold in self._records):
+        if any(record.in_use or tracked.is_elsewhere for record, tracked in self._records):
             return self.release()
         kept = [item for item in self._records if _is_clean(*item)]
         gone = [item for item in self._records if item not in kept]
-        if any(hold.is_async for _, hold in gone):
+        if any(tracked.is_async for _, tracked in gone):
             return self.release()
         self._records = gone
         self.release()
@@ -156,10 +156,12 @@ class Pointer:
         # From now on a thread that runs on is refused what is about to be closed.
         self.clone = None
         held, self._held = self._held, []
-        for loop in {hold.loop for _, hold in self._records if hold.loop}:
+        for loop in {tracked.loop for _, tracked in self._records if tracked.loop}:
             held += run_in(loop, functools.partial(self._close_in, loop)) or []
         if self._records:
-            if any(hold.is_async and record.dbapi_connection for record, hold in self._records):
+            if any(
+                tracked.is_async and record.dbapi_connection for record, tracked in self._records
+            ):
                 held += self._loop.run(self._close)
             else:
                 held += self._close()
@@ -185,9 +187,9 @@ class Pointer:
 
         While another thread is at work it may be about to take any of them, and all stay.
         """
-        for record, hold in list(self._records):
-            is_idle = not synchronous if hold.is_async else not others_at_work()
-            if is_idle and not record.in_use and not hold.is_over(record):
+        for record, tracked in list(self._records):
+            is_idle = not synchronous if tracked.is_async else not others_at_work()
+            if is_idle and not record.in_use and not tracked.is_over(record):
                 _close_connection(record)
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:
@@ -202,38 +204,40 @@ class Pointer:
         self.sessions.clear()
         self._renew()
 
-    def aim(self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+    def rewrite_connect_args(
+        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
         """Make a connection's arguments those of the clone, if there is one.
 
         Raises:
             EngineError: the engine speaks another database's language.
         """
         __tracebackhide__ = True
-        hold = Hold(self, self.clone, bool(dialect.is_async))
+        tracked = TrackedConnection(self, self.clone, bool(dialect.is_async))
         if dialect.is_async and dialect.name != "sqlite":
-            hold.loop = asyncio.get_running_loop()
-            before_close(hold.loop, functools.partial(self._leave, hold.loop))
+            tracked.loop = asyncio.get_running_loop()
+            before_close(tracked.loop, functools.partial(self._leave, tracked.loop))
         if self.clone is not None:
             self.engines.check_dialect(dialect.name)
             # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
             self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
-            self.clone.aim(dialect, cargs, cparams)
+            self.clone.rewrite_connect_args(dialect, cargs, cparams)
             if dialect.name == "sqlite" and is_watchable(dialect):
                 cparams.setdefault("factory", Asking)
         if record is not None:
-            record.info[Hold] = hold
-            self._records.append((record, hold))
+            record.info[TrackedConnection] = tracked
+            self._records.append((record, tracked))
 
-    def greet(self, connection: Any, hold: Hold) -> None:
+    def greet(self, connection: Any, tracked: TrackedConnection) -> None:
         """Look whether a new connection went to the clone; let it not wait for the disk.
 
         Raises:
             EngineError: it went somewhere else.
         """
         __tracebackhide__ = True
-        if hold.clone is None:
+        if tracked.clone is None:
             return
-        elsewhere = hold.clone.missed(connection)
+        elsewhere = tracked.clone.other_database(connection)
         if elsewhere is not None:
             raise EngineError(
                 f"a connection of {self.engines.name} went to {elsewhere} and not to the test's "
@@ -242,21 +246,21 @@ class Pointer:
                 "It should use the arguments that it is given",
             )
         if not self.durable:
-            hold.clone.hurry(connection)
+            tracked.clone.disable_fsync(connection)
 
-    def take(self, connection: Any, hold: Hold) -> None:
+    def take(self, connection: Any, tracked: TrackedConnection) -> None:
         """Note that a connection is taken from its pool, and what it is like at first."""
-        self.was_used = hold.was_taken = True
-        if hold.state is None and hold.clone is not None and hold.clone.connection_factory:
+        self.was_used = tracked.was_taken = True
+        if tracked.state is None and tracked.clone is not None and tracked.clone.connection_factory:
             found = watched(connection)
             if found is None:
                 self.was_unwatched = True
             else:
-                hold.state, found.listener = state_of(found), self
+                tracked.state, found.listener = state_of(found), self
 
     def _close_sessions(self) -> None:
-        for record, hold in list(self._records):
-            hold.is_elsewhere |= _is_elsewhere(record, hold)
+        for record, tracked in list(self._records):
+            tracked.is_elsewhere |= _is_elsewhere(record, tracked)
         for session in self.sessions.idle():
             self.sessions.discard(session)
             with contextlib.suppress(Exception):
@@ -278,20 +282,20 @@ class Pointer:
     def _close(self) -> list[Site | None]:
         self._close_sessions()
         held = []
-        for record, hold in self._records:
-            if hold.is_over(record):
+        for record, tracked in self._records:
+            if tracked.is_over(record):
                 continue
             if record.in_use and record.dbapi_connection is not None:
-                held.append(hold.site)
-            hold.is_elsewhere |= _is_elsewhere(record, hold)
-            if hold.is_elsewhere and self.engines.dialect.crashes_if_closed_in_use:
+                held.append(tracked.site)
+            tracked.is_elsewhere |= _is_elsewhere(record, tracked)
+            if tracked.is_elsewhere and self.engines.dialect.crashes_if_closed_in_use:
                 # Python crashes where a connection is closed while another thread is in a
                 # statement on it. Without ours, that thread's is the last reference.
                 record.dbapi_connection = None
                 self.was_told = True
             else:
                 _close_connection(record)
-            record.info.pop(Hold, None)
+            record.info.pop(TrackedConnection, None)
         self._records.clear()
         return held
 
@@ -317,16 +321,16 @@ def _close_connection(record: Any) -> None:
             record.dbapi_connection.close()
 
 
-def _is_elsewhere(record: Any, hold: Hold) -> bool:
+def _is_elsewhere(record: Any, tracked: TrackedConnection) -> bool:
     """Whether another thread has a connection, or is about to, or is still in a statement on it."""
-    if hold.is_async or not is_another(hold.thread):
+    if tracked.is_async or not is_another(tracked.thread):
         return False
-    return record.in_use or not hold.was_taken or is_at_work(hold.thread)
+    return record.in_use or not tracked.was_taken or is_at_work(tracked.thread)
 
 
-def _is_clean(record: Any, hold: Hold) -> bool:
+def _is_clean(record: Any, tracked: TrackedConnection) -> bool:
     """Whether an idle connection is open, and as it was when it was first taken."""
-    if record.dbapi_connection is None or hold.is_over(record):
+    if record.dbapi_connection is None or tracked.is_over(record):
         return False
     found = watched(record.dbapi_connection)
-    return found is not None and hold.state is not None and is_as_it_was(found, hold.state)
+    return found is not None and tracked.state is not None and is_as_it_was(found, tracked.state)

@@ -41,7 +41,7 @@ ROWS = [
     ["postgres.backend"],
     ["backend"],
     ["builder.alembic_config", "builder.options", "builder.patches", "builder.pools"],
-    ["builder.ran", "builder.sources", "builder.unfinished", "builder.drift"],
+    ["builder.ran", "builder.reach", "builder.sources", "builder.unfinished", "builder.drift"],
     ["builder.frames", "builder.redirected", "builder.seeds", "builder.reads", "builder.record"],
     ["builder.stairs", "builder.watch", "builder.server_guard"],
     ["builder.left", "builder.guard"],

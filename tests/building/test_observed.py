@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 COMPUTED = "open('data/ro' + 'les.txt').read()"
@@ -224,6 +226,45 @@ class TestIgnoreInputs:
         early.write("data/roles.txt", "new")
 
         assert 'ignore_inputs = ["data/roles.txt"]' in early.command("status").stdout
+
+    @pytest.mark.parametrize("name", ["data/r[2024].csv", 'data/r"q.csv', "data/a*b", "ä ?.csv"])
+    def test_followed_to_the_letter_ignores_that_file_and_no_other(self, early, name):
+        early.write(name, "x")
+        early.write("data/r2", "x")
+        reads = f"open({name!r}[:-1] + {name[-1]!r}).read(); open('data/' + 'r2').read()"
+        early.revision("0001", None, f"{reads}\nop.execute('select 1')")
+        early.ensure()
+        early.write(name, "y")
+        (cure,) = re.findall(r"ignore_inputs = .*", early.command("status").stdout)
+
+        early.configure(cure)
+        early.ensure()
+        early.write(name, "z")
+        _, ran = early.build()
+        early.write("data/r2", "y")
+        _, ran_then = early.build()
+
+        assert (ran, ran_then) == ([], ["0001"])
+
+    def test_of_the_roots_listing_ignores_that_and_no_file(self, early):
+        early.write("data/r2", "x")
+        early.revision(
+            "0001",
+            None,
+            "import os\nos.listdir('.')\nopen('data/' + 'r2').read()\nop.execute('select 1')",
+        )
+        early.ensure()
+        early.write("NOTES.txt", "x")
+        (cure,) = re.findall(r"ignore_inputs = .*", early.command("status").stdout)
+
+        early.configure(cure)
+        early.ensure()
+        early.write("MORE.txt", "x")
+        _, ran = early.build()
+        early.write("data/r2", "y")
+        _, ran_then = early.build()
+
+        assert (ran, ran_then) == ([], ["0001"])
 
 
 MODEL = """

@@ -488,3 +488,58 @@ def test_without_an_engine_the_summary_says_what_is_isolated(shop):
     quiet.stdout.fnmatch_lines(["alembic-snapshot: only the fixtures are isolated: *engine*"])
     shop.configure('engine = "shop.db:engine"')
     shop.run().stdout.no_fnmatch_line("*only the fixtures*")
+
+
+CREATORS = """
+import sqlite3
+import aiosqlite
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import QueuePool
+
+def by_engine():
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect("real.db"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS stray (id INTEGER)"))
+
+def by_pool():
+    connection = QueuePool(lambda: sqlite3.connect("real.db")).connect()
+    connection.cursor().execute("CREATE TABLE IF NOT EXISTS stray (id INTEGER)")
+
+def by_async_engine():
+    import asyncio
+
+    async def main():
+        made = create_async_engine(
+            "sqlite+aiosqlite://", async_creator=lambda: aiosqlite.connect("real.db")
+        )
+        async with made.begin() as connection:
+            await connection.execute(text("CREATE TABLE IF NOT EXISTS stray (id INTEGER)"))
+        await made.dispose()
+
+    asyncio.run(main())
+
+WAYS = [by_engine, by_pool, by_async_engine]
+"""
+
+
+@pytest.mark.parametrize("asks", ["", "db_clone"])
+def test_a_creator_of_a_module_that_does_not_import_the_configured_one_is_refused(shop, asks):
+    shop.write("shop/creators.py", CREATORS)
+
+    result = shop.run(
+        test_it=f"""
+        import gc
+        import pytest
+        from shop.creators import WAYS
+
+        @pytest.mark.parametrize("way", WAYS)
+        def test_stray({", ".join(filter(None, [asks, "way"]))}):
+            with pytest.raises(Exception, match="through a creator"):
+                way()
+            gc.collect()
+        """
+    )
+
+    result.assert_outcomes(passed=3)
+    assert rows(shop.root) == {"real.db": 0}

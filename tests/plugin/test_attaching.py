@@ -14,6 +14,7 @@ STATEMENTS = {
     "a quoted name": ('ATTACH "real.db" AS other', (), "real.db"),
     "a bare name": ("ATTACH real AS other", (), "real"),
     "comments": ("-- now\n /* and\nhere */ ATTACH/* it */'real.db'AS other", (), "real.db"),
+    "a byte order mark": ("\ufeffATTACH 'real.db' AS other", (), "real.db"),
     "semicolons": (";; ATTACH 'real.db' AS other", (), "real.db"),
     "a parameter": ("ATTACH ? AS other", ("real.db",), "real.db"),
     "two parameters": ("ATTACH ? AS ?", ["real.db", "other"], "real.db"),

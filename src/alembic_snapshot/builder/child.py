@@ -158,6 +158,7 @@ class BuilderProcess:
             "ignored": without_effect(project),
             "ignored_files": list(project.ignore_inputs),
             "offer": offer,
+            "migrate": project.migrate,
             "steps": steps,
             "check": check,
         }

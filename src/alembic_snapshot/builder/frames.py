@@ -11,6 +11,8 @@ from alembic_snapshot.callsite import Callsites, waiting
 
 # The code of this room, which is on the stack because it hears of a read.
 _HEARING = ("builder/reads.py", "builder/watch.py", "builder/record.py", "builder/frames.py")
+# The code of this room that starts the project's: its scripts and seeds.
+_STARTING = ("builder/upgrade.py", "builder/seeds.py")
 # Modules through which a question about a file comes here.
 _PASSING = frozenset(
     {"genericpath", "os", "pathlib", "pathlib._abc", "pathlib._local", "posixpath"}
@@ -25,7 +27,8 @@ _MAPPINGS = (f"{os.sep}os.py", "_collections_abc.py", "posixpath.py", "<frozen o
              "<frozen _collections_abc>", "<frozen posixpath>", *_HEARING)  # fmt: skip
 
 
-_PROJECT, _ALEMBIC, _HEARS, _BUILDER, _OTHER = "project", "alembic", "hears", "builder", "other"
+_PROJECT, _ALEMBIC, _OTHER = "project", "alembic", "other"
+_HEARS, _STARTS, _BUILDER = "hears", "starts", "builder"
 
 
 class Frames:
@@ -100,7 +103,7 @@ class Frames:
             kind = self._kind(frame.f_code.co_filename)
             if kind in (_PROJECT, _ALEMBIC):
                 return kind
-            if kind == _BUILDER:
+            if kind in (_BUILDER, _STARTS):
                 return ""
             frame = frame.f_back
         return _PROJECT if threading.current_thread() is not threading.main_thread() else ""
@@ -118,6 +121,8 @@ class Frames:
         if self.is_alembics(name):
             return _ALEMBIC
         if name.startswith(_OWN):
+            if name.endswith(_STARTING):
+                return _STARTS
             return _HEARS if name.endswith(_HEARING) else _BUILDER
         return _OTHER
 
@@ -126,7 +131,11 @@ class Frames:
         importing: list[str] = []
         while frame is not None:
             code = frame.f_code
-            if self._kind(code.co_filename) == _PROJECT:
+            kind = self._kind(code.co_filename)
+            if kind == _STARTS:
+                # Below is env.py, which does not read what a script does.
+                break
+            if kind == _PROJECT:
                 running.append(os.path.abspath(code.co_filename))
                 if code.co_name == "<module>":
                     importing.append(running[-1])

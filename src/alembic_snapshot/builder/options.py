@@ -7,13 +7,15 @@ import decimal
 import enum
 import pathlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_PLAIN = (
-    str, int, float, bool, bytes, datetime.date, datetime.time, datetime.timedelta,
-    decimal.Decimal, enum.Enum, pathlib.PurePath, uuid.UUID,
+_PLAIN: tuple[type, ...] = (
+    str, bool, int, float, bytes, datetime.datetime, datetime.date, datetime.time,
+    datetime.timedelta, decimal.Decimal, pathlib.PurePath, uuid.UUID,
 )  # fmt: skip
+# Of a subclass nobody knows what else it has.
+_EXACT = frozenset({type(None), *_PLAIN, *(type(pathlib.Path()), type(pathlib.PurePath()))})
 
 
 def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
@@ -23,27 +25,47 @@ def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
         for name, value in sorted(options.items())
         if name not in ("connection", "url", "target_metadata", "dialect_name", "dialect_opts")
     }
-    metadata = options.get("target_metadata")
-    for index, one in enumerate(metadata if isinstance(metadata, list | tuple) else [metadata]):
-        if one is not None:
-            convention = {str(k): spelled(v) for k, v in one.naming_convention.items()}
-            found[f"target_metadata[{index}]"] = f"{one.schema} {sorted(convention.items())}"
+    for index, one in enumerate(metadata_in(options)):
+        convention = {str(k): spelled(v) for k, v in one.naming_convention.items()}
+        found[f"target_metadata[{index}]"] = f"{one.schema} {sorted(convention.items())}"
     return found
+
+
+def metadata_in(options: Mapping[str, Any]) -> list[Any]:
+    """The metadata that ``env.py`` gave, which may be none, one or several."""
+    given = options.get("target_metadata")
+    return [m for m in (given if isinstance(given, list | tuple) else [given]) if m is not None]
+
+
+def called_by_alembic(options: Mapping[str, Any]) -> Iterator[Any]:
+    """The functions among the options that make something of the database themselves."""
+    hooks = options.get("on_version_apply")
+    if hooks is not None:
+        yield from hooks if isinstance(hooks, Iterable) else [hooks]
+    for metadata in metadata_in(options):
+        yield from filter(callable, metadata.naming_convention.values())
 
 
 def is_comparable(value: Any) -> bool:
     """Whether :func:`spelled` tells any two values of this kind apart."""
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return all(is_comparable(item) for pair in value.items() for item in pair)
-    if isinstance(value, list | tuple | set | frozenset):
+    if type(value) in (list, tuple, set, frozenset):
         return all(map(is_comparable, value))
-    return value is None or isinstance(value, _PLAIN)
+    return type(value) in _EXACT
 
 
 def spelled(value: Any) -> str:
     """A value in words; of one that can't be compared, what it is."""
-    if value is None or isinstance(value, _PLAIN):
-        return repr(value)
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
+    for plain in _PLAIN:
+        if isinstance(value, plain):
+            # As its plain type shows it: another may show where in memory it is.
+            shown: str = vars(plain)["__repr__"](value)
+            return shown
+    if value is None:
+        return "None"
     if isinstance(value, set | frozenset):
         return f"{{{', '.join(sorted(spelled(item) for item in value))}}}"
     if isinstance(value, list | tuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging.config
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -40,13 +40,15 @@ def hear_own_operations(heard: Callable[[str], None]) -> None:
     Operations.implementation_for = wrapped(Operations.implementation_for)  # type: ignore[method-assign]
 
 
-def hear_migrations(heard: Callable[[Any], None]) -> None:
-    """Be handed each migration context that is about to run migrations, whoever made it."""
+def hear_migrations(heard: Callable[[Any, Mapping[str, Any]], None]) -> None:
+    """Be handed each migration context that is about to run migrations, whoever made it, and what
+    revisions are given beside it.
+    """
     from alembic.runtime.migration import MigrationContext
 
     def wrapped(original: Callable[..., Any]) -> Any:
         def running(context: MigrationContext, *arguments: Any, **options: Any) -> Any:
-            heard(context)
+            heard(context, options)
             return original(context, *arguments, **options)
 
         return running
@@ -69,10 +71,3 @@ def excuse_missing_loggers(
             original(source, *arguments, **options)
 
     logging.config.fileConfig = file_config  # type: ignore[assignment]
-
-
-def listed(value: Any) -> list[Any]:
-    """What Alembic takes as nothing, one, or several."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, Iterable) else [value]

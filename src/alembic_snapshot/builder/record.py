@@ -61,6 +61,8 @@ class Record:
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
         self._compared: dict[str, bool] = {}
+        # What env.py gives as its models' metadata.
+        self.metadata: list[Any] = []
 
     def note_change(self, name: str, *, is_read: bool, is_folder: bool) -> None:
         """Keep that a file was changed: what is only written is no input."""
@@ -82,6 +84,8 @@ class Record:
         its own layers, which are not told again.
         """
         modules = self._modules(owners, known)
+        if owners is not None:
+            modules |= self._models(modules | known)
         sharing = {self._title(owner) for owner in self.shares_models}
         shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
         direct: set[tuple[str, str]] = {(FILES, name) for name in modules}
@@ -97,6 +101,16 @@ class Record:
             "through_env": self._digests(through - direct - told),
             "blind": sorted(self.blind | _libraries()),
         }
+
+    def read_by_env(self, known: set[str]) -> dict[str, Any]:
+        """What ``env.py`` and its modules read, but for the inputs that are ``known``."""
+        read = {
+            (kind, name)
+            for (kind, name), origins in list(self._origins.items())
+            if any(origin.owner is None for origin in origins)
+            and not (kind in (FILES, STATS) and name in known)
+        }
+        return self._digests(read)
 
     def by_owner(self, names: set[str]) -> dict[str, dict[str, str]]:
         """Which of these files each revision read, with their digests."""
@@ -171,6 +185,25 @@ class Record:
             if kind == FILES and name.endswith(".py") and name not in known
             if any(self._counts(origin, owners, set(), set()) for origin in origins)
         ]
+        return self._closure(modules)
+
+    def _models(self, modules: set[str]) -> set[str]:
+        """The modules in which the metadata's tables are, if one of these can reach the metadata.
+
+        Whoever has imported a declarative base finds every model in its metadata.
+        """
+        homes = set()
+        for module in list(sys.modules.values()) if self.metadata else ():
+            name = self._spelled(attribute(module, "__file__"))
+            if name and any(map(self._has_metadata, list(vars(module).values()))):
+                homes.add(name)
+        return set() if homes.isdisjoint(modules) else self._closure(homes)
+
+    def _has_metadata(self, value: Any) -> bool:
+        return any(one is value or one is attribute(value, "metadata") for one in self.metadata)
+
+    def _closure(self, modules: Collection[str]) -> set[str]:
+        """These modules, with what they import."""
         if not modules:
             return set()
         spelling = self.reading.spelling

@@ -20,9 +20,17 @@ from alembic_snapshot.builder.alembic_config import config_of, scripts_of
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
-from alembic_snapshot.builder.options import option_fingerprint
+from alembic_snapshot.builder.options import (
+    called_by_alembic,
+    is_comparable,
+    metadata_in,
+    option_fingerprint,
+    spelled,
+)
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.ran import Ran
+from alembic_snapshot.builder.reach import code_reached
+from alembic_snapshot.builder.record import EVERY_STATE
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
@@ -65,6 +73,8 @@ class Builder:
         )
         self.left = LeftByEnv(self.watch, job["asked"], self._spell)
         self.options: dict[str, str] | None = None
+        self.arguments: dict[str, str] = {}
+        self._has_run_env = False
         self.version_table = "alembic_version"
         self.version_schema: str | None = None
         self.create_all: list[str] = []
@@ -82,7 +92,7 @@ class Builder:
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
         patches.hear_own_operations(self.watch.count)
-        patches.hear_migrations(self.ran.note)
+        patches.hear_migrations(self._on_migrations)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _disable_fsync)
         self.pools.listen()
@@ -98,9 +108,8 @@ class Builder:
         self.report("done", **self.facts(), **found)
 
     def _read_by_env(self) -> dict[str, Any]:
-        """What the modules of ``env.py`` are and have read so far."""
-        seen: dict[str, Any] = self.watch.seen(None, self.job["inputs"])["through_env"]
-        return seen
+        """What the modules of ``env.py`` are, and what these and it have read so far."""
+        return self.watch.read_by_env(self.job["inputs"])
 
     def facts(self) -> dict[str, Any]:
         """What is known of the run so far."""
@@ -121,12 +130,19 @@ class Builder:
 
     def _options(self) -> dict[str, str]:
         """What ``env.py`` hands over, the same wherever the project lies."""
-        found = {**(self.options or {}), **self.left.handed_over()}
+        found = {**(self.options or {}), **self.left.handed_over(), **self.arguments}
         return {name: self._spell(text) for name, text in found.items()}
 
     def _spell(self, text: str) -> str:
         text = text.replace(self.target.name, "<target>")
         return text.replace(str(self.root), "<root>")
+
+    def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
+        self.ran.note(context)
+        # Every revision's function is given them.
+        self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
+        if not is_comparable(dict(arguments)):
+            self.watch.record.shares_models.add(EVERY_STATE)
 
     def _on_create_all(self) -> None:
         if self.current:
@@ -152,6 +168,9 @@ class Builder:
                 function = Reference.parse(step["migrate"]).load()
                 run_to_its_end(function, function(self.target.url()))
         elif "seed" in step:
+            if not (self._has_run_env or self.job["migrate"]):
+                # A seed finds what env.py has imported, as it does where revisions ran before.
+                self._run_env(lambda _current, _context: ())
             self._seed(step["seed"])
         inputs = step.get("inputs", self.job["inputs"])
         seen = self.watch.seen(step.get("owners"), inputs)
@@ -164,10 +183,11 @@ class Builder:
 
     def _upgrade(self, revisions: list[str] | None) -> None:
         """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs."""
-        if revisions is not None:
-            self._load_scripts()
 
         def steps(current: Any, context: Any) -> Iterator[Any]:
+            # Not before: scripts may rely on what env.py has prepared.
+            if revisions is not None:
+                self._load_scripts()
             script = self._environment.script
             target: Any = tuple(revisions) if revisions is not None else "heads"
             with self.watch.recording():
@@ -184,14 +204,17 @@ class Builder:
 
     def _climb(self, step: dict[str, Any]) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
-        self._load_scripts()
         stairs = Stairs(
             self.target, self._script, step, self.report, self.guard.own_work, self.pools
         )
 
         def run_env(function: Callable[..., Iterable[Any]], **options: Any) -> None:
+            def loaded(current: Any, context: Any) -> Iterable[Any]:
+                self._load_scripts()
+                return function(current, context)
+
             self.current = None
-            self._run_env(function, **options)
+            self._run_env(loaded, **options)
 
         stairs.run(run_env, self._watched)
 
@@ -247,6 +270,7 @@ class Builder:
         """Run ``env.py`` with the target offered in the way that is tried."""
         # A process of its own would not find connections of the run before, nor their event loop.
         self.pools.close_idle()
+        self._has_run_env = True
         with self._offered() as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
@@ -266,9 +290,11 @@ class Builder:
 
         def configure(*positional: Any, **options: Any) -> None:
             self.options = option_fingerprint(options)
+            self.watch.record.metadata = metadata_in(options)
             self.guard.migrates(options.get("connection", positional[0] if positional else None))
-            for hook in patches.listed(options.get("on_version_apply")):
-                self.watch.count(getattr(getattr(hook, "__code__", None), "co_filename", None))
+            for function in called_by_alembic(options):
+                for path in code_reached(function, self.job["scripts"]):
+                    self.watch.count(path, EVERY_STATE)
             self.version_table = options.get("version_table") or "alembic_version"
             self.version_schema = options.get("version_table_schema")
             original(*positional, **{**options, **overrides})

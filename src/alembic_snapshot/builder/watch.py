@@ -131,6 +131,11 @@ class Watch:
         with self.reads.unheard():
             return self.record.seen(titled(owners), set(known))
 
+    def read_by_env(self, known: Collection[str]) -> dict[str, Any]:
+        """As :meth:`Record.read_by_env`."""
+        with self.reads.unheard():
+            return self.record.read_by_env(set(known))
+
     def failed_imports(self) -> list[str]:
         """The project's modules that were begun and are not there: somebody caught their error."""
         files = (attribute(module, "__file__") for module in list(sys.modules.values()))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import json
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,15 +108,15 @@ class Present:
         for name, digest in observed.files.items():
             if reading.of_file(path(name), self._files) != digest:
                 text = f"{name} changed (read while it ran)"
-                yield Change(text, name, f'ignore_inputs = ["{name}"]')
+                yield Change(text, name, _ignoring(name))
         for name, digest in observed.folders.items():
             if reading.of_folder(path(name)) != digest:
                 text = f"the list of files in {name} changed (read while it ran)"
-                yield Change(text, cure=f'ignore_inputs = ["{_pattern_below(name)}"]')
+                yield Change(text, cure=_ignoring(name, is_folder=True))
         for name, digest in observed.stats.items():
             if reading.of_asking(path(name)) != digest:
                 text = f"{name} changed (asked for while it ran)"
-                yield Change(text, cure=f'ignore_inputs = ["{name}"]')
+                yield Change(text, cure=_ignoring(name))
         if ALL in observed.environment:
             yield from self._new_variables(observed)
         for name, digest in observed.environment.items():
@@ -239,5 +241,12 @@ def variable_digest(name: str, value: str | None, salt: str) -> str:
     return hashlib.sha256(f"{salt}\0{name}\0{value}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _pattern_below(name: str) -> str:
-    return "*" if name == "." else f"{name}/*"
+def _ignoring(name: str, *, is_folder: bool = False) -> str:
+    """The line of configuration that ignores a file, or a listing, and nothing else that is read.
+
+    Of a folder below the root it ignores what is in it, too: no pattern is for the listing alone.
+    """
+    pattern = re.sub(r"([*?[])", r"[\1]", name)
+    if is_folder and name != ".":
+        pattern += "/*"
+    return f"ignore_inputs = [{json.dumps(pattern, ensure_ascii=False)}]"

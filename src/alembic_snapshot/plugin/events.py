@@ -224,7 +224,9 @@ class EngineEvents:
 
     def _redirect_of_open(self, place: Place | None) -> EngineRedirect | None:
         """The redirect whose database an open connection has, of which memory tells nothing."""
-        return None if place is None or place.is_memory else self._redirect_to(place)
+        if place is None or place.is_memory:
+            return None
+        return self._redirect_to(place) or self._redirect_after_a_look(place, None)
 
     def _redirect_after_a_look(self, place: Place | None, dialect: Any) -> EngineRedirect | None:
         """The same, after the configured engines were looked up that nobody has imported."""

@@ -12,7 +12,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_ATTACH = re.compile(r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*ATTACH\b", re.IGNORECASE | re.DOTALL)
+_ATTACH = re.compile(
+    r"(?:[\s\ufeff]|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*ATTACH\b", re.IGNORECASE | re.DOTALL
+)
 _FILE = re.compile(r"\s*(?:DATABASE\b(?!\s+AS\b))?(?P<file>.*)\bAS\b", re.IGNORECASE | re.DOTALL)
 _BARE = re.compile(r"[\"'`\[]?(\w+)[\"'`\]]?")
 

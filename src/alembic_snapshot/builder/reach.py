@@ -1,0 +1,72 @@
+"""Whose code a function that ``env.py`` gives away can reach."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+
+def code_reached(function: Any, folder: str) -> set[str]:
+    """The files of a function's code, and of what it can call.
+
+    What is in ``folder``, where Alembic's scripts are, is followed by the names that it uses; what
+    is elsewhere is a module with imports of its own, and is followed by what it was made with.
+    """
+    found: set[str] = set()
+    waiting, seen = [function], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        file = _file(value)
+        if file is not None:
+            found.add(file)
+        waiting.extend(_made_with(value))
+        if isinstance(value, FunctionType) and value.__code__.co_filename.startswith(
+            f"{folder}{os.sep}"
+        ):
+            names = _names(value.__code__)
+            waiting.extend(value.__globals__[n] for n in names if n in value.__globals__)
+    return found
+
+
+def _file(value: Any) -> str | None:
+    if isinstance(value, FunctionType):
+        return value.__code__.co_filename
+    if isinstance(value, ModuleType):
+        return getattr(value, "__file__", None)
+    if isinstance(value, type):
+        return getattr(sys.modules.get(value.__module__), "__file__", None)
+    return None
+
+
+def _made_with(value: Any) -> Iterator[Any]:
+    """What a function, or an object that is called, was made with."""
+    if isinstance(value, functools.partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, MethodType):
+        yield from (value.__func__, value.__self__)
+    elif isinstance(value, FunctionType):
+        for cell in value.__closure__ or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:
+                continue  # Not bound yet.
+        yield from value.__defaults__ or ()
+        yield getattr(value, "__wrapped__", None)
+    elif not isinstance(value, type | ModuleType):
+        # An object that is called, or a function of another kind, is its class's.
+        yield getattr(value, "__wrapped__", None)
+        yield type(value)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

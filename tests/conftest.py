@@ -27,17 +27,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _template(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Interpreters that tests start are forked from one that is ready, where that is the same."""
+@pytest.fixture(scope="session")
+def _template(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The place of an interpreter that is ready to be forked; None if each is to be started."""
     if request.config.getoption("--real-starts"):
-        yield
+        yield None
         return
     with owned.template() as path:
-        before = subprocess.Popen
-        forked.use(path)
-        yield
-        subprocess.Popen = before
+        yield path
+
+
+@pytest.fixture(autouse=True)
+def _forks(_template: str | None) -> Iterator[None]:
+    """Interpreters that tests of this folder start are forked, where that is the same."""
+    if _template is not None:
+        forked.use(_template)
+    yield
+    # Other folders' tests may be parents of what they start.
+    subprocess.Popen = forked.Real
 
 
 @pytest.fixture

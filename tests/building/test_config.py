@@ -103,7 +103,7 @@ class TestMistakes:
             ("[alembic]\n", "has no script_location"),
             ("[alembic]\nscript_location = nowhere\n", "has no env.py"),
             ("[alembic]\nscript_location = nowhere:x\n", "no package 'nowhere'"),
-            ("[alembic]\nscript_location = %(nowhere)s/x\n", r"%\(nowhere\)s .* nothing"),
+            ("[alembic]\nscript_location = %(nowhere)s/x\n", r"%\(nowhere\)s .* undefined"),
             ("script_location = x\n", "does not parse"),
             ("[alembic]\nscript_location = migrations\nversion_locations = a\n"
              "path_separator = comma\n", "'comma' is not a path_separator"),

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from alembic_snapshot import __version__
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
-from alembic_snapshot.config import DEFAULT, Project, load_project
+from alembic_snapshot.config import DEFAULT, Project, database_names, load_project
 from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
 from alembic_snapshot.manifest import Entry, Manifest
 
@@ -288,13 +289,36 @@ def check(
 ) -> int:
     """Check the migrations: one head, sound data, mappers, drift, every revision up, down and up.
 
-    Exit 0: everything was checked, and nothing was found; 1: something was found, or not checked.
+    Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
+    found; 1: something was found, or not checked.
     """
+    project = _project(where)
+    source = click.get_current_context().get_parameter_source("database")
+    is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
+    names = (where["database"],) if is_one else database_names(project)
+    every: dict[str, dict[str, Any]] = {}
+    lines: list[str] = []
+    for name in names:
+        one = project if name == where["database"] else _project({**where, "database": name})
+        every[name], told = _checked(
+            one, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
+        )
+        lines += told if len(names) == 1 else [f"{name}: {line}" for line in told]
+    facts = every[names[0]] if len(names) == 1 else {"databases": every}
+    _print(facts, "\n".join(lines), as_json)
+    found = any(one["findings"] for one in every.values())
+    missing = any(one["unchecked"] for one in every.values())
+    return 1 if found or (missing and not allow_unchecked) else 0
+
+
+def _checked(
+    project: Project, *, no_stairway: bool, from_scratch: bool, quiet: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """What checking one database finds: the facts, and the same in lines."""
     from alembic_snapshot.build import ensure
     from alembic_snapshot.progress import Progress
     from alembic_snapshot.stairway import climb
 
-    project = _project(where)
     stairs: list[str] = []
     missing: dict[str, str] = {}
     snapshot = None
@@ -324,8 +348,7 @@ def check(
     }
     lines = [*found, *(not_checked(name, reason) for name, reason in missing.items())]
     lines.append(f"{revisions}: {counted(len(found), len(missing))}")
-    _print(facts, "\n".join(lines), as_json)
-    return 1 if found or (missing and not allow_unchecked) else 0
+    return facts, lines
 
 
 @cli.command(name="list")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from alembic_snapshot import ConfigError, load_project
@@ -155,6 +157,25 @@ class TestDatabases:
 
         assert "t_0001" in tables(first)
         assert "t_x" in tables(second)
+
+    def test_each_is_checked_unless_one_is_named(self, project):
+        project.revision("0001")
+        project.write("other.ini", "[alembic]\nscript_location = %(here)s/other/migrations\n")
+        project.write("other/migrations/env.py", (project.root / "migrations/env.py").read_text())
+        path = project.revision("x", folder=project.root / "other/migrations/versions")
+        path.write_text(path.read_text().replace("op.drop_table('t_x')", "pass"))
+        project.configure('[tool.alembic-snapshot.databases.other]\nconfig = "other.ini"')
+
+        done = project.command("check", "-q", "--allow-unchecked")
+        first = project.command("check", "-q", "--allow-unchecked", "--database", "default")
+        facts = json.loads(project.command("check", "-q", "--json").stdout)
+
+        assert done.returncode == 1
+        assert "other: revision x: " in done.stdout
+        assert "default: 1 revision, each up, down and up again" in done.stdout
+        assert first.returncode == 0
+        assert "other" not in first.stdout
+        assert [bool(one["findings"]) for one in facts["databases"].values()] == [False, True]
 
     def test_an_unknown_database_is_an_error(self, project):
         with pytest.raises(ConfigError, match="no database 'nowhere'"):

@@ -203,6 +203,19 @@ class TestMigrate:
         (note,) = snapshot.manifest.warnings
         assert note == "migrate stamped 1 of 2 revisions without running them"
 
+    def test_that_is_not_seen_to_run_a_revision_is_said(self, migrated):
+        body = """
+            import sqlalchemy as sa
+            with sa.create_engine(url).begin() as connection:
+                connection.exec_driver_sql("create table t_0001 (id)")
+                connection.exec_driver_sql("create table alembic_version (version_num text)")
+                connection.exec_driver_sql("insert into alembic_version values ('0002')")
+        """
+        snapshot = migrated(body).ensure()
+
+        (note,) = snapshot.manifest.warnings
+        assert note == "migrate ran 2 of 2 revisions in another process, or not at all"
+
     def test_that_writes_a_version_that_no_script_has_is_an_error(self, migrated):
         body = """
             import sqlalchemy as sa

@@ -19,7 +19,7 @@ class Verified(NamedTuple):
     """The heads in a database that is at the scripts' heads, of ``total`` revisions.
 
     ``table`` has its versions. ``unchecked`` says why they could not be compared, ``stamped`` how
-    many revisions did not run.
+    many revisions did not run, ``unseen`` how many may have run where nobody saw it.
     """
 
     table: str
@@ -27,6 +27,7 @@ class Verified(NamedTuple):
     total: int
     stamped: int = 0
     unchecked: str | None = None
+    unseen: int = 0
 
     @property
     def checks(self) -> dict[str, Any]:
@@ -35,15 +36,19 @@ class Verified(NamedTuple):
             "heads": list(self.heads),
             "revisions": self.total,
             "stamped": self.stamped,
+            "unseen": self.unseen,
             "heads_error": self.unchecked,
         }
 
     @property
     def notes(self) -> list[str]:
         """What is to be said of it beside the checks."""
-        if not self.stamped:
-            return []
-        return [f"migrate stamped {self.stamped} of {_revisions(self.total)} without running them"]
+        of = f"of {_revisions(self.total)}"
+        if self.stamped:
+            return [f"migrate stamped {self.stamped} {of} without running them"]
+        if self.unseen:
+            return [f"migrate ran {self.unseen} {of} in another process, or not at all"]
+        return []
 
 
 class _Wanted(NamedTuple):
@@ -76,8 +81,10 @@ class Verifier:
         wanted = self._wanted(state)
         if wanted is None:
             return found
-        stamped = self._refuse_stamped(database, wanted.known)
-        return found._replace(stamped=stamped or found.stamped)
+        missing = self._refuse_stamped(database, wanted.known)
+        if self.facts["is_heard"]:
+            return found._replace(stamped=missing or found.stamped)
+        return found._replace(unseen=missing or found.unseen)
 
     def compare(self, database: Target, state: State) -> Verified:
         """The heads in the database, which are those of the state.
@@ -99,7 +106,8 @@ class Verifier:
         if self.chain.opaque and self.ancestor is not None:
             before = self.ancestor.checks
             total, stamped = before.get("revisions", len(found)), before.get("stamped", 0)
-            return Verified(first, found, total, stamped, before.get("heads_error"))
+            reason, unseen = before.get("heads_error"), before.get("unseen", 0)
+            return Verified(first, found, total, stamped, reason, unseen)
         return Verified(first, found, len(wanted.known))
 
     @property
@@ -185,7 +193,7 @@ class Verifier:
                 hint="let it run the migrations, or make the tables before it stamps",
             )
             raise AttemptFailed(error, final=True)
-        return len(missing) if self.facts["is_heard"] else 0
+        return len(missing)
 
     def _said(self, database: Target) -> list[str]:
         return [head for table in self._tables for head in self._heads(database, *table)]

@@ -201,7 +201,14 @@ def test_a_module_that_was_looked_for_counts_when_it_appears(readers, restored, 
     assert f"{name} changed (asked for while it ran)" in changes(readers)
 
 
-@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "app.log", "dev.db", "a.pyc", "x~"])
+LITTER = [
+    ".DS_Store", "Thumbs.db", "app.log", "dev.db", "a.pyc", "x~", "#a.csv#", ".#a.csv",
+    ".a.csv.swx", "a.csv.orig", ".tox", ".nox", ".venv", ".ipynb_checkpoints", "htmlcov",
+    ".coverage.host.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LITTER)
 def test_what_desktops_and_runs_leave_in_a_folder_does_not_count(readers, restored, name):
     path = readers.root / "folders/listdir" / name
     restored.append(path.unlink)

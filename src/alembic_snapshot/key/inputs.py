@@ -27,15 +27,17 @@ _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 _LITTER = frozenset(
     {".DS_Store", "Thumbs.db", "desktop.ini", ".directory", "__pycache__", ".git", ".hypothesis"}
     | {".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage", ".idea", ".vscode", STORE_FOLDER}
+    | {".tox", ".nox", ".venv", ".ipynb_checkpoints", "htmlcov", "coverage.xml", "node_modules"}
 )
+_LITTER_BEGINS = (".#", ".coverage.")
 _PART = 1 << 16
 _DATABASE = b"SQLite format 3\0"
-_LITTER_ENDS = (".pyc", ".swp", "~", *_LOGS_AND_DATABASES)
+_LITTER_ENDS = (".pyc", ".swp", ".swo", ".swx", ".orig", "~", "#", *_LOGS_AND_DATABASES)
 
 
 def is_litter(name: str) -> bool:
     """Whether a name in a folder says nothing of the project: a run or a tool left it."""
-    return name in _LITTER or name.endswith(_LITTER_ENDS)
+    return name in _LITTER or name.endswith(_LITTER_ENDS) or name.startswith(_LITTER_BEGINS)
 
 
 def is_log_or_database(name: str) -> bool:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
-from core.models import AgentRegistry, Workspace
+from core.models import AgentRegistry, User, UserRole, Workspace
 from core.registry import ATOM_MAIN
 from ecommerce.subscriptions import SubscriptionService
 from saas.models import SaaSTier
@@ -32,6 +32,16 @@ def atom(db_session: Session, workspace: Workspace) -> AgentRegistry:
     db_session.add(atom)
     db_session.commit()
     return atom
+
+
+@pytest.fixture
+def admin(db_session: Session, workspace: Workspace) -> str:
+    """The id of the workspace's admin."""
+    user = User(workspace=workspace, email="admin@example.com", name="Admin")
+    user.role = UserRole.WORKSPACE_ADMIN
+    db_session.add(user)
+    db_session.commit()
+    return user.id
 
 
 @pytest.fixture

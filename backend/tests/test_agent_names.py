@@ -15,7 +15,7 @@ from core.database import SessionLocal
 from core.errors import AmbiguousName, NotFound
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
-from core.models import AgentExecution, AgentRegistry, HITLAction, User, UserRole, Workspace
+from core.models import AgentExecution, AgentRegistry, HITLAction, User, Workspace
 from core.registry import ensure_atom
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -37,15 +37,6 @@ def make(db_session: Session, workspace: Workspace) -> Make:
         return made
 
     return agent
-
-
-@pytest.fixture
-def admin(db_session: Session, workspace: Workspace) -> str:
-    user = User(workspace=workspace, email="admin@example.com", name="Admin")
-    user.role = UserRole.WORKSPACE_ADMIN
-    db_session.add(user)
-    db_session.commit()
-    return user.id
 
 
 CALLS: dict[str, Callable[[AgentGovernanceService, str, str], Any]] = {

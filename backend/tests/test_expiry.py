@@ -8,21 +8,12 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal, engine
 from core.errors import ApprovalExpired
-from core.models import AgentRegistry, HITLAction, User, UserRole, Workspace
+from core.models import AgentRegistry, HITLAction, Workspace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=2)
-
-
-@pytest.fixture
-def admin(db_session: Session, workspace: Workspace) -> str:
-    user = User(workspace=workspace, email="admin@example.com", name="Admin")
-    user.role = UserRole.WORKSPACE_ADMIN
-    db_session.add(user)
-    db_session.commit()
-    return user.id
 
 
 @pytest.fixture

@@ -8,18 +8,8 @@ from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal
 from core.errors import AgentOffLadder, NotAllowed, NotOnLadder
 from core.maturity import AgentStatus
-from core.models import AgentRegistry, User, UserRole, Workspace
+from core.models import AgentRegistry, User, Workspace
 from sqlalchemy.orm import Session
-
-
-@pytest.fixture
-def admin(db_session: Session, workspace: Workspace) -> str:
-    """The id of the workspace's admin."""
-    user = User(workspace=workspace, email="admin@example.com", name="Admin")
-    user.role = UserRole.WORKSPACE_ADMIN
-    db_session.add(user)
-    db_session.commit()
-    return user.id
 
 
 class TestPromote:

@@ -1,8 +1,12 @@
 """Databases of both kinds to run the migrations on, and what is looked at in them."""
 
+import os
 import re
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +212,24 @@ def _value(
     if kind.startswith(("NUMERIC", "INT", "BIGINT")):
         return 1
     return "{}" if kind == "JSON" else label
+
+
+@contextmanager
+def stopped(engine: Engine, program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that migrates the engine's database, where it says that it is and waits."""
+    url = engine.url.render_as_string(hide_password=False)
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        yield process
 
 
 def insert(connection: Connection, table: str, **values: Any) -> None:

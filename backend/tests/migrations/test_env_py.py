@@ -16,7 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from .conftest import REVISIONS, ROOT, Migrated, config, insert
+from .conftest import REVISIONS, ROOT, Migrated, config, insert, stopped
 
 HEAD = REVISIONS[-1]
 
@@ -214,18 +214,7 @@ class TestPostgreSQL:
     @pytest.fixture
     def waiting(self, postgresql: Engine) -> Iterator["subprocess.Popen[str]"]:
         """A process in the middle of its first revision, which goes on when it is let."""
-        url = postgresql.url.render_as_string(hide_password=False)
-        with subprocess.Popen(
-            [sys.executable, "-c", WAITING],
-            cwd=ROOT,
-            env={**environ, "DATABASE_URL": url},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "here\n"
+        with stopped(postgresql, WAITING) as process:
             yield process
             process.kill()
 

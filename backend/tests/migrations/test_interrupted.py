@@ -1,10 +1,7 @@
 """A revision that fails or is interrupted leaves nothing of itself, on either database."""
 
 import gc
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
-from .conftest import REVISIONS, ROOT, Migrated
+from .conftest import REVISIONS, Migrated, stopped
 
 
 class DiskFull(OperationalError):
@@ -141,21 +138,7 @@ def test_a_process_that_dies_while_it_migrates_is_no_obstacle_to_the_next(
     database.upgrade()
     came_to = database.shape(), database.rows()
     database.downgrade("base")
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
-    }
-    with subprocess.Popen(
-        [sys.executable, "-c", WAITING, str(place)],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n"
+    with stopped(database.engine, WAITING, str(place)) as process:
         process.send_signal(number)
         process.wait()
     assert process.returncode != 0

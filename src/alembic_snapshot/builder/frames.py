@@ -28,7 +28,7 @@ _MAPPINGS = (f"{os.sep}os.py", "_collections_abc.py", "posixpath.py", "<frozen o
 
 
 _PROJECT, _ALEMBIC, _OTHER = "project", "alembic", "other"
-_HEARS, _STARTS, _BUILDER = "hears", "starts", "builder"
+_STARTS, _BUILDER = "starts", "builder"
 
 
 class Frames:
@@ -120,10 +120,8 @@ class Frames:
             return _PROJECT
         if self.is_alembics(name):
             return _ALEMBIC
-        if name.startswith(_OWN):
-            if name.endswith(_STARTING):
-                return _STARTS
-            return _HEARS if name.endswith(_HEARING) else _BUILDER
+        if name.startswith(_OWN) and not name.endswith(_HEARING):
+            return _STARTS if name.endswith(_STARTING) else _BUILDER
         return _OTHER
 
     def _of(self, frame: FrameType | None) -> tuple[list[str], list[str]]:

@@ -81,7 +81,7 @@ class Database:
     def begin(self, clone_options: CloneOptions, *, lasting: bool = False) -> bool:
         """Have a clone in use; whether it was begun now, and is to be ended by the caller.
 
-        A ``lasting`` one serves several tests; those that clone_options nothing else join it.
+        A ``lasting`` one serves several tests; those that ask for nothing else join it.
 
         Raises:
             EngineError: what the configuration names as engine and factory is not right.

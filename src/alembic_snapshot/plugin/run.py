@@ -125,19 +125,19 @@ class Run:
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Build what the tests need before the first of them runs."""
-        wishes: dict[tuple[str | None, str | None], CloneOptions] = {}
+        wanted: dict[tuple[str | None, str | None], CloneOptions] = {}
         for item in items:
             if getattr(item, "needs_snapshot", False):
-                wishes.setdefault((None, None), clone_options({}))
+                wanted.setdefault((None, None), clone_options({}))
             names = set(getattr(item, "fixturenames", ()))
             if names & {"db_clone", "db_snapshot"} or item.get_closest_marker("db_clone"):
                 with contextlib.suppress(ConfigError):
                     found = clone_options_of(item)
                     if not found.empty:
-                        wishes.setdefault(found.key, found)
+                        wanted.setdefault(found.key, found)
         # A test that needs what can't be built reports the error.
         with contextlib.suppress(SnapshotError):
-            for found in wishes.values():
+            for found in wanted.values():
                 self._build(found)
 
     def told_once(self, error: SnapshotError) -> str:

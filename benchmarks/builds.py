@@ -20,8 +20,8 @@ _HEADS = [sys.executable, "-m", "alembic", "heads"]
 _LOOK_UP = """\
 import time
 started = time.perf_counter()
-from alembic_snapshot.config import load_project
-from alembic_snapshot.status import look_up
+from alembic_snapshot.project.config import load_project
+from alembic_snapshot.build.lookup import look_up
 assert look_up(load_project()).entry
 print(time.perf_counter() - started)
 """

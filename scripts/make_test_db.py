@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from alembic_snapshot import SnapshotError, ensure, load_project
-from alembic_snapshot.progress import Progress
-from alembic_snapshot.sqlite.files import replace
-from alembic_snapshot.status import look_up
+from alembic_snapshot.build.lookup import look_up
+from alembic_snapshot.build.progress import Progress
+from alembic_snapshot.sqlite.database import replace
 
 
 def main(arguments: list[str] | None = None) -> int:

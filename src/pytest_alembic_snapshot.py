@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
 from alembic_snapshot.errors import ConfigError, EngineError
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.fixtures import (
@@ -25,7 +26,6 @@ from alembic_snapshot.plugin.fixtures import (
     db_session,
     db_snapshot,
 )
-from alembic_snapshot.plugin.notices import UnguardedDatabaseWarning
 from alembic_snapshot.plugin.run import lend_to_marked, run_of
 
 __all__ = [

@@ -62,8 +62,8 @@ def postgres_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="as-"))
     folder.chmod(0o755)
     yield folder
-    from alembic_snapshot.postgres import private
-    from alembic_snapshot.postgres.folder import open_lock
+    from alembic_snapshot.postgres.private import acquire as private
+    from alembic_snapshot.postgres.private.folder import open_lock
 
     private.release()
     for place in folder.glob("postgres-*"):
@@ -77,8 +77,9 @@ def postgres_folder() -> Iterator[Path]:
 @pytest.fixture
 def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
     """The private server, with no database on it but snapshots of tests before."""
-    from alembic_snapshot.postgres import database, private, server
-    from alembic_snapshot.postgres.folder import VARIABLE
+    from alembic_snapshot.postgres import database, server
+    from alembic_snapshot.postgres.private import acquire as private
+    from alembic_snapshot.postgres.private.folder import VARIABLE
 
     monkeypatch.setenv(VARIABLE, str(postgres_folder))
     monkeypatch.delenv(server.VARIABLE, raising=False)

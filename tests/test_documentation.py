@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 import alembic_snapshot
 import pytest_alembic_snapshot
-from alembic_snapshot import config, errors
-from alembic_snapshot.cli import cli
+from alembic_snapshot import errors
+from alembic_snapshot.cli.commands import cli
+from alembic_snapshot.project import config
 
 ROOT = Path(__file__).parents[1]
 ENV = """

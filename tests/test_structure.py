@@ -12,60 +12,84 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 MODULES = sorted(SOURCE.rglob("*.py"))
-# From the bottom up: a module imports only from the rows above its own, inside functions too.
+# The rooms from the bottom up, and the rows of modules in each. A module imports only from rooms
+# below its own, and in its room from rows that stand before its own, inside functions too. A room
+# without a name in it is one module.
+ROOMS = {
+    "errors": [[""]],
+    "checks": [[""]],
+    "postgres.private": [
+        ["binaries"],
+        ["account", "folder"],
+        ["acquire", "processes"],
+        ["cluster"],
+        ["supervisor"],
+    ],
+    "project": [
+        ["alembic_settings", "callsite", "places", "references", "spelling"],
+        ["config"],
+    ],
+    "key": [["fields"], ["parsing"], ["inputs"], ["history", "observed"], ["layers"]],
+    "database": [["diff", "identity", "schema", "target"], ["clone"]],
+    "store": [["manifest"], ["store"]],
+    "sqlite": [
+        ["attaching", "schema"],
+        ["diff"],
+        ["database", "reset.connections"],
+        ["clone", "reset.interface", "store"],
+        ["reset.rewind", "reset.rewrite"],
+        ["backend"],
+    ],
+    "postgres": [
+        ["placeholder", "schema", "server"],
+        ["diff", "memory", "psql"],
+        ["database"],
+        ["pool", "store"],
+        ["clone"],
+        ["clones"],
+        ["backend"],
+    ],
+    "backend": [[""]],
+    "builder": [
+        ["alembic_config", "frames", "options", "patches", "pools", "ran", "reach", "reads"],
+        ["record", "redirected", "server_guard", "sources", "unfinished"],
+        ["drift", "guard", "seeds", "stairs", "watch"],
+        ["left"],
+        ["upgrade"],
+        ["__main__"],
+    ],
+    "build": [
+        ["lookup", "process", "progress", "stairway_cache"],
+        ["handovers", "heads"],
+        ["steps", "upgrade"],
+        ["snapshot"],
+        ["ensure"],
+        ["stairway"],
+    ],
+    "cli": [["job_summary"], ["commands"]],
+    "__main__": [[""]],
+    "engines": [
+        ["importing", "known", "loops", "named", "notices", "threads"],
+        ["factories", "strangers"],
+        ["configured"],
+        ["application"],
+        ["redirect"],
+        ["events"],
+    ],
+    "plugin": [
+        ["clones", "kept", "summary"],
+        ["reset"],
+        ["database"],
+        ["runtime"],
+        ["run"],
+        ["fixtures", "items"],
+        ["async_fixtures"],
+    ],
+}
 ROWS = [
-    ["errors", "callsite", "places", "spelling", "databases", "references", "target", "checks"],
-    ["diff", "schema", "progress", "settings", "clone", "job_summary"],
-    ["config"],
-    ["key.fields"],
-    ["key.parsing"],
-    ["key.inputs"],
-    ["key.history", "key.observed"],
-    ["key.layers"],
-    ["manifest"],
-    ["store"],
-    ["climbs"],
-    ["sqlite.attaching", "sqlite.diff"],
-    ["sqlite.live", "sqlite.files"],
-    ["sqlite.lasting"],
-    ["sqlite.clone", "sqlite.reusable", "sqlite.rewindable", "sqlite.store"],
-    ["sqlite.backend"],
-    ["postgres.binaries", "postgres.schema"],
-    ["postgres.account", "postgres.folder"],
-    ["postgres.private", "postgres.processes", "postgres.stand_in", "postgres.diff"],
-    ["postgres.cluster", "postgres.server"],
-    ["postgres.supervisor", "postgres.client", "postgres.database", "postgres.memory"],
-    ["postgres.pool", "postgres.store"],
-    ["postgres.clone"],
-    ["postgres.clones"],
-    ["postgres.backend"],
-    ["backend"],
-    ["builder.alembic_config", "builder.options", "builder.patches", "builder.pools"],
-    ["builder.ran", "builder.reach", "builder.sources", "builder.unfinished", "builder.drift"],
-    ["builder.frames", "builder.redirected", "builder.seeds", "builder.reads", "builder.record"],
-    ["builder.stairs", "builder.watch", "builder.server_guard"],
-    ["builder.left", "builder.guard"],
-    ["builder.upgrade"],
-    ["builder.__main__"],
-    ["builder.child", "status"],
-    ["builder.heads", "builder.ways"],
-    ["builder.construct", "upgrade"],
-    ["snapshot"],
-    ["build"],
-    ["stairway"],
-    ["cli"],
-    ["__main__"],
-    ["plugin.importing", "plugin.looping", "plugin.threads", "plugin.named", "plugin.notices"],
-    ["plugin.clones", "plugin.summary", "plugin.kept", "plugin.factories", "plugin.known"],
-    ["plugin.configured", "plugin.strangers"],
-    ["plugin.engines"],
-    ["plugin.redirect"],
-    ["plugin.events", "plugin.reset"],
-    ["plugin.lending"],
-    ["plugin.runtime"],
-    ["plugin.run"],
-    ["plugin.items", "plugin.fixtures"],
-    ["plugin.async_fixtures"],
+    [f"{room}.{name}".removesuffix(".") for name in row]
+    for room, rows in ROOMS.items()
+    for row in rows
 ]
 # The builder's own half, which runs in a process that has Alembic and SQLAlchemy.
 CHILD = tuple(
@@ -165,11 +189,37 @@ def _sides(node):
     return [node.left, *node.comparators]
 
 
-def test_the_library_below_the_plugin_does_not_know_its_rooms():
-    below = [path for path in MODULES if "pytest" not in name_of(path)]
-    for path in below:
-        if ".plugin." not in name_of(path):
-            assert "alembic_snapshot.plugin" not in path.read_text()
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_plugin_knows_pytest(path):
+    heads = {name.partition(".")[0] for name in imported(path)}
+
+    is_plugin = ".plugin." in name_of(path) or name_of(path) == "pytest_alembic_snapshot"
+    assert is_plugin or not heads & {"pytest", "_pytest"}
+
+
+def test_the_private_server_could_be_a_package_of_its_own():
+    known = {
+        other
+        for name, others in arrows().items()
+        if ".postgres.private." in name
+        for other in others
+        if ".postgres.private." not in other
+    }
+
+    assert known == {"alembic_snapshot.errors"}
+
+
+def test_the_general_room_names_no_kind_of_database():
+    for path in (SOURCE / "alembic_snapshot/database").glob("*.py"):
+        assert not any("sqlite" in name or "postgres" in name for name in imported(path))
+
+
+def test_kinds_of_databases_have_files_of_the_same_names():
+    kinds = (SOURCE / "alembic_snapshot" / kind for kind in ("sqlite", "postgres"))
+    here, there = ({path.name for path in kind.glob("*.py")} for kind in kinds)
+
+    same = {"backend.py", "clone.py", "database.py", "diff.py", "schema.py", "store.py"}
+    assert here & there == same | {"__init__.py"}
 
 
 def test_the_scripts_folder_is_no_package():

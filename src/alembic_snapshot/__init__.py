@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alembic_snapshot.build import ensure
-    from alembic_snapshot.clone import Clone
-    from alembic_snapshot.config import Project, load_project
-    from alembic_snapshot.diff import Diff
+    from alembic_snapshot.build.ensure import ensure
+    from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.database.diff import Diff
     from alembic_snapshot.errors import (
         BuildError,
         CheckError,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         SnapshotError,
         StoreError,
     )
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.project.config import Project, load_project
 
 __version__ = "0.1.0"
 
@@ -49,12 +49,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Clone": "clone",
-    "Diff": "diff",
-    "Project": "config",
-    "Snapshot": "snapshot",
-    "ensure": "build",
-    "load_project": "config",
+    "Clone": "database.clone",
+    "Diff": "database.diff",
+    "Project": "project.config",
+    "Snapshot": "build.snapshot",
+    "ensure": "build.ensure",
+    "load_project": "project.config",
 }
 
 

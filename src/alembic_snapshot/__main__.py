@@ -1,5 +1,5 @@
 """``python -m alembic_snapshot``: the command line."""
 
-from alembic_snapshot.cli import main
+from alembic_snapshot.cli.commands import main
 
 main()

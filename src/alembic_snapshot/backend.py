@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from alembic_snapshot.config import Project
+from alembic_snapshot.project.config import Project
 
 if TYPE_CHECKING:
-    from alembic_snapshot.clone import Clone
-    from alembic_snapshot.snapshot import Snapshot
-    from alembic_snapshot.store import Store
-    from alembic_snapshot.target import Target
+    from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.database.target import Target
+    from alembic_snapshot.store.store import Store
 
 
 class CloneSource(Protocol):

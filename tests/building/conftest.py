@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from alembic_snapshot import Snapshot, ensure, load_project
+from alembic_snapshot.build.lookup import Status, look_up
 from alembic_snapshot.key.layers import Chain
-from alembic_snapshot.status import Status, look_up
 
 STOCK_ENV = """
     from logging.config import fileConfig

@@ -732,7 +732,7 @@ class TestProgress:
     def test_on_a_terminal_it_is_a_bar(self, project):
         import io
 
-        from alembic_snapshot.progress import Progress
+        from alembic_snapshot.build.progress import Progress
 
         class Terminal(io.StringIO):
             def isatty(self):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from alembic_snapshot.databases import file_of, file_place
+from alembic_snapshot.database.identity import file_of, file_place
 
 NAMES = [
     "a.db",

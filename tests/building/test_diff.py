@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from alembic_snapshot.sqlite.files import DatabaseFile
+from alembic_snapshot.sqlite.database import DatabaseFile
 
 TABLE = "CREATE TABLE notes (id INTEGER PRIMARY KEY, size INTEGER, {})"
 ONE, OTHER = "CONSTRAINT one CHECK (size > 1)", "CONSTRAINT other UNIQUE (size)"

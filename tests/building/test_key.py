@@ -266,9 +266,8 @@ class TestAHit:
         assert shop.key() == before
 
     def test_is_the_same_key_from_another_folder_and_another_sys_path(self, shop):
-        code = (
-            "from alembic_snapshot.status import look_up; from alembic_snapshot import load_project"
-        )
+        code = "from alembic_snapshot.build.lookup import look_up"
+        code += "; from alembic_snapshot import load_project"
         code += f"; print(look_up(load_project(__import__('pathlib').Path({str(shop.root)!r})))"
         code += ".chain.key)"
 
@@ -288,7 +287,7 @@ class TestAHit:
         code = f"""
 import sys, pathlib
 from alembic_snapshot import load_project
-from alembic_snapshot.status import look_up
+from alembic_snapshot.build.lookup import look_up
 look_up(load_project(pathlib.Path({str(shop.root)!r})))
 assert not {{"alembic", "sqlalchemy", "shop"}} & set(sys.modules), sorted(sys.modules)
 """

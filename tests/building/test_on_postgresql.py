@@ -20,12 +20,12 @@ from alembic_snapshot import (
     GuardError,
     MigrationError,
 )
-from alembic_snapshot.build import rebuild_and_compare
+from alembic_snapshot.build.ensure import rebuild_and_compare
+from alembic_snapshot.build.stairway import climb
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
-from alembic_snapshot.stairway import climb
 from tests.building.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
 
 
@@ -209,7 +209,7 @@ class TestASnapshot:
 
 def databases_alike():
     """What the comparison of two databases that are the same finds."""
-    from alembic_snapshot.diff import Diff
+    from alembic_snapshot.database.diff import Diff
 
     return Diff([], [])
 

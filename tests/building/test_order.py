@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot.stairway import climb
+from alembic_snapshot.build.stairway import climb
 
 # What env.py does before it migrates, and what a revision makes of it when it is imported.
 CASES = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from alembic_snapshot.database.schema import differences
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.schema import read_schema
-from alembic_snapshot.schema import differences
 
 BEFORE = """
     CREATE TABLE t (id int PRIMARY KEY, name text);

@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from alembic_snapshot import load_project
-from alembic_snapshot.status import look_up
+from alembic_snapshot.build.lookup import look_up
 from tests.building.conftest import SampleProject
 
 # What reads the file PATH, a path without a constant that names it.

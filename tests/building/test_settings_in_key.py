@@ -9,7 +9,7 @@ import json
 import pytest
 
 from alembic_snapshot import GuardError, config
-from alembic_snapshot.config import Counts, Project
+from alembic_snapshot.project.config import Counts, Project
 
 FIELDS = {one.name: one for one in dataclasses.fields(Project)}
 # Values that are different, and that a careless spelling would make the same.

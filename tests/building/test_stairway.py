@@ -9,8 +9,9 @@ from contextlib import closing
 import pytest
 
 from alembic_snapshot import BuildError, CheckError
-from alembic_snapshot.schema import differences, read_schema
-from alembic_snapshot.stairway import climb, climbable
+from alembic_snapshot.build.stairway import climb, climbable
+from alembic_snapshot.database.schema import differences
+from alembic_snapshot.sqlite.schema import read_schema
 
 STATEMENTS = (
     "create table alembic_version (version_num text)",

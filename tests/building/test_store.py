@@ -33,7 +33,7 @@ MAKE = """
 CONTENDER = """
 import pathlib, sys
 from alembic_snapshot import SnapshotError, ensure, load_project
-import alembic_snapshot.builder.construct, filelock
+import alembic_snapshot.build.steps, filelock
 project = load_project(pathlib.Path(sys.argv[1]))
 project.alembic
 print("ready", flush=True)
@@ -282,7 +282,7 @@ class TestTampering:
         assert project.build()[1] == ["0002", "0003"]
 
     def test_a_restored_store_is_verified_and_then_used(self, project, built, monkeypatch):
-        from alembic_snapshot.sqlite import files
+        from alembic_snapshot.sqlite import database as files
 
         store = project.root / ".alembic-snapshot"
         shutil.copytree(store, project.root / "restored")

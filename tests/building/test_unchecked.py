@@ -7,8 +7,8 @@ import json
 import pytest
 
 from alembic_snapshot import BuildError
+from alembic_snapshot.build.stairway import climb
 from alembic_snapshot.checks import by_check, counted, told, unchecked
-from alembic_snapshot.stairway import climb
 
 WHOLE = {
     "integrity": [],

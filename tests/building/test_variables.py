@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alembic_snapshot import load_project
-from alembic_snapshot.status import look_up
+from alembic_snapshot.build.lookup import look_up
 from tests.building.conftest import SampleProject
 
 # How code asks for a variable by name; NAME stands for an expression without a constant.

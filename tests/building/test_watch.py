@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from alembic_snapshot import BuildError, ensure, load_project
-from alembic_snapshot.status import look_up
+from alembic_snapshot.build.lookup import look_up
 
 ROOT = "from pathlib import Path\nROOT = Path(__file__).parents[2]"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alembic_snapshot import BuildError
-from alembic_snapshot.builder.child import AttemptFailed, Child
-from alembic_snapshot.builder.ways import Ways
+from alembic_snapshot.build.handovers import Ways
+from alembic_snapshot.build.process import AttemptFailed, Child
 
 SPEAKS = {"async_lacks": [], "speaks_async": True}
 LACKS = {"async_lacks": ["aiosqlite"], "speaks_async": True}

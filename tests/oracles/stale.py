@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot import SnapshotError, ensure, load_project
-from alembic_snapshot.status import look_up
+from alembic_snapshot.build.lookup import look_up
 
 from .stale_readers import LATER, Reader, assembled
 from .stale_sources import Source

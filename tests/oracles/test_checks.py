@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import ensure, load_project
-from alembic_snapshot.stairway import climb
+from alembic_snapshot.build.stairway import climb
 from tests.oracles import generate_checks as generate
 
 pytestmark = pytest.mark.campaign

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from alembic_snapshot.postgres import private
 from alembic_snapshot.postgres.database import ServerDatabase, readable
 from alembic_snapshot.postgres.pool import Pool, sweep
+from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.server import lock_key
 
 

@@ -19,11 +19,11 @@ import psycopg
 import pytest
 
 from alembic_snapshot.errors import ServerError
-from alembic_snapshot.postgres import private
-from alembic_snapshot.postgres.account import NOBODY, Account
-from alembic_snapshot.postgres.binaries import WHEEL, Binaries, find, wheel
-from alembic_snapshot.postgres.cluster import failure
-from alembic_snapshot.postgres.folder import LONGEST, VARIABLE, Folder, open_lock, try_lock
+from alembic_snapshot.postgres.private import acquire as private
+from alembic_snapshot.postgres.private.account import NOBODY, Account
+from alembic_snapshot.postgres.private.binaries import WHEEL, Binaries, find, wheel
+from alembic_snapshot.postgres.private.cluster import failure
+from alembic_snapshot.postgres.private.folder import LONGEST, VARIABLE, Folder, open_lock, try_lock
 from alembic_snapshot.postgres.server import server_in_use
 
 SOURCE = Path(private.__file__).parents[2]
@@ -32,7 +32,7 @@ ROOT = os.geteuid() == 0
 PATIENCE = 60.0
 USER = """
 import json, os, subprocess, sys, time
-from alembic_snapshot.postgres import private
+from alembic_snapshot.postgres.private import acquire as private
 
 server = private.acquire()
 child = None
@@ -91,7 +91,7 @@ def supervisor_of(place):
     (found,) = (
         process
         for process, command in processes_of(place).items()
-        if "alembic_snapshot.postgres.supervisor" in command
+        if "alembic_snapshot.postgres.private.supervisor" in command
     )
     return found
 
@@ -484,7 +484,7 @@ class TestBinaries:
 import sys
 sys.path.insert(0, {str(SOURCE)!r})
 from alembic_snapshot.errors import ServerError
-from alembic_snapshot.postgres.binaries import find
+from alembic_snapshot.postgres.private.binaries import find
 try:
     find(path="", places=())
 except ServerError as error:

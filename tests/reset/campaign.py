@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.sqlite.reusable import Reusable
-from alembic_snapshot.sqlite.rewindable import Rewindable
+from alembic_snapshot.sqlite.reset.rewind import Rewindable
+from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
 from .others import Child, Difference, Reader
 from .work import ACTIONS, LOG_ACTIONS, bytes_of, kills_a_child, writes_to_the_log_alone

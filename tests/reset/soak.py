@@ -15,8 +15,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from alembic_snapshot.sqlite.reusable import Reusable
-from alembic_snapshot.sqlite.rewindable import Rewindable
+from alembic_snapshot.sqlite.reset.rewind import Rewindable
+from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
 from .campaign import Campaign, Difference
 

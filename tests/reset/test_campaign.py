@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot.sqlite.reusable import Reusable
-from alembic_snapshot.sqlite.rewindable import Rewindable
+from alembic_snapshot.sqlite.reset.rewind import Rewindable
+from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
 from .campaign import Campaign, Difference
 

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from alembic_snapshot.sqlite.lasting import obstacle
-from alembic_snapshot.sqlite.reusable import Reusable
+from alembic_snapshot.sqlite.reset.interface import obstacle
+from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
 from .campaign import content
 

@@ -16,8 +16,8 @@ from alembic_snapshot.plugin.clones import CloneOptions
 from alembic_snapshot.plugin.reset import Reset
 from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.sqlite.clone import FileClones
-from alembic_snapshot.sqlite.lasting import obstacle
-from alembic_snapshot.sqlite.rewindable import Rewindable
+from alembic_snapshot.sqlite.reset.interface import obstacle
+from alembic_snapshot.sqlite.reset.rewind import Rewindable
 
 IN_USE = "the database can't be locked, something still uses it"
 INSERT = "INSERT INTO t (a) VALUES (3)"

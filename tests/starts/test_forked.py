@@ -82,7 +82,7 @@ def is_forked(process):
         ("a command", [], ""),
         ("a command", ["-u"], "import sqlalchemy"),
         ("a command", ["-P"], "import alembic_snapshot.builder.__main__"),
-        ("a command", [], "import alembic_snapshot.cli"),
+        ("a command", [], "import alembic_snapshot.cli.commands"),
         ("a module", [], "import pytest"),
         ("a module", ["-P"], "import sqlalchemy.ext.asyncio, aiosqlite"),
         ("a module", ["-u"], "import email.mime.text, asyncio, logging.config"),
@@ -296,7 +296,7 @@ print(sorted(pair for pair in asked if pair[0] in sys.modules))
 def test_a_finder_may_stand_in_for_the_loader_of_a_module_that_another_imports(popen):
     code = """
 import sys
-from alembic_snapshot.plugin.importing import when_imported
+from alembic_snapshot.engines.importing import when_imported
 when_imported("sqlalchemy.orm", lambda: print(sys.modules["sqlalchemy"].orm.Session.__name__))
 import sqlalchemy.ext.asyncio
 """

@@ -1,1 +1,1 @@
-"""Building a snapshot: one build as its parent sees it, and the guarded child that runs Alembic."""
+"""The builder process: it alone runs Alembic, guarded and watched."""

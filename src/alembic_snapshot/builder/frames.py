@@ -7,7 +7,7 @@ import sys
 import threading
 from types import FrameType
 
-from alembic_snapshot.callsite import Callsites, waiting
+from alembic_snapshot.project.callsite import Callsites, waiting
 
 # The code of this room, which is on the stack because it hears of a read.
 _HEARING = ("builder/reads.py", "builder/watch.py", "builder/record.py", "builder/frames.py")

@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.builder.redirected import RedirectedName, mark, place_of
-from alembic_snapshot.callsite import Callsites
-from alembic_snapshot.databases import Place, file_place, server_place
+from alembic_snapshot.database.identity import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
-from alembic_snapshot.sqlite.files import DatabaseFile
+from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.sqlite.database import DatabaseFile
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.server_guard import ServerGuard
-    from alembic_snapshot.target import Target
+    from alembic_snapshot.database.target import Target
 
 _connect = sqlite3.connect
 # What a pool does with a connection that it takes back, whoever runs then, and what asks nothing.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from alembic_snapshot.databases import Place
+from alembic_snapshot.database.identity import Place
 
 _MARK = "alembic_snapshot.redirected"
 

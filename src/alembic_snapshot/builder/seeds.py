@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.unfinished import refuse_unfinished
-from alembic_snapshot.references import Reference
+from alembic_snapshot.project.references import Reference
 
 
 def run_seed(reference: str, url: sa.URL) -> None:

@@ -20,10 +20,11 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot.builder.pools import Pools
-from alembic_snapshot.schema import Schema, differences, read_schema
-from alembic_snapshot.sqlite import files
-from alembic_snapshot.sqlite.files import DatabaseFile
-from alembic_snapshot.target import Target
+from alembic_snapshot.database.schema import Schema, differences
+from alembic_snapshot.database.target import Target
+from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite.database import DatabaseFile
+from alembic_snapshot.sqlite.schema import read_schema
 
 Report = Callable[..., None]
 # The kinds of steps. From below a revision goes up, down and up again; from above down, up and

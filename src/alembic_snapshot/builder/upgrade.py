@@ -36,14 +36,14 @@ from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairs import Stairs
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
-from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
+from alembic_snapshot.database.target import Target
 from alembic_snapshot.key.observed import Reading
-from alembic_snapshot.references import Reference
-from alembic_snapshot.spelling import Spelling
-from alembic_snapshot.sqlite import files
-from alembic_snapshot.sqlite.files import DatabaseFile
-from alembic_snapshot.target import Target
+from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.project.references import Reference
+from alembic_snapshot.project.spelling import Spelling
+from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite.database import DatabaseFile
 
 Report = Callable[..., None]
 

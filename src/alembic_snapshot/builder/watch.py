@@ -28,8 +28,8 @@ from alembic_snapshot.builder.record import (
     attribute,
     titled,
 )
-from alembic_snapshot.callsite import Callsites
 from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
+from alembic_snapshot.project.callsite import Callsites
 
 # What is one function to whoever reads it, and two frames to older versions of Python.
 _COMPREHENSIONS = ("comp>", "genexpr>")

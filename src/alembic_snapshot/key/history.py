@@ -8,9 +8,9 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ScriptError
 from alembic_snapshot.key.inputs import Files, files_below
+from alembic_snapshot.project.config import Project
 
 # The fields that say where a revision is in the history.
 _PARENTS = ("revision", "down_revision", "depends_on")

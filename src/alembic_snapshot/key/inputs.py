@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.places import STORE_FOLDER
+from alembic_snapshot.project.places import STORE_FOLDER
 
 _FACTS_VERSION = 4
 _FACTS_KEPT = 10_000

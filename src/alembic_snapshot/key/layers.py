@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from alembic_snapshot.config import Project
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opaque
 from alembic_snapshot.key.inputs import Files, files_below
+from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
 FORMAT = 2

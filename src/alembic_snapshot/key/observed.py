@@ -15,9 +15,9 @@ import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alembic_snapshot.config import Project
 from alembic_snapshot.key.inputs import Files, is_litter, is_log_or_database
-from alembic_snapshot.spelling import Spelling, is_ignored
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.spelling import Spelling, is_ignored
 
 # Stands for the names of all variables, where the environment was copied or scanned.
 ALL = "*"

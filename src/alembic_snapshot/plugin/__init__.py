@@ -1,1 +1,1 @@
-"""The pytest plugin: how a test comes by its clone, and the engines that are pointed at it."""
+"""The pytest plugin: how a test comes by its clone, and what is said of it."""

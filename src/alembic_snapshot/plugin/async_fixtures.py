@@ -23,7 +23,7 @@ async def _async_db_session(
     _plugin: object, _db_run: Run, async_db_engine: AsyncEngine
 ) -> AsyncIterator[AsyncSession]:
     """An async session on this test's clone, from the application's own factory if it has one."""
-    from alembic_snapshot.plugin.looping import waiting
+    from alembic_snapshot.engines.loops import waiting
 
     redirect = database_of(_db_run).redirect
     try:

@@ -10,10 +10,10 @@ from alembic_snapshot.errors import ConfigError
 
 if TYPE_CHECKING:
     from alembic_snapshot.backend import CloneSource
-    from alembic_snapshot.callsite import Site
-    from alembic_snapshot.clone import Clone
-    from alembic_snapshot.plugin.redirect import EngineRedirect
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.engines.redirect import EngineRedirect
+    from alembic_snapshot.project.callsite import Site
 
 
 @dataclass(frozen=True)

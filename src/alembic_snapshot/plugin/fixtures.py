@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Session
 
-    from alembic_snapshot.clone import Clone
+    from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.plugin.clones import CloneOptions
-    from alembic_snapshot.plugin.lending import Database
+    from alembic_snapshot.plugin.database import Database
     from alembic_snapshot.plugin.runtime import Runtime
-    from alembic_snapshot.snapshot import Snapshot
 
 
 class OpenConnectionWarning(pytest.PytestWarning):

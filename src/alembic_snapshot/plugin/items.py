@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.checks import CHECKS, by_check, unchecked
-from alembic_snapshot.config import DEFAULT
 from alembic_snapshot.errors import CheckError, SnapshotError
 from alembic_snapshot.plugin.run import run_of
+from alembic_snapshot.project.config import DEFAULT
 
 if TYPE_CHECKING:
     import os
 
-    from alembic_snapshot.climbs import Stair
-    from alembic_snapshot.plugin.lending import Database
+    from alembic_snapshot.build.stairway_cache import Stair
+    from alembic_snapshot.plugin.database import Database
 
 NAME = "alembic-snapshot"
 
@@ -91,7 +91,7 @@ class Checks(pytest.Collector):
     @functools.cached_property
     def _climbed(self) -> Sequence[Stair] | SnapshotError:
         """What a climb of all revisions that this run is about found, whichever item is first."""
-        from alembic_snapshot.stairway import climb
+        from alembic_snapshot.build.stairway import climb
 
         chosen = [
             item.revision
@@ -114,7 +114,7 @@ class Checks(pytest.Collector):
 
     def _revisions(self) -> Sequence[str]:
         """The revisions as the files tell them; none if they don't, which the facts then report."""
-        from alembic_snapshot.stairway import climbable
+        from alembic_snapshot.build.stairway import climbable
 
         try:
             return climbable(self._database.project)

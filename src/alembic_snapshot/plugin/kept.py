@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from alembic_snapshot.clone import Clone
-from alembic_snapshot.sqlite import files
+from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.sqlite import database as files
 
 FOLDER = "kept-databases"
 _LIMIT = 10

@@ -10,19 +10,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.clone import Clone
+from alembic_snapshot.build.snapshot import Snapshot
+from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest
-from alembic_snapshot.snapshot import Snapshot
-from alembic_snapshot.sqlite import files, live
+from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.sqlite.clone import FileClone, FileClones
-from alembic_snapshot.sqlite.lasting import obstacle
+from alembic_snapshot.sqlite.reset import connections as live
+from alembic_snapshot.sqlite.reset.interface import obstacle
 
 if TYPE_CHECKING:
-    from alembic_snapshot.callsite import Site
-    from alembic_snapshot.manifest import Entry
-    from alembic_snapshot.plugin.redirect import EngineRedirect
+    from alembic_snapshot.engines.redirect import EngineRedirect
     from alembic_snapshot.plugin.summary import Tally
-    from alembic_snapshot.sqlite.lasting import Kind, LastingFile
+    from alembic_snapshot.project.callsite import Site
+    from alembic_snapshot.sqlite.reset.interface import Kind, LastingFile
+    from alembic_snapshot.store.manifest import Entry
 
 # After so many files in a row that could not be put back, trying costs more than it brings.
 _PATIENCE = 5

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.errors import ConfigError, SnapshotError
-from alembic_snapshot.places import BACKEND_VARIABLE, store_folder, table_above
+from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder, table_above
 
 if TYPE_CHECKING:
     from alembic_snapshot.plugin.clones import CloneOptions
@@ -58,7 +58,7 @@ class Run:
         """Be ready for whoever imports SQLAlchemy first."""
         if self.toml is not None and not self._started:
             self._started = True
-            from alembic_snapshot.plugin.importing import when_imported
+            from alembic_snapshot.engines.importing import when_imported
 
             self._forget = when_imported("sqlalchemy", self._install)
             if BACKEND_VARIABLE in os.environ or b"postgresql" in self.toml.read_bytes():
@@ -188,7 +188,7 @@ class Run:
     def _stand_in(self, root: Path) -> None:
         """Let an engine that is made at import speak the dialect, wherever it would connect to."""
         from alembic_snapshot.backend import backend_of
-        from alembic_snapshot.config import load_project
+        from alembic_snapshot.project.config import load_project
 
         # Whatever is wrong with the configuration is told when it is needed.
         with contextlib.suppress(ConfigError):
@@ -196,7 +196,7 @@ class Run:
             self._restore = backend_of(project).stand_in()
 
     def _build(self, wanted: CloneOptions) -> None:
-        from alembic_snapshot.progress import Progress
+        from alembic_snapshot.build.progress import Progress
 
         quiet = self.config.get_verbosity() < 0
         with Progress(quiet=quiet, stream=sys.__stderr__) as progress:

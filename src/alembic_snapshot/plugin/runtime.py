@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.config import DEFAULT, database_names, load_project
+from alembic_snapshot.engines.events import EngineEvents
+from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.plugin.events import EngineEvents
+from alembic_snapshot.plugin.database import Database
 from alembic_snapshot.plugin.kept import FOLDER, Kept
-from alembic_snapshot.plugin.lending import Database
-from alembic_snapshot.plugin.looping import Loop
 from alembic_snapshot.plugin.summary import Tally
+from alembic_snapshot.project.config import DEFAULT, database_names, load_project
 
 if TYPE_CHECKING:
-    from alembic_snapshot.callsite import Callsites
-    from alembic_snapshot.clone import Clone
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.project.callsite import Callsites
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.checks import shortened, told
 
 if TYPE_CHECKING:
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.build.snapshot import Snapshot
 
 _REASONS = 3
 _DIGEST_LENGTH = 12

@@ -1,1 +1,1 @@
-"""PostgreSQL: the server of our own, and what is kept and cloned on a server."""
+"""PostgreSQL: a database on a server."""

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from alembic_snapshot.config import Project
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import major_version, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
+from alembic_snapshot.project.config import Project
 
 if TYPE_CHECKING:
+    from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.postgres.clone import NamedClone
     from alembic_snapshot.postgres.clones import PooledClones
-    from alembic_snapshot.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class PostgreSQL:
         del how
 
     def stand_in(self) -> Callable[[], None]:
-        """As :func:`alembic_snapshot.postgres.stand_in.stand_in`."""
-        from alembic_snapshot.postgres.stand_in import stand_in
+        """As :func:`alembic_snapshot.postgres.placeholder.stand_in`."""
+        from alembic_snapshot.postgres.placeholder import stand_in
 
         return stand_in(self.project)
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.clone import Clone
+from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.database import ServerDatabase, create
 from alembic_snapshot.postgres.pool import Pool, kept_name
 from alembic_snapshot.postgres.server import server_in_use
 
 if TYPE_CHECKING:
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.build.snapshot import Snapshot
 
 _NAME_BYTES = 63
 

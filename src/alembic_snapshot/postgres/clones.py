@@ -12,7 +12,7 @@ from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.postgres.server import server_in_use
 
 if TYPE_CHECKING:
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.build.snapshot import Snapshot
 
 
 class PooledClones:

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import CloneError, ServerError
 from alembic_snapshot.postgres.server import Server, new_owner, without_password
-from alembic_snapshot.target import SHOWN_ROWS
 
 if TYPE_CHECKING:
     import psycopg
 
-    from alembic_snapshot.diff import Diff
+    from alembic_snapshot.database.diff import Diff
 
 # How the names of our databases begin; nothing else on a server is ever touched.
 SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.diff import Diff, TableDiff, table_diff
+from alembic_snapshot.database.diff import Diff, TableDiff, table_diff
 from alembic_snapshot.postgres.schema import read_schema
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.postgres.account import account
+from alembic_snapshot.postgres.private.account import account
 from alembic_snapshot.postgres.server import Server, lock_key
 
 if TYPE_CHECKING:

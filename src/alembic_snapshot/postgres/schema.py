@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alembic_snapshot.schema import Schema
+from alembic_snapshot.database.schema import Schema
 
 # Objects that belong to an extension are the extension's affair.
 _OWN = (
@@ -108,4 +108,4 @@ def read_schema(cursor: Any, ignored: str | None) -> Schema:
     """The schema that a DBAPI cursor's connection sees, without the table ``ignored``."""
     cursor.execute(_QUERY)
     counted = (fact for table, fact in cursor.fetchall() if table is None or table != ignored)
-    return Schema({}, frozenset(" ".join(fact.split()) for fact in counted))
+    return Schema(frozenset(" ".join(fact.split()) for fact in counted))

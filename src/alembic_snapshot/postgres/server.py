@@ -147,7 +147,7 @@ def server_in_use() -> Server:
     url = os.environ.get(VARIABLE)
     if url:
         return _named(url)
-    from alembic_snapshot.postgres.private import held
+    from alembic_snapshot.postgres.private.acquire import held
 
     return _private(held().url)
 
@@ -160,7 +160,7 @@ def major_version() -> int:
     """
     if os.environ.get(VARIABLE):
         return server_in_use().facts.version // 10_000
-    from alembic_snapshot.postgres.binaries import find
+    from alembic_snapshot.postgres.private.binaries import find
 
     return find().major
 

@@ -26,14 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.layers import FORMAT
-from alembic_snapshot.manifest import Entry, Manifest
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import BUILDING, FAILED, SNAPSHOT, ServerDatabase
 from alembic_snapshot.postgres.server import Server, lock_key, server_in_use
-from alembic_snapshot.store import NAME_LENGTH, Store
-from alembic_snapshot.target import Target
+from alembic_snapshot.store.manifest import Entry, Manifest
+from alembic_snapshot.store.store import NAME_LENGTH, Store
 
 if TYPE_CHECKING:
     import psycopg

@@ -1,1 +1,1 @@
-"""A database as a file."""
+"""SQLite: a database as a file."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from alembic_snapshot.config import Project
-from alembic_snapshot.sqlite.files import DatabaseFile
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.store import FileStore
 
 if TYPE_CHECKING:
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.sqlite.clone import FileClone, FileClones
-    from alembic_snapshot.sqlite.lasting import Kind
+    from alembic_snapshot.sqlite.reset.interface import Kind
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class SQLite:
     def lasting(self, how: str) -> Kind:
         """A file whose log is emptied for ``rewind``, or one that is rewritten."""
         if how == "rewind":
-            from alembic_snapshot.sqlite.rewindable import Rewindable
+            from alembic_snapshot.sqlite.reset.rewind import Rewindable
 
             return Rewindable
-        from alembic_snapshot.sqlite.reusable import Reusable
+        from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
         return Reusable
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.clone import Clone
+from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite import database as files
 
 if TYPE_CHECKING:
-    from alembic_snapshot.snapshot import Snapshot
+    from alembic_snapshot.build.snapshot import Snapshot
 
 
 class FileClone(Clone):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from alembic_snapshot.diff import Diff, TableDiff, table_diff
-from alembic_snapshot.target import SHOWN_ROWS
+from alembic_snapshot.database.diff import Diff, TableDiff, table_diff
+from alembic_snapshot.database.target import SHOWN_ROWS
 
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
 
@@ -66,7 +66,7 @@ def _say_the_same(name: str, before: str, after: str) -> bool:
     kind, _, table = name.partition(" ")
     if kind != "table":
         return False
-    from alembic_snapshot.schema import table_facts
+    from alembic_snapshot.sqlite.schema import table_facts
 
     return table_facts(table, (before,)) == table_facts(table, (after,))
 

@@ -22,12 +22,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from alembic_snapshot.database.target import Target
 from alembic_snapshot.key.layers import FORMAT
-from alembic_snapshot.manifest import Entry, Manifest, write_whole
-from alembic_snapshot.sqlite import files
-from alembic_snapshot.sqlite.files import DatabaseFile
-from alembic_snapshot.store import NAME_LENGTH, Store
-from alembic_snapshot.target import Target
+from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite.database import DatabaseFile
+from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
+from alembic_snapshot.store.store import NAME_LENGTH, Store
 
 _DATABASE, _MANIFEST, _VERIFIED = "snapshot.db", "manifest.json", "verified.json"
 

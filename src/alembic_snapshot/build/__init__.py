@@ -1,0 +1,1 @@
+"""Building a snapshot, as the parent of the builder process sees it."""

@@ -1,0 +1,139 @@
+"""The snapshot of a project: found in the store, or built by one process while others wait."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.build.lookup import Status, find, look_up
+from alembic_snapshot.build.snapshot import Snapshot
+from alembic_snapshot.checks import NO_METADATA
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain, read_chain
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.manifest import Entry
+from alembic_snapshot.store.store import run_id
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.process import Listener
+    from alembic_snapshot.database.diff import Diff
+
+
+def ensure(
+    project: Project,
+    *,
+    layer: str | None = None,
+    revision: str | None = None,
+    listener: Listener | None = None,
+    rebuild: bool = False,
+) -> Snapshot:
+    """The project's snapshot, built if the store does not have it.
+
+    One process builds while others wait for it. ``layer`` puts a named layer on top; ``revision``
+    stops there. ``listener`` is told of each step. ``rebuild`` builds from nothing although the
+    store has it.
+
+    Raises:
+        ConfigError, ScriptError: the project's configuration or its history is wrong.
+        BuildError: the migrations failed; the half-built database is kept.
+        StoreError: the store can't be written.
+    """
+    status = look_up(project, layer=layer, revision=revision)
+    listener = listener or _silent
+    if status.entry and not rebuild and _is_checked(status.entry, status, revision):
+        status.store.touch(status.entry)
+        return Snapshot(project, status.entry)
+    store, digest = status.store, status.chain.target.digest
+    store.prepare()
+    status.files.save()
+    failure = store.failure(digest)
+    if failure and failure[2]:
+        raise failure[1]
+    from alembic_snapshot.build.steps import Construction
+
+    def chain_now() -> Chain:
+        files = Files(project.root, project.search_path, store.facts)
+        versions = backend_of(project).versions()
+        return read_chain(project, files, versions, layer=layer, revision=revision)
+
+    with store.lock(digest):
+        entry = find(store, status.chain, status.present, project).entry
+        failed_meanwhile = store.failure(digest)
+        if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):
+            raise failed_meanwhile[1]
+        construction = Construction(
+            project, status.chain, store, status.present, listener, chain_now
+        )
+        if entry and not rebuild:
+            if _is_checked(entry, status, revision):
+                return Snapshot(project, entry)
+            checked = construction.check_again(entry)
+            if checked:
+                return Snapshot(project, checked)
+            gone = "the snapshot was deleted meanwhile"
+            status = dataclasses.replace(status, reasons=tuple(construction.differences) or (gone,))
+            rebuild = True
+        listener({"event": "build", "reasons": status.reasons})
+        construction.from_scratch = rebuild
+        made = construction.run()
+        return Snapshot(project, made, built=True, why=status.reasons)
+
+
+def rebuild_and_compare(
+    project: Project,
+    *,
+    layer: str | None = None,
+    revision: str | None = None,
+    listener: Listener | None = None,
+) -> tuple[Snapshot, Diff | None]:
+    """The snapshot built from nothing, and how the one built step by step differed from it.
+
+    What was built from nothing replaces the other; None if the store had none.
+
+    Raises:
+        SnapshotError: as :func:`ensure` does.
+    """
+    status = look_up(project, layer=layer, revision=revision)
+    if status.entry is None:
+        made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
+        return made, None
+    own = hashlib.sha256(f"compared by {os.getpid()}".encode()).hexdigest()
+    with status.store.lock(own):
+        workspace = status.store.workspace(own)
+        try:
+            workspace.database.start(status.entry.database)
+            made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
+            assert made.entry
+            return made, made.entry.database.diff(workspace.database)
+        finally:
+            workspace.close()
+
+
+def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:
+    """Whether what depends on ``env.py``'s modules was checked with the modules as they are.
+
+    A state on the way to another snapshot was built with them, but not compared. What could not be
+    checked is tried again, once a run, unless there is nowhere to write what is found.
+    """
+    checks = entry.manifest.checks
+    if checks.get("models") != status.chain.models_digest:
+        return False
+    if dataclasses.replace(status, entry=entry).changed_for_env():
+        return False
+    if revision is not None:
+        return True
+    if "drift" not in checks:
+        return False
+    missing = checks.get("drift_error") or checks.get("unchecked")
+    if missing == NO_METADATA:
+        return True  # That is what env.py says, and not something that failed.
+    is_tried = checks.get("tried_by") is not None and checks["tried_by"] == run_id()
+    return not missing or is_tried or not os.access(status.store.root, os.W_OK)
+
+
+def _silent(_event: Mapping[str, Any]) -> None:
+    return None

@@ -1,0 +1,118 @@
+"""Where a project's snapshot stands: its key, whether the store has it, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain, read_chain
+from alembic_snapshot.key.observed import Change, Present
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.manifest import Entry, Manifest
+from alembic_snapshot.store.store import Lookup, Store
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a project's snapshot stands: the key's layers, the entry if there is one, why not."""
+
+    project: Project
+    chain: Chain
+    store: Store
+    files: Files
+    present: Present
+    entry: Entry | None
+    reasons: tuple[str, ...]
+    cures: tuple[str, ...] = ()
+
+    def changed_for_env(self) -> tuple[str, ...]:
+        """What the modules of ``env.py`` are and read that is different now.
+
+        The snapshot holds if ``env.py`` still hands over the same; the next build looks.
+        """
+        if self.entry is None:
+            return ()
+        manifest = self.entry.manifest
+        return tuple(map(str, self.present.changes(manifest.through_env, manifest.digest)))
+
+
+def look_up(project: Project, *, layer: str | None = None, revision: str | None = None) -> Status:
+    """Compute the key and look for the snapshot; nothing is built, imported or locked.
+
+    Raises:
+        ConfigError, ScriptError: the project's configuration or its history is wrong.
+    """
+    backend = backend_of(project)
+    store = backend.store()
+    files = Files(project.root, project.search_path, store.facts)
+    chain = read_chain(project, files, backend.versions(), layer=layer, revision=revision)
+    present = Present(project, files)
+    lookup = find(store, chain, present, project)
+    files.save()
+    reasons = tuple(_told(change, chain) for change in lookup.reasons)
+    if not (reasons or lookup.entry):
+        reasons = tuple(_why(store, project, chain, revision))
+    cures = tuple(change.cure for change in lookup.reasons if change.cure)
+    return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
+
+
+def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:
+    """The snapshot in the store, if it is as the project wants it to have been built."""
+    found = store.find(chain.target, present)
+    if found.entry and not suits(project, found.entry.manifest):
+        why = 'it was built with redirects, which foreign = "refuse" does not allow'
+        return Lookup(None, [Change(why)])
+    return found
+
+
+def suits(project: Project, manifest: Manifest) -> bool:
+    """Whether a state was built as the project's settings allow."""
+    return project.foreign == "redirect" or not manifest.databases
+
+
+def _told(change: Change, chain: Chain) -> str:
+    """A change in words; that a file is read needs no run where a constant names it."""
+    return f"{change.file} changed" if change.file in chain.named else change.text
+
+
+def identity(project: Project) -> str:
+    """What tells this project's snapshots from those of others in the same store."""
+    return f"{project.name} {project.relative(project.alembic.script_location)}"
+
+
+def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
+    """What makes the snapshot another one than that of the project's which is most like it."""
+    own = [
+        entry.manifest
+        for entry in store.entries()
+        if entry.manifest.project == identity(project)
+        and entry.manifest.digest == entry.manifest.family
+    ]
+    if not own:
+        yield "the store has no snapshot of this project"
+        return
+    if revision is not None:
+        yield f"the store has no snapshot at revision {revision}"
+    yield from min((list(_changes(manifest, chain, revision)) for manifest in own), key=len)
+
+
+def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator[str]:
+    """Which inputs differ from those of a stored snapshot, without what comes after a revision."""
+    wanted = {layer.name for layer in chain.layers}
+    before = {
+        name: digest
+        for layer, inputs in manifest.layers.items()
+        if revision is None or layer in wanted
+        for name, digest in inputs.items()
+    }
+    now = {**chain.named, **chain.inputs}
+    for name in sorted(before.keys() | now.keys()):
+        if name not in before:
+            yield f"{name} is new"
+        elif name not in now:
+            yield f"{name} is gone"
+        elif before[name] != now[name]:
+            change = f" ({before[name]} to {now[name]})" if name.startswith("<version") else ""
+            yield f"{name} changed{change}"

@@ -1,0 +1,314 @@
+"""The builder process as its parent sees it: started, listened to, and told to go."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.database.target import Target, substituted
+from alembic_snapshot.errors import BuildError, GuardError, MigrationError
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.layers import Chain
+from alembic_snapshot.key.observed import Observed, Present, inherited, without_effect
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.store import Store
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+# The ways in which an env.py may take its target, in the order in which they are tried.
+OFFERS = ("url", "connection", "engine", "async")
+_SHOWN_SQL = 200
+_NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
+# How PostgreSQL begins the line in which it points at a place in the statement.
+_POINTER = re.compile(r"LINE \d+:")
+
+
+class Child:
+    """One run of the builder; it ends when this process does.
+
+    ``states`` has what was reported of each state that was reached; ``done`` or ``failed`` how it
+    ended, if it said so; ``output`` the end of what the project printed.
+    """
+
+    def __init__(self, listener: Listener, timings: dict[str, float]):
+        self.listener = listener
+        self.timings = timings
+        self.states: dict[int, Mapping[str, Any]] = {}
+        self.reached: dict[str, Any] = {}
+        self.done: dict[str, Any] = {}
+        self.failed: dict[str, Any] = {}
+        self.status: int | None = None
+        self.output = ""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What it knew of its run when it ended, well or not."""
+        return self.done or self.failed
+
+    def run(
+        self, job: Mapping[str, Any], environment: Mapping[str, str], cwd: Path, log: Path
+    ) -> None:
+        """Start the builder in ``cwd`` and hear it out; the project's output goes to ``log``."""
+        events_in, events_out = os.pipe()
+        control_in, control_out = os.pipe()
+        command = [sys.executable, "-P", "-m", "alembic_snapshot.builder"]
+        with (
+            open(log, "wb") as output,
+            os.fdopen(control_out, "w", encoding="utf-8") as orders,
+            os.fdopen(events_in, "r", encoding="utf-8") as lines,
+        ):
+            try:
+                process = subprocess.Popen(
+                    [*command, str(events_out), str(control_in)],
+                    pass_fds=(events_out, control_in),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**environment, "PYTHONIOENCODING": "utf-8"},
+                    cwd=cwd,
+                )
+            finally:
+                os.close(events_out)
+                os.close(control_in)
+            try:
+                with contextlib.suppress(BrokenPipeError):
+                    orders.write(json.dumps(job) + "\n")
+                    orders.flush()
+                for line in lines:
+                    self._hear(json.loads(line))
+                self.status = process.wait()
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        self.output = log.read_text(encoding="utf-8", errors="replace")[-20_000:]
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "state":
+            self.states[event["index"]] = event
+        elif kind == "reached":
+            self.reached = event
+        elif kind == "done":
+            self.done = event
+        elif kind == "failed":
+            self.failed = event
+        else:
+            if kind == "applied":
+                self.timings[event["revision"]] = event["seconds"]
+            self.listener({"event": kind, **event})
+
+
+@dataclass
+class BuilderProcess:
+    """Tells the builder what to do for one project, hears it out, and puts its errors in words."""
+
+    project: Project
+    chain: Chain
+    store: Store
+    listener: Listener
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def job(
+        self,
+        database: Target,
+        steps: Sequence[Any],
+        offer: str,
+        *,
+        check: bool,
+        applied: Collection[str] = (),
+        asked: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """The builder's orders for bringing ``database``, with ``applied`` in it, to its end.
+
+        ``asked`` is what revisions in it had asked of what ``env.py`` leaves.
+        """
+        project, settings = self.project, self.project.alembic
+        return {
+            "target": database.to_job(),
+            "variables": substituted(project.environment, database),
+            "root": str(project.root),
+            "store": str(project.store),
+            "scripts": str(settings.script_location),
+            "versions": [str(path) for path in settings.version_locations]
+            if not self.chain.opaque
+            else [],
+            "recursive": settings.recursive,
+            "ini": str(settings.ini) if settings.ini else None,
+            "toml": str(settings.toml) if settings.toml else None,
+            "section": settings.section,
+            "search_path": [str(path) for path in project.search_path],
+            "x": [value for _, value in substituted(_numbered(project.x), database).items()],
+            "foreign": project.foreign,
+            "elsewhere": list(project.spelling.elsewhere),
+            "inputs": sorted(self.chain.inputs),
+            "settled": self._settled(applied),
+            "asked": sorted(asked),
+            "ignored": without_effect(project),
+            "ignored_files": list(project.ignore_inputs),
+            "offer": offer,
+            "migrate": project.migrate,
+            "steps": steps,
+            "check": check,
+        }
+
+    def read(self, seen: Mapping[str, Any], salt: str, before: Observed | None = None) -> Observed:
+        """What the builder reports as read, and what was read ``before``; with the variables as it
+        was given them.
+        """
+        before = before or Observed()
+        present = Present(self.project, Files(self.project.root, ()))
+        variables = present.variables({*before.environment, *seen["environment"]}, salt)
+        now = Observed(seen["files"], seen["folders"], seen["stats"])
+        return dataclasses.replace(before.joined(now), environment=variables)
+
+    def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
+        """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""
+        child = Child(self.listener, self.timings)
+        environment = self._environment(workspace) | job["variables"]
+        child.run(job, environment, self.project.root, workspace / "output.txt")
+        if child.failed:
+            final = child.failed["current"] or child.failed["is_import"] or _is_full(child.failed)
+            error = self._error(child.failed, child.output)
+            raise AttemptFailed(error, final=bool(final), child=child)
+        if not child.done and child.reached:
+            # It ended in the checks: what was built is whole, and what is not checked says so.
+            child.done = {
+                **child.reached,
+                **unchecked(f"the builder ended with status {child.status}"),
+            }
+        if not child.done:
+            ended = BuildError(
+                f"the builder ended with status {child.status} before it was done",
+                hint="its output is in the details; was it killed, or did a migration exit?",
+                details=child.output,
+            )
+            raise AttemptFailed(ended, final=True)
+        if child.done["refused"]:
+            refusal = _refusal(child.done["refused"], child.output)
+            raise AttemptFailed(refusal, final=False, child=child)
+        return child
+
+    def _settled(self, applied: Collection[str]) -> list[str]:
+        """Files of applied revisions alone, of which nothing will run but their first lines."""
+        open_ends = [layer.inputs for layer in self.chain.layers if layer.name not in applied]
+        settled = {name for done in applied for name in self.chain.revisions[done].inputs}
+        return sorted(settled.difference(self.chain.models, *open_ends))
+
+    def _environment(self, workspace: Path) -> dict[str, str]:
+        found = inherited(self.project, os.environ)
+        if self.project.private_home:
+            home = workspace / "home"
+            home.mkdir(exist_ok=True)
+            found["HOME"] = str(home)
+        return found
+
+    def _error(self, failed: Mapping[str, Any], output: str) -> BuildError:
+        details = failed["traceback"]
+        if failed["sql"]:
+            details += f"\nSQL:\n{failed['sql']}\n"
+        if output:
+            details += f"\nOutput:\n{output}"
+        if failed["refused"]:
+            return _refusal(failed["refused"], details)
+        where = f" at {failed['where']}" if failed["where"] else ""
+        who = "env.py"
+        if failed["current"]:
+            kind = "seed" if ":" in failed["current"] else "revision"
+            who = f"{kind} {failed['current']}"
+        sql = f" [{' '.join(failed['sql'].split())[:_SHOWN_SQL]}]" if failed["sql"] else ""
+        return MigrationError(
+            f"{who} failed{where}: {failed['type']}: {_one_line(failed['text'])}{sql}",
+            hint=self._hint(failed),
+            details=details,
+        )
+
+    def _hint(self, failed: Mapping[str, Any]) -> str:
+        if _is_full(failed):
+            other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
+            return f"is the disk full? make room, or {other}"
+        if failed["type"] == "SyntaxError":
+            return "correct the file"
+        lacks = failed["async_lacks"]
+        if lacks and (failed["wants_async"] or any(name in failed["text"] for name in lacks)):
+            extras = backend_of(self.project).async_extras
+            return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
+        if failed["is_import"]:
+            return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
+        if failed["caught_by"]:
+            return f"{failed['caught_by']} caught this error and went on: let it end the run"
+        if failed["current"]:
+            kept = self.store.failed_database(self.chain.target.digest)
+            own = "; are its first tables not made by Alembic? then set migrate"
+            missing = own if _NO_TABLE.search(failed["text"]) else ""
+            opened = "" if kept.file else f"; open it: {kept.opening}"
+            return f"the half-built database is kept at {kept}{opened}{missing}"
+        if failed["variable"]:
+            return f'is it a variable? set environment = {{ {failed["variable"]} = "…" }}'
+        return (
+            "env.py may need a variable (environment), an argument (x) or a function that makes "
+            "the database (migrate): set it in [tool.alembic-snapshot]"
+        )
+
+
+def unchecked(reason: str) -> dict[str, Any]:
+    """What the checks of the models found where they could not be made."""
+    return {
+        "drift": [],
+        "drift_error": reason,
+        "mappers": None,
+        "unchecked": {"mappers": reason},
+    }
+
+
+class AttemptFailed(Exception):
+    """The builder failed; unless ``final``, offering the target in another way may mend it.
+
+    ``child`` is the builder that came to its end, if it did. It ``ran`` if it got as far as the
+    migrations.
+    """
+
+    def __init__(self, error: BuildError, *, final: bool, child: Child | None = None):
+        super().__init__(error.message)
+        self.error = error
+        self.final = final
+        self.child = child
+        self.facts: Mapping[str, Any] = child.facts if child else {}
+        self.ran = bool(self.facts.get("current") or self.facts.get("planned"))
+
+
+def _one_line(text: str) -> str:
+    """A driver's message, without what it shows of the statement."""
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(line for line in lines if line.strip("^") and not _POINTER.match(line))
+
+
+def _refusal(refused: Sequence[str], details: str) -> GuardError:
+    if len(refused) > 1:
+        details = "\n".join([details, "All that was refused:", *(f"  {line}" for line in refused)])
+    return GuardError(
+        f"{refused[0]}: only the snapshot may be opened",
+        hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
+        "seed should use the connection that it is given",
+        details=details,
+    )
+
+
+def _is_full(failed: Mapping[str, Any]) -> bool:
+    said = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC))
+    return any(words in failed["text"] for words in said)
+
+
+def _numbered(values: Sequence[str]) -> dict[str, str]:
+    return {str(index): value for index, value in enumerate(values)}

@@ -1,0 +1,355 @@
+"""One build: from the deepest ancestor in the store to every state that is published."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from alembic_snapshot.build.handovers import Ways
+from alembic_snapshot.build.heads import Verified, Verifier
+from alembic_snapshot.build.lookup import identity, suits
+from alembic_snapshot.build.process import (
+    OFFERS,
+    AttemptFailed,
+    BuilderProcess,
+    Child,
+    Listener,
+    unchecked,
+)
+from alembic_snapshot.database.target import Target, Workspace
+from alembic_snapshot.errors import BuildError, SnapshotError
+from alembic_snapshot.key.layers import Chain, Layer, State
+from alembic_snapshot.key.observed import Observed, Present
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.manifest import Entry, Manifest, different_options
+from alembic_snapshot.store.store import Store, run_id
+
+
+@dataclass
+class Construction:
+    """One build under the store's lock; ``from_scratch``, on nothing that the store has.
+
+    ``differences`` are why a snapshot that was checked again does not hold any more.
+    """
+
+    project: Project
+    chain: Chain
+    store: Store
+    present: Present
+    listener: Listener
+    chain_now: Callable[[], Chain]
+    from_scratch: bool = False
+    differences: Sequence[str] = ()
+
+    @functools.cached_property
+    def builder(self) -> BuilderProcess:
+        """Where the builder is told what to do, and heard out."""
+        return BuilderProcess(self.project, self.chain, self.store, self.listener)
+
+    def run(self) -> Entry:
+        """Build and publish every state that is kept; the last one is the snapshot."""
+        ancestor = None if self.from_scratch else self._ancestor()
+        workspace = self.store.workspace(self.chain.target.digest)
+        try:
+            made = self._from(ancestor, workspace)
+            self.store.forget_failure(self.chain.target.digest)
+            return made
+        except SnapshotError as error:
+            self.store.keep_failure(self.chain.target.digest, error, workspace.database)
+            raise
+        except OSError as error:
+            raise self.store.unwritable(error) from error
+        finally:
+            workspace.close()
+
+    def _from(self, ancestor: tuple[Entry, State] | None, workspace: Workspace) -> Entry:
+        """Build on the ancestor, or from nothing if it is gone by now or turns out not to fit."""
+        if ancestor:
+            with self.store.in_use(ancestor[0]), contextlib.suppress(_UnfitAncestor):
+                if ancestor[0].database.is_there():
+                    return self._through_the_offers(workspace, ancestor)
+        return self._through_the_offers(workspace, None)
+
+    def check_again(self, entry: Entry) -> Entry | None:
+        """Check a snapshot against changed models; None if it has to be built anew instead."""
+        workspace = self.store.workspace(self.chain.target.digest)
+        try:
+            with self.store.in_use(entry):
+                workspace.database.start(entry.database)
+            offer = entry.manifest.offer or OFFERS[0]
+            applied = self.chain.revisions
+            # An upgrade with nothing to do, which tells the options that env.py gives to one.
+            heads = None if self.chain.opaque else list(self.chain.heads)
+            steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
+            asked = entry.manifest.asked_of_env
+            job = self.builder.job(
+                workspace.database, steps, offer, check=True, applied=applied, asked=asked
+            )
+            done = self.builder.run(workspace.folder, job).done
+            if done["configured"]:
+                self.differences = different_options(entry.manifest.options, done["options"])
+            elif not self.project.migrate:
+                self.differences = ["env.py does not call context.configure() any more"]
+            if self.differences:
+                return None
+        except AttemptFailed as failed:
+            done = unchecked(failed.error.message)
+        except FileNotFoundError:
+            return None
+        finally:
+            workspace.close()
+        manifest = dataclasses.replace(
+            entry.manifest,
+            checks={**entry.manifest.checks, **self._model_checks(done)},
+            databases=self._databases(done, entry),
+        )
+        if "through_env" in done:
+            read = self.builder.read(done["through_env"], manifest.digest)
+            manifest = dataclasses.replace(manifest, through_env=read)
+        return self.store.update(entry, manifest)
+
+    def _through_the_offers(
+        self, workspace: Workspace, ancestor: tuple[Entry, State] | None
+    ) -> Entry:
+        """Try each way to hand over the target until one leaves the database at the heads."""
+        ways = Ways(self._known_offer(ancestor))
+        for offer in ways:
+            workspace.clear()
+            workspace.database.start(ancestor[0].database if ancestor else None)
+            try:
+                return self._attempt(workspace, ancestor, offer)
+            except AttemptFailed as failed:
+                ways.failed(offer, failed)
+        raise ways.error() from None
+
+    def _attempt(
+        self, workspace: Workspace, ancestor: tuple[Entry, State] | None, offer: str
+    ) -> Entry:
+        stops = self._stops(ancestor)
+        steps = list(self._steps(stops, ancestor, workspace))
+        plan = _Plan(workspace, ancestor, offer, stops, steps)
+        applied = ancestor[1].revisions if ancestor else ()
+        asked = ancestor[0].manifest.asked_of_env if ancestor else ()
+        job = self.builder.job(
+            workspace.database, steps, offer, check=True, applied=applied, asked=asked
+        )
+        child: Child | None = None
+        try:
+            child = self.builder.run(workspace.folder, job)
+            return self._publish(child, plan)[-1]
+        except AttemptFailed as failed:
+            if child:
+                failed.ran, failed.facts = True, child.facts
+            if failed.child and not failed.child.facts["refused"]:
+                # What was reached before a revision or a seed failed is not to be run again.
+                with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
+                    self._publish(failed.child, plan)
+            raise
+
+    def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
+        """Publish what the builder reached: all of the plan, or of a failed one its copies."""
+        _refuse_unfit(plan.ancestor, child.facts)
+        self._refuse_changed(child.facts["written"], child.facts["changed"])
+        entries = []
+        for index, state in enumerate(plan.stops):
+            copied = plan.steps[index]["copy"]
+            if index not in child.states or (child.failed and not copied):
+                break
+            database = plan.workspace.state(index) if copied else plan.workspace.database
+            database.seal()
+            before = plan.ancestor[0].manifest if plan.ancestor else None
+            verifier = Verifier(self.project, self.chain, child.facts, before)
+            verified = verifier.verify(database, state)
+            manifest = self._manifest(database, state, child, plan, index, verified)
+            replace = self.from_scratch or state.digest == self.chain.target.digest
+            entries.append(self.store.publish(database, manifest, replace=replace))
+        return entries
+
+    def _stops(self, ancestor: tuple[Entry, State] | None) -> list[State]:
+        """The states to reach from the ancestor; the last one is the snapshot."""
+        stops = self.chain.stops()
+        if ancestor is None:
+            return stops
+        have = set(ancestor[1].revisions)
+        ahead = [
+            state
+            for state in stops
+            if have <= set(state.revisions) and state.digest != ancestor[1].digest
+        ]
+        return [s for s in ahead if len(s.seeds) >= len(ancestor[1].seeds)]
+
+    def _steps(
+        self, stops: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Workspace
+    ) -> Iterator[dict[str, Any]]:
+        revisions: Mapping[str, str] | None = ancestor[1].revisions if ancestor else None
+        for index, state in enumerate(stops):
+            last = index == len(stops) - 1
+            step: dict[str, Any] = {
+                "index": index,
+                "copy": None if last else workspace.state(index).name,
+                "inputs": [name for layer in self._layers(state) for name in layer.inputs],
+                "owners": None if self.chain.opaque else [*state.revisions, *self._seeds(state)],
+            }
+            if revisions is None or set(state.revisions) != set(revisions):
+                if self.project.migrate:
+                    step["migrate"] = self.project.migrate
+                else:
+                    step["upgrade"] = None if self.chain.opaque else list(state.heads)
+                revisions = state.revisions
+            elif state.seeds:
+                step["seed"] = self.chain.seeds[len(state.seeds) - 1].name
+            yield step
+
+    def _ancestor(self) -> tuple[Entry, State] | None:
+        """The stored snapshot that has most of ours, and nothing else."""
+        ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
+        seeds = tuple(layer.digest for layer in self.chain.seeds)
+        found: list[tuple[int, int, Entry, State]] = []
+        for entry in self.store.entries():
+            manifest = entry.manifest
+            state = self._state_of(manifest, ours, seeds)
+            if (
+                state is None
+                or state.digest != manifest.digest
+                or not suits(self.project, manifest)
+            ):
+                continue
+            changed = list(self.present.changes(manifest.observed, manifest.digest))
+            if not changed and self.store.is_intact(entry):
+                found.append((len(state.revisions), len(state.seeds), entry, state))
+        if not found:
+            return None
+        best = max(found, key=lambda item: item[:2])
+        return best[2], best[3]
+
+    def _state_of(
+        self, manifest: Manifest, ours: Mapping[str, str], seeds: Sequence[str]
+    ) -> State | None:
+        """The state of our chain that a manifest describes, if it is one before our target."""
+        theirs = manifest.revisions
+        if self.chain.opaque and not manifest.seeds:
+            state = self.chain.state(())
+            return state if self.chain.seeds and state.digest == manifest.digest else None
+        if any(ours.get(name) != digest for name, digest in theirs.items()):
+            return None
+        if list(manifest.seeds) != list(seeds[: len(manifest.seeds)]):
+            return None
+        if manifest.seeds and set(theirs) != set(ours):
+            return None
+        if set(theirs) == set(ours) and len(manifest.seeds) == len(seeds):
+            return None
+        return self.chain.state(theirs, len(manifest.seeds))
+
+    def _known_offer(self, ancestor: tuple[Entry, State] | None) -> str | None:
+        """What worked for this project's last snapshot."""
+        if ancestor and ancestor[0].manifest.offer:
+            return ancestor[0].manifest.offer
+        ours = identity(self.project)
+        found = (entry.manifest for entry in self.store.entries())
+        return next((m.offer for m in found if m.project == ours and m.offer), None)
+
+    def _refuse_changed(self, written: Collection[str], changed: Sequence[str]) -> None:
+        """Publish nothing under a digest of files that are not what ran any more."""
+        before, now = self.chain.inputs, self.chain_now().inputs
+        names = sorted(name for name in before.keys() | now.keys() if name not in written)
+        found = [*changed, *(name for name in names if before.get(name) != now.get(name))]
+        if found:
+            error = BuildError(
+                f"{found[0]} changed while the snapshot was built", hint="build it again"
+            )
+            raise AttemptFailed(error, final=True)
+
+    def _manifest(
+        self,
+        database: Target,
+        state: State,
+        child: Child,
+        plan: _Plan,
+        index: int,
+        verified: Verified,
+    ) -> Manifest:
+        before = plan.ancestor[0].manifest.observed if plan.ancestor else None
+        layers, seen = self._layers(state), child.states[index]
+        read = self.builder.read(seen["direct"], state.digest, before)
+        if seen["blind"]:
+            # Something may have read the files that constants name without being heard.
+            named = {name: digest for layer in layers for name, digest in layer.named.items()}
+            read = Observed(files=named).joined(read)
+        is_target = state.digest == self.chain.target.digest
+        through = (child.done if is_target else seen)["through_env"]
+        checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
+        checks |= {**verified.checks, "models": self.chain.models_digest}
+        if is_target:
+            checks |= self._model_checks(child.done)
+        return Manifest(
+            digest=state.digest,
+            family=self.chain.target.digest,
+            project=identity(self.project),
+            created=time.time(),
+            size=database.size(),
+            sha256=database.content_hash(),
+            heads=verified.heads,
+            revisions=dict(state.revisions),
+            seeds=state.seeds,
+            layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
+            observed=read,
+            through_env=self.builder.read(through, state.digest),
+            offer=None if self.project.migrate else plan.offer,
+            options=child.facts["options"],
+            version_table=verified.table,
+            tables=len(database.tables()),
+            checks=checks,
+            timings=dict(self.builder.timings),
+            warnings=[*child.facts["redirected"], *verified.notes],
+            databases=self._databases(child.facts, plan.ancestor and plan.ancestor[0]),
+        )
+
+    def _databases(self, facts: Mapping[str, Any], before: Entry | None) -> list[dict[str, Any]]:
+        """What ``env.py`` would have opened, in this build or in those that it stands on."""
+        known = [dict(record) for record in before.manifest.databases] if before else []
+        return known + [record for record in facts.get("databases", ()) if record not in known]
+
+    def _layers(self, state: State) -> Sequence[Layer]:
+        """The layers of a state, parents before children."""
+        revisions = (self.chain.revisions[name] for name in state.revisions)
+        return (self.chain.base, *revisions, *self.chain.seeds[: len(state.seeds)])
+
+    def _seeds(self, state: State) -> list[str]:
+        """The references of a state's seeds."""
+        return [layer.name for layer in self.chain.seeds[: len(state.seeds)]]
+
+    def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "models": self.chain.models_digest,
+            "drift": done["drift"],
+            "drift_error": done["drift_error"],
+            "mappers": done["mappers"],
+            "unchecked": done["unchecked"],
+            "tried_by": run_id(),
+        }
+
+
+class _Plan(NamedTuple):
+    """What one run of the builder is to reach: which states, from what, and where."""
+
+    workspace: Workspace
+    ancestor: tuple[Entry, State] | None
+    offer: str
+    stops: Sequence[State]
+    steps: Sequence[Mapping[str, Any]]
+
+
+class _UnfitAncestor(Exception):
+    """The ancestor was built with other options of ``env.py`` than there are now."""
+
+
+def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Mapping[str, Any]) -> None:
+    if not ancestor or not facts["configured"]:
+        return
+    if different_options(ancestor[0].manifest.options, facts["options"]):
+        raise _UnfitAncestor

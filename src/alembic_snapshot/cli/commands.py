@@ -1,0 +1,488 @@
+"""The command line. Results go to standard output, the rest to standard error."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from alembic_snapshot import __version__
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
+from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
+from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
+from alembic_snapshot.store.manifest import Entry, Manifest
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.snapshot import Snapshot
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_NO_EDGE = 10_000
+_AGE = re.compile(r"(\d+)\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
+    except click.exceptions.Abort:
+        _report(SnapshotError("interrupted"), traceback=False)
+        status = 2
+    except click.ClickException as error:
+        where = (
+            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
+        )
+        hint = f"{where or 'alembic-snapshot'} --help lists what there is"
+        message = error.format_message()
+        _report(SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint))
+        status = 2
+    except SnapshotError as error:
+        _report(error, traceback="--traceback" in given)
+        status = 2
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Run your Alembic migrations once; give every test its own copy of the database they make.
+
+    The project is the one that the working directory is in: the nearest pyproject.toml with a
+    [tool.alembic-snapshot] table, or the nearest alembic.ini.
+    """
+
+
+def _on_project(command: _Command) -> _Command:
+    """The options that every command on a project takes."""
+    options = (
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help="An alembic.ini or pyproject.toml to use instead of the nearest.",
+        ),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            help="Where snapshots are kept (default: .alembic-snapshot beside the "
+            "configuration, or $ALEMBIC_SNAPSHOT_DIR).",
+        ),
+        click.option(
+            "--database",
+            default=DEFAULT,
+            metavar="NAME",
+            help="One of [tool.alembic-snapshot.databases].",
+        ),
+        click.option("--traceback", is_flag=True, help="Show the whole of an error."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_layer = click.option("--layer", metavar="NAME", help="The snapshot with this layer on top.")
+_revision = click.option("--revision", metavar="REV", help="The snapshot at this revision.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.option("--from-scratch", is_flag=True, help="Build from nothing, and compare with the "
+              "stored one: schema and rows.")  # fmt: skip
+@click.option("--summary", is_flag=True, help="Print a summary in Markdown, for a CI job's page.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def build(
+    layer: str | None,
+    revision: str | None,
+    as_json: bool,
+    from_scratch: bool,
+    summary: bool,
+    quiet: bool,
+    **where: Any,
+) -> int:
+    """Make sure that the snapshot exists; print its path."""
+    from alembic_snapshot.build.ensure import ensure, rebuild_and_compare
+    from alembic_snapshot.build.progress import Progress
+    from alembic_snapshot.cli.job_summary import job_summary
+
+    project = _project(where)
+    with Progress(quiet=quiet) as progress:
+        if from_scratch:
+            snapshot, difference = rebuild_and_compare(
+                project, layer=layer, revision=revision, listener=progress
+            )
+        else:
+            snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
+            difference = None
+    found = _told(snapshot.manifest, project)
+    if snapshot.built and not quiet:
+        _warn(shortened([*snapshot.manifest.warnings, *found]))
+    elif found:
+        _warn([f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"])
+    if difference:
+        _warn([f"the snapshot that was built step by step differs:\n{difference}"])
+    facts = _facts(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
+    text = job_summary(snapshot, found, difference) if summary else snapshot.database
+    _print(facts, text, as_json)
+    return 1 if difference else 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.option("--explain", is_flag=True, help="List the layers and the inputs of each.")
+def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
+    """Print the snapshot's digest, for example as the key of a CI cache. Builds nothing."""
+    from alembic_snapshot.build.lookup import look_up
+
+    chain = look_up(_project(where), layer=layer, revision=revision).chain
+    facts = {
+        "key": chain.key,
+        "opaque": list(chain.opaque),
+        "layers": [
+            {
+                "kind": part.kind,
+                "name": part.name,
+                "digest": part.digest,
+                "inputs": part.inputs,
+                "named": part.named,
+            }
+            for part in chain.layers
+        ],
+    }
+    lines = [chain.key]
+    if explain:
+        lines += _one_layer(chain.opaque)
+        for part in chain.layers:
+            lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
+            lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
+            named = part.named.items()
+            lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named]
+    _print(facts, "\n".join(lines), as_json)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not."""
+    from alembic_snapshot.build.lookup import look_up
+
+    project = _project(where)
+    found = look_up(project, layer=layer, revision=revision)
+    if found.entry is None:
+        facts = {
+            "hit": False,
+            "key": found.chain.key,
+            "why": list(found.reasons),
+            "cures": list(found.cures),
+            "opaque": list(found.chain.opaque),
+        }
+        lines = ["miss", *(f"  {why}" for why in (*found.reasons, *_one_layer(found.chain.opaque)))]
+        lines += [f"  if that does not matter to the migrations: {cure}" for cure in found.cures]
+        _print(facts, "\n".join(lines), as_json)
+        return 1
+    manifest = found.entry.manifest
+    lines = [f"hit {found.entry.database}"]
+    lines += [f"  {line}" for line in manifest.warnings]
+    lines += [f"  {line}" for line in _told(manifest, project)]
+    lines += [f"  {line}" for line in _one_layer(found.chain.opaque)]
+    if revision is None and "drift" not in manifest.checks:
+        lines.append("  the models were not compared with it yet: the next build does")
+    changed = found.changed_for_env()
+    lines += [f"  the next build runs env.py again: {change}" for change in changed]
+    seen = sorted(manifest.observed.files.keys() - found.chain.named.keys())
+    if seen:
+        lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
+    lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
+    facts = {
+        "hit": True,
+        "changed": list(changed),
+        "opaque": list(found.chain.opaque),
+        **_facts(found.entry, project),
+    }
+    _print(facts, "\n".join(lines), as_json)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.argument("path")
+def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Put a clone of your own at PATH, or of that name on PostgreSQL; print its URL."""
+    from alembic_snapshot.build.ensure import ensure
+    from alembic_snapshot.build.progress import Progress
+
+    with Progress() as progress:
+        snapshot = ensure(_project(where), layer=layer, revision=revision, listener=progress)
+    made = snapshot.clone(path)
+    _print({"url": made.url, "path": made.target.name}, made.url, as_json)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_layer
+@_revision
+@_as_json
+@click.option("--rows", default=5, show_default=True, help="How many rows of a table to show.")
+@click.argument("path")
+def diff(
+    path: str, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any
+) -> int:
+    """Print what the database at PATH has that the snapshot has not. Exit 0: nothing; 1: this.
+
+    On PostgreSQL, PATH is the database's name.
+    """
+    import sqlite3
+
+    from alembic_snapshot.build.ensure import ensure
+
+    project = _project(where)
+    database = backend_of(project).target(path)
+    if not database.is_there():
+        what = "file " if database.file else ""
+        raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
+    entry = _entry(ensure(project, layer=layer, revision=revision))
+    try:
+        found = database.diff(entry.database, rows)
+    except sqlite3.Error as error:
+        raise CloneError(f"can't compare {path}: {error}", hint="is it a SQLite file?") from error
+    _print(found.to_record(), str(found), as_json)
+    return 1 if found else 0
+
+
+@cli.command()
+@_on_project
+@_as_json
+@click.option("--no-stairway", is_flag=True, help="Leave out taking every revision up and down.")
+@click.option("--allow-unchecked", is_flag=True, help="Exit 0 although something was not checked, "
+              "if nothing was found.")  # fmt: skip
+@click.option("--from-scratch", is_flag=True, help="Climb every revision, although it passed "
+              "before and nothing that it depends on has changed.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def check(
+    as_json: bool,
+    no_stairway: bool,
+    allow_unchecked: bool,
+    from_scratch: bool,
+    quiet: bool,
+    **where: Any,
+) -> int:
+    """Check the migrations: one head, sound data, mappers, drift, every revision up, down and up.
+
+    Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
+    found; 1: something was found, or not checked.
+    """
+    project = _project(where)
+    source = click.get_current_context().get_parameter_source("database")
+    is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
+    names = (where["database"],) if is_one else database_names(project)
+    every: dict[str, dict[str, Any]] = {}
+    lines: list[str] = []
+    for name in names:
+        one = project if name == where["database"] else _project({**where, "database": name})
+        every[name], told = _checked(
+            one, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
+        )
+        lines += told if len(names) == 1 else [f"{name}: {line}" for line in told]
+    facts = every[names[0]] if len(names) == 1 else {"databases": every}
+    _print(facts, "\n".join(lines), as_json)
+    found = any(one["findings"] for one in every.values())
+    missing = any(one["unchecked"] for one in every.values())
+    return 1 if found or (missing and not allow_unchecked) else 0
+
+
+def _checked(
+    project: Project, *, no_stairway: bool, from_scratch: bool, quiet: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """What checking one database finds: the facts, and the same in lines."""
+    from alembic_snapshot.build.ensure import ensure
+    from alembic_snapshot.build.progress import Progress
+    from alembic_snapshot.build.stairway import climb
+
+    stairs: list[str] = []
+    missing: dict[str, str] = {}
+    snapshot = None
+    with Progress(quiet=quiet) as progress:
+        if not no_stairway:
+            try:
+                climbed = climb(project, from_scratch=from_scratch, listener=progress)
+                snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
+            except CheckError as error:
+                missing["stairway"] = error.message
+        is_climbed = snapshot is not None
+        snapshot = snapshot or ensure(project, listener=progress)
+    checks = snapshot.manifest.checks
+    found = [*findings(checks, drift=project.drift, heads=project.heads), *stairs]
+    missing = {**unchecked(checks, drift=project.drift), **missing}
+    left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
+    manner = ", each up, down and up again" if is_climbed else ""
+    manner += f", without {' and '.join(left_out)}" if left_out else ""
+    count = _revisions(snapshot.manifest)
+    revisions = f"{count} revision{'s' if count != 1 else ''}{manner}"
+    facts = {
+        "findings": found,
+        "unchecked": missing,
+        "left_out": left_out,
+        "climbed": is_climbed,
+        "revisions": count,
+    }
+    lines = [*found, *(not_checked(name, reason) for name, reason in missing.items())]
+    lines.append(f"{revisions}: {counted(len(found), len(missing))}")
+    return facts, lines
+
+
+@cli.command(name="list")
+@_on_project
+@_as_json
+def list_(as_json: bool, **where: Any) -> int:
+    """List the snapshots in the store, the latest first."""
+    project = _project(where)
+    entries = backend_of(project).store().entries()
+    if as_json:
+        print(json.dumps([_facts(entry, project) for entry in entries], indent=1))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
+    table = Table(*names, box=None)
+    for entry in entries:
+        manifest = entry.manifest
+        table.add_row(
+            entry.manifest.digest[:12],
+            manifest.project,
+            " ".join(manifest.heads),
+            str(len(manifest.seeds)),
+            str(manifest.tables),
+            f"{manifest.size / 1e6:.1f} MB",
+            _time(manifest.created),
+            _counted(manifest, project) if "drift" in manifest.checks else "",
+        )
+    # A line for each, whatever reads it; only a terminal has an edge.
+    Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
+    return 0
+
+
+@cli.command()
+@_on_project
+@_as_json
+@click.option("--keep", type=click.IntRange(min=0), help="How many builds to keep, the last used.")
+@click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d.")
+def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any) -> int:
+    """Delete old snapshots, and what killed and failed builds left. One in use stays."""
+    if keep is None and older_than is None:
+        raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
+    age = _age(older_than) if older_than is not None else None
+    deleted = backend_of(_project(where)).store().prune(keep, age)
+    size = sum(entry.manifest.size for entry in deleted)
+    facts = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
+    _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
+    return 0
+
+
+@cli.command()
+@click.option("--traceback", is_flag=True, help="Show the whole of an error.")
+@click.argument("name", default="postgres")
+def psql(name: str, traceback: bool) -> int:
+    """Open the database NAME on the PostgreSQL server in use, started if need be, with psql."""
+    del traceback
+    from alembic_snapshot.postgres.psql import run_psql
+
+    return run_psql(name)
+
+
+def _entry(snapshot: Snapshot) -> Entry:
+    assert snapshot.entry is not None
+    return snapshot.entry
+
+
+def _project(where: Mapping[str, Any]) -> Project:
+    return load_project(config=where["config"], store=where["store"], database=where["database"])
+
+
+def _told(manifest: Manifest, project: Project) -> list[str]:
+    return told(manifest.checks, drift=project.drift, heads=project.heads)
+
+
+def _counted(manifest: Manifest, project: Project) -> str:
+    found = findings(manifest.checks, drift=project.drift, heads=project.heads)
+    return counted(len(found), len(unchecked(manifest.checks, drift=project.drift)))
+
+
+def _revisions(manifest: Manifest) -> int:
+    return int(manifest.checks.get("revisions", len(manifest.revisions)))
+
+
+def _one_layer(opaque: Sequence[str]) -> list[str]:
+    """Why the revisions are one layer, if they are."""
+    return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
+
+
+def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
+    assert entry is not None
+    manifest = entry.manifest
+    return {
+        "path": entry.database.name,
+        "url": entry.database.url(),
+        "key": manifest.digest,
+        "heads": list(manifest.heads),
+        "seeds": len(manifest.seeds),
+        "tables": manifest.tables,
+        "bytes": manifest.size,
+        "created": manifest.created,
+        "checks": _told(manifest, project),
+        "unchecked": unchecked(manifest.checks, drift=project.drift),
+        "warnings": list(manifest.warnings),
+        **more,
+    }
+
+
+def _print(facts: Any, text: str, as_json: bool) -> None:
+    print(json.dumps(facts, indent=1) if as_json else text)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _report(error: SnapshotError, *, traceback: bool = False) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    if error.details and traceback:
+        print(error.details, file=sys.stderr)
+
+
+def _age(text: str) -> float:
+    match = _AGE.fullmatch(text.strip())
+    if not match:
+        raise ConfigError(
+            f"{text!r} is not an age", hint="write a number and s, m, h, d or w: 12h, 30d"
+        )
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _time(seconds: float) -> str:
+    import datetime
+
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,59 @@
+"""A build in a few lines of Markdown, for the page of a CI job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from alembic_snapshot.checks import shortened
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.snapshot import Snapshot
+
+
+def job_summary(snapshot: Snapshot, found: Sequence[str], difference: object = None) -> str:
+    """What happened, to which snapshot, and what its checks ``found`` or did not check."""
+    manifest = snapshot.manifest
+    count = manifest.checks.get("revisions", len(manifest.revisions))
+    what = "reused"
+    if snapshot.built:
+        what = f"built: {_some(snapshot.why) or 'it was asked for'}"
+    rows = [
+        ("snapshot", f"`{snapshot.digest[:12]}` {what}"),
+        ("revisions", f"{count}, at {_code(manifest.heads)}"),
+        ("tables", f"{manifest.tables}, {manifest.size / 1e6:.1f} MB"),
+    ]
+    if snapshot.built:
+        rows.insert(1, ("ran", _ran(manifest.timings)))
+    lines = ["### Database snapshot", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {_cell(text)} |" for name, text in rows]
+    notes = [*manifest.warnings, *found]
+    if difference:
+        notes.insert(0, f"the snapshot that was built step by step differs: {difference}")
+    if notes:
+        lines += ["", *(f"- {_line(note)}" for note in shortened(notes))]
+    return "\n".join(lines)
+
+
+def _ran(timings: Mapping[str, float]) -> str:
+    slowest = sorted(timings, key=timings.__getitem__, reverse=True)
+    if len(slowest) < 2:
+        return _code(slowest)
+    return f"{len(slowest)}, the slowest {_code(slowest[:1])}"
+
+
+def _some(reasons: Sequence[str]) -> str:
+    more = f" and {len(reasons) - 3} more" if reasons[3:] else ""
+    return ", ".join(reasons[:3]) + more
+
+
+def _code(names: Sequence[str]) -> str:
+    return " ".join(f"`{name}`" for name in names) or "none"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|")

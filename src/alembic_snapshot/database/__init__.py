@@ -1,0 +1,1 @@
+"""What a database is, wherever it is. Nothing in here knows a kind of database."""

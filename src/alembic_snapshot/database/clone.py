@@ -1,0 +1,181 @@
+"""One test's own copy of a snapshot, whatever kind of database it is."""
+
+from __future__ import annotations
+
+import abc
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.database.target import Target, substituted
+from alembic_snapshot.errors import CloneError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.diff import Diff
+
+
+class Clone(abc.ABC):
+    """One test's own copy of a snapshot.
+
+    It is made once, when something first needs it: ``path``, ``url``, ``environ``, an engine's
+    first connection; from whichever thread, or forked child, comes first. ``on_make`` is told how
+    many seconds that took. ``connection_factory`` is what ``sqlite3`` makes connections with, if
+    not with its own class; ``was_told`` says whether somebody asked where it is, and ``suffix`` how
+    the name of what is kept of it ends.
+    """
+
+    is_read_only = False
+    suffix: str
+    connection_factory: type[Any] | None = None
+
+    def __init__(self, snapshot: Snapshot, on_make: Callable[[float], None] | None = None):
+        self.snapshot = snapshot
+        self.durable = self.was_told = False
+        self._on_make = on_make
+        self._lock = threading.Lock()
+        self._made = False
+        self._is_over = False
+        self._engines: list[Engine] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label}{'' if self._made else ', not made yet'}>"
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """What messages call it."""
+
+    @property
+    def made(self) -> bool:
+        """Whether it has been made."""
+        return self._made
+
+    @property
+    @abc.abstractmethod
+    def path(self) -> Path:
+        """The database file.
+
+        Raises:
+            CloneError: it is on a server, and no file.
+        """
+
+    @property
+    def place(self) -> Path | None:
+        """Where the file is, or is going to be; None if it is none."""
+        return None
+
+    @property
+    @abc.abstractmethod
+    def target(self) -> Target:
+        """The database, as migrations see it; made when it is first asked for."""
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.target.url()
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Bytes that it takes; 0 while there is nothing, or if it is not its own."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """This process's environment, with the project's variables set to the clone.
+
+        The variables are those of ``environment`` in the configuration, and ``DATABASE_URL``.
+        """
+        return {**os.environ, "DATABASE_URL": self.url, **self.variables()}
+
+    def variables(self) -> dict[str, str]:
+        """The variables of ``environment`` in the configuration, for this database."""
+        return substituted(self.snapshot.project.environment, self.target)
+
+    @abc.abstractmethod
+    def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        """Make the arguments of a dialect's connection those of this database."""
+
+    @abc.abstractmethod
+    def other_database(self, connection: Any) -> str | None:
+        """Where a new connection went instead of this database; None if it is here."""
+
+    @abc.abstractmethod
+    def disable_fsync(self, connection: Any) -> None:
+        """Let a connection not wait for the disk."""
+
+    def make(self) -> None:
+        """Copy the snapshot, if that has not been done yet.
+
+        Raises:
+            CloneError: it can't be copied, or the test that the clone was for is over.
+        """
+        if self._made:
+            return
+        with self._lock:
+            if self._made:
+                return
+            if self._is_over:
+                raise CloneError(
+                    f"the test that had the clone {self.label} is over",
+                    hint="ask for what you need of a clone while its test runs",
+                )
+            started = time.perf_counter()
+            self._copy()
+            self._made = True
+        if self._on_make:
+            self._on_make(time.perf_counter() - started)
+
+    def engine(self, **options: Any) -> Engine:
+        """A new engine on this database; closed with the clone. Options are ``create_engine``'s."""
+        from sqlalchemy import create_engine, event
+
+        made = create_engine(self.url, **options)
+        if not self.durable:
+            event.listen(
+                made, "connect", lambda connection, _record: self.disable_fsync(connection)
+            )
+        self._engines.append(made)
+        return made
+
+    def upgrade(self, revision: str = "heads") -> None:
+        """Run the migrations up to a later revision on this database, as production would.
+
+        Commit and close your sessions first. It takes as long as starting Python and Alembic.
+
+        Raises:
+            ConfigError: there is no such revision.
+            BuildError: a migration failed.
+        """
+        self.snapshot.upgrade(self.target, revision)
+
+    def diff(self) -> Diff:
+        """Which rows and tables differ from the snapshot."""
+        return self.target.diff(self.snapshot.entry and self.snapshot.entry.database)
+
+    def close(self) -> None:
+        """Close the engines that :meth:`engine` made; the clone can't be made any more."""
+        self._is_over = True
+        while self._engines:
+            self._engines.pop().dispose()
+
+    @abc.abstractmethod
+    def delete(self) -> None:
+        """Close, and delete the database."""
+
+    @abc.abstractmethod
+    def kept_as(self, path: Path) -> list[str]:
+        """What a report says of where it is going to be, and how to open it there."""
+
+    @abc.abstractmethod
+    def keep(self, path: Path) -> Path:
+        """Close, and keep the database at ``path``, or for as long as there is a file there."""
+
+    @abc.abstractmethod
+    def _copy(self) -> None:
+        """Make the database."""

@@ -1,0 +1,1 @@
+"""The application's engines, pointed at a clone. Nothing in here knows pytest."""

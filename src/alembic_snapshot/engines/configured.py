@@ -1,0 +1,280 @@
+"""What ``engine`` and ``sessionmaker`` in the configuration name: resolved, and verified once."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+from alembic_snapshot.database.identity import Place, file_of, url_place
+from alembic_snapshot.engines import factories
+from alembic_snapshot.engines.factories import OnlyInContext
+from alembic_snapshot.engines.named import Named, unmade
+from alembic_snapshot.errors import EngineError
+from alembic_snapshot.project.config import Project
+
+_TABLE = "[tool.alembic-snapshot]"
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
+# Seconds for which another thread that is importing the application is waited for.
+_PATIENCE = 10.0
+
+
+class Configured:
+    """The configured engine, which may be a URL, and the session factory that belongs to it.
+
+    Where there is a factory and no ``engine``, it is the engine of the factory's sessions.
+    ``check_dialect`` raises for the name of another dialect than the snapshot's.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        calls: MutableMapping[str, Any],
+        check_dialect: Callable[[str], None],
+    ):
+        self.project = project
+        self.sessionmaker = self._named("sessionmaker", project.sessionmaker, calls)
+        self._text = project.engine if "://" in (project.engine or "") else None
+        self._engine = self._named("engine", None if self._text else project.engine, calls)
+        self._check_dialect = check_dialect
+        self._derived: Any = None
+        self._error: EngineError | None = None
+        self._is_verified = False
+        self._lock = threading.RLock()
+        self._loading = 0
+        self._files: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """The engine as messages call it."""
+        if self.project.engine is None and self.project.sessionmaker:
+            return f"the engine of {self.project.sessionmaker}"
+        return _PASSWORD.sub(r"\1:***@", self.project.engine or "the engine")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an engine is configured, or a factory that has one."""
+        return bool(self.project.engine or self.project.sessionmaker)
+
+    @property
+    def modules(self) -> set[str]:
+        """The modules that may have the engine."""
+        return {named.reference.module for named in (self._engine, self.sessionmaker) if named}
+
+    def verify(self, *, final: bool = True) -> None:
+        """See that engine and factory can be had, are what they should be, and belong together.
+
+        Of the first test that needs a database on it is ``final``: the same error is raised then.
+
+        Raises:
+            EngineError: they can't, aren't or don't.
+        """
+        if self._is_verified or not self.is_there:
+            return
+        if self._error is not None:
+            raise self._error
+        if self._loading == threading.get_ident():
+            raise EngineError(
+                f"{self.name} is not known yet: it is being looked up",
+                hint="connect in a function that a test or a fixture calls, not when a module is "
+                "imported or the engine is made",
+            )
+        if not self._lock.acquire(timeout=_PATIENCE):
+            raise EngineError(
+                f"{self.name} is not known yet: another thread is looking it up",
+                hint="connect when the application has been imported",
+            )
+        self._loading = threading.get_ident()
+        try:
+            self._verify()
+            self._is_verified = True
+        except EngineError as error:
+            if final:
+                self._error = error
+            raise
+        finally:
+            self._loading = 0
+            self._lock.release()
+
+    def engine(self) -> Any:
+        """The configured engine, sync or async; None if there is none, or a URL.
+
+        Raises:
+            EngineError: it can't be had, is no engine, or speaks another database's language.
+        """
+        if self._engine is None:
+            return self._derived
+        found = self._engine.load()
+        if _is_url(found):
+            self._parsed(found)
+            return None
+        sync = getattr(found, "sync_engine", found) if _is_engine(found) else None
+        if sync is None:
+            raise self._no_engine(found)
+        self._check_dialect(sync.dialect.name)
+        return found
+
+    def present(self) -> Iterator[Any]:
+        """The configured engine as a synchronous one, if it exists already."""
+        found = self._derived
+        if self._engine is not None:
+            found = self._engine.present()
+        if found is not None and not _is_url(found):
+            try:
+                yield getattr(found, "sync_engine", found)
+            except Exception:
+                # Something that stands for an engine, and does not work at the moment.
+                return
+
+    def url(self) -> Any:
+        """The URL that is configured instead of an engine, or that the reference names; or None.
+
+        Raises:
+            EngineError: it is none, or of another kind of database.
+        """
+        if self._text:
+            return self._parsed(self._text)
+        found = self._engine.present() if self._engine else None
+        return self._parsed(found) if _is_url(found) else None
+
+    def serves(self, engine: Any) -> bool:
+        """Whether an engine goes to the database of the configured one."""
+        place = url_place(engine.url)
+        return place is not None and self.names(place)
+
+    def names(self, place: Place) -> bool:
+        """Whether that is the database of the configured engine; False while it isn't known."""
+        url, is_text = self._present_url()
+        if url is None or place.kind != self.project.backend:
+            return False
+        if place.kind != "sqlite":
+            return url_place(url) == place
+        own = file_of(url.database or "")
+        if not own or place.is_memory:
+            # In memory there is no telling one engine's database from another's, but for a URL
+            # that says that all of them are meant.
+            return is_text and not own and place.is_memory
+        # A relative name means another file after a change of the working directory, and may
+        # start from the configuration's folder, as applications find their files.
+        if not self._files:
+            self._files.add(os.path.realpath(own))
+        at_root = file_of(os.path.join(self.project.root, url.database))
+        return place.name in {*self._files, os.path.realpath(own), os.path.realpath(at_root)}
+
+    def check(self, session: Any) -> None:
+        """See that a session of the factory goes to the configured engine's database.
+
+        Raises:
+            EngineError: it goes elsewhere, or nowhere.
+            OnlyInContext: that can't be known here.
+        """
+        assert self.sessionmaker is not None
+        engines = factories.engines_of(self.sessionmaker, session)
+        if self.project.engine is None:
+            self._derive(session, engines)
+        dialects = [engine.dialect for engine in self.present()]
+        for engine in engines:
+            if engine.dialect in dialects or self.serves(engine):
+                return
+        other = url_place(engines[0].url)
+        where = other.text(self.project.root) if other else str(engines[0].url)
+        raise EngineError(
+            f"the sessions of {self.project.sessionmaker!r} go to {where}, and those of "
+            f"{self.name} elsewhere",
+            hint="bind the factory to the engine that is configured, or name the one that it is "
+            f"bound to in engine in {_TABLE}",
+        )
+
+    def _named(self, key: str, text: str | None, calls: MutableMapping[str, Any]) -> Named | None:
+        return Named(key, text, calls, self.project.root) if text else None
+
+    def _verify(self) -> None:
+        if self.project.engine is not None and self.engine() is None:
+            self.url()
+        if self.sessionmaker is None:
+            return
+        try:
+            session = factories.new_session(self.sessionmaker, self.sessionmaker.load())
+        except OnlyInContext as reason:
+            self._refuse_unknown(reason)
+            return
+        try:
+            self.check(session)
+        except OnlyInContext as reason:
+            self._refuse_unknown(reason)
+        finally:
+            factories.close(session)
+
+    def _refuse_unknown(self, reason: OnlyInContext) -> None:
+        """Without ``engine`` there is nothing that could be pointed."""
+        if self.project.engine is None:
+            raise EngineError(
+                f"the engine of {self.project.sessionmaker!r} can't be known: {reason}",
+                hint=f"set engine in {_TABLE}: module:name, with calls if need be, or the URL that "
+                "the application uses",
+            ) from reason
+
+    def _derive(self, session: Any, engines: list[Any]) -> None:
+        bind = getattr(session, "bind", None)
+        self._derived = bind if hasattr(bind, "sync_engine") else engines[0]
+        self._check_dialect(engines[0].dialect.name)
+
+    def _present_url(self) -> tuple[Any, bool]:
+        """The configured engine's URL, if it is known, and whether it is there as a text."""
+        try:
+            url = self.url()
+        except EngineError:
+            return None, False
+        if url is not None:
+            return url, True
+        engine = next(self.present(), None)
+        found = getattr(engine, "url", None)
+        is_ours = found is not None and found.get_backend_name() == self.project.backend
+        return (found if is_ours else None), False
+
+    def _parsed(self, text: Any) -> Any:
+        from sqlalchemy import make_url
+
+        try:
+            url = make_url(text)
+            url.get_dialect()
+        except Exception as error:
+            raise EngineError(
+                f"engine {self.name!r} in {_TABLE} is no URL that works: {error}",
+                hint="write for example sqlite:///shop.db, relative to the project's root",
+            ) from error
+        self._check_dialect(url.get_backend_name())
+        return url
+
+    def _no_engine(self, found: Any) -> EngineError:
+        text = self.project.engine
+        what = unmade(found) or type(found).__name__
+        hint = (
+            "name the object that create_engine() or create_async_engine() made, or give a URL if "
+            "a function makes the engine"
+        )
+        if inspect.iscoroutinefunction(found) or (unmade(found) or "").startswith("a coroutine"):
+            hint = "an async function can't be called here: give the engine's URL"
+        elif inspect.isroutine(found):
+            hint = f'write engine = "{text}()" if it makes the engine without arguments, or a URL'
+        elif hasattr(found, "kw") or hasattr(found, "session_factory"):
+            hint = f"that makes sessions: it belongs in sessionmaker; {hint}"
+        return EngineError(f"engine {text!r} is {what}, not an engine", hint=hint)
+
+
+def _is_engine(found: Any) -> bool:
+    from sqlalchemy import Engine
+
+    try:
+        return isinstance(found, Engine) or isinstance(getattr(found, "sync_engine", None), Engine)
+    except Exception:
+        return False
+
+
+def _is_url(found: Any) -> bool:
+    from sqlalchemy import URL
+
+    return isinstance(found, URL) or (isinstance(found, str) and "://" in found)

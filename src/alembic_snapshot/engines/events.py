@@ -1,0 +1,252 @@
+"""SQLAlchemy's events, heard on behalf of every database of the project; in test processes only.
+
+``do_connect`` says where a connection is about to go and can send it elsewhere. Nothing is
+imported: it starts when somebody imports SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.database.identity import Place, place_of
+from alembic_snapshot.engines.importing import when_imported
+from alembic_snapshot.engines.notices import Notices
+from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
+from alembic_snapshot.engines.strangers import Strangers, open_place
+from alembic_snapshot.engines.threads import Owned
+from alembic_snapshot.errors import EngineError
+from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.sqlite.attaching import watch_attaching
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+# In a connection's info: it was heard of when it was made, and is no redirect's; where it went.
+_HEARD = "alembic_snapshot"
+
+
+class EngineEvents:
+    """Hears of connections and sessions, and hands each to the redirect whose database it is."""
+
+    def __init__(self, root: Path, temporary: Callable[[], Path | None]):
+        self.callsites = Callsites(root)
+        self.redirects: list[EngineRedirect] = []
+        self.notices = Notices(self.callsites)
+        self._strangers = Strangers(self.redirects, self.notices, temporary)
+        self._installed = False
+        self._undo: list[Callable[[], None]] = []
+        self._idle: Owned[Session] = Owned()
+        self._heard: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def install(self) -> None:
+        """Listen as soon as SQLAlchemy is imported."""
+        if self._installed:
+            return
+        self._installed = True
+        self._undo.append(when_imported("sqlalchemy", self._listen))
+        for redirect in self.redirects:
+            for module in redirect.engines.configured.modules:
+                listen = functools.partial(self.listen_to, redirect)
+                self._undo.append(when_imported(module, listen))
+
+    def uninstall(self) -> None:
+        """Stop listening."""
+        self._installed = False
+        while self._undo:
+            self._undo.pop()()
+
+    def listen_to(self, redirect: EngineRedirect) -> None:
+        """Listen to the configured engine itself, which may have a creator."""
+        engine = next(redirect.engines.known(), None)
+        if engine is not None and hasattr(engine, "pool") and engine not in self._heard:
+            self._heard.add(engine)
+            self._hear(engine, "connect", lambda _c, record: self._check_asked(redirect, record))
+
+    def close_idle_sessions(self, redirect: EngineRedirect) -> None:
+        """Empty the sessions on a database that were used, but never connected."""
+        for session in self._idle.idle():
+            if any(redirect.engines.serves(engine) for engine in _engines_of(session)):
+                self._idle.discard(session)
+                if session not in redirect.sessions:
+                    with contextlib.suppress(Exception):
+                        session.close()
+
+    def _listen(self) -> None:
+        from sqlalchemy import Engine
+        from sqlalchemy.pool import Pool
+
+        self._hear(Engine, "do_connect", self._on_do_connect)
+        self._hear(Pool, "connect", self._on_connect)
+        self._hear(Pool, "checkout", self._on_checkout)
+        self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
+
+    def _listen_to_sessions(self) -> None:
+        from sqlalchemy.orm import Session
+
+        self._hear(Session, "after_begin", self._on_begin)
+        self._hear(Session, "after_transaction_create", self._on_transaction)
+
+    def _check_asked(self, redirect: EngineRedirect, record: Any) -> None:
+        __tracebackhide__ = True
+        if TrackedConnection not in record.info:
+            self._refuse_creator(redirect)
+
+    def _hear(self, target: Any, name: str, function: Callable[..., None]) -> None:
+        from sqlalchemy import event
+
+        event.listen(target, name, function)
+        self._undo.append(lambda: event.remove(target, name, function))
+
+    def _on_do_connect(
+        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
+        __tracebackhide__ = True
+        redirect = self._redirect_of(dialect, cparams)
+        if redirect is None:
+            place = place_of(dialect.name, cargs, cparams)
+            redirect = self._redirect_to(place) or self._redirect_after_a_look(place, dialect)
+            if redirect is None:
+                if record is not None:
+                    record.info[_HEARD] = place or True
+                if place is not None:
+                    self._strangers.meet(place)
+                return
+        if redirect.clone is None:
+            self.notices.not_requested(redirect.project, redirect.engines.name)
+        redirect.rewrite_connect_args(dialect, record, cargs, cparams)
+
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        __tracebackhide__ = True
+        tracked = record.info.get(TrackedConnection)
+        if tracked is not None:
+            tracked.redirect.greet(connection, tracked)
+            if tracked.clone is not None and tracked.clone.place is not None:
+                watch_attaching(
+                    connection, functools.partial(self._strangers.attach, tracked.redirect)
+                )
+        elif _HEARD not in record.info:
+            # An engine with a creator does not ask where to connect to.
+            place = open_place(connection)
+            redirect = self._redirect_of_open(place)
+            if redirect is not None:
+                self._refuse_creator(redirect)
+            record.info[_HEARD] = place or True
+
+    def _on_checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
+        __tracebackhide__ = True
+        info = record.info
+        tracked = info.get(TrackedConnection)
+        if tracked is not None:
+            tracked.thread = threading.get_ident()
+            if tracked.is_elsewhere:
+                # Another thread may be in a statement on it; it is closed with its last reference.
+                record.dbapi_connection = None
+            if tracked.is_elsewhere or tracked.clone is not tracked.redirect.clone:
+                self._refuse(tracked.redirect)
+            tracked.redirect.take(connection, tracked)
+            tracked.site = self.callsites.here()
+            return
+        if _HEARD not in info:
+            self._meet(connection, info)
+        if isinstance(info[_HEARD], Place):
+            self._strangers.meet(info[_HEARD])
+
+    def _refuse(self, redirect: EngineRedirect) -> None:
+        """Keep a connection to an earlier test's clone out of its pool's users' hands."""
+        __tracebackhide__ = True
+        if redirect.clone is None and redirect.is_guarding:
+            self.notices.not_requested(redirect.project, redirect.engines.name)
+        from sqlalchemy.exc import DisconnectionError
+
+        # The pool throws it away and makes another, which goes where it should.
+        raise DisconnectionError("opened in an earlier test")
+
+    def _meet(self, connection: Any, info: dict[Any, Any]) -> None:
+        """Look at a connection that was opened before anybody listened."""
+        place = open_place(connection)
+        redirect = self._redirect_of_open(place)
+        if redirect is not None and (redirect.clone is not None or redirect.is_guarding):
+            from sqlalchemy.exc import DisconnectionError
+
+            # The pool throws it away and makes another, which does ask.
+            raise DisconnectionError("opened before the tests began")
+        info[_HEARD] = place or True
+
+    def _on_begin(self, session: Session, _transaction: Any, connection: Any) -> None:
+        __tracebackhide__ = True
+        tracked = connection.info.get(TrackedConnection)
+        if tracked is not None and tracked.clone is not None:
+            tracked.redirect.sessions.add(session)
+        elif tracked is None:
+            self._check_doubted(session)
+            # Its connection may have been taken before the test began.
+            if isinstance(connection.info.get(_HEARD), Place):
+                self._strangers.meet(connection.info[_HEARD])
+
+    def _on_transaction(self, session: Session, transaction: Any) -> None:
+        if transaction.parent is None:
+            self._idle.add(session)
+
+    def _check_doubted(self, session: Session) -> None:
+        """Refuse a session that turns out to go elsewhere, of which nobody knew where it would."""
+        __tracebackhide__ = True
+        for redirect in self.redirects:
+            if session in redirect.doubted:
+                error = EngineError(
+                    f"{self.notices.here()}: a session of {redirect.project.sessionmaker!r} went "
+                    "to another database than the test's clone",
+                    hint="name the engine that it is bound to in engine in [tool.alembic-snapshot]",
+                )
+                self.notices.refuse(redirect.project, error)
+
+    def _refuse_creator(self, redirect: EngineRedirect) -> None:
+        __tracebackhide__ = True
+        if redirect.clone is not None or redirect.is_guarding:
+            self.notices.has_creator(redirect.project, redirect.engines.name)
+
+    def _redirect_of(self, dialect: Any, cparams: dict[str, Any]) -> EngineRedirect | None:
+        """The redirect whose engine connects."""
+        for redirect in self.redirects:
+            if redirect.engines.own(dialect) or redirect.has_altered(cparams):
+                return redirect
+        return None
+
+    def _redirect_to(self, place: Place | None) -> EngineRedirect | None:
+        """The redirect whose engine's database that is."""
+        return next((p for p in self.redirects if p.engines.names(place)), None)
+
+    def _redirect_of_open(self, place: Place | None) -> EngineRedirect | None:
+        """The redirect whose database an open connection has, of which memory tells nothing."""
+        if place is None or place.is_memory:
+            return None
+        return self._redirect_to(place) or self._redirect_after_a_look(place, None)
+
+    def _redirect_after_a_look(self, place: Place | None, dialect: Any) -> EngineRedirect | None:
+        """The same, after the configured engines were looked up that nobody has imported."""
+        if place is None or place.is_memory:
+            return None
+        for redirect in self.redirects:
+            if redirect.project.backend == place.kind:
+                # Whoever decides on what is nobody's asks for the error again.
+                with contextlib.suppress(EngineError):
+                    redirect.engines.configured.verify(final=False)
+        return next(
+            (p for p in self.redirects if p.engines.own(dialect)), None
+        ) or self._redirect_to(place)
+
+
+def _engines_of(session: Session) -> Iterator[Any]:
+    """The engines that a session would connect with for itself and for what it holds."""
+    if session.bind is not None:
+        yield session.bind.engine
+    for kind in {type(thing) for thing in session}:
+        # It may be bound to none, or to one that the application finds only in a context.
+        with contextlib.suppress(Exception):
+            yield session.get_bind(kind).engine

@@ -1,0 +1,73 @@
+"""Which databases a project's migrations are known to be for: no test may reach them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from alembic_snapshot.database.identity import Place, url_place
+from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.project.alembic_settings import database_url
+from alembic_snapshot.project.config import Project
+
+if TYPE_CHECKING:
+    from alembic_snapshot.store.manifest import Manifest
+
+
+class Known:
+    """The databases that Alembic's settings name, and those that ``env.py`` was kept from.
+
+    ``built`` are the manifests of the snapshots of this run so far; the store's are read when
+    somebody first asks.
+    """
+
+    def __init__(self, project: Project, built: Callable[[], Sequence[Manifest]]):
+        self._project = project
+        self._built = built
+        self._count = -1
+        self._found: dict[Place, str] = {}
+
+    def why(self, place: Place) -> str | None:
+        """Why a database is one of them; None if it is not."""
+        built = self._built()
+        if len(built) != self._count:
+            if self._count < 0:
+                self._found.update(self._from_settings())
+                self._found.update(self._from_manifests(self._stored()))
+            self._count = len(built)
+            self._found.update(self._from_manifests(built))
+        return self._found.get(place)
+
+    def _from_settings(self) -> Iterator[tuple[Place, str]]:
+        from sqlalchemy import make_url
+
+        with contextlib.suppress(SnapshotError):
+            settings = self._project.alembic
+            file = settings.ini or settings.toml
+            why = f"sqlalchemy.url of {self._project.relative(file)}" if file else ""
+            # What does not parse, the template's driver:// for one, is no database.
+            with contextlib.suppress(Exception):
+                url = make_url(database_url(settings) or "")
+                folders = (self._project.root, file.parent if file else "", "")
+                for base in folders:
+                    place = url_place(url, base)
+                    if place and not place.is_memory and place.kind == self._project.backend:
+                        yield place, why
+
+    def _from_manifests(self, manifests: Sequence[Manifest]) -> Iterator[tuple[Place, str]]:
+        for manifest in manifests:
+            for record in manifest.databases:
+                place = Place.from_record(record, self._project.root)
+                yield place, "what env.py connects to"
+
+    def _stored(self) -> Sequence[Manifest]:
+        from alembic_snapshot.backend import backend_of
+        from alembic_snapshot.build.lookup import identity
+
+        with contextlib.suppress(SnapshotError, OSError):
+            own = identity(self._project)
+            store = backend_of(self._project).store()
+            manifests = (entry.manifest for entry in store.entries())
+            return [manifest for manifest in manifests if manifest.project == own]
+        return ()

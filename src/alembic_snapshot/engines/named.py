@@ -1,0 +1,109 @@
+"""What a reference in the configuration names, and what is wrong with it if it can't be had."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.errors import EngineError
+from alembic_snapshot.project.references import Reference
+
+_IMPORTABLE = (
+    "correct it in [tool.alembic-snapshot], and make its folder importable by pytest, for example "
+    "with the pythonpath option"
+)
+_NEEDS = (
+    "name what works when the tests begin, without an application's context: a URL, or a call such "
+    'as "shop.db:get_engine()"'
+)
+
+
+class Named:
+    """What ``key`` in the configuration names; ``calls`` keeps what calls gave, for all of them."""
+
+    def __init__(self, key: str, text: str, calls: MutableMapping[str, Any], root: Path):
+        self.key = key
+        self.reference = Reference.parse(text)
+        self._calls = calls
+        self._root = root
+
+    def present(self) -> Any:
+        """What is there already; None if it is not, or does not work at the moment."""
+        try:
+            return self.reference.present(self._calls)
+        except Exception:
+            return None
+
+    def load(self) -> Any:
+        """What it names.
+
+        Raises:
+            EngineError: it can't be had; whatever the application's code raised is in it.
+        """
+        try:
+            return self.reference.load(self._calls)
+        except (Exception, SystemExit) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: BaseException) -> EngineError:
+        text, where = self.reference.text, self._where(error)
+        if self.reference.is_in_the_making():
+            return EngineError(
+                f"{self.key} {text!r} is not there yet: {self.reference.module} is being imported",
+                hint="connect in a function, not when a module is imported",
+            )
+        if isinstance(error, ModuleNotFoundError) and self._is_own(error.name):
+            return EngineError(f"can't import {text!r}: {error}", hint=_IMPORTABLE)
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if isinstance(error, AttributeError) and not where:
+            hint = self._nearest(error) or _IMPORTABLE
+            return EngineError(f"can't import {text!r}: {error}", hint=hint)
+        if isinstance(error, ImportError):
+            return EngineError(
+                f"can't import {text!r}{where}: {error}",
+                hint="install what it needs, or correct the import",
+            )
+        if isinstance(error, TypeError) and not where and self.reference.calls:
+            return EngineError(
+                f"{self.key} {text!r} can't be called: {error}",
+                hint="calls have no arguments: name a function that needs none, or give a URL",
+            )
+        return EngineError(f"{self.key} {text!r} can't be had{where}: {said}", hint=_NEEDS)
+
+    def _is_own(self, missing: str | None) -> bool:
+        """Whether the module that is missing is the one that the reference names."""
+        module = self.reference.module
+        return missing is not None and (module == missing or module.startswith(f"{missing}."))
+
+    def _where(self, error: BaseException) -> str:
+        """The innermost line of the application that raised it."""
+        beginning = f"{os.path.realpath(self._root)}{os.sep}"
+        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+            path = os.path.realpath(frame.f_code.co_filename)
+            if path.startswith(beginning) and "site-packages" not in path:
+                return f" at {path.removeprefix(beginning)} line {line}"
+        return ""
+
+    def _nearest(self, error: AttributeError) -> str | None:
+        names = [name for name in dir(error.obj) if not name.startswith("__")]
+        close = difflib.get_close_matches(error.name or "", names, n=1)
+        return f"did you mean {close[0]!r}?" if close else None
+
+
+def unmade(found: Any) -> str | None:
+    """What a value is that only makes what was meant, in words; it is closed."""
+    if inspect.iscoroutine(found):
+        found.close()
+        return "a coroutine, of an async function"
+    if inspect.isgenerator(found) or inspect.isasyncgen(found):
+        return "a generator"
+    if hasattr(type(found), "__enter__") and type(found).__module__ == "contextlib":
+        return "a context manager"
+    if hasattr(type(found), "__aenter__") and type(found).__module__ == "contextlib":
+        return "a context manager"
+    return None

@@ -1,0 +1,156 @@
+"""Refusals: errors, or warnings of the same words with ``guard = "off"``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
+
+if TYPE_CHECKING:
+    from alembic_snapshot.database.identity import Place
+    from alembic_snapshot.project.callsite import Callsites, Site
+    from alembic_snapshot.project.config import Project
+
+
+class UnguardedDatabaseWarning(UserWarning):
+    """With ``guard = "off"``: a test reached a database that is not its clone."""
+
+
+class Notices:
+    """What is said of connections that go where they should not; ``callsites`` finds their lines.
+
+    Each method raises, or warns if the project has ``guard = "off"``.
+    """
+
+    def __init__(self, callsites: Callsites):
+        self.callsites = callsites
+
+    def here(self) -> str:
+        """The line that is running."""
+        return self.callsites.text(self.callsites.here())
+
+    def not_requested(self, project: Project, name: str) -> None:
+        """A connection to the application's database, for which nobody asked."""
+        __tracebackhide__ = True
+        test, what = _running(), f"{self.here()} connects to {name}"
+        if test is None:
+            hint = "connect in a function that a test or a fixture calls, not at import"
+            if project.guard == "on":
+                hint += '; or set guard = "off" in [tool.alembic-snapshot]'
+            error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)
+        else:
+            error = DatabaseNotRequested(
+                f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",
+                hint=_asking(project, test),
+            )
+        self.refuse(project, error)
+
+    def of_the_migrations(
+        self, project: Project, place: Place, why: str, *, is_asked: bool
+    ) -> None:
+        """A connection to a database that the migrations are for, past the configured engine."""
+        __tracebackhide__ = True
+        test = _running()
+        what = f"{self.here()} connects to {place.text(project.root)} ({why})"
+        hint = f"if it is the application's database, {engine_line(project, place)}"
+        error: SnapshotError
+        if is_asked:
+            error = EngineError(f"{what}, and not to the test's clone", hint=hint)
+        elif test is None:
+            error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)
+        else:
+            error = DatabaseNotRequested(
+                f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",
+                hint=f"{_asking(project, test)}; {hint}",
+            )
+        self.refuse(project, error)
+
+    def unknown(self, project: Project, place: Place, problem: SnapshotError) -> None:
+        """A connection that may be to the application's database, or not."""
+        __tracebackhide__ = True
+        error = EngineError(
+            f"{self.here()} connects to {place.text(project.root)}, and whether it is the "
+            f"application's database can't be known: {problem.message}",
+            hint=problem.hint,
+        )
+        self.refuse(project, error)
+
+    def attached(self, project: Project, place: Place | None) -> None:
+        """A statement that attaches a database to the test's clone, which would be written to."""
+        __tracebackhide__ = True
+        what = place.text(project.root) if place else "a database whose name can't be told"
+        error = EngineError(
+            f"{self.here()} attaches {what} to the test's clone",
+            hint="attach a file below tmp_path, or one in memory, when the application is tested",
+        )
+        self.refuse(project, error)
+
+    def has_creator(self, project: Project, name: str) -> None:
+        """A connection of an engine that does not ask where to connect to."""
+        __tracebackhide__ = True
+        error = EngineError(
+            f"{self.here()} connects to {name} through a creator, which can't be pointed at a "
+            "clone",
+            hint="give create_engine() a URL and connect_args instead of a creator",
+        )
+        self.refuse(project, error)
+
+    def refuse(self, project: Project, error: SnapshotError) -> None:
+        """Raise the error, or warn."""
+        __tracebackhide__ = True
+        if project.guard == "on":
+            raise error
+        warn(error, self.callsites.here())
+
+
+def warn(error: SnapshotError, site: Site | None) -> None:
+    """Warn of what is not refused, at the line that does it."""
+    message = UnguardedDatabaseWarning(f"{error.message}; {error.hint}")
+    if site is None:
+        warnings.warn(message, stacklevel=3)
+    else:
+        warnings.warn_explicit(message, None, *site)
+
+
+def unused(project: Project, engine: str, test: str, line: str, place: Place) -> EngineError:
+    """The error of a test that asked for a database, and whose application opened another one."""
+    configured = f"engine names {engine}; " if project.engine else ""
+    if place.is_memory:
+        hint = (
+            "give the application the URL of a file when it is tested, and name its engine in "
+            f"engine in {_table(project)}"
+        )
+    else:
+        hint = f"if it is the application's database, {engine_line(project, place)}"
+    return EngineError(
+        f"{test} asked for a database and did not use it: {line} opened {place.text(project.root)}",
+        hint=configured + hint,
+    )
+
+
+def engine_line(project: Project, place: Place) -> str:
+    """What to write into the configuration for a database to be pointed at clones."""
+    return f'write engine = "{place.url(project.root)}" in {_table(project)}'
+
+
+def _table(project: Project) -> str:
+    table = "tool.alembic-snapshot"
+    return f"[{table}]" if project.name == "default" else f"[{table}.databases.{project.name}]"
+
+
+def _asking(project: Project, test: str) -> str:
+    """How a test asks for a clone of a database."""
+    name = project.name
+    fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
+    hint = f"add a fixture such as {fixture} to the test"
+    if name == "default":
+        hint += ", or mark it with @pytest.mark.db_clone"
+    if test.endswith("(setup)"):
+        hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
+    return hint
+
+
+def _running() -> str | None:
+    return os.environ.get("PYTEST_CURRENT_TEST")

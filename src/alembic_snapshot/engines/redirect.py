@@ -1,0 +1,342 @@
+"""One database's engines, pointed at a clone; and what is open on it.
+
+An engine keeps its dialect, listeners, pool class and compiled statements: only where it connects
+changes. :mod:`~alembic_snapshot.engines.events` hears of connections and asks here what to do with
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+import weakref
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.engines.application import Engines
+from alembic_snapshot.engines.loops import Loop, before_close, run_in
+from alembic_snapshot.engines.threads import Owned, is_another, is_at_work, others_at_work
+from alembic_snapshot.errors import EngineError
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.sqlite.attaching import Asking
+from alembic_snapshot.sqlite.reset.connections import (
+    State,
+    is_as_it_was,
+    is_watchable,
+    state_of,
+    watched,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.database.identity import Place
+    from alembic_snapshot.engines.known import Known
+    from alembic_snapshot.project.callsite import Site
+
+
+class TrackedConnection:
+    """A connection of one of our engines; ``site`` is the line that took it from its pool last.
+
+    ``thread`` is the thread that did, or that is making it; ``is_elsewhere`` says that this one
+    may be in a statement now. ``loop`` is the event loop that it has to be closed in, if it is
+    bound to one. If it outlives its test, ``state`` is what it was like when it was first taken.
+    """
+
+    __slots__ = (
+        "clone",
+        "is_async",
+        "is_elsewhere",
+        "loop",
+        "redirect",
+        "site",
+        "state",
+        "thread",
+        "was_taken",
+    )
+
+    def __init__(self, redirect: EngineRedirect, clone: Clone | None, is_async: bool):
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.redirect = redirect
+        self.clone = clone
+        self.is_async = is_async
+        self.is_elsewhere = self.was_taken = False
+        self.site: Site | None = None
+        self.thread = threading.get_ident()
+        self.state: State | None = None
+
+    def is_over(self, record: Any) -> bool:
+        """Whether its place in the pool has another connection by now."""
+        return record.info.get(TrackedConnection) is not self
+
+
+class EngineRedirect:
+    """Where one database's engines connect to: a clone, or nowhere while there is none.
+
+    The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
+    the clone's pragmas alone; otherwise nothing waits for the disk. Of the clone in use,
+    ``was_used`` says whether a connection was taken, ``was_told`` whether a statement may have told
+    somebody where it is, ``was_unwatched`` whether a connection could not be watched, and
+    ``strays`` which other databases were opened before it was used, and where. ``known`` says which
+    databases the migrations are for. Of the sessions in ``doubted`` nobody knows where they go.
+    """
+
+    def __init__(self, project: Project, loop: Loop, calls: MutableMapping[str, Any], known: Known):
+        self.project = project
+        self.engines = Engines(project, calls)
+        self.known = known
+        self.strays: dict[Place, Site | None] = {}
+        self.doubted: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.clone: Clone | None = None
+        self.durable = False
+        self.was_used = self.was_told = self.was_unwatched = False
+        self.sessions: Owned[Session] = Owned()
+        self._loop = loop
+        self._records: list[tuple[Any, TrackedConnection]] = []
+        self._abandoned: list[Any] = []
+        self._held: list[Site | None] = []
+        self._altered: list[tuple[list[Any], list[Any], dict[str, Any], dict[str, Any]]] = []
+
+    @property
+    def is_guarding(self) -> bool:
+        """Whether a connection without a clone is an error."""
+        return self.project.guard == "on"
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the clone was used, or somebody was told where it is."""
+        return self.was_used or (self.clone is not None and self.clone.was_told)
+
+    def point(self, clone: Clone, *, durable: bool = False) -> None:
+        """From now on the engines connect to ``clone``."""
+        # With guard = "off" a pool may hold connections to the application's real database.
+        self.release()
+        self._begin(clone)
+        self.durable = durable
+
+    def resume(self, clone: Clone) -> None:
+        """As :meth:`point`, but what :meth:`rest` left open stays open: it is on the same file."""
+        if any(tracked.clone is None for _, tracked in self._records):
+            self.release()
+        self._begin(clone)
+        for _, tracked in self._records:
+            tracked.clone = clone
+
+    def _begin(self, clone: Clone) -> None:
+        self.clone = clone
+        self.durable = False
+        self.was_used = self.was_told = self.was_unwatched = False
+        self.strays.clear()
+
+    def rest(self) -> list[Site | None]:
+        """As :meth:`release`, but leave the connections open that are idle and as they were."""
+        self.clone = None
+        in_use = [tracked for record, tracked in self._records if record.in_use]
+        if any(tracked.is_async for tracked in in_use):
+            self._loop.run(self._close_sessions)
+        else:
+            self._close_sessions()
+        if self._is_bound_to_a_loop():
+            held = self.release()
+            self._renew(is_async=True)
+            return held
+        if any(record.in_use or tracked.is_elsewhere for record, tracked in self._records):
+            return self.release()
+        kept = [item for item in self._records if _is_clean(*item)]
+        gone = [item for item in self._records if item not in kept]
+        if any(tracked.is_async for _, tracked in gone):
+            return self.release()
+        self._records = gone
+        self.release()
+        self._records = kept
+        return []
+
+    def release(self) -> list[Site | None]:
+        """Close what is open; where the connections were taken that were still in use.
+
+        Sessions are closed first, so what is left in use was taken without one.
+        """
+        # From now on a thread that runs on is refused what is about to be closed.
+        self.clone = None
+        held, self._held = self._held, []
+        for loop in {tracked.loop for _, tracked in self._records if tracked.loop}:
+            held += run_in(loop, functools.partial(self._close_in, loop)) or []
+        if self._records:
+            if any(
+                tracked.is_async and record.dbapi_connection for record, tracked in self._records
+            ):
+                held += self._loop.run(self._close)
+            else:
+                held += self._close()
+            if held:
+                self._renew()
+            elif self._is_bound_to_a_loop():
+                self._renew(is_async=True)
+        self.sessions.clear()
+        while self._altered:
+            cargs, original_cargs, cparams, original_cparams = self._altered.pop()
+            cargs[:] = original_cargs
+            cparams.clear()
+            cparams.update(original_cparams)
+        return held
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether the connections to the clone in use are for the next test too."""
+        return self.clone is not None and self.clone.connection_factory is not None
+
+    def close_idle(self, *, synchronous: bool = False) -> None:
+        """Close the connections that nobody uses at the moment, or only the synchronous ones.
+
+        While another thread is at work it may be about to take any of them, and all stay.
+        """
+        for record, tracked in list(self._records):
+            is_idle = not synchronous if tracked.is_async else not others_at_work()
+            if is_idle and not record.in_use and not tracked.is_over(record):
+                _close_connection(record)
+
+    def has_altered(self, cparams: dict[str, Any]) -> bool:
+        """Whether these very arguments were made the clone's by :meth:`aim`."""
+        return any(altered[2] is cparams for altered in self._altered)
+
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connections alone, without closing them."""
+        # SQLite's "How To Corrupt": a connection must not be carried, nor closed, across a fork.
+        self._abandoned.append(self._records)
+        self._records = []
+        self.sessions.clear()
+        self._renew()
+
+    def rewrite_connect_args(
+        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
+        """Make a connection's arguments those of the clone, if there is one.
+
+        Raises:
+            EngineError: the engine speaks another database's language.
+        """
+        __tracebackhide__ = True
+        tracked = TrackedConnection(self, self.clone, bool(dialect.is_async))
+        if dialect.is_async and dialect.name != "sqlite":
+            tracked.loop = asyncio.get_running_loop()
+            before_close(tracked.loop, functools.partial(self._leave, tracked.loop))
+        if self.clone is not None:
+            self.engines.check_dialect(dialect.name)
+            # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
+            self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
+            self.clone.rewrite_connect_args(dialect, cargs, cparams)
+            if dialect.name == "sqlite" and is_watchable(dialect):
+                cparams.setdefault("factory", Asking)
+        if record is not None:
+            record.info[TrackedConnection] = tracked
+            self._records.append((record, tracked))
+
+    def greet(self, connection: Any, tracked: TrackedConnection) -> None:
+        """Look whether a new connection went to the clone; let it not wait for the disk.
+
+        Raises:
+            EngineError: it went somewhere else.
+        """
+        __tracebackhide__ = True
+        if tracked.clone is None:
+            return
+        elsewhere = tracked.clone.other_database(connection)
+        if elsewhere is not None:
+            raise EngineError(
+                f"a connection of {self.engines.name} went to {elsewhere} and not to the test's "
+                "clone",
+                hint="does the application have a do_connect listener that connects by itself? "
+                "It should use the arguments that it is given",
+            )
+        if not self.durable:
+            tracked.clone.disable_fsync(connection)
+
+    def take(self, connection: Any, tracked: TrackedConnection) -> None:
+        """Note that a connection is taken from its pool, and what it is like at first."""
+        self.was_used = tracked.was_taken = True
+        if tracked.state is None and tracked.clone is not None and tracked.clone.connection_factory:
+            found = watched(connection)
+            if found is None:
+                self.was_unwatched = True
+            else:
+                tracked.state, found.listener = state_of(found), self
+
+    def _close_sessions(self) -> None:
+        for record, tracked in list(self._records):
+            tracked.is_elsewhere |= _is_elsewhere(record, tracked)
+        for session in self.sessions.idle():
+            self.sessions.discard(session)
+            with contextlib.suppress(Exception):
+                session.close()
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Before a loop is closed, close what is bound to it."""
+        self._held += self._close_in(loop)
+
+    def _close_in(self, loop: asyncio.AbstractEventLoop) -> list[Site | None]:
+        others = [item for item in self._records if item[1].loop is not loop]
+        self._records = [item for item in self._records if item[1].loop is loop]
+        held = self._close()
+        self._records = others
+        if held or self._is_bound_to_a_loop():
+            self._renew(is_async=True)
+        return held
+
+    def _close(self) -> list[Site | None]:
+        self._close_sessions()
+        held = []
+        for record, tracked in self._records:
+            if tracked.is_over(record):
+                continue
+            if record.in_use and record.dbapi_connection is not None:
+                held.append(tracked.site)
+            tracked.is_elsewhere |= _is_elsewhere(record, tracked)
+            if tracked.is_elsewhere and self.engines.dialect.crashes_if_closed_in_use:
+                # Python crashes where a connection is closed while another thread is in a
+                # statement on it. Without ours, that thread's is the last reference.
+                record.dbapi_connection = None
+                self.was_told = True
+            else:
+                _close_connection(record)
+            record.info.pop(TrackedConnection, None)
+        self._records.clear()
+        return held
+
+    def _renew(self, *, is_async: bool = False) -> None:
+        """Give the engines new pools, which have every slot free and belong to no event loop."""
+        for engine in self.engines.known():
+            if engine.dialect.is_async or not is_async:
+                engine.dispose(close=False)
+
+    def _is_bound_to_a_loop(self) -> bool:
+        """Whether a pool has waited for a connection in an event loop, and works in no other."""
+        pools = (e.pool for e in self.engines.known() if e.dialect.is_async)
+        queues = (getattr(getattr(pool, "_pool", None), "_queue", None) for pool in pools)
+        return any(getattr(queue, "_loop", None) is not None for queue in queues)
+
+
+def _close_connection(record: Any) -> None:
+    try:
+        record.invalidate()
+    except AttributeError:
+        # Older versions of SQLAlchemy leave a record half made if a listener raises an error.
+        with contextlib.suppress(Exception):
+            record.dbapi_connection.close()
+
+
+def _is_elsewhere(record: Any, tracked: TrackedConnection) -> bool:
+    """Whether another thread has a connection, or is about to, or is still in a statement on it."""
+    if tracked.is_async or not is_another(tracked.thread):
+        return False
+    return record.in_use or not tracked.was_taken or is_at_work(tracked.thread)
+
+
+def _is_clean(record: Any, tracked: TrackedConnection) -> bool:
+    """Whether an idle connection is open, and as it was when it was first taken."""
+    if record.dbapi_connection is None or tracked.is_over(record):
+        return False
+    found = watched(record.dbapi_connection)
+    return found is not None and tracked.state is not None and is_as_it_was(found, tracked.state)

@@ -1,0 +1,264 @@
+"""One database of the project: its snapshots, and the clone of one that a test is lent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.build.snapshot import Snapshot
+from alembic_snapshot.checks import not_checked, shortened, unchecked
+from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.engines.known import Known
+from alembic_snapshot.engines.notices import unused, warn
+from alembic_snapshot.engines.redirect import EngineRedirect
+from alembic_snapshot.errors import CheckError, CloneError, EngineError, SnapshotError
+from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest, Strategy
+from alembic_snapshot.project.config import Project
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.process import Listener
+    from alembic_snapshot.engines.events import EngineEvents
+    from alembic_snapshot.plugin.runtime import Runtime
+    from alembic_snapshot.project.callsite import Site
+    from alembic_snapshot.store.manifest import Manifest
+
+_PLAIN = CloneOptions()
+
+
+class Database:
+    """One database of the project: its snapshots by what a test wishes, and the clone in use."""
+
+    def __init__(self, project: Project, runtime: Runtime, events: EngineEvents):
+        self.project = project
+        known = Known(project, self._manifests)
+        self.redirect = EngineRedirect(project, runtime.loop, runtime.calls, known)
+        self.clone: Clone | None = None
+        self._runtime = runtime
+        self._events = events
+        self._strategy = self._chosen(runtime.options.clones or project.clones)
+        self._clone_options = _PLAIN
+        self._lasting = False
+        self._process = 0
+        self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
+        events.redirects.append(self.redirect)
+
+    def snapshot(
+        self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
+    ) -> Snapshot:
+        """The snapshot, ensured once a process; a failure is raised again without trying again.
+
+        Raises:
+            SnapshotError: it can't be built, or a check failed that is configured to be an error.
+        """
+        found = self.built(clone_options, listener)
+        if clone_options.revision is None:
+            raise_for_checks(found)
+        return found
+
+    def built(
+        self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
+    ) -> Snapshot:
+        """The snapshot as :meth:`snapshot` has it, whatever its checks found.
+
+        Raises:
+            SnapshotError: it can't be built.
+        """
+        if clone_options.key not in self._snapshots:
+            try:
+                self._snapshots[clone_options.key] = self._ensure(clone_options, listener)
+            except SnapshotError as error:
+                self._snapshots[clone_options.key] = error
+        found = self._snapshots[clone_options.key]
+        if isinstance(found, SnapshotError):
+            raise found
+        return found
+
+    def begin(self, clone_options: CloneOptions, *, lasting: bool = False) -> bool:
+        """Have a clone in use; whether it was begun now, and is to be ended by the caller.
+
+        A ``lasting`` one serves several tests; those that ask for nothing else join it.
+
+        Raises:
+            EngineError: what the configuration names as engine and factory is not right.
+            CloneError: a clone is in use that can't be joined.
+            SnapshotError: there is no snapshot to clone.
+        """
+        self.verify()
+        if self.clone is not None:
+            if lasting or (clone_options not in (_PLAIN, self._clone_options)):
+                owner = "one for several tests" if self._lasting else "the test's own"
+                raise CloneError(
+                    f"a clone is in use already, {owner}, and a different one was asked for",
+                    hint="remove the marker's arguments, or move the test out of its scope"
+                    if self._lasting
+                    else "ask for the clone for several tests before the test's own",
+                )
+            return False
+        snapshot = (
+            Snapshot(self.project, None) if clone_options.empty else self.snapshot(clone_options)
+        )
+        self._runtime.tally.fixtures_only |= not self.redirect.engines.configured.is_there
+        self.clone = self._strategy.begin(snapshot, clone_options)
+        self._clone_options, self._lasting, self._process = clone_options, lasting, os.getpid()
+        return True
+
+    def verify(self) -> None:
+        """See, before the first test that needs it, that the right engines will be pointed.
+
+        Raises:
+            EngineError: what the configuration names as engine and factory is not right.
+        """
+        self._events.install()
+        self.redirect.engines.configured.verify()
+        self._events.listen_to(self.redirect)
+
+    def strayed(self, test: str, *, lasting: bool = True) -> EngineError | None:
+        """What is wrong if the clone was not used, and another database was opened; said once.
+
+        Of a clone for several tests that is known when it is over: ``lasting`` says so. With the
+        guard off it is a warning.
+        """
+        found = None if self._lasting and not lasting else self.stray(test)
+        if found is None:
+            return None
+        error, site = found
+        self.redirect.strays.clear()
+        if self.redirect.is_guarding:
+            return error
+        warn(error, site)
+        return None
+
+    def stray(self, test: str) -> tuple[EngineError, Site | None] | None:
+        """The error of a test that opened another database and not its clone, and the line."""
+        if not self.redirect.strays or self.redirect.is_in_use:
+            return None
+        place, site = next(iter(self.redirect.strays.items()))
+        who = "the tests that share a clone" if self._lasting else test
+        line, name = self._events.callsites.text(site), self.redirect.engines.name
+        return unused(self.project, name, who, line, place), site
+
+    def end(self) -> list[Site | None]:
+        """Take the engines off the clone in use; the lines that still held a connection."""
+        clone, self.clone = self.clone, None
+        if clone is None or os.getpid() != self._process:
+            # A child that was forked in a test and came back to pytest must not take it down.
+            return []
+        started = time.perf_counter()
+        self._events.close_idle_sessions(self.redirect)
+        held = self._strategy.end(clone)
+        self._runtime.ended.append((self, clone))
+        self._runtime.tally.seconds += time.perf_counter() - started
+        return held
+
+    def dispose(self, clone: Clone, kept: Path | None) -> None:
+        """Delete a clone that was ended, or keep it."""
+        self._runtime.tally.size += clone.size
+        self._strategy.dispose(clone, kept)
+
+    def close(self) -> None:
+        """Close everything, and delete what is left."""
+        self.redirect.release()
+        self._strategy.close()
+
+    def _chosen(self, clones: str) -> Strategy:
+        tally = self._runtime.tally
+        tally.done = "rewound" if clones == "rewind" else "reset"
+        backend = backend_of(self.project)
+        source = backend.clones(self._folder, self._made)
+        if clones == "fresh":
+            return NewDatabaseEachTest(self.redirect, source)
+        kind = backend.lasting(clones)
+        if kind is None:
+            tally.no_reset = f"there is no {clones} on {self.redirect.engines.dialect.title} yet"
+            return NewDatabaseEachTest(self.redirect, source)
+        from alembic_snapshot.plugin.reset import Reset
+        from alembic_snapshot.sqlite.clone import FileClones
+
+        assert isinstance(source, FileClones)  # Only files are put back so far.
+        tally.resets = 0
+        return Reset(self.redirect, source, tally, kind)
+
+    def _ensure(self, clone_options: CloneOptions, listener: Listener | None) -> Snapshot:
+        from alembic_snapshot.build.ensure import ensure
+
+        with self._rebuilding(clone_options) as rebuild:
+            snapshot = ensure(
+                self.project,
+                layer=clone_options.layer,
+                revision=clone_options.revision,
+                listener=listener,
+                rebuild=rebuild,
+            )
+        self._runtime.resources.enter_context(snapshot.in_use())
+        self._runtime.tally.note(snapshot)
+        return snapshot
+
+    @contextlib.contextmanager
+    def _rebuilding(self, clone_options: CloneOptions) -> Iterator[bool]:
+        """Whether to build from nothing: once a run, by whichever process comes first."""
+        since = self._runtime.options.rebuild
+        if since is None:
+            yield False
+            return
+        from alembic_snapshot.build.lookup import look_up
+
+        store = backend_of(self.project).store()
+        store.prepare()
+        with store.lock("rebuild"):
+            entry = look_up(
+                self.project, layer=clone_options.layer, revision=clone_options.revision
+            ).entry
+            yield entry is None or entry.manifest.created < since
+
+    def _manifests(self) -> list[Manifest]:
+        """Those of the snapshots of this run so far."""
+        found = (one for one in self._snapshots.values() if isinstance(one, Snapshot))
+        return [snapshot.entry.manifest for snapshot in found if snapshot.entry]
+
+    def _folder(self) -> Path:
+        assert self._runtime.own is not None  # the fixtures have seen to it
+        return self._runtime.own
+
+    def _made(self, seconds: float) -> None:
+        self._runtime.tally.clones += 1
+        self._runtime.tally.seconds += seconds
+
+
+def raise_for_checks(snapshot: Snapshot) -> None:
+    """Raise for what the checks found, if ``drift = "error"``.
+
+    Raises:
+        CheckError: it lists what was found and says what to do.
+    """
+    checks = snapshot.manifest.checks
+    if snapshot.project.drift != "error":
+        return
+    if checks.get("mappers"):
+        raise CheckError(
+            f"the models' mappers don't configure: {checks['mappers']}",
+            hint="import every module with mapped classes where env.py gets its metadata",
+        )
+    if checks.get("drift"):
+        found = "\n  ".join(shortened(checks["drift"]))
+        raise CheckError(
+            f"the models differ from the migrated schema:\n  {found}",
+            hint="make the missing revision with `alembic revision --autogenerate`, "
+            'or set drift = "warn"',
+        )
+    missing = unchecked(checks, drift="error")
+    for name in ("drift", "mappers"):
+        if name in missing:
+            raise CheckError(not_checked(name, missing[name]), hint=_UNCHECKED_HINTS[name])
+
+
+_UNCHECKED_HINTS = {
+    "drift": "run `alembic check` to see it alone; env.py has to give the models' metadata to "
+    'context.configure(); or set drift = "warn"',
+    "mappers": "import every module with mapped classes where env.py gets its metadata, or set "
+    'drift = "warn"',
+}

@@ -1,0 +1,1 @@
+"""The server of our own. Nothing in here knows Alembic."""

@@ -1,0 +1,356 @@
+"""``[tool.alembic-snapshot]`` and Alembic's settings as one value, the same for every caller."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import functools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.alembic_settings import (
+    AlembicSettings,
+    read_settings,
+    read_toml,
+    tool_table,
+)
+from alembic_snapshot.project.places import BACKEND_VARIABLE, TABLE, store_folder
+from alembic_snapshot.project.references import Reference
+from alembic_snapshot.project.spelling import Spelling, is_ignored
+
+DEFAULT = "default"
+
+
+class Counts(enum.Enum):
+    """How a setting takes part in deciding which snapshot is the project's."""
+
+    BASE = "its value is an input of the base layer"
+    NAMED = "what it names is an input: seeds, files"
+    HIT = "a stored snapshot is compared with it at each hit"
+    NO = "it can't change what is in a snapshot"
+
+
+def _says(counts: Counts, kind: str | None = None, choices: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a field of :class:`Project` says of itself. ``kind`` is the type that the table must
+    have for it; without one it is no key of the table. ``choices`` are its only values.
+    """
+    return {"counts": counts, "kind": kind, "choices": choices}
+
+
+_BASE, _NAMED, _HIT, _NO = Counts.BASE, Counts.NAMED, Counts.HIT, Counts.NO
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project with Alembic migrations, and how it wants its snapshot.
+
+    The names of the fields are the keys of ``[tool.alembic-snapshot]``; paths are absolute.
+    ``root`` is the folder of the configuration: every relative path in it starts there, and it is
+    the builder's working directory. ``configured`` is false when there is no table at all. Each
+    field says whether it counts in the key.
+    """
+
+    root: Path = field(metadata=_says(_NO))
+    configured: bool = field(default=False, metadata=_says(_NO))
+    name: str = field(default=DEFAULT, metadata=_says(_NO))
+    # What Alembic's settings say counts, wherever their file lies.
+    config: Path | None = field(default=None, metadata=_says(_NO, "text"))
+    section: str = field(default="alembic", metadata=_says(_BASE, "text"))
+    store: Path = field(default=Path(), metadata=_says(_NO))
+    backend: str = field(default="sqlite", metadata=_says(_BASE, "text", ("sqlite", "postgresql")))
+    engine: str | None = field(default=None, metadata=_says(_NO, "text"))
+    sessionmaker: str | None = field(default=None, metadata=_says(_NO, "text"))
+    pythonpath: tuple[Path, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    clones: str = field(default="fresh", metadata=_says(_NO, "text", ("fresh", "reset", "rewind")))
+    migrate: str | None = field(default=None, metadata=_says(_BASE, "text"))
+    seeds: tuple[str, ...] = field(default=(), metadata=_says(_NAMED, "texts"))
+    layers: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict, metadata=_says(_NAMED, "mapping of lists")
+    )
+    inputs: tuple[str, ...] = field(default=(), metadata=_says(_NAMED, "texts"))
+    ignore_inputs: tuple[str, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    environment: Mapping[str, str] = field(default_factory=dict, metadata=_says(_BASE, "mapping"))
+    inherit_environment: tuple[str, ...] | None = field(
+        default=None, metadata=_says(_BASE, "texts")
+    )
+    ignore_environment: tuple[str, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    private_home: bool = field(default=False, metadata=_says(_BASE, "flag"))
+    x: tuple[str, ...] = field(default=(), metadata=_says(_BASE, "texts"))
+    drift: str = field(default="warn", metadata=_says(_NO, "text", ("warn", "error", "ignore")))
+    heads: str = field(default="one", metadata=_says(_HIT, "text", ("one", "many")))
+    foreign: str = field(default="redirect", metadata=_says(_HIT, "text", ("redirect", "refuse")))
+    guard: str = field(default="on", metadata=_says(_NO, "text", ("on", "off")))
+
+    @functools.cached_property
+    def alembic(self) -> AlembicSettings:
+        """Alembic's settings.
+
+        Raises:
+            ConfigError: there are none, two, or they don't make sense.
+        """
+        toml = self.root / "pyproject.toml"
+        return read_settings(
+            self.config,
+            toml if toml.is_file() else None,
+            self.section,
+            self.pythonpath,
+            self.root,
+        )
+
+    @property
+    def search_path(self) -> tuple[Path, ...]:
+        """Where the project's own modules are found, in order; never the caller's ``sys.path``."""
+        found = [*self.pythonpath, *self.alembic.prepend_sys_path, self.root]
+        return tuple(dict.fromkeys(found))
+
+    def relative(self, path: Path | str) -> str:
+        """``path`` as digests and messages spell it: relative to the root, with slashes.
+
+        Scripts inside an installed package are spelled relative to their own folder, so that
+        nothing depends on where the package is installed.
+        """
+        return self.spelling.name(str(path))
+
+    @functools.cached_property
+    def spelling(self) -> Spelling:
+        """How paths are spelled in digests and manifests."""
+        scripts = (self.alembic.script_location, *self.alembic.version_locations)
+        elsewhere = [str(folder) for folder in scripts if not folder.is_relative_to(self.root)]
+        return Spelling(str(self.root), tuple(dict.fromkeys(elsewhere)))
+
+    def ignores(self, name: str) -> bool:
+        """Whether ``ignore_inputs`` has a file or a folder's entry with this spelling."""
+        return bool(self.ignore_inputs) and is_ignored(name, self.ignore_inputs)
+
+    def base_inputs(self) -> dict[str, str]:
+        """The settings that are inputs of the base layer, as JSON; defaults are left out.
+
+        Lists whose order has no meaning are sorted. No two configurations have the same.
+        """
+        found: dict[str, str] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.metadata["counts"] is not Counts.BASE or value == _default(one):
+                continue
+            if isinstance(value, Mapping):
+                found |= {f"<{one.name} {key}>": json.dumps(item) for key, item in value.items()}
+                continue
+            if one.name == "pythonpath":
+                value = [self.relative(folder) for folder in value]
+            elif one.name.endswith("_environment") or one.name == "ignore_inputs":
+                value = sorted(value)
+            found[f"<{one.name}>"] = json.dumps(value)
+        return found
+
+
+def _default(one: Field[Any]) -> Any:
+    factory = one.default_factory
+    return one.default if factory is MISSING else factory()
+
+
+def load_project(
+    start: Path | None = None,
+    *,
+    config: Path | None = None,
+    database: str = DEFAULT,
+    store: Path | None = None,
+) -> Project:
+    """The project that ``start`` (the working directory if None) is in.
+
+    The nearest ``pyproject.toml`` with a ``[tool.alembic-snapshot]`` table is its configuration;
+    without one, the nearest ``alembic.ini`` or ``[tool.alembic]`` is enough. ``config`` names an
+    ``alembic.ini`` or ``pyproject.toml`` itself. ``store`` wins over the environment variable
+    ``ALEMBIC_SNAPSHOT_DIR``, which wins over ``.alembic-snapshot`` beside the configuration;
+    ``ALEMBIC_SNAPSHOT_BACKEND`` wins over ``backend``.
+
+    Raises:
+        ConfigError: there is no configuration, or it is wrong.
+    """
+    root, table = _find(Path(start or Path.cwd()).absolute(), config)
+    values = _database_table(table or {}, database, root)
+    backend = os.environ.get(BACKEND_VARIABLE)
+    if backend:
+        values["backend"] = backend
+    if config and config.name != "pyproject.toml":
+        values["config"] = str(config.absolute())
+    return Project(
+        root=root,
+        configured=table is not None,
+        name=database,
+        store=store_folder(root, store),
+        **_checked(values, root),
+    )
+
+
+def database_names(project: Project) -> tuple[str, ...]:
+    """The names of the project's databases, the first one's first."""
+    toml = project.root / "pyproject.toml"
+    table = _own_table(read_toml(toml)) if toml.is_file() else None
+    return (DEFAULT, *(table or {}).get("databases", {}))
+
+
+def _own_table(toml: Mapping[str, Any]) -> dict[str, Any] | None:
+    table = tool_table(toml, "alembic-snapshot")
+    return None if table is None else dict(table)
+
+
+def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None]:
+    if config:
+        if not config.is_file():
+            raise ConfigError(
+                f"there is no file {config}",
+                hint="give the path of the project's alembic.ini or pyproject.toml",
+            )
+        start = config.absolute().parent
+    folders = (start, *start.parents)
+    for folder in folders:
+        toml = folder / "pyproject.toml"
+        table = _own_table(read_toml(toml)) if toml.is_file() else None
+        if table is not None and _is_about(table, folder, config):
+            return folder, table
+    for folder in folders[:1] if config else folders:
+        if config or _has_alembic(folder):
+            return folder, None
+    raise ConfigError(
+        f"no configuration: neither [{TABLE}] in a pyproject.toml nor an alembic.ini in {start} "
+        "or a folder above it",
+        hint="run from the project's folder, or give --config PATH",
+    )
+
+
+def _is_about(table: dict[str, Any], folder: Path, config: Path | None) -> bool:
+    """Whether a table belongs to the configuration that was asked for by name, if one was."""
+    if config is None or folder == config.absolute().parent:
+        return True
+    return folder / str(table.get("config", "alembic.ini")) == config.absolute()
+
+
+def _has_alembic(folder: Path) -> bool:
+    if (folder / "alembic.ini").is_file():
+        return True
+    toml = folder / "pyproject.toml"
+    return toml.is_file() and tool_table(read_toml(toml), "alembic") is not None
+
+
+def _database_table(table: dict[str, Any], database: str, root: Path) -> dict[str, Any]:
+    """One database's keys: those of the table itself, or of ``databases.NAME``."""
+    others = table.pop("databases", {})
+    if not isinstance(others, dict) or not all(isinstance(one, dict) for one in others.values()):
+        raise ConfigError(
+            f"databases in [{TABLE}] must be a table of tables, not {others!r}",
+            hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
+        )
+    if database == DEFAULT:
+        return table
+    if database not in others:
+        known = ", ".join((DEFAULT, *others))
+        raise ConfigError(
+            f"no database {database!r} in [{TABLE}.databases] of {root / 'pyproject.toml'}",
+            hint=f"the configured ones are {known}",
+        )
+    names = ("pythonpath", "backend", "clones", "guard")
+    shared = {key: table[key] for key in names if key in table}
+    return {**shared, **others[database]}
+
+
+def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The table's values with their types verified and their paths made absolute."""
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in _KEYS:
+            raise ConfigError(f"unknown key {key!r} in [{TABLE}]", hint=_nearest(key))
+        kind, choices = _KEYS[key]["kind"], _KEYS[key]["choices"]
+        if not _fits(value, kind):
+            raise ConfigError(
+                f"{key} in [{TABLE}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
+                hint="see the documentation of the configuration",
+            )
+        if choices and value not in choices:
+            raise ConfigError(
+                f"{key} in [{TABLE}] must be one of {', '.join(choices)}, not {value!r}",
+                hint=_nearest(str(value), choices),
+            )
+        checked[key] = _frozen(value)
+    for key in ("engine", "sessionmaker", "migrate"):
+        _check_reference(key, checked.get(key))
+    for reference in (*checked.get("seeds", ()), *_all_values(checked.get("layers", {}))):
+        _check_reference("a seed", reference)
+    folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
+    checked["pythonpath"] = tuple(map(Path, folders))
+    checked["config"] = _ini(checked.get("config"), root)
+    return checked
+
+
+def _ini(config: str | None, root: Path) -> Path | None:
+    if config is None:
+        default = root / "alembic.ini"
+        return default if default.is_file() else None
+    path = root / config
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no file {path}", hint=f"correct config in [{TABLE}], or make the file"
+        )
+    return None if path.name == "pyproject.toml" else path
+
+
+def _check_reference(key: str, value: str | None) -> None:
+    if value is None or (key == "engine" and "://" in value):
+        return
+    try:
+        reference = Reference.parse(value)
+    except ValueError:
+        raise ConfigError(
+            f"{key} {value!r} in [{TABLE}] is not of the form module:name",
+            hint="write for example core.database:engine; after the colon there may be dots and "
+            "calls without arguments, core.database:get_engine()",
+        ) from None
+    if reference.calls and key not in ("engine", "sessionmaker"):
+        raise ConfigError(
+            f"{key} {value!r} in [{TABLE}] has a call in it",
+            hint="name the function itself, without (): it is called with its argument",
+        )
+
+
+def _all_values(layers: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for references in layers.values():
+        yield from references
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "text":
+        return isinstance(value, str)
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "texts":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    inner = "text" if kind == "mapping" else "texts"
+    return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
+
+def _nearest(key: str, known: tuple[str, ...] = ()) -> str:
+    names = known or tuple(_KEYS)
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
+
+
+_KEYS = {one.name: one.metadata for one in fields(Project) if one.metadata["kind"]}
+_DESCRIPTIONS = {
+    "text": "a string",
+    "flag": "true or false",
+    "texts": "a list of strings",
+    "mapping": "a table of strings",
+    "mapping of lists": "a table of lists of strings",
+}

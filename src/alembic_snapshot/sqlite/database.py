@@ -1,0 +1,373 @@
+"""SQLite: seal a database into a snapshot, clone it, read its heads. No SQLAlchemy in here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shlex
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.errors import CloneError, StoreError
+
+if TYPE_CHECKING:
+    from alembic_snapshot.database.diff import Diff
+
+SUFFIX = ".db"
+# Every empty table or index is a page: small pages make an empty schema six to eight times
+# smaller to copy. With much data in it, larger pages are quicker to read.
+_SMALL_PAGE, _LARGE_PAGE = 512, 4096
+_LARGE_DATABASE = 64 * 1024 * 1024
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+# Seconds for which a connection that is in a transaction is waited for.
+_PATIENCE = 5.0
+_FICLONE = 0x40049409  # linux/fs.h
+
+
+@dataclass(frozen=True)
+class DatabaseFile:
+    """A SQLite file as a target of migrations."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
+
+    @property
+    def file(self) -> Path:
+        """Itself."""
+        return self.path
+
+    @property
+    def opening(self) -> str:
+        """The command that opens it."""
+        return f"sqlite3 {shlex.quote(str(self.path))}"
+
+    def url(self, driver: str = "") -> str:
+        """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` is aiosqlite."""
+        return url(self.path, "aiosqlite" if driver == "async" else driver)
+
+    def to_job(self) -> dict[str, Any]:
+        """What the builder's process needs to find it."""
+        return {"kind": "sqlite", "name": str(self.path)}
+
+    def is_there(self) -> bool:
+        """Whether there is a file."""
+        return self.path.exists()
+
+    def start(self, source: DatabaseFile | None) -> None:
+        """Make it anew: a writable copy of another, or nothing, which is an empty database."""
+        remove(self.path)
+        if source is not None:
+            copy(source.path, self.path)
+            os.chmod(self.path, 0o600)
+
+    def save(self, name: str) -> None:
+        """Copy it to another path, as it is while it may be open."""
+        backup(self.path, Path(name))
+
+    def seal(self) -> None:
+        """As :func:`seal`."""
+        seal(self.path)
+
+    def heads(self, table: str, schema: str | None = None) -> list[str]:
+        """As :func:`heads`; a file has one schema."""
+        del schema
+        return heads(self.path, table)
+
+    def tables(self) -> list[str]:
+        """As :func:`tables`."""
+        return tables(self.path)
+
+    def problems(self) -> dict[str, list[str]]:
+        """As :func:`problems`."""
+        return problems(self.path)
+
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    def content_hash(self) -> str:
+        """As :func:`content_hash`."""
+        return content_hash(self.path)
+
+    def remove(self) -> None:
+        """Delete it and its side files."""
+        remove(self.path)
+
+    def diff(self, before: DatabaseFile | None, limit: int = SHOWN_ROWS) -> Diff:
+        """As :func:`alembic_snapshot.sqlite.diff.compare`."""
+        from alembic_snapshot.sqlite.diff import compare
+
+        return compare(before.path if before else None, self.path, limit)
+
+
+def url(path: Path, driver: str = "") -> str:
+    """The SQLAlchemy URL of a database file, for the default driver or ``driver``."""
+    return f"sqlite{'+' + driver if driver else ''}:///{path}"
+
+
+def immutable(path: Path) -> str:
+    """The URI that opens a sealed database read-only, without locks, and for root too."""
+    return f"file:{quote(str(path))}?mode=ro&immutable=1"
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """A raw read-only connection, closed at the end."""
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def seal(path: Path) -> None:
+    """Make the database one checkpointed, compact file outside WAL mode, safely on the disk.
+
+    Nobody else may have it open.
+
+    Raises:
+        StoreError: it is damaged, its foreign keys don't hold, or the disk is full.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+            if mode != "delete":
+                raise StoreError(
+                    f"{path} can't leave journal mode {mode}",
+                    hint="something still has the database open",
+                )
+            large = os.path.getsize(path) > _LARGE_DATABASE
+            wanted = _LARGE_PAGE if large else _SMALL_PAGE
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if free or page_size != wanted:
+                connection.execute("PRAGMA temp_store=MEMORY")
+                connection.execute(f"PRAGMA page_size={wanted}")
+                connection.execute("VACUUM")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"can't seal {path}: {error}", hint="is the disk full?") from error
+    _sync(path)
+
+
+def problems(path: Path) -> dict[str, list[str]]:
+    """What is wrong inside a database: ``integrity`` and ``foreign_keys``, a line for each."""
+    with read_only(path) as connection:
+        rows = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+        violations = connection.execute("PRAGMA foreign_key_check").fetchmany(20)
+    return {
+        "integrity": [] if rows == ["ok"] else rows,
+        "foreign_keys": [
+            f"{table} row {rowid} refers to a row of {parent} that is not there"
+            for table, rowid, parent, _ in violations
+        ],
+    }
+
+
+def content_hash(path: Path) -> str:
+    """The SHA-256 of the file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a sealed database, sharing its blocks where the file system can.
+
+    Raises:
+        CloneError: the target can't be written; nothing is left there.
+        FileNotFoundError: the source isn't there.
+    """
+    try:
+        if not _reflink(source, target):
+            shutil.copyfile(source, target)
+    except OSError as error:
+        if error.errno == errno.ENOENT and not source.exists():
+            raise FileNotFoundError(error.errno, error.strerror, str(source)) from error
+        remove(target)
+        raise CloneError(
+            f"can't copy the snapshot to {target}: {error.strerror}",
+            hint="is the disk full or the folder read-only?",
+        ) from error
+
+
+def replace(source: Path, target: Path) -> None:
+    """Put a writable copy of a sealed database at ``target``, whole or not at all.
+
+    Raises:
+        CloneError: the target can't be written; what was there is as it was.
+    """
+    temporary = target.parent / f".{target.name}.{os.getpid()}"
+    try:
+        _refuse_as_target(target, source)
+        copy(source, temporary)
+        for side in side_files(target):
+            side.unlink(missing_ok=True)
+        os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            remove(temporary)
+        raise CloneError(
+            f"can't put a copy of the snapshot at {target}: {error.strerror}",
+            hint="give another path",
+        ) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a database and its side files, as far as they are there."""
+    for name in (path, *side_files(path)):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(name)
+
+
+def side_files(path: Path) -> list[Path]:
+    """The names that SQLite may give to files beside a database."""
+    return [path.with_name(path.name + suffix) for suffix in _SIDE_FILES]
+
+
+def settle(path: Path) -> None:
+    """Fold a closed database's log into its file, so that the file alone is all of it."""
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=1)
+        try:
+            # The mode can't change while somebody else, as a thread of the test's, is connected.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+        finally:
+            connection.close()
+
+
+def backup(source: Path, target: Path) -> None:
+    """Copy a database that may be open elsewhere, log included."""
+    with (
+        contextlib.closing(sqlite3.connect(source)) as original,
+        contextlib.closing(sqlite3.connect(target)) as copied,
+    ):
+        original.backup(copied)
+
+
+def put_back(source: Path, target: Path) -> None:
+    """Write one database's content into another file, whose open connections then see it.
+
+    Both have the same page size.
+
+    Raises:
+        sqlite3.OperationalError: somebody is in the middle of a transaction, and stays there.
+    """
+    deadline = time.monotonic() + _PATIENCE
+
+    def give_up(_status: int, _left: int, _total: int) -> None:
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError(f"{target} stays locked: a connection is in use")
+
+    with (
+        contextlib.closing(sqlite3.connect(source)) as original,
+        contextlib.closing(sqlite3.connect(target)) as overwritten,
+    ):
+        original.backup(overwritten, progress=give_up, sleep=0.01)
+
+
+def disable_fsync(connection: Any) -> None:
+    """Let a connection, sync or async, not wait for the disk: its database is thrown away anyway.
+
+    What other connections see, and what a rollback undoes, stays the same.
+    """
+    # With the autocommit attribute of Python 3.12, a connection may be in a transaction at once,
+    # and there the pragma is refused.
+    always_in_transaction = getattr(connection, "autocommit", None) is False
+    if always_in_transaction:
+        connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=OFF")
+    cursor.close()
+    if always_in_transaction:
+        connection.autocommit = False
+
+
+def opened_file(connection: Any) -> str:
+    """The file that a connection has open, sync or async; "" in memory."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA database_list")
+        return next((row[2] or "" for row in cursor.fetchall() if row[1] == "main"), "")
+    finally:
+        cursor.close()
+
+
+def heads(path: Path, table: str = "alembic_version") -> list[str]:
+    """The revisions in a database's version table; none if there is no such table."""
+    with read_only(path) as connection:
+        found = connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+        ).fetchone()
+        if not found:
+            return []
+        quoted = table.replace('"', '""')
+        rows = connection.execute(f'SELECT version_num FROM "{quoted}" ORDER BY 1')
+        return [row[0] for row in rows]
+
+
+def tables(path: Path) -> list[str]:
+    """The names of a database's tables, without SQLite's own."""
+    with read_only(path) as connection:
+        rows = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' "
+            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        )
+        return [row[0] for row in rows]
+
+
+def _refuse_as_target(target: Path, source: Path) -> None:
+    if target.is_dir():
+        raise CloneError(f"{target} is a folder", hint="give the path of a file")
+    if not target.absolute().parent.is_dir():
+        raise CloneError(f"there is no folder {target.absolute().parent}", hint="make it first")
+    if target.exists() and not target.is_file():
+        # A device or a pipe: whoever may, root for one, would put a file in its place.
+        raise CloneError(f"{target} is no regular file", hint="give the path of a file")
+    if target.exists() and target.samefile(source):
+        raise CloneError(f"{target} is the snapshot itself", hint="give another path")
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    if sys.platform != "linux" or not _can_reflink(str(target.parent)):
+        return False
+    with open(source, "rb") as original, open(target, "wb") as copied:
+        try:
+            fcntl.ioctl(copied, _FICLONE, original.fileno())
+        except OSError:
+            _without_reflink.add(str(target.parent))
+            return False
+    return True
+
+
+# The folders where sharing blocks was tried and refused: ext4 and tmpfs have no such thing.
+_without_reflink: set[str] = set()
+
+
+def _can_reflink(folder: str) -> bool:
+    return folder not in _without_reflink
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Files that are put back after a test, while connections to them stay open."""

@@ -1,0 +1,1 @@
+"""Snapshots by digest: kept, found, and found wanting."""

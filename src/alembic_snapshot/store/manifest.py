@@ -1,0 +1,134 @@
+"""What is known of one snapshot. Without a valid manifest there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.database.target import Target
+from alembic_snapshot.key.layers import FORMAT
+from alembic_snapshot.key.observed import Observed
+
+_SEAL = ',\n "seal": "'
+_LISTS = ("databases", "heads", "seeds", "warnings")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a snapshot. Times are seconds since the epoch, sizes are bytes.
+
+    ``layers`` maps each layer's name to its inputs; ``observed`` is what revisions, seeds and
+    ``env.py`` read beside them, ``through_env`` what the modules of ``env.py`` are and read.
+    ``offer`` is the way in which ``env.py`` took its target; ``options`` are those that it gave to
+    ``context.configure()``, and what else of it reached a revision, spelled ``<…>``; ``checks`` are
+    the findings, by the digest of the models that they hold for.
+    ``databases`` are those that ``env.py`` would have opened, and was redirected from.
+    """
+
+    digest: str
+    family: str
+    project: str
+    created: float
+    size: int
+    sha256: str
+    heads: Sequence[str]
+    revisions: Mapping[str, str]
+    seeds: Sequence[str]
+    layers: Mapping[str, Mapping[str, str]]
+    observed: Observed = field(default_factory=Observed)
+    through_env: Observed = field(default_factory=Observed)
+    offer: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    version_table: str = "alembic_version"
+    tables: int = 0
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    databases: Sequence[Mapping[str, Any]] = ()
+    format: int = FORMAT
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Manifest:
+        """The manifest that a JSON object describes."""
+        lists = {name: tuple(record[name]) for name in _LISTS}
+        read = {name: Observed(**record[name]) for name in ("observed", "through_env")}
+        return cls(**{**record, **lists, **read})
+
+    def is_like(self, other: Manifest) -> bool:
+        """Whether the same was run, and by an ``env.py`` with the same options."""
+        return (self.digest, self.options) == (other.digest, other.options)
+
+    @property
+    def asked_of_env(self) -> list[str]:
+        """What revisions asked of what ``env.py`` leaves, beside its options."""
+        return [name for name in self.options if name.startswith("<")]
+
+    def is_stop_of(self, later: Manifest) -> bool:
+        """Whether a build of ``later`` keeps this state: before its heads, at them, or seeded."""
+        below = {name: d for name, d in later.revisions.items() if name not in later.heads}
+        stops = (later.revisions, *([below] if not self.seeds else []))
+        is_part = list(later.seeds[: len(self.seeds)]) == list(self.seeds)
+        return is_part and self.revisions in stops and later.layers["base"] == self.layers["base"]
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The manifest in a file's text.
+
+        Raises:
+            ValueError: it is not as :meth:`to_json` wrote it.
+        """
+        body, _, seal = text.rpartition(_SEAL)
+        if seal != _sealed(body).removeprefix(body + _SEAL):
+            raise ValueError("the manifest was edited")
+        record = json.loads(text)
+        del record["seal"]
+        return cls.from_record(record)
+
+    def to_json(self) -> str:
+        """The manifest as the text of its file, with a hash of itself."""
+        return _sealed(json.dumps(asdict(self), indent=1, sort_keys=True).removesuffix("\n}"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One snapshot in a store: its name there, its sealed database, what is known of it.
+
+    ``used`` is when it was last asked for, in seconds since the epoch.
+    """
+
+    name: str
+    database: Target
+    manifest: Manifest
+    used: float
+
+
+def different_options(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What ``env.py`` does not hand over as it did, as far as that was made use of."""
+    changed = [name for name, value in before.items() if now.get(name) != value]
+    new = [name for name in now if name not in before and not name.startswith("<")]
+    return [_option(name) for name in [*changed, *new]]
+
+
+def _option(name: str) -> str:
+    if name.startswith("<"):
+        return f"the {name.strip('<>')} that env.py leaves to the revisions changed"
+    return f"{name}, which env.py gives to context.configure(), changed"
+
+
+def _sealed(body: str) -> str:
+    return f'{body}{_SEAL}{hashlib.sha256(body.encode()).hexdigest()}"\n}}'
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, safely on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,205 @@
+"""Snapshots by digest: find, publish, list, prune. Where they are kept is a subclass's affair.
+
+Beside the snapshots, a store has a directory::
+
+    failed/      the last failed build of each digest, for a look
+    climbs/      which revisions went up, down and up again
+    facts.json   what is known of files by their contents
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic_snapshot.database.target import Target, Workspace
+from alembic_snapshot.errors import SnapshotError, StoreError, from_record
+from alembic_snapshot.key.layers import State
+from alembic_snapshot.key.observed import Change, Present
+from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
+
+NAME_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What looking for a snapshot found: an entry, or the reasons why there is none."""
+
+    entry: Entry | None
+    reasons: Sequence[Change] = ()
+
+
+class Store(abc.ABC):
+    """Snapshots by digest; its directory is made when something is first written to it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.building = root / "building"
+        self.failed = root / "failed"
+        self.climbs = root / "climbs"
+        self.facts = root / "facts.json"
+
+    def prepare(self) -> None:
+        """Make the directory, ignored by git and by backups.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        try:
+            for folder in self._folders():
+                folder.mkdir(parents=True, exist_ok=True)
+            for name, text in (
+                (".gitignore", "*\n"),
+                ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n"),
+            ):
+                if not (self.root / name).exists():
+                    (self.root / name).write_text(text)
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def unwritable(self, error: OSError) -> StoreError:
+        """The error for a store that can't be written."""
+        return StoreError(
+            f"can't write to the store {self.root}: {error.strerror or error}",
+            hint="make it writable, or choose another with --store or ALEMBIC_SNAPSHOT_DIR",
+        )
+
+    @abc.abstractmethod
+    def lock(self, digest: str) -> AbstractContextManager[None]:
+        """Hold the lock of one digest; it is released if the process dies."""
+
+    def find(self, state: State, present: Present) -> Lookup:
+        """The snapshot of a state, for what its build read beside its inputs as it is now."""
+        reasons: list[Change] = []
+        for entry in self._named(state.digest):
+            if entry.manifest.digest != state.digest:
+                continue
+            changes = list(present.changes(entry.manifest.observed, state.digest))
+            if changes:
+                reasons.extend(changes)
+            elif not self.is_intact(entry):
+                reasons.append(Change(f"{entry.database} is damaged or was changed"))
+            else:
+                return Lookup(entry)
+        return Lookup(None, reasons)
+
+    @abc.abstractmethod
+    def is_intact(self, entry: Entry) -> bool:
+        """Whether the database's content is what was published."""
+
+    @abc.abstractmethod
+    def touch(self, entry: Entry) -> None:
+        """Note that a snapshot was asked for, which `prune` goes by."""
+
+    @abc.abstractmethod
+    def update(self, entry: Entry, manifest: Manifest) -> Entry:
+        """Replace the manifest of a snapshot; the database stays."""
+
+    @abc.abstractmethod
+    def entries(self) -> list[Entry]:
+        """Every snapshot with a manifest, the latest made first."""
+
+    @abc.abstractmethod
+    def workspace(self, digest: str) -> Workspace:
+        """A place to build in; what killed builders of this digest left is deleted."""
+
+    @abc.abstractmethod
+    def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:
+        """Move a sealed database in; it exists from the last step on, whole.
+
+        What is there under its name already is replaced, or else kept if it is sound.
+
+        Raises:
+            StoreError: the store can't be written.
+        """
+
+    def keep_failure(self, digest: str, error: SnapshotError, database: Target | None) -> None:
+        """Remember a failed build: its error for those who waited, its database for a look."""
+        record = {"id": time.time_ns(), "run": run_id(), "error": error.to_record()}
+        with contextlib.suppress(OSError, SnapshotError):
+            self.failed_database(digest).remove()
+            if database and database.is_there():
+                self._keep(database, digest)
+        with contextlib.suppress(OSError):
+            write_whole(self._failure_record(digest), json.dumps(record))
+
+    @abc.abstractmethod
+    def failed_database(self, digest: str) -> Target:
+        """Where the half-built database of a failed build is kept."""
+
+    def failure(self, digest: str) -> tuple[int, SnapshotError, bool] | None:
+        """The last failed build: its id, its error, and whether it was of this very test run."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            record = json.loads(self._failure_record(digest).read_bytes())
+            same_run = record["run"] is not None and record["run"] == run_id()
+            return record["id"], from_record(record["error"]), same_run
+        return None
+
+    def forget_failure(self, digest: str) -> None:
+        """Delete what :meth:`keep_failure` kept."""
+        with contextlib.suppress(OSError):
+            self._failure_record(digest).unlink(missing_ok=True)
+            self.failed_database(digest).remove()
+
+    def prune(self, keep: int | None = None, older_than: float | None = None) -> list[Entry]:
+        """Delete snapshots by when they were last asked for; the deleted ones are returned.
+
+        The states that one build published, or stands on, go or stay together. ``keep`` is how
+        many builds stay; ``older_than`` is an age in seconds. A snapshot that a process is using
+        stays.
+        """
+        families: dict[str, list[Entry]] = {}
+        for entry in self.entries():
+            families.setdefault(entry.manifest.family, []).append(entry)
+        ranked = sorted(families.values(), key=lambda f: max(e.used for e in f), reverse=True)
+        kept: list[Entry] = []
+        gone: list[Entry] = []
+        for rank, family in enumerate(ranked):
+            age = time.time() - max(entry.used for entry in family)
+            too_many = keep is not None and rank >= keep
+            too_old = older_than is not None and age > older_than
+            (gone if too_many or too_old else kept).extend(family)
+        whole = [entry.manifest for entry in kept if entry.manifest.digest == entry.manifest.family]
+        needless = [e for e in gone if not any(e.manifest.is_stop_of(later) for later in whole)]
+        deleted = [entry for entry in needless if self._delete(entry)]
+        self._sweep()
+        return deleted
+
+    @abc.abstractmethod
+    def in_use(self, entry: Entry) -> AbstractContextManager[None]:
+        """Keep a snapshot from being pruned by another process meanwhile."""
+
+    def _folders(self) -> Iterable[Path]:
+        """The directories that have to be there."""
+        return (self.failed, self.climbs)
+
+    @abc.abstractmethod
+    def _named(self, digest: str) -> Iterable[Entry]:
+        """The snapshots that may be of a digest."""
+
+    @abc.abstractmethod
+    def _keep(self, database: Target, digest: str) -> None:
+        """Move a half-built database to where :meth:`failed_database` says."""
+
+    @abc.abstractmethod
+    def _delete(self, entry: Entry) -> bool:
+        """Delete a snapshot unless a process is using it."""
+
+    @abc.abstractmethod
+    def _sweep(self) -> None:
+        """Delete what dead builders and failed builds left, where nobody holds the lock."""
+
+    def _failure_record(self, digest: str) -> Path:
+        return self.failed / f"{digest[:NAME_LENGTH]}.json"
+
+
+def run_id() -> str | None:
+    """What tells the processes of one distributed test run from those of another."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID")

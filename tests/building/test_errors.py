@@ -13,7 +13,7 @@ import pytest
 from alembic_snapshot import Snapshot, SnapshotError
 from alembic_snapshot.engines.application import Engines
 from alembic_snapshot.plugin.database import raise_for_checks
-from alembic_snapshot.postgres.private.acquire import binaries, folder
+from alembic_snapshot.postgres.private import binaries, folder
 
 PAGE = (Path(__file__).parents[2] / "docs/errors.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^## (\w+)\n.*?```text\n(.*?)\n```", PAGE, re.DOTALL | re.MULTILINE))

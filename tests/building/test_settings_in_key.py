@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from alembic_snapshot import GuardError, config
+from alembic_snapshot import GuardError
+from alembic_snapshot.project import config
 from alembic_snapshot.project.config import Counts, Project
 
 FIELDS = {one.name: one for one in dataclasses.fields(Project)}

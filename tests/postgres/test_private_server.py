@@ -26,7 +26,7 @@ from alembic_snapshot.postgres.private.cluster import failure
 from alembic_snapshot.postgres.private.folder import LONGEST, VARIABLE, Folder, open_lock, try_lock
 from alembic_snapshot.postgres.server import server_in_use
 
-SOURCE = Path(private.__file__).parents[2]
+SOURCE = Path(private.__file__).parents[3]
 ROOT = os.geteuid() == 0
 # Far more than anything here takes; only a defect waits so long.
 PATIENCE = 60.0

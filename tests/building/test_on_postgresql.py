@@ -26,6 +26,7 @@ from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
+from tests.building import test_stairway
 from tests.building.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
 
 
@@ -666,6 +667,23 @@ class TestTheChecks:
         found = climb(project.load()).stairs
 
         assert [(stair.revision, stair.kind) for stair in found] == [("b", "downgrade failed")]
+
+
+class TestTheStairwayFromAbove(test_stairway.TestFromAbove):
+    """With ``migrate``, as for a file."""
+
+    TABLE = f'{test_stairway.TestFromAbove.TABLE}\nbackend = "postgresql"'
+
+    def test_is_about_a_server(self, created):
+        assert created.load().backend == "postgresql"
+
+    def test_a_url_that_alembics_configuration_does_not_take_has_the_right_hint(self, created):
+        text = (created.root / "setup_db.py").read_text()
+        created.write("setup_db.py", text.replace('.replace("%", "%%")', ""))
+
+        with pytest.raises(MigrationError, match="invalid interpolation syntax") as error:
+            created.ensure()
+        assert 'url.replace("%", "%%")' in error.value.hint
 
 
 class TestTheCommandLine:

@@ -427,6 +427,8 @@ class TestEachStep:
 class TestFromAbove:
     """Where migrate makes the database, revisions are taken down from the snapshot, and up."""
 
+    TABLE = 'migrate = "setup_db:create"\ndrift = "ignore"'
+
     CREATE = """
         from alembic import command
         from alembic.config import Config
@@ -436,10 +438,10 @@ class TestFromAbove:
             engine = sa.create_engine(url)
             with engine.begin() as connection:
                 for name in ("t_0001", "t_0002"):
-                    columns = "(id integer not null, primary key (id))"
-                    connection.exec_driver_sql(f"create table {name} {columns}")
+                    key = sa.Column("id", sa.Integer, primary_key=True)
+                    sa.Table(name, sa.MetaData(), key).create(connection)
             config = Config("alembic.ini")
-            config.set_main_option("sqlalchemy.url", url)
+            config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
             command.stamp(config, "0002")
             command.upgrade(config, "heads")
     """
@@ -447,7 +449,7 @@ class TestFromAbove:
     @pytest.fixture
     def created(self, project):
         project.write("setup_db.py", self.CREATE)
-        project.configure('migrate = "setup_db:create"\ndrift = "ignore"')
+        project.configure(self.TABLE)
         project.history(4)
         return project
 

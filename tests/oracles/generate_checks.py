@@ -35,6 +35,24 @@ def upgrade():
 def downgrade():
 {downgrade}
 """
+ELSEWHERE = """
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from models import metadata
+
+sa.Table({name!r}, metadata, sa.Column("id", sa.Integer, primary_key=True))
+
+
+def seed(connection):
+    connection.execute(sa.text("select 1"))
+
+
+def upgrade(url):
+    config = Config("alembic.ini")
+    config.set_main_option("sqlalchemy.url", url)
+    command.upgrade(config, "heads")
+"""
 _TYPES = ("sa.Integer()", "sa.Text()", "sa.String(20)", "sa.Numeric(8, 2)", "sa.Boolean()",
           "sa.Enum('a', 'b', name='kind')", "sa.DateTime()", "sa.JSON()")  # fmt: skip
 _DEFAULTS = (None, "'1'", "sa.text('1')", "sa.func.now()", "sa.text(\"('a' || 'b')\")")
@@ -128,6 +146,13 @@ def drifting(root: Path, seed: int) -> None:
         downgrade="    pass",
     )
     files = {"models.py": "\n".join(models) + "\n", "migrations/versions/0001.py": revision}
+    how = chance.choice(("", "seeds", "migrate"))
+    if how:
+        # A model that env.py imports nowhere; its table may be one of the migrations', or none.
+        name = chance.choice((*(tables.keys() - changed.keys()), "elsewhere"))
+        files["elsewhere.py"] = ELSEWHERE.format(name=name)
+        value = {"seeds": '["elsewhere:seed"]', "migrate": '"elsewhere:upgrade"'}[how]
+        files["pyproject.toml"] = f"[tool.alembic-snapshot]\n{how} = {value}\n"
     write(root, env, files)
 
 

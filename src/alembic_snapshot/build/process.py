@@ -240,6 +240,8 @@ class BuilderProcess:
             return f"is the disk full? make room, or {other}"
         if failed["type"] == "SyntaxError":
             return "correct the file"
+        if failed["type"] == "ValueError" and "interpolation syntax" in failed["text"]:
+            return 'write url.replace("%", "%%") where a URL is put into Alembic\'s configuration'
         lacks = failed["async_lacks"]
         if lacks and (failed["wants_async"] or any(name in failed["text"] for name in lacks)):
             extras = backend_of(self.project).async_extras

@@ -29,6 +29,9 @@ from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest, different_options
 from alembic_snapshot.store.store import Store, run_id
 
+# What a builder says of its checks.
+_CHECKS = ("drift", "drift_error", "mappers", "unchecked", "through_env")
+
 
 @dataclass
 class Construction:
@@ -82,15 +85,8 @@ class Construction:
             with self.store.in_use(entry):
                 workspace.database.start(entry.database)
             offer = entry.manifest.offer or OFFERS[0]
-            applied = self.chain.revisions
-            # An upgrade with nothing to do, which tells the options that env.py gives to one.
-            heads = None if self.chain.opaque else list(self.chain.heads)
-            steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
             asked = entry.manifest.asked_of_env
-            job = self.builder.job(
-                workspace.database, steps, offer, check=True, applied=applied, asked=asked
-            )
-            done = self.builder.run(workspace.folder, job).done
+            done = self._run_checks(workspace, workspace.database, offer, asked)
             if done["configured"]:
                 self.differences = different_options(entry.manifest.options, done["options"])
             elif not self.project.migrate:
@@ -112,6 +108,42 @@ class Construction:
             read = self.builder.read(done["through_env"], manifest.digest)
             manifest = dataclasses.replace(manifest, through_env=read)
         return self.store.update(entry, manifest)
+
+    def _run_checks(
+        self, workspace: Workspace, database: Target, offer: str, asked: Collection[str]
+    ) -> Mapping[str, Any]:
+        """What a builder says that only checks a database, which has all revisions.
+
+        Raises:
+            AttemptFailed: it could not.
+        """
+        # An upgrade with nothing to do, which tells the options that env.py gives to one.
+        heads = None if self.chain.opaque else list(self.chain.heads)
+        steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
+        applied = self.chain.revisions
+        job = self.builder.job(database, steps, offer, check=True, applied=applied, asked=asked)
+        return self.builder.run(workspace.folder, job).done
+
+    def _check_apart(self, workspace: Workspace, child: Child, plan: _Plan) -> dict[str, Any]:
+        """What a builder that ended knows, with the checks of another, of a copy of its database.
+
+        Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know.
+        """
+        done, database = child.done, workspace.state(len(plan.stops))
+        try:
+            workspace.database.save(database.name)
+            checked = self._run_checks(workspace, database, plan.offer, ())
+        except AttemptFailed as failed:
+            return {**done, **unchecked(failed.error.message)}
+        finally:
+            database.remove()
+        names = [*_CHECKS]
+        # What env.py configures is known from the checks alone if it did not run before.
+        names += [] if done["configured"] else ["configured", "options"]
+        names += [] if done["is_heard"] else ["versions"]
+        for name in ("written", "changed", "databases"):
+            done[name] += [one for one in checked[name] if one not in done[name]]
+        return {**done, **{name: checked[name] for name in names}}
 
     def _through_the_offers(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
@@ -135,12 +167,15 @@ class Construction:
         plan = _Plan(workspace, ancestor, offer, stops, steps)
         applied = ancestor[1].revisions if ancestor else ()
         asked = ancestor[0].manifest.asked_of_env if ancestor else ()
+        is_plain = all("upgrade" in step for step in steps)
         job = self.builder.job(
-            workspace.database, steps, offer, check=True, applied=applied, asked=asked
+            workspace.database, steps, offer, check=is_plain, applied=applied, asked=asked
         )
         child: Child | None = None
         try:
             child = self.builder.run(workspace.folder, job)
+            if not is_plain:
+                child.done = self._check_apart(workspace, child, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if child:
@@ -281,7 +316,9 @@ class Construction:
             named = {name: digest for layer in layers for name, digest in layer.named.items()}
             read = Observed(files=named).joined(read)
         is_target = state.digest == self.chain.target.digest
-        through = (child.done if is_target else seen)["through_env"]
+        through = self.builder.read(seen["through_env"], state.digest)
+        if is_target and "through_env" in child.done:
+            through = self.builder.read(child.done["through_env"], state.digest, through)
         checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
         checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
@@ -298,7 +335,7 @@ class Construction:
             seeds=state.seeds,
             layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
             observed=read,
-            through_env=self.builder.read(through, state.digest),
+            through_env=through,
             offer=None if self.project.migrate else plan.offer,
             options=child.facts["options"],
             version_table=verified.table,

@@ -113,7 +113,10 @@ class Stairs:
         """Make connections quick, since nobody needs the database afterwards; keep it as it is."""
         if isinstance(self.target, DatabaseFile):
             sa.event.listen(sa.Engine, "connect", _disable_fsync)
-        self._keep(0)
+            self._keep(0)
+        else:
+            with self.own_work():
+                self.target.save(self.landing)
 
     def _steps(self, context: Any) -> Iterator[Any]:
         """The steps to hand to Alembic; each is taken when the one before it is committed.
@@ -258,9 +261,6 @@ class Stairs:
         they begin, and what a failure takes back to there is upgraded again.
         """
         if not isinstance(self.target, DatabaseFile):
-            if applied == 0:
-                with self.own_work():
-                    self.target.save(self.landing)
             return
         path, landing = self.target.path, Path(self.landing)
         files.remove(landing)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from sqlalchemy import make_url
 
 from alembic_snapshot.postgres.database import ServerDatabase, readable
 from alembic_snapshot.postgres.pool import Pool, sweep
@@ -321,3 +326,143 @@ def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop):
     result.stdout.fnmatch_lines(
         ["*::test_stray asked for a database and did not use it: test_it.py line * opened the *"]
     )
+
+
+@pytest.fixture
+def by_tcp(postgres):
+    """A port of this machine that leads to the server, which listens on a socket only."""
+    query = make_url(postgres.url).query
+    socket_file = f"{query['host']}/.s.PGSQL.{query['port']}"
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.socket(socket.AF_UNIX) as server:
+                server.connect(socket_file)
+                ends = {self.request: server, server: self.request}
+                while True:
+                    for ready in select.select([*ends], [], [])[0]:
+                        content = ready.recv(65536)
+                        if not content:
+                            return
+                        ends[ready].sendall(content)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+HIDDEN = """
+import asyncio, os
+import pytest
+from alembic_snapshot import DatabaseNotRequested, EngineError
+from shop import db, orders
+from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+URL = make_url(os.environ["SHOP_URL"])
+INSERT = text("INSERT INTO rows VALUES (1)")
+
+def insert(url, **options):
+    engine = create_engine(url, poolclass=NullPool, **options)
+    with engine.begin() as connection:
+        connection.execute(INSERT)
+
+def listener():
+    engine = create_engine("postgresql+psycopg://nobody@nowhere/other", poolclass=NullPool)
+
+    @event.listens_for(engine, "do_connect")
+    def another(dialect, record, cargs, cparams):
+        cparams.update(host=URL.host, port=URL.port, dbname=URL.database, user="postgres")
+
+    with engine.begin() as connection:
+        connection.execute(INSERT)
+
+def several_hosts():
+    where = f"host=127.0.0.1:1&host={URL.host}:{URL.port}"
+    insert(f"postgresql+psycopg://postgres@/{URL.database}?{where}")
+
+def address():
+    insert(URL.set(host="nowhere").update_query_dict({"hostaddr": URL.host}))
+
+def service(name="mine"):
+    insert(f"postgresql+psycopg://?service={name}")
+
+def capitals():
+    insert(URL.set(host="LOCALHOST"))
+
+def zero():
+    insert(URL.set(host="0"))
+
+def unspecified():
+    insert(URL.set(host="0.0.0.0"))
+
+def short():
+    insert(URL.set(host="127.1"))
+
+def another_loopback():
+    insert(URL.set(host="127.0.0.1"), connect_args={"hostaddr": "127.0.0.1"})
+
+def by_asyncpg():
+    async def run():
+        engine = create_async_engine(
+            URL.set(drivername="postgresql+asyncpg", host="127.1"), poolclass=NullPool
+        )
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(INSERT)
+        finally:
+            await engine.dispose()
+    asyncio.run(run())
+
+def by_asyncpg_with_a_listener():
+    async def run():
+        engine = create_async_engine("postgresql+asyncpg://u@nowhere/other", poolclass=NullPool)
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def another(dialect, record, cargs, cparams):
+            cparams.update(host="localhost", port=URL.port, database=URL.database)
+            cparams.update(user="postgres")
+
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(INSERT)
+        finally:
+            await engine.dispose()
+    asyncio.run(run())
+
+WAYS = [listener, several_hosts, address, service, capitals, zero, unspecified, short,
+        another_loopback, by_asyncpg, by_asyncpg_with_a_listener]
+
+@pytest.mark.parametrize("way", WAYS)
+def test_not_asking(way):
+    with pytest.raises(DatabaseNotRequested):
+        way()
+
+@pytest.mark.parametrize("way", WAYS)
+def test_beside_a_clone(db_session, way):
+    assert orders.names() == ["the house"]
+    with pytest.raises(Exception, match="rows|under another name"):
+        way()
+"""
+
+
+def test_the_applications_database_is_not_reached_by_any_of_its_names(
+    shop, postgres, by_tcp, monkeypatch
+):
+    real = ServerDatabase(postgres, "developers")
+    real.start(None)
+    with postgres.connect("developers") as connection:
+        connection.execute("CREATE TABLE rows (id int)")
+    service = shop.root / "services.conf"
+    service.write_text(f"[mine]\nhost=localhost\nport={by_tcp}\ndbname=developers\nuser=postgres\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(service))
+    monkeypatch.setenv("SHOP_URL", f"postgresql+psycopg://postgres@127.0.0.1:{by_tcp}/developers")
+
+    result = shop.run(test_it=HIDDEN)
+
+    with postgres.connect("developers") as connection:
+        assert connection.execute("SELECT * FROM rows").fetchall() == []
+    result.assert_outcomes(passed=22)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
+import ipaddress
+import itertools
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +24,7 @@ _HERE = ("", "localhost", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postg
 class Place:
     """A database, wherever it is: a SQLite file by its real path, "" in memory, or one on a server.
 
-    Two are equal if they are the same database, as far as their names can tell.
+    Two are equal if their names are; :meth:`is_same` asks what the names of servers stand for.
     """
 
     kind: str
@@ -32,6 +36,14 @@ class Place:
     def is_memory(self) -> bool:
         """Whether it is in the memory of the process that opened it."""
         return self.kind == "sqlite" and not self.name
+
+    def is_same(self, other: Place | None) -> bool:
+        """Whether both are the same database, if the names of their servers are resolved."""
+        if other is None or self == other or self.kind == "sqlite":
+            return self == other
+        if (self.kind, self.name, self.port) != (other.kind, other.name, other.port):
+            return False
+        return not _addresses(self.host).isdisjoint(_addresses(other.host))
 
     def below(self, folder: Path | str | None) -> bool:
         """Whether it is a file in a folder, or in one below it."""
@@ -74,11 +86,14 @@ class Place:
         return self.name
 
 
-def place_of(kind: str, cargs: Sequence[Any], cparams: Mapping[str, Any]) -> Place | None:
-    """The database that a dialect of that name would connect to; None for other kinds."""
+def places_of(kind: str, cargs: Sequence[Any], cparams: Mapping[str, Any]) -> list[Place]:
+    """The databases that a dialect of that name would connect to, the first that answers.
+
+    There are several only where several servers are named, and none for other kinds.
+    """
     if kind == "sqlite":
-        return file_place(cargs[0] if cargs else cparams.get("database", ""))
-    return server_place(cparams) if kind == "postgresql" else None
+        return [file_place(cargs[0] if cargs else cparams.get("database", ""))]
+    return server_places(cparams) if kind == "postgresql" else []
 
 
 def file_place(database: Any) -> Place:
@@ -87,29 +102,47 @@ def file_place(database: Any) -> Place:
     return Place("sqlite", os.path.realpath(path) if path else "")
 
 
-def server_place(place: Mapping[str, Any]) -> Place:
-    """The database that the arguments of a driver for PostgreSQL lead to."""
-    host = _first(place.get("host") or place.get("hostaddr") or os.environ.get("PGHOST"))
-    port = _first(place.get("port") or os.environ.get("PGPORT")) or _PORT
+def server_places(place: Mapping[str, Any]) -> list[Place]:
+    """The databases that the arguments of a driver for PostgreSQL lead to, one for each host."""
+    # It is the address that counts where both are given.
+    hosts = _all(place.get("hostaddr") or place.get("host") or os.environ.get("PGHOST"))
+    ports = _all(place.get("port") or os.environ.get("PGPORT"))
     name = place.get("dbname") or place.get("database") or os.environ.get("PGDATABASE")
     name = name or place.get("user") or os.environ.get("PGUSER") or _user()
-    number = int(port) if str(port).isdigit() else _PORT
-    return Place("postgresql", str(name), "localhost" if host in _HERE else host, number)
+    found = []
+    for host, port in itertools.zip_longest(hosts, ports, fillvalue=ports[-1]):
+        number = int(port) if port.isdigit() else _PORT
+        found.append(Place("postgresql", str(name), _host(host), number))
+    return found[: len(hosts)]
 
 
-def url_place(url: Any, base: Path | str = "") -> Place | None:
-    """The database of an SQLAlchemy URL; a relative file starts from ``base``."""
+def server_place(place: Mapping[str, Any]) -> Place:
+    """The first of :func:`server_places`."""
+    return server_places(place)[0]
+
+
+def url_places(url: Any, base: Path | str = "") -> list[Place]:
+    """The databases of an SQLAlchemy URL; a relative file starts from ``base``."""
     kind = url.get_backend_name()
     if kind == "sqlite":
         path = file_of(url.database or "")
         if path and base:
             path = file_of(os.path.join(base, url.database))
-        return Place("sqlite", os.path.realpath(path) if path else "")
+        return [Place("sqlite", os.path.realpath(path) if path else "")]
     if kind != "postgresql":
-        return None
-    query = {name: url.query[name] for name in ("host", "port", "dbname") if name in url.query}
-    named = {"host": url.host, "port": url.port, "dbname": url.database, "user": url.username}
-    return server_place({**query, **{name: value for name, value in named.items() if value}})
+        return []
+    try:
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except Exception:
+        # Its driver may not be installed, or not like it.
+        arguments = {"host": url.host, "port": url.port, "dbname": url.database}
+        arguments |= {"user": url.username}
+    return server_places({name: value for name, value in arguments.items() if value})
+
+
+def url_place(url: Any, base: Path | str = "") -> Place | None:
+    """The first of :func:`url_places`."""
+    return next(iter(url_places(url, base)), None)
 
 
 def file_of(database: Any) -> str:
@@ -139,11 +172,39 @@ def _decoded(text: str) -> str:
     return unquote(text.partition("%00")[0])
 
 
-def _first(value: Any) -> str:
-    """The first of several hosts or ports, however a driver spells them."""
-    if isinstance(value, list | tuple):
-        value = value[0] if value else ""
-    return str(value or "").partition(",")[0]
+def _all(value: Any) -> list[str]:
+    """Hosts or ports, however a driver spells several."""
+    if not isinstance(value, list | tuple):
+        value = str(value or "").split(",")
+    return [str(one or "") for one in value] or [""]
+
+
+def _host(name: str) -> str:
+    """A host's name in one spelling; a folder of sockets is what it is."""
+    name = name if name.startswith("/") else name.lower()
+    return "localhost" if name in _HERE else name
+
+
+@functools.lru_cache(maxsize=256)
+def _addresses(host: str) -> frozenset[str]:
+    """The addresses that a host's name stands for; what nobody knows stands for itself."""
+    if host == "localhost" or host.startswith("/"):
+        return frozenset({host})
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return frozenset({host})
+    return frozenset(address_of(str(address[0])) for *_, address in found)
+
+
+def address_of(address: str) -> str:
+    """An IP address as the host of a place: this machine's own are one."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return _host(address)
+    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+    return "localhost" if mapped.is_loopback or mapped.is_unspecified else str(mapped)
 
 
 def _user() -> str:

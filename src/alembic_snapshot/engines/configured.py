@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
-from alembic_snapshot.database.identity import Place, file_of, url_place
+from alembic_snapshot.database.identity import Place, file_of, url_place, url_places
 from alembic_snapshot.engines import factories
 from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.engines.named import Named, unmade
@@ -151,7 +151,7 @@ class Configured:
         if url is None or place.kind != self.project.backend:
             return False
         if place.kind != "sqlite":
-            return url_place(url) == place
+            return any(own.is_same(place) for own in url_places(url))
         own = file_of(url.database or "")
         if not own or place.is_memory:
             # In memory there is no telling one engine's database from another's, but for a URL

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.identity import Place, place_of
+from alembic_snapshot.database.identity import Place, file_place, places_of
 from alembic_snapshot.engines.importing import when_imported
 from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
@@ -21,7 +22,8 @@ from alembic_snapshot.engines.strangers import Strangers, open_place
 from alembic_snapshot.engines.threads import Owned
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.callsite import Callsites
-from alembic_snapshot.sqlite.attaching import watch_attaching
+from alembic_snapshot.sqlite.attaching import Asking, watch_attaching
+from alembic_snapshot.sqlite.reset.connections import is_watchable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,12 +112,14 @@ class EngineEvents:
         __tracebackhide__ = True
         redirect = self._redirect_of(dialect, cparams)
         if redirect is None:
-            place = place_of(dialect.name, cargs, cparams)
-            redirect = self._redirect_to(place) or self._redirect_after_a_look(place, dialect)
+            places = places_of(dialect.name, cargs, cparams)
+            redirect = self._redirect_of_any(places, dialect)
             if redirect is None:
                 if record is not None:
-                    record.info[_HEARD] = place or True
-                if place is not None:
+                    record.info[_HEARD] = places[0] if places else True
+                if dialect.name == "sqlite" and is_watchable(dialect):
+                    cparams.setdefault("factory", Asking)
+                for place in places:
                     self._strangers.meet(place)
                 return
         if redirect.clone is None:
@@ -131,13 +135,21 @@ class EngineEvents:
                 watch_attaching(
                     connection, functools.partial(self._strangers.attach, tracked.redirect)
                 )
-        elif _HEARD not in record.info:
-            # An engine with a creator does not ask where to connect to.
-            place = open_place(connection)
+            return
+        # What it was going to be opened for may not be what it has: an engine with a creator does
+        # not ask, listeners change arguments, and a server has many names.
+        asked, place = record.info.get(_HEARD), open_place(connection)
+        if asked is None:
             redirect = self._redirect_of_open(place)
             if redirect is not None:
                 self._refuse_creator(redirect)
-            record.info[_HEARD] = place or True
+        elif place is not None and not place.is_same(asked):
+            self._meet_hidden(place, connection)
+        else:
+            place = asked
+        if isinstance(place, Place) and place.kind == "sqlite":
+            watch_attaching(connection, functools.partial(self._meet_attached, place.kind))
+        record.info[_HEARD] = place or True
 
     def _on_checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
         __tracebackhide__ = True
@@ -211,12 +223,46 @@ class EngineEvents:
         if redirect.clone is not None or redirect.is_guarding:
             self.notices.has_creator(redirect.project, redirect.engines.name)
 
+    def _meet_hidden(self, place: Place, connection: Any) -> None:
+        """Look at a connection that turns out to have another database than it asked for."""
+        __tracebackhide__ = True
+        redirect = self._redirect_of_open(place)
+        try:
+            if redirect is None:
+                self._strangers.meet(place)
+            elif redirect.clone is not None:
+                self.notices.hidden(redirect.project, redirect.engines.name, place)
+            else:
+                self.notices.not_requested(redirect.project, redirect.engines.name)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                getattr(connection, "terminate", connection.close)()
+            raise
+
+    def _meet_attached(self, kind: str, file: Any) -> None:
+        """Look at a file that is about to be attached to a connection that is not to a clone."""
+        __tracebackhide__ = True
+        place = None if file is None else file_place(file)
+        redirect = self._redirect_of_open(place)
+        guarded = [p for p in self.redirects if p.project.backend == kind]
+        if redirect is not None or (place is None and guarded):
+            found = redirect or guarded[0]
+            self.notices.attached(found.project, place, "a connection, past the test's clone")
+        elif place is not None:
+            self._strangers.meet(place)
+
     def _redirect_of(self, dialect: Any, cparams: dict[str, Any]) -> EngineRedirect | None:
         """The redirect whose engine connects."""
         for redirect in self.redirects:
             if redirect.engines.own(dialect) or redirect.has_altered(cparams):
                 return redirect
         return None
+
+    def _redirect_of_any(self, places: Sequence[Place], dialect: Any) -> EngineRedirect | None:
+        """The redirect whose engine's database is one of these."""
+        found = (self._redirect_to(place) for place in places)
+        looked = (self._redirect_after_a_look(place, dialect) for place in places)
+        return next((one for one in itertools.chain(found, looked) if one is not None), None)
 
     def _redirect_to(self, place: Place | None) -> EngineRedirect | None:
         """The redirect whose engine's database that is."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alembic_snapshot.database.identity import Place, url_place
+from alembic_snapshot.database.identity import Place, url_places
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.project.alembic_settings import database_url
 from alembic_snapshot.project.config import Project
@@ -37,7 +37,9 @@ class Known:
                 self._found.update(self._from_manifests(self._stored()))
             self._count = len(built)
             self._found.update(self._from_manifests(built))
-        return self._found.get(place)
+        if place in self._found:
+            return self._found[place]
+        return next((why for known, why in self._found.items() if known.is_same(place)), None)
 
     def _from_settings(self) -> Iterator[tuple[Place, str]]:
         from sqlalchemy import make_url
@@ -51,9 +53,9 @@ class Known:
                 url = make_url(database_url(settings) or "")
                 folders = (self._project.root, file.parent if file else "", "")
                 for base in folders:
-                    place = url_place(url, base)
-                    if place and not place.is_memory and place.kind == self._project.backend:
-                        yield place, why
+                    for place in url_places(url, base):
+                        if not place.is_memory and place.kind == self._project.backend:
+                            yield place, why
 
     def _from_manifests(self, manifests: Sequence[Manifest]) -> Iterator[tuple[Place, str]]:
         for manifest in manifests:

@@ -77,13 +77,26 @@ class Notices:
         )
         self.refuse(project, error)
 
-    def attached(self, project: Project, place: Place | None) -> None:
-        """A statement that attaches a database to the test's clone, which would be written to."""
+    def attached(
+        self, project: Project, place: Place | None, where: str = "the test's clone"
+    ) -> None:
+        """A statement that attaches a database, which would be written to, to a connection."""
         __tracebackhide__ = True
         what = place.text(project.root) if place else "a database whose name can't be told"
         error = EngineError(
-            f"{self.here()} attaches {what} to the test's clone",
+            f"{self.here()} attaches {what} to {where}",
             hint="attach a file below tmp_path, or one in memory, when the application is tested",
+        )
+        self.refuse(project, error)
+
+    def hidden(self, project: Project, name: str, place: Place) -> None:
+        """An open connection to the application's database, which its arguments did not tell."""
+        __tracebackhide__ = True
+        error = EngineError(
+            f"{self.here()} connects to {place.text(project.root)}, the database of {name}, under "
+            "another name",
+            hint="use the URL of the configured engine, or name its host, port and database as it "
+            "does; a listener should leave these arguments alone",
         )
         self.refuse(project, error)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.identity import Place, file_place, server_place
+from alembic_snapshot.database.identity import Place, address_of, file_place, server_place
 from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.sqlite.database import opened_file
@@ -96,7 +98,27 @@ def open_place(connection: Any) -> Place | None:
     modules = [kind.__module__ for kind in type(driver).__mro__]
     if any(name.startswith(("sqlite3", "aiosqlite")) for name in modules):
         return file_place(opened_file(connection))
-    info = getattr(driver, "info", None)
-    if info is None or not any(name.startswith("psycopg") for name in modules):
-        return None
-    return server_place({"host": info.host, "port": info.port, "dbname": info.dbname})
+    # What has been closed meanwhile, or is a driver's that we don't know, tells nothing.
+    with contextlib.suppress(Exception):
+        if any(name.startswith("psycopg") for name in modules):
+            info = driver.info
+            with socket.socket(fileno=os.dup(driver.fileno())) as connected:
+                return _place_of(connected, info.dbname, info.host, info.port)
+        if any(name.startswith("asyncpg") for name in modules):
+            connected = driver._transport.get_extra_info("socket")
+            at = driver._addr
+            host, port = (os.path.dirname(at), 0) if isinstance(at, str) else at[:2]
+            return _place_of(connected, driver._params.database, host, port)
+    return None
+
+
+def _place_of(connected: Any, name: str, host: str, port: int) -> Place:
+    """The database at the other end of a socket, whatever it was called."""
+    peer = connected.getpeername()
+    if not isinstance(peer, tuple):
+        port = int(str(peer).rpartition(".")[2]) if peer else port
+        return server_place({"host": host, "port": port, "dbname": name})
+    here = address_of(peer[0]) == address_of(connected.getsockname()[0])
+    return server_place(
+        {"host": "localhost" if here else address_of(peer[0]), "port": peer[1], "dbname": name}
+    )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
-from alembic_snapshot.errors import ConfigError, EngineError
+from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.fixtures import (
     OpenConnectionWarning,
@@ -151,18 +151,38 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note whose fixtures come next."""
-    run_of(item.config).item = item
+    run = run_of(item.config)
+    run.item = item
+    if run.existing is not None:
+        run.existing.begin()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test that asked for a database, and whose application opened another one."""
+    """Fail a test whose application opened another database, or went on when it was refused one."""
     yield
     run = run_of(item.config)
     if run.existing is not None:
         try:
+            run.existing.raise_for_swallowed(item.nodeid)
             run.existing.raise_for_strays(item.nodeid)
-        except EngineError as error:
+        except SnapshotError as error:
+            raise pytest.fail.Exception(run.told_once(error), pytrace=False) from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail what went on when it was refused a database while a test was taken down."""
+    runtime = run_of(item.config).existing
+    if runtime is not None:
+        # A test that failed, or was skipped, has been told of.
+        runtime.forget_refused()
+    yield
+    run = run_of(item.config)
+    if run.existing is not None:
+        try:
+            run.existing.raise_for_swallowed(item.nodeid)
+        except SnapshotError as error:
             raise pytest.fail.Exception(run.told_once(error), pytrace=False) from None
 
 
@@ -194,7 +214,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         runtime.tally.kept = [str(path) for path in runtime.kept.paths.values() if path.exists()]
     if run.workeroutput is not None:
         if runtime is not None:
-            run.workeroutput["alembic_snapshot"] = runtime.tally.to_record()
+            run.workeroutput["alembic_snapshot"] = runtime.count().to_record()
         # After its report, pytest-xdist gives a worker only a few seconds.
         run.close()
         return

@@ -28,15 +28,27 @@ def test_every_command_explains_itself(project):
         (["prune", "--older-than", "soon"], "'soon' is not an age"),
         (["build", "--config", "nowhere.ini"], "there is no file nowhere.ini"),
         (["diff", "nowhere.db"], "there is no file nowhere.db"),
+        (["build", "--store="], "--store is empty"),
+        (["build", "--store", ""], "--store is empty"),
+        (["status", "--config", ""], "--config is empty"),
+        (["status", "--database="], "--database is empty"),
+        (["build", "--layer", ""], "--layer is empty"),
+        (["build", "--revision="], "--revision is empty"),
+        (["prune", "--older-than="], "--older-than is empty"),
+        (["clone", ""], "an argument is empty"),
+        (["diff", ""], "an argument is empty"),
+        ([""], "an argument is empty"),
     ],
 )
 def test_a_mistake_is_one_error_and_a_hint_without_a_traceback(project, arguments, message):
     project.history(1)
+    before = sorted(project.root.rglob("*"))
 
     done = project.command(*arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""
+    assert sorted(project.root.rglob("*")) == before
     error, hint = done.stderr.splitlines()
     assert error.lower().startswith(f"error: {message.lower()}")
     assert hint.startswith("hint: ")

@@ -11,6 +11,10 @@ from alembic_snapshot.postgres.schema import read_schema
 BEFORE = """
     CREATE TABLE t (id int PRIMARY KEY, name text);
     CREATE SEQUENCE q;
+    CREATE TABLE w (name text);
+    CREATE VIEW v AS SELECT name FROM w;
+    CREATE TABLE y (id int) PARTITION BY LIST (id);
+    CREATE TABLE y1 PARTITION OF y FOR VALUES IN (1);
     CREATE DOMAIN positive AS int;
     CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
     CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END';
@@ -25,6 +29,19 @@ SEEN = {
     "COMMENT ON TABLE t IS 'it''s'": "table t comment 'it''s'",
     "COMMENT ON COLUMN t.name IS 'x'": "column t.name text default none comment 'x'",
     'ALTER TABLE t ALTER name TYPE text COLLATE "C"': "column t.name text collate C default none",
+    "ALTER TABLE y DETACH PARTITION y1; ALTER TABLE y ATTACH PARTITION y1 FOR VALUES IN (2)": (
+        "table y1 partition FOR VALUES IN (2)"
+    ),
+    "ALTER SEQUENCE q OWNED BY t.id": "sequence q bigint from 1 by 1 owned by t.id",
+    "ALTER TABLE t REPLICA IDENTITY FULL": "table t replica identity f",
+    "ALTER TABLE t REPLICA IDENTITY USING INDEX t_pkey": "index t_pkey of t: ",
+    "ALTER TABLE t CLUSTER ON t_pkey": "index t_pkey of t: ",
+    "ALTER TABLE t ALTER name SET STORAGE PLAIN": "column t.name text default none storage p",
+    "ALTER TABLE t ALTER name SET COMPRESSION pglz": (
+        "column t.name text default none compression p"
+    ),
+    "ALTER TABLE t ALTER name SET STATISTICS 7": "column t.name text default none statistics 7",
+    "ALTER VIEW v ALTER name SET DEFAULT 'x'": "column v.name text default 'x'",
     "ALTER TABLE t SET UNLOGGED": "unlogged table t",
     "ALTER TABLE t SET (fillfactor = 50)": "table t with {fillfactor=50}",
     "ALTER TABLE t DISABLE TRIGGER tr": "trigger tr of t: ",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from psycopg.pq import Conninfo
 
 from alembic_snapshot import load_project
 from alembic_snapshot.build.lookup import look_up
+from alembic_snapshot.key.observed import without_effect
+from alembic_snapshot.project.spelling import is_ignored
 from tests.building.conftest import SampleProject
 
 # How code asks for a variable by name; NAME stands for an expression without a constant.
@@ -136,3 +139,11 @@ def test_status_names_the_setting_that_ignores_a_variable(project, monkeypatch):
     project.ensure()
 
     assert project.command("status", variables={"BUILD": "78"}).returncode == 0
+
+
+def test_what_libpq_reads_says_where_a_server_is_and_is_no_matter_of_migrations(project):
+    names = {str(option.envvar, "ascii") for option in Conninfo.get_defaults() if option.envvar}
+    ignored = without_effect(project.load())
+
+    assert "PGHOST" in names
+    assert not [name for name in names if not is_ignored(name, ignored)]

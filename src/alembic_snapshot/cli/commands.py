@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
+        _refuse_empty(given)
         status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
     except click.exceptions.Abort:
         _report(SnapshotError("interrupted"), traceback=False)
@@ -48,6 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _report(error, traceback="--traceback" in given)
         status = 2
     sys.exit(status)
+
+
+def _refuse_empty(given: Sequence[str]) -> None:
+    """Refuse what a variable that is not set leaves: a path of nothing is the working directory.
+
+    Raises:
+        ConfigError: it names the option.
+    """
+    for before, argument in zip(["", *given], given, strict=False):
+        name = argument.removesuffix("=") if argument.startswith("--") else ""
+        if not argument or name + "=" == argument:
+            what = name or (before if before.startswith("-") else "an argument")
+            raise ConfigError(
+                f"{what} is empty",
+                hint="give it a value or leave it out; is it a variable that is not set?",
+            )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -124,13 +124,15 @@ class EngineEvents:
                 return
         if redirect.clone is None:
             self.notices.not_requested(redirect.project, redirect.engines.name)
-        redirect.rewrite_connect_args(dialect, record, cargs, cparams)
+        with self.notices.noting():
+            redirect.rewrite_connect_args(dialect, record, cargs, cparams)
 
     def _on_connect(self, connection: Any, record: Any) -> None:
         __tracebackhide__ = True
         tracked = record.info.get(TrackedConnection)
         if tracked is not None:
-            tracked.redirect.greet(connection, tracked)
+            with self.notices.noting():
+                tracked.redirect.greet(connection, tracked)
             if tracked.clone is not None and tracked.clone.place is not None:
                 watch_attaching(
                     connection, functools.partial(self._strangers.attach, tracked.redirect)

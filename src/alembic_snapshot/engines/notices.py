@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
@@ -21,11 +23,19 @@ class UnguardedDatabaseWarning(UserWarning):
 class Notices:
     """What is said of connections that go where they should not; ``callsites`` finds their lines.
 
-    Each method raises, or warns if the project has ``guard = "off"``.
+    Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
+    that were raised since it was cleared.
     """
 
     def __init__(self, callsites: Callsites):
         self.callsites = callsites
+        self.refused: list[SnapshotError] = []
+        self._warned: set[str] = set()
+
+    @property
+    def unguarded(self) -> int:
+        """How many connections were let through; those of one line to one database are one."""
+        return len(self._warned)
 
     def here(self) -> str:
         """The line that is running."""
@@ -113,9 +123,42 @@ class Notices:
     def refuse(self, project: Project, error: SnapshotError) -> None:
         """Raise the error, or warn."""
         __tracebackhide__ = True
-        if project.guard == "on":
-            raise error
+        with self.noting():
+            if project.guard == "on":
+                raise error
+        self._warned.add(error.message)
         warn(error, self.callsites.here())
+
+    @contextlib.contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note an error of ours that is raised meanwhile."""
+        __tracebackhide__ = True
+        try:
+            yield
+        except SnapshotError as error:
+            self.refused.append(error)
+            raise
+
+    def _was_told(self, error: SnapshotError) -> bool:
+        """Whether an error came as far as a test, a ``conftest.py``, or what tests with."""
+        if error.__traceback__ is None:
+            # unittest takes it off from what it expected.
+            return True
+        # The outermost frame that an error came to is that of who caught it.
+        frame = error.__traceback__.tb_frame
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        file = frame.f_code.co_filename
+        if self.callsites.is_ours(file):
+            # pytest rewrites the assertions of what tests, unless it was told not to.
+            test = os.path.abspath(str(_running()).partition("::")[0])
+            return "@pytest_ar" in frame.f_globals or os.path.abspath(file) == test
+        # SQLite turns an error in its authorizer into one of its own.
+        return module in ("_pytest", "pluggy", "unittest", "alembic_snapshot")
+
+    def swallowed(self) -> SnapshotError | None:
+        """The first error since the last call that came to no test: whoever caught it went on."""
+        refused, self.refused = self.refused, []
+        return next((error for error in refused if not self._was_told(error)), None)
 
 
 def warn(error: SnapshotError, site: Site | None) -> None:

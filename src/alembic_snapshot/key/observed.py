@@ -47,9 +47,11 @@ _SURROUNDINGS = (
 # What libpq reads says where the snapshot is, and not what is in it; what pytest and coverage say
 # of themselves is another in every process; what this library is told is no matter of migrations.
 _NO_MATTER = (
-    "ALEMBIC_SNAPSHOT_*", "COVERAGE_*", "COV_CORE_*", "PGAPPNAME", "PGDATABASE", "PGHOST",
-    "PGHOSTADDR", "PGOPTIONS", "PGPASSFILE", "PGPASSWORD", "PGPORT", "PGSERVICE*", "PGSSL*",
-    "PGUSER", "PYTEST_*", "SNAPSHOT_POSTGRES_URL",
+    "ALEMBIC_SNAPSHOT_*", "COVERAGE_*", "COV_CORE_*", "PGAPPNAME", "PGCHANNELBINDING",
+    "PGCLIENTENCODING", "PGCONNECT_TIMEOUT", "PGDATABASE", "PGGSS*", "PGHOST", "PGHOSTADDR",
+    "PGKRBSRVNAME", "PGLOADBALANCEHOSTS", "PGMAXPROTOCOLVERSION", "PGMINPROTOCOLVERSION",
+    "PGOPTIONS", "PGPASSFILE", "PGPASSWORD", "PGPORT", "PGREQUIRE*", "PGSERVICE*", "PGSSL*",
+    "PGTARGETSESSIONATTRS", "PGUSER", "PYTEST_*", "SNAPSHOT_POSTGRES_URL",
 )  # fmt: skip
 _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 

@@ -159,7 +159,7 @@ class Run:
 
     def all_records(self) -> list[dict[str, Any]]:
         """What this process and the workers did."""
-        own = [self._runtime.tally.to_record()] if self._runtime else []
+        own = [self._runtime.count().to_record()] if self._runtime else []
         return self.records + own
 
     def close(self) -> None:

@@ -138,6 +138,35 @@ class Runtime:
             if error:
                 raise error
 
+    def raise_for_swallowed(self, test: str) -> None:
+        """Raise what was refused in a test, and did not come to it.
+
+        Raises:
+            SnapshotError: as it was raised.
+        """
+        error = self._events.notices.swallowed()
+        if error is not None:
+            raise type(error)(
+                f"{test} passed, although something caught this: {error.message}",
+                hint=error.hint,
+            )
+
+    def forget_refused(self) -> None:
+        """Let go of what was refused in a test that says itself what became of it."""
+        self._events.notices.refused.clear()
+
+    def begin(self) -> None:
+        """Keep what was refused while no test was running for the end of the run."""
+        error = self._events.notices.swallowed()
+        if error is not None and error.message not in self.tally.refused:
+            self.tally.refused.append(error.message)
+
+    def count(self) -> Tally:
+        """The sums so far."""
+        self.begin()
+        self.tally.unguarded = self._events.notices.unguarded
+        return self.tally
+
     def settle(self, test: str) -> None:
         """Delete or keep the clones of the test that is over."""
         self.test_failed = False

@@ -25,7 +25,9 @@ class Tally:
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
     why it is not, although it was asked for; ``done`` is what is done to put one back.
-    ``fixtures_only`` says that a database has no engine configured that could be pointed.
+    ``fixtures_only`` says that a database has no engine configured that could be pointed;
+    ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
+    those that were refused while no test was running, and nobody was told.
     """
 
     clones: int = 0
@@ -38,6 +40,8 @@ class Tally:
     no_reset: str | None = None
     done: str = "reset"
     fixtures_only: bool = False
+    unguarded: int = 0
+    refused: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -58,6 +62,8 @@ class Tally:
             total.no_reset = total.no_reset or record["no_reset"]
             total.done = record["done"]
             total.fixtures_only |= record["fixtures_only"]
+            total.unguarded += record["unguarded"]
+            total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
     def note(self, snapshot: Snapshot) -> None:
@@ -75,6 +81,17 @@ class Tally:
 
     def lines(self) -> list[str]:
         """The summary: a line of numbers, and one for each warning."""
+        warnings = shortened(self.warnings)
+        warnings += [f"something caught this before the tests: {line}" for line in self.refused]
+        if self.unguarded:
+            went = f"{self.unguarded} connection{'s' if self.unguarded != 1 else ''} went"
+            warnings.append(f'{went} past the clones, with guard = "off"')
+        return [
+            *self._numbers(),
+            *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
+        ]
+
+    def _numbers(self) -> list[str]:
         if not self.snapshots:
             return []
         states = ", ".join(f"{d[:_DIGEST_LENGTH]} {s}" for d, s in self.snapshots.items())
@@ -88,6 +105,4 @@ class Tally:
         if self.kept:
             line += f"; {len(self.kept)} kept"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""
-        warnings = shortened(self.warnings)
-        lines = [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]
-        return [*lines, *(f"alembic-snapshot: warning: {warning}" for warning in warnings)]
+        return [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]

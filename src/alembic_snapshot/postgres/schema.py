@@ -28,6 +28,13 @@ _PARTS = (
     "|| coalesce(' ' || (SELECT format_type(s.seqtypid, NULL) || ' from ' || s.seqstart "
     "|| ' by ' || s.seqincrement || CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END "
     "FROM pg_sequence s WHERE s.seqrelid = c.oid), '') "
+    "|| coalesce((SELECT ' owned by ' || d.refobjid::regclass || '.' || o.attname FROM pg_depend d "
+    "JOIN pg_attribute o ON o.attrelid = d.refobjid AND o.attnum = d.refobjsubid "
+    "WHERE c.relkind = 'S' AND d.objid = c.oid AND d.classid = 'pg_class'::regclass "
+    "AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'), '') "
+    "|| coalesce(' partition ' || pg_get_expr(c.relpartbound, c.oid), '') "
+    "|| CASE WHEN c.relreplident IN ('f', 'i') THEN ' replica identity ' || c.relreplident::text "
+    "ELSE '' END "
     "|| coalesce(' comment ' || quote_literal(obj_description(c.oid, 'pg_class')), '') "
     "|| CASE WHEN c.relkind IN ('v', 'm') THEN ': ' || pg_get_viewdef(c.oid) ELSE '' END "
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -41,11 +48,16 @@ _PARTS = (
     "|| CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity::text END "
     "|| CASE a.attgenerated WHEN '' THEN ' default ' ELSE ' generated ' END "
     "|| coalesce(pg_get_expr(d.adbin, d.adrelid), 'none') "
+    "|| CASE WHEN a.attstorage <> y.typstorage THEN ' storage ' || a.attstorage::text ELSE '' END "
+    # Which of these there are depends on the version.
+    "|| coalesce(' compression ' || nullif(to_jsonb(a) ->> 'attcompression', ''), '') "
+    "|| coalesce(' statistics ' || nullif(to_jsonb(a) ->> 'attstattarget', '-1'), '') "
     "|| coalesce(' comment ' || quote_literal(col_description(c.oid, a.attnum)), '') "
     "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
-    "JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "JOIN pg_type y ON y.oid = a.atttypid JOIN pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
-    f"WHERE c.relkind IN ('r', 'p', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped "
+    "WHERE (c.relkind IN ('r', 'p', 'f', 'c') OR c.relkind = 'v' AND d.oid IS NOT NULL) "
+    f"AND a.attnum > 0 AND NOT a.attisdropped "
     f"AND {_OWN.format(oid='c.oid')}",
     # constraints
     f"SELECT c.relname, 'constraint ' || k.conname || ' of ' || {_NAME} c.relname || ': ' "
@@ -58,7 +70,9 @@ _PARTS = (
     f"AND {_OWN.format(oid='t.oid')}",
     # indexes, those of constraints too: they say the same
     f"SELECT c.relname, 'index ' || i.relname || ' of ' || {_NAME} c.relname || ': ' "
-    "|| pg_get_indexdef(i.oid) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid "
+    "|| pg_get_indexdef(i.oid) || CASE WHEN x.indisclustered THEN ' clustered' ELSE '' END "
+    "|| CASE WHEN x.indisreplident THEN ' replica identity' ELSE '' END "
+    "FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid "
     "JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
     f"WHERE {_OWN.format(oid='c.oid')}",
     # triggers, rules, policies

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 Site = tuple[str, int]
-_OWN = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "pytest_alembic_snapshot.py")
+_LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_OWN = (_LIBRARY + os.sep, "pytest_alembic_snapshot.py")
 
 
 class Callsites:

@@ -36,6 +36,7 @@ _SETTINGS = {
     "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "300",
+    "max_prepared_transactions": "300",
     # Nothing here is needed after a crash of the machine.
     "fsync": "off",
     "synchronous_commit": "off",

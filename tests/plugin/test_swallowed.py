@@ -1,0 +1,222 @@
+"""A refusal that something catches and goes on from fails the test all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+APPLICATION = """
+import asyncio
+import contextlib
+import threading
+from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import sessionmaker
+from shop.db import REAL, engine
+
+def connect():
+    engine.connect().close()
+
+def other():
+    create_engine(f"sqlite:///{REAL.parent / 'named.db'}").connect().close()
+
+def attach():
+    with engine.connect() as connection:
+        connection.execute(text("ATTACH 'other.db' AS other"))
+
+def in_a_suppress(work):
+    with suppress(Exception):
+        work()
+
+def in_an_except(work):
+    try:
+        work()
+    except Exception as error:
+        return str(error)
+
+def in_a_bare_except(work):
+    try:
+        work()
+    except:
+        pass
+
+def from_another(work):
+    try:
+        try:
+            work()
+        except Exception as error:
+            raise RuntimeError("not now") from error
+    except RuntimeError:
+        pass
+
+def in_a_pool(work):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work)
+
+def in_a_gather(work):
+    async def one():
+        work()
+    async def run():
+        return await asyncio.gather(one(), return_exceptions=True)
+    asyncio.run(run())
+
+def in_a_web_application(work):
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    application = FastAPI()
+
+    @application.get("/")
+    def view():
+        work()
+
+    with TestClient(application, raise_server_exceptions=False) as client:
+        assert client.get("/").status_code == 500
+
+def in_a_return(work):
+    for _ in range(2):
+        try:
+            return work()
+        except Exception:
+            continue
+
+CATCHING = [in_a_suppress, in_an_except, in_a_bare_except, from_another, in_a_pool, in_a_gather,
+            in_a_web_application, in_a_return]
+"""
+CAUGHT = """
+import pytest
+from shop import swallow
+from alembic_snapshot import DatabaseNotRequested, EngineError
+import unittest
+
+@pytest.mark.parametrize("catch", swallow.CATCHING)
+@pytest.mark.parametrize("work", [swallow.connect, swallow.other])
+def test_not_asking(catch, work):
+    catch(work)
+
+@pytest.mark.parametrize("catch", swallow.CATCHING)
+@pytest.mark.parametrize("work", [swallow.other, swallow.attach])
+def test_asking(db_session, catch, work):
+    db_session.connection()
+    catch(work)
+"""
+TOLD = """
+import unittest
+import pytest
+from shop import swallow
+from alembic_snapshot import DatabaseNotRequested
+
+def test_it_itself_expects_it():
+    with pytest.raises(DatabaseNotRequested):
+        swallow.connect()
+    pytest.raises(DatabaseNotRequested, swallow.connect)
+
+def test_it_itself_catches_it():
+    try:
+        swallow.connect()
+    except DatabaseNotRequested:
+        pass
+
+class TestCase(unittest.TestCase):
+    def test_it_expects_it(self):
+        with self.assertRaises(DatabaseNotRequested):
+            swallow.connect()
+        self.assertRaises(DatabaseNotRequested, swallow.connect)
+
+def test_it_is_skipped():
+    swallow.in_a_suppress(swallow.connect)
+    pytest.skip("no database")
+
+def test_it_comes_after_that():
+    pass
+
+@pytest.fixture
+def helped():
+    with pytest.raises(DatabaseNotRequested):
+        swallow.connect()
+
+def test_its_fixture_expects_it(helped):
+    pass
+"""
+AROUND = """
+import pytest
+from shop import swallow
+
+@pytest.fixture
+def before():
+    swallow.in_a_suppress(swallow.connect)
+
+@pytest.fixture
+def after():
+    yield
+    swallow.in_a_suppress(swallow.connect)
+
+def test_before(before):
+    pass
+
+def test_after(after):
+    pass
+
+def test_neither():
+    pass
+"""
+
+
+@pytest.fixture
+def swallowing(shop):
+    shop.replace("alembic.ini", "sqlite:///real.db", "sqlite:///named.db")
+    shop.write("shop/swallow.py", APPLICATION)
+    return shop
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_a_test_fails_whoever_caught_it(swallowing, mode):
+    result = swallowing.run(mode=mode, test_it=CAUGHT)
+
+    result.assert_outcomes(failed=32)
+    result.stdout.fnmatch_lines_random(
+        ["*test_not_asking* passed, although something caught this: shop/swallow.py line *"]
+    )
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_what_the_test_itself_expects_is_told(swallowing):
+    result = swallowing.run(test_it=TOLD)
+
+    result.assert_outcomes(passed=5, skipped=1)
+
+
+def test_fixtures_are_heard_too(swallowing):
+    result = swallowing.run("-p", "no:randomly", test_it=AROUND)
+
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.stdout.fnmatch_lines_random(["ERROR *::test_after*", "FAILED *::test_before*"])
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_what_is_caught_before_the_tests_is_said_at_the_end(swallowing, mode):
+    swallowing.write(
+        "conftest.py", "from shop import swallow; swallow.in_a_suppress(swallow.connect)"
+    )
+
+    result = swallowing.run(mode=mode, test_it="def test_it(): pass")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["alembic-snapshot: warning: something caught this before the tests: shop/swallow.py *"]
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["-p", "no:warnings"], ["-W", "ignore"]])
+def test_what_the_guard_lets_through_is_counted(swallowing, more):
+    swallowing.configure('guard = "off"')
+
+    result = swallowing.run(
+        "-W", "default", *more,
+        test_it="from shop import swallow\ndef test_it(): swallow.connect(); swallow.other()",
+    )  # fmt: skip
+
+    result.assert_outcomes(passed=1, warnings=None)
+    result.stdout.fnmatch_lines(
+        ['alembic-snapshot: warning: 2 connections went past the clones, with guard = "off"']
+    )

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 REPORT := .pytest_cache/report.xml
 SHARED := -n 2 --dist worksteal --junitxml=$(REPORT)
 
-.PHONY: test-db test test-all rooms test-postgres lint bench bench-quick bench-postgres soak realworld clean
+.PHONY: test-db test test-all rooms mutants test-postgres lint bench bench-quick bench-postgres soak realworld clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
@@ -25,6 +25,11 @@ test-all: $(STAMP)
 # How long the tests of each folder take, of a run that has been.
 rooms: $(STAMP)
 	@$(BIN)/python scripts/rooms.py $(REPORT)
+
+# Mistakes, one at a time, in changed lines of what guards the guarantees; ALL=1: a sample of all lines.
+mutants: $(STAMP)
+	@$(BIN)/python -m tests.mutants $(if $(ALL),--all) $(if $(SAMPLE),--sample $(SAMPLE)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 
 # The application's tests on a PostgreSQL server: SNAPSHOT_POSTGRES_URL's, or a private one.
 test-postgres: export ALEMBIC_SNAPSHOT_BACKEND := postgresql

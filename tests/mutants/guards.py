@@ -1,0 +1,223 @@
+"""What guards the guarantees, and which tests are to notice a mistake in it.
+
+A module's own tests run first, then those of its room; the first that fails ends it. Modules are
+named below the library's or the application's folder, tests by their files' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+LIBRARY, APPLICATION = "src/alembic_snapshot", "backend"
+
+
+class Room(NamedTuple):
+    """Modules with their own tests, and tests for all of them."""
+
+    modules: Mapping[str, str]
+    tests: str = ""
+    top: str = LIBRARY
+
+
+class Guard(NamedTuple):
+    """One module, and the files of its tests in the order in which they run."""
+
+    room: str
+    path: str
+    tests: tuple[str, ...]
+
+
+ROOMS = {
+    "key": Room(
+        {
+            "key/fields": "fields layers",
+            "key/history": "layers order heads",
+            "key/inputs": "layers key",
+            "key/layers": "layers settings_in_key key store",
+            "key/observed": "variables key watch",
+            "key/parsing": "fields layers",
+        },
+        "key builds",
+    ),
+    "watch": Room(
+        {
+            "builder/watch": "watch reads variables",
+            "builder/reads": "reads variables watch",
+            "builder/record": "watch observed",
+            "builder/frames": "watch reads left_by_env",
+            "builder/left": "left_by_env",
+            "builder/options": "options left_by_env",
+            "builder/reach": "reached_models",
+        },
+        "key order options",
+    ),
+    "guard": Room(
+        {
+            "builder/guard": "building/guard guard_engines",
+            "builder/server_guard": "building/on_postgresql",
+            "builder/redirected": "guard_engines building/guard",
+            "builder/pools": "stairway guard_engines",
+            "builder/patches": "building/guard unfinished order",
+        },
+        "env_py ways",
+    ),
+    "build": Room(
+        {
+            "build": "store builds",
+            "builder/alembic_config": "order builds",
+            "builder/child": "builds mistakes",
+            "builder/construct": "store builds",
+            "builder/heads": "heads",
+            "builder/ran": "heads options",
+            "builder/seeds": "unfinished building/checks",
+            "builder/sources": "order watch",
+            "builder/unfinished": "unfinished",
+            "builder/upgrade": "builds order heads left_by_env",
+            "builder/ways": "ways mistakes",
+            "upgrade": "building/upgrade",
+        },
+        "ways env_py cli",
+    ),
+    "store": Room(
+        {
+            "databases": "building/databases plugin/aim",
+            "manifest": "store cli options",
+            "sqlite/files": "store diff make_test_db",
+            "sqlite/store": "store",
+            "status": "cli options key",
+            "store": "store",
+        },
+        "cli builds",
+    ),
+    "resets": Room(
+        {
+            "plugin/reset": "reset/plugin rewind_plugin",
+            "sqlite/attaching": "attaching",
+            "sqlite/clone": "cli reusable rewindable",
+            "sqlite/diff": "diff failures",
+            "sqlite/lasting": "reusable rewindable",
+            "sqlite/live": "reusable rewindable reset/plugin",
+            "sqlite/reusable": "reusable",
+            "sqlite/rewindable": "rewindable",
+        },
+        "failures",
+    ),
+    "pointing": Room(
+        {
+            "plugin/clones": "scopes isolation",
+            "plugin/engines": "plugin/databases async scopes",
+            "plugin/events": "plugin/guard attaching plugin/aim",
+            "plugin/factories": "plugin/databases configured",
+            "plugin/lending": "scopes failures plugin/building",
+            "plugin/looping": "async pools",
+            "plugin/redirect": "async isolation pools",
+            "plugin/threads": "pools reset/plugin",
+        },
+        "plugin/guard plugin/databases scopes",
+    ),
+    "aim": Room(
+        {
+            "plugin/configured": "configured",
+            "plugin/known": "plugin/aim oracles/aim",
+            "plugin/named": "configured",
+            "plugin/notices": "plugin/guard plugin/aim",
+            "plugin/strangers": "plugin/aim plugin/guard",
+        },
+        "plugin/guard oracles/aim",
+    ),
+    "checks": Room(
+        {
+            "builder/drift": "building/checks oracles/checks",
+            "checks": "unchecked",
+            "plugin/items": "check_items",
+        },
+        "unchecked",
+    ),
+    "stairway": Room(
+        {
+            "builder/stairs": "stairway",
+            "climbs": "stairway",
+            "stairway": "stairway unchecked",
+        },
+        "unchecked",
+    ),
+    "application": Room(
+        {
+            "core/agent_governance_service": "governance_decisions outcomes atom_governance",
+            "core/approvals": "approvals expiry",
+            "core/feedback": "feedback",
+            "core/gate": "governance_decisions meta_agent",
+            "core/maturity": "maturity governance_decisions",
+            "core/metering": "meta_agent money",
+            "core/outcomes": "outcomes",
+            "core/people": "people people_decide",
+            "core/permission": "governance_decisions tools",
+            "core/scores": "outcomes feedback promotion",
+            "ecommerce/subscriptions": "subscriptions billing",
+            "saas/billing": "billing",
+            "saas/metering": "metering",
+            "saas/models": "billing metering",
+            "saas/rates": "billing",
+        },
+        "promotion workspace_wall agent_names delegation money",
+        APPLICATION,
+    ),
+}
+# The library's modules of which no mistake is made, and why.
+UNGUARDED = {
+    "cli": "it says what others have found; its tests compare output",
+    "config": "a mistake in it is an error of configuration",
+    "settings": "as config",
+    "snapshot": "it passes on",
+    "clone": "it passes on",
+    "target": "it passes on",
+    "backend": "it passes on",
+    "sqlite/backend": "it passes on",
+    "diff": "it shows",
+    "schema": "it shows what the stairway compares",
+    "errors": "it shows",
+    "progress": "it shows",
+    "job_summary": "it shows",
+    "callsite": "it shows",
+    "places": "names of folders",
+    "spelling": "how names are shown and ignored",
+    "references": "a mistake in it is an error of configuration",
+    "__main__": "two lines",
+    "builder/__main__": "it passes on",
+    "postgres/*": "each of its tests starts or asks a server: minutes for one mistake",
+    "plugin/importing": "how events are hooked in; without it nothing is pointed",
+    "plugin/async_fixtures": "declarations",
+    "plugin/fixtures": "declarations",
+    "plugin/kept": "it shows",
+    "plugin/run": "it passes on",
+    "plugin/runtime": "it passes on",
+    "plugin/summary": "it shows",
+}
+
+
+def guards(root: Path = ROOT) -> Iterator[Guard]:
+    """Every module that guards a guarantee.
+
+    Raises:
+        LookupError: a module or a test is not where the table says.
+    """
+    for name, room in ROOMS.items():
+        for module, own in room.modules.items():
+            path = f"{room.top}/{module}.py"
+            if not (root / path).is_file():
+                raise LookupError(f"{name}: there is no module {path}")
+            kinds = ("backend/tests",) if room.top == APPLICATION else ("tests",)
+            words = dict.fromkeys([*own.split(), *room.tests.split()])
+            yield Guard(name, path, tuple(_file(root, kinds[0], word) for word in words))
+
+
+def _file(root: Path, top: str, word: str) -> str:
+    folder, _, name = word.rpartition("/")
+    pattern = f"{folder}/test_{name}.py" if folder else f"test_{name}.py"
+    found = [path.relative_to(root).as_posix() for path in sorted((root / top).rglob(pattern))]
+    if len(found) != 1:
+        raise LookupError(f"{word!r} is {len(found)} test files below {top}: {', '.join(found)}")
+    return found[0]

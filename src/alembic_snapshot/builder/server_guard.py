@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from alembic_snapshot.postgres.database import ServerDatabase
 
@@ -85,16 +85,21 @@ _DRIVERS: dict[str, tuple[str, ...]] = {
 
 
 def place_of(driver: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-    """A driver's arguments by name, those of its connection string among them."""
+    """A driver's arguments by name, with those of its connection string where none is given."""
     given = [value for value in arguments if isinstance(value, str)]
     given += [options[name] for name in ("conninfo", "dsn") if isinstance(options.get(name), str)]
     text = given[0] if given else ""
-    if "://" in text:
-        named = {"dbname": unquote(urlsplit(text).path.lstrip("/"))}
-    elif text and driver != "asyncpg":
+    named: dict[str, Any] = {}
+    if text and driver == "asyncpg":
+        url = urlsplit(text)
+        asked = dict(parse_qsl(url.query))
+        path = unquote(url.path.lstrip("/"))
+        named = {"dbname": path or asked.get("database") or asked.get("dbname")}
+    elif text:
         from psycopg.conninfo import conninfo_to_dict
 
-        named = {name: str(value) for name, value in conninfo_to_dict(text).items()}
-    else:
-        named = {}
-    return {**named, **{name: value for name, value in options.items() if value is not None}}
+        named = dict(conninfo_to_dict(text))
+    own = {name: value for name, value in options.items() if value is not None}
+    if "database" in own:
+        own["dbname"] = own.pop("database")
+    return {**named, **own}

@@ -1,0 +1,139 @@
+"""Checks and settings that hold in several places hold in each of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from alembic_snapshot import load_project
+from alembic_snapshot.builder.server_guard import ServerGuard, place_of
+
+URL = "postgresql://someone@host/{}?sslmode=disable"
+PAIRS = "host=host dbname={} user=someone"
+# How each driver is told which database to connect to.
+SPELLINGS = [
+    *((driver, (URL,), {}) for driver in ("psycopg", "psycopg2", "asyncpg")),
+    *((driver, (PAIRS,), {}) for driver in ("psycopg", "psycopg2")),
+    *(("psycopg", (), {"conninfo": text}) for text in (URL, PAIRS)),
+    *(("psycopg2", (), {"dsn": text}) for text in (URL, PAIRS)),
+    ("asyncpg", (), {"dsn": URL}),
+    ("psycopg", (), {"dbname": "{}", "host": "host"}),
+    ("psycopg2", (), {"dbname": "{}", "host": "host"}),
+    ("psycopg2", (), {"database": "{}", "host": "host"}),
+    ("asyncpg", (), {"database": "{}", "host": "host"}),
+    ("asyncpg", (), {"dsn": URL, "user": None}),
+    # A name wins over the text, a query of libpq's URLs over the path, asyncpg's path over it.
+    ("psycopg", (PAIRS.format("wrong"),), {"dbname": "{}"}),
+    ("psycopg2", (URL.format("wrong"),), {"database": "{}"}),
+    ("psycopg", ("postgresql://host/wrong?dbname={}",), {}),
+    ("asyncpg", ("postgresql://host/{}?database=wrong",), {}),
+    ("asyncpg", ("postgresql://host?database={}",), {}),
+    ("asyncpg", (URL.format("wrong"),), {"database": "{}"}),
+]
+
+
+class Server:
+    """What the guard asks of its target: a name."""
+
+    name = "target"
+
+
+@pytest.mark.parametrize(("driver", "arguments", "options"), SPELLINGS)
+def test_the_guard_knows_a_database_however_a_driver_is_told(driver, arguments, options):
+    guard = ServerGuard(Server(), refuse=lambda _: None)
+
+    def place(name):
+        filled = {k: v.format(name) if v else v for k, v in options.items()}
+        return place_of(driver, tuple(text.format(name) for text in arguments), filled)
+
+    assert [guard.database_of(place(name)) for name in ("target", "other")] == ["target", "other"]
+    assert [guard.allows(place(name)) for name in ("target", "other")] == [True, False]
+
+
+SHARED = {
+    "pythonpath": ('pythonpath = ["lib"]', 'pythonpath = ["app"]'),
+    "backend": ('backend = "postgresql"', 'backend = "sqlite"'),
+    "clones": ('clones = "reset"', 'clones = "fresh"'),
+    "guard": ('guard = "off"', 'guard = "on"'),
+}
+
+
+@pytest.mark.parametrize("key", SHARED)
+def test_a_further_database_has_what_all_share_unless_it_says_otherwise(project, key):
+    common, own = SHARED[key]
+    tables = "[tool.alembic-snapshot.databases.{}]\nconfig = 'alembic.ini'\n"
+    project.configure(f"{common}\n{tables.format('same')}{tables.format('other')}{own}\n")
+
+    found = [getattr(project.load(database=name), key) for name in ("default", "same", "other")]
+
+    assert found[0] == found[1] != found[2]
+
+
+class TestAConfigurationByName:
+    @pytest.fixture
+    def two(self, new_project):
+        """A project, and another below its folder that has no table of its own."""
+        outer = new_project("outer")
+        outer.configure('drift = "error"')
+        inner = new_project("outer/inner")
+        (inner.root / "pyproject.toml").unlink()
+        return outer, inner
+
+    def test_has_no_table_of_another_project_above_it(self, two):
+        outer, inner = two
+
+        found = load_project(outer.root, config=inner.root / "alembic.ini")
+
+        assert (found.root, found.configured, found.drift) == (inner.root, False, "warn")
+
+    @pytest.mark.parametrize("name", ["alembic.ini", "pyproject.toml"])
+    def test_has_the_table_beside_it(self, two, name):
+        outer, inner = two
+
+        found = load_project(inner.root, config=outer.root / name)
+
+        assert (found.root, found.configured, found.drift) == (outer.root, True, "error")
+
+    def test_has_the_table_above_it_that_names_it(self, two):
+        outer, inner = two
+        outer.configure('drift = "error"\nconfig = "inner/alembic.ini"')
+
+        found = load_project(inner.root, config=inner.root / "alembic.ini")
+
+        assert (found.root, found.configured, found.drift) == (outer.root, True, "error")
+
+
+@pytest.mark.parametrize("where", ["a revision", "env.py", "a seed"])
+def test_where_imports_are_found_is_configured_and_never_the_callers(project, tmp_path, where):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/callers.py").touch()
+    project.revision("0001", header="import callers" if where == "a revision" else "")
+    if where == "env.py":
+        env = (project.root / "migrations/env.py").read_text()
+        project.write("migrations/env.py", "import callers\n" + env)
+    if where == "a seed":
+        project.write("seeds.py", "def seed(connection):\n    import callers\n")
+        project.configure('seeds = ["seeds:seed"]')
+
+    done = project.command("build", variables={"PYTHONPATH": str(tmp_path / "elsewhere")})
+
+    assert done.returncode == 2
+    assert "No module named 'callers'" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["transaction_per_migration=False", "transactional_ddl=False"])
+def test_what_env_py_says_of_transactions_does_not_change_the_stairway(project, given):
+    env = (project.root / "migrations/env.py").read_text()
+    old = "target_metadata=target_metadata)"
+    project.write(
+        "migrations/env.py", env.replace(old, f"target_metadata=target_metadata, {given})")
+    )
+    project.revision("0001")
+    path = project.revision("0002", "0001")
+    path.write_text(path.read_text().replace("op.drop_table('t_0002')", "1 / 0"))
+    project.revision("0003", "0002")
+
+    done = project.command("check", "--allow-unchecked")
+
+    assert done.returncode == 1, done.stderr
+    assert "revision 0002: downgrade failed" in done.stdout
+    assert "revision 0003" not in done.stdout

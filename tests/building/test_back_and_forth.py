@@ -1,0 +1,69 @@
+"""G3, G4: each state of what was read has its own snapshot, and each seed that is edited runs."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+READ = {
+    "a file": "open('data/' + 'a.txt').read()",
+    "a listing": "import os\nos.listdir('da' + 'ta')",
+    "a question": "import os\nos.path.exists('data/b' + '.txt')",
+    "a variable": "import os\nos.environ.get('REGION')",
+    "all variables": "import os\ndict(os.environ)",
+}
+
+
+@pytest.fixture
+def states(project, monkeypatch):
+    """Puts the project and its surroundings into one of two states."""
+
+    def enter(number):
+        shutil.rmtree(project.root / "data", ignore_errors=True)
+        project.write("data/a.txt", f"{number}\n")
+        if number == 2:
+            project.write("data/b.txt", "")
+        monkeypatch.setenv("REGION", f"r{number}")
+
+    return enter
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_what_was_before_is_found_again(project, states, kind):
+    project.revision("0001", upgrade=f"{READ[kind]}\nop.execute('create table a (x)')")
+    built = []
+    for number in (1, 2, 1, 2):
+        states(number)
+        built.append(project.ensure())
+
+    assert [snapshot.built for snapshot in built] == [True, True, False, False]
+    assert [s.path for s in built[:2]] == [s.path for s in built[2:]]
+    assert built[0].path != built[1].path
+
+
+SEED = """
+from sqlalchemy import text
+def seed(connection):
+    connection.execute(text("insert into t_0001 values ({number})"))
+"""
+
+
+@pytest.mark.parametrize("edited", [1, 2, 3])
+@pytest.mark.parametrize("setting", ["seeds", "layers"])
+def test_a_seed_that_is_edited_runs_with_all_that_come_after_it(project, rows, setting, edited):
+    names = [f"seed_{number}:seed" for number in (1, 2, 3)]
+    for number in (1, 2, 3):
+        project.write(f"seed_{number}.py", SEED.format(number=number))
+    table = f"seeds = {names}" if setting == "seeds" else f"layers = {{ demo = {names} }}"
+    layer = {} if setting == "seeds" else {"layer": "demo"}
+    project.configure(table)
+    project.history(1)
+    project.ensure(**layer)
+
+    project.write(f"seed_{edited}.py", SEED.format(number=40))
+    snapshot, ran = project.build(**layer)
+
+    assert ran == names[edited - 1 :]
+    found = {row[0] for row in rows(snapshot.path, "select id from t_0001")}
+    assert found == {1, 2, 3} - {edited} | {40}

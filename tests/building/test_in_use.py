@@ -1,0 +1,106 @@
+"""What is being built or used is not deleted, and what was asked for last is deleted last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from alembic_snapshot.sqlite.store import FileStore
+
+HOUR = 3600
+
+
+@pytest.fixture
+def store(project):
+    return FileStore(project.root / ".alembic-snapshot")
+
+
+def age(snapshot, seconds=1.0):
+    """Make it a snapshot that was last asked for so long after the epoch."""
+    os.utime(snapshot.path.parent, (seconds, seconds))
+
+
+@pytest.mark.parametrize("other", ["nothing else", "a failed build", "a killed builder"])
+def test_a_build_goes_on_while_others_prune(project, store, tmp_path, other):
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    os.mkfifo(ready)
+    os.mkfifo(go)
+    project.revision("0001")
+    waits = f"open({str(ready)!r}, 'w').close()\nopen({str(go)!r}).read()"
+    project.revision("0002", "0001", upgrade=f"{waits}\nop.execute('create table b (x)')")
+    command = [sys.executable, "-m", "alembic_snapshot", "build"]
+    build = subprocess.Popen(
+        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    ready.read_text()
+    leftover = store.building / f"{'0' * 32}.x"
+    if other != "nothing else":
+        (leftover if other == "a killed builder" else store.failed / f"{'0' * 32}.json").mkdir()
+
+    store.prune(keep=0)
+
+    assert list(store.building.iterdir())
+    assert not leftover.exists()
+    go.write_text("")
+    out, error = build.communicate(timeout=60)
+    assert build.returncode == 0, error
+    assert os.path.isfile(out.strip())
+
+
+ASKS = [
+    ("build",),
+    ("build", "--json"),
+    ("build", "--revision", "0002"),
+    ("clone", "copy.db"),
+    ("check", "--no-stairway", "--allow-unchecked"),
+]
+
+
+@pytest.mark.parametrize("command", ASKS, ids=" ".join)
+def test_what_a_command_uses_counts_as_asked_for_now(project, store, command):
+    project.history(2)
+    revision = {"revision": "0002"} if "--revision" in command else {}
+    snapshot = project.ensure(**revision)
+    # Together they are as old as the one that was asked for last.
+    for entry in store.entries():
+        os.utime(os.path.dirname(entry.database.name), (1, 1))
+
+    assert project.command(*command).returncode == 0
+
+    gone = store.prune(older_than=HOUR)
+    assert snapshot.path.exists(), gone
+
+
+def test_a_family_is_as_old_as_what_was_asked_for_last_of_it(project, store):
+    project.history(2)
+    project.ensure()
+    folders = [os.path.dirname(entry.database.name) for entry in store.entries()]
+    assert len(folders) == 2
+
+    for recent in folders:
+        for folder in folders:
+            os.utime(folder, (1, 1) if folder != recent else None)
+        assert store.prune(older_than=HOUR) == []
+
+    os.utime(recent, (1, 1))
+    assert len(store.prune(older_than=HOUR)) == 2
+
+
+def test_of_two_families_the_one_stays_of_which_something_was_asked_for_last(project, store):
+    project.history(2)
+    first = project.ensure()
+    project.revision("0001", upgrade="op.execute('create table other (x)')")
+    second = project.ensure()
+    # The first has both the oldest of all states and the newest.
+    for entry in store.entries():
+        seconds = 100 if entry.manifest.family == first.manifest.family else 300
+        os.utime(os.path.dirname(entry.database.name), (seconds, seconds))
+    age(first, 500)
+
+    store.prune(keep=1)
+
+    assert first.path.exists()
+    assert not second.path.exists()

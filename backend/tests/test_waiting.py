@@ -1,0 +1,74 @@
+"""What waits: for a human between two looks, and for whoever ends what is being used."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from core.agent_governance_service import AgentGovernanceService
+from core.database import SessionLocal
+from core.maturity import AgentStatus
+from core.models import AgentRegistry, HITLAction
+from ecommerce.models import Subscription
+from saas.metering import UsageMeter
+from sqlalchemy import Engine, event, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+LOOKS = 3
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch, admin: str) -> list[float]:
+    """How long the event loop was asked to sleep; after a few times, the request is approved."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        with SessionLocal.begin() as others:
+            # Nobody can see, or decide, what is not committed.
+            (waiting,) = others.scalars(select(HITLAction)).all()
+            if len(slept) == LOOKS:
+                AgentGovernanceService(others).decide(waiting.id, True, admin)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return slept
+
+
+@pytest.mark.asyncio
+async def test_a_request_is_committed_and_looked_at_as_often_as_was_said(
+    db_session: Session, atom: AgentRegistry, naps: list[float]
+) -> None:
+    atom.status = AgentStatus.SUPERVISED
+    db_session.commit()
+    desk = AgentGovernanceService(db_session)
+    action_id = desk.request_approval(atom.id, "update_it")
+
+    view = await desk.wait_for_approval(action_id, poll_interval=0.25)
+
+    assert view["status"] == "approved"
+    assert naps == [0.25] * LOOKS
+    assert not db_session.in_transaction()
+
+
+def test_what_is_counted_holds_the_plan_on_a_server(
+    db_session: Session, atom: AgentRegistry
+) -> None:
+    plan = db_session.scalars(select(Subscription)).one()
+    executed: list[str] = []
+
+    def note(_connection: Any, statement: Any, *_rest: Any) -> None:
+        selected = getattr(statement, "select", None)
+        if getattr(statement, "is_insert", False) and selected is not None:
+            dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+            executed.append(str(selected.compile(dialect=dialect)))
+
+    engine = db_session.get_bind()
+    assert isinstance(engine, Engine)
+    event.listen(engine, "before_execute", note)
+    try:
+        UsageMeter(db_session).record(plan.id, "api_call", 1, "key-1")
+    finally:
+        event.remove(engine, "before_execute", note)
+
+    (source,) = executed
+    assert source.endswith("FOR SHARE")

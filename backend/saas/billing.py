@@ -59,8 +59,7 @@ def invoice_settlement(db: Session, subscription: Subscription, at: datetime) ->
     used, even by a clock that is ahead, and where the period should have been renewed before.
     """
     start = subscription.current_period_start
-    end = subscription.canceled_at or at
-    return _issue(db, subscription, InvoiceKind.SETTLEMENT, (start, None), max(start, end), at)
+    return _issue(db, subscription, InvoiceKind.SETTLEMENT, (start, None), max(start, at), at)
 
 
 def _issue(

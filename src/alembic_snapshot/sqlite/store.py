@@ -92,8 +92,6 @@ class FileStore(Store):
         except OSError:
             return False
         seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns]
-        if stat.st_size != entry.manifest.size:
-            return False
         verified = database.with_name(_VERIFIED)
         with contextlib.suppress(OSError, ValueError):
             if json.loads(verified.read_bytes()) == seen:

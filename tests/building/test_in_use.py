@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -23,31 +24,48 @@ def age(snapshot, seconds=1.0):
     os.utime(snapshot.path.parent, (seconds, seconds))
 
 
-@pytest.mark.parametrize("other", ["nothing else", "a failed build", "a killed builder"])
-def test_a_build_goes_on_while_others_prune(project, store, tmp_path, other):
+@contextlib.contextmanager
+def building(project, tmp_path, name, down=None):
+    """While another process is in the middle of a revision; it ends well."""
     ready, go = tmp_path / "ready", tmp_path / "go"
     os.mkfifo(ready)
     os.mkfifo(go)
-    project.revision("0001")
     waits = f"open({str(ready)!r}, 'w').close()\nopen({str(go)!r}).read()"
-    project.revision("0002", "0001", upgrade=f"{waits}\nop.execute('create table b (x)')")
+    project.revision(name, down, upgrade=f"{waits}\nop.execute('create table made (x)')")
     command = [sys.executable, "-m", "alembic_snapshot", "build"]
     build = subprocess.Popen(
         command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     ready.read_text()
-    leftover = store.building / f"{'0' * 32}.x"
-    if other != "nothing else":
-        (leftover if other == "a killed builder" else store.failed / f"{'0' * 32}.json").mkdir()
-
-    store.prune(keep=0)
-
-    assert list(store.building.iterdir())
-    assert not leftover.exists()
+    yield
     go.write_text("")
     out, error = build.communicate(timeout=60)
     assert build.returncode == 0, error
     assert os.path.isfile(out.strip())
+
+
+@pytest.mark.parametrize("other", ["nothing else", "a failed build", "a killed builder"])
+def test_a_build_goes_on_while_others_prune(project, store, tmp_path, other):
+    project.revision("0001")
+    with building(project, tmp_path, "0002", "0001"):
+        leftover = store.building / f"{'0' * 32}.x"
+        failed = store.failed / f"{'0' * 32}.json"
+        if other != "nothing else":
+            (leftover if other == "a killed builder" else failed).mkdir()
+
+        store.prune(keep=0)
+
+        assert list(store.building.iterdir())
+        assert not leftover.exists()
+
+
+def test_what_a_build_stands_on_stays_while_others_prune(project, store, tmp_path):
+    project.history(1)
+    ancestor = project.ensure()
+    with building(project, tmp_path, "0002", "0001"):
+        store.prune(keep=0)
+
+        assert ancestor.path.exists()
 
 
 ASKS = [

@@ -98,6 +98,9 @@ def fails():
 
 def gives_a_number():
     return 1
+
+def adds_wrongly():
+    return 1 + "1"
 """
 MISTAKES = {
     "a typo": ("shop.db:engin", None, "*did you mean 'engine'?"),
@@ -113,6 +116,7 @@ MISTAKES = {
     "a function with arguments": ("shop.db:make_for()", None, "*can't be called: *argument*"),
     "a call of no function": ("shop.db:engine()", None, "*can't be called: *not callable*"),
     "a function that raises": ("shop.db:fails()", None, "*shop/db.py line *: KeyError: 'SHOP_URL'"),
+    "a mistake inside": ("shop.db:adds_wrongly()", None, "*can't be had at shop/db.py line *"),
     "an async function": ("shop.db:make_async()", None, "*an async function can't be called here*"),
     "the factory": ("shop.db:SessionLocal", None, "*is sessionmaker, not an engine"),
     "a session": ("shop.db:session", None, "*is Session, not an engine"),

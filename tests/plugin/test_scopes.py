@@ -159,6 +159,12 @@ class TestInAnother:
 
 def test_on_its_own(db_session):
     assert orders.names() == ["the house"]
+
+
+class TestWhatTheMarkerAsksForToo:
+    @pytest.mark.db_clone(layer="demo")
+    def test_joins(self, whole_module, db_session):
+        assert "a demo customer" in orders.names()
 """
 
 
@@ -172,9 +178,9 @@ def test_the_marker_chooses_a_layer_a_revision_or_nothing_at_all(shop, mode):
 
 def test_a_shared_clone_lives_as_long_as_its_scope(shop):
     result = shop.run("-p", "no:randomly", test_it=SHARED)
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
     workers = shop.run("-p", "no:randomly", "--dist", "loadscope", mode="n2", test_it=SHARED)
-    workers.assert_outcomes(passed=5)
+    workers.assert_outcomes(passed=6)
 
 
 def test_a_failure_on_a_shared_clone_keeps_it_when_its_scope_ends(shop):

@@ -7,9 +7,11 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal
 from core.maturity import AgentStatus
-from core.models import AgentRegistry, HITLAction
+from core.models import AgentRegistry, HITLAction, Workspace
 from ecommerce.models import Subscription
+from ecommerce.subscriptions import SubscriptionService
 from saas.metering import UsageMeter
+from saas.models import SaaSTier
 from sqlalchemy import Engine, event, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
@@ -72,3 +74,35 @@ def test_what_is_counted_holds_the_plan_on_a_server(
 
     (source,) = executed
     assert source.endswith("FOR SHARE")
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_run_is_counted_on_the_plan_that_there_is_when_it_is_written(
+    db_session: Session, workspace: Workspace, goes_on: bool
+) -> None:
+    plan = db_session.scalars(select(Subscription)).one()
+    plan_id, tier_id = plan.id, plan.tier_id
+    db_session.commit()
+    others: list[str] = []
+
+    def end_it(_connection: Any, statement: Any, *_rest: Any) -> None:
+        """Between the look for a plan and the event on it, somebody else ends it."""
+        if others or not getattr(statement, "is_insert", False):
+            return
+        others.append(plan_id)
+        with SessionLocal.begin() as other:
+            service = SubscriptionService(other, workspace.id)
+            service.cancel(plan_id, "ada")
+            if goes_on:
+                tier = other.get_one(SaaSTier, tier_id)
+                others.append(service.start(tier).id)
+
+    engine = db_session.get_bind()
+    assert isinstance(engine, Engine)
+    event.listen(engine, "before_execute", end_it)
+    try:
+        counted = UsageMeter(db_session).record_run(workspace.id, "run-1")
+    finally:
+        event.remove(engine, "before_execute", end_it)
+
+    assert (counted and counted.subscription_id) == (others[1] if goes_on else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alembic_snapshot import load_project
+from alembic_snapshot import BuildError, load_project
 from alembic_snapshot.builder.server_guard import ServerGuard, place_of
 
 URL = "postgresql://someone@host/{}?sslmode=disable"
@@ -140,3 +140,41 @@ def test_each_step_of_the_stairway_is_a_transaction_whatever_env_py_says(project
     assert done.returncode == 0, done.stderr
     # It is run once for all of them, and not for each.
     assert runs.read_text() == usual
+
+
+# Who writes a version beside the one that is there.
+WRITES = "insert into alembic_version values ('{}')"
+WRITERS = {
+    "a revision": lambda project, sql: project.revision("0002", "0001", f'op.execute("{sql}")'),
+    "a seed": lambda project, sql: (
+        project.write("seeds.py", f"def seed(one):\n    one.exec_driver_sql({sql!r})\n"),
+        project.configure('seeds = ["seeds:seed"]'),
+    ),
+    "migrate": lambda project, sql: (
+        project.write("made.py", f"{MAKE}    engine = create_engine(url)\n"
+                      f"    with engine.begin() as own:\n        own.exec_driver_sql({sql!r})\n"),
+        project.configure('migrate = "made:make"'),
+    ),
+}  # fmt: skip
+MAKE = """from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+def make(url):
+    config = Config("alembic.ini")
+    config.set_main_option("sqlalchemy.url", url)
+    command.upgrade(config, "heads")
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "version"),
+    # A revision finds the one before it there.
+    [("a revision", "ghost"), *((w, v) for w in ("a seed", "migrate") for v in ("ghost", "0001"))],
+)
+def test_a_version_too_many_is_an_error_whoever_wrote_it(project, who, version):
+    project.history(2)
+    WRITERS[who](project, WRITES.format(version))
+
+    with pytest.raises(BuildError, match=rf"\bat [\w, ]*{version}"):
+        project.ensure()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
 
@@ -30,16 +31,23 @@ def building(project, tmp_path, name, down=None):
     ready, go = tmp_path / "ready", tmp_path / "go"
     os.mkfifo(ready)
     os.mkfifo(go)
-    waits = f"open({str(ready)!r}, 'w').close()\nopen({str(go)!r}).read()"
+    waits = f"open({str(ready)!r}, 'w').close()\nopen({str(go)!r}).readline()"
     project.revision(name, down, upgrade=f"{waits}\nop.execute('create table made (x)')")
-    command = [sys.executable, "-m", "alembic_snapshot", "build"]
+    # Opened so that nobody waits for a builder that has failed before.
+    hears, tells = os.open(ready, os.O_RDONLY | os.O_NONBLOCK), os.open(go, os.O_RDWR)
     build = subprocess.Popen(
-        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "alembic_snapshot", "build"],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    ready.read_text()
+    assert select.select([hears], [], [], 60)[0], "it has not come so far"
     yield
-    go.write_text("")
+    os.write(tells, b"\n")
     out, error = build.communicate(timeout=60)
+    os.close(tells)
+    os.close(hears)
     assert build.returncode == 0, error
     assert os.path.isfile(out.strip())
 

@@ -44,9 +44,9 @@ ROOMS = {
     ),
     "watch": Room(
         {
-            "builder/watch": "watch reads variables",
+            "builder/watch": "watch compiled reads variables",
             "builder/reads": "reads variables watch",
-            "builder/record": "watch observed",
+            "builder/record": "watch compiled observed",
             "builder/frames": "building/surroundings watch reads left_by_env",
             "builder/left": "left_by_env",
             "builder/options": "options left_by_env",
@@ -66,11 +66,11 @@ ROOMS = {
     ),
     "build": Room(
         {
-            "build": "store builds",
+            "build": "builds building/in_use store",
             "builder/alembic_config": "order builds",
             "builder/child": "builds mistakes",
-            "builder/construct": "builds back_and_forth leftovers store",
-            "builder/heads": "heads",
+            "builder/construct": "builds building/in_use back_and_forth leftovers store",
+            "builder/heads": "heads two_places",
             "builder/ran": "heads options",
             "builder/seeds": "unfinished building/checks",
             "builder/sources": "order watch",
@@ -210,7 +210,8 @@ def guards(root: Path = ROOT) -> Iterator[Guard]:
             if not (root / path).is_file():
                 raise LookupError(f"{name}: there is no module {path}")
             kinds = ("backend/tests",) if room.top == APPLICATION else ("tests",)
-            words = dict.fromkeys([*own.split(), *room.tests.split()])
+            every = ["hints"] if room.top == LIBRARY else []
+            words = dict.fromkeys([*own.split(), *room.tests.split(), *every])
             yield Guard(name, path, tuple(_file(root, kinds[0], word) for word in words))
 
 

@@ -113,7 +113,7 @@ ROOMS = {
             "plugin/factories": "plugin/databases configured",
             "plugin/lending": "plugin/in_use scopes failures plugin/building",
             "plugin/looping": "async pools",
-            "plugin/redirect": "async isolation pools",
+            "plugin/redirect": "async isolation guard_off pools",
             "plugin/threads": "pools reset/plugin",
         },
         "plugin/guard plugin/databases scopes",

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite import database as files
 
 SIDE_FILES = ("-journal", "-wal", "-shm")
 

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from alembic_snapshot.sqlite.live import Watched
+from alembic_snapshot.sqlite.reset.connections import Watched
 
 # What leaves nothing in a connection that the next test could find, and executes no SQL of its own.
 HARMLESS = {

@@ -1,10 +1,12 @@
 """What waits: for a human between two looks, and for whoever ends what is being used."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
+from core.clock import utc_now
 from core.database import SessionLocal
 from core.maturity import AgentStatus
 from core.models import AgentRegistry, HITLAction, Workspace
@@ -45,7 +47,14 @@ async def test_a_request_is_committed_and_looked_at_as_often_as_was_said(
     desk = AgentGovernanceService(db_session)
     action_id = desk.request_approval(atom.id, "update_it")
 
-    view = await desk.wait_for_approval(action_id, poll_interval=0.25)
+    looks: list[int] = []
+
+    def clock() -> datetime:
+        looks.append(len(naps))
+        assert len(looks) <= LOOKS + 1, "it looks without a pause"
+        return utc_now()
+
+    view = await desk.wait_for_approval(action_id, poll_interval=0.25, clock=clock)
 
     assert view["status"] == "approved"
     assert naps == [0.25] * LOOKS

@@ -1,15 +1,19 @@
 """What waits: for a human between two looks, and for whoever ends what is being used."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.clock import utc_now
-from core.database import SessionLocal
+from core.database import SessionLocal, new_id
+from core.executions import Run, begin
+from core.gate import Gate
+from core.listener import Listener
 from core.maturity import AgentStatus
-from core.models import AgentRegistry, HITLAction, Workspace
+from core.models import AgentRegistry, AgentTriggerMode, HITLAction, Workspace
+from core.react import Act
 from ecommerce.models import Subscription
 from ecommerce.subscriptions import SubscriptionService
 from saas.metering import UsageMeter
@@ -59,6 +63,21 @@ async def test_a_request_is_committed_and_looked_at_as_often_as_was_said(
     assert view["status"] == "approved"
     assert naps == [0.25] * LOOKS
     assert not db_session.in_transaction()
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_waits_looks_as_often_as_was_said(
+    db_session: Session, atom: AgentRegistry, naps: list[float]
+) -> None:
+    atom.status = AgentStatus.SUPERVISED
+    db_session.commit()
+    run = Run.of(atom, new_id(), "Update it", trigger_mode=AgentTriggerMode.MANUAL)
+    begin(run)
+    gate = Gate(Listener(None), time_to_decide=timedelta(hours=1), poll_interval=0.25)
+
+    assert await gate.refusal(run, Act("", "update_it", {})) is None
+
+    assert naps == [0.25] * LOOKS
 
 
 def test_what_is_counted_holds_the_plan_on_a_server(

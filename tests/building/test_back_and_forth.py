@@ -67,3 +67,20 @@ def test_a_seed_that_is_edited_runs_with_all_that_come_after_it(project, rows, s
     assert ran == names[edited - 1 :]
     found = {row[0] for row in rows(snapshot.path, "select id from t_0001")}
     assert found == {1, 2, 3} - {edited} | {40}
+
+
+def test_a_changed_model_is_compared_and_no_revision_runs_again(project, tmp_path):
+    env = (project.root / "migrations/env.py").read_text()
+    given = env.replace("target_metadata = None", "from models import metadata as target_metadata")
+    project.write("migrations/env.py", given)
+    project.write("models.py", "import sqlalchemy as sa\nmetadata = sa.MetaData()\n")
+    runs = tmp_path / "runs.txt"
+    project.revision("0001", upgrade=f"open({str(runs)!r}, 'a').write('x')\nop.execute('select 1')")
+    first = project.ensure()
+
+    project.append("models.py", "sa.Table('extra', metadata, sa.Column('id', sa.Integer))\n")
+    again = project.ensure()
+
+    assert again.path == first.path
+    assert again.manifest.checks["drift"] == ["add table extra"]
+    assert runs.read_text() == "x"

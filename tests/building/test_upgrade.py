@@ -8,6 +8,8 @@ from contextlib import closing
 import pytest
 
 from alembic_snapshot import BuildError, ConfigError, MigrationError
+from alembic_snapshot.build.upgrade import upgrade
+from alembic_snapshot.sqlite.database import DatabaseFile
 
 
 @pytest.fixture
@@ -69,3 +71,21 @@ def test_an_upgrade_that_ran_nothing_is_an_error(halfway, project):
 
     with pytest.raises(BuildError, match="alembic upgraded to 0002, but the snapshot is at 0001"):
         halfway.upgrade("0002")
+
+
+@pytest.mark.parametrize("wants", ["connection", "engine", None])
+def test_env_py_is_given_the_database_in_the_way_that_is_known_to_work(project, tmp_path, wants):
+    # Each way is given beside the URL, and this env.py takes no other than the one it wants.
+    kind = {"connection": "Connection", "engine": "Engine", None: "NoneType"}[wants]
+    check = f"assert type(config.attributes.get('connection')).__name__ == {kind!r}\n"
+    env = project.root / "migrations/env.py"
+    env.write_text(
+        env.read_text().replace("target_metadata = None\n", f"target_metadata = None\n{check}")
+    )
+    project.history(2)
+    path = tmp_path / "clone.db"
+    database = DatabaseFile(path)
+
+    upgrade(project.load(), wants, database, "heads")
+
+    assert database.heads("alembic_version") == ["0002"]

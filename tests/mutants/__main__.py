@@ -13,7 +13,7 @@ import argparse
 import random
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -106,8 +106,8 @@ def _run(chosen: list[tuple[Guard, Mutant]], options: argparse.Namespace) -> lis
         results = []
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                for result in pool.map(one, chosen):
-                    results.append(result)
+                for done in as_completed([pool.submit(one, item) for item in chosen]):
+                    results.append(result := done.result())
                     print(f"{len(results):4} {result}", flush=True)
             except BaseException:
                 pool.shutdown(cancel_futures=True)

@@ -96,7 +96,7 @@ ROOMS = {
         {
             "plugin/reset": "reset/plugin rewind_plugin",
             "sqlite/attaching": "attaching",
-            "sqlite/clone": "cli plugin/guard plugin/aim",
+            "sqlite/clone": "cli plugin/guard async pools",
             "sqlite/diff": "diff failures",
             "sqlite/reset/interface": "reusable rewindable",
             "sqlite/reset/connections": "methods reusable rewindable reset/plugin",

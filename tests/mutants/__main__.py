@@ -31,9 +31,9 @@ def main() -> int:
     """Choose, run, and tell."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--all", action="store_true", help="of all lines, and not the changed ones")
-    parser.add_argument("--sample", type=int, help="how many (100 of all; every changed one)")
+    parser.add_argument("--sample", type=_count, help="how many (100 of all; every changed one)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the sample")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at once (2)")
+    parser.add_argument("--jobs", type=_count, default=2, help="how many at once (2)")
     parser.add_argument("--limit", type=float, default=400, help="seconds for one (400)")
     parser.add_argument("--only", default="", help="a part of the modules' paths")
     options = parser.parse_args()
@@ -42,6 +42,12 @@ def main() -> int:
     except (Broken, LookupError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return int(text)
 
 
 def _main(options: argparse.Namespace) -> int:

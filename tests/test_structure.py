@@ -53,7 +53,7 @@ ROOMS = {
     "builder": [
         ["alembic_config", "frames", "options", "patches", "pools", "ran", "reach", "reads"],
         ["record", "redirected", "server_guard", "sources", "unfinished"],
-        ["drift", "guard", "seeds", "stairs", "watch"],
+        ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
         ["upgrade"],
         ["__main__"],
@@ -94,7 +94,7 @@ ROWS = [
 # The builder's own half, which runs in a process that has Alembic and SQLAlchemy.
 CHILD = tuple(
     f"alembic_snapshot.builder.{name}"
-    for name in ("__main__", "upgrade", "stairs", "drift", "pools", "seeds", "alembic_config")
+    for name in ("__main__", "upgrade", "stairway", "drift", "pools", "seeds", "alembic_config")
 )
 
 

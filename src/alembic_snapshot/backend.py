@@ -48,7 +48,7 @@ class Backend(Protocol):
         ``folder`` is asked when it is needed; ``on_make`` is told the seconds that each took.
         """
 
-    def lasting(self, how: str) -> Any | None:
+    def reset_kind(self, how: str) -> Any | None:
         """What makes databases that are put back, in the way that ``clones`` names, if it can be.
 
         It is given the snapshot's and a new database.

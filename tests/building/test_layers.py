@@ -182,9 +182,9 @@ class TestChanges:
         project.write("seed.py", "def one(connection): ...\ndef two(connection): ...\n")
         project.configure('seeds = ["seed:one", "seed:two"]')
 
-        stops = project.chain().stops()
+        states = project.chain().published_states()
 
-        assert [(stop.heads, len(stop.seeds)) for stop in stops] == [
+        assert [(state.heads, len(state.seeds)) for state in states] == [
             (("0002",), 0),
             (("0003",), 0),
             (("0003",), 1),

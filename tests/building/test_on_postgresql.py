@@ -21,7 +21,7 @@ from alembic_snapshot import (
     MigrationError,
 )
 from alembic_snapshot.build.ensure import rebuild_and_compare
-from alembic_snapshot.build.stairway import climb
+from alembic_snapshot.build.stairway import run_stairway
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
@@ -155,7 +155,7 @@ class TestASnapshot:
 
         snapshot = project.ensure()
 
-        assert snapshot.manifest.offer in ("url", "async")
+        assert snapshot.manifest.handover in ("url", "async")
 
     def test_carries_what_a_database_was_told(self, project, ask, copied):
         project.revision(
@@ -354,7 +354,7 @@ class TestADatabase:
         project.history(2)
         project.write("migrations/env.py", env_that("import os; os.environ.get('SEEN')", project))
         project.ensure()
-        climb(project.load())
+        run_stairway(project.load())
 
         assert all(len(name) < 63 for name in names())
 
@@ -589,9 +589,9 @@ class TestTheChecks:
         )
         project.revision("0005", "0004", "op.execute('CREATE TABLE other (id int)')")
 
-        found = climb(project.load()).stairs
+        found = run_stairway(project.load()).findings
 
-        assert [(stair.revision, stair.kind) for stair in found] == [
+        assert [(one.revision, one.kind) for one in found] == [
             ("0004", "downgrade"),
             ("0004", "second upgrade failed"),
             ("0005", "downgrade failed"),
@@ -655,7 +655,7 @@ class TestTheChecks:
         path.write_text(f"{text}def downgrade():\n    {downgrade}\n")
         project.revision("c", "b")
 
-        assert [stair.kind for stair in climb(project.load()).stairs] == kinds
+        assert [one.kind for one in run_stairway(project.load()).findings] == kinds
 
     @pytest.mark.parametrize("kept", ENGINES)
     def test_put_a_failed_downgrade_back_under_an_engine_that_stays(self, project, kept):
@@ -664,9 +664,9 @@ class TestTheChecks:
         project.write("migrations/env.py", KEPT_ENV)
         failing_in_the_middle(project)
 
-        found = climb(project.load()).stairs
+        found = run_stairway(project.load()).findings
 
-        assert [(stair.revision, stair.kind) for stair in found] == [("b", "downgrade failed")]
+        assert [(one.revision, one.kind) for one in found] == [("b", "downgrade failed")]
 
 
 class TestTheStairwayFromAbove(test_stairway.TestFromAbove):

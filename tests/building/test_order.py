@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot.build.stairway import climb
+from alembic_snapshot.build.stairway import run_stairway
 
 # What env.py does before it migrates, and what a revision makes of it when it is imported.
 CASES = {
@@ -111,4 +111,4 @@ def test_each_revision_goes_down_and_up_with_what_env_py_has_prepared(prepared):
             text.partition("def downgrade")[0] + f"def downgrade():\n    assert T\n    {back}\n"
         )
 
-    assert not climb(prepared.load()).stairs
+    assert not run_stairway(prepared.load()).findings

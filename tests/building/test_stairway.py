@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from alembic_snapshot import BuildError, CheckError
-from alembic_snapshot.build.stairway import climb, climbable
+from alembic_snapshot.build.stairway import run_stairway, stairway_revisions
 from alembic_snapshot.database.schema import differences
 from alembic_snapshot.sqlite.schema import read_schema
 
@@ -95,8 +95,11 @@ def failing_in_the_middle(project):
     (project.versions / "d_made.py").write_text(text)
 
 
-def climbed(project, **options):
-    return [(s.revision, s.kind, list(s.lines)) for s in climb(project.load(), **options).stairs]
+def tried(project, **options):
+    return [
+        (s.revision, s.kind, list(s.lines))
+        for s in run_stairway(project.load(), **options).findings
+    ]
 
 
 def with_downgrade(project, name, down, upgrade, downgrade):
@@ -109,7 +112,7 @@ class TestAClimb:
     def test_finds_nothing_where_every_downgrade_undoes_its_upgrade(self, project):
         project.history(3)
 
-        assert climbed(project) == []
+        assert tried(project) == []
 
     def test_finds_nothing_wrong_with_branches_and_merges(self, project):
         project.revision("a")
@@ -118,7 +121,7 @@ class TestAClimb:
         project.revision("d", ("b", "c"))
         project.revision("e", depends_on="b")
 
-        assert climbed(project) == []
+        assert tried(project) == []
 
     def test_does_not_mind_the_order_of_columns(self, project):
         project.history(1)
@@ -132,7 +135,7 @@ class TestAClimb:
             "op.add_column('t_0001', sa.Column('x', sa.Text))",
         )  # fmt: skip
 
-        assert climbed(project) == []
+        assert tried(project) == []
 
     def test_names_what_a_downgrade_leaves_behind_and_that_it_does_not_go_up_again(self, project):
         project.history(1)
@@ -141,7 +144,7 @@ class TestAClimb:
         )
         project.revision("0003", "0002")
 
-        behind, again = climbed(project)
+        behind, again = tried(project)
 
         assert behind[:2] == ("0002", "downgrade")
         assert "left behind: table left" in behind[2]
@@ -158,8 +161,8 @@ class TestAClimb:
             "op.drop_index('ix'); op.drop_table('t_0001')",
         )
 
-        assert ("0002", "downgrade") in [stair[:2] for stair in climbed(project)]
-        assert "missing: table t_0001" in climbed(project)[0][2]
+        assert ("0002", "downgrade") in [one[:2] for one in tried(project)]
+        assert "missing: table t_0001" in tried(project)[0][2]
 
     @pytest.mark.parametrize(
         ("downgrade", "error"),
@@ -172,7 +175,7 @@ class TestAClimb:
             project, "0003", "0002", "op.create_table('left', sa.Column('x', sa.Text))", "pass"
         )
 
-        found = climbed(project)
+        found = tried(project)
 
         assert found[0][:2] == ("0002", "downgrade failed")
         assert error in found[0][2][0]
@@ -183,14 +186,14 @@ class TestAClimb:
         for name, down in (("0010", "0009"), ("0110", "0109")):
             with_downgrade(project, name, down, "op.execute('select 1')", "1 / 0")
 
-        one, two = (climbed(project, workers=count, from_scratch=True) for count in (1, 2))
+        one, two = (tried(project, workers=count, from_scratch=True) for count in (1, 2))
 
         assert one == two
-        assert [stair[0] for stair in two] == ["0010", "0110"]
+        assert [one[0] for one in two] == ["0010", "0110"]
 
     def test_leaves_nothing_in_the_store(self, project):
         project.history(2)
-        climb(project.load())
+        run_stairway(project.load())
 
         assert list((project.root / ".alembic-snapshot/building").iterdir()) == []
 
@@ -202,9 +205,9 @@ class TestAClimb:
         project.append("migrations/versions/0002_made.py", "down_revision = '00' + '01'\n")
 
         with pytest.raises(
-            CheckError, match=r"can't be climbed: migrations/versions/0002_made.py "
+            CheckError, match=r"can't be taken up and down: migrations/versions/0002_made.py "
         ):
-            climb(project.load())
+            run_stairway(project.load())
 
     def test_is_an_error_where_env_py_runs_nothing(self, project):
         env = (project.root / "migrations/env.py").read_text()
@@ -217,11 +220,11 @@ class TestAClimb:
         project.write("idle", "")
 
         with pytest.raises(BuildError, match="revision 0001 was not taken up, down and up again"):
-            climb(project.load())
+            run_stairway(project.load())
 
     def test_does_not_start_from_a_damaged_state(self, project):
         project.history(2)
-        climb(project.load())
+        run_stairway(project.load())
         with_downgrade(project, "0003", "0002", "op.create_table('x', sa.Column('x', sa.Text))",
                        "op.drop_table('x')")  # fmt: skip
         for stored in (project.root / ".alembic-snapshot").rglob("*.db"):
@@ -230,23 +233,23 @@ class TestAClimb:
                 connection.execute("create table x (y)")
                 connection.commit()
 
-        assert climbed(project) == []
+        assert tried(project) == []
 
 
 class TestWhatPassedBefore:
     def test_is_climbed_again_only_from_a_change_on(self, project):
         project.history(4)
 
-        first = climb(project.load())
-        unchanged = climb(project.load())
+        first = run_stairway(project.load())
+        unchanged = run_stairway(project.load())
         project.revision("0005", "0004")
-        grown = climb(project.load())
+        grown = run_stairway(project.load())
         project.append("migrations/versions/0003_made.py", "# changed\n")
-        edited = climb(project.load())
-        everything = climb(project.load(), from_scratch=True)
+        edited = run_stairway(project.load())
+        everything = run_stairway(project.load(), from_scratch=True)
 
-        climbs = (first, unchanged, grown, edited, everything)
-        assert [found.climbed for found in climbs] == [4, 0, 1, 3, 5]
+        results = (first, unchanged, grown, edited, everything)
+        assert [found.tried for found in results] == [4, 0, 1, 3, 5]
         assert unchanged.snapshot.path == first.snapshot.path
 
     def test_is_not_believed_when_a_file_that_a_downgrade_reads_has_changed(self, project):
@@ -256,11 +259,11 @@ class TestWhatPassedBefore:
             project, "b", "0001", "op.create_table('t_b', sa.Column('x', sa.Text))",
             "op.execute(open('dr' + 'op.sql').read())",
         )  # fmt: skip
-        assert climbed(project) == []
+        assert tried(project) == []
 
         project.write("drop.sql", "select 1")
 
-        assert [stair[:2] for stair in climbed(project)] == [
+        assert [one[:2] for one in tried(project)] == [
             ("b", "downgrade"),
             ("b", "second upgrade failed"),
         ]
@@ -274,33 +277,33 @@ class TestWhatPassedBefore:
         naming = "import sqlalchemy as sa\nmetadata = sa.MetaData(naming_convention={CONVENTION})\n"
         project.write("naming.py", naming.format(CONVENTION={}))
         project.history(2)
-        assert climb(project.load()).climbed == 2
+        assert run_stairway(project.load()).tried == 2
 
         project.append("naming.py", "# the same options\n")
-        assert climb(project.load()).climbed == 0
+        assert run_stairway(project.load()).tried == 0
 
         project.write("naming.py", naming.format(CONVENTION={"pk": "pk_%(table_name)s"}))
-        assert climb(project.load()).climbed == 2
+        assert run_stairway(project.load()).tried == 2
 
     def test_is_remembered_and_what_failed_is_tried_again(self, project, monkeypatch):
         project.history(2)
         with_downgrade(project, "c", "0002", "op.execute('select 1')", "1 / 0")
-        climb(project.load())
+        run_stairway(project.load())
 
-        again = climb(project.load())
+        again = run_stairway(project.load())
         monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "a run")
-        runs = [climb(project.load()) for _ in range(2)]
-        for remembered in (project.root / ".alembic-snapshot/climbs").iterdir():
+        runs = [run_stairway(project.load()) for _ in range(2)]
+        for remembered in (project.root / ".alembic-snapshot/stairways").iterdir():
             remembered.write_text("{")
-        damaged = climb(project.load())
+        damaged = run_stairway(project.load())
 
         found = (again, *runs, damaged)
-        assert [[stair.kind for stair in one.stairs] for one in found] == [["downgrade failed"]] * 4
-        assert [one.climbed for one in found] == [1, 1, 0, 3]
+        assert [[one.kind for one in one.findings] for one in found] == [["downgrade failed"]] * 4
+        assert [one.tried for one in found] == [1, 1, 0, 3]
 
 
 class TestEnvironments:
-    """Ways in which an env.py runs its migrations that a climb has to get along with."""
+    """Ways in which an env.py runs its migrations that a stairway has to get along with."""
 
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -323,7 +326,7 @@ class TestEnvironments:
                        "    1 / 0")  # fmt: skip
         project.revision("c", "b", "op.create_table('t_c', sa.Column('x', sa.Text))")
 
-        assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
+        assert [one[:2] for one in tried(project)] == [("b", "downgrade failed")]
 
     @pytest.mark.parametrize("kept", ENGINES)
     @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -332,7 +335,7 @@ class TestEnvironments:
         project.write("migrations/env.py", KEPT_ENV)
         failing_in_the_middle(project)
 
-        assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
+        assert [one[:2] for one in tried(project)] == [("b", "downgrade failed")]
 
     @pytest.mark.parametrize(
         "downgrade", ["raise SystemExit('never')", "import os; os.environ['nowhere']"]
@@ -347,7 +350,7 @@ class TestEnvironments:
         with_downgrade(project, "b", "0001", "op.execute('select 1')", downgrade)
         project.revision("c", "b")
 
-        (found,) = climbed(project)
+        (found,) = tried(project)
 
         assert found[:2] == ("b", "downgrade failed")
         assert found[2][0] in ("SystemExit: never", "KeyError: 'nowhere'")
@@ -363,7 +366,7 @@ class TestEnvironments:
         project.write("migrations/env.py", KEPT_ENV)
         failing_in_the_middle(project)
 
-        assert [stair[:2] for stair in climbed(project)] == [("b", "downgrade failed")]
+        assert [one[:2] for one in tried(project)] == [("b", "downgrade failed")]
 
 
 class TestEachStep:
@@ -421,7 +424,7 @@ class TestEachStep:
         path.write_text(f"{text}def downgrade():\n    {downgrade}\n")
         project.revision("c", "b")
 
-        assert climbed(project) == []
+        assert tried(project) == []
 
 
 class TestFromAbove:
@@ -454,11 +457,11 @@ class TestFromAbove:
         return project
 
     def test_finds_nothing_where_all_goes_down_and_up(self, created):
-        found = climb(created.load())
+        found = run_stairway(created.load())
 
-        assert (list(found.stairs), found.climbed) == ([], 4)
-        assert climb(created.load()).climbed == 0
-        assert list(climbable(created.load())) == ["0001", "0002", "0003", "0004"]
+        assert (list(found.findings), found.tried) == ([], 4)
+        assert run_stairway(created.load()).tried == 0
+        assert list(stairway_revisions(created.load())) == ["0001", "0002", "0003", "0004"]
 
     def test_names_what_a_downgrade_leaves_behind_or_takes_too_much(self, created):
         with_downgrade(created, "0003", "0002", "op.add_column('t_0001', sa.Column('x', sa.Text))",
@@ -466,9 +469,9 @@ class TestFromAbove:
         with_downgrade(created, "0004", "0003", "op.create_index('ix', 't_0001', ['id'])",
                        "op.drop_table('t_0001')")  # fmt: skip
 
-        found = climbed(created)
+        found = tried(created)
 
-        assert [stair[:2] for stair in found] == [
+        assert [one[:2] for one in found] == [
             ("0001", "not tried"),
             ("0002", "not tried"),
             ("0003", "not tried"),
@@ -480,9 +483,9 @@ class TestFromAbove:
         with_downgrade(created, "0004", "0003", "op.create_table('y', sa.Column('x', sa.Text))",
                        "op.drop_table('y'); op.execute('create table z (x text)')")  # fmt: skip
 
-        found = climbed(created)
+        found = tried(created)
 
-        assert [stair[:2] for stair in found] == [
+        assert [one[:2] for one in found] == [
             ("0001", "not tried"),
             ("0002", "not tried"),
             ("0003", "not tried"),
@@ -495,7 +498,7 @@ class TestFromAbove:
         created.revision("b", "0002")
         with_downgrade(created, "c", "b", "op.execute('select 1')", "1 / 0")
 
-        assert [stair[:2] for stair in climbed(created)] == [
+        assert [one[:2] for one in tried(created)] == [
             ("0001", "not tried"),
             ("0002", "not tried"),
             ("b", "not tried"),
@@ -515,12 +518,14 @@ class TestFromAbove:
                                         "    running = True")
         )  # fmt: skip
 
-        with pytest.raises(CheckError, match=r"can't be climbed: env.py failed .* only within"):
-            climb(created.load())
+        with pytest.raises(
+            CheckError, match=r"can't be taken up and down: env.py failed .* only within"
+        ):
+            run_stairway(created.load())
         done = created.command("check")
         assert done.returncode == 1
         assert (
-            "stairway: not checked, because the revisions can't be climbed: env.py failed"
+            "stairway: not checked, because the revisions can't be taken up and down: env.py failed"
             in done.stdout
         )
 
@@ -603,8 +608,8 @@ def test_a_module_that_only_a_later_revision_names_is_compared_for_the_one_that_
     project.revision("0002", "0001", header="import kinds")
     project.revision("0003")
     project.revision("0004", ("0002", "0003"), upgrade="pass")
-    assert climb(project.load()).climbed == 4
+    assert run_stairway(project.load()).tried == 4
 
     project.write("kinds.py", "X = 2\n")
 
-    assert climb(project.load()).climbed == 3
+    assert run_stairway(project.load()).tried == 3

@@ -253,7 +253,7 @@ class TestTampering:
 
     @pytest.mark.parametrize(
         ("before", "after"),
-        [('"offer": "url"', '"offer": "engine"'), ('"checks": {', '"checks": {"a": 1, ')],
+        [('"handover": "url"', '"handover": "engine"'), ('"checks": {', '"checks": {"a": 1, ')],
     )
     def test_a_snapshot_with_an_edited_manifest_does_not_exist(self, project, built, before, after):
         path = built.path.parent / "manifest.json"

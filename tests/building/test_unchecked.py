@@ -7,7 +7,7 @@ import json
 import pytest
 
 from alembic_snapshot import BuildError
-from alembic_snapshot.build.stairway import climb
+from alembic_snapshot.build.stairway import run_stairway
 from alembic_snapshot.checks import by_check, counted, told, unchecked
 
 WHOLE = {
@@ -134,7 +134,9 @@ class TestCheck:
 
         assert done.returncode == 1
         assert "there are 2 heads, b and c" in done.stdout
-        assert "stairway: not checked, because the revisions can't be climbed" in done.stdout
+        assert (
+            "stairway: not checked, because the revisions can't be taken up and down" in done.stdout
+        )
         assert "3 revisions, without drift: 1 finding, 1 check not made" in done.stdout
 
     def test_is_an_error_where_env_py_runs_nothing(self, project):
@@ -144,7 +146,7 @@ class TestCheck:
         project.write("migrations/env.py", env.replace("context.run_migrations()", "pass"))
 
         with pytest.raises(BuildError, match=r"not taken up, down and up again: env.py ran no"):
-            climb(project.load(), snapshot=snapshot)
+            run_stairway(project.load(), snapshot=snapshot)
 
 
 class TestEveryOutput:

@@ -163,7 +163,7 @@ class TestAMistakeInASynchronousEnvPy:
         otherwise = "connection = config.attributes.get('connection') or Bse.metadata"
         project.env(SYNC, otherwise)
 
-        assert project.ensure().manifest.offer == "connection"
+        assert project.ensure().manifest.handover == "connection"
 
 
 class TestAnEnvPyThatNeedsOneWay:
@@ -184,7 +184,7 @@ class TestAnEnvPyThatNeedsOneWay:
     def test_of_an_engine_is_found(self, project):
         project.env(SYNC, "config.attributes['connection'].dispose()")
 
-        assert project.ensure().manifest.offer == "engine"
+        assert project.ensure().manifest.handover == "engine"
 
 
 class TestAnAsynchronousEnvPy:
@@ -214,7 +214,7 @@ class TestAnAsynchronousEnvPy:
         project.env(ASYNC)
 
         if HAS_ASYNC:
-            assert project.ensure().manifest.offer == "async"
+            assert project.ensure().manifest.handover == "async"
             assert project.tries <= 4
         else:
             assert INSTALL in project.error().hint

@@ -62,7 +62,7 @@ ROOMS = {
             "builder/pools": "stairway guard_engines",
             "builder/patches": "building/guard unfinished order",
         },
-        "env_py ways",
+        "env_py handovers",
     ),
     "build": Room(
         {
@@ -76,10 +76,10 @@ ROOMS = {
             "builder/sources": "order watch",
             "builder/unfinished": "unfinished",
             "builder/upgrade": "builds building/surroundings order heads left_by_env",
-            "build/handovers": "ways mistakes",
+            "build/handovers": "handovers mistakes",
             "build/upgrade": "building/upgrade",
         },
-        "ways env_py cli",
+        "handovers env_py cli",
     ),
     "store": Room(
         {
@@ -138,7 +138,7 @@ ROOMS = {
     ),
     "stairway": Room(
         {
-            "builder/stairs": "stairway two_places",
+            "builder/stairway": "stairway two_places",
             "build/stairway_cache": "stairway",
             "build/stairway": "stairway unchecked",
         },

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import ensure, load_project
-from alembic_snapshot.build.stairway import climb
+from alembic_snapshot.build.stairway import run_stairway
 from tests.oracles import generate_checks as generate
 
 pytestmark = pytest.mark.campaign
@@ -74,7 +74,7 @@ def compare_drift(root: Path, seed: int) -> None:
 
 def compare_stairway(root: Path, seed: int) -> None:
     generate.history(root, seed)
-    found = [(stair.revision, stair.kind) for stair in climb(load_project(root)).stairs]
+    found = [(one.revision, one.kind) for one in run_stairway(load_project(root)).findings]
     with Alembic(root) as alembic:
         real = one_process_a_step(root, alembic)
     assert found == real, f"seed {seed}"

@@ -207,7 +207,9 @@ def test_the_stairway_of_revisions_that_only_a_run_tells_is_one_item_that_says_s
 
     result.assert_outcomes(passed=5, failed=1)
     assert outcomes(result)["stairway"] == "FAILED"
-    result.stdout.fnmatch_lines(["not checked, because the revisions can't be climbed: *"])
+    result.stdout.fnmatch_lines(
+        ["not checked, because the revisions can't be taken up and down: *"]
+    )
     allowed.assert_outcomes(passed=5, skipped=1)
 
 

@@ -242,12 +242,12 @@ def _findings(package: Package, database: str) -> dict[str, Any]:
     """
     facts = package.snapshot("check", "--quiet", "--database", database, status=None)
     found = facts["findings"]
-    stairs = [match[0] for line in found if (match := re.match(r"revision \S+: ", line))]
+    steps = [match[0] for line in found if (match := re.match(r"revision \S+: ", line))]
     drift = [line.removeprefix(DRIFT) for line in found if line.startswith(DRIFT)]
-    others = [line for line in found if not line.startswith((DRIFT, *stairs))]
+    others = [line for line in found if not line.startswith((DRIFT, *steps))]
     return {
-        "climbed": facts["climbed"],
-        "stairs": len(set(stairs)),
+        "tried": facts["stairway"],
+        "stairway": len(set(steps)),
         "drift": drift,
         "others": others,
         "unchecked": facts["unchecked"],
@@ -312,11 +312,11 @@ def _row(facts: dict[str, Any], database: str, measured: dict[str, Any]) -> str:
     hit, clone = (_per(seconds["build"], seconds[what]) for what in ("hit", "clone"))
     lines = facts["configuration"][database]
     found = facts["findings"][database]
-    stairs = f"{found['stairs']} of them" if found["climbed"] else "not climbed"
+    steps = f"{found['stairway']} of them" if found["tried"] else "not tried"
     configuration = "<br>".join(f"`{line}`" for line in lines) or "none"
     cells = [
         name, measured["revisions"] or "one layer", measured["tables"], build, hit, clone,
-        configuration, stairs, _drift(found),
+        configuration, steps, _drift(found),
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

@@ -1,18 +1,18 @@
-"""The ways to hand the target to ``env.py``: which are tried, and whose error is told."""
+"""How ``env.py`` is handed the target: which ways are tried, and whose error is told."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from alembic_snapshot.build.process import OFFERS, AttemptFailed
+from alembic_snapshot.build.process import HANDOVERS, AttemptFailed
 from alembic_snapshot.errors import BuildError
 
 # An object's address in a message is another in every process.
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
-class Ways:
+class Handovers:
     """What is left to try, ``first`` first, and what came of the others.
 
     The error that is told is the first one's, unless a later way is plainly the right one: it got
@@ -20,20 +20,22 @@ class Ways:
     """
 
     def __init__(self, first: str | None):
-        self._left = sorted(OFFERS, key=lambda offer: (offer != first, OFFERS.index(offer)))
+        self._left = sorted(
+            HANDOVERS, key=lambda handover: (handover != first, HANDOVERS.index(handover))
+        )
         self._failed: dict[str, AttemptFailed] = {}
 
     def __iter__(self) -> Iterator[str]:
         while self._left:
             yield self._left.pop(0)
 
-    def failed(self, offer: str, failure: AttemptFailed) -> None:
+    def failed(self, handover: str, failure: AttemptFailed) -> None:
         """Note that a way failed, and leave out those that it says can't mend it."""
-        if offer == "async" and failure.facts.get("async_lacks") and self._left:
+        if handover == "async" and failure.facts.get("async_lacks") and self._left:
             # It worked once, and its driver is gone: the others tell what is missing.
             return
         is_again = any(_said(failure) == _said(before) for before in self._failed.values())
-        self._failed[offer] = failure
+        self._failed[handover] = failure
         if failure.final:
             self._left = []
         elif is_again:

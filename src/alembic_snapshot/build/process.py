@@ -26,8 +26,8 @@ from alembic_snapshot.store.store import Store
 
 Listener = Callable[[Mapping[str, Any]], None]
 
-# The ways in which an env.py may take its target, in the order in which they are tried.
-OFFERS = ("url", "connection", "engine", "async")
+# How an env.py may be handed its target, in the order in which that is tried.
+HANDOVERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
 # How PostgreSQL begins the line in which it points at a place in the statement.
@@ -124,7 +124,7 @@ class BuilderProcess:
         self,
         database: Target,
         steps: Sequence[Any],
-        offer: str,
+        handover: str,
         *,
         check: bool,
         applied: Collection[str] = (),
@@ -157,7 +157,7 @@ class BuilderProcess:
             "asked": sorted(asked),
             "ignored": without_effect(project),
             "ignored_files": list(project.ignore_inputs),
-            "offer": offer,
+            "handover": handover,
             "migrate": project.migrate,
             "steps": steps,
             "check": check,

@@ -76,8 +76,8 @@ class Snapshot:
         """
         from alembic_snapshot.build.upgrade import upgrade
 
-        offer = self.entry.manifest.offer if self.entry else None
-        upgrade(self.project, offer, database, revision)
+        handover = self.entry.manifest.handover if self.entry else None
+        upgrade(self.project, handover, database, revision)
 
     def in_use(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from pruning the snapshot meanwhile."""

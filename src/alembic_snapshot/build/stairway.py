@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import Status, identity, look_up, suits
-from alembic_snapshot.build.process import OFFERS, AttemptFailed, BuilderProcess, Child
+from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
 from alembic_snapshot.build.snapshot import Snapshot
-from alembic_snapshot.build.stairway_cache import Climbs, Found, Stair
+from alembic_snapshot.build.stairway_cache import Finding, Found, StairwayCache
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, CheckError
 from alembic_snapshot.key.history import find_scripts, in_order
@@ -27,25 +27,25 @@ from alembic_snapshot.store.store import Store
 if TYPE_CHECKING:
     from alembic_snapshot.build.process import Listener
 
-# Starting a builder costs as much as climbing some dozens of revisions.
+# Starting a builder costs as much as taking some dozens of revisions up and down.
 _WORTH_A_PROCESS = 60
-# A later piece passes by the revisions of those before it, which costs a third of a climb each.
+# A later piece passes by the revisions of those before it, which costs a third of the whole each.
 _SHARE_OF_THE_NEXT = 2 / 3
 
 
 @dataclass(frozen=True)
-class Climb:
-    """What climbing found: ``stairs`` in order, and how many revisions had to be ``climbed``.
+class StairwayResult:
+    """What was found: ``findings`` in order, and how many revisions had to be ``tried``.
 
     The others had gone up, down and up again before, and nothing they depend on has changed.
     """
 
     snapshot: Snapshot
-    stairs: Sequence[Stair]
-    climbed: int
+    findings: Sequence[Finding]
+    tried: int
 
 
-def climb(
+def run_stairway(
     project: Project,
     *,
     revisions: Collection[str] | None = None,
@@ -53,38 +53,40 @@ def climb(
     workers: int | None = None,
     from_scratch: bool = False,
     listener: Listener | None = None,
-) -> Climb:
+) -> StairwayResult:
     """Take every revision, or only ``revisions``, up, down and up again.
 
-    What passed before with the same content is not climbed again, unless ``from_scratch``. The
-    others are cut into as many pieces as there are workers, each climbed in a builder and on a
+    What passed before with the same content is not tried again, unless ``from_scratch``. The
+    others are cut into as many pieces as there are workers, each tried in a builder and on a
     database of its own, which starts from the deepest state that the store has. The project's
     snapshot, if it isn't given, is built meanwhile; its ``listener`` is told of each step.
 
     With ``migrate`` they start from the snapshot instead, and each goes down, up and down again.
 
     Raises:
-        CheckError: the revisions can't be climbed: they are known only when they run, or ``env.py``
-            does not run without ``migrate``.
+        CheckError: the revisions can't be taken up and down: they are known only when they run,
+            or ``env.py`` does not run without ``migrate``.
         BuildError: an upgrade fails.
     """
     status = look_up(project)
     chain = _with_revisions(status)
     wanted = [n for n in chain.revisions if revisions is None or n in revisions]
     status.store.prepare()
-    digest = hashlib.sha256(f"climb {status.chain.target.digest}".encode()).hexdigest()
+    digest = hashlib.sha256(f"stairway {status.chain.target.digest}".encode()).hexdigest()
     with status.store.lock(digest):
         workspace = status.store.workspace(digest)
         try:
             count = workers or os.cpu_count() or 1
-            climber = _Climber(project, status, chain, workspace, count, from_scratch=from_scratch)
-            return climber.run(wanted, snapshot, listener)
+            stairway = _Stairway(
+                project, status, chain, workspace, count, from_scratch=from_scratch
+            )
+            return stairway.run(wanted, snapshot, listener)
         finally:
             workspace.close()
 
 
-class _Climber:
-    """One climb, under its lock."""
+class _Stairway:
+    """One stairway, under its lock."""
 
     def __init__(
         self,
@@ -104,12 +106,12 @@ class _Climber:
         self.workers = workers
         self.from_scratch = from_scratch
         self._made = 0
-        self.climbs = Climbs(status.store, chain, status.present)
+        self.cache = StairwayCache(status.store, chain, status.present)
 
     def run(
         self, wanted: Sequence[str], snapshot: Snapshot | None, listener: Listener | None
-    ) -> Climb:
-        """Climb as the last snapshot's ``env.py`` would, and again if this one's differs."""
+    ) -> StairwayResult:
+        """Go up as the last snapshot's ``env.py`` would, and again if this one's differs."""
         if self.project.migrate:
             return self._run_from_above(wanted, snapshot or ensure(self.project, listener=listener))
         last = snapshot.manifest if snapshot else self._last()
@@ -118,50 +120,50 @@ class _Climber:
         with ThreadPoolExecutor(1) as pool:
             making = pool.submit(ensure, self.project, listener=listener) if not snapshot else None
             try:
-                found, climbed = self._climb(wanted, last)
+                found, tried = self._go_up(wanted, last)
             except AttemptFailed as failed:
                 failure = failed.error
             # Where the migrations fail, it is the build's error that says where the database is.
             made = snapshot or (making and making.result())
         assert made
         manifest = made.manifest
-        if failure and last and last.offer == manifest.offer:
+        if failure and last and last.handover == manifest.handover:
             raise failure
-        believed = len(found) > len(climbed) if not failure else False
+        believed = len(found) > len(tried) if not failure else False
         if failure or (believed and last and different_options(last.options, manifest.options)):
             try:
-                found, climbed = self._climb(wanted, manifest)
+                found, tried = self._go_up(wanted, manifest)
             except AttemptFailed as failed:
                 raise failed.error from None
-        stairs = [stair for name in wanted for stair in found[name]]
-        return Climb(made, stairs, len(climbed))
+        findings = [one for name in wanted for one in found[name]]
+        return StairwayResult(made, findings, len(tried))
 
-    def _run_from_above(self, wanted: Sequence[str], snapshot: Snapshot) -> Climb:
-        """Climb down from the snapshot, in whichever way ``env.py`` takes its target."""
+    def _run_from_above(self, wanted: Sequence[str], snapshot: Snapshot) -> StairwayResult:
+        """StairwayResult down from the snapshot, in whichever way ``env.py`` takes its target."""
         options = snapshot.manifest.options
-        known = {} if self.from_scratch else self.climbs.known(options)
-        found: dict[str, Sequence[Stair]] = {n: s for n, s in known.items() if n in wanted}
+        known = {} if self.from_scratch else self.cache.known(options)
+        found: dict[str, Sequence[Finding]] = {n: s for n, s in known.items() if n in wanted}
         missing = [name for name in wanted if name not in found]
         failures: list[BuildError] = []
-        for offer in OFFERS if missing else ():
+        for handover in HANDOVERS if missing else ():
             try:
-                found |= self._climb_down(missing, snapshot, offer)
+                found |= self._go_down(missing, snapshot, handover)
                 break
             except AttemptFailed as failed:
                 failures.append(failed.error)
                 if failed.final:
                     break
         if not missing or found.keys() >= set(missing):
-            stairs = [stair for name in wanted for stair in found[name]]
-            return Climb(snapshot, stairs, len(missing))
+            findings = [one for name in wanted for one in found[name]]
+            return StairwayResult(snapshot, findings, len(missing))
         raise CheckError(
-            f"the revisions can't be climbed: {failures[0].message}",
+            f"the revisions can't be taken up and down: {failures[0].message}",
             hint="migrate makes the database, but env.py has to run by itself to take revisions "
             "down; or leave the stairway out",
             details=failures[0].details,
         )
 
-    def _climb_down(self, revisions: Sequence[str], snapshot: Snapshot, offer: str) -> Found:
+    def _go_down(self, revisions: Sequence[str], snapshot: Snapshot, handover: str) -> Found:
         index, self._made = self._made, self._made + 1
         database = self.workspace.state(index)
         bare = self.status.chain.state((), 0)
@@ -171,8 +173,8 @@ class _Climber:
             database.start(entry.database)
         path = [n for n in self.chain.revisions if self.chain.below([n]) & set(revisions)]
         parents = {name: self.chain.revisions[name].parents for name in path}
-        step = {"climb": list(revisions), "path": path[::-1], "parents": parents}
-        return self._work(index, database, step, offer, None)
+        step = {"stairway": list(revisions), "path": path[::-1], "parents": parents}
+        return self._work(index, database, step, handover, None)
 
     def _last(self) -> Manifest | None:
         """The manifest of the project's snapshot, or of the last that it had."""
@@ -184,71 +186,71 @@ class _Climber:
                 return manifest
         return None
 
-    def _climb(
+    def _go_up(
         self, wanted: Sequence[str], like: Manifest | None
-    ) -> tuple[dict[str, Sequence[Stair]], Collection[str]]:
-        """What is found of each revision, and which ones had to be climbed for it."""
-        known = self.climbs.known(like.options) if like and not self.from_scratch else {}
-        found: dict[str, Sequence[Stair]] = {n: s for n, s in known.items() if n in wanted}
+    ) -> tuple[dict[str, Sequence[Finding]], Collection[str]]:
+        """What is found of each revision, and which ones had to be tried for it."""
+        known = self.cache.known(like.options) if like and not self.from_scratch else {}
+        found: dict[str, Sequence[Finding]] = {n: s for n, s in known.items() if n in wanted}
         pieces = _pieces([name for name in wanted if name not in found], self.workers)
         if pieces:
-            offer = (like and like.offer) or OFFERS[0]
+            handover = (like and like.handover) or HANDOVERS[0]
             with ThreadPoolExecutor(len(pieces)) as pool:
                 places = itertools.count(self._made)
                 self._made += len(pieces)
-                arguments = (places, pieces, itertools.repeat(offer))
-                for part in pool.map(self._climb_piece, *arguments):
+                arguments = (places, pieces, itertools.repeat(handover))
+                for part in pool.map(self._try_piece, *arguments):
                     found |= part
         return found, [name for piece in pieces for name in piece]
 
-    def _climb_piece(self, index: int, revisions: Sequence[str], offer: str) -> Found:
+    def _try_piece(self, index: int, revisions: Sequence[str], handover: str) -> Found:
         database = self.workspace.state(index)
         start = self._start(revisions, database)
         applied = start.manifest.revisions if start else {}
         below = self.chain.below(revisions)
         path = [name for name in self.chain.revisions if name in below and name not in applied]
-        step = {"climb": list(revisions), "path": path}
-        return self._work(index, database, step, offer, start)
+        step = {"stairway": list(revisions), "path": path}
+        return self._work(index, database, step, handover, start)
 
     def _work(
         self,
         index: int,
         database: Target,
         step: Mapping[str, Any],
-        offer: str,
+        handover: str,
         start: Entry | None,
     ) -> Found:
         """Have a builder take a step's revisions up and down, on a database that it starts with."""
         folder = self.workspace.folder / f"{index}"
         folder.mkdir()
-        revisions = step["climb"]
-        found: dict[str, list[Stair]] = {name: [] for name in revisions}
-        climbed: set[str] = set()
+        revisions = step["stairway"]
+        found: dict[str, list[Finding]] = {name: [] for name in revisions}
+        tried: set[str] = set()
 
         def listen(event: Any) -> None:
-            if event["event"] == "stair":
-                stair = Stair(event["revision"], event["kind"], event["lines"])
-                found[stair.revision].append(stair)
-            elif event["event"] == "climbed":
-                climbed.add(event["revision"])
+            if event["event"] == "finding":
+                finding = Finding(event["revision"], event["kind"], event["lines"])
+                found[finding.revision].append(finding)
+            elif event["event"] == "tried":
+                tried.add(event["revision"])
 
         builder = BuilderProcess(self.project, self.chain, self.store, listen)
         job = builder.job(
             database,
             [{"index": 0, "copy": None, **step}],
-            offer,
+            handover,
             check=False,
             applied=start.manifest.revisions if start else (),
         )
         child = builder.run(folder, job)
-        missed = [name for name in revisions if name not in climbed]
+        missed = [name for name in revisions if name not in tried]
         if missed:
-            raise AttemptFailed(_not_climbed(missed, child), final=False)
+            raise AttemptFailed(_not_tried(missed, child), final=False)
         before = start.manifest.observed if start else None
         salt = self.chain.target.digest
         observed = builder.read(child.states[0]["direct"], salt, before)
         late = self._read_before_it_was_named(child.states[0]["by_owner"])
-        self.climbs.note(child.done["options"], observed, late, found)
+        self.cache.note(child.done["options"], observed, late, found)
         return found
 
     def _read_before_it_was_named(
@@ -288,8 +290,8 @@ class _Climber:
         return None
 
 
-def climbable(project: Project) -> Sequence[str]:
-    """The revisions that can be climbed, parents first, as the files tell them.
+def stairway_revisions(project: Project) -> Sequence[str]:
+    """The revisions that can be taken up and down, parents first, as the files tell them.
 
     Raises:
         CheckError: they are known only when they run.
@@ -317,7 +319,7 @@ def _with_revisions(status: Status) -> Chain:
             else f"there are none in {places}: does env.py name others when it runs?"
         )
         raise CheckError(
-            f"the revisions can't be climbed: {reason}",
+            f"the revisions can't be taken up and down: {reason}",
             hint="write the revision's identifiers as literals, or leave the stairway out"
             if dynamic
             else "set version_locations in Alembic's configuration, or leave the stairway out",
@@ -340,7 +342,7 @@ def _pieces(revisions: Sequence[str], workers: int) -> list[Sequence[str]]:
     return [revisions[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
 
-def _not_climbed(missed: Sequence[str], child: Child) -> BuildError:
+def _not_tried(missed: Sequence[str], child: Child) -> BuildError:
     culprit = "; ".join(child.done["redirected"]) or "env.py ran no migrations"
     return BuildError(
         f"revision {missed[0]} was not taken up, down and up again: {culprit}",

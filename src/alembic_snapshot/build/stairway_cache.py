@@ -1,4 +1,4 @@
-"""What earlier climbs found, by content: what they depend on is compared before it is believed.
+"""What earlier stairways found, by content: what they depend on is compared before it is believed.
 
 A revision's digest covers its script, its inputs and all that it stands on. Beside it count the
 options that ``env.py`` gives to ``context.configure()``, and what was read while it ran. Only what
@@ -21,13 +21,13 @@ from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.store.manifest import different_options, write_whole
 from alembic_snapshot.store.store import Store, run_id
 
-# Raised when a climb looks at more, or at something else.
+# Raised when a stairway looks at more, or at something else.
 _FORMAT = 3
 _KEPT = 50
 
 
 @dataclass(frozen=True)
-class Stair:
+class Finding:
     """A revision that does not go down and up again cleanly: what was tried, and what is wrong.
 
     ``kind`` is ``downgrade`` or ``second upgrade`` (with the differences of the schema in
@@ -43,31 +43,31 @@ class Stair:
         return "\n  ".join([f"revision {self.revision}: {self.kind}", *self.lines])
 
 
-Found = Mapping[str, Sequence[Stair]]
+Found = Mapping[str, Sequence[Finding]]
 
 
 @dataclass(frozen=True)
-class Climbs:
-    """The climbs of one project's revisions that a store remembers."""
+class StairwayCache:
+    """The findings of one project's revisions that a store remembers."""
 
     store: Store
     chain: Chain
     present: Present
 
-    def known(self, options: Mapping[str, str]) -> dict[str, list[Stair]]:
+    def known(self, options: Mapping[str, str]) -> dict[str, list[Finding]]:
         """What is known of the revisions, with ``env.py`` giving these options, by their names."""
         names = {layer.digest: name for name, layer in self.chain.revisions.items()}
-        found: dict[str, list[Stair]] = {}
+        found: dict[str, list[Finding]] = {}
         for path, record in self._records():
             if different_options(record["options"], options):
                 continue
-            ours = {names[d]: stairs for d, stairs in record["found"].items() if d in names}
+            ours = {names[d]: lines for d, lines in record["found"].items() if d in names}
             if record["run"] is None or record["run"] != run_id():
-                ours = {name: stairs for name, stairs in ours.items() if not stairs}
-            ours = {name: stairs for name, stairs in ours.items() if name not in found}
+                ours = {name: lines for name, lines in ours.items() if not lines}
+            ours = {name: lines for name, lines in ours.items() if name not in found}
             ours = self._without_late(ours, record, names)
             if ours and self._holds(record):
-                found |= {n: [Stair(n, *stair) for stair in stairs] for n, stairs in ours.items()}
+                found |= {n: [Finding(n, *one) for one in lines] for n, lines in ours.items()}
                 with contextlib.suppress(OSError):
                     os.utime(path)
         return found
@@ -79,7 +79,7 @@ class Climbs:
         late: Mapping[str, Mapping[str, str]],
         found: Found,
     ) -> None:
-        """Remember what a climb found; failing to is no error. The oldest are forgotten.
+        """Remember what a stairway found; failing to is no error. The oldest are forgotten.
 
         ``late`` has the files that a revision read and that only later revisions name.
         """
@@ -96,7 +96,7 @@ class Climbs:
         text = json.dumps(record, indent=1, sort_keys=True)
         with contextlib.suppress(OSError):
             name = hashlib.sha256(text.encode()).hexdigest()[:32]
-            write_whole(self.store.climbs / f"{name}.json", text)
+            write_whole(self.store.stairways / f"{name}.json", text)
             for path in self._paths()[_KEPT:]:
                 path.unlink()
 
@@ -128,7 +128,7 @@ class Climbs:
     def _paths(self) -> list[Path]:
         """The files, the last used first."""
         used: list[tuple[float, Path]] = []
-        for path in _listed(self.store.climbs):
+        for path in _listed(self.store.stairways):
             with contextlib.suppress(OSError):
                 used.append((path.stat().st_mtime, path))
         return [path for _, path in sorted(used, reverse=True)]

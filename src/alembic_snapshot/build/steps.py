@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from alembic_snapshot.build.handovers import Ways
+from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.heads import Verified, Verifier
 from alembic_snapshot.build.lookup import identity, suits
 from alembic_snapshot.build.process import (
-    OFFERS,
+    HANDOVERS,
     AttemptFailed,
     BuilderProcess,
     Child,
@@ -75,8 +75,8 @@ class Construction:
         if ancestor:
             with self.store.in_use(ancestor[0]), contextlib.suppress(_UnfitAncestor):
                 if ancestor[0].database.is_there():
-                    return self._through_the_offers(workspace, ancestor)
-        return self._through_the_offers(workspace, None)
+                    return self._through_the_handovers(workspace, ancestor)
+        return self._through_the_handovers(workspace, None)
 
     def check_again(self, entry: Entry) -> Entry | None:
         """Check a snapshot against changed models; None if it has to be built anew instead."""
@@ -84,9 +84,9 @@ class Construction:
         try:
             with self.store.in_use(entry):
                 workspace.database.start(entry.database)
-            offer = entry.manifest.offer or OFFERS[0]
+            handover = entry.manifest.handover or HANDOVERS[0]
             asked = entry.manifest.asked_of_env
-            done = self._run_checks(workspace, workspace.database, offer, asked)
+            done = self._run_checks(workspace, workspace.database, handover, asked)
             if done["configured"]:
                 self.differences = different_options(entry.manifest.options, done["options"])
             elif not self.project.migrate:
@@ -110,7 +110,7 @@ class Construction:
         return self.store.update(entry, manifest)
 
     def _run_checks(
-        self, workspace: Workspace, database: Target, offer: str, asked: Collection[str]
+        self, workspace: Workspace, database: Target, handover: str, asked: Collection[str]
     ) -> Mapping[str, Any]:
         """What a builder says that only checks a database, which has all revisions.
 
@@ -121,7 +121,7 @@ class Construction:
         heads = None if self.chain.opaque else list(self.chain.heads)
         steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
         applied = self.chain.revisions
-        job = self.builder.job(database, steps, offer, check=True, applied=applied, asked=asked)
+        job = self.builder.job(database, steps, handover, check=True, applied=applied, asked=asked)
         return self.builder.run(workspace.folder, job).done
 
     def _check_apart(self, workspace: Workspace, child: Child, plan: _Plan) -> dict[str, Any]:
@@ -129,10 +129,10 @@ class Construction:
 
         Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know.
         """
-        done, database = child.done, workspace.state(len(plan.stops))
+        done, database = child.done, workspace.state(len(plan.states))
         try:
             workspace.database.save(database.name)
-            checked = self._run_checks(workspace, database, plan.offer, ())
+            checked = self._run_checks(workspace, database, plan.handover, ())
         except AttemptFailed as failed:
             return {**done, **unchecked(failed.error.message)}
         finally:
@@ -145,31 +145,31 @@ class Construction:
             done[name] += [one for one in checked[name] if one not in done[name]]
         return {**done, **{name: checked[name] for name in names}}
 
-    def _through_the_offers(
+    def _through_the_handovers(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
     ) -> Entry:
         """Try each way to hand over the target until one leaves the database at the heads."""
-        ways = Ways(self._known_offer(ancestor))
-        for offer in ways:
+        handovers = Handovers(self._known_handover(ancestor))
+        for handover in handovers:
             workspace.clear()
             workspace.database.start(ancestor[0].database if ancestor else None)
             try:
-                return self._attempt(workspace, ancestor, offer)
+                return self._attempt(workspace, ancestor, handover)
             except AttemptFailed as failed:
-                ways.failed(offer, failed)
-        raise ways.error() from None
+                handovers.failed(handover, failed)
+        raise handovers.error() from None
 
     def _attempt(
-        self, workspace: Workspace, ancestor: tuple[Entry, State] | None, offer: str
+        self, workspace: Workspace, ancestor: tuple[Entry, State] | None, handover: str
     ) -> Entry:
-        stops = self._stops(ancestor)
-        steps = list(self._steps(stops, ancestor, workspace))
-        plan = _Plan(workspace, ancestor, offer, stops, steps)
+        states = self._states(ancestor)
+        steps = list(self._steps(states, ancestor, workspace))
+        plan = _Plan(workspace, ancestor, handover, states, steps)
         applied = ancestor[1].revisions if ancestor else ()
         asked = ancestor[0].manifest.asked_of_env if ancestor else ()
         is_plain = all("upgrade" in step for step in steps)
         job = self.builder.job(
-            workspace.database, steps, offer, check=is_plain, applied=applied, asked=asked
+            workspace.database, steps, handover, check=is_plain, applied=applied, asked=asked
         )
         child: Child | None = None
         try:
@@ -191,7 +191,7 @@ class Construction:
         _refuse_unfit(plan.ancestor, child.facts)
         self._refuse_changed(child.facts["written"], child.facts["changed"])
         entries = []
-        for index, state in enumerate(plan.stops):
+        for index, state in enumerate(plan.states):
             copied = plan.steps[index]["copy"]
             if index not in child.states or (child.failed and not copied):
                 break
@@ -205,25 +205,25 @@ class Construction:
             entries.append(self.store.publish(database, manifest, replace=replace))
         return entries
 
-    def _stops(self, ancestor: tuple[Entry, State] | None) -> list[State]:
+    def _states(self, ancestor: tuple[Entry, State] | None) -> list[State]:
         """The states to reach from the ancestor; the last one is the snapshot."""
-        stops = self.chain.stops()
+        states = self.chain.published_states()
         if ancestor is None:
-            return stops
+            return states
         have = set(ancestor[1].revisions)
         ahead = [
             state
-            for state in stops
+            for state in states
             if have <= set(state.revisions) and state.digest != ancestor[1].digest
         ]
         return [s for s in ahead if len(s.seeds) >= len(ancestor[1].seeds)]
 
     def _steps(
-        self, stops: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Workspace
+        self, states: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Workspace
     ) -> Iterator[dict[str, Any]]:
         revisions: Mapping[str, str] | None = ancestor[1].revisions if ancestor else None
-        for index, state in enumerate(stops):
-            last = index == len(stops) - 1
+        for index, state in enumerate(states):
+            last = index == len(states) - 1
             step: dict[str, Any] = {
                 "index": index,
                 "copy": None if last else workspace.state(index).name,
@@ -280,13 +280,13 @@ class Construction:
             return None
         return self.chain.state(theirs, len(manifest.seeds))
 
-    def _known_offer(self, ancestor: tuple[Entry, State] | None) -> str | None:
+    def _known_handover(self, ancestor: tuple[Entry, State] | None) -> str | None:
         """What worked for this project's last snapshot."""
-        if ancestor and ancestor[0].manifest.offer:
-            return ancestor[0].manifest.offer
+        if ancestor and ancestor[0].manifest.handover:
+            return ancestor[0].manifest.handover
         ours = identity(self.project)
         found = (entry.manifest for entry in self.store.entries())
-        return next((m.offer for m in found if m.project == ours and m.offer), None)
+        return next((m.handover for m in found if m.project == ours and m.handover), None)
 
     def _refuse_changed(self, written: Collection[str], changed: Sequence[str]) -> None:
         """Publish nothing under a digest of files that are not what ran any more."""
@@ -336,7 +336,7 @@ class Construction:
             layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
             observed=read,
             through_env=through,
-            offer=None if self.project.migrate else plan.offer,
+            handover=None if self.project.migrate else plan.handover,
             options=child.facts["options"],
             version_table=verified.table,
             tables=len(database.tables()),
@@ -376,8 +376,8 @@ class _Plan(NamedTuple):
 
     workspace: Workspace
     ancestor: tuple[Entry, State] | None
-    offer: str
-    stops: Sequence[State]
+    handover: str
+    states: Sequence[State]
     steps: Sequence[Mapping[str, Any]]
 
 

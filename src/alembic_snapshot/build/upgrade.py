@@ -9,15 +9,15 @@ from typing import Any
 
 from alembic_snapshot.build.heads import Verifier
 from alembic_snapshot.build.lookup import look_up
-from alembic_snapshot.build.process import OFFERS, AttemptFailed, BuilderProcess
+from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.project.config import Project
 
 
-def upgrade(project: Project, offer: str | None, database: Target, revision: str) -> None:
+def upgrade(project: Project, handover: str | None, database: Target, revision: str) -> None:
     """Upgrade a clone to a later revision, or to ``heads``.
 
-    ``offer`` is how ``env.py`` took the snapshot's database, if it has run.
+    ``handover`` is how ``env.py`` took the snapshot's database, if it has run.
 
     Raises:
         ConfigError: there is no such revision.
@@ -30,7 +30,7 @@ def upgrade(project: Project, offer: str | None, database: Target, revision: str
     with tempfile.TemporaryDirectory() as folder:
         builder = BuilderProcess(project, status.chain, status.store, _silent)
         try:
-            job = builder.job(database, [step], offer or OFFERS[0], check=False)
+            job = builder.job(database, [step], handover or HANDOVERS[0], check=False)
             done = builder.run(Path(folder), job).done
             Verifier(project, status.chain, done).compare(database, status.chain.target)
         except AttemptFailed as failed:

@@ -1,4 +1,4 @@
-"""What the child does with its database: upgrade, climb, seed, check. It runs Alembic."""
+"""What the child does with its database: upgrade, stairway, seed, check. It runs Alembic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from alembic_snapshot.builder.reach import code_reached
 from alembic_snapshot.builder.record import EVERY_STATE
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
-from alembic_snapshot.builder.stairs import Stairs
+from alembic_snapshot.builder.stairway import Stairway
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
@@ -59,7 +59,7 @@ class Builder:
         self.report = report
         self.target = target_of(job["target"])
         self.root = Path(job["root"])
-        self.offer = job["offer"]
+        self.handover = job["handover"]
         folders = [job["scripts"], *job["versions"]]
         self.sites = Callsites(self.root, map(Path, folders), job["search_path"])
         self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
@@ -161,8 +161,8 @@ class Builder:
         if "upgrade" in step:
             with self._makes("env.py"):
                 self._upgrade(step["upgrade"])
-        elif "climb" in step:
-            self._climb(step)
+        elif "stairway" in step:
+            self._take_up_and_down(step)
         elif "migrate" in step:
             with self._makes("migrate"), self.watch.recording():
                 function = Reference.parse(step["migrate"]).load()
@@ -177,7 +177,7 @@ class Builder:
         if step["copy"]:
             with self.guard.own_work(step["copy"]):
                 self.target.save(step["copy"])
-        if "climb" in step:
+        if "stairway" in step:
             seen["by_owner"] = self.watch.record.by_owner(set(self.job["inputs"]))
         self.report("state", index=step["index"], **seen)
 
@@ -202,9 +202,9 @@ class Builder:
 
         self._run_env(steps)
 
-    def _climb(self, step: dict[str, Any]) -> None:
+    def _take_up_and_down(self, step: dict[str, Any]) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
-        stairs = Stairs(
+        stairway = Stairway(
             self.target, self._script, step, self.report, self.guard.own_work, self.pools
         )
 
@@ -216,7 +216,7 @@ class Builder:
             self.current = None
             self._run_env(loaded, **options)
 
-        stairs.run(run_env, self._watched)
+        stairway.run(run_env, self._watched)
 
     def _load_scripts(self) -> None:
         with self.guard.script("a revision script"), self.watch.loading():
@@ -305,15 +305,15 @@ class Builder:
     def _offered(self) -> Iterator[Config]:
         """The configuration with the target in it; a connection's work is committed at the end."""
         config = self._config
-        url = self.target.url("async" if self.offer == "async" else "").replace("%", "%%")
+        url = self.target.url("async" if self.handover == "async" else "").replace("%", "%%")
         config.set_main_option("sqlalchemy.url", url)
         config.attributes.clear()
-        if self.offer in ("url", "async"):
+        if self.handover in ("url", "async"):
             yield config
             return
         engine = sa.create_engine(self._url)
         try:
-            if self.offer == "engine":
+            if self.handover == "engine":
                 config.attributes.update(connection=engine, engine=engine)
                 yield config
             else:

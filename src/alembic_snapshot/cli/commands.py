@@ -293,7 +293,7 @@ def diff(
 @click.option("--no-stairway", is_flag=True, help="Leave out taking every revision up and down.")
 @click.option("--allow-unchecked", is_flag=True, help="Exit 0 although something was not checked, "
               "if nothing was found.")  # fmt: skip
-@click.option("--from-scratch", is_flag=True, help="Climb every revision, although it passed "
+@click.option("--from-scratch", is_flag=True, help="Try every revision, although it passed "
               "before and nothing that it depends on has changed.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def check(
@@ -334,25 +334,25 @@ def _checked(
     """What checking one database finds: the facts, and the same in lines."""
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
-    from alembic_snapshot.build.stairway import climb
+    from alembic_snapshot.build.stairway import run_stairway
 
-    stairs: list[str] = []
+    stairway: list[str] = []
     missing: dict[str, str] = {}
     snapshot = None
     with Progress(quiet=quiet) as progress:
         if not no_stairway:
             try:
-                climbed = climb(project, from_scratch=from_scratch, listener=progress)
-                snapshot, stairs = climbed.snapshot, [str(stair) for stair in climbed.stairs]
+                result = run_stairway(project, from_scratch=from_scratch, listener=progress)
+                snapshot, stairway = result.snapshot, [str(one) for one in result.findings]
             except CheckError as error:
                 missing["stairway"] = error.message
-        is_climbed = snapshot is not None
+        is_tried = snapshot is not None
         snapshot = snapshot or ensure(project, listener=progress)
     checks = snapshot.manifest.checks
-    found = [*findings(checks, drift=project.drift, heads=project.heads), *stairs]
+    found = [*findings(checks, drift=project.drift, heads=project.heads), *stairway]
     missing = {**unchecked(checks, drift=project.drift), **missing}
     left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
-    manner = ", each up, down and up again" if is_climbed else ""
+    manner = ", each up, down and up again" if is_tried else ""
     manner += f", without {' and '.join(left_out)}" if left_out else ""
     count = _revisions(snapshot.manifest)
     revisions = f"{count} revision{'s' if count != 1 else ''}{manner}"
@@ -360,7 +360,7 @@ def _checked(
         "findings": found,
         "unchecked": missing,
         "left_out": left_out,
-        "climbed": is_climbed,
+        "stairway": is_tried,
         "revisions": count,
     }
     lines = [*found, *(not_checked(name, reason) for name, reason in missing.items())]

@@ -24,7 +24,7 @@ from alembic_snapshot.key.inputs import Files, files_below
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
-FORMAT = 2
+FORMAT = 3
 
 
 class Layer(NamedTuple):
@@ -119,7 +119,7 @@ class Chain:
                 waiting.extend(self.revisions[name].parents)
         return frozenset(found)
 
-    def stops(self) -> list[State]:
+    def published_states(self) -> list[State]:
         """The states that a build keeps, in order: before the heads, at them, after each seed."""
         states = []
         below = set(self.revisions) - set(self.heads)

@@ -42,7 +42,7 @@ class Database:
         self._events = events
         self._strategy = self._chosen(runtime.options.clones or project.clones)
         self._clone_options = _PLAIN
-        self._lasting = False
+        self._shared = False
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
         events.redirects.append(self.redirect)
@@ -78,10 +78,10 @@ class Database:
             raise found
         return found
 
-    def begin(self, clone_options: CloneOptions, *, lasting: bool = False) -> bool:
+    def begin(self, clone_options: CloneOptions, *, shared: bool = False) -> bool:
         """Have a clone in use; whether it was begun now, and is to be ended by the caller.
 
-        A ``lasting`` one serves several tests; those that ask for nothing else join it.
+        A ``shared`` one serves several tests; those that ask for nothing else join it.
 
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
@@ -90,12 +90,12 @@ class Database:
         """
         self.verify()
         if self.clone is not None:
-            if lasting or (clone_options not in (_PLAIN, self._clone_options)):
-                owner = "one for several tests" if self._lasting else "the test's own"
+            if shared or (clone_options not in (_PLAIN, self._clone_options)):
+                owner = "one for several tests" if self._shared else "the test's own"
                 raise CloneError(
                     f"a clone is in use already, {owner}, and a different one was asked for",
                     hint="remove the marker's arguments, or move the test out of its scope"
-                    if self._lasting
+                    if self._shared
                     else "ask for the clone for several tests before the test's own",
                 )
             return False
@@ -104,7 +104,7 @@ class Database:
         )
         self._runtime.tally.fixtures_only |= not self.redirect.engines.configured.is_there
         self.clone = self._strategy.begin(snapshot, clone_options)
-        self._clone_options, self._lasting, self._process = clone_options, lasting, os.getpid()
+        self._clone_options, self._shared, self._process = clone_options, shared, os.getpid()
         return True
 
     def verify(self) -> None:
@@ -117,13 +117,13 @@ class Database:
         self.redirect.engines.configured.verify()
         self._events.listen_to(self.redirect)
 
-    def strayed(self, test: str, *, lasting: bool = True) -> EngineError | None:
+    def strayed(self, test: str, *, shared: bool = True) -> EngineError | None:
         """What is wrong if the clone was not used, and another database was opened; said once.
 
-        Of a clone for several tests that is known when it is over: ``lasting`` says so. With the
+        Of a clone for several tests that is known when it is over: ``shared`` says so. With the
         guard off it is a warning.
         """
-        found = None if self._lasting and not lasting else self.stray(test)
+        found = None if self._shared and not shared else self.stray(test)
         if found is None:
             return None
         error, site = found
@@ -138,7 +138,7 @@ class Database:
         if not self.redirect.strays or self.redirect.is_in_use:
             return None
         place, site = next(iter(self.redirect.strays.items()))
-        who = "the tests that share a clone" if self._lasting else test
+        who = "the tests that share a clone" if self._shared else test
         line, name = self._events.callsites.text(site), self.redirect.engines.name
         return unused(self.project, name, who, line, place), site
 
@@ -172,7 +172,7 @@ class Database:
         source = backend.clones(self._folder, self._made)
         if clones == "fresh":
             return NewDatabaseEachTest(self.redirect, source)
-        kind = backend.lasting(clones)
+        kind = backend.reset_kind(clones)
         if kind is None:
             tally.no_reset = f"there is no {clones} on {self.redirect.engines.dialect.title} yet"
             return NewDatabaseEachTest(self.redirect, source)

@@ -133,7 +133,7 @@ def clone_fixture(
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
     def shared_clone(_db_run: Run) -> Iterator[Clone]:
-        yield from _lend(_db_run, database, lambda: clone_options(arguments), lasting=True)
+        yield from _lend(_db_run, database, lambda: clone_options(arguments), shared=True)
 
     return shared_clone
 
@@ -143,13 +143,13 @@ def _lend(
     name: str,
     clone_options: Callable[[], CloneOptions],
     *,
-    lasting: bool = False,
+    shared: bool = False,
 ) -> Iterator[Clone]:
     """Begin a clone and end it afterwards, or join the one that is in use."""
     __tracebackhide__ = True
     try:
         database = database_of(run, name)
-        is_own = database.begin(clone_options(), lasting=lasting)
+        is_own = database.begin(clone_options(), shared=shared)
     except SnapshotError as error:
         fail(run, error)
     assert database.clone is not None

@@ -16,7 +16,7 @@ from alembic_snapshot.project.config import DEFAULT
 if TYPE_CHECKING:
     import os
 
-    from alembic_snapshot.build.stairway_cache import Stair
+    from alembic_snapshot.build.stairway_cache import Finding
     from alembic_snapshot.plugin.database import Database
 
 NAME = "alembic-snapshot"
@@ -76,22 +76,22 @@ class Checks(pytest.Collector):
         """Whether the project does not want to know of drift."""
         return self._database.project.drift == "ignore"
 
-    def stairs(self, revision: str | None) -> list[Stair]:
+    def steps(self, revision: str | None) -> list[Finding]:
         """What is wrong with taking a revision, or any of them, up, down and up again."""
-        if isinstance(self._climbed, CheckError):
+        if isinstance(self._found, CheckError):
             return []
-        if isinstance(self._climbed, SnapshotError):
-            raise self._climbed
-        return [stair for stair in self._climbed if revision in (None, stair.revision)]
+        if isinstance(self._found, SnapshotError):
+            raise self._found
+        return [finding for finding in self._found if revision in (None, finding.revision)]
 
-    def not_climbed(self) -> str | None:
+    def not_tried(self) -> str | None:
         """Why the revisions can't be taken up, down and up again, if they can't."""
-        return self._climbed.message if isinstance(self._climbed, CheckError) else None
+        return self._found.message if isinstance(self._found, CheckError) else None
 
     @functools.cached_property
-    def _climbed(self) -> Sequence[Stair] | SnapshotError:
-        """What a climb of all revisions that this run is about found, whichever item is first."""
-        from alembic_snapshot.build.stairway import climb
+    def _found(self) -> Sequence[Finding] | SnapshotError:
+        """What the stairway found, whichever item is first to ask."""
+        from alembic_snapshot.build.stairway import run_stairway
 
         chosen = [
             item.revision
@@ -102,7 +102,7 @@ class Checks(pytest.Collector):
         try:
             snapshot = self._database.built()
             scratch = options.snapshot_rebuild and snapshot.built
-            found = climb(
+            found = run_stairway(
                 self._database.project,
                 revisions=chosen or None,
                 snapshot=snapshot,
@@ -110,14 +110,14 @@ class Checks(pytest.Collector):
             )
         except SnapshotError as error:
             return error
-        return found.stairs
+        return found.findings
 
     def _revisions(self) -> Sequence[str]:
         """The revisions as the files tell them; none if they don't, which the facts then report."""
-        from alembic_snapshot.build.stairway import climbable
+        from alembic_snapshot.build.stairway import stairway_revisions
 
         try:
-            return climbable(self._database.project)
+            return stairway_revisions(self._database.project)
         except SnapshotError:
             return []
 
@@ -195,10 +195,10 @@ class Stairway(CheckItem):
         self.revision = revision
 
     def found(self) -> list[str]:
-        return [str(stair) for stair in self.parent.stairs(self.revision)]
+        return [str(finding) for finding in self.parent.steps(self.revision)]
 
     def unchecked(self) -> str | None:
-        return self.parent.not_climbed()
+        return self.parent.not_tried()
 
 
 def is_allowed(config: pytest.Config) -> bool:

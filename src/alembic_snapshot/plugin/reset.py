@@ -15,14 +15,14 @@ from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest
 from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.sqlite.clone import FileClone, FileClones
-from alembic_snapshot.sqlite.reset import connections as live
+from alembic_snapshot.sqlite.reset import connections
 from alembic_snapshot.sqlite.reset.interface import obstacle
 
 if TYPE_CHECKING:
     from alembic_snapshot.engines.redirect import EngineRedirect
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.project.callsite import Site
-    from alembic_snapshot.sqlite.reset.interface import Kind, LastingFile
+    from alembic_snapshot.sqlite.reset.interface import Kind, ResetFile
     from alembic_snapshot.store.manifest import Entry
 
 # After so many files in a row that could not be put back, trying costs more than it brings.
@@ -37,7 +37,7 @@ class ReusedClone(FileClone):
     """
 
     is_own_file = False
-    connection_factory: type[Any] | None = live.Watched
+    connection_factory: type[Any] | None = connections.Watched
 
     def __init__(self, snapshot: Snapshot, path: Path, strategy: Reset):
         super().__init__(snapshot, path, strategy.source.on_make)
@@ -63,7 +63,7 @@ class ReusedClone(FileClone):
     def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
         super().rewrite_connect_args(dialect, cargs, cparams)
         factory = self._strategy.connection_factory
-        if live.is_watchable(dialect):
+        if connections.is_watchable(dialect):
             cparams.setdefault("factory", factory)
         if cparams.get("factory") is not factory:
             self._strategy.expose("a connection can't be watched")
@@ -88,7 +88,7 @@ class Reset:
         self.redirect = redirect
         self.source = source
         self.fresh = NewDatabaseEachTest(redirect, source)
-        self.file: LastingFile | None = None
+        self.file: ResetFile | None = None
         self._kind = kind
         self._tally = tally
         self._entry: Entry | None = None
@@ -96,7 +96,7 @@ class Reset:
         self._failures = 0
         self._lent: ReusedClone | None = None
         # Another process's files, which must not be closed here (SQLite's "How To Corrupt").
-        self._abandoned: list[LastingFile] = []
+        self._abandoned: list[ResetFile] = []
 
     def begin(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
         """The file, with the engines' open connections to it; or a fresh clone."""
@@ -147,9 +147,9 @@ class Reset:
         self.file = self._kind(snapshot, path)
 
     @property
-    def connection_factory(self) -> type[live.Watched]:
+    def connection_factory(self) -> type[connections.Watched]:
         """What connections to the file are made with."""
-        return self.file.connection_factory if self.file else live.Watched
+        return self.file.connection_factory if self.file else connections.Watched
 
     def expose(self, why: str) -> None:
         """Let others use the file in every way; it is not put back any more."""

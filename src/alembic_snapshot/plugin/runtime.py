@@ -134,7 +134,7 @@ class Runtime:
             EngineError: it says which, and which line did.
         """
         for database in self.databases.values():
-            error = database.clone and database.strayed(test, lasting=False)
+            error = database.clone and database.strayed(test, shared=False)
             if error:
                 raise error
 

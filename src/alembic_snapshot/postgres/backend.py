@@ -44,7 +44,7 @@ class PostgreSQL:
         del folder
         return PooledClones(on_make)
 
-    def lasting(self, how: str) -> None:
+    def reset_kind(self, how: str) -> None:
         """None: there is no way yet."""
         del how
 

@@ -43,7 +43,7 @@ class SQLite:
 
         return FileClones(folder, self.project.name, on_make)
 
-    def lasting(self, how: str) -> Kind:
+    def reset_kind(self, how: str) -> Kind:
         """A file whose log is emptied for ``rewind``, or one that is rewritten."""
         if how == "rewind":
             from alembic_snapshot.sqlite.reset.rewind import Rewindable

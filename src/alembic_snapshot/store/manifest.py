@@ -24,7 +24,7 @@ class Manifest:
 
     ``layers`` maps each layer's name to its inputs; ``observed`` is what revisions, seeds and
     ``env.py`` read beside them, ``through_env`` what the modules of ``env.py`` are and read.
-    ``offer`` is the way in which ``env.py`` took its target; ``options`` are those that it gave to
+    ``handover`` is how ``env.py`` took its target; ``options`` are those that it gave to
     ``context.configure()``, and what else of it reached a revision, spelled ``<…>``; ``checks`` are
     the findings, by the digest of the models that they hold for.
     ``databases`` are those that ``env.py`` would have opened, and was redirected from.
@@ -42,7 +42,7 @@ class Manifest:
     layers: Mapping[str, Mapping[str, str]]
     observed: Observed = field(default_factory=Observed)
     through_env: Observed = field(default_factory=Observed)
-    offer: str | None = None
+    handover: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     version_table: str = "alembic_version"
     tables: int = 0
@@ -68,7 +68,7 @@ class Manifest:
         """What revisions asked of what ``env.py`` leaves, beside its options."""
         return [name for name in self.options if name.startswith("<")]
 
-    def is_stop_of(self, later: Manifest) -> bool:
+    def is_published_with(self, later: Manifest) -> bool:
         """Whether a build of ``later`` keeps this state: before its heads, at them, or seeded."""
         below = {name: d for name, d in later.revisions.items() if name not in later.heads}
         stops = (later.revisions, *([below] if not self.seeds else []))

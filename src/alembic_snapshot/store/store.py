@@ -3,7 +3,7 @@
 Beside the snapshots, a store has a directory::
 
     failed/      the last failed build of each digest, for a look
-    climbs/      which revisions went up, down and up again
+    stairways/   which revisions went up, down and up again
     facts.json   what is known of files by their contents
 """
 
@@ -43,7 +43,7 @@ class Store(abc.ABC):
         self.root = root
         self.building = root / "building"
         self.failed = root / "failed"
-        self.climbs = root / "climbs"
+        self.stairways = root / "stairways"
         self.facts = root / "facts.json"
 
     def prepare(self) -> None:
@@ -167,7 +167,9 @@ class Store(abc.ABC):
             too_old = older_than is not None and age > older_than
             (gone if too_many or too_old else kept).extend(family)
         whole = [entry.manifest for entry in kept if entry.manifest.digest == entry.manifest.family]
-        needless = [e for e in gone if not any(e.manifest.is_stop_of(later) for later in whole)]
+        needless = [
+            e for e in gone if not any(e.manifest.is_published_with(later) for later in whole)
+        ]
         deleted = [entry for entry in needless if self._delete(entry)]
         self._sweep()
         return deleted
@@ -178,7 +180,7 @@ class Store(abc.ABC):
 
     def _folders(self) -> Iterable[Path]:
         """The directories that have to be there."""
-        return (self.failed, self.climbs)
+        return (self.failed, self.stairways)
 
     @abc.abstractmethod
     def _named(self, digest: str) -> Iterable[Entry]:

@@ -31,7 +31,7 @@ def _count_fork() -> None:
 os.register_at_fork(after_in_parent=_count_fork)
 
 
-class LastingFile(Protocol):
+class ResetFile(Protocol):
     """A file with a snapshot's content, and the means to give it that content again.
 
     ``resets`` counts how often that was necessary. Connections are to be made with
@@ -55,7 +55,7 @@ class LastingFile(Protocol):
 
 
 # Makes one of a snapshot's path, at a path that nobody has had open.
-Kind = Callable[[Path, Path], LastingFile]
+Kind = Callable[[Path, Path], ResetFile]
 
 
 def obstacle(folder: Path, kind: Kind) -> str | None:
@@ -82,7 +82,7 @@ def obstacle(folder: Path, kind: Kind) -> str | None:
         return f"the self-test failed: {error}"
 
 
-def _self_test(file: LastingFile, last: str) -> str | None:
+def _self_test(file: ResetFile, last: str) -> str | None:
     live = sqlite3.connect(file.path, isolation_level=None)
     try:
         live.execute("PRAGMA synchronous=OFF")

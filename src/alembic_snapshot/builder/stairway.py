@@ -45,12 +45,12 @@ _LEFT_ON_SERVER = (
 )
 
 
-class Stairs:
+class Stairway:
     """Takes revisions up, down and up again, in as many runs of ``env.py`` as it takes.
 
-    A ``step`` of a job says which way: along ``path``, where those in ``climb`` are tried. It leads
-    up, or with ``parents`` down from above. Where a step fails, the database is put back, from a
-    copy of it above some revision, and the next run goes on from there.
+    A ``step`` of a job says which way: along ``path``, where those in ``stairway`` are tried.
+    It leads up, or with ``parents`` down from above. Where a step fails, the database is put back,
+    from a copy of it above some revision, and the next run goes on from there.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Stairs:
         self.pools = pools
         self.is_done = False
         self._count = 0
-        self._climbed = frozenset(step["climb"])
+        self._wanted = frozenset(step["stairway"])
         self._path = list(step["path"])
         self._parents: Mapping[str, list[str]] | None = step.get("parents")
         self._tried: set[str] = set()
@@ -116,7 +116,7 @@ class Stairs:
             self._keep(0)
         else:
             with self.own_work():
-                self.target.save(self.landing)
+                self.target.save(self.backup)
 
     def _steps(self, context: Any) -> Iterator[Any]:
         """The steps to hand to Alembic; each is taken when the one before it is committed.
@@ -152,40 +152,42 @@ class Stairs:
         self._put_back()
         self._applied = self._kept
         self._failed.add(name)
-        if name in self._climbed:
+        if name in self._wanted:
             what = type(error).__name__ + (f": {error}" if str(error) else "")
-            self.report("stair", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3])
+            self.report(
+                "finding", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3]
+            )
             self._finish(name)
         self._trying = None
         self._moves = self._plan()
         return True
 
     @property
-    def landing(self) -> str:
+    def backup(self) -> str:
         """The name of the copy."""
-        return f"{self.target.name}{'.' if isinstance(self.target, DatabaseFile) else '_'}landing"
+        return f"{self.target.name}{'.' if isinstance(self.target, DatabaseFile) else '_'}backup"
 
     def _plan(self) -> Iterator[tuple[str, str]]:
         """Which step is next; when it is asked again, the step was taken."""
         return self._plan_up() if self._parents is None else self._plan_down(self._parents)
 
     def _plan_up(self) -> Iterator[tuple[str, str]]:
-        here: Schema | None = None
+        current: Schema | None = None
         for number in range(self._applied, len(self._path)):
             name = self._path[number]
-            tries = name in self._climbed and name not in self._tried
-            foot, here = (here or self._schema()) if tries else None, None
+            tries = name in self._wanted and name not in self._tried
+            before, current = (current or self._schema()) if tries else None, None
             yield name, _UP
             self._applied = number + 1
-            if foot is None:
+            if before is None:
                 continue
-            top = self._schema()
+            after = self._schema()
             self._keep(number + 1)
             yield name, _DOWN
-            self._compare(name, _DOWN, foot, self._schema())
+            self._compare(name, _DOWN, before, self._schema())
             yield name, _AGAIN
-            here = self._schema()
-            self._compare(name, _AGAIN, top, here)
+            current = self._schema()
+            self._compare(name, _AGAIN, after, current)
             self._finish(name)
 
     def _plan_down(self, parents: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
@@ -195,23 +197,23 @@ class Stairs:
             if above:
                 # What stands on it does not go down: it can't either.
                 blocked |= dict.fromkeys(parents[name], above)
-                if name in self._climbed and name not in self._tried:
+                if name in self._wanted and name not in self._tried:
                     lines = [f"revision {above}, above it, does not go down"]
-                    self.report("stair", revision=name, kind="not tried", lines=lines)
+                    self.report("finding", revision=name, kind="not tried", lines=lines)
                     self._finish(name)
             if above or number < self._applied:
                 continue
-            if name in self._tried or name not in self._climbed:
+            if name in self._tried or name not in self._wanted:
                 yield name, _DOWN
                 continue
-            top = self._schema()
+            after = self._schema()
             self._keep(number)
             yield name, _DOWN
-            foot = self._schema()
+            before = self._schema()
             yield name, _AGAIN
-            self._compare(name, _AGAIN, top, self._schema())
+            self._compare(name, _AGAIN, after, self._schema())
             yield name, _DOWN_AGAIN
-            self._compare(name, _DOWN, foot, self._schema())
+            self._compare(name, _DOWN, before, self._schema())
             self._finish(name)
 
     def _step(self, name: str, kind: str) -> Any:
@@ -247,12 +249,12 @@ class Stairs:
     def _put_back(self) -> None:
         self.pools.close_idle()
         self.pools.roll_back()
-        with self.own_work(self.landing):
+        with self.own_work(self.backup):
             if isinstance(self.target, DatabaseFile):
                 # Into the same file: somebody may have it open.
-                files.put_back(Path(self.landing), self.target.path)
+                files.put_back(Path(self.backup), self.target.path)
             else:
-                self.target.start(dataclasses.replace(self.target, name=self.landing))  # type: ignore[type-var]
+                self.target.start(dataclasses.replace(self.target, name=self.backup))  # type: ignore[type-var]
 
     def _keep(self, applied: int) -> None:
         """Copy the database, with so many revisions of the path applied.
@@ -262,14 +264,14 @@ class Stairs:
         """
         if not isinstance(self.target, DatabaseFile):
             return
-        path, landing = self.target.path, Path(self.landing)
-        files.remove(landing)
+        path, backup = self.target.path, Path(self.backup)
+        files.remove(backup)
         if any(side.exists() for side in files.side_files(path)):
-            with self.own_work(self.landing):
-                files.backup(path, landing)
+            with self.own_work(self.backup):
+                files.backup(path, backup)
         else:
             path.touch()
-            shutil.copyfile(path, landing)
+            shutil.copyfile(path, backup)
         self._kept = applied
 
     def _schema(self) -> Schema:
@@ -290,11 +292,11 @@ class Stairs:
     def _compare(self, name: str, kind: str, expected: Schema, found: Schema) -> None:
         lines = differences(expected, found)
         if lines:
-            self.report("stair", revision=name, kind=kind, lines=lines)
+            self.report("finding", revision=name, kind=kind, lines=lines)
 
     def _finish(self, name: str) -> None:
         self._tried.add(name)
-        self.report("climbed", revision=name)
+        self.report("tried", revision=name)
 
 
 def _disable_fsync(connection: Any, _record: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alembic_snapshot import BuildError
-from alembic_snapshot.build.handovers import Ways
+from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.process import AttemptFailed, Child
 
 SPEAKS = {"async_lacks": [], "speaks_async": True}
@@ -24,7 +24,7 @@ def failed(message, facts, *, final=False):
 
 def go_through(failures, first=None):
     """The ways that are tried while each fails as it is said, and the message that is told."""
-    ways, tried = Ways(first), []
+    ways, tried = Handovers(first), []
     for way in ways:
         tried.append(way)
         message, facts, *final = failures[way]
@@ -81,7 +81,7 @@ def test_an_async_way_that_worked_when_its_driver_was_there_is_no_way_any_more()
 
 
 def test_what_was_tried_is_in_the_details():
-    ways = Ways(None)
+    ways = Handovers(None)
     for way, _ in zip(ways, range(2), strict=False):
         ways.failed(way, failed(f"error of {way}", SPEAKS))
 

@@ -154,7 +154,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     run = run_of(item.config)
     run.item = item
     if run.existing is not None:
-        run.existing.begin()
+        run.existing.note_caught()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,8 +51,8 @@ ROOMS = {
     ],
     "backend": [[""]],
     "builder": [
-        ["alembic_config", "frames", "options", "patches", "pools", "ran", "reach", "reads"],
-        ["record", "redirected", "server_guard", "sources", "unfinished"],
+        ["frames", "options", "patches", "pools", "protocol", "ran", "reach", "reads", "record"],
+        ["alembic_config", "redirected", "server_guard", "sources", "unfinished"],
         ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
         ["upgrade"],

@@ -158,6 +158,25 @@ class TestDatabases:
         assert "t_0001" in tables(first)
         assert "t_x" in tables(second)
 
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ('engin = "shop:engine"', "unknown key 'engin'"),
+            ("seeds = 3", "seeds"),
+            ('drift = "eror"', "drift"),
+            ('engine = "shop"', "engine 'shop'"),
+            ('layers = { demo = ["shop"] }', "a seed 'shop'"),
+        ],
+    )
+    @pytest.mark.parametrize("asked", ["default", "other"])
+    def test_a_mistake_in_any_table_is_told_with_that_table(self, project, line, message, asked):
+        project.configure(f"[tool.alembic-snapshot.databases.other]\n{line}")
+
+        with pytest.raises(ConfigError) as error:
+            load_project(project.root, database=asked)
+        assert error.value.message.startswith(message)
+        assert " in [tool.alembic-snapshot.databases.other] " in f"{error.value.message} "
+
     def test_each_is_checked_unless_one_is_named(self, project):
         project.revision("0001")
         project.write("other.ini", "[alembic]\nscript_location = %(here)s/other/migrations\n")

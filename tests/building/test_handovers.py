@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from alembic_snapshot import BuildError
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.process import AttemptFailed, Child
+from alembic_snapshot.builder.protocol import Facts, Failure
 
-SPEAKS = {"async_lacks": [], "speaks_async": True}
-LACKS = {"async_lacks": ["aiosqlite"], "speaks_async": True}
-SILENT = {"async_lacks": [], "speaks_async": False}
-WANTS = {**SPEAKS, "wants_async": True}
-RAN = {**SPEAKS, "planned": 1}
+NOTHING = Facts(
+    refused=[], redirected=[], databases=[], create_all=[], configured=False, options={},
+    versions=[], is_heard=False, planned=0, applied=[], scripts=None, caught_by=None,
+    async_lacks=[], written=[], changed=[],
+)  # fmt: skip
+SPEAKS = Failure(
+    NOTHING, current=None, where=None, type="Error", text="", sql=None, is_import=False,
+    wants_async=False, speaks_async=True, variable=None, traceback="",
+)  # fmt: skip
+LACKS = replace(SPEAKS, facts=replace(NOTHING, async_lacks=["aiosqlite"]))
+SILENT = replace(SPEAKS, speaks_async=False)
+WANTS = replace(SPEAKS, wants_async=True)
+RAN = replace(SPEAKS, facts=replace(NOTHING, planned=1))
+LACKS_AND_WANTS = replace(LACKS, wants_async=True)
 
 
-def failed(message, facts, *, final=False):
-    """A failure of a builder that knew these facts."""
+def failed(message, failure, *, final=False):
+    """A failure of a builder that said this of it."""
     child = Child(lambda _event: None, {})
-    child.failed = facts
+    child.failed = failure
     return AttemptFailed(BuildError(message), final=final, child=child)
 
 
@@ -27,8 +39,8 @@ def go_through(failures, first=None):
     ways, tried = Handovers(first), []
     for way in ways:
         tried.append(way)
-        message, facts, *final = failures[way]
-        ways.failed(way, failed(message, facts, final=bool(final)))
+        message, failure, *final = failures[way]
+        ways.failed(way, failed(message, failure, final=bool(final)))
     return tried, ways.error().message
 
 
@@ -52,7 +64,7 @@ def differing(**ways):
             "at 0x1f",
         ),
         (differing(url=("a", WANTS)), "url async connection engine", "error of async"),
-        (differing(url=("a", {**LACKS, "wants_async": True})), "url connection engine", "a"),
+        (differing(url=("a", LACKS_AND_WANTS)), "url connection engine", "a"),
         (differing(engine=("b", RAN)), "url connection engine async", "b"),
         (differing(connection=("b", RAN, "final")), "url connection", "b"),
         (differing(connection=("no module", SPEAKS, "final")), "url connection", "error of url"),
@@ -72,7 +84,7 @@ def test_what_worked_last_is_tried_first():
 
 def test_an_async_way_that_worked_when_its_driver_was_there_is_no_way_any_more():
     failures = differing(**{"async": ("No module named 'aiosqlite'", LACKS, "final")})
-    failures["url"] = ("an async driver is required", {**LACKS, "wants_async": True})
+    failures["url"] = ("an async driver is required", LACKS_AND_WANTS)
 
     tried, told = go_through(failures, "async")
 

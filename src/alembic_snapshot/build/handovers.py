@@ -31,7 +31,7 @@ class Handovers:
 
     def failed(self, handover: str, failure: AttemptFailed) -> None:
         """Note that a way failed, and leave out those that it says can't mend it."""
-        if handover == "async" and failure.facts.get("async_lacks") and self._left:
+        if handover == "async" and failure.async_lacks and self._left:
             # It worked once, and its driver is gone: the others tell what is missing.
             return
         is_again = any(_said(failure) == _said(before) for before in self._failed.values())
@@ -56,16 +56,15 @@ class Handovers:
         first = failures[0]
         if further := [failure for failure in failures if failure.ran]:
             return further[0]
-        if first.facts.get("wants_async"):
+        if first.wants_async:
             return self._failed.get("async", first)
         return first
 
     def _consider_async(self, failure: AttemptFailed) -> None:
         """Try it next if it is what is missing; not at all without a driver, or a word of it."""
-        facts = failure.facts
-        if facts.get("async_lacks") or not facts.get("speaks_async", True):
+        if failure.async_lacks or not failure.speaks_async:
             self._left.remove("async")
-        elif facts.get("wants_async"):
+        elif failure.wants_async:
             self._left.sort(key=lambda way: way != "async")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from alembic_snapshot.build.process import AttemptFailed
+from alembic_snapshot.builder.protocol import Facts
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import BuildError
 from alembic_snapshot.key.layers import Chain, State
@@ -68,7 +69,7 @@ class Verifier:
 
     project: Project
     chain: Chain
-    facts: Mapping[str, Any]
+    facts: Facts
     ancestor: Manifest | None = None
 
     def verify(self, database: Target, state: State) -> Verified:
@@ -82,7 +83,7 @@ class Verifier:
         if wanted is None:
             return found
         missing = self._refuse_stamped(database, wanted.known)
-        if self.facts["is_heard"]:
+        if self.facts.is_heard:
             return found._replace(stamped=missing or found.stamped)
         return found._replace(unseen=missing or found.unseen)
 
@@ -116,9 +117,9 @@ class Verifier:
 
     @property
     def _tables(self) -> list[tuple[str, str | None]]:
-        if self.ancestor is not None and not self.facts["is_heard"]:
+        if self.ancestor is not None and not self.facts.is_heard:
             return [(self.ancestor.version_table, None)]
-        return [(table, schema) for table, schema in self.facts["versions"]]
+        return [(table, schema) for table, schema in self.facts.versions]
 
     def _heads(self, database: Target, table: str, schema: str | None) -> list[str]:
         try:
@@ -130,7 +131,7 @@ class Verifier:
 
     def _wanted(self, state: State) -> _Wanted | None:
         """What the version table has to say; None where the scripts could not be read."""
-        scripts = self.facts["scripts"] or {}
+        scripts = self.facts.scripts or {}
         if not self.chain.opaque:
             self._refuse_other_history(scripts)
             # A head that another revision depends on is in no version table by itself.
@@ -169,11 +170,11 @@ class Verifier:
     def _refuse_stamped(self, database: Target, known: Collection[str]) -> int:
         """How many revisions are said to be applied that did not run; refuse it of ``env.py``."""
         if self._is_run:
-            missing = set(known).difference(self.facts["applied"])
+            missing = set(known).difference(self.facts.applied)
         else:
             missing = set(self.chain.revisions).intersection(known)
             before = self.ancestor.revisions if self.ancestor else ()
-            missing = missing.difference(before, self.facts["applied"])
+            missing = missing.difference(before, self.facts.applied)
         if not missing:
             return 0
         if self.project.migrate is None:
@@ -207,7 +208,7 @@ class Verifier:
         unknown = [name for name in found if wanted and name not in wanted.known]
         if unknown:
             at += f", and no script is revision {unknown[0]}"
-        culprit = "; ".join(self.facts["redirected"])
+        culprit = "; ".join(self.facts.redirected)
         if self.project.migrate is None:
             started = "stopped there, or wrote versions by itself"
             culprit = culprit or f"env.py {started if found else _NOT_COMMITTED}"
@@ -215,7 +216,7 @@ class Verifier:
             return AttemptFailed(BuildError(message, hint=_ENV_HINT), final=False)
         if not found and table not in {n.rpartition(".")[2] for n in database.tables()}:
             at += f", without a table {table}"
-            if not self.facts["is_heard"]:
+            if not self.facts.is_heard:
                 at += " (which table has the versions is not known: it ran no migrations here)"
         message = f"{self._migrate} ended, and the database is {at}; the scripts are at {goal}"
         hint = "it has to upgrade to the heads, and commit, the database whose URL it is given"
@@ -228,7 +229,7 @@ class Verifier:
         return f"migrate's {self.project.migrate}"
 
     def _unreadable(self) -> str:
-        error = (self.facts["scripts"] or {}).get("error", "they were not loaded")
+        error = (self.facts.scripts or {}).get("error", "they were not loaded")
         return f"the scripts can't be read to compare the database's revisions with: {error}"
 
     def _no_revisions(self) -> BuildError:

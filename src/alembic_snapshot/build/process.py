@@ -16,6 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.backend import backend_of
+from alembic_snapshot.builder.protocol import (
+    Checks,
+    Done,
+    Facts,
+    Failure,
+    Job,
+    Reached,
+    Seen,
+    Step,
+    done_of,
+    failure_of,
+)
 from alembic_snapshot.database.target import Target, substituted
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError
 from alembic_snapshot.key.inputs import Files
@@ -44,21 +56,27 @@ class Child:
     def __init__(self, listener: Listener, timings: dict[str, float]):
         self.listener = listener
         self.timings = timings
-        self.states: dict[int, Mapping[str, Any]] = {}
-        self.reached: dict[str, Any] = {}
-        self.done: dict[str, Any] = {}
-        self.failed: dict[str, Any] = {}
+        self.states: dict[int, Reached] = {}
+        self.reached: Done | None = None
+        self.done: Done | None = None
+        self.failed: Failure | None = None
         self.status: int | None = None
         self.output = ""
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Facts:
         """What it knew of its run when it ended, well or not."""
-        return self.done or self.failed
+        end = self.done or self.failed
+        assert end is not None
+        return end.facts
 
-    def run(
-        self, job: Mapping[str, Any], environment: Mapping[str, str], cwd: Path, log: Path
-    ) -> None:
+    @property
+    def end(self) -> Done:
+        """What it said at its end, which was reached."""
+        assert self.done is not None
+        return self.done
+
+    def run(self, job: Job, environment: Mapping[str, str], cwd: Path, log: Path) -> None:
         """Start the builder in ``cwd`` and hear it out; the project's output goes to ``log``."""
         events_in, events_out = os.pipe()
         control_in, control_out = os.pipe()
@@ -83,7 +101,7 @@ class Child:
                 os.close(control_in)
             try:
                 with contextlib.suppress(BrokenPipeError):
-                    orders.write(json.dumps(job) + "\n")
+                    orders.write(job.to_line() + "\n")
                     orders.flush()
                 for line in lines:
                     self._hear(json.loads(line))
@@ -97,13 +115,14 @@ class Child:
     def _hear(self, event: dict[str, Any]) -> None:
         kind = event.pop("event")
         if kind == "state":
-            self.states[event["index"]] = event
+            index = event.pop("index")
+            self.states[index] = Reached(**event)
         elif kind == "reached":
-            self.reached = event
+            self.reached = done_of(event)
         elif kind == "done":
-            self.done = event
+            self.done = done_of(event)
         elif kind == "failed":
-            self.failed = event
+            self.failed = failure_of(event)
         else:
             if kind == "applied":
                 self.timings[event["revision"]] = event["seconds"]
@@ -123,47 +142,47 @@ class BuilderProcess:
     def job(
         self,
         database: Target,
-        steps: Sequence[Any],
+        steps: Sequence[Step],
         handover: str,
         *,
         check: bool,
         applied: Collection[str] = (),
         asked: Collection[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Job:
         """The builder's orders for bringing ``database``, with ``applied`` in it, to its end.
 
         ``asked`` is what revisions in it had asked of what ``env.py`` leaves.
         """
         project, settings = self.project, self.project.alembic
-        return {
-            "target": database.to_job(),
-            "variables": substituted(project.environment, database),
-            "root": str(project.root),
-            "store": str(project.store),
-            "scripts": str(settings.script_location),
-            "versions": [str(path) for path in settings.version_locations]
+        return Job(
+            target=database.to_job(),
+            variables=substituted(project.environment, database),
+            root=str(project.root),
+            store=str(project.store),
+            scripts=str(settings.script_location),
+            versions=[str(path) for path in settings.version_locations]
             if not self.chain.opaque
             else [],
-            "recursive": settings.recursive,
-            "ini": str(settings.ini) if settings.ini else None,
-            "toml": str(settings.toml) if settings.toml else None,
-            "section": settings.section,
-            "search_path": [str(path) for path in project.search_path],
-            "x": [value for _, value in substituted(_numbered(project.x), database).items()],
-            "foreign": project.foreign,
-            "elsewhere": list(project.spelling.elsewhere),
-            "inputs": sorted(self.chain.inputs),
-            "settled": self._settled(applied),
-            "asked": sorted(asked),
-            "ignored": without_effect(project),
-            "ignored_files": list(project.ignore_inputs),
-            "handover": handover,
-            "migrate": project.migrate,
-            "steps": steps,
-            "check": check,
-        }
+            recursive=settings.recursive,
+            ini=str(settings.ini) if settings.ini else None,
+            toml=str(settings.toml) if settings.toml else None,
+            section=settings.section,
+            search_path=[str(path) for path in project.search_path],
+            x=[value for _, value in substituted(_numbered(project.x), database).items()],
+            foreign=project.foreign,
+            elsewhere=list(project.spelling.elsewhere),
+            inputs=sorted(self.chain.inputs),
+            settled=self._settled(applied),
+            asked=sorted(asked),
+            ignored=without_effect(project),
+            ignored_files=list(project.ignore_inputs),
+            handover=handover,
+            migrate=project.migrate,
+            steps=steps,
+            check=check,
+        )
 
-    def read(self, seen: Mapping[str, Any], salt: str, before: Observed | None = None) -> Observed:
+    def read(self, seen: Seen, salt: str, before: Observed | None = None) -> Observed:
         """What the builder reports as read, and what was read ``before``; with the variables as it
         was given them.
         """
@@ -173,21 +192,19 @@ class BuilderProcess:
         now = Observed(seen["files"], seen["folders"], seen["stats"])
         return dataclasses.replace(before.joined(now), environment=variables)
 
-    def run(self, workspace: Path, job: Mapping[str, Any]) -> Child:
+    def run(self, workspace: Path, job: Job) -> Child:
         """Run the builder to its end; a failure is raised as :class:`AttemptFailed`."""
         child = Child(self.listener, self.timings)
-        environment = self._environment(workspace) | job["variables"]
+        environment = {**self._environment(workspace), **job.variables}
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
-            final = child.failed["current"] or child.failed["is_import"] or _is_full(child.failed)
-            error = self._error(child.failed, child.output)
-            raise AttemptFailed(error, final=bool(final), child=child)
+            failed = child.failed
+            final = bool(failed.current) or failed.is_import or _is_full(failed)
+            raise AttemptFailed(self._error(failed, child.output), final=final, child=child)
         if not child.done and child.reached:
             # It ended in the checks: what was built is whole, and what is not checked says so.
-            child.done = {
-                **child.reached,
-                **unchecked(f"the builder ended with status {child.status}"),
-            }
+            checks = Checks.impossible(f"the builder ended with status {child.status}")
+            child.done = dataclasses.replace(child.reached, checks=checks)
         if not child.done:
             ended = BuildError(
                 f"the builder ended with status {child.status} before it was done",
@@ -195,8 +212,8 @@ class BuilderProcess:
                 details=child.output,
             )
             raise AttemptFailed(ended, final=True)
-        if child.done["refused"]:
-            refusal = _refusal(child.done["refused"], child.output)
+        if child.done.facts.refused:
+            refusal = _refusal(child.done.facts.refused, child.output)
             raise AttemptFailed(refusal, final=False, child=child)
         return child
 
@@ -214,64 +231,54 @@ class BuilderProcess:
             found["HOME"] = str(home)
         return found
 
-    def _error(self, failed: Mapping[str, Any], output: str) -> BuildError:
-        details = failed["traceback"]
-        if failed["sql"]:
-            details += f"\nSQL:\n{failed['sql']}\n"
+    def _error(self, failed: Failure, output: str) -> BuildError:
+        details = failed.traceback
+        if failed.sql:
+            details += f"\nSQL:\n{failed.sql}\n"
         if output:
             details += f"\nOutput:\n{output}"
-        if failed["refused"]:
-            return _refusal(failed["refused"], details)
-        where = f" at {failed['where']}" if failed["where"] else ""
+        if failed.facts.refused:
+            return _refusal(failed.facts.refused, details)
+        where = f" at {failed.where}" if failed.where else ""
         who = "env.py"
-        if failed["current"]:
-            kind = "seed" if ":" in failed["current"] else "revision"
-            who = f"{kind} {failed['current']}"
-        sql = f" [{' '.join(failed['sql'].split())[:_SHOWN_SQL]}]" if failed["sql"] else ""
+        if failed.current:
+            kind = "seed" if ":" in failed.current else "revision"
+            who = f"{kind} {failed.current}"
+        sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
         return MigrationError(
-            f"{who} failed{where}: {failed['type']}: {_one_line(failed['text'])}{sql}",
+            f"{who} failed{where}: {failed.type}: {_one_line(failed.text)}{sql}",
             hint=self._hint(failed),
             details=details,
         )
 
-    def _hint(self, failed: Mapping[str, Any]) -> str:
+    def _hint(self, failed: Failure) -> str:
         if _is_full(failed):
             other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
             return f"is the disk full? make room, or {other}"
-        if failed["type"] == "SyntaxError":
+        if failed.type == "SyntaxError":
             return "correct the file"
-        if failed["type"] == "ValueError" and "interpolation syntax" in failed["text"]:
+        if failed.type == "ValueError" and "interpolation syntax" in failed.text:
             return 'write url.replace("%", "%%") where a URL is put into Alembic\'s configuration'
-        lacks = failed["async_lacks"]
-        if lacks and (failed["wants_async"] or any(name in failed["text"] for name in lacks)):
+        lacks = failed.facts.async_lacks
+        if lacks and (failed.wants_async or any(name in failed.text for name in lacks)):
             extras = backend_of(self.project).async_extras
             return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
-        if failed["is_import"]:
+        if failed.is_import:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
-        if failed["caught_by"]:
-            return f"{failed['caught_by']} caught this error and went on: let it end the run"
-        if failed["current"]:
+        if failed.facts.caught_by:
+            return f"{failed.facts.caught_by} caught this error and went on: let it end the run"
+        if failed.current:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"
-            missing = own if _NO_TABLE.search(failed["text"]) else ""
+            missing = own if _NO_TABLE.search(failed.text) else ""
             opened = "" if kept.file else f"; open it: {kept.opening}"
             return f"the half-built database is kept at {kept}{opened}{missing}"
-        if failed["variable"]:
-            return f'is it a variable? set environment = {{ {failed["variable"]} = "…" }}'
+        if failed.variable:
+            return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
         return (
             "env.py may need a variable (environment), an argument (x) or a function that makes "
             "the database (migrate): set it in [tool.alembic-snapshot]"
         )
-
-
-def unchecked(reason: str) -> dict[str, Any]:
-    """What the checks of the models found where they could not be made."""
-    return {
-        "drift": [],
-        "drift_error": reason,
-        "mappers": None,
-        "unchecked": {"mappers": reason},
-    }
 
 
 class AttemptFailed(Exception):
@@ -286,8 +293,24 @@ class AttemptFailed(Exception):
         self.error = error
         self.final = final
         self.child = child
-        self.facts: Mapping[str, Any] = child.facts if child else {}
-        self.ran = bool(self.facts.get("current") or self.facts.get("planned"))
+        failure = child.failed if child else None
+        self.ran = bool(child and child.facts.planned) or bool(failure and failure.current)
+
+    @property
+    def async_lacks(self) -> Sequence[str]:
+        """What would have to be installed for an async driver."""
+        return self.child.facts.async_lacks if self.child else ()
+
+    @property
+    def wants_async(self) -> bool:
+        """Whether the error says that the driver should be an async one."""
+        return bool(self.child and self.child.failed and self.child.failed.wants_async)
+
+    @property
+    def speaks_async(self) -> bool:
+        """Whether ``env.py`` may have to do with async engines."""
+        failed = self.child.failed if self.child else None
+        return failed is None or failed.speaks_async
 
 
 def _one_line(text: str) -> str:
@@ -307,9 +330,9 @@ def _refusal(refused: Sequence[str], details: str) -> GuardError:
     )
 
 
-def _is_full(failed: Mapping[str, Any]) -> bool:
+def _is_full(failed: Failure) -> bool:
     said = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC))
-    return any(words in failed["text"] for words in said)
+    return any(words in failed.text for words in said)
 
 
 def _numbered(values: Sequence[str]) -> dict[str, str]:

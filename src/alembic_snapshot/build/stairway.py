@@ -16,6 +16,7 @@ from alembic_snapshot.build.lookup import Status, identity, look_up, suits
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.build.stairway_cache import Finding, Found, StairwayCache
+from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, CheckError
 from alembic_snapshot.key.history import find_scripts, in_order
@@ -173,7 +174,7 @@ class _Stairway:
             database.start(entry.database)
         path = [n for n in self.chain.revisions if self.chain.below([n]) & set(revisions)]
         parents = {name: self.chain.revisions[name].parents for name in path}
-        step = {"stairway": list(revisions), "path": path[::-1], "parents": parents}
+        step = Step("stairway", revisions=revisions, path=path[::-1], parents=parents)
         return self._work(index, database, step, handover, None)
 
     def _last(self) -> Manifest | None:
@@ -209,21 +210,21 @@ class _Stairway:
         applied = start.manifest.revisions if start else {}
         below = self.chain.below(revisions)
         path = [name for name in self.chain.revisions if name in below and name not in applied]
-        step = {"stairway": list(revisions), "path": path}
+        step = Step("stairway", revisions=revisions, path=path)
         return self._work(index, database, step, handover, start)
 
     def _work(
         self,
         index: int,
         database: Target,
-        step: Mapping[str, Any],
+        step: Step,
         handover: str,
         start: Entry | None,
     ) -> Found:
         """Have a builder take a step's revisions up and down, on a database that it starts with."""
         folder = self.workspace.folder / f"{index}"
         folder.mkdir()
-        revisions = step["stairway"]
+        revisions = step.revisions or ()
         found: dict[str, list[Finding]] = {name: [] for name in revisions}
         tried: set[str] = set()
 
@@ -237,7 +238,7 @@ class _Stairway:
         builder = BuilderProcess(self.project, self.chain, self.store, listen)
         job = builder.job(
             database,
-            [{"index": 0, "copy": None, **step}],
+            [step],
             handover,
             check=False,
             applied=start.manifest.revisions if start else (),
@@ -248,9 +249,9 @@ class _Stairway:
             raise AttemptFailed(_not_tried(missed, child), final=False)
         before = start.manifest.observed if start else None
         salt = self.chain.target.digest
-        observed = builder.read(child.states[0]["direct"], salt, before)
-        late = self._read_before_it_was_named(child.states[0]["by_owner"])
-        self.cache.note(child.done["options"], observed, late, found)
+        observed = builder.read(child.states[0].direct, salt, before)
+        late = self._read_before_it_was_named(child.states[0].by_owner)
+        self.cache.note(child.facts.options, observed, late, found)
         return found
 
     def _read_before_it_was_named(
@@ -343,7 +344,7 @@ def _pieces(revisions: Sequence[str], workers: int) -> list[Sequence[str]]:
 
 
 def _not_tried(missed: Sequence[str], child: Child) -> BuildError:
-    culprit = "; ".join(child.done["redirected"]) or "env.py ran no migrations"
+    culprit = "; ".join(child.facts.redirected) or "env.py ran no migrations"
     return BuildError(
         f"revision {missed[0]} was not taken up, down and up again: {culprit}",
         hint='use config.attributes["connection"] or sqlalchemy.url in env.py',

@@ -19,8 +19,8 @@ from alembic_snapshot.build.process import (
     BuilderProcess,
     Child,
     Listener,
-    unchecked,
 )
+from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -28,9 +28,6 @@ from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest, different_options
 from alembic_snapshot.store.store import Store, run_id
-
-# What a builder says of its checks.
-_CHECKS = ("drift", "drift_error", "mappers", "unchecked", "through_env")
 
 
 @dataclass
@@ -87,31 +84,34 @@ class Construction:
             handover = entry.manifest.handover or HANDOVERS[0]
             asked = entry.manifest.asked_of_env
             done = self._run_checks(workspace, workspace.database, handover, asked)
-            if done["configured"]:
-                self.differences = different_options(entry.manifest.options, done["options"])
+            if done.facts.configured:
+                self.differences = different_options(entry.manifest.options, done.facts.options)
             elif not self.project.migrate:
                 self.differences = ["env.py does not call context.configure() any more"]
             if self.differences:
                 return None
         except AttemptFailed as failed:
-            done = unchecked(failed.error.message)
+            done = None
+            checks = Checks.impossible(failed.error.message)
         except FileNotFoundError:
             return None
         finally:
             workspace.close()
+        if done is not None:
+            checks = done.checks or Checks()
         manifest = dataclasses.replace(
             entry.manifest,
-            checks={**entry.manifest.checks, **self._model_checks(done)},
-            databases=self._databases(done, entry),
+            checks={**entry.manifest.checks, **self._model_checks(checks)},
+            databases=self._databases(done.facts.databases if done else (), entry),
         )
-        if "through_env" in done:
-            read = self.builder.read(done["through_env"], manifest.digest)
+        if done is not None and done.through_env is not None:
+            read = self.builder.read(done.through_env, manifest.digest)
             manifest = dataclasses.replace(manifest, through_env=read)
         return self.store.update(entry, manifest)
 
     def _run_checks(
         self, workspace: Workspace, database: Target, handover: str, asked: Collection[str]
-    ) -> Mapping[str, Any]:
+    ) -> Done:
         """What a builder says that only checks a database, which has all revisions.
 
         Raises:
@@ -119,31 +119,37 @@ class Construction:
         """
         # An upgrade with nothing to do, which tells the options that env.py gives to one.
         heads = None if self.chain.opaque else list(self.chain.heads)
-        steps = [] if self.project.migrate else [{"index": 0, "copy": None, "upgrade": heads}]
+        steps = [] if self.project.migrate else [Step("upgrade", revisions=heads)]
         applied = self.chain.revisions
         job = self.builder.job(database, steps, handover, check=True, applied=applied, asked=asked)
-        return self.builder.run(workspace.folder, job).done
+        return self.builder.run(workspace.folder, job).end
 
-    def _check_apart(self, workspace: Workspace, child: Child, plan: _Plan) -> dict[str, Any]:
+    def _check_apart(self, workspace: Workspace, done: Done, plan: _Plan) -> Done:
         """What a builder that ended knows, with the checks of another, of a copy of its database.
 
         Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know.
         """
-        done, database = child.done, workspace.state(len(plan.states))
+        database = workspace.state(len(plan.states))
         try:
             workspace.database.save(database.name)
             checked = self._run_checks(workspace, database, plan.handover, ())
         except AttemptFailed as failed:
-            return {**done, **unchecked(failed.error.message)}
+            return dataclasses.replace(done, checks=Checks.impossible(failed.error.message))
         finally:
             database.remove()
-        names = [*_CHECKS]
+        ours, theirs = done.facts, checked.facts
         # What env.py configures is known from the checks alone if it did not run before.
-        names += [] if done["configured"] else ["configured", "options"]
-        names += [] if done["is_heard"] else ["versions"]
-        for name in ("written", "changed", "databases"):
-            done[name] += [one for one in checked[name] if one not in done[name]]
-        return {**done, **{name: checked[name] for name in names}}
+        configured = ours if ours.configured else theirs
+        facts = dataclasses.replace(
+            ours,
+            configured=configured.configured,
+            options=configured.options,
+            versions=(ours if ours.is_heard else theirs).versions,
+            written=_together(ours.written, theirs.written),
+            changed=_together(ours.changed, theirs.changed),
+            databases=_together(ours.databases, theirs.databases),
+        )
+        return Done(facts, checked.checks, checked.through_env)
 
     def _through_the_handovers(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
@@ -167,7 +173,7 @@ class Construction:
         plan = _Plan(workspace, ancestor, handover, states, steps)
         applied = ancestor[1].revisions if ancestor else ()
         asked = ancestor[0].manifest.asked_of_env if ancestor else ()
-        is_plain = all("upgrade" in step for step in steps)
+        is_plain = all(step.does == "upgrade" for step in steps)
         job = self.builder.job(
             workspace.database, steps, handover, check=is_plain, applied=applied, asked=asked
         )
@@ -175,12 +181,12 @@ class Construction:
         try:
             child = self.builder.run(workspace.folder, job)
             if not is_plain:
-                child.done = self._check_apart(workspace, child, plan)
+                child.done = self._check_apart(workspace, child.end, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if child:
-                failed.ran, failed.facts = True, child.facts
-            if failed.child and not failed.child.facts["refused"]:
+                failed.ran = True
+            if failed.child and not failed.child.facts.refused:
                 # What was reached before a revision or a seed failed is not to be run again.
                 with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
                     self._publish(failed.child, plan)
@@ -189,10 +195,10 @@ class Construction:
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
         """Publish what the builder reached: all of the plan, or of a failed one its copies."""
         _refuse_unfit(plan.ancestor, child.facts)
-        self._refuse_changed(child.facts["written"], child.facts["changed"])
+        self._refuse_changed(child.facts.written, child.facts.changed)
         entries = []
         for index, state in enumerate(plan.states):
-            copied = plan.steps[index]["copy"]
+            copied = plan.steps[index].copy
             if index not in child.states or (child.failed and not copied):
                 break
             database = plan.workspace.state(index) if copied else plan.workspace.database
@@ -220,24 +226,27 @@ class Construction:
 
     def _steps(
         self, states: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Workspace
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Step]:
         revisions: Mapping[str, str] | None = ancestor[1].revisions if ancestor else None
         for index, state in enumerate(states):
             last = index == len(states) - 1
-            step: dict[str, Any] = {
-                "index": index,
-                "copy": None if last else workspace.state(index).name,
-                "inputs": [name for layer in self._layers(state) for name in layer.inputs],
-                "owners": None if self.chain.opaque else [*state.revisions, *self._seeds(state)],
-            }
+            step = Step(
+                "nothing",
+                index=index,
+                copy=None if last else workspace.state(index).name,
+                inputs=[name for layer in self._layers(state) for name in layer.inputs],
+                owners=None if self.chain.opaque else [*state.revisions, *self._seeds(state)],
+            )
             if revisions is None or set(state.revisions) != set(revisions):
                 if self.project.migrate:
-                    step["migrate"] = self.project.migrate
+                    step = dataclasses.replace(step, does="migrate", function=self.project.migrate)
                 else:
-                    step["upgrade"] = None if self.chain.opaque else list(state.heads)
+                    heads = None if self.chain.opaque else list(state.heads)
+                    step = dataclasses.replace(step, does="upgrade", revisions=heads)
                 revisions = state.revisions
             elif state.seeds:
-                step["seed"] = self.chain.seeds[len(state.seeds) - 1].name
+                seed = self.chain.seeds[len(state.seeds) - 1].name
+                step = dataclasses.replace(step, does="seed", function=seed)
             yield step
 
     def _ancestor(self) -> tuple[Entry, State] | None:
@@ -310,19 +319,19 @@ class Construction:
     ) -> Manifest:
         before = plan.ancestor[0].manifest.observed if plan.ancestor else None
         layers, seen = self._layers(state), child.states[index]
-        read = self.builder.read(seen["direct"], state.digest, before)
-        if seen["blind"]:
+        read = self.builder.read(seen.direct, state.digest, before)
+        if seen.blind:
             # Something may have read the files that constants name without being heard.
             named = {name: digest for layer in layers for name, digest in layer.named.items()}
             read = Observed(files=named).joined(read)
         is_target = state.digest == self.chain.target.digest
-        through = self.builder.read(seen["through_env"], state.digest)
-        if is_target and "through_env" in child.done:
-            through = self.builder.read(child.done["through_env"], state.digest, through)
-        checks: dict[str, Any] = {**database.problems(), "create_all": child.facts["create_all"]}
+        through = self.builder.read(seen.through_env, state.digest)
+        if is_target and child.end.through_env is not None:
+            through = self.builder.read(child.end.through_env, state.digest, through)
+        checks: dict[str, Any] = {**database.problems(), "create_all": child.facts.create_all}
         checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
-            checks |= self._model_checks(child.done)
+            checks |= self._model_checks(child.end.checks or Checks())
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,
@@ -337,19 +346,21 @@ class Construction:
             observed=read,
             through_env=through,
             handover=None if self.project.migrate else plan.handover,
-            options=child.facts["options"],
+            options=child.facts.options,
             version_table=verified.table,
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.builder.timings),
-            warnings=[*child.facts["redirected"], *verified.notes],
-            databases=self._databases(child.facts, plan.ancestor and plan.ancestor[0]),
+            warnings=[*child.facts.redirected, *verified.notes],
+            databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor[0]),
         )
 
-    def _databases(self, facts: Mapping[str, Any], before: Entry | None) -> list[dict[str, Any]]:
+    def _databases(
+        self, found: Sequence[Mapping[str, Any]], before: Entry | None
+    ) -> list[dict[str, Any]]:
         """What ``env.py`` would have opened, in this build or in those that it stands on."""
-        known = [dict(record) for record in before.manifest.databases] if before else []
-        return known + [record for record in facts.get("databases", ()) if record not in known]
+        known = before.manifest.databases if before else ()
+        return [dict(record) for record in _together(known, found)]
 
     def _layers(self, state: State) -> Sequence[Layer]:
         """The layers of a state, parents before children."""
@@ -360,13 +371,10 @@ class Construction:
         """The references of a state's seeds."""
         return [layer.name for layer in self.chain.seeds[: len(state.seeds)]]
 
-    def _model_checks(self, done: Mapping[str, Any]) -> dict[str, Any]:
+    def _model_checks(self, checks: Checks) -> dict[str, Any]:
         return {
             "models": self.chain.models_digest,
-            "drift": done["drift"],
-            "drift_error": done["drift_error"],
-            "mappers": done["mappers"],
-            "unchecked": done["unchecked"],
+            **dataclasses.asdict(checks),
             "tried_by": run_id(),
         }
 
@@ -378,15 +386,20 @@ class _Plan(NamedTuple):
     ancestor: tuple[Entry, State] | None
     handover: str
     states: Sequence[State]
-    steps: Sequence[Mapping[str, Any]]
+    steps: Sequence[Step]
 
 
 class _UnfitAncestor(Exception):
     """The ancestor was built with other options of ``env.py`` than there are now."""
 
 
-def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Mapping[str, Any]) -> None:
-    if not ancestor or not facts["configured"]:
+def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Facts) -> None:
+    if not ancestor or not facts.configured:
         return
-    if different_options(ancestor[0].manifest.options, facts["options"]):
+    if different_options(ancestor[0].manifest.options, facts.options):
         raise _UnfitAncestor
+
+
+def _together(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Any]:
+    """All of both, each once; they may be no values that a set takes."""
+    return [*ours, *(one for one in theirs if one not in ours)]

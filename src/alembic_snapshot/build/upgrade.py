@@ -10,6 +10,7 @@ from typing import Any
 from alembic_snapshot.build.heads import Verifier
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess
+from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.project.config import Project
 
@@ -26,13 +27,13 @@ def upgrade(project: Project, handover: str | None, database: Target, revision: 
     wanted = None if revision == "heads" else revision
     status = look_up(project, revision=wanted)
     heads = None if status.chain.opaque else list(status.chain.heads)
-    step = {"index": 0, "copy": None, "upgrade": heads}
+    step = Step("upgrade", revisions=heads)
     with tempfile.TemporaryDirectory() as folder:
         builder = BuilderProcess(project, status.chain, status.store, _silent)
         try:
             job = builder.job(database, [step], handover or HANDOVERS[0], check=False)
-            done = builder.run(Path(folder), job).done
-            Verifier(project, status.chain, done).compare(database, status.chain.target)
+            facts = builder.run(Path(folder), job).facts
+            Verifier(project, status.chain, facts).compare(database, status.chain.target)
         except AttemptFailed as failed:
             raise failed.error from None
 

@@ -7,6 +7,7 @@ step is reported as a JSON line on the events pipe; standard output and error ar
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -18,28 +19,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from alembic_snapshot.builder.protocol import Failure, Job
 from alembic_snapshot.builder.upgrade import Builder, Report
 
 
-def failure(error: BaseException, builder: Builder) -> dict[str, Any]:
+def failure(error: BaseException, builder: Builder) -> Failure:
     """What the parent needs to tell of an error: where, what, the SQL, the traceback."""
     innermost = None
     for frame in traceback.extract_tb(error.__traceback__):
         if builder.sites.is_ours(frame.filename):
             innermost = builder.sites.text((frame.filename, frame.lineno or 0))
-    return {
-        "current": builder.current,
-        "where": innermost,
-        "type": type(error).__name__,
-        "text": str(getattr(error, "orig", None) or error).strip(),
-        "sql": getattr(error, "statement", None),
-        "is_import": isinstance(error, ImportError | SyntaxError),
-        "wants_async": _wants_async(error),
-        "speaks_async": _speaks_async(Path(builder.job["scripts"], "env.py")),
-        "variable": _variable(error),
-        "traceback": "".join(traceback.format_exception(error)),
-        **builder.facts(),
-    }
+    return Failure(
+        current=builder.current,
+        where=innermost,
+        type=type(error).__name__,
+        text=str(getattr(error, "orig", None) or error).strip(),
+        sql=getattr(error, "statement", None),
+        is_import=isinstance(error, ImportError | SyntaxError),
+        wants_async=_wants_async(error),
+        speaks_async=_speaks_async(Path(builder.job.scripts, "env.py")),
+        variable=_variable(error),
+        traceback="".join(traceback.format_exception(error)),
+        facts=builder.facts(),
+    )
 
 
 def _wants_async(error: BaseException) -> bool:
@@ -78,12 +80,12 @@ def main(events: int, control: int) -> int:
     os.register_at_fork(after_in_child=lambda: _forget(events, control))
     lines = os.fdopen(events, "w", encoding="utf-8", buffering=1)
     orders = os.fdopen(control, "r", encoding="utf-8")
-    builder = Builder(json.loads(orders.readline()), _reporter(lines))
+    builder = Builder(Job.from_line(orders.readline()), _reporter(lines))
     threading.Thread(target=_exit_with_parent, args=(orders,), daemon=True).start()
     try:
         builder.run()
     except (Exception, SystemExit) as error:
-        builder.report("failed", **failure(error, builder))
+        builder.report("failed", **dataclasses.asdict(failure(error, builder)))
         return 1
     finally:
         sys.stdout.flush()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import alembic.config
 from alembic import command
 from alembic.script import ScriptDirectory
+
+from alembic_snapshot.builder.protocol import Job
 
 
 class Config(alembic.config.Config):
@@ -31,15 +33,16 @@ class Config(alembic.config.Config):
         self._cmd_opts = given
 
 
-def config_of(job: Mapping[str, Any]) -> Config:
+def config_of(job: Job) -> Config:
     """The configuration, with the command line that `alembic upgrade heads` has."""
+    toml: dict[str, Any] = {"toml_file": job.toml} if job.toml else {}
     config = Config(
-        job["ini"],
+        job.ini,
         # Alembic reads pyproject.toml from 1.16 on.
-        **({"toml_file": job["toml"]} if job["toml"] else {}),
-        ini_section=job["section"],
+        **toml,
+        ini_section=job.section,
         cmd_opts=Namespace(
-            config=job["ini"], name=job["section"], x=job["x"] or None, raiseerr=True,
+            config=job.ini, name=job.section, x=list(job.x) or None, raiseerr=True,
             revision="heads", sql=False, tag=None, verbose=False, quiet=True,
             cmd=(command.upgrade, ["revision"], ["sql", "tag"]),
         ),
@@ -47,17 +50,17 @@ def config_of(job: Mapping[str, Any]) -> Config:
     # Alembic puts the folder in as it is, and can't read a folder with a percent sign back.
     defaults = config.file_config.defaults()
     defaults["here"] = defaults["here"].replace("%", "%%")  # type: ignore[index]
-    config.set_main_option("script_location", job["scripts"].replace("%", "%%"))
+    config.set_main_option("script_location", job.scripts.replace("%", "%%"))
     return config
 
 
-def scripts_of(job: Mapping[str, Any], config: Config) -> ScriptDirectory:
+def scripts_of(job: Job, config: Config) -> ScriptDirectory:
     """The scripts, in the locations that reading the settings told if it did."""
     script = ScriptDirectory.from_config(config)
-    if job["versions"]:
+    if job.versions:
         script = ScriptDirectory(
-            job["scripts"],
-            version_locations=list(job["versions"]),
-            recursive_version_locations=job["recursive"],
+            job.scripts,
+            version_locations=list(job.versions),
+            recursive_version_locations=job.recursive,
         )
     return script

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from alembic.autogenerate import RevisionContext
@@ -17,6 +17,7 @@ from alembic.config import CommandLine
 from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder.alembic_config import Config
+from alembic_snapshot.builder.protocol import Job
 from alembic_snapshot.checks import NO_METADATA
 
 # What `alembic check` asks of a new revision.
@@ -40,7 +41,7 @@ class NotCompared(Exception):
 class Comparison:
     """One run of `alembic check`; ``is_begun`` says whether ``env.py`` came to the comparing."""
 
-    def __init__(self, config: Config, script: ScriptDirectory, job: Mapping[str, Any]):
+    def __init__(self, config: Config, script: ScriptDirectory, job: Job):
         self.is_begun = False
         self._failure: BaseException | None = None
         self._config = config
@@ -50,9 +51,7 @@ class Comparison:
     def run(self, run_env: Callable[..., None]) -> tuple[list[str], str | None]:
         """The operations that were found, a line each, or why there could be no comparison."""
         job, before = self._job, self._config.cmd_opts
-        self._config.cmd_opts = functools.partial(
-            command_line, job["ini"], job["section"], job["x"]
-        )
+        self._config.cmd_opts = functools.partial(command_line, job.ini, job.section, job.x)
         try:
             run_env(self._compare, self._options)
             return self._lines(), None

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import shutil
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot.builder.pools import Pools
+from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.schema import Schema, differences
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.sqlite import database as files
@@ -48,7 +49,7 @@ _LEFT_ON_SERVER = (
 class Stairway:
     """Takes revisions up, down and up again, in as many runs of ``env.py`` as it takes.
 
-    A ``step`` of a job says which way: along ``path``, where those in ``stairway`` are tried.
+    A ``step`` of a job says which way: along ``path``, where its ``revisions`` are tried.
     It leads up, or with ``parents`` down from above. Where a step fails, the database is put back,
     from a copy of it above some revision, and the next run goes on from there.
     """
@@ -57,7 +58,7 @@ class Stairway:
         self,
         target: Target,
         script: Any,
-        step: Mapping[str, Any],
+        step: Step,
         report: Report,
         own_work: Callable[..., contextlib.AbstractContextManager[None]],
         pools: Pools,
@@ -69,9 +70,9 @@ class Stairway:
         self.pools = pools
         self.is_done = False
         self._count = 0
-        self._wanted = frozenset(step["stairway"])
-        self._path = list(step["path"])
-        self._parents: Mapping[str, list[str]] | None = step.get("parents")
+        self._wanted = frozenset(step.revisions or ())
+        self._path = list(step.path)
+        self._parents = step.parents
         self._tried: set[str] = set()
         self._failed: set[str] = set()
         self._applied = self._kept = 0
@@ -190,7 +191,7 @@ class Stairway:
             self._compare(name, _AGAIN, after, current)
             self._finish(name)
 
-    def _plan_down(self, parents: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    def _plan_down(self, parents: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
         blocked: dict[str, str] = {}
         for number, name in enumerate(self._path):
             above = name if name in self._failed else blocked.get(name)

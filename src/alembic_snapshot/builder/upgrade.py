@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,7 @@ from alembic_snapshot.builder.options import (
     spelled,
 )
 from alembic_snapshot.builder.pools import Pools
+from alembic_snapshot.builder.protocol import Checks, Done, Facts, Job, Step
 from alembic_snapshot.builder.ran import Ran
 from alembic_snapshot.builder.reach import code_reached
 from alembic_snapshot.builder.record import EVERY_STATE
@@ -54,24 +56,24 @@ _UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "
 class Builder:
     """Brings one database from one state to the next, in this process."""
 
-    def __init__(self, job: dict[str, Any], report: Report):
+    def __init__(self, job: Job, report: Report):
         self.job = job
         self.report = report
-        self.target = target_of(job["target"])
-        self.root = Path(job["root"])
-        self.handover = job["handover"]
-        folders = [job["scripts"], *job["versions"]]
-        self.sites = Callsites(self.root, map(Path, folders), job["search_path"])
-        self.guard = Guard(self.target, self.sites, redirect=job["foreign"] == "redirect")
-        spelling = Spelling(job["root"], tuple(job["elsewhere"]))
+        self.target = target_of(job.target)
+        self.root = Path(job.root)
+        self.handover = job.handover
+        folders = [job.scripts, *job.versions]
+        self.sites = Callsites(self.root, map(Path, folders), job.search_path)
+        self.guard = Guard(self.target, self.sites, redirect=job.foreign == "redirect")
+        spelling = Spelling(job.root, tuple(job.elsewhere))
         self.watch = Watch(
             self.sites,
-            Reading(spelling, tuple(job["ignored_files"]), job["store"]),
+            Reading(spelling, tuple(job.ignored_files), job.store),
             folders,
-            settings=[path for path in (job["ini"], job["toml"]) if path],
-            ignored=job["ignored"],
+            settings=[path for path in (job.ini, job.toml) if path],
+            ignored=job.ignored,
         )
-        self.left = LeftByEnv(self.watch, job["asked"], self._spell)
+        self.left = LeftByEnv(self.watch, job.asked, self._spell)
         self.options: dict[str, str] | None = None
         self.arguments: dict[str, str] = {}
         self._has_run_env = False
@@ -80,14 +82,14 @@ class Builder:
         self.create_all: list[str] = []
         self.current: str | None = None
         self.pools = Pools()
-        self.ran = Ran(job["scripts"], job["versions"], self._watched)
+        self.ran = Ran(job.scripts, job.versions, self._watched)
 
     def run(self) -> None:
         """Do the job's steps, then the checks, and report what was found."""
         # The library first: the project's alembic/ folder must not shadow it.
-        sys.path[:0] = self.job["search_path"]
-        settled = {str(self.root / name) for name in self.job["settled"]}
-        distrust_bytecode(self.sites.is_ours, self.job["search_path"], settled)
+        sys.path[:0] = self.job.search_path
+        settled = {str(self.root / name) for name in self.job.settled}
+        distrust_bytecode(self.sites.is_ours, self.job.search_path, settled)
         self.guard.install()
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
@@ -98,35 +100,38 @@ class Builder:
         self.pools.listen()
         self._config = config_of(self.job)
         self._script = scripts_of(self.job, self._config)
-        for step in self.job["steps"]:
+        for step in self.job.steps:
             self._step(step)
-        found: dict[str, Any] = {}
-        if self.job["check"]:
+        done = Done(self.facts())
+        if self.job.check:
             # Should the process end in there, what was reached is none the worse.
-            self.report("reached", **self.facts(), through_env=self._read_by_env())
-            found = {**self._check(), "through_env": self._read_by_env()}
-        self.report("done", **self.facts(), **found)
+            self._report(Done(self.facts(), None, self._read_by_env()), "reached")
+            checks = self._check()
+            done = Done(self.facts(), checks, self._read_by_env())
+        self._report(done)
+
+    def _report(self, done: Done, event: str = "done") -> None:
+        self.report(event, **dataclasses.asdict(done))
 
     def _read_by_env(self) -> dict[str, Any]:
         """What the modules of ``env.py`` are, and what these and it have read so far."""
-        return self.watch.read_by_env(self.job["inputs"])
+        return self.watch.read_by_env(self.job.inputs)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """What is known of the run so far."""
-        return {
-            "refused": self.guard.refused,
-            "redirected": list(dict.fromkeys(self.guard.redirected)),
-            "databases": [
-                place.to_record(self.root) for place in dict.fromkeys(self.guard.databases)
-            ],
-            "create_all": self.create_all,
-            "configured": self.options is not None,
-            "options": self._options(),
+        places = dict.fromkeys(self.guard.databases)
+        return Facts(
+            refused=self.guard.refused,
+            redirected=list(dict.fromkeys(self.guard.redirected)),
+            databases=[place.to_record(self.root) for place in places],
+            create_all=self.create_all,
+            configured=self.options is not None,
+            options=self._options(),
             **self.ran.facts((self.version_table, self.version_schema)),
-            "async_lacks": self.async_lacks,
-            "written": sorted(self.watch.record.written),
-            "changed": self.watch.changed(),
-        }
+            async_lacks=self.async_lacks,
+            written=sorted(self.watch.record.written),
+            changed=self.watch.changed(),
+        )
 
     def _options(self) -> dict[str, str]:
         """What ``env.py`` hands over, the same wherever the project lies."""
@@ -157,31 +162,31 @@ class Builder:
         needed = ("aiosqlite" if is_file else "asyncpg", "greenlet")
         return [n for n in needed if not sys.modules.get(n) and not importlib.util.find_spec(n)]
 
-    def _step(self, step: dict[str, Any]) -> None:
-        if "upgrade" in step:
+    def _step(self, step: Step) -> None:
+        if step.does == "upgrade":
             with self._makes("env.py"):
-                self._upgrade(step["upgrade"])
-        elif "stairway" in step:
+                self._upgrade(step.revisions)
+        elif step.does == "stairway":
             self._take_up_and_down(step)
-        elif "migrate" in step:
+        elif step.does == "migrate":
             with self._makes("migrate"), self.watch.recording():
-                function = Reference.parse(step["migrate"]).load()
+                function = Reference.parse(step.function).load()
                 run_to_its_end(function, function(self.target.url()))
-        elif "seed" in step:
-            if not (self._has_run_env or self.job["migrate"]):
+        elif step.does == "seed":
+            if not (self._has_run_env or self.job.migrate):
                 # A seed finds what env.py has imported, as it does where revisions ran before.
                 self._run_env(lambda _current, _context: ())
-            self._seed(step["seed"])
-        inputs = step.get("inputs", self.job["inputs"])
-        seen = self.watch.seen(step.get("owners"), inputs)
-        if step["copy"]:
-            with self.guard.own_work(step["copy"]):
-                self.target.save(step["copy"])
-        if "stairway" in step:
-            seen["by_owner"] = self.watch.record.by_owner(set(self.job["inputs"]))
-        self.report("state", index=step["index"], **seen)
+            self._seed(step.function)
+        inputs = self.job.inputs if step.inputs is None else step.inputs
+        seen = self.watch.seen(step.owners, inputs)
+        if step.copy:
+            with self.guard.own_work(step.copy):
+                self.target.save(step.copy)
+        is_stairway = step.does == "stairway"
+        by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
+        self.report("state", index=step.index, **seen, by_owner=by_owner)
 
-    def _upgrade(self, revisions: list[str] | None) -> None:
+    def _upgrade(self, revisions: Sequence[str] | None) -> None:
         """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs."""
 
         def steps(current: Any, context: Any) -> Iterator[Any]:
@@ -202,7 +207,7 @@ class Builder:
 
         self._run_env(steps)
 
-    def _take_up_and_down(self, step: dict[str, Any]) -> None:
+    def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
         stairway = Stairway(
             self.target, self._script, step, self.report, self.guard.own_work, self.pools
@@ -293,7 +298,7 @@ class Builder:
             self.watch.record.metadata = metadata_in(options)
             self.guard.migrates(options.get("connection", positional[0] if positional else None))
             for function in called_by_alembic(options):
-                for path in code_reached(function, self.job["scripts"]):
+                for path in code_reached(function, self.job.scripts):
                     self.watch.count(path, EVERY_STATE)
             self.version_table = options.get("version_table") or "alembic_version"
             self.version_schema = options.get("version_table_schema")
@@ -342,7 +347,7 @@ class Builder:
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
 
-    def _check(self) -> dict[str, Any]:
+    def _check(self) -> Checks:
         """Mappers, and what `alembic check` finds; what can't be checked does not fail."""
         refused, options = len(self.guard.refused), self.options
         comparison = Comparison(self._config, self._script, self.job)
@@ -357,11 +362,11 @@ class Builder:
             # Unlike a project without models, that is to be tried again.
             reason = f"{reason}, and caught what {failed[0]} raised when it was imported"
         mappers = unconfigured_mappers()
-        unchecked = {} if comparison.is_begun or mappers else {"mappers": reason}
-        return {"drift": lines, "drift_error": reason, "mappers": mappers, "unchecked": unchecked}
+        is_unchecked = not comparison.is_begun and not mappers
+        return Checks(lines, reason, mappers, {"mappers": reason or ""} if is_unchecked else {})
 
 
-def target_of(job: dict[str, Any]) -> Target:
+def target_of(job: Mapping[str, Any]) -> Target:
     """The database that a job names."""
     if job["kind"] == "sqlite":
         return DatabaseFile(Path(job["name"]))

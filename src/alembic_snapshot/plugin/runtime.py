@@ -155,7 +155,7 @@ class Runtime:
         """Let go of what was refused in a test that says itself what became of it."""
         self._events.notices.refused.clear()
 
-    def begin(self) -> None:
+    def note_caught(self) -> None:
         """Keep what was refused while no test was running for the end of the run."""
         error = self._events.notices.swallowed()
         if error is not None and error.message not in self.tally.refused:
@@ -163,7 +163,7 @@ class Runtime:
 
     def count(self) -> Tally:
         """The sums so far."""
-        self.begin()
+        self.note_caught()
         self.tally.unguarded = self._events.notices.unguarded
         return self.tally
 

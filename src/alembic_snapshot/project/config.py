@@ -7,7 +7,7 @@ import enum
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,11 @@ def load_project(
         ConfigError: there is no configuration, or it is wrong.
     """
     root, table = _find(Path(start or Path.cwd()).absolute(), config)
-    values = _database_table(table or {}, database, root)
+    tables = _tables(table or {})
+    for name, one in tables.items():
+        # A mistake in another database's table is a mistake, whichever is asked for.
+        _check_values(one, _title(name))
+    values = _database_table(tables, database, root)
     backend = os.environ.get(BACKEND_VARIABLE)
     if backend:
         values["backend"] = backend
@@ -183,7 +187,7 @@ def load_project(
         configured=table is not None,
         name=database,
         store=store_folder(root, store),
-        **_checked(values, root),
+        **_checked(values, root, _title(database)),
     )
 
 
@@ -237,86 +241,104 @@ def _has_alembic(folder: Path) -> bool:
     return toml.is_file() and tool_table(read_toml(toml), "alembic") is not None
 
 
-def _database_table(table: dict[str, Any], database: str, root: Path) -> dict[str, Any]:
-    """One database's keys: those of the table itself, or of ``databases.NAME``."""
+def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each database's own keys: the table's, and those of ``databases.NAME``."""
     others = table.pop("databases", {})
     if not isinstance(others, dict) or not all(isinstance(one, dict) for one in others.values()):
         raise ConfigError(
             f"databases in [{TABLE}] must be a table of tables, not {others!r}",
             hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
         )
-    if database == DEFAULT:
-        return table
-    if database not in others:
-        known = ", ".join((DEFAULT, *others))
+    return {DEFAULT: table, **others}
+
+
+def _title(database: str) -> str:
+    """The table of a database, as messages call it."""
+    return TABLE if database == DEFAULT else f"{TABLE}.databases.{database}"
+
+
+def _database_table(
+    tables: Mapping[str, dict[str, Any]], database: str, root: Path
+) -> dict[str, Any]:
+    """One database's keys, with those that it shares with the first."""
+    if database not in tables:
+        known = ", ".join(tables)
         raise ConfigError(
             f"no database {database!r} in [{TABLE}.databases] of {root / 'pyproject.toml'}",
             hint=f"the configured ones are {known}",
         )
     names = ("pythonpath", "backend", "clones", "guard")
-    shared = {key: table[key] for key in names if key in table}
-    return {**shared, **others[database]}
+    shared = {key: tables[DEFAULT][key] for key in names if key in tables[DEFAULT]}
+    return {**shared, **tables[database]}
 
 
-def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The table's values with their types verified and their paths made absolute."""
-    checked: dict[str, Any] = {}
+def _check_values(values: Mapping[str, Any], title: str) -> None:
+    """See that a table has keys that there are, with values that they can have.
+
+    Raises:
+        ConfigError: it names the table, the key and what would be right.
+    """
     for key, value in values.items():
         if key not in _KEYS:
-            raise ConfigError(f"unknown key {key!r} in [{TABLE}]", hint=_nearest(key))
+            raise ConfigError(f"unknown key {key!r} in [{title}]", hint=_nearest(key))
         kind, choices = _KEYS[key]["kind"], _KEYS[key]["choices"]
         if not _fits(value, kind):
             raise ConfigError(
-                f"{key} in [{TABLE}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
+                f"{key} in [{title}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
                 hint="see the documentation of the configuration",
             )
         if choices and value not in choices:
             raise ConfigError(
-                f"{key} in [{TABLE}] must be one of {', '.join(choices)}, not {value!r}",
+                f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
                 hint=_nearest(str(value), choices),
             )
-        checked[key] = _frozen(value)
     for key in ("engine", "sessionmaker", "migrate"):
-        _check_reference(key, checked.get(key))
-    for reference in (*checked.get("seeds", ()), *_all_values(checked.get("layers", {}))):
-        _check_reference("a seed", reference)
+        _check_reference(key, values.get(key), title)
+    for reference in (*values.get("seeds", ()), *_all_values(values.get("layers", {}))):
+        _check_reference("a seed", reference, title)
+
+
+def _checked(values: dict[str, Any], root: Path, title: str) -> dict[str, Any]:
+    """The table's values, those of the environment too, with their paths made absolute."""
+    _check_values(values, title)
+    checked = {key: _frozen(value) for key, value in values.items()}
     folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
     checked["pythonpath"] = tuple(map(Path, folders))
-    checked["config"] = _ini(checked.get("config"), root)
+    checked["config"] = _ini(checked.get("config"), root, title)
     return checked
 
 
-def _ini(config: str | None, root: Path) -> Path | None:
+def _ini(config: str | None, root: Path, title: str) -> Path | None:
     if config is None:
         default = root / "alembic.ini"
         return default if default.is_file() else None
     path = root / config
     if not path.is_file():
         raise ConfigError(
-            f"there is no file {path}", hint=f"correct config in [{TABLE}], or make the file"
+            f"there is no file {path}", hint=f"correct config in [{title}], or make the file"
         )
     return None if path.name == "pyproject.toml" else path
 
 
-def _check_reference(key: str, value: str | None) -> None:
+def _check_reference(key: str, value: str | None, title: str) -> None:
     if value is None or (key == "engine" and "://" in value):
         return
     try:
         reference = Reference.parse(value)
     except ValueError:
         raise ConfigError(
-            f"{key} {value!r} in [{TABLE}] is not of the form module:name",
+            f"{key} {value!r} in [{title}] is not of the form module:name",
             hint="write for example core.database:engine; after the colon there may be dots and "
             "calls without arguments, core.database:get_engine()",
         ) from None
     if reference.calls and key not in ("engine", "sessionmaker"):
         raise ConfigError(
-            f"{key} {value!r} in [{TABLE}] has a call in it",
+            f"{key} {value!r} in [{title}] has a call in it",
             hint="name the function itself, without (): it is called with its argument",
         )
 
 
-def _all_values(layers: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def _all_values(layers: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for references in layers.values():
         yield from references
 

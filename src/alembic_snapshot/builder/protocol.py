@@ -1,0 +1,176 @@
+"""What the two halves of a build say to each other: orders one way, reports the other.
+
+Each is a line of JSON. Nothing in here knows Alembic, so that the parent may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+# What is read, as files, folders, questions about files, and variables.
+Seen = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next with the database, and what to tell of it afterwards.
+
+    ``revisions`` are those to upgrade to, None for the heads as they are when ``env.py`` runs; of
+    a stairway, those to take up and down along ``path``, or with ``parents`` down from above.
+    ``function`` is the reference of ``migrate`` or of a seed. The database is copied to ``copy``.
+    ``inputs`` and ``owners`` say whose reads are told: of which files not, of which revisions and
+    seeds; None for all.
+    """
+
+    does: Literal["upgrade", "migrate", "seed", "stairway", "nothing"]
+    index: int = 0
+    copy: str | None = None
+    revisions: Sequence[str] | None = None
+    function: str = ""
+    path: Sequence[str] = ()
+    parents: Mapping[str, Sequence[str]] | None = None
+    inputs: Sequence[str] | None = None
+    owners: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """The orders for one run of the builder: the project, the database, the steps, the checks.
+
+    ``handover`` is how ``env.py`` is given the database. ``settled`` are files that were run
+    before, of which nothing will run that matters; ``asked`` is what revisions in the database had
+    asked of what ``env.py`` leaves.
+    """
+
+    target: Mapping[str, Any]
+    variables: Mapping[str, str]
+    root: str
+    store: str
+    scripts: str
+    versions: Sequence[str]
+    recursive: bool
+    ini: str | None
+    toml: str | None
+    section: str
+    search_path: Sequence[str]
+    x: Sequence[str]
+    foreign: str
+    elsewhere: Sequence[str]
+    inputs: Sequence[str]
+    settled: Sequence[str]
+    asked: Sequence[str]
+    ignored: Sequence[str]
+    ignored_files: Sequence[str]
+    handover: str
+    migrate: str | None
+    steps: Sequence[Step]
+    check: bool
+
+    def to_line(self) -> str:
+        """It as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> Job:
+        """The orders that :meth:`to_line` wrote."""
+        found = json.loads(line)
+        return cls(**{**found, "steps": [Step(**step) for step in found["steps"]]})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a builder knows of its run when it ends, well or not.
+
+    ``configured`` says whether ``env.py`` came to ``context.configure()``, which was given
+    ``options``; ``versions`` are the version tables and their schemas, and ``is_heard`` whether
+    migrations were heard to use them. ``scripts`` is the history as Alembic has loaded it.
+    ``written`` and ``changed`` are files.
+    """
+
+    refused: Sequence[str]
+    redirected: Sequence[str]
+    databases: Sequence[Mapping[str, Any]]
+    create_all: Sequence[str]
+    configured: bool
+    options: Mapping[str, str]
+    versions: Sequence[tuple[str, str | None]]
+    is_heard: bool
+    planned: int
+    applied: Sequence[str]
+    scripts: Mapping[str, Any] | None
+    caught_by: str | None
+    async_lacks: Sequence[str]
+    written: Sequence[str]
+    changed: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the checks of the models found; ``unchecked`` are those that could not be made."""
+
+    drift: Sequence[str] = ()
+    drift_error: str | None = None
+    mappers: str | None = None
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def impossible(cls, reason: str) -> Checks:
+        """What is found where none could be made."""
+        return cls(drift_error=reason, unchecked={"mappers": reason})
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of a run that did all of its steps; ``through_env`` is what ``env.py`` has read."""
+
+    facts: Facts
+    checks: Checks | None = None
+    through_env: Seen | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The end of a run that failed: what raised, in whose code, and what it may have needed.
+
+    ``current`` is the revision or seed that was running, ``where`` the innermost line of the
+    project, ``variable`` the environment variable that was asked for and is not set.
+    """
+
+    facts: Facts
+    current: str | None
+    where: str | None
+    type: str
+    text: str
+    sql: str | None
+    is_import: bool
+    wants_async: bool
+    speaks_async: bool
+    variable: str | None
+    traceback: str
+
+
+class Reached(NamedTuple):
+    """A state of the database, and what was read for it: by its own code, and by ``env.py``.
+
+    ``blind`` are libraries that may have read unheard; ``by_owner`` which files each revision read.
+    """
+
+    direct: Seen
+    through_env: Seen
+    blind: Sequence[str]
+    by_owner: Mapping[str, Mapping[str, str]]
+
+
+def done_of(event: Mapping[str, Any]) -> Done:
+    """The report of an end that was reached."""
+    checks = event["checks"]
+    return Done(Facts(**event["facts"]), checks and Checks(**checks), event["through_env"])
+
+
+def failure_of(event: Mapping[str, Any]) -> Failure:
+    """The report of a failure."""
+    return Failure(**{**event, "facts": Facts(**event["facts"])})

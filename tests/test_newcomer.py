@@ -129,7 +129,7 @@ def test_the_first_example_passes_with_the_four_lines(shop):
     (shop / "src").mkdir()
     (shop / "shop").rename(shop / "src/shop")
     follow(shop, *blocks()[0])
-    _, (language, table) = blocks("## Four lines")
+    _, (language, table) = blocks("## Three commands")
     follow(shop, language, f'{table}[tool.pytest.ini_options]\npythonpath = ["src"]\n')
 
     shown = run(shop, *PYTEST)

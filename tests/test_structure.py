@@ -66,7 +66,8 @@ ROOMS = {
         ["ensure"],
         ["stairway"],
     ],
-    "cli": [["job_summary"], ["commands"]],
+    "discover": [["layout", "sources"], ["values"], ["env_py", "makers"], ["proposal"]],
+    "cli": [["job_summary", "pyproject"], ["init"], ["commands"]],
     "__main__": [[""]],
     "engines": [
         ["importing", "known", "loops", "named", "notices", "threads"],

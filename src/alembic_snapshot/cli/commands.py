@@ -77,29 +77,29 @@ def cli() -> None:
     """
 
 
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="An alembic.ini or pyproject.toml to use instead of the nearest.",
+)
+_store = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Where snapshots are kept (default: .alembic-snapshot beside the configuration, or "
+    "$ALEMBIC_SNAPSHOT_DIR).",
+)
+_database = click.option(
+    "--database",
+    default=DEFAULT,
+    metavar="NAME",
+    help="One of [tool.alembic-snapshot.databases].",
+)
+_traceback = click.option("--traceback", is_flag=True, help="Show the whole of an error.")
+
+
 def _on_project(command: _Command) -> _Command:
     """The options that every command on a project takes."""
-    options = (
-        click.option(
-            "--config",
-            type=click.Path(path_type=Path),
-            help="An alembic.ini or pyproject.toml to use instead of the nearest.",
-        ),
-        click.option(
-            "--store",
-            type=click.Path(path_type=Path),
-            help="Where snapshots are kept (default: .alembic-snapshot beside the "
-            "configuration, or $ALEMBIC_SNAPSHOT_DIR).",
-        ),
-        click.option(
-            "--database",
-            default=DEFAULT,
-            metavar="NAME",
-            help="One of [tool.alembic-snapshot.databases].",
-        ),
-        click.option("--traceback", is_flag=True, help="Show the whole of an error."),
-    )
-    for option in reversed(options):
+    for option in (_traceback, _database, _store, _config):
         command = option(command)
     return command
 
@@ -107,6 +107,25 @@ def _on_project(command: _Command) -> _Command:
 _layer = click.option("--layer", metavar="NAME", help="The snapshot with this layer on top.")
 _revision = click.option("--revision", metavar="REV", help="The snapshot at this revision.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+
+
+@cli.command()
+@_config
+@_store
+@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@click.option("--print", "only_print", is_flag=True, help="Only show the table, and write nothing.")
+@_traceback
+def init(traceback: bool, **wishes: Any) -> int:
+    """Propose a table for this project, write it if that is right, and build the snapshot.
+
+    Nothing of the project is imported for the proposal. What the table has already stays; run again
+    for what is missing. Exit 1: nothing was written, for the answer was no.
+    """
+    del traceback
+    from alembic_snapshot.cli.init import Wishes
+    from alembic_snapshot.cli.init import init as run
+
+    return run(Wishes(**wishes))
 
 
 @cli.command()
@@ -418,7 +437,7 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
 
 
 @cli.command()
-@click.option("--traceback", is_flag=True, help="Show the whole of an error.")
+@_traceback
 @click.argument("name", default="postgres")
 def psql(name: str, traceback: bool) -> int:
     """Open the database NAME on the PostgreSQL server in use, started if need be, with psql."""

@@ -1,0 +1,1 @@
+"""What a project without a table has, read from its files: nothing of it is imported or run."""

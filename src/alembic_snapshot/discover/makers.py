@@ -1,0 +1,292 @@
+"""Where a project makes engines and session factories, and under which names they can be had."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from alembic_snapshot.discover.sources import Function, Source, Sources
+from alembic_snapshot.discover.values import Origin, Values, local_values, returned
+
+_ENGINES = {
+    "create_engine": False,
+    "engine_from_config": False,
+    "create_async_engine": True,
+    "async_engine_from_config": True,
+}
+_FACTORIES = ("sessionmaker", "async_sessionmaker", "scoped_session", "async_scoped_session")
+_LIBRARIES = ("sqlalchemy", "sqlmodel")
+_WORDS = tuple(
+    word.encode() for word in (*_ENGINES, *_FACTORIES, "SQLAlchemy", "SQLALCHEMY_DATABASE_URI")
+)
+_FLASK_URL = "SQLALCHEMY_DATABASE_URI"
+_DEEP = 6
+
+
+@dataclass(frozen=True)
+class Made:
+    """An engine or a session factory. ``reference`` names it, if anything can.
+
+    ``why_not`` says why it can't be named. ``url`` is what the engine's URL comes from; ``bound``
+    is the name of the engine that a factory is given.
+    """
+
+    source: Source
+    line: int
+    reference: str | None
+    is_async: bool = False
+    url: tuple[Origin, ...] = ()
+    bound: str | None = None
+    why_not: str = ""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the reference calls a function."""
+        return (self.reference or "").endswith("()")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A mapped class and its table's name."""
+
+    source: Source
+    name: str
+    table: str
+
+
+@dataclass
+class Makers:
+    """What was found. ``flask`` are Flask-SQLAlchemy's objects, with the URLs of their engine."""
+
+    engines: list[Made] = field(default_factory=list)
+    factories: list[Made] = field(default_factory=list)
+    flask: list[Made] = field(default_factory=list)
+
+
+def find_makers(sources: Sources, values: Values) -> Makers:
+    """Every engine and session factory of the application's own files."""
+    found = Makers()
+    flask_urls: list[Origin] = []
+    for source in sources.of_the_application(*_WORDS):
+        reader = _Reader(source, sources, values)
+        found.engines += reader.engines()
+        found.factories += reader.factories()
+        found.flask += reader.flask()
+        flask_urls += reader.flask_urls()
+    found.flask = [replace(one, url=tuple(flask_urls)) for one in found.flask]
+    return found
+
+
+def find_models(sources: Sources) -> Iterator[Model]:
+    """The mapped classes that say their table's name, in the order of files."""
+    for source in sources.of_the_application(b"__tablename__", b"table=True", b"table = True"):
+        for name, kind in source.classes.items():
+            table = _table(kind)
+            if table and not name.startswith("_"):
+                yield Model(source, name, table)
+
+
+def _table(kind: ast.ClassDef) -> str | None:
+    for node in kind.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            is_name = any(isinstance(t, ast.Name) and t.id == "__tablename__" for t in targets)
+            if is_name and isinstance(node.value, ast.Constant):
+                return str(node.value.value)
+    is_table = any(
+        word.arg == "table" and isinstance(word.value, ast.Constant) and word.value.value is True
+        for word in kind.keywords
+    )
+    return kind.name.lower() if is_table else None
+
+
+class _Reader:
+    """One file's engines and factories."""
+
+    def __init__(self, source: Source, sources: Sources, values: Values):
+        self.source = source
+        self._sources = sources
+        self._values = values
+
+    def engines(self) -> Iterator[Made]:
+        claimed: set[ast.Call] = set()
+        for name, call, owner in self._names():
+            engine = self._engine_call(call, self.source, _DEEP)
+            if engine is not None:
+                claimed |= {call, engine[0]}
+                yield self._made(f"{name}", call, engine)
+            elif owner is not None:
+                yield from self._in_instance(name, call, claimed)
+        for name, function in self.source.functions.items():
+            yield from self._function(name, function, claimed)
+        for node in ast.walk(self.source.tree):
+            if isinstance(node, ast.Call) and node not in claimed and self._is_made(node):
+                owner_of = self.source.owners.get(node)
+                if owner_of is not None and not any(node is one for one in claimed):
+                    why = f"it is made in {owner_of.name}(), and no name leads to it"
+                    yield self._made(None, node, (node, self.source), why)
+
+    def factories(self) -> Iterator[Made]:
+        for name, call, _ in self._names():
+            made = self.source.dotted(call.func)
+            last = made.rpartition(".")[2]
+            if last in _FACTORIES and self._is_library(made):
+                yield Made(
+                    self.source, call.lineno, f"{self.source.module}:{name}",
+                    is_async="async" in last or "AsyncSession" in ast.unparse(call),
+                    bound=self._bound(call),
+                )  # fmt: skip
+
+    def flask(self) -> Iterator[Made]:
+        for name, call, _ in self._names():
+            if self.source.dotted(call.func) == "flask_sqlalchemy.SQLAlchemy":
+                yield Made(self.source, call.lineno, f"{self.source.module}:{name}")
+
+    def flask_urls(self) -> Iterator[Origin]:
+        """What Flask-SQLAlchemy's setting is given, wherever."""
+        for node in ast.walk(self.source.tree):
+            for key, value in _settings(node):
+                if key == _FLASK_URL:
+                    yield from self._values.origins(value, self.source)
+
+    def _names(self) -> Iterator[tuple[str, ast.Call, Any]]:
+        """The module's names that are given what a call makes, and the class if it is one."""
+        for name, values in self.source.assigned.items():
+            for value in values:
+                if isinstance(value, ast.Call):
+                    yield name, value, self._class(value)
+
+    def _class(self, call: ast.Call) -> tuple[ast.ClassDef, Source] | None:
+        name = self.source.dotted(call.func)
+        if name in self.source.classes:
+            return self.source.classes[name], self.source
+        module, _, last = name.rpartition(".")
+        other = self._sources.find(module) if module else None
+        return (other.classes[last], other) if other and last in other.classes else None
+
+    def _in_instance(self, name: str, call: ast.Call, claimed: set[ast.Call]) -> Iterator[Made]:
+        """The engines that an object of the project's own class has."""
+        found = self._class(call)
+        if found is None:
+            return
+        kind, source = found
+        reader = self if source is self.source else _Reader(source, self._sources, self._values)
+        for node in ast.walk(kind):
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+                continue
+            engine = reader._engine_call(node.value, source, _DEEP)
+            for target in node.targets:
+                on_self = isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self"
+                if engine is not None and on_self:
+                    claimed |= {node.value, engine[0]}
+                    attribute = ast.unparse(target).removeprefix("self.")
+                    yield self._made(f"{name}.{attribute}", call, engine)
+
+    def _function(self, name: str, function: Function, claimed: set[ast.Call]) -> Iterator[Made]:
+        for engine in self._engines_returned(function, self.source, _DEEP):
+            claimed.add(engine[0])
+            why = ""
+            if isinstance(function, ast.AsyncFunctionDef):
+                why = f"{name}() is async, and can't be called here"
+            elif _needs_arguments(function):
+                why = f"{name}() needs arguments"
+            made = self._made(None if why else f"{name}()", function, engine, why)
+            yield made
+            return
+
+    def _engines_returned(
+        self, function: Function, source: Source, deep: int
+    ) -> Iterator[tuple[ast.Call, Source]]:
+        for value in returned(function):
+            candidates = [value]
+            if isinstance(value, ast.Name):
+                candidates = list(local_values(value.id, function))
+                candidates = candidates or source.assigned.get(value.id, [])
+            for one in candidates:
+                found = self._engine_call(one, source, deep - 1)
+                if found is not None:
+                    yield found
+
+    def _engine_call(
+        self, value: ast.expr, source: Source, deep: int
+    ) -> tuple[ast.Call, Source] | None:
+        """The call that makes the engine that a value is, through functions of the project."""
+        if not isinstance(value, ast.Call) or deep <= 0:
+            return None
+        if _Reader(source, self._sources, self._values)._is_made(value):
+            return value, source
+        name = source.dotted(value.func)
+        module, _, last = name.rpartition(".")
+        other = self._sources.find(module) if module else source
+        function = other.functions.get(last) if other else None
+        if function is None or other is None:
+            return None
+        return next(self._engines_returned(function, other, deep - 1), None)
+
+    def _is_made(self, call: ast.Call) -> bool:
+        name = self.source.dotted(call.func)
+        return name.rpartition(".")[2] in _ENGINES and self._is_library(name)
+
+    def _is_library(self, name: str) -> bool:
+        """Whether a dotted name is SQLAlchemy's; it may have been imported with a star."""
+        return name.partition(".")[0] in _LIBRARIES or (
+            "." not in name and name not in self.source.functions
+        )
+
+    def _made(
+        self, name: str | None, node: ast.AST, engine: tuple[ast.Call, Source], why: str = ""
+    ) -> Made:
+        call, source = engine
+        last = source.dotted(call.func).rpartition(".")[2]
+        url = [word.value for word in call.keywords if word.arg == "url"]
+        given = url[0] if url else call.args[0] if call.args else None
+        origins = self._values.origins(given, source) if given is not None else []
+        reference = f"{self.source.module}:{name}" if name else None
+        line = getattr(node, "lineno", call.lineno)
+        return Made(self.source, line, reference, _ENGINES[last], tuple(origins), why_not=why)
+
+    def _bound(self, call: ast.Call) -> str | None:
+        """The name of the engine that a factory is given, through a scoped one."""
+        given = [word.value for word in call.keywords if word.arg in ("bind", "session_factory")]
+        for value in [*given, *call.args[:1]]:
+            if isinstance(value, ast.Call):
+                return self._bound(value)
+            if isinstance(value, ast.Name) and value.id in self.source.assigned:
+                inner = self.source.assigned[value.id][-1]
+                is_factory = isinstance(inner, ast.Call) and self.source.dotted(
+                    inner.func
+                ).endswith(_FACTORIES)
+                return self._bound(inner) if is_factory else self._spelled(value)  # type: ignore[arg-type]
+            return self._spelled(value)
+        return None
+
+    def _spelled(self, node: ast.expr) -> str | None:
+        name = ast.unparse(node)
+        if isinstance(node, ast.Name) and node.id in self.source.imports:
+            module, taken = self.source.imports[node.id]
+            return f"{module}:{taken}"
+        return f"{self.source.module}:{name}"
+
+
+def _needs_arguments(function: Function) -> bool:
+    given = function.args
+    positional = [*given.posonlyargs, *given.args]
+    return len(positional) > len(given.defaults) or None in given.kw_defaults
+
+
+def _settings(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The pairs of a setting and its value that one node of a file has."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+            elif isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+                yield str(target.slice.value), node.value
+    elif isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant):
+                yield str(key.value), value
+    elif isinstance(node, ast.keyword) and node.arg:
+        yield node.arg, node.value

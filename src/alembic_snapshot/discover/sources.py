@@ -1,0 +1,237 @@
+"""A project's Python files: what each is called when it is imported, and what stands in it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+_NOT_THE_APPLICATION = frozenset({"node_modules", "site-packages", "build", "dist"})
+_TESTS = re.compile(r"tests?|test_.*\.py|.*_test\.py|conftest\.py")
+_FROM = re.compile(
+    r"^[ \t]*from[ \t]+(\w[\w.]*)[ \t]+import[ \t]+\(?\s*([\w, \t\n]*)", re.MULTILINE
+)
+_IMPORT = re.compile(r"^[ \t]*import[ \t]+(\w[\w., \t]*)", re.MULTILINE)
+_MAX_SIZE = 2_000_000
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Source:
+    """One parsed file: what its names stand for, at the level of the module."""
+
+    def __init__(self, path: Path, module: str, tree: ast.Module):
+        self.path = path
+        self.module = module
+        self.tree = tree
+        self.assigned: dict[str, list[ast.expr]] = {}
+        self.functions: dict[str, Function] = {}
+        self.classes: dict[str, ast.ClassDef] = {}
+        # The name here, and where it is from: a module, and a name in it if it is not the module.
+        # ``modules`` are all that could be one.
+        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.modules: set[str] = set()
+        self.owners: dict[ast.AST, Function] = {}
+        self._read(tree.body)
+        self._own(tree, None)
+
+    def dotted(self, node: ast.AST) -> str:
+        """What an expression such as ``sa.create_engine`` names, by its imports; "" if unknown."""
+        if isinstance(node, ast.Subscript):
+            return self.dotted(node.value)
+        if isinstance(node, ast.Attribute):
+            inner = self.dotted(node.value)
+            return f"{inner}.{node.attr}" if inner else ""
+        if not isinstance(node, ast.Name):
+            return ""
+        module, name = self.imports.get(node.id, ("", node.id))
+        return ".".join(filter(None, (module, name)))
+
+    def _read(self, body: Sequence[ast.stmt]) -> None:
+        for node in body:
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        self.assigned.setdefault(target.id, []).append(node.value)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                if node.value is not None:
+                    self.assigned.setdefault(node.target.id, []).append(node.value)
+            elif isinstance(node, Function):
+                self.functions[node.name] = node
+            elif isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+            else:
+                for field in ("body", "orelse", "finalbody"):
+                    self._read(getattr(node, field, []))
+                for handler in getattr(node, "handlers", []):
+                    self._read(handler.body)
+
+    def _own(self, node: ast.AST, function: Function | None) -> None:
+        for child in ast.iter_child_nodes(node):
+            if function is not None:
+                self.owners[child] = function
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                self._note_import(child)
+            self._own(child, child if isinstance(child, Function) else function)
+
+    def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                self.imports[alias.asname or name] = (name, None)
+                self.modules.add(alias.name)
+            return
+        module = node.module or ""
+        if node.level:
+            parts = self.module.split(".")
+            is_package = self.path.name == "__init__.py"
+            above = parts[: len(parts) - node.level + is_package]
+            module = ".".join([*above, *filter(None, [module])])
+        for alias in node.names:
+            self.imports[alias.asname or alias.name] = (module, alias.name)
+            self.modules |= {module, f"{module}.{alias.name}"}
+
+
+class Sources:
+    """The Python files below a folder; each is parsed when it is first asked for.
+
+    ``known`` are folders in which imports are found for certain, ``scripts`` those of Alembic.
+    """
+
+    def __init__(self, root: Path, known: Sequence[Path], scripts: Sequence[Path]):
+        self.root = root
+        self.known = tuple(dict.fromkeys(known))
+        self.unread: dict[Path, str] = {}
+        self._scripts = [str(folder) for folder in scripts]
+        self._parsed: dict[Path, Source | None] = {}
+        self._contents = {Path(path): _read(path) for path in _files(str(root))}
+        contents = self._contents.values()
+        self._mentioned = frozenset(name for content in contents for name in _imports(content))
+        self._modules = {
+            self.module_of(path): path for path in sorted(self._contents, reverse=True)
+        }
+
+    def of_the_application(self, *words: bytes) -> Iterator[Source]:
+        """The files in which one of the words stands, without tests and Alembic's scripts."""
+        for path, content in sorted(self._contents.items()):
+            inside = path.relative_to(self.root).parts
+            is_script = str(path).startswith(tuple(f"{one}{os.sep}" for one in self._scripts))
+            if is_script or any(_TESTS.fullmatch(part) for part in inside):
+                continue
+            found = self.read(path) if any(word in content for word in words) else None
+            if found is not None:
+                yield found
+
+    def read(self, path: Path) -> Source | None:
+        """A file, parsed; None if it can't be, which ``unread`` tells."""
+        if path not in self._parsed:
+            content = self._contents[path] if path in self._contents else _read(str(path))
+            try:
+                tree = ast.parse(content)
+            except (SyntaxError, ValueError, RecursionError) as error:
+                line = getattr(error, "lineno", None)
+                self.unread[path] = f"line {line}: {getattr(error, 'msg', error)}"
+                self._parsed[path] = None
+            else:
+                self._parsed[path] = Source(path, self.module_of(path), tree)
+        return self._parsed[path]
+
+    def find(self, module: str) -> Source | None:
+        """The project's module of that name; of a package its ``__init__.py``."""
+        path = self._modules.get(module)
+        return self.read(path) if path is not None else None
+
+    def reached_from(self, start: Source) -> list[Source]:
+        """A file and what it imports of the project, transitively."""
+        found: dict[Path, Source] = {}
+        waiting = [start]
+        while waiting:
+            source = waiting.pop()
+            if source.path in found:
+                continue
+            found[source.path] = source
+            for dotted in source.modules:
+                parts = dotted.split(".")
+                names = (".".join(parts[: end + 1]) for end in range(len(parts)))
+                waiting.extend(filter(None, map(self.find, names)))
+        return list(found.values())
+
+    def folder_of(self, module: str) -> Path | None:
+        """The folder in which a module of the project is found."""
+        path = self._modules.get(module)
+        if path is None:
+            below = [name for name in self._modules if name.startswith(f"{module}.")]
+            return self.folder_of(min(below)) if below and module else None
+        depth = len(module.split(".")) + (path.name == "__init__.py")
+        return path.parents[depth - 1]
+
+    def module_of(self, path: Path) -> str:
+        """What the project calls a file when it imports it.
+
+        A folder may be a package without ``__init__.py``. Then the longest name that somebody
+        imports is the right one, or else the one from a folder in which imports are found.
+        """
+        if not path.is_relative_to(self.root):
+            return path.stem
+        parts = list(path.relative_to(self.root).with_suffix("").parts)
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        folder, least = path.parent, 0 if path.name == "__init__.py" else 1
+        while (folder / "__init__.py") in self._contents and folder != self.root:
+            folder, least = folder.parent, least + 1
+        least = max(least, 1)
+        names = {depth: ".".join(parts[-depth:]) for depth in range(least, len(parts) + 1)}
+        mentioned = [depth for depth, name in names.items() if self._is_mentioned(path, name)]
+        for start in sorted(self.known, key=lambda one: len(one.parts), reverse=True):
+            if path.is_relative_to(start):
+                depth = len(parts) - len(start.relative_to(self.root).parts)
+                if depth in names and (depth in mentioned or not mentioned):
+                    return names[depth]
+        return names.get(max(mentioned, default=least), ".".join(parts))
+
+    def _is_mentioned(self, path: Path, name: str) -> bool:
+        """Whether somebody imports that name, and means this file."""
+        if name not in self._mentioned:
+            return False
+        if "." in name:
+            return True
+        if name in sys.stdlib_module_names:
+            return False
+        spec = PathFinder.find_spec(name)
+        return spec is None or spec.origin == str(path)
+
+
+def _files(folder: str) -> Iterator[str]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    if any(entry.name == "pyvenv.cfg" for entry in entries):
+        return
+    for entry in entries:
+        if entry.name.startswith((".", "__pycache__")) or entry.name in _NOT_THE_APPLICATION:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+        elif entry.name.endswith(".py") and entry.is_file():
+            yield entry.path
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_SIZE)
+    except OSError:
+        return b""
+
+
+def _imports(content: bytes) -> Iterator[str]:
+    """The modules that a file's text seems to import; what is no module does no harm."""
+    text = content.decode("utf-8", "replace")
+    for module, names in _FROM.findall(text):
+        yield module
+        yield from (f"{module}.{name.split()[0]}" for name in names.split(",") if name.split())
+    for names in _IMPORT.findall(text):
+        yield from (name.split()[0] for name in names.split(",") if name.split())

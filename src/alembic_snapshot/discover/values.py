@@ -1,0 +1,465 @@
+"""Where a value comes from, such as a database's URL: a text, variables, ``-x``, an option."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from alembic_snapshot.discover.sources import Function, Source, Sources
+
+_DEEP = 12
+_ASYNC = ("+aiosqlite", "+asyncpg", "+psycopg_async", "+aiopg")
+_READS_VARIABLE = ("os.environ.get", "os.getenv", "environ.get", "getenv", "os.environ.setdefault")
+# Libraries in which settings are read as env("NAME"), env.str("NAME"), config("NAME", default=…).
+_READERS = ("decouple", "environ", "environs", "prettyconf", "starlette")
+# Functions whose last argument is what they give, in another shape.
+_SAME = ("str", "make_url", "URL", "cast", "expandvars")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One thing that a value comes from.
+
+    ``kind`` is ``text`` (then ``name`` is it), ``variable``, ``x``, ``option`` or ``unknown``.
+    ``form`` says what of a URL it is: all (``url``), SQLite's file (``path``), or a ``part``.
+    It is ``required`` if there is no default. ``type`` is what an annotation says of it.
+    """
+
+    kind: str
+    name: str
+    source: Source
+    line: int
+    form: str = "url"
+    required: bool = False
+    is_async: bool | None = None
+    type: str = "str"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an expression stands: names mean what they mean there."""
+
+    source: Source
+    function: Function | None = None
+    owner: ast.ClassDef | None = None
+
+
+class Values:
+    """Follows values through a project's files."""
+
+    def __init__(self, sources: Sources):
+        self._sources = sources
+
+    def origins(self, node: ast.expr, source: Source) -> list[Origin]:
+        """What a value comes from, each thing once."""
+        place = _Place(source, source.owners.get(node))
+        found = self._follow(node, place, _DEEP)
+        return list({(one.kind, one.name, one.form): one for one in found}.values())
+
+    def settings(self, source: Source) -> Iterator[Origin]:
+        """The variables without a default that a module's settings classes ask for."""
+        made = {
+            source.dotted(node.func).rpartition(".")[2]
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Call)
+        }
+        for name, kind in source.classes.items():
+            if name in made and self._is_settings(kind, source, _DEEP):
+                for node in kind.body:
+                    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                        found = self._field(node, kind, source, node.target.id)
+                        yield from (one for one in found if one.kind == "variable" and one.required)
+
+    def required_at_import(self, source: Source) -> Iterator[Origin]:
+        """The variables without a default that importing a module asks for."""
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Subscript | ast.Call) and node not in source.owners:
+                for one in self._read(node, _Place(source)) or ():
+                    if one.kind == "variable" and one.required and isinstance(node, ast.Subscript):
+                        yield one
+
+    def _follow(self, node: ast.expr, place: _Place, deep: int) -> Iterator[Origin]:
+        if deep <= 0:
+            yield self._unknown(node, place)
+            return
+        read = self._read(node, place)
+        if read is not None:
+            for one in read:
+                yield one
+            if isinstance(node, ast.Call):
+                for default in self._defaults(node):
+                    yield from self._follow(default, place, deep - 1)
+            return
+        match node:
+            case ast.Constant(value=str(text)):
+                yield Origin("text", text, place.source, node.lineno)
+            case ast.Constant():
+                return
+            case ast.JoinedStr():
+                yield from self._joined(node, place, deep)
+            case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add(), right=right):
+                for one in self._follow(right, place, deep - 1):
+                    yield self._within(one, text)
+            case ast.BinOp():
+                for side in (node.left, node.right):
+                    for one in self._follow(side, place, deep - 1):
+                        yield replace(one, form="part")
+            case ast.BoolOp():
+                for value in node.values:
+                    yield from self._follow(value, place, deep - 1)
+            case ast.IfExp():
+                yield from self._follow(node.body, place, deep - 1)
+                yield from self._follow(node.orelse, place, deep - 1)
+            case ast.NamedExpr() | ast.Await():
+                yield from self._follow(node.value, place, deep - 1)
+            case ast.Name():
+                yield from self._name(node, place, deep)
+            case ast.Attribute():
+                yield from self._attribute(node, place, deep)
+            case ast.Call():
+                yield from self._call(node, place, deep)
+            case _:
+                yield self._unknown(node, place)
+
+    def _joined(self, node: ast.JoinedStr, place: _Place, deep: int) -> Iterator[Origin]:
+        texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
+        holes = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+        found = [one for part in holes for one in self._follow(part.value, place, deep - 1)]
+        if len(holes) == 1 and isinstance(node.values[-1], ast.FormattedValue):
+            yield from (self._within(one, "".join(map(str, texts))) for one in found)
+            return
+        # What it begins with tells the kind of database, whatever else is in it.
+        if texts and "://" in str(texts[0]) and node.values[0] in node.values[:1]:
+            yield Origin("text", str(texts[0]), place.source, node.lineno, form="part")
+        yield from (replace(one, form="part") for one in found)
+
+    def _within(self, one: Origin, before: str) -> Origin:
+        """An origin after a text: the file in ``sqlite:///FILE`` for one."""
+        if not before:
+            return one
+        if one.kind == "text":
+            return replace(one, name=before + one.name)
+        is_file = before.startswith("sqlite") and before.endswith(":///")
+        return replace(one, form="path" if is_file and one.form == "url" else "part")
+
+    def _name(self, node: ast.Name, place: _Place, deep: int) -> Iterator[Origin]:
+        values = list(local_values(node.id, place.function)) if place.function else []
+        if not values:
+            values = place.source.assigned.get(node.id, [])
+        if values:
+            for value in values:
+                yield from self._follow(value, place, deep - 1)
+            return
+        yield from self._imported(node, node.id, place, deep)
+
+    def _imported(self, node: ast.expr, name: str, place: _Place, deep: int) -> Iterator[Origin]:
+        module, taken = place.source.imports.get(name, ("", None))
+        other = self._sources.find(module) if module and taken else None
+        if other is not None and taken in other.assigned:
+            for value in other.assigned[taken]:
+                yield from self._follow(value, _Place(other), deep - 1)
+            return
+        if other is not None and taken in other.imports:
+            yield from self._imported(node, taken, _Place(other), deep - 1)
+            return
+        yield self._unknown(node, place)
+
+    def _attribute(self, node: ast.Attribute, place: _Place, deep: int) -> Iterator[Origin]:
+        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and place.owner:
+            yield from self._of_class(node.attr, place.owner, place.source, node, deep)
+            return
+        module = self._module(node.value, place)
+        if module is not None and node.attr in module.assigned:
+            for value in module.assigned[node.attr]:
+                yield from self._follow(value, _Place(module), deep - 1)
+            return
+        found = self._class_of(node.value, place, deep)
+        if found is not None:
+            yield from self._of_class(node.attr, *found, node, deep)
+            return
+        yield self._unknown(node, place)
+
+    def _of_class(
+        self, name: str, kind: ast.ClassDef, source: Source, node: ast.expr, deep: int
+    ) -> Iterator[Origin]:
+        for child in kind.body:
+            if isinstance(child, ast.AnnAssign | ast.Assign) and name in _targets(child):
+                if isinstance(child, ast.AnnAssign) and self._is_settings(kind, source, deep):
+                    yield from self._field(child, kind, source, name)
+                elif child.value is not None:
+                    yield from self._follow(child.value, _Place(source, None, kind), deep - 1)
+                return
+            if isinstance(child, Function) and child.name == name:
+                for value in returned(child):
+                    yield from self._follow(value, _Place(source, child, kind), deep - 1)
+                return
+            if isinstance(child, Function) and child.name == "__init__":
+                for value in _set_on_self(name, child):
+                    yield from self._follow(value, _Place(source, child, kind), deep - 1)
+                    return
+        for base in kind.bases:
+            above = self._class(base, source)
+            if above is not None and deep > 0:
+                yield from self._of_class(name, *above, node, deep - 1)
+                return
+        yield self._unknown(node, _Place(source))
+
+    def _call(self, node: ast.Call, place: _Place, deep: int) -> Iterator[Origin]:
+        name = place.source.dotted(node.func)
+        last = name.rpartition(".")[2]
+        if last in _SAME and node.args:
+            yield from self._follow(node.args[-1], place, deep - 1)
+            return
+        if last == "create" and name.endswith("URL.create"):
+            for value in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                for one in self._follow(value, place, deep - 1):
+                    yield replace(one, form="part")
+            return
+        found = self._function(node.func, place.source)
+        if found is not None:
+            function, source = found
+            for value in returned(function):
+                yield from self._follow(value, _Place(source, function), deep - 1)
+            return
+        if isinstance(node.func, ast.Attribute):
+            owner = self._class_of(node.func.value, place, deep)
+            if owner is not None and any(
+                isinstance(child, Function) and child.name == node.func.attr
+                for child in owner[0].body
+            ):
+                yield from self._of_class(node.func.attr, *owner, node, deep)
+                return
+            # A method of a text or of a URL: replace(), strip(), render_as_string().
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            for one in self._follow(node.func.value, place, deep - 1):
+                yield replace(one, is_async=_turned(texts)) if _turned(texts) is not None else one
+            return
+        yield self._unknown(node, place)
+
+    def _read(self, node: ast.expr, place: _Place) -> list[Origin] | None:
+        """A variable, ``-x`` argument or option that is read; None if it is something else."""
+        source, line = place.source, node.lineno
+        if isinstance(node, ast.Subscript):
+            key = _text(node.slice)
+            if key is None:
+                return None
+            name = source.dotted(node.value)
+            if name in ("os.environ", "environ"):
+                return [Origin("variable", key, source, line, required=True)]
+            if self._is_x(node.value, place):
+                return [Origin("x", key, source, line, required=True)]
+            return None
+        if not isinstance(node, ast.Call):
+            return None
+        name, key = source.dotted(node.func), _text(node.args[0]) if node.args else None
+        last = name.rpartition(".")[2]
+        if last in ("get_main_option", "get_section_option"):
+            return [Origin("option", key or "", source, line)]
+        if key is None:
+            return None
+        has_default = bool(self._defaults(node))
+        if name in _READS_VARIABLE:
+            return [Origin("variable", key, source, line, required=not has_default)]
+        reader = name.rpartition(".")[0] or name
+        if _is_setting(reader, source) and key.isupper():
+            kind = last if last in ("int", "bool", "float") else "str"
+            return [Origin("variable", key, source, line, required=not has_default, type=kind)]
+        is_get = isinstance(node.func, ast.Attribute) and node.func.attr == "get"
+        if is_get and self._is_x(node.func.value, place):  # type: ignore[attr-defined]
+            return [Origin("x", key, source, line, required=not has_default)]
+        return None
+
+    def _is_x(self, node: ast.expr, place: _Place) -> bool:
+        """Whether that is the mapping of ``-x`` arguments."""
+        if isinstance(node, ast.Call):
+            return place.source.dotted(node.func).endswith("get_x_argument")
+        if isinstance(node, ast.Name):
+            local = list(local_values(node.id, place.function)) if place.function else []
+            values = local or place.source.assigned.get(node.id, [])
+            return any(isinstance(v, ast.Call) and self._is_x(v, place) for v in values)
+        return False
+
+    def _defaults(self, node: ast.Call) -> list[ast.expr]:
+        named = [keyword.value for keyword in node.keywords if keyword.arg in ("default", "_")]
+        return [*node.args[1:2], *named] if _text(node.args[0]) is not None else named
+
+    def _module(self, node: ast.expr, place: _Place) -> Source | None:
+        name = place.source.dotted(node)
+        return self._sources.find(name) if name else None
+
+    def _class(self, node: ast.expr, source: Source) -> tuple[ast.ClassDef, Source] | None:
+        name = source.dotted(node)
+        if name in source.classes:
+            return source.classes[name], source
+        module, _, last = name.rpartition(".")
+        other = self._sources.find(module) if module else None
+        if other is None:
+            return None
+        if last in other.classes:
+            return other.classes[last], other
+        if last in other.imports:
+            return self._class(ast.Name(last), other)
+        return None
+
+    def _class_of(
+        self, node: ast.expr, place: _Place, deep: int
+    ) -> tuple[ast.ClassDef, Source] | None:
+        """The project's class that a value is of, or is."""
+        if deep <= 0:
+            return None
+        if isinstance(node, ast.Call):
+            made = self._class(node.func, place.source)
+            if made is not None:
+                return made
+            found = self._function(node.func, place.source)
+            for value in returned(found[0]) if found else ():
+                made = self._class_of(value, _Place(found[1], found[0]), deep - 1)  # type: ignore[index]
+                if made is not None:
+                    return made
+            return None
+        if isinstance(node, ast.Name):
+            local = list(local_values(node.id, place.function)) if place.function else []
+            for value in local or place.source.assigned.get(node.id, []):
+                made = self._class_of(value, place, deep - 1)
+                if made is not None:
+                    return made
+        name = place.source.dotted(node)
+        module, _, last = name.rpartition(".")
+        other = self._sources.find(module) if module else None
+        if other is not None:
+            for value in other.assigned.get(last, []):
+                made = self._class_of(value, _Place(other), deep - 1)
+                if made is not None:
+                    return made
+            if last in other.imports:
+                return self._class_of(ast.Name(last), _Place(other), deep - 1)
+        return self._class(node, place.source)
+
+    def _function(self, node: ast.expr, source: Source) -> tuple[Function, Source] | None:
+        name = source.dotted(node)
+        if name in source.functions:
+            return source.functions[name], source
+        module, _, last = name.rpartition(".")
+        other = self._sources.find(module) if module else None
+        if other is not None and last in other.functions:
+            return other.functions[last], other
+        if other is not None and last in other.imports:
+            return self._function(ast.Name(last), other)
+        return None
+
+    def _is_settings(self, kind: ast.ClassDef, source: Source, deep: int) -> bool:
+        for base in kind.bases:
+            if source.dotted(base).rpartition(".")[2] == "BaseSettings":
+                return True
+            above = self._class(base, source)
+            if above is not None and deep > 0 and self._is_settings(*above, deep - 1):
+                return True
+        return False
+
+    def _field(
+        self, node: ast.AnnAssign, kind: ast.ClassDef, source: Source, name: str
+    ) -> Iterator[Origin]:
+        """A field of pydantic's settings, which is a variable."""
+        variable = f"{_prefix(kind)}{name}".upper()
+        default = node.value
+        if isinstance(default, ast.Call):
+            for keyword in default.keywords:
+                if keyword.arg in ("alias", "validation_alias", "env"):
+                    variable = _text(keyword.value) or variable
+            values = [k.value for k in default.keywords if k.arg in ("default", "default_factory")]
+            default = next(iter([*default.args[:1], *values]), None)
+        if isinstance(default, ast.Constant) and default.value is ...:
+            default = None
+        kind_of = ast.unparse(node.annotation)
+        is_optional = "None" in kind_of or "Optional" in kind_of
+        yield Origin(
+            "variable", variable, source, node.lineno,
+            required=default is None and not is_optional, type=kind_of,
+        )  # fmt: skip
+        if default is not None:
+            yield from self._follow(default, _Place(source, None, kind), _DEEP // 2)
+
+    def _unknown(self, node: ast.expr, place: _Place) -> Origin:
+        return Origin("unknown", "", place.source, getattr(node, "lineno", 1))
+
+
+def _text(node: ast.expr) -> str | None:
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value if is_text else None  # type: ignore[attr-defined]
+
+
+def _is_setting(reader: str, source: Source) -> bool:
+    """Whether that is what a library for settings reads variables with."""
+    if reader.partition(".")[0] in _READERS:
+        return True
+    made = source.assigned.get(reader, [])
+    calls = (value for value in made if isinstance(value, ast.Call))
+    return any(source.dotted(call.func).partition(".")[0] in _READERS for call in calls)
+
+
+def _turned(texts: Sequence[object]) -> bool | None:
+    """Whether the value was async before ``replace(A, B)``; None if that is not about drivers."""
+    if len(texts) != 2:
+        return None
+    before, after = (any(driver in str(text) for driver in _ASYNC) for text in texts)
+    return before if before != after else None
+
+
+def _targets(node: ast.AnnAssign | ast.Assign) -> list[str]:
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def local_values(name: str, function: Function) -> Iterator[ast.expr]:
+    """What a name is given in a function, its parameter's default included."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
+            if node.value is not None:
+                yield node.value
+        elif isinstance(node, ast.NamedExpr) and node.target.id == name:
+            yield node.value
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
+    defaults |= {
+        one: value
+        for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if value is not None
+    }
+    yield from (value for one, value in defaults.items() if one.arg == name)
+
+
+def returned(function: Function) -> Iterator[ast.expr]:
+    """What a function returns, without what functions in it return."""
+    inner = {
+        child
+        for node in ast.walk(function)
+        if isinstance(node, Function | ast.Lambda) and node is not function
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return) and node.value is not None and node not in inner:
+            yield node.value
+
+
+def _set_on_self(name: str, function: Function) -> Iterator[ast.expr]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute) and target.attr == name:
+                    yield node.value
+
+
+def _prefix(kind: ast.ClassDef) -> str:
+    """pydantic's ``env_prefix``, in either of its spellings."""
+    for node in ast.walk(kind):
+        if isinstance(node, ast.keyword) and node.arg == "env_prefix":
+            return _text(node.value) or ""
+        if isinstance(node, ast.Assign) and "env_prefix" in _targets(node):
+            return _text(node.value) or ""
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is not None and _text(key) == "env_prefix":
+                    return _text(value) or ""
+    return ""

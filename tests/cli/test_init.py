@@ -1,0 +1,407 @@
+"""From a project without a table to a passing test, whatever shape it has."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from .conftest import Folder
+from .shapes import ENGINES, LAYOUTS, URLS, Shape
+
+SHAPES = [
+    Shape(layout, engine, list(URLS)[(row + column) % len(URLS)])
+    for row, layout in enumerate(LAYOUTS)
+    for column, engine in enumerate(ENGINES)
+]
+
+
+def _first(shapes: list[Shape]) -> list[Shape]:
+    """As few as have every layout, engine and way; the others are for a longer run."""
+    kept: list[Shape] = []
+    missing = {*LAYOUTS, *ENGINES, *URLS}
+    while missing:
+        best = max(shapes, key=lambda one: len(missing & _parts(one)))
+        kept.append(best)
+        missing -= _parts(best)
+    return kept
+
+
+def _parts(shape: Shape) -> set[str]:
+    return {shape.layout, shape.engine, shape.url}
+
+
+FIRST = _first(SHAPES)
+CASES = [
+    pytest.param(one, id=str(one), marks=() if one in FIRST else pytest.mark.campaign)
+    for one in SHAPES
+]
+
+
+def table(folder: Folder) -> dict:
+    return tomllib.loads(folder.read("pyproject.toml"))["tool"]["alembic-snapshot"]
+
+
+def refused(done) -> tuple[str, str]:
+    """The error and the hint of a command that refused."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    error, hint = done.stderr.splitlines()[-2:]
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    return error, hint
+
+
+@pytest.mark.parametrize("shape", CASES)
+def test_init_then_the_test_that_it_shows_then_nothing_is_left(folder, shape):
+    shape.write(folder.root)
+    subprocess.run(["git", "init", "-q", str(folder.root)], check=True)
+    before = folder.files()
+
+    shown = folder.init()
+    test = folder.save_test(shown.stdout)
+    ran = folder.pytest()
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
+    assert "1 clone" in ran.stdout
+    assert "warning" not in shown.stderr + ran.stdout
+    added = folder.files() - before - {test.relative_to(folder.root).as_posix()}
+    assert added == {"pyproject.toml", ".gitignore"}
+    assert folder.read(".gitignore") == "/.alembic-snapshot/\n"
+
+
+def test_nothing_of_the_project_is_imported_for_the_proposal(folder):
+    folder.shape()
+    for path in folder.root.rglob("*.py"):
+        path.write_text(f"{path.read_text()}\nraise SystemExit('imported')\n")
+
+    shown = folder.command("init", "--print")
+
+    assert shown.returncode == 0, shown.stderr
+    assert 'engine = "shop.db:engine"' in shown.stdout
+    assert not (folder.root / "pyproject.toml").exists()
+    assert not list(folder.root.rglob("__pycache__"))
+
+
+def test_what_it_prints_is_the_table_that_it_writes(folder):
+    folder.shape(layout="src", url="secret")
+
+    printed = folder.command("init", "--print").stdout
+    folder.init()
+
+    assert tomllib.loads(printed) == tomllib.loads(folder.read("pyproject.toml"))
+    assert printed.splitlines()[0] == "# pyproject.toml"
+    assert all("  # " in line for line in printed.splitlines() if line.startswith(("engine", "py")))
+
+
+def test_each_line_has_its_reason(folder):
+    folder.shape(layout="src", url="variable")
+
+    printed = folder.command("init", "--print").stdout
+
+    assert "# made in src/shop/db.py line 6" in printed
+    assert "# shop is in src" not in printed  # prepend_sys_path has it
+    assert "migrations/env.py line 14 takes the URL from it" in printed
+    assert 'pythonpath = ["src"]  # where tests find shop' in printed
+
+
+def test_run_again_it_proposes_what_is_missing_and_leaves_the_rest(folder):
+    folder.shape(url="secret")
+    folder.init()
+    whole = table(folder)
+    text = folder.read("pyproject.toml")
+    changed = text.replace('"shop.db:SessionLocal"', '"shop.db:SessionLocal"  # ours')
+    lines = [line for line in changed.splitlines(True) if not line.startswith("environment")]
+    folder.write("pyproject.toml", "".join(lines))
+
+    folder.init()
+    again = folder.init()
+
+    assert table(folder) == whole
+    assert '"shop.db:SessionLocal"  # ours\n' in folder.read("pyproject.toml")
+    assert "# nothing is missing here" in again.stdout
+    assert "wrote" not in again.stderr
+    assert "reused the snapshot" in again.stderr
+
+
+KEPT = """# ours
+[project]
+name = "shop"   # a name
+version = "1"
+
+[tool.pytest.ini_options]
+addopts = ["-q"]  # less
+
+# what ruff is told
+
+[tool.ruff]
+line-length   = 99
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_everything_else_in_the_file_stays_as_it_is(folder, end):
+    folder.shape()
+    (folder.root / "pyproject.toml").write_bytes(KEPT.replace("\n", end).encode())
+
+    folder.init()
+
+    after = folder.read("pyproject.toml")
+    assert after.count("\n") == after.count(end)
+    added = {'pythonpath = ["."]', 'engine = "shop.db:engine"', "[tool.alembic-snapshot]"}
+    added |= {'sessionmaker = "shop.db:SessionLocal"', ""}
+    left = [line for line in after.splitlines() if line not in added]
+    assert left == [line for line in KEPT.splitlines() if line]
+    assert 'addopts = ["-q"]  # less\npythonpath' in after.replace("\r", "")
+
+
+REPORTS = """
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+engine = create_engine("sqlite:///reports.db")
+Session = sessionmaker(engine)
+"""
+
+
+def test_several_engines_are_named_and_none_is_chosen(folder):
+    folder.shape()
+    folder.write("shop/reports.py", REPORTS)
+
+    shown = folder.command("init", "--print")
+
+    assert shown.returncode == 0
+    assert "engine =" not in shown.stdout
+    line = "# engine is left out: 2 candidates: shop.db:engine (shop/db.py line 6), shop.reports"
+    assert line in shown.stdout
+    assert "# sessionmaker is left out: none is made on the engine" in shown.stdout
+
+
+def test_of_several_engines_the_one_that_env_py_imports_is_the_one(folder):
+    folder.shape(url="settings")
+    folder.write("shop/reports.py", REPORTS)
+    env = folder.read("migrations/env.py")
+    folder.write("migrations/env.py", f"import shop.db\n{env}")
+
+    shown = folder.command("init", "--print").stdout
+
+    assert 'engine = "shop.db:engine"' in shown
+    assert "of several, the one that env.py imports" in shown
+
+
+def test_two_configurations_of_alembic_are_named_and_none_is_chosen(folder):
+    for name in ("one", "two"):
+        Shape("flat", "object", "option", name).write(folder.root / name)
+
+    error, hint = refused(folder.command("init", "--yes"))
+    followed = folder.command(
+        *hint.removeprefix("hint: choose one: alembic-snapshot ").split(), "-y"
+    )
+
+    assert "several configurations of Alembic: one/alembic.ini, two/alembic.ini" in error
+    assert followed.returncode == 0, followed.stderr
+    assert (folder.root / "one/pyproject.toml").exists()
+    assert not (folder.root / "pyproject.toml").exists()
+
+
+def test_where_there_is_no_alembic_the_hint_leads_to_one(folder):
+    folder.write("shop/__init__.py", "")
+
+    error, hint = refused(folder.command("init", "--yes"))
+    followed = folder._run("alembic", "init", "migrations")
+
+    assert "no configuration of Alembic" in error
+    assert "`alembic init migrations`" in hint
+    assert followed.returncode == 0
+    assert folder.command("init", "--print").returncode == 0
+    assert not (folder.root / "pyproject.toml").exists()
+
+
+BAD = {
+    "no TOML": ("[tool.alembic-snapshot\n", "is not TOML"),
+    "no text": (b"\xff\xfe[", "is not TOML"),
+    "an unknown key": ("[tool.alembic-snapshot]\nengin = 'a:b'\n", "unknown key 'engin'"),
+    "no table": ("tool.alembic-snapshot = 3\n", "is 3, no table"),
+    "no place": ("tool = { ruff = {} }\n", "without changing what stands there"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_wrong_is_one_error_and_nothing_is_written(folder, name):
+    text, message = BAD[name]
+    folder.shape()
+    path = folder.root / "pyproject.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = path.read_bytes()
+
+    error, _ = refused(folder.command("init", "--yes"))
+
+    assert message in error
+    assert path.read_bytes() == before
+    assert not (folder.root / ".alembic-snapshot").exists()
+
+
+def test_a_read_only_file_is_left_alone_until_it_is_made_writable(folder):
+    folder.shape()
+    path = folder.write("pyproject.toml", "[project]\nname = 'shop'\nversion = '1'\n")
+    path.chmod(0o444)
+
+    error, hint = refused(folder.command("init", "--yes"))
+    before = path.read_text()
+    path.chmod(0o640)
+    folder.init()
+
+    assert "pyproject.toml is read-only" in error
+    assert "make it writable" in hint
+    assert "alembic-snapshot" not in before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_it_asks_nobody_where_there_is_no_terminal(folder):
+    folder.shape()
+
+    error, hint = refused(folder.command("init"))
+
+    assert "no terminal" in error
+    assert "--yes writes without asking" in hint
+    assert not (folder.root / "pyproject.toml").exists()
+
+
+@pytest.mark.parametrize(("answer", "status"), [("n\n", 1), ("y\n", 0), ("\n", 0)])
+def test_on_a_terminal_it_asks_and_writes_if_the_answer_is_yes(folder, answer, status):
+    folder.shape()
+    above, below = os.openpty()
+    started = subprocess.Popen(
+        [sys.executable, "-P", "-m", "alembic_snapshot", "init"],
+        cwd=folder.root,
+        stdin=below,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(below)
+    os.write(above, answer.encode())
+    _, said = started.communicate(timeout=120)
+    os.close(above)
+
+    assert started.returncode == status, said
+    assert "Write this to pyproject.toml? [Y/n]" in said
+    assert ("nothing was written" in said) is (status == 1)
+    assert (folder.root / "pyproject.toml").exists() is (status == 0)
+
+
+@pytest.mark.parametrize("name", ["with a space", "Bücher & mehr", "100% (neu)"])
+def test_folders_have_whatever_names_they_have(tmp_path, name):
+    folder = Folder(tmp_path / name / "project")
+    folder.shape(layout="src", url="x")
+
+    folder.save_test(folder.init().stdout)
+
+    assert "1 passed" in folder.pytest().stdout
+
+
+def test_packages_have_whatever_names_they_have(folder):
+    Shape("backend", "object", "settings", "bücher").write(folder.root)
+
+    folder.save_test(folder.init().stdout)
+
+    assert table(folder)["engine"] == "bücher.db:engine"
+    assert "1 passed" in folder.pytest().stdout
+
+
+def test_pytest_that_is_configured_elsewhere_is_left_alone_and_told(folder):
+    folder.shape()
+    folder.write("pytest.ini", "[pytest]\naddopts = -q\n")
+
+    shown = folder.init()
+    folder.save_test(shown.stdout)
+    before = folder.pytest()
+    folder.write("pytest.ini", "[pytest]\naddopts = -q\npythonpath = .\n")
+
+    assert (
+        "1. in pytest.ini, below [pytest]: pythonpath = . (where tests find shop)" in shown.stdout
+    )
+    assert "pytest" not in tomllib.loads(folder.read("pyproject.toml"))["tool"]
+    assert before.returncode != 0
+    assert folder.pytest().returncode == 0
+
+
+def test_a_build_that_fails_is_told_with_what_was_written(folder):
+    folder.shape()
+    folder.write("migrations/versions/0001_orders.py", "revision, down_revision = '1', None\n"
+                 "def upgrade():\n    1 / 0\n")  # fmt: skip
+
+    error, _ = refused(done := folder.command("init", "--yes"))
+
+    assert "wrote pyproject.toml" in done.stderr
+    assert "ZeroDivisionError" in error
+    assert table(folder)["engine"] == "shop.db:engine"
+
+
+def test_the_store_is_not_added_where_git_ignores_it_already(folder):
+    folder.shape()
+    subprocess.run(["git", "init", "-q", str(folder.root)], check=True)
+    folder.write(".gitignore", "/*\n!/shop")
+
+    done = folder.init()
+
+    assert folder.read(".gitignore") == "/*\n!/shop"
+    assert ".gitignore" not in done.stderr
+
+
+def test_a_line_is_added_below_one_that_does_not_end(folder):
+    folder.shape()
+    subprocess.run(["git", "init", "-q", str(folder.root)], check=True)
+    folder.write(".gitignore", "*.pyc")
+
+    folder.init()
+
+    assert folder.read(".gitignore") == "*.pyc\n/.alembic-snapshot/\n"
+
+
+def test_another_kind_of_database_is_refused(folder):
+    folder.shape()
+    folder.write("shop/settings.py", 'URL = "mysql+pymysql://localhost/shop"\n')
+
+    error, hint = refused(folder.command("init", "--yes"))
+    folder.write("pyproject.toml", '[tool.alembic-snapshot]\nbackend = "sqlite"\n')
+
+    assert "the URL in shop/db.py line 6 is mysql's" in error
+    assert 'backend = "sqlite"' in hint
+    assert folder.command("init", "--print").returncode == 0
+
+
+def test_a_url_of_postgresql_says_what_kind_of_database_it_is(folder):
+    folder.shape()
+    folder.write("shop/settings.py", 'import os\nURL = os.environ["SHOP_URL"]\n')
+    folder.write(".env.example", "SHOP_URL=postgresql+psycopg://localhost/shop\n")
+
+    shown = folder.command("init", "--print").stdout
+
+    assert 'backend = "postgresql"' in shown
+    assert 'environment = { SHOP_URL = "{url}" }' in shown
+
+
+def test_flask_migrates_file_is_told_apart(folder):
+    folder.shape()
+    (folder.root / "alembic.ini").rename(folder.root / "migrations/alembic.ini")
+    folder.write("migrations/alembic.ini", "[alembic]\n")
+    env = "from flask import current_app\nurl = current_app.extensions['migrate'].db.engine.url\n"
+    folder.write("migrations/env.py", env)
+    folder.write("shop/db.py", "from flask_sqlalchemy import SQLAlchemy\ndb = SQLAlchemy()\n")
+    folder.write("shop/app.py", "def create_app():\n    app = Flask()\n"
+                 "    app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite:///shop.db'\n")  # fmt: skip
+
+    error, hint = refused(folder.command("init", "--yes"))
+    folder.write("migrations/alembic.ini", "[alembic]\nscript_location = %(here)s\n")
+    shown = folder.command("init", "--print").stdout
+
+    assert "migrations/alembic.ini is Flask-Migrate's, and has no script_location" in error
+    assert "script_location = %(here)s below [alembic]" in hint
+    assert 'config = "migrations/alembic.ini"' in shown
+    assert 'engine = "sqlite:///instance/shop.db"' in shown
+    assert "# migrate is left out: migrations/env.py line 2 asks for Flask's current_app" in shown

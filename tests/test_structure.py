@@ -67,7 +67,11 @@ ROOMS = {
         ["stairway"],
     ],
     "discover": [["layout", "sources"], ["values"], ["env_py", "makers"], ["proposal"]],
-    "cli": [["job_summary", "pyproject"], ["init"], ["commands"]],
+    "cli": [
+        ["finding", "inside_pytest", "job_summary", "pyproject"],
+        ["doctor", "init"],
+        ["commands"],
+    ],
     "__main__": [[""]],
     "engines": [
         ["importing", "known", "loops", "named", "notices", "threads"],
@@ -83,7 +87,7 @@ ROOMS = {
         ["database"],
         ["runtime"],
         ["run"],
-        ["fixtures", "items"],
+        ["fixtures", "items", "probe"],
         ["async_fixtures"],
     ],
 }

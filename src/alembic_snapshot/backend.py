@@ -28,16 +28,25 @@ class CloneSource(Protocol):
 class Backend(Protocol):
     """One project's databases, of one kind.
 
-    ``async_extras`` are what an async ``env.py`` needs of this package.
+    ``async_extras`` are what an async ``env.py`` needs of this package, ``async_drivers`` the
+    modules that these bring.
     """
 
     async_extras: ClassVar[str]
+    async_drivers: ClassVar[tuple[str, ...]]
 
     def store(self) -> Store:
         """Where its snapshots are."""
 
     def target(self, name: str) -> Target:
         """A database by its path, or by its name on the server in use."""
+
+    def server(self) -> Any | None:
+        """The server that it is on, started if need be; None where databases are files.
+
+        Raises:
+            ServerError: there is none, or it refuses us.
+        """
 
     def versions(self) -> Mapping[str, str]:
         """The versions that a snapshot depends on, by what they are of."""

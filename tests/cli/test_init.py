@@ -64,8 +64,11 @@ def test_init_then_the_test_that_it_shows_then_nothing_is_left(folder, shape):
     shown = folder.init()
     test = folder.save_test(shown.stdout)
     ran = folder.pytest()
+    examined = folder.command("doctor")
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert examined.returncode == 0, examined.stdout
+    assert "✗" not in examined.stdout
     assert "1 passed" in ran.stdout
     assert "1 clone" in ran.stdout
     assert "warning" not in shown.stderr + ran.stdout

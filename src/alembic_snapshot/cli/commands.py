@@ -129,6 +129,30 @@ def init(traceback: bool, **wishes: Any) -> int:
 
 
 @cli.command()
+@_config
+@_store
+@_as_json
+@click.option("--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True,
+              metavar="SECONDS", help="How long importing the application may take.")  # fmt: skip
+@_traceback
+def doctor(
+    config: Path | None, store: Path | None, as_json: bool, timeout: float, traceback: bool
+) -> int:
+    """Look at what tests will need, a line for each: ✓ good, ! doubtful, ✗ bad, with a hint.
+
+    The application is imported, in a process of its own. Exit 0: nothing is bad; 1: something is.
+    """
+    del traceback
+    from alembic_snapshot.cli.doctor import examine
+    from alembic_snapshot.cli.finding import has_bad
+
+    found = examine(config, store, timeout)
+    facts = {"good": not has_bad(found), "findings": [one.to_record() for one in found]}
+    _print(facts, "\n".join(map(str, found)), as_json)
+    return 1 if has_bad(found) else 0
+
+
+@cli.command()
 @_on_project
 @_layer
 @_revision

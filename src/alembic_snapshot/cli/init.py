@@ -178,7 +178,7 @@ def _next(found: Proposal, layout: Layout, snapshot: Snapshot) -> str:
         steps.append(_pytest_line(found, name))
     path, test = _test(found, layout, snapshot)
     steps.append(f"save this as {os.path.relpath(path)}:\n\n{_indented(test)}\n")
-    steps.append("run pytest")
+    steps.append("run pytest; `alembic-snapshot doctor` says what is amiss if it does not pass")
     lines = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
     return "\nnext:\n" + "\n".join(lines)
 

@@ -28,6 +28,11 @@ class Known:
         self._count = -1
         self._found: dict[Place, str] = {}
 
+    def places(self) -> dict[Place, str]:
+        """Each of them, and why it is one."""
+        self.why(Place("", ""))
+        return dict(self._found)
+
     def why(self, place: Place) -> str | None:
         """Why a database is one of them; None if it is not."""
         built = self._built()

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.errors import EngineError
+from alembic_snapshot.errors import EngineError, SnapshotError
 from alembic_snapshot.project.references import Reference
 
 _IMPORTABLE = (
@@ -68,6 +68,18 @@ class Named:
                 f"can't import {text!r}{where}: {error}",
                 hint="install what it needs, or correct the import",
             )
+        if isinstance(error, SnapshotError):
+            # The guard's, of an application that connects when it is imported.
+            return EngineError(
+                f"{self.key} {text!r} can't be had: {error.message}", hint=error.hint
+            )
+        variable = _variable(error)
+        if variable:
+            return EngineError(
+                f"{self.key} {text!r} can't be had{where}: the variable {variable} is not set",
+                hint="set it before the application is imported, for example at the top of "
+                f'conftest.py: os.environ.setdefault("{variable}", "…")',
+            )
         if isinstance(error, TypeError) and not where and self.reference.calls:
             return EngineError(
                 f"{self.key} {text!r} can't be called: {error}",
@@ -84,7 +96,9 @@ class Named:
         """The innermost line of the application that raised it."""
         beginning = f"{os.path.realpath(self._root)}{os.sep}"
         for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-            path = os.path.realpath(frame.f_code.co_filename)
+            name = frame.f_code.co_filename
+            # Python's own frozen modules have no file, and "<frozen os>" is no name of one.
+            path = name if name.startswith("<") else os.path.realpath(name)
             if path.startswith(beginning) and "site-packages" not in path:
                 return f" at {path.removeprefix(beginning)} line {line}"
         return ""
@@ -93,6 +107,13 @@ class Named:
         names = [name for name in dir(error.obj) if not name.startswith("__")]
         close = difflib.get_close_matches(error.name or "", names, n=1)
         return f"did you mean {close[0]!r}?" if close else None
+
+
+def _variable(error: BaseException) -> str | None:
+    """The environment variable that was asked for and is not set, if that is the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    is_one = isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>")
+    return str(error.args[0]) if is_one else None
 
 
 def unmade(found: Any) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from alembic_snapshot.postgres.database import ServerDatabase
-from alembic_snapshot.postgres.server import major_version, server_in_use
+from alembic_snapshot.postgres.server import Server, major_version, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.config import Project
 
@@ -23,6 +23,7 @@ class PostgreSQL:
     """A project's databases on the server in use."""
 
     async_extras: ClassVar[str] = "async,postgres"
+    async_drivers: ClassVar[tuple[str, ...]] = ("asyncpg", "greenlet")
     project: Project
 
     def store(self) -> ServerStore:
@@ -32,6 +33,10 @@ class PostgreSQL:
     def target(self, name: str) -> ServerDatabase:
         """A database by its name."""
         return ServerDatabase(server_in_use(), name)
+
+    def server(self) -> Server:
+        """As :func:`alembic_snapshot.postgres.server.server_in_use`."""
+        return server_in_use()
 
     def versions(self) -> dict[str, str]:
         """The server's major version."""

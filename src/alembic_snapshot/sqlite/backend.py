@@ -23,6 +23,7 @@ class SQLite:
     """A project's SQLite files."""
 
     async_extras: ClassVar[str] = "async"
+    async_drivers: ClassVar[tuple[str, ...]] = ("aiosqlite", "greenlet")
     project: Project
 
     def store(self) -> FileStore:
@@ -32,6 +33,9 @@ class SQLite:
     def target(self, name: str) -> DatabaseFile:
         """A database by its path."""
         return DatabaseFile(Path(name))
+
+    def server(self) -> None:
+        """None: there is no server."""
 
     def versions(self) -> dict[str, str]:
         """The version of SQLite that Python has."""

@@ -1,0 +1,357 @@
+"""``doctor``: what the tests will need, looked at one by one, and what to do where it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.checks import counted, findings, told, unchecked
+from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
+from alembic_snapshot.cli.inside_pytest import ask
+from alembic_snapshot.discover.layout import pytest_settings
+from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
+from alembic_snapshot.project.places import TABLE
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.lookup import Status
+
+_PACKAGE = "alembic-snapshot"
+_LOOKED_AT = ("SQLAlchemy", "alembic", "pytest")
+_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[.*?\])?\s*\(?>=\s*([\d.]+)")
+_EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?[\\\"']*([\w-]+)", re.I)
+_ASYNC_PYTEST = "pytest-asyncio"
+
+
+def examine(config: Path | None, store: Path | None, timeout: float) -> list[Finding]:
+    """Everything, in an order in which what comes later stands on what came before."""
+    found = list(versions())
+    try:
+        project = load_project(config=config, store=store)
+    except SnapshotError as error:
+        return [*found, _error("table", error), _rest("without a configuration")]
+    if not project.configured:
+        where = project.root / "pyproject.toml"
+        why = f"{where} has no [{TABLE}]" if where.exists() else f"there is no {where}"
+        return [
+            *found,
+            bad("table", why, "alembic-snapshot init proposes one and writes it"),
+            _rest("without a table"),
+        ]
+    names = database_names(project)
+    found.append(good("table", f"[{TABLE}] in {project.root / 'pyproject.toml'}"))
+    inside = None if has_bad(found) else list(_inside_pytest(project, timeout))
+    for name in names:
+        lines = list(_database(project, name, config, store))
+        found += lines if len(names) == 1 else [_named(name, line) for line in lines]
+    if inside is None:
+        found.append(_rest("with these versions"))
+    return [*found, *(inside or ())]
+
+
+def versions() -> Iterator[Finding]:
+    """Python, SQLite and the packages that tests need, with the oldest that will do."""
+    yield good("Python", platform.python_version())
+    yield good("SQLite", sqlite3.sqlite_version)
+    least = _least()
+    for name in _LOOKED_AT:
+        wanted = least.get(name.lower())
+        install = f'pip install "{name}>={wanted}"' if wanted else f"pip install {name}"
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield bad(name, "it is not installed", install)
+            continue
+        if wanted and _numbers(version) < _numbers(wanted):
+            yield bad(name, f"{version} is too old: {wanted} or later is needed", install)
+        else:
+            yield good(name, version)
+
+
+def _least() -> dict[str, str]:
+    """The oldest version of each package that this one says it needs, extras included."""
+    found: dict[str, str] = {}
+    for line in importlib.metadata.requires(_PACKAGE) or ():
+        match = _REQUIREMENT.match(line)
+        if match:
+            found.setdefault(match[1].lower(), match[2])
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _database(
+    first: Project, name: str, config: Path | None, store: Path | None
+) -> Iterator[Finding]:
+    """What concerns one database of the project, but for its engine."""
+    try:
+        project = first
+        if name != DEFAULT:
+            project = load_project(config=config, store=store, database=name)
+        alembic = project.alembic
+    except SnapshotError as error:
+        yield _error("Alembic", error)
+        yield _rest("without Alembic's settings")
+        return
+    file = alembic.ini or alembic.toml or project.root
+    yield good("Alembic", f"{_name(file)}, scripts in {_name(alembic.script_location)}")
+    yield from _looked(lambda: _drivers(project), "drivers")
+    yield from _looked(lambda: _server(project), "server")
+    yield from _looked(lambda: _store(project), "store")
+    yield from _looked(lambda: _snapshot(project), "scripts")
+
+
+def _drivers(project: Project) -> Iterator[Finding]:
+    """What an async env.py needs."""
+    from importlib.util import find_spec
+
+    backend = backend_of(project)
+    text = (project.alembic.script_location / "env.py").read_text(encoding="utf-8")
+    if "create_async_engine" in text or "async_engine_from_config" in text:
+        missing = [name for name in backend.async_drivers if find_spec(name) is None]
+        if missing:
+            install = f'pip install "{_PACKAGE}[{backend.async_extras}]"'
+            yield bad("drivers", f"env.py is async, and {' and '.join(missing)} lack", install)
+        else:
+            yield good("drivers", f"env.py is async: {' and '.join(backend.async_drivers)}")
+
+
+def _server(project: Project) -> Iterator[Finding]:
+    server = backend_of(project).server()
+    if server is None:
+        return
+    version = server.facts.version
+    kind = "a private server" if server.is_private else str(server)
+    yield good("server", f"PostgreSQL {version // 10_000} on {kind}, may create databases")
+    scripts = project.alembic.version_locations
+    texts = (path.read_text("utf-8", "replace") for one in scripts for path in one.glob("*.py"))
+    wanted = {name for text in texts for name in _EXTENSION.findall(text)}
+    with server.connect() as connection:
+        rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+    missing = sorted(wanted - {row[0] for row in rows})
+    if missing:
+        yield bad(
+            "extensions",
+            f"the server has no {', '.join(missing)}, which revisions create",
+            "install it there, or name a server that has it in SNAPSHOT_POSTGRES_URL",
+        )
+    elif wanted:
+        yield good("extensions", ", ".join(sorted(wanted)))
+
+
+def _store(project: Project) -> Iterator[Finding]:
+    store = backend_of(project).store()
+    there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    error = None if os.path.isdir(there) else OSError(None, "Not a directory")
+    if error is None:
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as refused:
+            error = refused
+    if error is not None:
+        yield _error("store", store.unwritable(error))
+        return
+    entries = store.entries() if store.root.exists() else []
+    size = sum(entry.manifest.size for entry in entries)
+    count = f"{len(entries)} snapshot{'s' if len(entries) != 1 else ''}"
+    yield good("store", f"{store.root}, {count}, {_size(size)}")
+
+
+def _snapshot(project: Project) -> Iterator[Finding]:
+    """The scripts, and whether the store has the snapshot that they make."""
+    from alembic_snapshot.build.lookup import look_up
+
+    status = look_up(project)
+    yield from _scripts(status, project)
+    if status.entry is None:
+        why = "; ".join(status.reasons)
+        hint = f"{_PACKAGE} build builds it; so does the first test that needs it"
+        yield doubtful("snapshot", f"not built: {why}", hint)
+        return
+    manifest = status.entry.manifest
+    yield good("snapshot", f"{manifest.tables} tables, {_size(manifest.size)}")
+    for warning in manifest.warnings:
+        yield doubtful("env.py", warning, _warned(warning))
+    checks = manifest.checks
+    if "drift" not in checks:
+        yield doubtful("models", "not compared with it yet", f"{_PACKAGE} build compares them")
+        return
+    said = told(checks, drift=project.drift, heads=project.heads)
+    if not said:
+        yield good("models", "as the migrated schema")
+        return
+    found = findings(checks, drift=project.drift, heads=project.heads)
+    missing = unchecked(checks, drift=project.drift)
+    # With drift = "error" it fails the tests that need a database.
+    make = bad if project.drift == "error" else doubtful
+    yield make("models", counted(len(found), len(missing)), f"{_PACKAGE} status lists them")
+
+
+def _scripts(status: Status, project: Project) -> Iterator[Finding]:
+    heads = status.chain.heads
+    count = len(status.chain.revisions)
+    if status.chain.opaque:
+        yield doubtful("scripts", f"one layer: {status.chain.opaque[0]}")
+    elif not count:
+        hint = "make the first: alembic revision --autogenerate"
+        yield bad("scripts", "there is no revision", hint)
+    elif len(heads) > 1 and project.heads == "one":
+        hint = f'join them: alembic merge heads; or set heads = "many" in [{TABLE}]'
+        yield doubtful("scripts", f"{len(heads)} heads: {', '.join(heads)}", hint)
+    else:
+        what = f"{count} revision{'s' if count != 1 else ''}"
+        yield good("scripts", f"{what}, at {', '.join(heads)}")
+
+
+def _warned(warning: str) -> str | None:
+    if "redirect" in warning:
+        return 'let env.py prefer config.attributes["connection"], or set environment'
+    return None
+
+
+def _inside_pytest(project: Project, timeout: float) -> Iterator[Finding]:
+    """What pytest finds: the plugin, the table, the application, its engines."""
+    answer = ask(project, timeout)
+    found = answer.found
+    if found is None:
+        yield bad("pytest", answer.seen, answer.hint)
+        yield _rest("without pytest", "engine, sessionmaker")
+        return
+    if not found["plugin"]:
+        yield bad(
+            "pytest",
+            "it does not load the plugin",
+            "remove -p no:alembic-snapshot from addopts, and unset PYTEST_DISABLE_PLUGIN_AUTOLOAD",
+        )
+        return
+    if found["toml"] is None or Path(found["toml"]).parent != project.root:
+        other = found["toml"] or "none"
+        yield bad(
+            "pytest",
+            f"it finds another table than this one: {other}",
+            f"run pytest in {project.root}, with its settings there",
+        )
+        return
+    if "error" in found:
+        yield bad("pytest", found["error"]["message"], found["error"]["hint"])
+        return
+    databases: dict[str, Any] = found["databases"]
+    missing = list(dict.fromkeys(one for d in databases.values() for one in d["unimportable"]))
+    if missing:
+        yield bad("pytest", f"it can't import {', '.join(missing)}", _importing(missing, project))
+    else:
+        yield good("pytest", "it loads the plugin, and can import the application")
+    for name, one in databases.items():
+        lines = list(_engine(name, one, project, has_asyncio=found["asyncio"]))
+        yield from lines if len(databases) == 1 else (_named(name, line) for line in lines)
+
+
+def _importing(missing: Sequence[str], project: Project) -> str:
+    """Which folder pytest has to look in, and where that is said."""
+    head = missing[0].partition(".")[0]
+    folders = (*project.pythonpath, *project.alembic.prepend_sys_path, project.root / "src")
+    for folder in dict.fromkeys((*folders, project.root)):
+        if (folder / f"{head}.py").is_file() or (folder / head).is_dir():
+            break
+    else:
+        return f"install it, or correct the reference in [{TABLE}]"
+    settings = pytest_settings(project.root)
+    file = settings.file or project.root / "pyproject.toml"
+    name = Path(os.path.relpath(folder, file.parent)).as_posix()
+    own = [Path(os.path.relpath(one, file.parent)).as_posix() for one in settings.pythonpath]
+    listed = ", ".join(f'"{one}"' for one in (*own, name))
+    value = f"[{listed}]" if file.suffix == ".toml" else " ".join((*own, name))
+    return f"write pythonpath = {value} below [{settings.key}] in {_name(file)}"
+
+
+def _engine(
+    name: str, found: dict[str, Any], project: Project, *, has_asyncio: bool
+) -> Iterator[Finding]:
+    error = found.get("error")
+    one = project if name == DEFAULT else load_project(project.root, database=name)
+    if error is not None and not found["unimportable"]:
+        yield bad(error["step"], error["message"], error["hint"])
+    elif error is not None:
+        yield bad(error["step"], error["message"], "as for pytest, above")
+    engine = found.get("engine")
+    if engine is None:
+        if error is None:
+            yield doubtful(
+                "engine",
+                "none is configured: only the fixtures are on clones, and not the application",
+                f"alembic-snapshot init looks for it; or name it below [{TABLE}]",
+            )
+        return
+    yield from _described(engine)
+    if one.sessionmaker:
+        yield good("sessionmaker", f"{one.sessionmaker}, on that engine")
+    else:
+        yield good("sessionmaker", "none: db_session is one on the engine")
+    if engine["is_async"] and not has_asyncio:
+        install = f"pip install {_ASYNC_PYTEST}"
+        yield doubtful("async tests", "pytest has no plugin for them", install)
+
+
+def _described(engine: dict[str, Any]) -> Iterator[Finding]:
+    what = f"{engine['name']}, {engine['dialect']}+{engine['driver']}"
+    place = engine["place"] or "a database that is not known"
+    if engine["is_known"]:
+        where = "env.py takes what it is given" if engine["known"] is None else "as env.py's"
+        yield good("engine", f"{what}, to {place}, {where}")
+        return
+    other, url, why = engine["known"]
+    yield doubtful(
+        "engine",
+        f"{what}, to {place}, and not to {other} ({why})",
+        f'if the application\'s database is the latter, write engine = "{url}" below [{TABLE}]',
+    )
+
+
+def _looked(look: Callable[[], Iterable[Finding]], about: str) -> list[Finding]:
+    """The findings of one look; an error is one."""
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except SnapshotError as error:
+        found.append(_error(about, error))
+    except OSError as error:
+        found.append(bad(about, f"can't read {error.filename}: {error.strerror}"))
+    return found
+
+
+def _error(about: str, error: SnapshotError) -> Finding:
+    return bad(about, error.message, error.hint)
+
+
+def _rest(why: str, what: str = "the rest") -> Finding:
+    return doubtful(what, f"not looked at {why}")
+
+
+def _named(name: str, finding: Finding) -> Finding:
+    return Finding(f"{name}: {finding.about}", finding.state, finding.seen, finding.hint)
+
+
+def _name(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return os.path.relpath(path)
+    return str(path)
+
+
+def _size(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,118 @@
+"""A project's engines as its tests find them: asked of a run of pytest in a process of its own.
+
+The application may hang, crash or exit: then that is what is said of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.project.config import Project
+
+_GRACE = 5.0
+_FRAME = re.compile(r'File "(.+)", line (\d+)')
+# Reports of coverage would be written for a run without tests.
+_WITHOUT = {"pytest-cov": "--no-cov"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the process found; or what became of it, and what to do about that."""
+
+    found: dict[str, Any] | None
+    seen: str = ""
+    hint: str = ""
+
+
+def ask(project: Project, timeout: float) -> Answer:
+    """Start pytest in the project's folder, as its program does, and have it look."""
+    with tempfile.TemporaryDirectory(prefix="alembic-snapshot-") as folder:
+        report, output = Path(folder, "report"), Path(folder, "output")
+        variables = {
+            **os.environ,
+            "ALEMBIC_SNAPSHOT_PROBE": str(report),
+            "ALEMBIC_SNAPSHOT_PROBE_SECONDS": str(timeout),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        options = [option for name, option in _WITHOUT.items() if _has(name)]
+        command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider"]
+        command += ["-p", "alembic_snapshot.plugin.probe", *options]
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                cwd=project.root,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            _wait(process, timeout + _GRACE)
+        with contextlib.suppress(OSError, ValueError):
+            return Answer(json.loads(report.read_text(encoding="utf-8")))
+        said = output.read_text(encoding="utf-8", errors="replace")
+        with contextlib.suppress(OSError):
+            hung = Path(f"{report}.stack").read_text(encoding="utf-8", errors="replace")
+            if hung or process.returncode == -signal.SIGKILL:
+                return _hangs(hung, project, timeout)
+    return _ended(process.returncode, said)
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for the process to end; if it does not, end it and what it started."""
+    try:
+        process.wait(seconds)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+
+
+def _hangs(stack: str, project: Project, timeout: float) -> Answer:
+    """What is said of an application that does not come to an end, with its line."""
+    root = f"{os.path.realpath(project.root)}{os.sep}"
+    where = ""
+    for path, line in _FRAME.findall(stack):
+        real = os.path.realpath(path)
+        if real.startswith(root) and "site-packages" not in real:
+            where = f": it is at {real.removeprefix(root)} line {line}"
+            break
+    return Answer(
+        None,
+        f"importing the application did not end within {timeout:g} s{where}",
+        "have a function do what takes so long there; or give it longer: doctor --timeout SECONDS",
+    )
+
+
+def _ended(status: int, said: str) -> Answer:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
+    errors += [line for line in lines if "rror:" in line] or lines[-1:]
+    seen = f"pytest does not start: {errors[0] if errors else f'it ended with status {status}'}"
+    if status < 0:
+        name = signal.Signals(-status).name
+        seen = f"pytest was ended by {name} while the application was imported"
+    elif not errors:
+        seen = f"pytest ended with status {status} while the application was imported"
+    return Answer(None, seen, "run `pytest --collect-only`, and correct what it says")
+
+
+def _has(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,375 @@
+"""What doctor says of a project, and that each hint leads to a better answer."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from .conftest import Folder
+
+
+def doctor(folder: Folder, *arguments: str) -> dict[str, dict]:
+    """The findings by what they are about; the status says whether one is bad."""
+    done = folder.command("doctor", "--json", *arguments)
+    facts = json.loads(done.stdout)
+    found = {one["about"]: one for one in facts["findings"]}
+    is_bad = any(one["state"] == "bad" for one in facts["findings"])
+    assert done.returncode == is_bad, done.stdout + done.stderr
+    assert facts["good"] is not is_bad
+    assert done.stderr == ""
+    return found
+
+
+def states(found: dict[str, dict]) -> set[str]:
+    return {one["state"] for one in found.values()}
+
+
+@pytest.fixture
+def shop(folder: Folder) -> Folder:
+    """A project after ``init``."""
+    folder.shape().init()
+    return folder
+
+
+def test_all_is_well_after_init_and_it_leaves_nothing(shop):
+    before = shop.files()
+
+    done = shop.command("doctor")
+
+    assert done.returncode == 0
+    assert {line[0] for line in done.stdout.splitlines()} == {"✓"}
+    assert "✓ engine: shop.db:engine, sqlite+pysqlite, to 'shop.db', as env.py's" in done.stdout
+    assert "✓ sessionmaker: shop.db:SessionLocal, on that engine" in done.stdout
+    assert shop.files() == before
+    assert not list((shop.root / "shop").glob("__pycache__"))
+
+
+def test_without_a_table_the_hint_is_init(folder):
+    folder.shape()
+
+    found = doctor(folder)
+    folder.command(*found["table"]["hint"].split()[1:2], "--yes")
+
+    assert found["table"]["state"] == "bad"
+    assert found["the rest"]["state"] == "doubtful"
+    assert states(doctor(folder)) == {"good"}
+
+
+def test_without_any_configuration_it_says_so(folder):
+    found = doctor(folder)
+
+    assert found["table"]["state"] == "bad"
+    assert "no configuration" in found["table"]["seen"]
+    assert "Alembic" not in found
+
+
+def test_a_table_that_is_wrong_is_a_line(shop):
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", text.replace("engine =", "engin ="))
+
+    found = doctor(shop)
+    (right,) = re.findall(r"did you mean '(\w+)'", found["table"]["hint"])
+    shop.write("pyproject.toml", text.replace("engine =", f"{right} ="))
+
+    assert found["table"]["state"] == "bad"
+    assert states(doctor(shop)) == {"good"}
+
+
+@pytest.mark.parametrize("layout", ["flat", "src", "backend"])
+@pytest.mark.parametrize("file", ["pyproject.toml", "pytest.ini"])
+def test_an_application_that_pytest_can_not_import(folder, layout, file):
+    folder.shape(layout).init()
+    text = folder.read("pyproject.toml")
+    head, _, _ = text.partition("[tool.pytest.ini_options]")
+    folder.write("pyproject.toml", head)
+    if file == "pytest.ini":
+        folder.write(file, "[pytest]\naddopts = -q\n")
+
+    found = doctor(folder)
+    line, section, name = re.fullmatch(
+        r"write (pythonpath = .*) below (\[.*\]) in (.*)", found["pytest"]["hint"]
+    ).groups()
+    before = folder.read(name)
+    folder.write(
+        name, f"{before}{line}\n" if section in before else f"{before}\n{section}\n{line}\n"
+    )
+
+    assert found["pytest"]["seen"] == "it can't import shop.db"
+    assert found["engine"]["state"] == "bad"
+    assert name == file
+    assert states(doctor(folder)) == {"good"}
+
+
+def test_a_reference_that_is_misspelled(shop):
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", text.replace('"shop.db:engine"', '"shop.db:engin"'))
+
+    found = doctor(shop)
+    (right,) = re.findall(r"did you mean '(\w+)'", found["engine"]["hint"])
+    shop.write("pyproject.toml", text.replace('"shop.db:engine"', f'"shop.db:{right}"'))
+
+    assert found["engine"]["state"] == "bad"
+    assert states(doctor(shop)) == {"good"}
+
+
+def test_a_factory_that_is_on_another_engine(shop):
+    shop.write("shop/reports.py", "from sqlalchemy import create_engine\n"
+               "from sqlalchemy.orm import sessionmaker\n"
+               "Session = sessionmaker(create_engine('sqlite:///reports.db'))\n")  # fmt: skip
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", text.replace("shop.db:SessionLocal", "shop.reports:Session"))
+
+    found = doctor(shop)
+
+    assert found["sessionmaker"]["state"] == "bad"
+    assert "go to 'reports.db'" in found["sessionmaker"]["seen"]
+
+
+def test_an_engine_on_another_database_than_the_migrations(shop):
+    ini = shop.read("alembic.ini")
+    shop.write("alembic.ini", ini.replace("shop.db", "other.db"))
+
+    found = doctor(shop)
+    (line,) = re.findall(r"write (engine = .*) below", found["engine"]["hint"])
+    lines = shop.read("pyproject.toml").splitlines()
+    lines = [line if one.startswith("engine") else one for one in lines]
+    lines = [one for one in lines if not one.startswith("sessionmaker")]
+    shop.write("pyproject.toml", "\n".join(lines))
+
+    assert found["engine"]["state"] == "doubtful"
+    assert (
+        "to 'shop.db', and not to 'other.db' (sqlalchemy.url of alembic.ini)"
+        in (found["engine"]["seen"])
+    )
+    assert doctor(shop)["engine"]["state"] == "good"
+
+
+def test_no_engine_at_all(folder):
+    folder.shape()
+    folder.write("pyproject.toml", "[tool.alembic-snapshot]\n")
+
+    found = doctor(folder)
+    folder.command(*found["engine"]["hint"].split()[1:2], "--yes")
+
+    assert found["engine"]["state"] == "doubtful"
+    assert doctor(folder)["engine"]["state"] == "good"
+
+
+def test_a_snapshot_that_is_not_built(shop):
+    shop.write("shop/more.py", "")
+    shop.write("migrations/versions/0002_more.py", "revision, down_revision = '2', '0001'\n"
+               "def upgrade(): ...\n")  # fmt: skip
+
+    found = doctor(shop)
+    shop.command(*found["snapshot"]["hint"].split()[1:2])
+
+    assert found["snapshot"]["state"] == "doubtful"
+    assert "0002_more.py is new" in found["snapshot"]["seen"]
+    assert doctor(shop)["snapshot"]["state"] == "good"
+
+
+def test_two_heads(shop):
+    for name in "ab":
+        shop.write(f"migrations/versions/{name}.py", f"revision, down_revision = '{name}', '0001'\n"
+                   "def upgrade(): ...\n")  # fmt: skip
+
+    found = doctor(shop)
+    (command,) = re.findall(r"alembic (merge heads)", found["scripts"]["hint"])
+    shop.write("migrations/script.py.mako", "revision = ${repr(up_revision)}\n"
+               "down_revision = ${repr(down_revision)}\ndef upgrade(): ...\n")  # fmt: skip
+    assert shop._run("alembic", *command.split()).returncode == 0
+    shop.command("build", "-q")
+
+    assert found["scripts"]["seen"] == "2 heads: a, b"
+    assert doctor(shop)["scripts"]["state"] == "good"
+
+
+def test_a_history_that_makes_no_sense_is_a_line(shop):
+    shop.write("migrations/versions/b.py", "revision, down_revision = 'b', 'nowhere'\n")
+
+    found = doctor(shop)
+
+    assert found["scripts"]["state"] == "bad"
+    assert "refers to revision 'nowhere'" in found["scripts"]["seen"]
+    assert found["engine"]["state"] == "good"
+
+
+def test_a_store_that_is_no_folder(shop, tmp_path):
+    shop.variables["ALEMBIC_SNAPSHOT_DIR"] = str(shop.write("file", "") / "store")
+
+    found = doctor(shop)
+    other = doctor(shop, "--store", str(tmp_path / "other"))
+
+    assert found["store"]["state"] == "bad"
+    assert "choose another with --store" in found["store"]["hint"]
+    assert other["store"]["state"] == "good"
+
+
+def test_models_that_differ(shop):
+    models = shop.read("shop/models.py")
+    shop.write("shop/models.py", f"{models}    price: Mapped[int]\n")
+    shop.command("build", "-q")
+
+    found = doctor(shop)
+    listed = shop.command(*found["models"]["hint"].split()[1:2])
+
+    assert found["models"]["state"] == "doubtful"
+    assert "add column orders.price" in listed.stdout
+
+
+def test_drift_that_fails_tests_is_bad(shop):
+    text = shop.read("pyproject.toml")
+    table = "[tool.alembic-snapshot]\n"
+    shop.write("pyproject.toml", text.replace(table, f'{table}drift = "error"\n'))
+    models = shop.read("shop/models.py")
+    shop.write("shop/models.py", f"{models}    price: Mapped[int]\n")
+    shop.command("build", "-q")
+
+    assert doctor(shop)["models"]["state"] == "bad"
+
+
+def test_a_plugin_that_is_switched_off(shop):
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", f'{text}addopts = ["-p", "no:alembic-snapshot"]\n')
+
+    found = doctor(shop)
+
+    assert found["pytest"]["seen"] == "it does not load the plugin"
+    assert "-p no:alembic-snapshot" in found["pytest"]["hint"]
+
+
+ENDS = {
+    "a mistake": ("1 / 0", "engine", "ZeroDivisionError"),
+    "an exit": ("raise SystemExit('no settings')", "engine", "SystemExit: no settings"),
+    "the end": ("import os; os._exit(7)", "pytest", "pytest ended with status 7"),
+    "a signal": ("import os; os.kill(os.getpid(), 11)", "pytest", "was ended by SIGSEGV"),
+    "a wait": ("import threading; threading.Event().wait()", "pytest", "did not end within 2 s: "
+               "it is at shop/db.py line 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_whatever_the_application_does_is_a_line_and_not_the_end_of_doctor(shop, name):
+    code, about, seen = ENDS[name]
+    shop.write("shop/db.py", f"{code}\n{shop.read('shop/db.py')}")
+
+    found = doctor(shop, "--timeout", "2")
+
+    assert seen in found[about]["seen"]
+    assert found[about]["state"] == "bad"
+    assert found["snapshot"]["state"] == "good"
+
+
+def test_an_application_that_connects_when_it_is_imported_is_kept_from_it(shop):
+    shop.write("shop/db.py", f"{shop.read('shop/db.py')}\nengine.connect()\n")
+
+    found = doctor(shop)
+
+    assert found["engine"]["state"] == "bad"
+    assert "connect in a function that a test or a fixture calls" in found["engine"]["hint"]
+    assert not (shop.root / "shop.db").exists()
+
+
+def test_a_conftest_that_fails_is_a_line(shop):
+    shop.write("conftest.py", "import nothing_of_that_name\n")
+
+    found = doctor(shop)
+
+    assert found["pytest"]["state"] == "bad"
+    assert "No module named 'nothing_of_that_name'" in found["pytest"]["seen"]
+    assert found["engine, sessionmaker"]["seen"] == "not looked at without pytest"
+
+
+def test_a_variable_that_is_not_set(shop):
+    shop.write("shop/settings.py", 'import os\nURL = os.environ["SHOP_URL"]\n')
+
+    found = doctor(shop)
+    (line,) = re.findall(r"conftest.py: (.*)$", found["engine"]["hint"])
+    shop.write("conftest.py", f"import os\n{line.replace('…', 'sqlite:///shop.db')}\n")
+
+    assert "shop/settings.py line 2: the variable SHOP_URL is not set" in found["engine"]["seen"]
+    assert doctor(shop)["engine"]["state"] == "good"
+
+
+def test_a_conftest_has_its_effect(shop):
+    shop.write("shop/settings.py", 'import os\nURL = os.environ["SHOP_URL"]\n')
+    shop.write("conftest.py", "import os\nos.environ['SHOP_URL'] = 'sqlite:///shop.db'\n")
+
+    assert doctor(shop)["engine"]["state"] == "good"
+
+
+def test_options_of_pytest_do_no_harm(shop):
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", f'{text}addopts = ["-n", "2", "--strict-markers"]\n')
+
+    assert doctor(shop)["engine"]["state"] == "good"
+
+
+@pytest.mark.parametrize(("name", "version"), [("SQLAlchemy", "1.4.54"), ("pytest", "7.4.0")])
+def test_a_version_that_is_too_old_is_named(shop, tmp_path, name, version):
+    folder = tmp_path / f"old/{name}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    shop.variables["PYTHONPATH"] = str(folder.parent)
+
+    found = doctor(shop)
+
+    assert found[name]["state"] == "bad"
+    assert found[name]["seen"].startswith(f"{version} is too old: ")
+    assert found[name]["hint"].startswith(f'pip install "{name}>=')
+    assert found["the rest"]["seen"] == "not looked at with these versions"
+
+
+def test_further_databases_have_lines_of_their_own(shop):
+    text = shop.read("pyproject.toml")
+    more = '[tool.alembic-snapshot.databases.log]\nconfig = "alembic.ini"\nengine = "shop.db:log"\n'
+    shop.write("pyproject.toml", f"{text}\n{more}")
+
+    found = doctor(shop)
+
+    assert found["default: engine"]["state"] == "good"
+    assert found["log: engine"]["state"] == "bad"
+    assert found["log: scripts"]["state"] == "good"
+
+
+class TestPostgreSQL:
+    """Where databases are on a server."""
+
+    @pytest.fixture
+    def shop(self, folder, postgres) -> Folder:
+        """A project whose databases are on the private server."""
+        folder.shape()
+        folder.variables["SNAPSHOT_POSTGRES_URL"] = postgres.url
+        folder.write("pyproject.toml", '[tool.alembic-snapshot]\nbackend = "postgresql"\n')
+        folder.write("shop/settings.py", 'import os\nURL = os.environ["SHOP_URL"]\n')
+        folder.write(".env.example", "SHOP_URL=postgresql+psycopg://localhost/shop\n")
+        folder.init()
+        return folder
+
+    def test_all_is_well_after_init(self, shop):
+        found = doctor(shop)
+
+        assert states(found) == {"good"}
+        assert "may create databases" in found["server"]["seen"]
+        assert "postgresql+psycopg" in found["engine"]["seen"]
+
+    def test_an_extension_that_the_server_lacks_is_named(self, shop):
+        shop.write("migrations/versions/0002_more.py", "revision, down_revision = '2', '0001'\n"
+                   "def upgrade():\n    op.execute('CREATE EXTENSION IF NOT EXISTS nonesuch')\n"
+                   "    op.execute('create extension plpgsql')\n")  # fmt: skip
+
+        found = doctor(shop)
+
+        assert found["extensions"]["state"] == "bad"
+        assert "the server has no nonesuch, which revisions create" in found["extensions"]["seen"]
+
+    def test_a_server_that_is_not_there_is_a_line(self, shop):
+        shop.variables["SNAPSHOT_POSTGRES_URL"] = "postgresql://nobody@localhost:1/"
+
+        found = doctor(shop)
+
+        assert found["server"]["state"] == "bad"
+        assert "no PostgreSQL server at localhost:1" in found["server"]["seen"]
+        assert found["engine"]["state"] == "good"

@@ -55,12 +55,14 @@ class Folder:
         return done
 
     def save_test(self, shown: str) -> Path:
-        """Save the test that ``init`` shows, where it says."""
-        (name,) = re.findall(r"save this as (.*):$", shown, re.MULTILINE)
-        block = shown.partition(f"save this as {name}:\n")[2]
-        lines = block.split("\n")
-        end = next(at for at, line in enumerate(lines) if line and not line.startswith("    "))
-        return self.write(name, "\n".join(lines[:end]) + "\n")
+        """Save what ``init`` shows where it says; the test comes last."""
+        names = re.findall(r"save this as (.*):$", shown, re.MULTILINE)
+        for name in names:
+            block = shown.partition(f"save this as {name}:\n")[2]
+            lines = block.split("\n")
+            end = next(at for at, line in enumerate(lines) if line and not line.startswith("    "))
+            self.write(name, "\n".join(lines[:end]) + "\n")
+        return self.root / names[-1]
 
     def files(self) -> set[str]:
         """Every file but those of git, of the store and of Python."""

@@ -170,6 +170,22 @@ def test_a_snapshot_that_is_not_built(shop):
     assert doctor(shop)["snapshot"]["state"] == "good"
 
 
+def test_no_revision(folder):
+    folder.shape()
+    folder.write("pyproject.toml", "[tool.alembic-snapshot]\n")
+    (folder.root / "migrations/versions/0001_orders.py").unlink()
+    folder.write("migrations/script.py.mako", "revision = ${repr(up_revision)}\n"
+                 "down_revision = ${repr(down_revision)}\ndef upgrade():\n    pass\n")  # fmt: skip
+
+    found = doctor(folder)
+    (command,) = re.findall(r"alembic (revision.*)$", found["scripts"]["hint"])
+    done = folder._run("alembic", *command.split())
+
+    assert found["scripts"]["state"] == "bad"
+    assert done.returncode == 0, done.stderr
+    assert doctor(folder)["scripts"]["state"] == "good"
+
+
 def test_two_heads(shop):
     for name in "ab":
         shop.write(f"migrations/versions/{name}.py", f"revision, down_revision = '{name}', '0001'\n"

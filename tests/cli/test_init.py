@@ -108,7 +108,7 @@ def test_each_line_has_its_reason(folder):
 
     assert "# made in src/shop/db.py line 6" in printed
     assert "# shop is in src" not in printed  # prepend_sys_path has it
-    assert "migrations/env.py line 14 takes the URL from it" in printed
+    assert "# the URL is read in migrations/env.py line 14" in printed
     assert 'pythonpath = ["src"]  # where tests find shop' in printed
 
 
@@ -387,6 +387,22 @@ def test_a_url_of_postgresql_says_what_kind_of_database_it_is(folder):
 
     assert 'backend = "postgresql"' in shown
     assert 'environment = { SHOP_URL = "{url}" }' in shown
+
+
+@pytest.mark.parametrize("engine", ["object", "async"])
+def test_what_the_application_needs_to_be_imported_is_shown_too(folder, engine):
+    folder.shape(engine=engine, url="settings")
+    needs = "import os\nURL = os.environ['SHOP_URL']\nKEY = os.environ['SHOP_KEY']\n"
+    folder.write("shop/settings.py", needs)
+
+    shown = folder.init()
+    before = folder.command("doctor")
+    folder.save_test(shown.stdout)
+
+    assert "the application needs SHOP_URL, SHOP_KEY when it is imported" in shown.stdout
+    assert before.returncode == 1
+    assert folder.command("doctor").returncode == 0
+    assert "1 passed" in folder.pytest().stdout
 
 
 def test_flask_migrates_file_is_told_apart(folder):

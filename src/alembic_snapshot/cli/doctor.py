@@ -202,11 +202,12 @@ def _snapshot(project: Project) -> Iterator[Finding]:
 def _scripts(status: Status, project: Project) -> Iterator[Finding]:
     heads = status.chain.heads
     count = len(status.chain.revisions)
-    if status.chain.opaque:
-        yield doubtful("scripts", f"one layer: {status.chain.opaque[0]}")
-    elif not count:
+    files = (path for one in project.alembic.version_locations for path in one.rglob("*.py"))
+    if status.entry is None and not any(files):
         hint = "make the first: alembic revision --autogenerate"
         yield bad("scripts", "there is no revision", hint)
+    elif status.chain.opaque:
+        yield doubtful("scripts", f"one layer: {status.chain.opaque[0]}")
     elif len(heads) > 1 and project.heads == "one":
         hint = f'join them: alembic merge heads; or set heads = "many" in [{TABLE}]'
         yield doubtful("scripts", f"{len(heads)} heads: {', '.join(heads)}", hint)

@@ -176,11 +176,24 @@ def _next(found: Proposal, layout: Layout, snapshot: Snapshot) -> str:
     if found.pytest is not None and found.pytest_file is not None:
         name = os.path.relpath(found.pytest_file)
         steps.append(_pytest_line(found, name))
+    if found.variables:
+        steps.append(_conftest(found, layout))
     path, test = _test(found, layout, snapshot)
     steps.append(f"save this as {os.path.relpath(path)}:\n\n{_indented(test)}\n")
     steps.append("run pytest; `alembic-snapshot doctor` says what is amiss if it does not pass")
     lines = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
     return "\nnext:\n" + "\n".join(lines)
+
+
+def _conftest(found: Proposal, layout: Layout) -> str:
+    """What tests need before the application can be imported."""
+    path = layout.root / "conftest.py"
+    names = ", ".join(found.variables)
+    lines = [f'os.environ.setdefault("{name}", "{v}")' for name, v in found.variables.items()]
+    text = "\n".join(["import os", "", *lines])
+    name = os.path.relpath(path)
+    where = f"put this at the top of {name}" if path.exists() else f"save this as {name}"
+    return f"the application needs {names} when it is imported; {where}:\n\n{_indented(text)}\n"
 
 
 def _pytest_line(found: Proposal, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,11 +60,21 @@ def read_env_py(path: Path, sources: Sources, values: Values, root: Path) -> Env
             for one in values.origins(node, other)
         ]
     _sort(found)
+    for name, given in required(found.reached, values, root).items():
+        found.environment.setdefault(name, given)
+    return found
+
+
+def required(
+    sources: Sequence[Source], values: Values, root: Path
+) -> dict[str, tuple[str, Origin]]:
+    """The variables without which modules can't be imported, and a value for each."""
     known = _dotenv(root)
-    for other in found.reached:
-        for one in (*values.required_at_import(other), *values.settings(other)):
-            if one.name not in found.environment and one.name not in known:
-                found.environment[one.name] = (_PLACEHOLDERS.get(one.type, "test"), one)
+    found: dict[str, tuple[str, Origin]] = {}
+    for source in sources:
+        for one in (*values.required_at_import(source), *values.settings(source)):
+            if one.name not in known:
+                found.setdefault(one.name, (_PLACEHOLDERS.get(one.type, "test"), one))
     return found
 
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.discover.env_py import EnvPy, read_env_py
+from alembic_snapshot.discover.env_py import EnvPy, read_env_py, required
 from alembic_snapshot.discover.layout import (
     Layout,
     PytestSettings,
@@ -29,6 +29,7 @@ from alembic_snapshot.project.alembic_settings import (
 from alembic_snapshot.project.places import TABLE
 
 _KINDS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+_SCHEME = re.compile(r"[a-z]+(\+\w+)?://")
 _IMPORTED = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
 
 
@@ -45,6 +46,7 @@ class Line:
 class Proposal:
     """What to write, and what to say.
 
+    ``variables`` are those that tests need before they can import the application, with values.
     ``pytest`` is what pytest's own ``pythonpath`` lacks, and ``pytest_file`` where it has to be
     said if that is not ``pyproject.toml``. ``left_out`` are keys with the reason why they are not
     there; ``extras`` what to install, with the reason.
@@ -57,6 +59,7 @@ class Proposal:
     pytest_file: Path | None = None
     extras: dict[str, str] = field(default_factory=dict)
     models: list[Model] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
     is_async: bool = False
     settings: PytestSettings = field(default_factory=lambda: PytestSettings(None))
 
@@ -107,6 +110,7 @@ class _Proposing:
         self._environment(env, engine, backend)
         self._flask(env)
         self._pytest([one for one in (engine, factory) if one])
+        self._variables([one for one in (engine, factory) if one], backend)
         self._extras(backend)
         for path, error in self.sources.unread.items():
             self.result.notes.append(f"{self._name(path)} does not parse, {error}: not looked at")
@@ -311,10 +315,10 @@ class _Proposing:
         given = self.table.get("environment")
         wanted = {name: value for name, value in wanted.items() if name not in (given or {})}
         if wanted:
-            reasons = "; ".join(
-                f"{self._at(one)} {'takes the URL from it' if '{' in value else 'needs it'}"
-                for value, one in wanted.values()
-            )
+            url = [one for value, one in wanted.values() if "{" in value]
+            other = [one for value, one in wanted.values() if "{" not in value]
+            said = [f"the URL is read in {self._all_at(url)}"] * bool(url)
+            reasons = "; ".join([*said, *[f"needed in {self._all_at(other)}"] * bool(other)])
             if given is None:
                 values = {name: value for name, (value, _) in wanted.items()}
                 self.result.add("environment", values, reasons)
@@ -358,6 +362,25 @@ class _Proposing:
         if settings.file is not None and settings.file != self.layout.toml:
             self.result.pytest_file = settings.file
 
+    def _variables(self, made: Sequence[Made], backend: str) -> None:
+        sources = [one.source for one in made if one.reference]
+        sources += [model.source for model in self.result.models[:1]]
+        reached = {one.path: one for start in sources for one in self.sources.reached_from(start)}
+        needed = required(list(reached.values()), self.values, self.root)
+        url = {
+            one.name: maker.is_async if one.is_async is None else one.is_async
+            for maker in made
+            for one in maker.url
+            if one.form == "url"
+        }
+        for name, (value, _) in needed.items():
+            if name not in url:
+                self.result.variables[name] = value
+            elif backend == "sqlite":
+                # On PostgreSQL the plugin sets what is to hold the URL.
+                driver = "sqlite+aiosqlite" if url[name] else "sqlite"
+                self.result.variables[name] = f"{driver}:///test.db"
+
     def _extras(self, backend: str) -> None:
         def lacks(*modules: str) -> bool:
             return any(find_spec(module) is None for module in modules)
@@ -376,6 +399,13 @@ class _Proposing:
 
     def _at(self, origin: Origin) -> str:
         return f"{self._name(origin.source.path)} line {origin.line}"
+
+    def _all_at(self, origins: Sequence[Origin]) -> str:
+        """Where several stand, each file once."""
+        lines: dict[str, list[str]] = {}
+        for one in origins:
+            lines.setdefault(self._name(one.source.path), []).append(str(one.line))
+        return ", ".join(f"{name} line {', '.join(found)}" for name, found in lines.items())
 
     def _name(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.root)).as_posix()
@@ -413,7 +443,7 @@ def _kinds(origins: Sequence[Origin], root: Path) -> dict[str, str]:
     if not any("://" in text for text in texts):
         names = [one.name for one in origins if one.kind == "variable"]
         texts = [text for name in names for text in _values_of(name, root)]
-    found = [text for text in texts if "://" in text]
+    found = [text for text in texts if _SCHEME.match(text)]
     return {text.partition(":")[0].partition("+")[0]: text for text in found}
 
 

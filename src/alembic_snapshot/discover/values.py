@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -211,10 +212,12 @@ class Values:
         if last in _SAME and node.args:
             yield from self._follow(node.args[-1], place, deep - 1)
             return
-        if last == "create" and name.endswith("URL.create"):
+        if name.endswith("URL.create") or re.search(r"Dsn\.build$|Url\.build$", name):
             for value in [*node.args, *(keyword.value for keyword in node.keywords)]:
                 for one in self._follow(value, place, deep - 1):
-                    yield replace(one, form="part")
+                    # Of a URL in parts, the text that could be its beginning tells the kind.
+                    text = f"{one.name}://" if one.kind == "text" else one.name
+                    yield replace(one, form="part", name=text)
             return
         found = self._function(node.func, place.source)
         if found is not None:

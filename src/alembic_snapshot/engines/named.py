@@ -59,7 +59,8 @@ class Named:
             )
         if isinstance(error, ModuleNotFoundError) and self._is_own(error.name):
             return EngineError(f"can't import {text!r}: {error}", hint=_IMPORTABLE)
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text_of = " ".join(str(error).split())
+        said = f"{type(error).__name__}: {text_of}" if text_of else type(error).__name__
         if isinstance(error, AttributeError) and not where:
             hint = self._nearest(error) or _IMPORTABLE
             return EngineError(f"can't import {text!r}: {error}", hint=hint)
@@ -79,6 +80,13 @@ class Named:
                 f"{self.key} {text!r} can't be had{where}: the variable {variable} is not set",
                 hint="set it before the application is imported, for example at the top of "
                 f'conftest.py: os.environ.setdefault("{variable}", "…")',
+            )
+        if type(error).__name__ == "ValidationError":
+            # pydantic's, of settings for the most part.
+            return EngineError(
+                f"{self.key} {text!r} can't be had{where}: {said}",
+                hint="set what it names before the application is imported, for example at the top "
+                "of conftest.py with os.environ.setdefault()",
             )
         if isinstance(error, TypeError) and not where and self.reference.calls:
             return EngineError(

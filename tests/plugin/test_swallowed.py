@@ -203,7 +203,7 @@ def test_what_is_caught_before_the_tests_is_said_at_the_end(swallowing, mode):
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["alembic-snapshot: warning: something caught this before the tests: shop/swallow.py *"]
+        ["alembic-snapshot: warning: something caught this outside of a test: shop/swallow.py *"]
     )
 
 
@@ -220,3 +220,34 @@ def test_what_the_guard_lets_through_is_counted(swallowing, more):
     result.stdout.fnmatch_lines(
         ['alembic-snapshot: warning: 2 connections went past the clones, with guard = "off"']
     )
+
+
+POLLING = """
+import threading
+import pytest
+from shop import swallow
+
+asked, answered = threading.Event(), threading.Event()
+
+def poll():
+    while asked.wait():
+        asked.clear()
+        swallow.in_a_suppress(swallow.connect)
+        answered.set()
+
+threading.Thread(target=poll, daemon=True).start()
+
+@pytest.mark.parametrize("number", range(5))
+def test_it(number):
+    asked.set()
+    assert answered.wait(60)
+    answered.clear()
+"""
+
+
+def test_a_thread_that_no_test_started_fails_none_and_is_said_at_the_end(swallowing):
+    result = swallowing.run(test_it=POLLING)
+
+    result.assert_outcomes(passed=5)
+    lines = [line for line in result.outlines if "caught this outside of a test" in line]
+    assert 1 <= len(lines) <= 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -24,12 +25,14 @@ class Notices:
     """What is said of connections that go where they should not; ``callsites`` finds their lines.
 
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
-    that were raised since it was cleared.
+    that were raised since it was cleared; ``outside`` those in threads that no test has started.
     """
 
     def __init__(self, callsites: Callsites):
         self.callsites = callsites
         self.refused: list[SnapshotError] = []
+        self.outside: list[SnapshotError] = []
+        self._others: set[int | None] = set()
         self._warned: set[str] = set()
 
     @property
@@ -136,8 +139,13 @@ class Notices:
         try:
             yield
         except SnapshotError as error:
-            self.refused.append(error)
+            is_other = threading.get_ident() in self._others
+            (self.outside if is_other else self.refused).append(error)
             raise
+
+    def begin(self) -> None:
+        """A test begins: threads that run already are not its own."""
+        self._others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
 
     def _was_told(self, error: SnapshotError) -> bool:
         """Whether an error came as far as a test, a ``conftest.py``, or what tests with."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.project.callsite import Callsites
 
+# A thread that asks every second would fill the screen.
+_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class Options:
@@ -156,10 +159,13 @@ class Runtime:
         self._events.notices.refused.clear()
 
     def note_caught(self) -> None:
-        """Keep what was refused while no test was running for the end of the run."""
-        error = self._events.notices.swallowed()
-        if error is not None and error.message not in self.tally.refused:
-            self.tally.refused.append(error.message)
+        """Keep what was refused outside of a test for the end of the run."""
+        notices = self._events.notices
+        caught, notices.outside = [notices.swallowed(), *notices.outside], []
+        for error in caught:
+            if error is not None and len(self.tally.refused) < _SHOWN:
+                self.tally.refused.append(error.message)
+        notices.begin()
 
     def count(self) -> Tally:
         """The sums so far."""

@@ -27,7 +27,7 @@ class Tally:
     why it is not, although it was asked for; ``done`` is what is done to put one back.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
-    those that were refused while no test was running, and nobody was told.
+    those that were refused outside of a test, and nobody was told.
     """
 
     clones: int = 0
@@ -82,7 +82,7 @@ class Tally:
     def lines(self) -> list[str]:
         """The summary: a line of numbers, and one for each warning."""
         warnings = shortened(self.warnings)
-        warnings += [f"something caught this before the tests: {line}" for line in self.refused]
+        warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
         if self.unguarded:
             went = f"{self.unguarded} connection{'s' if self.unguarded != 1 else ''} went"
             warnings.append(f'{went} past the clones, with guard = "off"')

@@ -184,6 +184,31 @@ def test_several_engines_are_named_and_none_is_chosen(folder):
     assert "# sessionmaker is left out: none is made on the engine" in shown.stdout
 
 
+def test_a_function_that_gives_the_same_engine_is_no_other_one(folder):
+    folder.shape()
+    folder.write("shop/db.py", """
+        from sqlalchemy import create_engine
+        from elsewhere import url
+
+        def make():
+            return create_engine(url())
+
+        engine = make()
+
+        def get_engine():
+            return engine
+    """)  # fmt: skip
+
+    shown = folder.command("init", "--print").stdout
+    folder.write("shop/more.py", "from sqlalchemy import create_engine\n"
+                 "def reports():\n    return create_engine('sqlite:///reports.db')\n")  # fmt: skip
+    more = folder.command("init", "--print").stdout
+
+    assert 'engine = "shop.db:engine"' in shown
+    assert "# engine is left out: 2 candidates: shop.db:engine" in more
+    assert "shop.more:reports()" in more
+
+
 def test_of_several_engines_the_one_that_env_py_imports_is_the_one(folder):
     folder.shape(url="settings")
     folder.write("shop/reports.py", REPORTS)
@@ -205,7 +230,11 @@ def test_two_configurations_of_alembic_are_named_and_none_is_chosen(folder):
         *hint.removeprefix("hint: choose one: alembic-snapshot ").split(), "-y"
     )
 
+    folder.save_test(followed.stdout)
+
     assert "several configurations of Alembic: one/alembic.ini, two/alembic.ini" in error
+    assert "run pytest in one;" in followed.stdout
+    assert "1 passed" in folder._run("pytest", cwd=folder.root / "one").stdout
     assert followed.returncode == 0, followed.stderr
     assert (folder.root / "one/pyproject.toml").exists()
     assert not (folder.root / "pyproject.toml").exists()
@@ -246,6 +275,70 @@ def test_a_file_that_is_wrong_is_one_error_and_nothing_is_written(folder, name):
     assert message in error
     assert path.read_bytes() == before
     assert not (folder.root / ".alembic-snapshot").exists()
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+def test_what_is_no_file_is_one_error(folder, kind):
+    folder.shape()
+    path = folder.root / "pyproject.toml"
+    path.mkdir() if kind == "a folder" else os.mkfifo(path)
+
+    error, _ = refused(folder.command("init", "--yes"))
+
+    assert "it is no file" in error
+
+
+def test_a_link_stays_a_link(folder):
+    folder.shape()
+    shared = folder.write("shared.toml", "[project]\nname = 'shop'\nversion = '1'\n")
+    (folder.root / "pyproject.toml").symlink_to(shared)
+
+    folder.init()
+
+    assert (folder.root / "pyproject.toml").is_symlink()
+    assert "[tool.alembic-snapshot]" in shared.read_text()
+
+
+def test_a_file_that_does_not_parse_is_told(folder):
+    folder.shape()
+    folder.write("shop/broken.py", "from sqlalchemy import create_engine\nengine = (\n")
+
+    shown = folder.init().stdout
+
+    assert "# shop/broken.py does not parse, line 2: '(' was never closed: not looked at" in shown
+    assert table(folder)["engine"] == "shop.db:engine"
+
+
+def test_engines_of_tests_and_of_other_environments_do_not_count(folder):
+    folder.shape()
+    folder.write("tests/helpers.py", REPORTS)
+    folder.write("conftest.py", REPORTS)
+    folder.write("env/lib/thing.py", REPORTS)
+    folder.write("env/pyvenv.cfg", "")
+
+    shown = folder.command("init", "--print").stdout
+
+    assert 'engine = "shop.db:engine"' in shown
+    assert "left out" not in shown
+
+
+def test_a_section_of_another_name_is_proposed_and_of_several_none(folder):
+    folder.shape()
+    ini = folder.read("alembic.ini")
+    folder.write("alembic.ini", ini.replace("[alembic]", "[shop]"))
+    one = folder.command("init", "--print").stdout
+    folder.write(
+        "alembic.ini", ini.replace("[alembic]", "[shop]") + ini.replace("alembic]", "log]")
+    )
+
+    error, hint = refused(folder.command("init", "--yes"))
+    folder.write("pyproject.toml", '[tool.alembic-snapshot]\nsection = "shop"\n')
+    followed = folder.init()
+
+    assert 'section = "shop"' in one
+    assert "alembic.ini has several sections with scripts: shop, log" in error
+    assert 'write section = "shop" below [tool.alembic-snapshot]' in hint
+    assert "built the snapshot" in followed.stderr
 
 
 def test_a_read_only_file_is_left_alone_until_it_is_made_writable(folder):

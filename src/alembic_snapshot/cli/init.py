@@ -180,7 +180,9 @@ def _next(found: Proposal, layout: Layout, snapshot: Snapshot) -> str:
         steps.append(_conftest(found, layout))
     path, test = _test(found, layout, snapshot)
     steps.append(f"save this as {os.path.relpath(path)}:\n\n{_indented(test)}\n")
-    steps.append("run pytest; `alembic-snapshot doctor` says what is amiss if it does not pass")
+    where = os.path.relpath(layout.root)
+    inside = "" if where == "." else f" in {where}"
+    steps.append(f"run pytest{inside}; `alembic-snapshot doctor` there says what is amiss")
     lines = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
     return "\nnext:\n" + "\n".join(lines)
 

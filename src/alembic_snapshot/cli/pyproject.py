@@ -68,7 +68,8 @@ class PyProject:
             # The owner of everything may write what is meant to be left alone.
             if not mode & 0o222 or not os.access(path, os.W_OK):
                 raise ConfigError(
-                    f"{self.path} is read-only", hint="make it writable, or write with --print"
+                    f"{self.path} is read-only",
+                    hint="make it writable; --print only shows the lines",
                 )
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".pyproject.")
@@ -139,12 +140,15 @@ def _merge(expected: dict[str, Any], name: str, values: Mapping[str, Any]) -> No
 
 def _content(path: Path) -> bytes | None:
     try:
+        if path.exists() and not path.is_file():
+            # A pipe would be waited for.
+            raise OSError(None, "it is no file")
         return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(
-            f"can't read {path}: {error.strerror}", hint="make it a file that can be read"
+            f"can't read {path}: {error.strerror}", hint="put a file there that can be read"
         ) from error
 
 

@@ -30,7 +30,7 @@ class Made:
     """An engine or a session factory. ``reference`` names it, if anything can.
 
     ``why_not`` says why it can't be named. ``url`` is what the engine's URL comes from; ``bound``
-    is the name of the engine that a factory is given.
+    is the name of the engine that a factory is given. Two with the same ``call`` are one engine.
     """
 
     source: Source
@@ -40,6 +40,7 @@ class Made:
     url: tuple[Origin, ...] = ()
     bound: str | None = None
     why_not: str = ""
+    call: ast.Call | None = None
 
     @property
     def is_call(self) -> bool:
@@ -245,7 +246,15 @@ class _Reader:
         origins = self._values.origins(given, source) if given is not None else []
         reference = f"{self.source.module}:{name}" if name else None
         line = getattr(node, "lineno", call.lineno)
-        return Made(self.source, line, reference, _ENGINES[last], tuple(origins), why_not=why)
+        return Made(
+            self.source,
+            line,
+            reference,
+            is_async=_ENGINES[last],
+            url=tuple(origins),
+            why_not=why,
+            call=call,
+        )
 
     def _bound(self, call: ast.Call) -> str | None:
         """The name of the engine that a factory is given, through a scoped one."""

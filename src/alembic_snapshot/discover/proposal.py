@@ -158,7 +158,9 @@ class _Proposing:
         given = self.table.get("engine")
         if given is not None:
             return next((one for one in named if one.reference == given), None)
-        objects = [one for one in named if not one.is_call] or named
+        # A function that gives what a name has, too, is no other engine.
+        kept = [one.call for one in named if not one.is_call]
+        objects = [one for one in named if not one.is_call or one.call not in kept]
         chosen, why = _one_of(objects, makers.factories, reached)
         if chosen is not None:
             self.result.add("engine", chosen.reference, f"made in {self._line(chosen)}{why}")

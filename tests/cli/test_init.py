@@ -184,6 +184,26 @@ def test_several_engines_are_named_and_none_is_chosen(folder):
     assert "# sessionmaker is left out: none is made on the engine" in shown.stdout
 
 
+def test_several_databases_of_one_env_py_are_told(folder):
+    folder.shape()
+    folder.write("alembic.ini", folder.read("alembic.ini") + "databases = one, two\n")
+
+    shown = folder.command("init", "--print").stdout
+
+    assert "# env.py migrates several databases (one, two), and a snapshot is one" in shown
+
+
+def test_where_nothing_can_be_known_it_does_not_say_that_nothing_is_missing(folder):
+    folder.shape()
+    (folder.root / "shop/db.py").unlink()
+
+    shown = folder.command("init", "--print").stdout
+
+    assert "nothing is missing" not in shown
+    assert "# there is nothing to add" in shown
+    assert "# engine is left out: no create_engine(), create_async_engine() or SQLAl" in shown
+
+
 def test_a_function_that_gives_the_same_engine_is_no_other_one(folder):
     folder.shape()
     folder.write("shop/db.py", """

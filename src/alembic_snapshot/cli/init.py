@@ -99,7 +99,7 @@ def _described(found: Proposal, layout: Layout) -> str:
     comments = [f"# {key} is left out: {reason}" for key, reason in found.left_out]
     comments += [f"# {note}" for note in found.notes]
     if not found.lines:
-        comments.insert(0, "# nothing is missing here")
+        comments.insert(0, "# there is nothing to add" if comments else "# nothing is missing here")
     parts[0] = "\n".join([parts[0], *comments])
     if found.pytest is not None and found.pytest_file is None:
         parts.append(_shown(found.settings.key, [found.pytest]))

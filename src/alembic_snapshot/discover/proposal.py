@@ -105,13 +105,18 @@ class _Proposing:
         factory = self._sessionmaker(makers, engine)
         self.result.models = list(find_models(self.sources))
         self.result.is_async = env.is_async or bool(engine and engine.is_async)
-        backend = self._backend(engine, env)
+        backend = self._backend(engine, makers, env)
         self._pythonpath(env, [one for one in (engine, factory) if one])
         self._environment(env, engine, backend)
         self._flask(env)
         self._pytest([one for one in (engine, factory) if one])
         self._variables([one for one in (engine, factory) if one], backend)
         self._extras(backend)
+        several = self.alembic.effective.get(f"[{self.alembic.section}] databases")
+        if several:
+            what = f"env.py migrates several databases ({several}), and a snapshot is one"
+            how = f"a section with script_location, and a table [{TABLE}.databases.NAME], for each"
+            self.result.notes.append(f"{what}: {how}")
         for path, error in self.sources.unread.items():
             self.result.notes.append(f"{self._name(path)} does not parse, {error}: not looked at")
         for other in self.layout.others:
@@ -245,13 +250,14 @@ class _Proposing:
         calls = made.source.assigned.get(name, [])
         return any("scoped_session" in made.source.dotted(getattr(c, "func", c)) for c in calls)
 
-    def _backend(self, engine: Made | None, env: EnvPy) -> str:
+    def _backend(self, engine: Made | None, makers: Makers, env: EnvPy) -> str:
         given = self.table.get("backend")
         if given is not None:
             return str(given)
         url = database_url(self.alembic) or ""
-        kinds = _kinds([*(engine.url if engine else ()), *env.url], self.root)
-        where = f"the URL in {self._line(engine)}" if engine else "the URL that env.py is given"
+        made = [engine] if engine else makers.engines
+        kinds = _kinds([*(url for one in made for url in one.url), *env.url], self.root)
+        where = f"the URL in {self._line(made[0])}" if made else "the URL that env.py is given"
         if not engine and "://" in str(self.table.get("engine")):
             kinds = {str(self.table["engine"]).partition(":")[0].partition("+")[0]: ""}
         if not kinds and "://" in url and not url.startswith("driver:"):

@@ -66,7 +66,7 @@ ROOMS = {
         ["ensure"],
         ["stairway"],
     ],
-    "discover": [["layout", "sources"], ["values"], ["env_py", "makers"], ["proposal"]],
+    "discover": [["layout", "sources"], ["names"], ["values"], ["env_py", "makers"], ["proposal"]],
     "cli": [
         ["finding", "inside_pytest", "job_summary", "pyproject"],
         ["doctor", "init"],

@@ -329,6 +329,78 @@ def test_a_file_that_does_not_parse_is_told(folder):
     assert table(folder)["engine"] == "shop.db:engine"
 
 
+def test_modules_that_import_in_circles_end(folder):
+    folder.shape()
+    for one, other in (("a", "b"), ("b", "a")):
+        folder.write(f"shop/{one}.py", f"from shop.{other} import get, Kind, URL, settings\n")
+    folder.write("shop/db.py", """
+        from sqlalchemy import create_engine
+        from shop.a import get, Kind, URL, settings
+
+        first = get()
+        second = Kind()
+        third = URL or settings.url
+        fourth = fourth = first
+        engine = create_engine(URL or get() or Kind().url or settings.url or third)
+    """)  # fmt: skip
+
+    shown = folder.command("init", "--print")
+
+    assert shown.returncode == 0, shown.stderr
+    assert 'engine = "shop.db:engine"' in shown.stdout
+
+
+def test_a_url_that_is_changed_again_and_again_is_followed_to_where_it_began(folder):
+    folder.shape()
+    changes = "\n".join(f"URL = URL.replace('{n}', '') or URL" for n in range(12))
+    folder.write("shop/settings.py", f"import os\nURL = os.environ['SHOP_URL']\n{changes}\n")
+    env = folder.read("migrations/env.py")
+    folder.write("migrations/env.py", f"{env}\nfrom shop.settings import URL\n"
+                 "config.set_main_option('sqlalchemy.url', URL)\n")  # fmt: skip
+
+    shown = folder.command("init", "--print").stdout
+
+    assert 'environment = { SHOP_URL = "{url}" }' in shown
+
+
+def test_a_name_that_is_given_one_engine_or_another_is_one_name(folder):
+    folder.shape()
+    folder.write("shop/db.py", """
+        from sqlalchemy import create_engine
+        from elsewhere import is_fast, url
+
+        if is_fast:
+            engine = create_engine(url("fast"), pool_size=9)
+        else:
+            engine = create_engine(url("slow"))
+    """)  # fmt: skip
+
+    shown = folder.command("init", "--print").stdout
+
+    assert 'engine = "shop.db:engine"  # made in shop/db.py line 5\n' in shown
+
+
+def test_a_name_that_is_given_one_factory_and_then_another_on_it(folder):
+    folder.shape()
+    folder.write("shop/db.py", """
+        from sqlalchemy import create_engine
+        from sqlalchemy.orm import scoped_session, sessionmaker
+        from shop.settings import URL
+
+        def make():
+            return create_engine(URL)
+
+        engine = make()
+        Session = sessionmaker(bind=engine)
+        Session = scoped_session(Session)
+    """)  # fmt: skip
+
+    folder.save_test(folder.init().stdout)
+
+    assert table(folder)["sessionmaker"] == "shop.db:Session"
+    assert "1 passed" in folder.pytest().stdout
+
+
 def test_engines_of_tests_and_of_other_environments_do_not_count(folder):
     folder.shape()
     folder.write("tests/helpers.py", REPORTS)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from alembic_snapshot.discover.names import local_values, returned
 from alembic_snapshot.discover.sources import Function, Source, Sources
-from alembic_snapshot.discover.values import Origin, Values, local_values, returned
+from alembic_snapshot.discover.values import Origin, Values
 
 _ENGINES = {
     "create_engine": False,
@@ -256,20 +257,24 @@ class _Reader:
             call=call,
         )
 
-    def _bound(self, call: ast.Call) -> str | None:
+    def _bound(self, call: ast.Call, deep: int = _DEEP) -> str | None:
         """The name of the engine that a factory is given, through a scoped one."""
         given = [word.value for word in call.keywords if word.arg in ("bind", "session_factory")]
         for value in [*given, *call.args[:1]]:
             if isinstance(value, ast.Call):
-                return self._bound(value)
-            if isinstance(value, ast.Name) and value.id in self.source.assigned:
-                inner = self.source.assigned[value.id][-1]
-                is_factory = isinstance(inner, ast.Call) and self.source.dotted(
-                    inner.func
-                ).endswith(_FACTORIES)
-                return self._bound(inner) if is_factory else self._spelled(value)  # type: ignore[arg-type]
+                is_one = self._is_factory(value) and deep > 0
+                return self._bound(value, deep - 1) if is_one else self._spelled(value)
+            if isinstance(value, ast.Name):
+                # A name may be given first one factory, then another that is on it.
+                inner = [one for one in self.source.assigned.get(value.id, []) if one is not call]
+                factory = next((one for one in inner if self._is_factory(one)), None)
+                if isinstance(factory, ast.Call) and deep:
+                    return self._bound(factory, deep - 1)
             return self._spelled(value)
         return None
+
+    def _is_factory(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Call) and self.source.dotted(node.func).endswith(_FACTORIES)
 
     def _spelled(self, node: ast.expr) -> str | None:
         name = ast.unparse(node)

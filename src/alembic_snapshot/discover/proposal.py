@@ -166,6 +166,7 @@ class _Proposing:
         # A function that gives what a name has, too, is no other engine.
         kept = [one.call for one in named if not one.is_call]
         objects = [one for one in named if not one.is_call or one.call not in kept]
+        objects = list({one.reference: one for one in reversed(objects)}.values())[::-1]
         chosen, why = _one_of(objects, makers.factories, reached)
         if chosen is not None:
             self.result.add("engine", chosen.reference, f"made in {self._line(chosen)}{why}")
@@ -221,6 +222,8 @@ class _Proposing:
         wanted = engine.reference if engine else self.table.get("engine")
         fitting = [one for one in makers.factories if self._same(one.bound, wanted)]
         plain = [one for one in fitting if not self._is_scoped(one)] or fitting
+        # A name that is given two, one after the other or in branches, is one name.
+        plain = list({one.reference: one for one in plain}.values())
         if len(plain) == 1:
             (chosen,) = plain
             reason = f"made in {self._line(chosen)}, on {wanted}"

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from alembic_snapshot.discover.names import DEEP, Names, Place, local_values, returned, targets
 from alembic_snapshot.discover.sources import Function, Source, Sources
 
-_DEEP = 12
 _ASYNC = ("+aiosqlite", "+asyncpg", "+psycopg_async", "+aiopg")
 _READS_VARIABLE = ("os.environ.get", "os.getenv", "environ.get", "getenv", "os.environ.setdefault")
+# Expressions that are looked at for one value; what is beyond is not known.
+_PATIENCE = 5_000
 # Libraries in which settings are read as env("NAME"), env.str("NAME"), config("NAME", default=…).
 _READERS = ("decouple", "environ", "environs", "prettyconf", "starlette")
 # Functions whose last argument is what they give, in another shape.
@@ -37,25 +39,20 @@ class Origin:
     type: str = "str"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where an expression stands: names mean what they mean there."""
-
-    source: Source
-    function: Function | None = None
-    owner: ast.ClassDef | None = None
-
-
 class Values:
     """Follows values through a project's files."""
 
     def __init__(self, sources: Sources):
         self._sources = sources
+        self._names = Names(sources)
+        self._path: list[ast.expr] = []
+        self._steps = 0
 
     def origins(self, node: ast.expr, source: Source) -> list[Origin]:
         """What a value comes from, each thing once."""
-        place = _Place(source, source.owners.get(node))
-        found = self._follow(node, place, _DEEP)
+        self._steps = 0
+        place = Place(source, source.owners.get(node))
+        found = self._follow(node, place, DEEP)
         return list({(one.kind, one.name, one.form): one for one in found}.values())
 
     def settings(self, source: Source) -> Iterator[Origin]:
@@ -66,7 +63,7 @@ class Values:
             if isinstance(node, ast.Call)
         }
         for name, kind in source.classes.items():
-            if name in made and self._is_settings(kind, source, _DEEP):
+            if name in made and self._names.is_settings(kind, source, DEEP):
                 for node in kind.body:
                     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                         found = self._field(node, kind, source, node.target.id)
@@ -76,14 +73,25 @@ class Values:
         """The variables without a default that importing a module asks for."""
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Subscript | ast.Call) and node not in source.owners:
-                for one in self._read(node, _Place(source)) or ():
+                for one in self._read(node, Place(source)) or ():
                     if one.kind == "variable" and one.required and isinstance(node, ast.Subscript):
                         yield one
 
-    def _follow(self, node: ast.expr, place: _Place, deep: int) -> Iterator[Origin]:
-        if deep <= 0:
+    def _follow(self, node: ast.expr, place: Place, deep: int) -> Iterator[Origin]:
+        if node in self._path:
+            # It is given again what it had, a little changed.
+            return
+        self._steps += 1
+        if deep <= 0 or self._steps > _PATIENCE:
             yield self._unknown(node, place)
             return
+        self._path.append(node)
+        try:
+            yield from list(self._followed(node, place, deep))
+        finally:
+            self._path.pop()
+
+    def _followed(self, node: ast.expr, place: Place, deep: int) -> Iterator[Origin]:
         read = self._read(node, place)
         if read is not None:
             for one in read:
@@ -123,7 +131,7 @@ class Values:
             case _:
                 yield self._unknown(node, place)
 
-    def _joined(self, node: ast.JoinedStr, place: _Place, deep: int) -> Iterator[Origin]:
+    def _joined(self, node: ast.JoinedStr, place: Place, deep: int) -> Iterator[Origin]:
         texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
         holes = [part for part in node.values if isinstance(part, ast.FormattedValue)]
         found = [one for part in holes for one in self._follow(part.value, place, deep - 1)]
@@ -144,7 +152,7 @@ class Values:
         is_file = before.startswith("sqlite") and before.endswith(":///")
         return replace(one, form="path" if is_file and one.form == "url" else "part")
 
-    def _name(self, node: ast.Name, place: _Place, deep: int) -> Iterator[Origin]:
+    def _name(self, node: ast.Name, place: Place, deep: int) -> Iterator[Origin]:
         values = list(local_values(node.id, place.function)) if place.function else []
         if not values:
             values = place.source.assigned.get(node.id, [])
@@ -154,28 +162,28 @@ class Values:
             return
         yield from self._imported(node, node.id, place, deep)
 
-    def _imported(self, node: ast.expr, name: str, place: _Place, deep: int) -> Iterator[Origin]:
+    def _imported(self, node: ast.expr, name: str, place: Place, deep: int) -> Iterator[Origin]:
         module, taken = place.source.imports.get(name, ("", None))
         other = self._sources.find(module) if module and taken else None
         if other is not None and taken in other.assigned:
             for value in other.assigned[taken]:
-                yield from self._follow(value, _Place(other), deep - 1)
+                yield from self._follow(value, Place(other), deep - 1)
             return
-        if other is not None and taken in other.imports:
-            yield from self._imported(node, taken, _Place(other), deep - 1)
+        if other is not None and taken in other.imports and deep > 0:
+            yield from self._imported(node, taken, Place(other), deep - 1)
             return
         yield self._unknown(node, place)
 
-    def _attribute(self, node: ast.Attribute, place: _Place, deep: int) -> Iterator[Origin]:
+    def _attribute(self, node: ast.Attribute, place: Place, deep: int) -> Iterator[Origin]:
         if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and place.owner:
             yield from self._of_class(node.attr, place.owner, place.source, node, deep)
             return
-        module = self._module(node.value, place)
+        module = self._names.module(node.value, place)
         if module is not None and node.attr in module.assigned:
             for value in module.assigned[node.attr]:
-                yield from self._follow(value, _Place(module), deep - 1)
+                yield from self._follow(value, Place(module), deep - 1)
             return
-        found = self._class_of(node.value, place, deep)
+        found = self._names.class_of(node.value, place, deep)
         if found is not None:
             yield from self._of_class(node.attr, *found, node, deep)
             return
@@ -185,28 +193,28 @@ class Values:
         self, name: str, kind: ast.ClassDef, source: Source, node: ast.expr, deep: int
     ) -> Iterator[Origin]:
         for child in kind.body:
-            if isinstance(child, ast.AnnAssign | ast.Assign) and name in _targets(child):
-                if isinstance(child, ast.AnnAssign) and self._is_settings(kind, source, deep):
+            if isinstance(child, ast.AnnAssign | ast.Assign) and name in targets(child):
+                if isinstance(child, ast.AnnAssign) and self._names.is_settings(kind, source, deep):
                     yield from self._field(child, kind, source, name)
                 elif child.value is not None:
-                    yield from self._follow(child.value, _Place(source, None, kind), deep - 1)
+                    yield from self._follow(child.value, Place(source, None, kind), deep - 1)
                 return
             if isinstance(child, Function) and child.name == name:
                 for value in returned(child):
-                    yield from self._follow(value, _Place(source, child, kind), deep - 1)
+                    yield from self._follow(value, Place(source, child, kind), deep - 1)
                 return
             if isinstance(child, Function) and child.name == "__init__":
                 for value in _set_on_self(name, child):
-                    yield from self._follow(value, _Place(source, child, kind), deep - 1)
+                    yield from self._follow(value, Place(source, child, kind), deep - 1)
                     return
         for base in kind.bases:
-            above = self._class(base, source)
+            above = self._names.class_(base, source)
             if above is not None and deep > 0:
                 yield from self._of_class(name, *above, node, deep - 1)
                 return
-        yield self._unknown(node, _Place(source))
+        yield self._unknown(node, Place(source))
 
-    def _call(self, node: ast.Call, place: _Place, deep: int) -> Iterator[Origin]:
+    def _call(self, node: ast.Call, place: Place, deep: int) -> Iterator[Origin]:
         name = place.source.dotted(node.func)
         last = name.rpartition(".")[2]
         if last in _SAME and node.args:
@@ -219,14 +227,14 @@ class Values:
                     text = f"{one.name}://" if one.kind == "text" else one.name
                     yield replace(one, form="part", name=text)
             return
-        found = self._function(node.func, place.source)
+        found = self._names.function(node.func, place.source)
         if found is not None:
             function, source = found
             for value in returned(function):
-                yield from self._follow(value, _Place(source, function), deep - 1)
+                yield from self._follow(value, Place(source, function), deep - 1)
             return
         if isinstance(node.func, ast.Attribute):
-            owner = self._class_of(node.func.value, place, deep)
+            owner = self._names.class_of(node.func.value, place, deep)
             if owner is not None and any(
                 isinstance(child, Function) and child.name == node.func.attr
                 for child in owner[0].body
@@ -240,7 +248,7 @@ class Values:
             return
         yield self._unknown(node, place)
 
-    def _read(self, node: ast.expr, place: _Place) -> list[Origin] | None:
+    def _read(self, node: ast.expr, place: Place) -> list[Origin] | None:
         """A variable, ``-x`` argument or option that is read; None if it is something else."""
         source, line = place.source, node.lineno
         if isinstance(node, ast.Subscript):
@@ -273,7 +281,7 @@ class Values:
             return [Origin("x", key, source, line, required=not has_default)]
         return None
 
-    def _is_x(self, node: ast.expr, place: _Place) -> bool:
+    def _is_x(self, node: ast.expr, place: Place) -> bool:
         """Whether that is the mapping of ``-x`` arguments."""
         if isinstance(node, ast.Call):
             return place.source.dotted(node.func).endswith("get_x_argument")
@@ -286,79 +294,6 @@ class Values:
     def _defaults(self, node: ast.Call) -> list[ast.expr]:
         named = [keyword.value for keyword in node.keywords if keyword.arg in ("default", "_")]
         return [*node.args[1:2], *named] if _text(node.args[0]) is not None else named
-
-    def _module(self, node: ast.expr, place: _Place) -> Source | None:
-        name = place.source.dotted(node)
-        return self._sources.find(name) if name else None
-
-    def _class(self, node: ast.expr, source: Source) -> tuple[ast.ClassDef, Source] | None:
-        name = source.dotted(node)
-        if name in source.classes:
-            return source.classes[name], source
-        module, _, last = name.rpartition(".")
-        other = self._sources.find(module) if module else None
-        if other is None:
-            return None
-        if last in other.classes:
-            return other.classes[last], other
-        if last in other.imports:
-            return self._class(ast.Name(last), other)
-        return None
-
-    def _class_of(
-        self, node: ast.expr, place: _Place, deep: int
-    ) -> tuple[ast.ClassDef, Source] | None:
-        """The project's class that a value is of, or is."""
-        if deep <= 0:
-            return None
-        if isinstance(node, ast.Call):
-            made = self._class(node.func, place.source)
-            if made is not None:
-                return made
-            found = self._function(node.func, place.source)
-            for value in returned(found[0]) if found else ():
-                made = self._class_of(value, _Place(found[1], found[0]), deep - 1)  # type: ignore[index]
-                if made is not None:
-                    return made
-            return None
-        if isinstance(node, ast.Name):
-            local = list(local_values(node.id, place.function)) if place.function else []
-            for value in local or place.source.assigned.get(node.id, []):
-                made = self._class_of(value, place, deep - 1)
-                if made is not None:
-                    return made
-        name = place.source.dotted(node)
-        module, _, last = name.rpartition(".")
-        other = self._sources.find(module) if module else None
-        if other is not None:
-            for value in other.assigned.get(last, []):
-                made = self._class_of(value, _Place(other), deep - 1)
-                if made is not None:
-                    return made
-            if last in other.imports:
-                return self._class_of(ast.Name(last), _Place(other), deep - 1)
-        return self._class(node, place.source)
-
-    def _function(self, node: ast.expr, source: Source) -> tuple[Function, Source] | None:
-        name = source.dotted(node)
-        if name in source.functions:
-            return source.functions[name], source
-        module, _, last = name.rpartition(".")
-        other = self._sources.find(module) if module else None
-        if other is not None and last in other.functions:
-            return other.functions[last], other
-        if other is not None and last in other.imports:
-            return self._function(ast.Name(last), other)
-        return None
-
-    def _is_settings(self, kind: ast.ClassDef, source: Source, deep: int) -> bool:
-        for base in kind.bases:
-            if source.dotted(base).rpartition(".")[2] == "BaseSettings":
-                return True
-            above = self._class(base, source)
-            if above is not None and deep > 0 and self._is_settings(*above, deep - 1):
-                return True
-        return False
 
     def _field(
         self, node: ast.AnnAssign, kind: ast.ClassDef, source: Source, name: str
@@ -381,9 +316,9 @@ class Values:
             required=default is None and not is_optional, type=kind_of,
         )  # fmt: skip
         if default is not None:
-            yield from self._follow(default, _Place(source, None, kind), _DEEP // 2)
+            yield from self._follow(default, Place(source, None, kind), DEEP // 2)
 
-    def _unknown(self, node: ast.expr, place: _Place) -> Origin:
+    def _unknown(self, node: ast.expr, place: Place) -> Origin:
         return Origin("unknown", "", place.source, getattr(node, "lineno", 1))
 
 
@@ -409,43 +344,6 @@ def _turned(texts: Sequence[object]) -> bool | None:
     return before if before != after else None
 
 
-def _targets(node: ast.AnnAssign | ast.Assign) -> list[str]:
-    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def local_values(name: str, function: Function) -> Iterator[ast.expr]:
-    """What a name is given in a function, its parameter's default included."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
-            if node.value is not None:
-                yield node.value
-        elif isinstance(node, ast.NamedExpr) and node.target.id == name:
-            yield node.value
-    arguments = function.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
-    defaults |= {
-        one: value
-        for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if value is not None
-    }
-    yield from (value for one, value in defaults.items() if one.arg == name)
-
-
-def returned(function: Function) -> Iterator[ast.expr]:
-    """What a function returns, without what functions in it return."""
-    inner = {
-        child
-        for node in ast.walk(function)
-        if isinstance(node, Function | ast.Lambda) and node is not function
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(function):
-        if isinstance(node, ast.Return) and node.value is not None and node not in inner:
-            yield node.value
-
-
 def _set_on_self(name: str, function: Function) -> Iterator[ast.expr]:
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
@@ -459,7 +357,7 @@ def _prefix(kind: ast.ClassDef) -> str:
     for node in ast.walk(kind):
         if isinstance(node, ast.keyword) and node.arg == "env_prefix":
             return _text(node.value) or ""
-        if isinstance(node, ast.Assign) and "env_prefix" in _targets(node):
+        if isinstance(node, ast.Assign) and "env_prefix" in targets(node):
             return _text(node.value) or ""
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):

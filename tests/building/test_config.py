@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -69,8 +70,17 @@ class TestFinding:
             """,
         )
 
-        with pytest.raises(ConfigError, match="two configurations of Alembic"):
+        with pytest.raises(ConfigError, match="two configurations of Alembic") as error:
             project.key()
+
+        # Followed to the letter, each of the hint's two ways works.
+        others = shutil.copytree(project.root / "migrations", project.root / "others")
+        both = (project.root / "pyproject.toml").read_text()
+        assert 'config = "pyproject.toml"' in error.value.hint
+        project.write("pyproject.toml", f'{both}config = "pyproject.toml"\n')
+        assert project.load().alembic.script_location == others
+        project.configure()
+        assert project.load().alembic.script_location == project.root / "migrations"
 
 
 class TestMistakes:

@@ -235,7 +235,8 @@ class _Reader:
             raise ConfigError(
                 f"two configurations of Alembic: {self.ini} has the script location {location}, "
                 f"[tool.alembic] in {self.toml} has {other}",
-                hint="remove one, or name the file in [tool.alembic-snapshot] config",
+                hint="take script_location out of one of them, or write "
+                'config = "pyproject.toml" in [tool.alembic-snapshot] to use the second',
             )
 
     def _split(self, name: str, value: str, legacy: str | None) -> list[str]:

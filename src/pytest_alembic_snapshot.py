@@ -175,8 +175,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail what went on when it was refused a database while a test was taken down."""
     runtime = run_of(item.config).existing
     if runtime is not None:
-        # A test that failed, or was skipped, has been told of.
-        runtime.forget_refused()
+        runtime.end_call()
     yield
     run = run_of(item.config)
     if run.existing is not None:

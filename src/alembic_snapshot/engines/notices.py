@@ -144,7 +144,7 @@ class Notices:
             raise
 
     def begin(self) -> None:
-        """A test begins: threads that run already are not its own."""
+        """A test begins, or has ended: threads that run already are not its own any more."""
         self._others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
 
     def _was_told(self, error: SnapshotError) -> bool:

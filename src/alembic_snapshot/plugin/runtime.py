@@ -154,9 +154,10 @@ class Runtime:
                 hint=error.hint,
             )
 
-    def forget_refused(self) -> None:
-        """Let go of what was refused in a test that says itself what became of it."""
+    def end_call(self) -> None:
+        """Let go of what was refused in a test; the threads that it leaves are nobody's."""
         self._events.notices.refused.clear()
+        self._events.notices.begin()
 
     def note_caught(self) -> None:
         """Keep what was refused outside of a test for the end of the run."""

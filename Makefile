@@ -51,7 +51,7 @@ bench-postgres: $(STAMP)
 soak: export ORACLE_CASES ?= 1000
 soak: $(STAMP)
 	$(BIN)/python -m tests.reset.soak $(ARGS)
-	$(BIN)/pytest -q -n 2 tests/oracles
+	$(BIN)/pytest -q -n 2 tests/oracles tests/cli/test_init.py
 
 realworld: $(STAMP)
 	$(BIN)/python tests/realworld/run.py $(ARGS)

@@ -359,6 +359,8 @@ import pytest
 from alembic_snapshot import DatabaseNotRequested, EngineError
 from shop import db, orders
 from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -405,6 +407,17 @@ def short():
 def another_loopback():
     insert(URL.set(host="127.0.0.1"), connect_args={"hostaddr": "127.0.0.1"})
 
+class Other(PGDialect_psycopg):
+    name = "other"
+    supports_statement_cache = False
+
+registry.register("other.psycopg", __name__, "Other")
+# Its drivers are the same: a dialect for another database that speaks PostgreSQL's protocol.
+OTHER = URL.set(drivername="other+psycopg")
+
+def another_dialect():
+    insert(OTHER)
+
 def by_asyncpg():
     async def run():
         engine = create_async_engine(
@@ -434,7 +447,13 @@ def by_asyncpg_with_a_listener():
     asyncio.run(run())
 
 WAYS = [listener, several_hosts, address, service, capitals, zero, unspecified, short,
-        another_loopback, by_asyncpg, by_asyncpg_with_a_listener]
+        another_loopback, another_dialect, by_asyncpg, by_asyncpg_with_a_listener]
+
+def test_what_is_nobodys_is_let_through_in_any_dialect(db_session):
+    assert orders.names() == ["the house"]
+    for url in (URL, OTHER):
+        with create_engine(url.set(database="postgres"), poolclass=NullPool).connect() as other:
+            assert other.scalar(text("SELECT current_database()")) == "postgres"
 
 @pytest.mark.parametrize("way", WAYS)
 def test_not_asking(way):
@@ -465,4 +484,4 @@ def test_the_applications_database_is_not_reached_by_any_of_its_names(
 
     with postgres.connect("developers") as connection:
         assert connection.execute("SELECT * FROM rows").fetchall() == []
-    result.assert_outcomes(passed=22)
+    result.assert_outcomes(passed=25)

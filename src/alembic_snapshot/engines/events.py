@@ -145,7 +145,8 @@ class EngineEvents:
             redirect = self._redirect_of_open(place)
             if redirect is not None:
                 self._refuse_creator(redirect)
-        elif place is not None and not place.is_same(asked):
+        elif place is not None and not (isinstance(asked, Place) and place.is_same(asked)):
+            # A dialect of another name may use a driver that we know.
             self._meet_hidden(place, connection)
         else:
             place = asked

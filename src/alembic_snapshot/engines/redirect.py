@@ -199,7 +199,7 @@ class EngineRedirect:
                 _close_connection(record)
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:
-        """Whether these very arguments were made the clone's by :meth:`aim`."""
+        """Whether these very arguments were made the clone's by :meth:`rewrite_connect_args`."""
         return any(altered[2] is cparams for altered in self._altered)
 
     def abandon(self) -> None:

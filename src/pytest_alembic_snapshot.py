@@ -25,6 +25,7 @@ from alembic_snapshot.plugin.fixtures import (
     db_engine,
     db_session,
     db_snapshot,
+    fail,
 )
 from alembic_snapshot.plugin.run import lend_to_marked, run_of
 
@@ -167,22 +168,21 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             run.existing.raise_for_swallowed(item.nodeid)
             run.existing.raise_for_strays(item.nodeid)
         except SnapshotError as error:
-            raise pytest.fail.Exception(run.told_once(error), pytrace=False) from None
+            fail(run, error)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail what went on when it was refused a database while a test was taken down."""
-    runtime = run_of(item.config).existing
-    if runtime is not None:
-        runtime.end_call()
-    yield
     run = run_of(item.config)
+    if run.existing is not None:
+        run.existing.end_call()
+    yield
     if run.existing is not None:
         try:
             run.existing.raise_for_swallowed(item.nodeid)
         except SnapshotError as error:
-            raise pytest.fail.Exception(run.told_once(error), pytrace=False) from None
+            fail(run, error)
 
 
 @pytest.hookimpl(wrapper=True)

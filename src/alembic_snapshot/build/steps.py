@@ -98,7 +98,7 @@ class Construction:
         finally:
             workspace.close()
         if done is not None:
-            checks = done.checks or Checks()
+            checks = done.checks
         manifest = dataclasses.replace(
             entry.manifest,
             checks={**entry.manifest.checks, **self._model_checks(checks)},
@@ -331,7 +331,7 @@ class Construction:
         checks: dict[str, Any] = {**database.problems(), "create_all": child.facts.create_all}
         checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
-            checks |= self._model_checks(child.end.checks or Checks())
+            checks |= self._model_checks(child.end.checks)
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,

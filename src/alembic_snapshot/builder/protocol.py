@@ -125,10 +125,13 @@ class Checks:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a run that did all of its steps; ``through_env`` is what ``env.py`` has read."""
+    """The end of a run that did all of its steps; ``through_env`` is what ``env.py`` has read.
+
+    Checks that nobody asked for, or that it did not come to, are none that found nothing.
+    """
 
     facts: Facts
-    checks: Checks | None = None
+    checks: Checks = field(default_factory=lambda: Checks.impossible("the builder made none"))
     through_env: Seen | None = None
 
 
@@ -167,8 +170,7 @@ class Reached(NamedTuple):
 
 def done_of(event: Mapping[str, Any]) -> Done:
     """The report of an end that was reached."""
-    checks = event["checks"]
-    return Done(Facts(**event["facts"]), checks and Checks(**checks), event["through_env"])
+    return Done(Facts(**event["facts"]), Checks(**event["checks"]), event["through_env"])
 
 
 def failure_of(event: Mapping[str, Any]) -> Failure:

@@ -105,7 +105,7 @@ class Builder:
         done = Done(self.facts())
         if self.job.check:
             # Should the process end in there, what was reached is none the worse.
-            self._report(Done(self.facts(), None, self._read_by_env()), "reached")
+            self._report(Done(self.facts(), through_env=self._read_by_env()), "reached")
             checks = self._check()
             done = Done(self.facts(), checks, self._read_by_env())
         self._report(done)

@@ -109,6 +109,13 @@ _revision = click.option("--revision", metavar="REV", help="The snapshot at this
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 
 
+def _on_snapshot(command: _Command) -> _Command:
+    """The options that every command on one of a project's snapshots takes."""
+    for option in (_as_json, _revision, _layer):
+        command = option(command)
+    return _on_project(command)
+
+
 @cli.command()
 @_config
 @_store
@@ -153,10 +160,7 @@ def doctor(
 
 
 @cli.command()
-@_on_project
-@_layer
-@_revision
-@_as_json
+@_on_snapshot
 @click.option("--from-scratch", is_flag=True, help="Build from nothing, and compare with the "
               "stored one: schema and rows.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Print a summary in Markdown, for a CI job's page.")
@@ -198,10 +202,7 @@ def build(
 
 
 @cli.command()
-@_on_project
-@_layer
-@_revision
-@_as_json
+@_on_snapshot
 @click.option("--explain", is_flag=True, help="List the layers and the inputs of each.")
 def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
     """Print the snapshot's digest, for example as the key of a CI cache. Builds nothing."""
@@ -235,10 +236,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
 
 
 @cli.command()
-@_on_project
-@_layer
-@_revision
-@_as_json
+@_on_snapshot
 def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not."""
     from alembic_snapshot.build.lookup import look_up
@@ -281,10 +279,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
 
 
 @cli.command()
-@_on_project
-@_layer
-@_revision
-@_as_json
+@_on_snapshot
 @click.argument("path")
 def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Put a clone of your own at PATH, or of that name on PostgreSQL; print its URL."""
@@ -299,10 +294,7 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
 
 
 @cli.command()
-@_on_project
-@_layer
-@_revision
-@_as_json
+@_on_snapshot
 @click.option("--rows", default=5, show_default=True, help="How many rows of a table to show.")
 @click.argument("path")
 def diff(

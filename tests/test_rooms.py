@@ -8,8 +8,8 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).parents[1] / "scripts/rooms.py"
 REPORT = """<testsuites><testsuite>
-<testcase classname="tests.building.test_key.TestAMiss" name="a" time="3.0"/>
-<testcase classname="tests.building.test_cli" name="b" time="3"/>
+<testcase classname="tests.key.test_key.TestAMiss" name="a" time="3.0"/>
+<testcase classname="tests.key.test_layers" name="b" time="3"/>
 <testcase classname="backend.tests.test_react" name="c" time="2"/>
 <testcase classname="tests.test_newcomer" name="d[x.y]" time="0"/>
 </testsuite></testsuites>"""
@@ -25,7 +25,7 @@ def test_each_folder_has_its_share(tmp_path):
 
     assert rooms(tmp_path / "report.xml").stdout.splitlines() == [
         "4 tests, 8 seconds of work",
-        " 75.0%      2 tests  tests/building",
+        " 75.0%      2 tests  tests/key",
         " 25.0%      1 tests  backend/tests",
         "  0.0%      1 tests  tests",
     ]

@@ -26,8 +26,8 @@ from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
-from tests.building import test_stairway
-from tests.building.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
+from tests.build import test_stairway
+from tests.build.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from alembic_snapshot.engines.application import Engines
 from alembic_snapshot.plugin.database import raise_for_checks
 from alembic_snapshot.postgres.private import binaries, folder
 
-PAGE = (Path(__file__).parents[2] / "docs/errors.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs/errors.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^## (\w+)\n.*?```text\n(.*?)\n```", PAGE, re.DOTALL | re.MULTILINE))
 PROJECT = "/home/ada/shop"
 

@@ -9,7 +9,7 @@ from alembic_snapshot import load_project
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.key.observed import without_effect
 from alembic_snapshot.project.spelling import is_ignored
-from tests.building.conftest import SampleProject
+from tests.sample import SampleProject
 
 # How code asks for a variable by name; NAME stands for an expression without a constant.
 BY_NAME = {

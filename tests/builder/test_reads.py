@@ -13,7 +13,7 @@ import pytest
 
 from alembic_snapshot import load_project
 from alembic_snapshot.build.lookup import look_up
-from tests.building.conftest import SampleProject
+from tests.sample import SampleProject
 
 # What reads the file PATH, a path without a constant that names it.
 FILES = {

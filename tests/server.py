@@ -1,0 +1,59 @@
+"""The private PostgreSQL server of the tests, one for each process that runs them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alembic_snapshot.postgres import database, server
+from alembic_snapshot.postgres.private import acquire as private
+from alembic_snapshot.postgres.private.folder import VARIABLE, open_lock
+
+_STAY = ("postgres", "template0", "template1")
+
+
+@pytest.fixture(scope="session")
+def postgres_folder() -> Iterator[Path]:
+    """Where this process's private PostgreSQL server is; a socket's path has to be short."""
+    folder = Path(tempfile.mkdtemp(prefix="as-"))
+    folder.chmod(0o755)
+    yield folder
+    private.release()
+    for place in folder.glob("postgres-*"):
+        if (place / "processes.lock").exists():
+            lock = open_lock(place / "processes.lock")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.close(lock)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The private server, with no database on it but snapshots of tests before."""
+    monkeypatch.setenv(VARIABLE, str(postgres_folder))
+    monkeypatch.delenv(server.VARIABLE, raising=False)
+    private.acquire()
+    found = server.server_in_use()
+    yield found
+    private.acquire()
+    with found.connect() as connection:
+        for name, _ in list(database.named(connection, "")):
+            if name not in _STAY and not name.startswith(database.SNAPSHOT):
+                database.drop(connection, name)
+
+
+@pytest.fixture
+def names(postgres):
+    """The databases of the server whose names begin so."""
+
+    def found(prefix: str = "alembic_") -> list[str]:
+        with postgres.connect() as connection:
+            return [name for name, _ in database.named(connection, prefix)]
+
+    return found

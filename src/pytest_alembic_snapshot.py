@@ -15,8 +15,8 @@ import pytest
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
+from alembic_snapshot.plugin.current import OpenConnectionWarning
 from alembic_snapshot.plugin.fixtures import (
-    OpenConnectionWarning,
     _db_run,
     async_db_engine,
     clone_fixture,
@@ -27,7 +27,8 @@ from alembic_snapshot.plugin.fixtures import (
     db_snapshot,
     fail,
 )
-from alembic_snapshot.plugin.run import lend_to_marked, run_of
+from alembic_snapshot.plugin.marker import lend_to_marked
+from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
     "OpenConnectionWarning",
@@ -91,15 +92,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Listen before a conftest.py can import the application."""
-    run_of(early_config).start()
+    session_of(early_config).start()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and the async fixture."""
     config.addinivalue_line("markers", _MARKER)
-    run = run_of(config)
-    run.options = config.option
-    run.start()
+    plugin = session_of(config)
+    plugin.options = config.option
+    plugin.start()
     manager = config.pluginmanager
     decorate: Any = pytest.fixture
     if manager.hasplugin("asyncio"):
@@ -111,15 +112,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave the process as it was."""
-    run_of(config).close()
+    session_of(config).close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Where the configuration and the store are; nothing is computed."""
-    run = run_of(config)
-    if run.toml is None:
+    plugin = session_of(config)
+    if plugin.toml is None:
         return []
-    return [f"alembic-snapshot: {run.toml}, store {run.store}"]
+    return [f"alembic-snapshot: {plugin.toml.path}, store {plugin.store}"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -138,51 +139,50 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test, if a collected test needs it; each worker finds out later."""
     lend_to_marked(session.items)
-    run = run_of(session.config)
-    if run.error is not None:
-        raise pytest.UsageError(str(run.error))
+    plugin = session_of(session.config)
+    if plugin.error is not None:
+        raise pytest.UsageError(str(plugin.error))
     options = session.config.option
     is_over = session.testsfailed and not options.continue_on_collection_errors
     is_plan = options.collectonly or getattr(options, "setupplan", False)
-    if run.toml is None or is_plan or is_over or not run.runs_tests:
+    if plugin.toml is None or is_plan or is_over or not plugin.runs_tests:
         return
-    run.collected(session.items)
+    plugin.collected(session.items)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note whose fixtures come next."""
-    run = run_of(item.config)
-    run.item = item
-    if run.existing is not None:
-        run.existing.note_caught()
+    plugin = session_of(item.config)
+    plugin.item = item
+    if plugin.is_active:
+        plugin.test.begin()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test whose application opened another database, or went on when it was refused one."""
     yield
-    run = run_of(item.config)
-    if run.existing is not None:
+    plugin = session_of(item.config)
+    if plugin.is_active:
         try:
-            run.existing.raise_for_swallowed(item.nodeid)
-            run.existing.raise_for_strays(item.nodeid)
+            plugin.test.after_call(item.nodeid)
         except SnapshotError as error:
-            fail(run, error)
+            fail(plugin, error)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail what went on when it was refused a database while a test was taken down."""
-    run = run_of(item.config)
-    if run.existing is not None:
-        run.existing.end_call()
+    plugin = session_of(item.config)
+    if plugin.is_active:
+        plugin.test.before_teardown()
     yield
-    if run.existing is not None:
+    if plugin.is_active:
         try:
-            run.existing.raise_for_swallowed(item.nodeid)
+            plugin.test.after_teardown(item.nodeid)
         except SnapshotError as error:
-            fail(run, error)
+            fail(plugin, error)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -191,13 +191,13 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
     report = yield
-    runtime = run_of(item.config).existing
-    if runtime is not None:
+    plugin = session_of(item.config)
+    if plugin.is_active:
         if report.failed:
-            for text in runtime.describe(item.nodeid):
+            for text in plugin.test.describe(item.nodeid):
                 report.sections.append(("database of the test", text))
         if call.when == "teardown":
-            runtime.settle(item.nodeid)
+            plugin.test.settle(item.nodeid)
     return report
 
 
@@ -205,20 +205,19 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker sends its numbers; the one process that all runs have deletes what is old."""
     config = session.config
-    run = run_of(config)
-    runtime = run.existing
-    if runtime is not None:
+    plugin = session_of(config)
+    if plugin.is_active:
         # Where a run ended early, the last fixtures have been torn down just now.
-        runtime.settle(getattr(run, "item", session).nodeid)
-        runtime.tally.kept = [str(path) for path in runtime.kept.paths.values() if path.exists()]
-    if run.workeroutput is not None:
-        if runtime is not None:
-            run.workeroutput["alembic_snapshot"] = runtime.count().to_record()
+        plugin.test.settle(getattr(plugin, "item", session).nodeid)
+    if plugin.is_worker:
+        output = getattr(config, "workeroutput", None)
+        if output is not None and plugin.is_active:
+            output["alembic_snapshot"] = plugin.test.count().to_record()
         # After its report, pytest-xdist gives a worker only a few seconds.
-        run.close()
+        plugin.close()
         return
     cache = getattr(config, "cache", None)
-    records = run.all_records()
+    records = plugin.all_records()
     if cache is None or not any(record["clones"] for record in records):
         return
     from alembic_snapshot.plugin import kept
@@ -234,7 +233,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Which snapshot, built or reused and why, how many clones; what the build warned of."""
     if config.get_verbosity() < -1:
         return
-    for line in run_of(config).summary():
+    for line in session_of(config).summary():
         terminalreporter.write_line(line)
 
 
@@ -250,4 +249,4 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     # One that was interrupted goes down twice.
     record = getattr(node, "workeroutput", {}).pop("alembic_snapshot", None)
     if record is not None:
-        run_of(node.config).records.append(record)
+        session_of(node.config).records.append(record)

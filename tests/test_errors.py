@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import Snapshot, SnapshotError
+from alembic_snapshot.checks import raise_for_checks
 from alembic_snapshot.engines.application import Engines
-from alembic_snapshot.plugin.database import raise_for_checks
 from alembic_snapshot.postgres.private import binaries, folder
 
 PAGE = (Path(__file__).parents[1] / "docs/errors.md").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def check_error(project):
     )
     project.configure('drift = "error"')
     project.history(1)
-    raise_for_checks(project.ensure())
+    raise_for_checks(project.ensure().manifest.checks, drift="error")
 
 
 def clone_error(project):

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alembic_snapshot.errors import CheckError
+
 CHECKS = ("sound_data", "one_head", "drift", "mappers")
 SHOWN = 10
 # Why there is no drift to find where env.py has no models.
@@ -97,3 +99,37 @@ def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, 
     if checks.get("mappers"):
         found["mappers"].append(f"mappers don't configure: {checks['mappers']}")
     return found
+
+
+def raise_for_checks(checks: Mapping[str, Any], *, drift: str) -> None:
+    """Raise for what the checks of a snapshot found, if ``drift`` is ``"error"``.
+
+    Raises:
+        CheckError: it lists what was found and says what to do.
+    """
+    if drift != "error":
+        return
+    if checks.get("mappers"):
+        raise CheckError(
+            f"the models' mappers don't configure: {checks['mappers']}",
+            hint="import every module with mapped classes where env.py gets its metadata",
+        )
+    if checks.get("drift"):
+        lines = "\n  ".join(shortened(checks["drift"]))
+        raise CheckError(
+            f"the models differ from the migrated schema:\n  {lines}",
+            hint="make the missing revision with `alembic revision --autogenerate`, "
+            'or set drift = "warn"',
+        )
+    missing = unchecked(checks, drift=drift)
+    for name, hint in _UNCHECKED_HINTS.items():
+        if name in missing:
+            raise CheckError(not_checked(name, missing[name]), hint=hint)
+
+
+_UNCHECKED_HINTS = {
+    "drift": "run `alembic check` to see it alone; env.py has to give the models' metadata to "
+    'context.configure(); or set drift = "warn"',
+    "mappers": "import every module with mapped classes where env.py gets its metadata, or set "
+    'drift = "warn"',
+}

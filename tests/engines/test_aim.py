@@ -303,7 +303,7 @@ def test_a_run_without_a_database_imports_nothing_of_it(shop):
 
         def test_it():
             assert not {"sqlalchemy", "alembic", "shop.db"} & set(sys.modules)
-            assert "alembic_snapshot.plugin.runtime" not in sys.modules
+            assert "alembic_snapshot.plugin.database" not in sys.modules
         """
     )
 

@@ -27,7 +27,7 @@ def test_nothing():
     loaded = {name.partition(".")[0] for name in sys.modules}
     assert not loaded & {"sqlalchemy", "alembic", "sqlite3", "filelock", "rich"}
     ours = {name for name in sys.modules if name.startswith("alembic_snapshot.")}
-    assert not ours & {"alembic_snapshot.plugin.runtime", "alembic_snapshot.project.config"}
+    assert not ours & {"alembic_snapshot.plugin.database", "alembic_snapshot.project.config"}
 """
 
 CHECK_MODULES = """

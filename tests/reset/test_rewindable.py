@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.plugin.clones import CloneOptions
+from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.reset import Reset
 from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.sqlite.clone import FileClones

@@ -324,6 +324,8 @@ with owned.template() as path:
 """
     with forked.Real([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
         path = owner.stdout.readline().decode().strip()
+        # While it lives, the template would wait for what this asks for.
+        owner.wait()
         with socket.socket(socket.AF_UNIX) as link, contextlib.suppress(OSError):
             link.connect(path)
             # Nobody asks it anything; the connection ends when it does.

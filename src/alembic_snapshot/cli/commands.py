@@ -16,7 +16,7 @@ from alembic_snapshot import __version__
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
 from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
-from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
+from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
 from alembic_snapshot.store.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
@@ -347,16 +347,18 @@ def check(
     project = _project(where)
     source = click.get_current_context().get_parameter_source("database")
     is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
-    names = (where["database"],) if is_one else database_names(project)
+    if is_one:
+        projects = {where["database"]: project}
+    else:
+        projects = load_projects(project.root, store=where["store"])
     every: dict[str, dict[str, Any]] = {}
     lines: list[str] = []
-    for name in names:
-        one = project if name == where["database"] else _project({**where, "database": name})
+    for name, one in projects.items():
         every[name], told = _checked(
             one, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
         )
-        lines += told if len(names) == 1 else [f"{name}: {line}" for line in told]
-    facts = every[names[0]] if len(names) == 1 else {"databases": every}
+        lines += told if len(projects) == 1 else [f"{name}: {line}" for line in told]
+    facts = every[project.name] if len(projects) == 1 else {"databases": every}
     _print(facts, "\n".join(lines), as_json)
     found = any(one["findings"] for one in every.values())
     missing = any(one["unchecked"] for one in every.values())

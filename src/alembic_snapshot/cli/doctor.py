@@ -9,7 +9,7 @@ import platform
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
 from alembic_snapshot.cli.inside_pytest import ask
 from alembic_snapshot.discover.layout import pytest_settings
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
+from alembic_snapshot.project.config import DEFAULT, Project, load_projects
 from alembic_snapshot.project.places import TABLE
 
 if TYPE_CHECKING:
@@ -36,9 +36,10 @@ def examine(config: Path | None, store: Path | None, timeout: float) -> list[Fin
     """Everything, in an order in which what comes later stands on what came before."""
     found = list(versions())
     try:
-        project = load_project(config=config, store=store)
+        projects = load_projects(config=config, store=store)
     except SnapshotError as error:
         return [*found, _error("table", error), _rest("without a configuration")]
+    project = projects[DEFAULT]
     if not project.configured:
         where = project.root / "pyproject.toml"
         why = f"{where} has no [{TABLE}]" if where.exists() else f"there is no {where}"
@@ -47,12 +48,11 @@ def examine(config: Path | None, store: Path | None, timeout: float) -> list[Fin
             bad("table", why, "alembic-snapshot init proposes one and writes it"),
             _rest("without a table"),
         ]
-    names = database_names(project)
     found.append(good("table", f"[{TABLE}] in {project.root / 'pyproject.toml'}"))
-    inside = None if has_bad(found) else list(_inside_pytest(project, timeout))
-    for name in names:
-        lines = list(_database(project, name, config, store))
-        found += lines if len(names) == 1 else [_named(name, line) for line in lines]
+    inside = None if has_bad(found) else list(_inside_pytest(projects, timeout))
+    for name, one in projects.items():
+        lines = list(_database(one))
+        found += lines if len(projects) == 1 else [_named(name, line) for line in lines]
     if inside is None:
         found.append(_rest("with these versions"))
     return [*found, *(inside or ())]
@@ -91,14 +91,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _database(
-    first: Project, name: str, config: Path | None, store: Path | None
-) -> Iterator[Finding]:
+def _database(project: Project) -> Iterator[Finding]:
     """What concerns one database of the project, but for its engine."""
     try:
-        project = first
-        if name != DEFAULT:
-            project = load_project(config=config, store=store, database=name)
         alembic = project.alembic
     except SnapshotError as error:
         yield _error("Alembic", error)
@@ -222,8 +217,9 @@ def _warned(warning: str) -> str | None:
     return None
 
 
-def _inside_pytest(project: Project, timeout: float) -> Iterator[Finding]:
+def _inside_pytest(projects: Mapping[str, Project], timeout: float) -> Iterator[Finding]:
     """What pytest finds: the plugin, the table, the application, its engines."""
+    project = projects[DEFAULT]
     answer = ask(project, timeout)
     found = answer.found
     if found is None:
@@ -255,7 +251,7 @@ def _inside_pytest(project: Project, timeout: float) -> Iterator[Finding]:
     else:
         yield good("pytest", "it loads the plugin, and can import the application")
     for name, one in databases.items():
-        lines = list(_engine(name, one, project, has_asyncio=found["asyncio"]))
+        lines = list(_engine(one, projects[name], has_asyncio=found["asyncio"]))
         yield from lines if len(databases) == 1 else (_named(name, line) for line in lines)
 
 
@@ -277,11 +273,8 @@ def _importing(missing: Sequence[str], project: Project) -> str:
     return f"write pythonpath = {value} below [{settings.key}] in {_name(file)}"
 
 
-def _engine(
-    name: str, found: dict[str, Any], project: Project, *, has_asyncio: bool
-) -> Iterator[Finding]:
+def _engine(found: dict[str, Any], project: Project, *, has_asyncio: bool) -> Iterator[Finding]:
     error = found.get("error")
-    one = project if name == DEFAULT else load_project(project.root, database=name)
     if error is not None and not found["unimportable"]:
         yield bad(error["step"], error["message"], error["hint"])
     elif error is not None:
@@ -296,8 +289,8 @@ def _engine(
             )
         return
     yield from _described(engine)
-    if one.sessionmaker:
-        yield good("sessionmaker", f"{one.sessionmaker}, on that engine")
+    if project.sessionmaker:
+        yield good("sessionmaker", f"{project.sessionmaker}, on that engine")
     else:
         yield good("sessionmaker", "none: db_session is one on the engine")
     if engine["is_async"] and not has_asyncio:

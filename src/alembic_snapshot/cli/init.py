@@ -21,9 +21,9 @@ from alembic_snapshot.discover.layout import Layout, find_layout
 from alembic_snapshot.discover.makers import Model
 from alembic_snapshot.discover.proposal import Line, Proposal, propose
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.alembic_settings import tool_table
 from alembic_snapshot.project.config import Project, load_project
 from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.project.toml_file import tool_table
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot

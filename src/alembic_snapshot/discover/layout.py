@@ -6,7 +6,6 @@ import configparser
 import os
 import shlex
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.alembic_settings import read_toml, tool_table
+from alembic_snapshot.project.toml_file import TomlFile
 
 _DEPTH = 4
 # In the order in which pytest looks at them, beside one another.
@@ -77,8 +76,9 @@ def find_layout(start: Path, config: Path | None = None) -> Layout:
         )
     anchor = config.absolute().parent if config else start.absolute()
     top = _top(anchor)
-    if (top / "pyproject.toml").is_file():
-        read_toml(top / "pyproject.toml")
+    toml = TomlFile.read(top / "pyproject.toml")
+    if toml is not None:
+        _ = toml.values  # What is wrong with it is said before anything else.
     found = list(_alembic_files(top))
     if config is not None:
         chosen = next((one for one in found if one.path == config.absolute()), None)
@@ -115,12 +115,12 @@ def pytest_settings(root: Path) -> PytestSettings:
         for name in _PYTEST_FILES:
             if (folder / name).is_file():
                 return _pytest_file(folder / name)
-        toml = folder / "pyproject.toml"
-        table = tool_table(read_toml(toml), "pytest") if toml.is_file() else None
-        if table is not None:
+        toml = TomlFile.read(folder / "pyproject.toml")
+        table = toml.table("pytest") if toml else None
+        if toml and table is not None:
             is_own = "ini_options" not in table
             key = "tool.pytest" if is_own else "tool.pytest.ini_options"
-            return _settings(toml, key, table if is_own else table["ini_options"])
+            return _settings(toml.path, key, table if is_own else table["ini_options"])
         for name, section in _PYTEST_SECTIONS.items():
             values = _ini(folder / name).get(section)
             if values is not None:
@@ -191,8 +191,9 @@ def _alembic_files(top: Path) -> Iterator[AlembicFile]:
 def _alembic_of(path: Path) -> Iterator[AlembicFile]:
     if path.name == "pyproject.toml":
         try:
-            table = tool_table(tomllib.loads(path.read_text(encoding="utf-8")), "alembic")
-        except (OSError, ValueError):
+            toml = TomlFile.read(path)
+            table = toml.table("alembic") if toml else None
+        except ConfigError:
             # Whoever reads it says what is wrong with it.
             return
         if table and "script_location" in table:
@@ -221,7 +222,8 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 
 def _pytest_file(path: Path) -> PytestSettings:
     if path.suffix == ".toml":
-        table = read_toml(path).get("pytest", {})
+        toml = TomlFile.read(path)
+        table = toml.values.get("pytest", {}) if toml else {}
         return _settings(path, "pytest", table if isinstance(table, dict) else {})
     return _settings(path, "pytest", _ini(path).get("pytest", {}))
 

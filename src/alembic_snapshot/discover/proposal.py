@@ -27,6 +27,7 @@ from alembic_snapshot.project.alembic_settings import (
     read_settings,
 )
 from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.project.toml_file import TomlFile
 
 _KINDS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
 _SCHEME = re.compile(r"[a-z]+(\+\w+)?://")
@@ -151,7 +152,7 @@ class _Proposing:
                 )
             section = chosen.sections[0]
             self.result.add("section", section, "the section that has script_location")
-        toml = self.layout.toml if self.layout.toml.is_file() else None
+        toml = TomlFile.read(self.layout.toml)
         return read_settings(ini, toml, section, self._table_path(), self.root)
 
     def _table_path(self) -> tuple[Path, ...]:

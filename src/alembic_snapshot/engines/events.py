@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.identity import Place, file_place, places_of
 from alembic_snapshot.engines.importing import when_imported
+from alembic_snapshot.engines.known import Known
+from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.engines.strangers import Strangers, open_place
@@ -30,22 +32,37 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from alembic_snapshot.project.config import Project
+    from alembic_snapshot.store.manifest import Manifest
+
 # In a connection's info: it was heard of when it was made, and is no redirect's; where it went.
 _HEARD = "alembic_snapshot"
 
 
 class EngineEvents:
-    """Hears of connections and sessions, and hands each to the redirect whose database it is."""
+    """Hears of connections and sessions, and hands each to the redirect whose database it is.
+
+    ``temporary`` tells pytest's temporary folder. Calls in references give the same object to each
+    redirect, and ``loop`` runs what has to be awaited where no loop is running.
+    """
 
     def __init__(self, root: Path, temporary: Callable[[], Path | None]):
         self.callsites = Callsites(root)
         self.redirects: list[EngineRedirect] = []
         self.notices = Notices(self.callsites)
+        self.loop = Loop()
+        self._calls: dict[str, Any] = {}
         self._strangers = Strangers(self.redirects, self.notices, temporary)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
         self._idle: Owned[Session] = Owned()
         self._heard: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def redirect(self, project: Project, built: Callable[[], Sequence[Manifest]]) -> EngineRedirect:
+        """A redirect for one more database; ``built`` are the manifests of its snapshots."""
+        known = Known(project, built)
+        self.redirects.append(EngineRedirect(project, self.loop, self._calls, known))
+        return self.redirects[-1]
 
     def install(self) -> None:
         """Listen as soon as SQLAlchemy is imported."""

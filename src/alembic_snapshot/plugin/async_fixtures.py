@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin.fixtures import database_of, fail
-from alembic_snapshot.plugin.run import Run
+from alembic_snapshot.plugin.fixtures import fail
+from alembic_snapshot.plugin.session import PluginSession
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -20,12 +20,12 @@ def async_fixtures(decorate: Callable[..., Any]) -> object:
 
 
 async def _async_db_session(
-    _plugin: object, _db_run: Run, async_db_engine: AsyncEngine
+    _plugin: object, _db_run: PluginSession, async_db_engine: AsyncEngine
 ) -> AsyncIterator[AsyncSession]:
     """An async session on this test's clone, from the application's own factory if it has one."""
     from alembic_snapshot.engines.loops import waiting
 
-    redirect = database_of(_db_run).redirect
+    redirect = _db_run.database("default").redirect
     try:
         session, doubt = redirect.engines.async_session()
     except SnapshotError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.plugin.marker import CloneOptions
 
 if TYPE_CHECKING:
     from alembic_snapshot.backend import CloneSource
@@ -14,43 +14,6 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.engines.redirect import EngineRedirect
     from alembic_snapshot.project.callsite import Site
-
-
-@dataclass(frozen=True)
-class CloneOptions:
-    """What a test asks of its database; the arguments of the marker.
-
-    Raises:
-        ConfigError: two of them contradict each other, or one is of the wrong type.
-    """
-
-    layer: str | None = None
-    revision: str | None = None
-    empty: bool = False
-    durable: bool = False
-    readonly: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            is_name = name in ("layer", "revision")
-            if not isinstance(value, str | None if is_name else bool):
-                raise ConfigError(
-                    f"db_clone does not take {name}={value!r}",
-                    hint=f"{name} is " + ("one name, in quotes" if is_name else "True or False"),
-                )
-        chosen = [f"{name}=…" for name in ("layer", "revision", "empty") if getattr(self, name)] + (
-            ["readonly=…"] if self.readonly and self.empty else []
-        )
-        if len(chosen) > 1:
-            raise ConfigError(
-                f"a clone can't have {' and '.join(chosen)} at once",
-                hint="a layer is on top of the newest revision; an empty database has neither",
-            )
-
-    @property
-    def key(self) -> tuple[str | None, str | None]:
-        """Which snapshot it is about."""
-        return self.layer, self.revision
 
 
 class Strategy(Protocol):

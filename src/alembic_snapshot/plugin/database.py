@@ -5,47 +5,66 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.snapshot import Snapshot
-from alembic_snapshot.checks import not_checked, shortened, unchecked
+from alembic_snapshot.checks import raise_for_checks
 from alembic_snapshot.database.clone import Clone
-from alembic_snapshot.engines.known import Known
 from alembic_snapshot.engines.notices import unused, warn
-from alembic_snapshot.engines.redirect import EngineRedirect
-from alembic_snapshot.errors import CheckError, CloneError, EngineError, SnapshotError
-from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest, Strategy
-from alembic_snapshot.project.config import Project
+from alembic_snapshot.errors import CloneError, EngineError, SnapshotError
+from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
+from alembic_snapshot.plugin.marker import CloneOptions
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.process import Listener
     from alembic_snapshot.engines.events import EngineEvents
-    from alembic_snapshot.plugin.runtime import Runtime
+    from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.project.callsite import Site
+    from alembic_snapshot.project.config import Project
     from alembic_snapshot.store.manifest import Manifest
 
 _PLAIN = CloneOptions()
 
 
-class Database:
-    """One database of the project: its snapshots by what a test wishes, and the clone in use."""
+class Ended(NamedTuple):
+    """A clone from which the engines were taken off, and the lines that still held a connection."""
 
-    def __init__(self, project: Project, runtime: Runtime, events: EngineEvents):
+    clone: Clone
+    held: list[Site | None]
+
+
+class Database:
+    """One database of the project: its snapshots by what a test asks for, and the clone in use.
+
+    ``clones`` is how tests come by theirs, in ``folder``. ``rebuild`` is the time before which no
+    snapshot counts as built.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        events: EngineEvents,
+        tally: Tally,
+        *,
+        clones: str,
+        folder: Callable[[], Path],
+        rebuild: float | None,
+    ):
         self.project = project
-        known = Known(project, self._manifests)
-        self.redirect = EngineRedirect(project, runtime.loop, runtime.calls, known)
+        self.redirect = events.redirect(project, self._manifests)
         self.clone: Clone | None = None
-        self._runtime = runtime
         self._events = events
-        self._strategy = self._chosen(runtime.options.clones or project.clones)
+        self._tally = tally
+        self._rebuild = rebuild
+        self._strategy = self._chosen(clones, folder)
         self._clone_options = _PLAIN
         self._shared = False
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
-        events.redirects.append(self.redirect)
+        self._in_use = contextlib.ExitStack()
 
     def snapshot(
         self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
@@ -57,7 +76,7 @@ class Database:
         """
         found = self.built(clone_options, listener)
         if clone_options.revision is None:
-            raise_for_checks(found)
+            raise_for_checks(found.manifest.checks, drift=self.project.drift)
         return found
 
     def built(
@@ -102,7 +121,7 @@ class Database:
         snapshot = (
             Snapshot(self.project, None) if clone_options.empty else self.snapshot(clone_options)
         )
-        self._runtime.tally.fixtures_only |= not self.redirect.engines.configured.is_there
+        self._tally.fixtures_only |= not self.redirect.engines.configured.is_there
         self.clone = self._strategy.begin(snapshot, clone_options)
         self._clone_options, self._shared, self._process = clone_options, shared, os.getpid()
         return True
@@ -142,34 +161,34 @@ class Database:
         line, name = self._events.callsites.text(site), self.redirect.engines.name
         return unused(self.project, name, who, line, place), site
 
-    def end(self) -> list[Site | None]:
-        """Take the engines off the clone in use; the lines that still held a connection."""
+    def end(self) -> Ended | None:
+        """Take the engines off the clone in use; None if there is none of this process."""
         clone, self.clone = self.clone, None
         if clone is None or os.getpid() != self._process:
             # A child that was forked in a test and came back to pytest must not take it down.
-            return []
+            return None
         started = time.perf_counter()
         self._events.close_idle_sessions(self.redirect)
         held = self._strategy.end(clone)
-        self._runtime.ended.append((self, clone))
-        self._runtime.tally.seconds += time.perf_counter() - started
-        return held
+        self._tally.seconds += time.perf_counter() - started
+        return Ended(clone, held)
 
     def dispose(self, clone: Clone, kept: Path | None) -> None:
         """Delete a clone that was ended, or keep it."""
-        self._runtime.tally.size += clone.size
+        self._tally.size += clone.size
         self._strategy.dispose(clone, kept)
 
     def close(self) -> None:
         """Close everything, and delete what is left."""
         self.redirect.release()
         self._strategy.close()
+        self._in_use.close()
 
-    def _chosen(self, clones: str) -> Strategy:
-        tally = self._runtime.tally
+    def _chosen(self, clones: str, folder: Callable[[], Path]) -> Strategy:
+        tally = self._tally
         tally.done = "rewound" if clones == "rewind" else "reset"
         backend = backend_of(self.project)
-        source = backend.clones(self._folder, self._made)
+        source = backend.clones(folder, self._made)
         if clones == "fresh":
             return NewDatabaseEachTest(self.redirect, source)
         kind = backend.reset_kind(clones)
@@ -194,14 +213,14 @@ class Database:
                 listener=listener,
                 rebuild=rebuild,
             )
-        self._runtime.resources.enter_context(snapshot.in_use())
-        self._runtime.tally.note(snapshot)
+        self._in_use.enter_context(snapshot.in_use())
+        self._tally.note(snapshot)
         return snapshot
 
     @contextlib.contextmanager
     def _rebuilding(self, clone_options: CloneOptions) -> Iterator[bool]:
         """Whether to build from nothing: once a run, by whichever process comes first."""
-        since = self._runtime.options.rebuild
+        since = self._rebuild
         if since is None:
             yield False
             return
@@ -220,45 +239,6 @@ class Database:
         found = (one for one in self._snapshots.values() if isinstance(one, Snapshot))
         return [snapshot.entry.manifest for snapshot in found if snapshot.entry]
 
-    def _folder(self) -> Path:
-        assert self._runtime.own is not None  # the fixtures have seen to it
-        return self._runtime.own
-
     def _made(self, seconds: float) -> None:
-        self._runtime.tally.clones += 1
-        self._runtime.tally.seconds += seconds
-
-
-def raise_for_checks(snapshot: Snapshot) -> None:
-    """Raise for what the checks found, if ``drift = "error"``.
-
-    Raises:
-        CheckError: it lists what was found and says what to do.
-    """
-    checks = snapshot.manifest.checks
-    if snapshot.project.drift != "error":
-        return
-    if checks.get("mappers"):
-        raise CheckError(
-            f"the models' mappers don't configure: {checks['mappers']}",
-            hint="import every module with mapped classes where env.py gets its metadata",
-        )
-    if checks.get("drift"):
-        found = "\n  ".join(shortened(checks["drift"]))
-        raise CheckError(
-            f"the models differ from the migrated schema:\n  {found}",
-            hint="make the missing revision with `alembic revision --autogenerate`, "
-            'or set drift = "warn"',
-        )
-    missing = unchecked(checks, drift="error")
-    for name in ("drift", "mappers"):
-        if name in missing:
-            raise CheckError(not_checked(name, missing[name]), hint=_UNCHECKED_HINTS[name])
-
-
-_UNCHECKED_HINTS = {
-    "drift": "run `alembic check` to see it alone; env.py has to give the models' metadata to "
-    'context.configure(); or set drift = "warn"',
-    "mappers": "import every module with mapped classes where env.py gets its metadata, or set "
-    'drift = "warn"',
-}
+        self._tally.clones += 1
+        self._tally.seconds += seconds

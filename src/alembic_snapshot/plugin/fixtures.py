@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin.run import Run, clone_options, run_of
+from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.plugin.session import PluginSession, session_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -19,29 +19,24 @@ if TYPE_CHECKING:
 
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.database.clone import Clone
-    from alembic_snapshot.plugin.clones import CloneOptions
-    from alembic_snapshot.plugin.database import Database
-    from alembic_snapshot.plugin.runtime import Runtime
-
-
-class OpenConnectionWarning(pytest.PytestWarning):
-    """A test left a connection to its database open; it was closed."""
 
 
 @pytest.fixture(scope="session")
-def _db_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def _db_run(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> PluginSession:
     # For the fixtures of each test: pytest makes every ``request`` anew, which costs them more
     # than all that they do.
-    run = run_of(request.config)
-    run.temporary = tmp_path_factory.getbasetemp
-    return run
+    session = session_of(request.config)
+    session.temporary = tmp_path_factory.getbasetemp
+    return session
 
 
 @pytest.fixture(scope="session")
-def db_snapshot(_db_run: Run) -> Snapshot:
+def db_snapshot(_db_run: PluginSession) -> Snapshot:
     """The migrated snapshot: ``.clone(path)``, ``.manifest``, ``.path``."""
     try:
-        database = _db_run.runtime().database()
+        database = _db_run.database("default")
         database.verify()
         return database.snapshot()
     except SnapshotError as error:
@@ -49,13 +44,13 @@ def db_snapshot(_db_run: Run) -> Snapshot:
 
 
 @pytest.fixture
-def db_clone(_db_run: Run) -> Iterator[Clone]:
+def db_clone(_db_run: PluginSession) -> Iterator[Clone]:
     """This test's own clone: ``.path``, ``.url``, ``.environ``, ``.engine()``, ``.diff()``."""
-    yield from _lend(_db_run, "default", _db_run.clone_options)
+    yield from _lend(_db_run, "default", lambda: CloneOptions.of_test(_db_run.item))
 
 
 @pytest.fixture
-def db_clones(request: pytest.FixtureRequest, _db_run: Run) -> Iterator[Clones]:
+def db_clones(request: pytest.FixtureRequest, _db_run: PluginSession) -> Iterator[Clones]:
     """This test's clones by the database's name, for projects with several databases."""
     clones = Clones(request, _db_run)
     with contextlib.ExitStack() as stack:
@@ -66,10 +61,10 @@ def db_clones(request: pytest.FixtureRequest, _db_run: Run) -> Iterator[Clones]:
 class Clones:
     """Clones by the database's name; each begins when it is first asked for."""
 
-    def __init__(self, request: pytest.FixtureRequest, run: Run):
+    def __init__(self, request: pytest.FixtureRequest, session: PluginSession):
         self.stack = contextlib.ExitStack()
         self._request = request
-        self._run = run
+        self._session = session
         self._lent: dict[str, Clone] = {}
 
     def __getitem__(self, name: str) -> Clone:
@@ -77,25 +72,25 @@ class Clones:
             clone: Clone = self._request.getfixturevalue("db_clone")
             return clone
         if name not in self._lent:
-            lent = contextlib.contextmanager(_lend)(self._run, name, lambda: clone_options({}))
+            lent = contextlib.contextmanager(_lend)(self._session, name, CloneOptions)
             self._lent[name] = self.stack.enter_context(lent)
         return self._lent[name]
 
 
 @pytest.fixture
-def db_engine(_db_run: Run, db_clone: Clone) -> Engine:
+def db_engine(_db_run: PluginSession, db_clone: Clone) -> Engine:
     """The engine on this test's clone: the application's own, if it has a synchronous one."""
     try:
-        return database_of(_db_run).redirect.engines.sync()
+        return _db_run.database("default").redirect.engines.sync()
     except SnapshotError as error:
         fail(_db_run, error)
 
 
 @pytest.fixture
-def db_session(_db_run: Run, db_clone: Clone) -> Iterator[Session]:
+def db_session(_db_run: PluginSession, db_clone: Clone) -> Iterator[Session]:
     """A session on this test's clone, from the application's own sessionmaker if it has one."""
     try:
-        redirect = database_of(_db_run).redirect
+        redirect = _db_run.database("default").redirect
         session, factory, doubt = redirect.engines.session()
     except SnapshotError as error:
         fail(_db_run, error)
@@ -108,10 +103,10 @@ def db_session(_db_run: Run, db_clone: Clone) -> Iterator[Session]:
 
 
 @pytest.fixture
-def async_db_engine(_db_run: Run, db_clone: Clone) -> AsyncEngine:
+def async_db_engine(_db_run: PluginSession, db_clone: Clone) -> AsyncEngine:
     """The async engine on this test's clone: the application's own, if it has one."""
     try:
-        return database_of(_db_run).redirect.engines.async_()
+        return _db_run.database("default").redirect.engines.async_()
     except SnapshotError as error:
         fail(_db_run, error)
 
@@ -129,65 +124,39 @@ def clone_fixture(
     While it is in use, the engines stay on it, and ``db_clone`` and everything that stands on it
     join it. ``arguments`` are those of the ``db_clone`` marker.
     """
-    clone_options(arguments)
+    CloneOptions.of(arguments)
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
-    def shared_clone(_db_run: Run) -> Iterator[Clone]:
-        yield from _lend(_db_run, database, lambda: clone_options(arguments), shared=True)
+    def shared_clone(_db_run: PluginSession) -> Iterator[Clone]:
+        yield from _lend(_db_run, database, lambda: CloneOptions.of(arguments), shared=True)
 
     return shared_clone
 
 
 def _lend(
-    run: Run,
+    session: PluginSession,
     name: str,
-    clone_options: Callable[[], CloneOptions],
+    options: Callable[[], CloneOptions],
     *,
     shared: bool = False,
 ) -> Iterator[Clone]:
     """Begin a clone and end it afterwards, or join the one that is in use."""
     __tracebackhide__ = True
     try:
-        database = database_of(run, name)
-        is_own = database.begin(clone_options(), shared=shared)
+        database = session.database(name)
+        is_own = database.begin(options(), shared=shared)
     except SnapshotError as error:
-        fail(run, error)
+        fail(session, error)
     assert database.clone is not None
     yield database.clone
     if is_own:
-        strayed = database.strayed(run.item.nodeid)
-        _report_open(run.runtime(), database)
-        if strayed and not run.runtime().test_failed:
-            fail(run, strayed)
+        try:
+            session.test.take_back(database, session.item.nodeid)
+        except SnapshotError as error:
+            fail(session, error)
 
 
-def _report_open(runtime: Runtime, database: Database) -> None:
-    __tracebackhide__ = True
-    held = database.end()
-    if runtime.test_failed:
-        # Its traceback holds on to whatever it had.
-        return
-    callsites = runtime.callsites
-    for site in held:
-        message = OpenConnectionWarning(
-            f"a connection to the test's database was still open: {callsites.text(site)} took it"
-        )
-        if site is None:
-            warnings.warn(message, stacklevel=2)
-        else:
-            warnings.warn_explicit(message, None, *site)
-
-
-def database_of(run: Run, name: str = "default") -> Database:
-    runtime = run.runtime()
-    if runtime.own is None:
-        own = run.temporary()
-        # Workers of pytest-xdist have a folder each, in one that is the run's.
-        runtime.folders(own, own.parent if run.is_worker else own)
-    return runtime.database(name)
-
-
-def fail(run: Run, error: SnapshotError) -> NoReturn:
+def fail(session: PluginSession, error: SnapshotError) -> NoReturn:
     """Fail the test with the error; its details come once, with the first of them."""
-    message = run.told_once(error)
+    message = session.told_once(error)
     raise pytest.fail.Exception(message, pytrace=False) from None

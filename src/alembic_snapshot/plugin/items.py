@@ -10,7 +10,7 @@ import pytest
 
 from alembic_snapshot.checks import CHECKS, by_check, unchecked
 from alembic_snapshot.errors import CheckError, SnapshotError
-from alembic_snapshot.plugin.run import run_of
+from alembic_snapshot.plugin.session import session_of
 from alembic_snapshot.project.config import DEFAULT
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def check_items(session: pytest.Session) -> Iterator[pytest.Item]:
     Raises:
         ConfigError: there is no configuration, or it is wrong.
     """
-    runtime = run_of(session.config).runtime()
-    for name, database in runtime.databases.items():
+    for name, database in session_of(session.config).databases.items():
         title = NAME if name == DEFAULT else f"{NAME}[{name}]"
         checks = Checks.from_parent(session, name=title, nodeid=title, database=database)
         report = session.ihook.pytest_make_collect_report(collector=checks)
@@ -98,7 +97,7 @@ class Checks(pytest.Collector):
             for item in self.session.items
             if isinstance(item, Stairway) and item.parent is self and item.revision
         ]
-        options = run_of(self.config).options
+        options = session_of(self.config).options
         try:
             snapshot = self._database.built()
             scratch = options.snapshot_rebuild and snapshot.built
@@ -166,7 +165,7 @@ class CheckItem(pytest.Item):
         if isinstance(error, CheckFailed):
             return str(error)
         if isinstance(error, SnapshotError):
-            return run_of(self.config).told_once(error)
+            return session_of(self.config).told_once(error)
         return super().repr_failure(excinfo, *arguments, **options)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from alembic_snapshot.database.clone import Clone
@@ -20,12 +20,13 @@ _NAME_LENGTH = 100
 class Kept:
     """The clones that stay after a run. ``whose`` is ``failed``, ``all`` or ``none``.
 
-    ``folder`` is the same for every process of a run. Of failed tests' clones ten stay at most.
+    ``run_folder`` tells a folder that every process of a run has. Of failed tests' clones ten stay
+    at most.
     """
 
-    def __init__(self, whose: str):
+    def __init__(self, whose: str, run_folder: Callable[[], Path]):
         self.whose = whose
-        self.folder = Path()
+        self._run_folder = run_folder
         self.paths: dict[Clone, Path] = {}
         self._numbers = itertools.count()
         self._is_full = False
@@ -40,7 +41,7 @@ class Kept:
             if self.whose == "failed" and number >= _LIMIT:
                 self._is_full = True
                 break
-            slot = self.folder / str(number)
+            slot = self._run_folder() / FOLDER / str(number)
             with contextlib.suppress(FileExistsError):
                 slot.mkdir(parents=True)
                 self.paths[clone] = slot / (file_name(test) + clone.suffix)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin.run import run_of
+from alembic_snapshot.plugin.session import session_of
 
 if TYPE_CHECKING:
     from alembic_snapshot.plugin.database import Database
@@ -38,18 +38,19 @@ def pytest_cmdline_main(config: pytest.Config) -> int:
     if not config.pluginmanager.hasplugin("alembic-snapshot"):
         _write({"plugin": False})
         return 0
-    run = run_of(config)
-    found: dict[str, Any] = {"plugin": True, "toml": str(run.toml) if run.toml else None}
-    if run.toml is not None:
+    session = session_of(config)
+    toml = session.toml
+    found: dict[str, Any] = {"plugin": True, "toml": str(toml.path) if toml else None}
+    if toml is not None:
         sys.path[:0] = _inserted(config)
         try:
-            databases = run.runtime().databases
+            databases = session.databases
             found["databases"] = {name: _database(one) for name, one in databases.items()}
         except SnapshotError as error:
             found["error"] = error.to_record()
     found["asyncio"] = any(map(config.pluginmanager.hasplugin, ("asyncio", "anyio")))
     _write(found)
-    run.close()
+    session.close()
     return 0
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.database.clone import Clone
-from alembic_snapshot.plugin.clones import CloneOptions, NewDatabaseEachTest
+from alembic_snapshot.plugin.clones import NewDatabaseEachTest
+from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.sqlite.clone import FileClone, FileClones
 from alembic_snapshot.sqlite.reset import connections

@@ -12,7 +12,6 @@ import dataclasses
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.toml_file import TomlFile
 
 # Settings that can't change what a migration does: where the database is, how new files are made.
 _WITHOUT_EFFECT = (
@@ -57,7 +57,7 @@ class AlembicSettings:
 
 def read_settings(
     ini: Path | None,
-    toml: Path | None,
+    toml: TomlFile | None,
     section: str = "alembic",
     pythonpath: tuple[Path, ...] = (),
     root: Path | None = None,
@@ -79,11 +79,12 @@ def read_settings(
             hint=f"its sections are {', '.join(sorted(sections)) or 'none'}",
         )
     main = sections.get(section, {})
-    table = (tool_table(read_toml(toml), "alembic") if toml else None) or {}
-    reader = _Reader(main, table, ini, toml, pythonpath)
+    table = (toml.table("alembic") if toml else None) or {}
+    reader = _Reader(main, table, ini, toml.path if toml else None, pythonpath)
     location = reader.path("script_location")
     if location is None:
-        where = " and ".join(str(path) for path in (ini, toml) if path) or "the project"
+        files = [str(path) for path in (ini, toml and toml.path) if path]
+        where = " and ".join(files) or "the project"
         raise ConfigError(
             f"{where} has no script_location",
             hint="set it in the [alembic] section of alembic.ini or in [tool.alembic]",
@@ -101,7 +102,7 @@ def read_settings(
     versions = reader.paths("version_locations", legacy="version_path_separator")
     return AlembicSettings(
         ini=ini,
-        toml=toml if table else None,
+        toml=toml.path if toml and table else None,
         section=section,
         script_location=location,
         version_locations=tuple(versions) or (location / "versions",),
@@ -115,41 +116,13 @@ def database_url(settings: AlembicSettings) -> str | None:
     """The ``sqlalchemy.url`` of the section, or of the table; None if there is none to read."""
     try:
         main = _read_ini(settings.ini).get(settings.section, {}) if settings.ini else {}
-        table = (tool_table(read_toml(settings.toml), "alembic") if settings.toml else None) or {}
+        toml = TomlFile.read(settings.toml) if settings.toml else None
+        table = (toml.table("alembic") if toml else None) or {}
         value = _Reader(main, table, settings.ini, settings.toml).value("sqlalchemy.url")
     except (ConfigError, RecursionError):
         # It may refer to options that only env.py sets.
         return None
     return value if isinstance(value, str) else None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The contents of a TOML file.
-
-    Raises:
-        ConfigError: it can't be read or does not parse.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"can't read {path}: {error.strerror}", hint="let whoever runs this read it"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}", hint="correct the file") from error
-
-
-def tool_table(toml: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """The table ``[tool.NAME]``, or None.
-
-    Raises:
-        ConfigError: it is something else than a table.
-    """
-    tool = toml.get("tool")
-    table = tool.get(name) if isinstance(tool, dict) else None
-    if table is None or isinstance(table, dict):
-        return table
-    raise ConfigError(f"tool.{name} is {table!r}, no table", hint=f"write [tool.{name}]")
 
 
 def _read_ini(path: Path) -> dict[str, dict[str, str]]:

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.alembic_settings import (
-    AlembicSettings,
-    read_settings,
-    read_toml,
-    tool_table,
-)
+from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
 from alembic_snapshot.project.places import BACKEND_VARIABLE, TABLE, store_folder
 from alembic_snapshot.project.references import Reference
 from alembic_snapshot.project.spelling import Spelling, is_ignored
+from alembic_snapshot.project.toml_file import TomlFile
 
 DEFAULT = "default"
+_NAME = "alembic-snapshot"
+# What every database takes from the first one's table, if its own does not say otherwise.
+_SHARED = ("pythonpath", "backend", "clones", "guard")
 
 
 class Counts(enum.Enum):
@@ -51,11 +50,12 @@ class Project:
 
     The names of the fields are the keys of ``[tool.alembic-snapshot]``; paths are absolute.
     ``root`` is the folder of the configuration: every relative path in it starts there, and it is
-    the builder's working directory. ``configured`` is false when there is no table at all. Each
-    field says whether it counts in the key.
+    the builder's working directory, and ``toml`` the ``pyproject.toml`` in it. ``configured`` is
+    false when there is no table at all. Each field says whether it counts in the key.
     """
 
     root: Path = field(metadata=_says(_NO))
+    toml: TomlFile | None = field(default=None, repr=False, compare=False, metadata=_says(_NO))
     configured: bool = field(default=False, metadata=_says(_NO))
     name: str = field(default=DEFAULT, metadata=_says(_NO))
     # What Alembic's settings say counts, wherever their file lies.
@@ -93,14 +93,7 @@ class Project:
         Raises:
             ConfigError: there are none, two, or they don't make sense.
         """
-        toml = self.root / "pyproject.toml"
-        return read_settings(
-            self.config,
-            toml if toml.is_file() else None,
-            self.section,
-            self.pythonpath,
-            self.root,
-        )
+        return read_settings(self.config, self.toml, self.section, self.pythonpath, self.root)
 
     @property
     def search_path(self) -> tuple[Path, ...]:
@@ -171,39 +164,60 @@ def load_project(
     Raises:
         ConfigError: there is no configuration, or it is wrong.
     """
-    root, table = _find(Path(start or Path.cwd()).absolute(), config)
+    projects = load_projects(start, config=config, store=store)
+    if database not in projects:
+        raise ConfigError(
+            f"no database {database!r} in [{TABLE}.databases] of "
+            f"{projects[DEFAULT].root / 'pyproject.toml'}",
+            hint=f"the configured ones are {', '.join(projects)}",
+        )
+    return projects[database]
+
+
+def load_projects(
+    start: Path | None = None,
+    *,
+    config: Path | None = None,
+    store: Path | None = None,
+    toml: TomlFile | None = None,
+) -> dict[str, Project]:
+    """One project for each of its databases by the database's name, the first one's first.
+
+    The arguments are those of :func:`load_project`; ``toml`` is the file with the table, if
+    somebody has found it already.
+
+    Raises:
+        ConfigError: there is no configuration, or it is wrong.
+    """
+    if toml is not None:
+        root, table = toml.path.parent, toml.table(_NAME)
+    else:
+        root, toml, table = _find(Path(start or Path.cwd()).absolute(), config)
     tables = _tables(table or {})
     for name, one in tables.items():
         # A mistake in another database's table is a mistake, whichever is asked for.
         _check_values(one, _title(name))
-    values = _database_table(tables, database, root)
-    backend = os.environ.get(BACKEND_VARIABLE)
-    if backend:
-        values["backend"] = backend
+    own: dict[str, str] = {}
+    if os.environ.get(BACKEND_VARIABLE):
+        own["backend"] = os.environ[BACKEND_VARIABLE]
     if config and config.name != "pyproject.toml":
-        values["config"] = str(config.absolute())
-    return Project(
-        root=root,
-        configured=table is not None,
-        name=database,
-        store=store_folder(root, store),
-        **_checked(values, root, _title(database)),
-    )
+        own["config"] = str(config.absolute())
+    shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
+    return {
+        name: Project(
+            root=root,
+            toml=toml,
+            configured=table is not None,
+            name=name,
+            store=store_folder(root, store),
+            **_checked({**shared, **values, **own}, root, _title(name)),
+        )
+        for name, values in tables.items()
+    }
 
 
-def database_names(project: Project) -> tuple[str, ...]:
-    """The names of the project's databases, the first one's first."""
-    toml = project.root / "pyproject.toml"
-    table = _own_table(read_toml(toml)) if toml.is_file() else None
-    return (DEFAULT, *(table or {}).get("databases", {}))
-
-
-def _own_table(toml: Mapping[str, Any]) -> dict[str, Any] | None:
-    table = tool_table(toml, "alembic-snapshot")
-    return None if table is None else dict(table)
-
-
-def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None]:
+def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict[str, Any] | None]:
+    """The root, the ``pyproject.toml`` in it, and the table in that."""
     if config:
         if not config.is_file():
             raise ConfigError(
@@ -211,15 +225,15 @@ def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None
                 hint="give the path of the project's alembic.ini or pyproject.toml",
             )
         start = config.absolute().parent
-    folders = (start, *start.parents)
-    for folder in folders:
-        toml = folder / "pyproject.toml"
-        table = _own_table(read_toml(toml)) if toml.is_file() else None
+    files: dict[Path, TomlFile | None] = {}
+    for folder in (start, *start.parents):
+        toml = files[folder] = TomlFile.read(folder / "pyproject.toml")
+        table = toml.table(_NAME) if toml else None
         if table is not None and _is_about(table, folder, config):
-            return folder, table
-    for folder in folders[:1] if config else folders:
-        if config or _has_alembic(folder):
-            return folder, None
+            return folder, toml, table
+    for folder, toml in files.items():
+        if config or _has_alembic(folder, toml):
+            return folder, toml, None
     raise ConfigError(
         f"no configuration: neither [{TABLE}] in a pyproject.toml nor an alembic.ini in {start} "
         "or a folder above it",
@@ -234,42 +248,27 @@ def _is_about(table: dict[str, Any], folder: Path, config: Path | None) -> bool:
     return folder / str(table.get("config", "alembic.ini")) == config.absolute()
 
 
-def _has_alembic(folder: Path) -> bool:
+def _has_alembic(folder: Path, toml: TomlFile | None) -> bool:
     if (folder / "alembic.ini").is_file():
         return True
-    toml = folder / "pyproject.toml"
-    return toml.is_file() and tool_table(read_toml(toml), "alembic") is not None
+    return toml is not None and toml.table("alembic") is not None
 
 
 def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Each database's own keys: the table's, and those of ``databases.NAME``."""
-    others = table.pop("databases", {})
+    own = dict(table)
+    others = own.pop("databases", {})
     if not isinstance(others, dict) or not all(isinstance(one, dict) for one in others.values()):
         raise ConfigError(
             f"databases in [{TABLE}] must be a table of tables, not {others!r}",
             hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
         )
-    return {DEFAULT: table, **others}
+    return {DEFAULT: own, **others}
 
 
 def _title(database: str) -> str:
     """The table of a database, as messages call it."""
     return TABLE if database == DEFAULT else f"{TABLE}.databases.{database}"
-
-
-def _database_table(
-    tables: Mapping[str, dict[str, Any]], database: str, root: Path
-) -> dict[str, Any]:
-    """One database's keys, with those that it shares with the first."""
-    if database not in tables:
-        known = ", ".join(tables)
-        raise ConfigError(
-            f"no database {database!r} in [{TABLE}.databases] of {root / 'pyproject.toml'}",
-            hint=f"the configured ones are {known}",
-        )
-    names = ("pythonpath", "backend", "clones", "guard")
-    shared = {key: tables[DEFAULT][key] for key in names if key in tables[DEFAULT]}
-    return {**shared, **tables[database]}
 
 
 def _check_values(values: Mapping[str, Any], title: str) -> None:

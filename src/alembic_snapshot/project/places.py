@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.toml_file import TomlFile
+
 TABLE = "tool.alembic-snapshot"
 BACKEND_VARIABLE = "ALEMBIC_SNAPSHOT_BACKEND"
 STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
 STORE_FOLDER = ".alembic-snapshot"
 
 
-def table_above(start: Path) -> Path | None:
+def table_above(start: Path) -> TomlFile | None:
     """The nearest ``pyproject.toml`` in or above ``start`` that has the configuration table."""
     for folder in (start, *start.parents):
-        toml = folder / "pyproject.toml"
         try:
-            content = toml.read_bytes()
-        except OSError:
+            toml = TomlFile.read(folder / "pyproject.toml")
+        except ConfigError:
             continue
-        if b"alembic-snapshot" in content and _has_table(content):
+        if toml is not None and b"alembic-snapshot" in toml.content and _has_table(toml):
             return toml
     return None
 
@@ -29,12 +31,9 @@ def store_folder(root: Path, given: Path | None = None) -> Path:
     return Path(os.path.abspath(given or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER))
 
 
-def _has_table(content: bytes) -> bool:
-    import tomllib
-
+def _has_table(toml: TomlFile) -> bool:
     try:
-        tool = tomllib.loads(content.decode()).get("tool", {})
-    except ValueError:
+        return toml.table("alembic-snapshot") is not None
+    except ConfigError:
         # Whoever reads the configuration says what is wrong with it.
         return True
-    return isinstance(tool.get("alembic-snapshot"), dict)

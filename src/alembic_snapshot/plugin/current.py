@@ -1,0 +1,160 @@
+"""The end of a test: what it left is said, and what it was lent is taken back, in pytest's order.
+
+pytest runs a test's call, its fixtures' ends, and a report after each. So the steps are
+:meth:`~CurrentTest.after_call`, :meth:`~CurrentTest.before_teardown`, then for each database that
+the test was lent :meth:`~CurrentTest.take_back`, :meth:`~CurrentTest.after_teardown` and
+:meth:`~CurrentTest.settle`. A phase that failed is described before its databases go.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.engines.notices import Notices
+    from alembic_snapshot.plugin.database import Database
+    from alembic_snapshot.plugin.kept import Kept
+    from alembic_snapshot.plugin.summary import Tally
+    from alembic_snapshot.project.callsite import Site
+
+# A thread that asks every second would fill the screen.
+_SHOWN = 3
+
+
+class OpenConnectionWarning(pytest.PytestWarning):
+    """A test left a connection to its database open; it was closed."""
+
+
+class CurrentTest:
+    """The test that is set up, runs or is taken down. ``test`` is its id, in each method."""
+
+    def __init__(
+        self, databases: Mapping[str, Database], notices: Notices, tally: Tally, kept: Kept
+    ):
+        self.kept = kept
+        self._databases = databases
+        self._notices = notices
+        self._tally = tally
+        self._ended: list[tuple[Database, Clone]] = []
+        self._failed = False
+
+    def begin(self) -> None:
+        """Before its set-up: what was refused until now was not refused to it."""
+        self._note_caught()
+
+    def after_call(self, test: str) -> None:
+        """See that what it was refused came to it, and that it used its own clone.
+
+        Raises:
+            SnapshotError: what was refused, as it was raised, or which database it opened.
+        """
+        self._raise_for_swallowed(test)
+        for database in self._databases.values():
+            error = database.clone and database.strayed(test, shared=False)
+            if error:
+                raise error
+
+    def before_teardown(self) -> None:
+        """Let go of what it was refused; the threads that it leaves are nobody's."""
+        self._notices.refused.clear()
+        self._notices.begin()
+
+    def take_back(self, database: Database, test: str) -> None:
+        """Take the engines off a clone that it was lent, and warn of connections that are open.
+
+        Raises:
+            EngineError: the clone was not used, and another database was opened.
+        """
+        __tracebackhide__ = True
+        strayed = database.strayed(test)
+        ended = database.end()
+        if ended is None:
+            return
+        self._ended.append((database, ended.clone))
+        # The traceback of a test that failed holds on to whatever it had.
+        if not self._failed:
+            for site in ended.held:
+                self._warn(site)
+            if strayed is not None:
+                raise strayed
+
+    def after_teardown(self, test: str) -> None:
+        """See that what was refused while it was taken down came to it.
+
+        Raises:
+            SnapshotError: as it was raised.
+        """
+        self._raise_for_swallowed(test)
+
+    def describe(self, test: str) -> list[str]:
+        """What the report of a phase that failed says of each database, in use or just ended."""
+        self._failed = True
+        in_use = [(database, database.clone) for database in self._databases.values()]
+        strays = [database.stray(test) for database, clone in in_use if clone is not None]
+        return [str(stray[0]) for stray in strays if stray] + [
+            (f"database {database.project.name}: " if len(self._databases) > 1 else "")
+            + self.kept.describe(clone, test)
+            for database, clone in [*in_use, *self._ended]
+            if clone is not None
+        ]
+
+    def settle(self, test: str) -> None:
+        """Delete its clones, put them back, or keep them."""
+        self._failed = False
+        started = time.perf_counter()
+        while self._ended:
+            database, clone = self._ended.pop()
+            if self.kept.whose == "all":
+                self.kept.reserve(clone, test)
+            database.dispose(clone, self.kept.paths.get(clone))
+        self._tally.seconds += time.perf_counter() - started
+
+    def count(self) -> Tally:
+        """The sums so far."""
+        self._note_caught()
+        self._tally.unguarded = self._notices.unguarded
+        self._tally.kept = [str(path) for path in self.kept.paths.values() if path.exists()]
+        return self._tally
+
+    def close(self) -> None:
+        """Let go of everything, at the end of the run."""
+        for database in self._databases.values():
+            database.redirect.release()
+        while self._ended:
+            database, clone = self._ended.pop()
+            database.dispose(clone, None)
+        for database in self._databases.values():
+            database.close()
+
+    def _raise_for_swallowed(self, test: str) -> None:
+        error = self._notices.swallowed()
+        if error is not None:
+            raise type(error)(
+                f"{test} passed, although something caught this: {error.message}",
+                hint=error.hint,
+            )
+
+    def _note_caught(self) -> None:
+        """Keep what was refused outside of a test for the end of the run."""
+        notices = self._notices
+        caught, notices.outside = [notices.swallowed(), *notices.outside], []
+        for error in caught:
+            if error is not None and len(self._tally.refused) < _SHOWN:
+                self._tally.refused.append(error.message)
+        notices.begin()
+
+    def _warn(self, site: Site | None) -> None:
+        message = OpenConnectionWarning(
+            "a connection to the test's database was still open: "
+            f"{self._notices.callsites.text(site)} took it"
+        )
+        if site is None:
+            warnings.warn(message, stacklevel=2)
+        else:
+            warnings.warn_explicit(message, None, *site)

@@ -1,0 +1,304 @@
+"""The plugin in one process of pytest: inert without a table, idle until something needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder, table_above
+
+if TYPE_CHECKING:
+    from alembic_snapshot.engines.events import EngineEvents
+    from alembic_snapshot.plugin.current import CurrentTest
+    from alembic_snapshot.plugin.database import Database
+    from alembic_snapshot.plugin.summary import Tally
+    from alembic_snapshot.project.config import Project
+
+_ELSEWHERE = "\nthe first of these errors has the details"
+_key: pytest.StashKey[PluginSession] = pytest.StashKey()
+
+
+def session_of(config: pytest.Config) -> PluginSession:
+    """The plugin's state in this run of pytest."""
+    if _key not in config.stash:
+        config.stash[_key] = PluginSession(config)
+    return config.stash[_key]
+
+
+class PluginSession:
+    """The plugin in one process of pytest: inert without a table, idle until it is needed.
+
+    ``temporary`` tells pytest's temporary folder, ``item`` is the test that is set up, runs or is
+    taken down, ``records`` has the numbers of other processes. What is not there yet when pytest
+    starts is made, once, when somebody first asks for it: the projects, their databases, and what
+    hears of SQLAlchemy's engines. ``is_active`` says whether anybody has.
+    """
+
+    temporary: Callable[[], Path]
+    item: pytest.Item
+
+    def __init__(self, config: pytest.Config):
+        self.config = config
+        self.toml = table_above(config.rootpath) or table_above(config.invocation_params.dir)
+        self.error: ConfigError | None = None
+        self.records: list[dict[str, Any]] = []
+        # Before pytest has parsed everything, it knows the options only here.
+        self.options: Any = config.known_args_namespace
+        self._told: set[str] = set()
+        self._started = False
+        self._forget: Callable[[], None] = lambda: None
+        self._restore: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Be ready for whoever imports SQLAlchemy first."""
+        if self.toml is not None and not self._started:
+            self._started = True
+            from alembic_snapshot.engines.importing import when_imported
+
+            self._forget = when_imported("sqlalchemy", self._install)
+            if BACKEND_VARIABLE in os.environ or b"postgresql" in self.toml.content:
+                self._stand_in()
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process runs tests for another one, under pytest-xdist."""
+        return hasattr(self.config, "workerinput")
+
+    @property
+    def runs_tests(self) -> bool:
+        """Whether this process knows the tests that it is going to run."""
+        return not (self.is_worker or self.config.pluginmanager.hasplugin("dsession"))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything has needed the databases so far."""
+        return "databases" in vars(self)
+
+    @property
+    def store(self) -> Path:
+        """Where snapshots are kept."""
+        assert self.toml is not None
+        return store_folder(self.toml.path.parent, self.options.snapshot_dir)
+
+    @functools.cached_property
+    def projects(self) -> dict[str, Project]:
+        """The project for each of its databases, by the database's name.
+
+        Raises:
+            ConfigError: there is no configuration, or it is wrong.
+        """
+        if self.toml is None:
+            raise ConfigError(
+                "no [tool.alembic-snapshot] table in a pyproject.toml in "
+                f"{self.config.rootpath} or a folder above it",
+                hint='add one to the project\'s pyproject.toml; config = "alembic.ini" is '
+                "enough to begin with",
+            )
+        from alembic_snapshot.project.config import load_projects
+
+        return load_projects(toml=self.toml, store=self.options.snapshot_dir)
+
+    @functools.cached_property
+    def events(self) -> EngineEvents:
+        """What hears of the application's engines."""
+        from alembic_snapshot.engines.events import EngineEvents
+
+        root = next(iter(self.projects.values())).root
+        return EngineEvents(root, self._temporary_folder)
+
+    @functools.cached_property
+    def tally(self) -> Tally:
+        """The sums of this process."""
+        from alembic_snapshot.plugin.summary import Tally
+
+        return Tally()
+
+    @functools.cached_property
+    def test(self) -> CurrentTest:
+        """What the test was lent that is set up, runs or is taken down, and its end."""
+        from alembic_snapshot.plugin.current import CurrentTest
+        from alembic_snapshot.plugin.kept import Kept
+
+        kept = Kept(self.options.snapshot_keep, self._run_folder)
+        return CurrentTest(self.databases, self.events.notices, self.tally, kept)
+
+    @functools.cached_property
+    def databases(self) -> dict[str, Database]:
+        """Every database of the project by its name, the first one's first.
+
+        Raises:
+            ConfigError: there is no configuration, or it is wrong.
+        """
+        from alembic_snapshot.plugin.database import Database
+
+        _alive.add(self)
+        return {
+            name: Database(
+                project,
+                self.events,
+                self.tally,
+                clones=self.options.snapshot_clones or project.clones,
+                folder=lambda: self.folder,
+                rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+            )
+            for name, project in self.projects.items()
+        }
+
+    def database(self, name: str) -> Database:
+        """The database of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if name not in self.databases:
+            others = ", ".join(list(self.databases)[1:]) or "none"
+            raise ConfigError(
+                f"no database {name!r} in [tool.alembic-snapshot.databases]",
+                hint=f"the configured ones: {others}",
+            )
+        return self.databases[name]
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Where this process makes its clones."""
+        folder = Path(os.path.realpath(self.temporary())) / "databases"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def collected(self, items: list[pytest.Item]) -> None:
+        """Build what the tests need before the first of them runs."""
+        wanted: dict[tuple[str | None, str | None], CloneOptions] = {}
+        for item in items:
+            if getattr(item, "needs_snapshot", False):
+                wanted.setdefault((None, None), CloneOptions())
+            names = set(getattr(item, "fixturenames", ()))
+            if names & {"db_clone", "db_snapshot"} or item.get_closest_marker("db_clone"):
+                with contextlib.suppress(ConfigError):
+                    options = CloneOptions.of_test(item)
+                    if not options.empty:
+                        wanted.setdefault(options.key, options)
+        # A test that needs what can't be built reports the error.
+        with contextlib.suppress(SnapshotError):
+            for options in wanted.values():
+                self._build(options)
+
+    def told_once(self, error: SnapshotError) -> str:
+        """An error as reports show it; the first report of it has the details."""
+        details = ""
+        if error.details:
+            first = error.message not in self._told
+            details = f"\n\n{error.details}" if first else _ELSEWHERE
+            self._told.add(error.message)
+        return f"{type(error).__name__}: {error}{details}"
+
+    def summary(self) -> list[str]:
+        """The lines that end the run, about every process of it."""
+        records = self.all_records()
+        if not records:
+            return []
+        from alembic_snapshot.plugin.summary import Tally
+
+        return Tally.of(records).lines()
+
+    def all_records(self) -> list[dict[str, Any]]:
+        """What this process and the workers did."""
+        return self.records + ([self.test.count().to_record()] if self.is_active else [])
+
+    def close(self) -> None:
+        """Leave no trace in this process."""
+        self._forget()
+        self._restore()
+        if not self.is_active:
+            return
+        self.events.uninstall()
+        self.test.close()
+        self.events.loop.close()
+        _alive.discard(self)
+        if "folder" in vars(self) and self.folder.is_dir():
+            # What a thread or a child process wrote after its test was over.
+            for leftover in self.folder.iterdir():
+                leftover.unlink(missing_ok=True)
+            self.folder.rmdir()
+        for name in ("databases", "events", "folder", "tally", "test"):
+            vars(self).pop(name, None)
+
+    def before_fork(self) -> None:
+        """Make the clones in use, so that parent and child have the same."""
+        for database in self.databases.values():
+            if database.clone is not None:
+                database.clone.make()
+                # What the child does with it, nobody here sees.
+                database.clone.was_told = True
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections to the parent."""
+        for database in self.databases.values():
+            database.redirect.abandon()
+
+    def _install(self) -> None:
+        try:
+            _ = self.databases
+            self.events.install()
+        except ConfigError as error:
+            self.error = error
+
+    def _run_folder(self) -> Path:
+        """A folder that every process of the run has."""
+        own = self.temporary()
+        # Workers of pytest-xdist have a folder each, in one that is the run's.
+        return Path(os.path.realpath(own.parent if self.is_worker else own))
+
+    def _temporary_folder(self) -> Path | None:
+        # Not public; without it nothing counts as temporary.
+        factory = getattr(self.config, "_tmp_path_factory", None)
+        if factory is None:
+            return None
+        own: Path = factory.getbasetemp()
+        return own.parent if self.is_worker else own
+
+    def _stand_in(self) -> None:
+        """Let an engine that is made at import speak the dialect, wherever it would connect to."""
+        from alembic_snapshot.backend import backend_of
+
+        # Whatever is wrong with the configuration is told when it is needed.
+        with contextlib.suppress(ConfigError):
+            self._restore = backend_of(next(iter(self.projects.values()))).stand_in()
+
+    def _build(self, wanted: CloneOptions) -> None:
+        from alembic_snapshot.build.progress import Progress
+
+        quiet = self.config.get_verbosity() < 0
+        with Progress(quiet=quiet, stream=sys.__stderr__) as progress:
+            next(iter(self.databases.values())).snapshot(wanted, listener=progress)
+
+    def _run_started(self) -> float:
+        workerinput = getattr(self.config, "workerinput", {})
+        return float(workerinput.get("alembic_snapshot_started") or time.time())
+
+
+# The sessions that a fork concerns; a run of pytest inside a test has one of its own.
+_alive: weakref.WeakSet[PluginSession] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for session in list(_alive):
+        session.before_fork()
+
+
+def _after_fork() -> None:
+    for session in list(_alive):
+        session.after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -53,7 +53,8 @@ ROOMS = {
     "backend": [[""]],
     "builder": [
         ["frames", "options", "patches", "pools", "protocol", "ran", "reach", "reads", "record"],
-        ["alembic_config", "redirected", "server_guard", "sources", "unfinished"],
+        ["alembic_config", "file_target", "redirected", "server_guard", "server_target"],
+        ["sources", "target", "unfinished"],
         ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
         ["upgrade"],
@@ -101,7 +102,18 @@ ROWS = [
 # The builder's own half, which runs in a process that has Alembic and SQLAlchemy.
 CHILD = tuple(
     f"alembic_snapshot.builder.{name}"
-    for name in ("__main__", "upgrade", "stairway", "drift", "pools", "seeds", "alembic_config")
+    for name in (
+        "__main__",
+        "alembic_config",
+        "drift",
+        "file_target",
+        "pools",
+        "seeds",
+        "server_target",
+        "stairway",
+        "target",
+        "upgrade",
+    )
 )
 
 

@@ -139,6 +139,7 @@ ROOMS = {
     ),
     "stairway": Room(
         {
+            "builder/file_target": "stairway two_places",
             "builder/stairway": "stairway two_places",
             "build/stairway_cache": "stairway",
             "build/stairway": "stairway unchecked",
@@ -197,6 +198,8 @@ UNGUARDED = {
     "project/references": "a mistake in it is an error of configuration",
     "__main__": "two lines",
     "builder/__main__": "it passes on",
+    "builder/target": "it passes on",
+    "builder/server_target": "as postgres: each of its tests asks a server",
     "postgres/*": "each of its tests starts or asks a server: minutes for one mistake",
     "engines/importing": "how events are hooked in; without it nothing is pointed",
     "plugin/async_fixtures": "declarations",

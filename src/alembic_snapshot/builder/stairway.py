@@ -8,42 +8,22 @@ connection wherever the step before left something in it.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import shutil
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.protocol import Step
+from alembic_snapshot.builder.target import BuilderTarget, OwnWork
 from alembic_snapshot.database.schema import Schema, differences
-from alembic_snapshot.database.target import Target
-from alembic_snapshot.sqlite import database as files
-from alembic_snapshot.sqlite.database import DatabaseFile
-from alembic_snapshot.sqlite.schema import read_schema
 
 Report = Callable[..., None]
 # The kinds of steps. From below a revision goes up, down and up again; from above down, up and
 # down again. The first is also that of one which is only passed by.
 _UP, _DOWN, _AGAIN, _DOWN_AGAIN = "upgrade", "downgrade", "second upgrade", "second downgrade"
-_LEFT_IN_FILE = (
-    "SELECT (SELECT count(*) FROM temp.sqlite_master),"
-    " (SELECT group_concat(name) FROM pragma_database_list),"
-    " (SELECT foreign_keys FROM pragma_foreign_keys),"
-    " (SELECT legacy_alter_table FROM pragma_legacy_alter_table),"
-    " (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),"
-    " (SELECT recursive_triggers FROM pragma_recursive_triggers)"
-)
-_LEFT_ON_SERVER = (
-    "SELECT current_user, (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),"
-    " (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings"
-    " WHERE source = 'session')"
-)
 
 
 class Stairway:
@@ -56,11 +36,11 @@ class Stairway:
 
     def __init__(
         self,
-        target: Target,
+        target: BuilderTarget,
         script: Any,
         step: Step,
         report: Report,
-        own_work: Callable[..., contextlib.AbstractContextManager[None]],
+        own_work: OwnWork,
         pools: Pools,
     ):
         self.target = target
@@ -89,7 +69,7 @@ class Stairway:
         Raises:
             Exception: what a first upgrade, or ``env.py``, raised.
         """
-        self._prepare()
+        self.target.prepare(self.own_work)
 
         def steps(_current: Any, context: Any) -> Iterator[Any]:
             return map(watched, self._steps(context))
@@ -109,15 +89,6 @@ class Stairway:
             if self._count == before:
                 # It runs no migrations, or does not go on with them.
                 return
-
-    def _prepare(self) -> None:
-        """Make connections quick, since nobody needs the database afterwards; keep it as it is."""
-        if isinstance(self.target, DatabaseFile):
-            sa.event.listen(sa.Engine, "connect", _disable_fsync)
-            self._keep(0)
-        else:
-            with self.own_work():
-                self.target.save(self.backup)
 
     def _steps(self, context: Any) -> Iterator[Any]:
         """The steps to hand to Alembic; each is taken when the one before it is committed.
@@ -162,11 +133,6 @@ class Stairway:
         self._trying = None
         self._moves = self._plan()
         return True
-
-    @property
-    def backup(self) -> str:
-        """The name of the copy."""
-        return f"{self.target.name}{'.' if isinstance(self.target, DatabaseFile) else '_'}backup"
 
     def _plan(self) -> Iterator[tuple[str, str]]:
         """Which step is next; when it is asked again, the step was taken."""
@@ -250,44 +216,25 @@ class Stairway:
     def _put_back(self) -> None:
         self.pools.close_idle()
         self.pools.roll_back()
-        with self.own_work(self.backup):
-            if isinstance(self.target, DatabaseFile):
-                # Into the same file: somebody may have it open.
-                files.put_back(Path(self.backup), self.target.path)
-            else:
-                self.target.start(dataclasses.replace(self.target, name=self.backup))  # type: ignore[type-var]
+        self.target.put_back(self.own_work)
 
     def _keep(self, applied: int) -> None:
-        """Copy the database, with so many revisions of the path applied.
+        """Copy the database, with so many revisions of the path applied, if it can be copied now.
 
-        On a server there can be no copy while the migrations are connected: one is made before
-        they begin, and what a failure takes back to there is upgraded again.
+        Otherwise, what a failure takes back to the copy before is upgraded again.
         """
-        if not isinstance(self.target, DatabaseFile):
-            return
-        path, backup = self.target.path, Path(self.backup)
-        files.remove(backup)
-        if any(side.exists() for side in files.side_files(path)):
-            with self.own_work(self.backup):
-                files.backup(path, backup)
-        else:
-            path.touch()
-            shutil.copyfile(path, backup)
-        self._kept = applied
+        if self.target.keep(self.own_work):
+            self._kept = applied
 
     def _schema(self) -> Schema:
         # The migrations' own connection knows the schema: another would have to parse it.
-        reader = read_schema
-        if not isinstance(self.target, DatabaseFile):
-            from alembic_snapshot.postgres.schema import read_schema as reader
         with contextlib.closing(self._connection.connection.cursor()) as cursor:
-            return reader(cursor, self._version_table)
+            return self.target.read_schema(cursor, self._version_table)
 
     def _left_in_connection(self) -> Any:
         """What a step may have left in a connection, and the next one in another would not find."""
-        is_file = isinstance(self.target, DatabaseFile)
         with contextlib.closing(self._connection.connection.cursor()) as cursor:
-            cursor.execute(_LEFT_IN_FILE if is_file else _LEFT_ON_SERVER)
+            cursor.execute(self.target.left_in_connection)
             return tuple(cursor.fetchone())
 
     def _compare(self, name: str, kind: str, expected: Schema, found: Schema) -> None:
@@ -298,12 +245,3 @@ class Stairway:
     def _finish(self, name: str) -> None:
         self._tried.add(name)
         self.report("tried", revision=name)
-
-
-def _disable_fsync(connection: Any, _record: Any) -> None:
-    with contextlib.closing(connection.cursor()) as cursor:
-        # An empty schema is smaller with small pages; where there are tables it has no effect.
-        cursor.execute("PRAGMA page_size=512")
-        cursor.execute("PRAGMA journal_mode")
-        if cursor.fetchone()[0] == "delete":
-            cursor.execute("PRAGMA journal_mode=MEMORY")

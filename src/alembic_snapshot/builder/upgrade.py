@@ -36,16 +36,15 @@ from alembic_snapshot.builder.record import EVERY_STATE
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairway import Stairway
+from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
-from alembic_snapshot.database.target import Target
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.references import Reference
 from alembic_snapshot.project.spelling import Spelling
 from alembic_snapshot.sqlite import database as files
-from alembic_snapshot.sqlite.database import DatabaseFile
 
 Report = Callable[..., None]
 
@@ -59,7 +58,8 @@ class Builder:
     def __init__(self, job: Job, report: Report):
         self.job = job
         self.report = report
-        self.target = target_of(job.target)
+        self.kind = target_of(job.target)
+        self.target = self.kind.target
         self.root = Path(job.root)
         self.handover = job.handover
         folders = [job.scripts, *job.versions]
@@ -158,8 +158,7 @@ class Builder:
     @property
     def async_lacks(self) -> list[str]:
         """What would have to be installed for an async URL of the target."""
-        is_file = isinstance(self.target, DatabaseFile)
-        needed = ("aiosqlite" if is_file else "asyncpg", "greenlet")
+        needed = self.kind.async_drivers
         return [n for n in needed if not sys.modules.get(n) and not importlib.util.find_spec(n)]
 
     def _step(self, step: Step) -> None:
@@ -210,7 +209,7 @@ class Builder:
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
         stairway = Stairway(
-            self.target, self._script, step, self.report, self.guard.own_work, self.pools
+            self.kind, self._script, step, self.report, self.guard.own_work, self.pools
         )
 
         def run_env(function: Callable[..., Iterable[Any]], **options: Any) -> None:
@@ -316,7 +315,7 @@ class Builder:
         if self.handover in ("url", "async"):
             yield config
             return
-        engine = sa.create_engine(self._url)
+        engine = sa.create_engine(self.kind.url)
         try:
             if self.handover == "engine":
                 config.attributes.update(connection=engine, engine=engine)
@@ -331,19 +330,12 @@ class Builder:
         finally:
             engine.dispose()
 
-    @property
-    def _url(self) -> sa.URL:
-        """The target's, whatever characters a path has."""
-        if isinstance(self.target, DatabaseFile):
-            return sa.URL.create("sqlite", database=self.target.name)
-        return sa.make_url(self.target.url())
-
     def _seed(self, reference: str) -> None:
         self.current = reference
         self.report("seed", seed=reference)
         started = time.perf_counter()
         with self.guard.script(f"seed {reference}"), self.watch.recording(reference):
-            run_seed(reference, self._url)
+            run_seed(reference, self.kind.url)
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
 
@@ -364,16 +356,6 @@ class Builder:
         mappers = unconfigured_mappers()
         is_unchecked = not comparison.is_begun and not mappers
         return Checks(lines, reason, mappers, {"mappers": reason or ""} if is_unchecked else {})
-
-
-def target_of(job: Mapping[str, Any]) -> Target:
-    """The database that a job names."""
-    if job["kind"] == "sqlite":
-        return DatabaseFile(Path(job["name"]))
-    from alembic_snapshot.postgres.database import ServerDatabase
-    from alembic_snapshot.postgres.server import Server
-
-    return ServerDatabase(Server(job["server"], job["private"]), job["name"])
 
 
 def _disable_fsync(connection: Any, _record: Any) -> None:

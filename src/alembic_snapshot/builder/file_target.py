@@ -1,0 +1,80 @@
+"""A SQLite file under construction."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import sqlalchemy as sa
+
+from alembic_snapshot.database.schema import Schema
+from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import schema
+from alembic_snapshot.sqlite.database import DatabaseFile
+
+if TYPE_CHECKING:
+    from alembic_snapshot.builder.target import OwnWork
+
+
+@dataclass(frozen=True)
+class FileTarget:
+    """A file, which can be copied at any moment: the migrations' connection is not in its way."""
+
+    async_drivers: ClassVar[tuple[str, ...]] = ("aiosqlite", "greenlet")
+    left_in_connection: ClassVar[str] = (
+        "SELECT (SELECT count(*) FROM temp.sqlite_master),"
+        " (SELECT group_concat(name) FROM pragma_database_list),"
+        " (SELECT foreign_keys FROM pragma_foreign_keys),"
+        " (SELECT legacy_alter_table FROM pragma_legacy_alter_table),"
+        " (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),"
+        " (SELECT recursive_triggers FROM pragma_recursive_triggers)"
+    )
+    target: DatabaseFile
+
+    @property
+    def url(self) -> sa.URL:
+        """Its URL, whatever characters its path has."""
+        return sa.URL.create("sqlite", database=self.target.name)
+
+    @property
+    def backup(self) -> str:
+        """The path of a copy of it."""
+        return f"{self.target.name}.backup"
+
+    def prepare(self, own_work: OwnWork) -> None:
+        """Make the first backup, and connections quick."""
+        sa.event.listen(sa.Engine, "connect", _make_quick)
+        self.keep(own_work)
+
+    def keep(self, own_work: OwnWork) -> bool:
+        """Make another backup."""
+        path, backup = self.target.path, Path(self.backup)
+        files.remove(backup)
+        if any(side.exists() for side in files.side_files(path)):
+            with own_work(self.backup):
+                files.backup(path, backup)
+        else:
+            path.touch()
+            shutil.copyfile(path, backup)
+        return True
+
+    def put_back(self, own_work: OwnWork) -> None:
+        """Write the backup into the same file: somebody may have it open."""
+        with own_work(self.backup):
+            files.put_back(Path(self.backup), self.target.path)
+
+    def read_schema(self, cursor: Any, version_table: str) -> Schema:
+        """As :func:`alembic_snapshot.sqlite.schema.read_schema`."""
+        return schema.read_schema(cursor, version_table)
+
+
+def _make_quick(connection: Any, _record: Any) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        # An empty schema is smaller with small pages; where there are tables it has no effect.
+        cursor.execute("PRAGMA page_size=512")
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone()[0] == "delete":
+            cursor.execute("PRAGMA journal_mode=MEMORY")

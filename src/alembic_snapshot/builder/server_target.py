@@ -1,0 +1,62 @@
+"""A database under construction on a PostgreSQL server."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import sqlalchemy as sa
+
+from alembic_snapshot.database.schema import Schema
+from alembic_snapshot.postgres import schema
+from alembic_snapshot.postgres.database import ServerDatabase
+
+if TYPE_CHECKING:
+    from alembic_snapshot.builder.target import OwnWork
+
+
+@dataclass(frozen=True)
+class ServerTarget:
+    """A database of which there can be no copy while the migrations are connected.
+
+    So the one backup is made before they begin, and what a failure takes back to there is upgraded
+    again.
+    """
+
+    async_drivers: ClassVar[tuple[str, ...]] = ("asyncpg", "greenlet")
+    left_in_connection: ClassVar[str] = (
+        "SELECT current_user,"
+        " (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),"
+        " (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings"
+        " WHERE source = 'session')"
+    )
+    target: ServerDatabase
+
+    @property
+    def url(self) -> sa.URL:
+        """Its URL."""
+        return sa.make_url(self.target.url())
+
+    @property
+    def backup(self) -> str:
+        """The name of a copy of it on the same server."""
+        return f"{self.target.name}_backup"
+
+    def prepare(self, own_work: OwnWork) -> None:
+        """Make the backup."""
+        with own_work():
+            self.target.save(self.backup)
+
+    def keep(self, own_work: OwnWork) -> bool:
+        """Make none: the migrations are connected."""
+        return False
+
+    def put_back(self, own_work: OwnWork) -> None:
+        """Make the database anew, as a copy of its backup."""
+        with own_work():
+            self.target.start(dataclasses.replace(self.target, name=self.backup))
+
+    def read_schema(self, cursor: Any, version_table: str) -> Schema:
+        """As :func:`alembic_snapshot.postgres.schema.read_schema`."""
+        return schema.read_schema(cursor, version_table)

@@ -1,0 +1,68 @@
+"""What the builder's process does in another way for each kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import sqlalchemy as sa
+
+from alembic_snapshot.database.schema import Schema
+from alembic_snapshot.database.target import Target
+
+OwnWork = Callable[..., AbstractContextManager[None]]
+
+
+class BuilderTarget(Protocol):
+    """The database under construction, as the process that runs Alembic has it.
+
+    ``async_drivers`` are the modules that an async URL of it needs. ``left_in_connection`` is a
+    query whose row differs if a step left something in its connection that the next one, in
+    another connection, would not find.
+    """
+
+    async_drivers: ClassVar[tuple[str, ...]]
+    left_in_connection: ClassVar[str]
+
+    @property
+    def target(self) -> Target:
+        """The database."""
+
+    @property
+    def url(self) -> sa.URL:
+        """Its URL, whatever characters its name has."""
+
+    @property
+    def backup(self) -> str:
+        """The name of a copy of it, to which it can be put back."""
+
+    def prepare(self, own_work: OwnWork) -> None:
+        """Make the first backup, and connections quick: nobody needs the database afterwards.
+
+        ``own_work`` lets the builder itself connect to databases of its own, by name.
+        """
+
+    def keep(self, own_work: OwnWork) -> bool:
+        """Make another backup; whether one could be made while the migrations are connected."""
+
+    def put_back(self, own_work: OwnWork) -> None:
+        """Make the database what its backup is; nobody may be in a transaction in it."""
+
+    def read_schema(self, cursor: Any, version_table: str) -> Schema:
+        """The schema, as a connection of the migrations' own sees it."""
+
+
+def target_of(job: Mapping[str, Any]) -> BuilderTarget:
+    """The database that a job names."""
+    if job["kind"] == "sqlite":
+        from alembic_snapshot.builder.file_target import FileTarget
+        from alembic_snapshot.sqlite.database import DatabaseFile
+
+        return FileTarget(DatabaseFile(Path(job["name"])))
+    from alembic_snapshot.builder.server_target import ServerTarget
+    from alembic_snapshot.postgres.database import ServerDatabase
+    from alembic_snapshot.postgres.server import Server
+
+    return ServerTarget(ServerDatabase(Server(job["server"], job["private"]), job["name"]))

@@ -74,7 +74,7 @@ def suits(project: Project, manifest: Manifest) -> bool:
 
 def _told(change: Change, chain: Chain) -> str:
     """A change in words; that a file is read needs no run where a constant names it."""
-    return f"{change.file} changed" if change.file in chain.named else change.text
+    return f"{change.file} changed" if change.file in chain.named_files else change.text
 
 
 def identity(project: Project) -> str:
@@ -107,7 +107,7 @@ def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator
         if revision is None or layer in wanted
         for name, digest in inputs.items()
     }
-    now = {**chain.named, **chain.inputs}
+    now = {**chain.named_files, **chain.inputs}
     for name in sorted(before.keys() | now.keys()):
         if name not in before:
             yield f"{name} is new"

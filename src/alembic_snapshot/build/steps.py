@@ -322,7 +322,7 @@ class Construction:
         read = self.builder.read(seen.direct, state.digest, before)
         if seen.blind:
             # Something may have read the files that constants name without being heard.
-            named = {name: digest for layer in layers for name, digest in layer.named.items()}
+            named = {name: digest for layer in layers for name, digest in layer.named_files.items()}
             read = Observed(files=named).joined(read)
         is_target = state.digest == self.chain.target.digest
         through = self.builder.read(seen.through_env, state.digest)
@@ -342,7 +342,7 @@ class Construction:
             heads=verified.heads,
             revisions=dict(state.revisions),
             seeds=state.seeds,
-            layers={layer.name: {**layer.named, **layer.inputs} for layer in layers},
+            layers={layer.name: {**layer.named_files, **layer.inputs} for layer in layers},
             observed=read,
             through_env=through,
             handover=None if self.project.migrate else plan.handover,

@@ -218,7 +218,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
                 "name": part.name,
                 "digest": part.digest,
                 "inputs": part.inputs,
-                "named": part.named,
+                "named": part.named_files,
             }
             for part in chain.layers
         ],
@@ -229,7 +229,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
         for part in chain.layers:
             lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
             lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
-            named = part.named.items()
+            named = part.named_files.items()
             lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named]
     _print(facts, "\n".join(lines), as_json)
     return 0
@@ -264,7 +264,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
         lines.append("  the models were not compared with it yet: the next build does")
     changed = found.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]
-    seen = sorted(manifest.observed.files.keys() - found.chain.named.keys())
+    seen = sorted(manifest.observed.files.keys() - found.chain.named_files.keys())
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]

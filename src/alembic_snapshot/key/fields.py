@@ -25,7 +25,7 @@ _COMPUTED = object()
 
 
 class _Bound(NamedTuple):
-    """What a name stands for, or ``_COMPUTED``, and the line that bound it."""
+    """The value of a name, or ``_COMPUTED``, and the line that bound it."""
 
     value: Any
     line: int

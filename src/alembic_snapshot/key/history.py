@@ -17,7 +17,7 @@ _PARENTS = ("revision", "down_revision", "depends_on")
 
 
 class Script(NamedTuple):
-    """One revision script as reading tells it; ``computed`` are fields of which it does not."""
+    """One revision script as it is read; only a run tells the values of ``computed`` fields."""
 
     path: str
     id: str
@@ -40,14 +40,14 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
     """
     scripts = []
     for path in _script_files(project, files):
-        facts = files.facts(path)
-        if facts.error:
+        parsed = files.facts(path)
+        if parsed.error:
             python = "{}.{}".format(*sys.version_info)
             raise ScriptError(
-                f"{project.relative(path)} does not parse: {facts.error}",
+                f"{project.relative(path)} does not parse: {parsed.error}",
                 hint=f"correct the file, if it is not for a later Python than {python}",
             )
-        fields = facts.revision
+        fields = parsed.revision
         if fields is None:
             raise ScriptError(
                 f"{project.relative(path)} is no revision script: it does not assign revision",
@@ -67,26 +67,26 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
 
 
 def why_opaque(project: Project, scripts: Sequence[Script]) -> tuple[str, ...]:
-    """Why the revisions are known only when they run, if they are: what is computed, and where."""
+    """Why only a run tells the revisions: what is computed, and where. Empty if reading does."""
     if project.migrate is not None:
         return (f"migrate makes the database: {project.migrate}",)
     if not scripts:
         places = ", ".join(map(project.relative, map(str, project.alembic.version_locations)))
         return (f"there are no revision scripts in {places}",)
     dynamic = (script for script in scripts if script.computed)
-    found = [reason for script in dynamic for reason in _computed(script, _PARENTS, project)]
-    return tuple(found or _unknown_labels(scripts, project))
+    computed = [reason for script in dynamic for reason in _computed(script, _PARENTS, project)]
+    return tuple(computed or _unknown_labels(scripts, project))
 
 
 def _computed(script: Script, fields: Collection[str], project: Project) -> list[str]:
     """Which of these fields of a script are computed, a line each."""
     where = project.relative(script.path)
-    found = [(field, line) for field, line in script.computed if field in fields]
-    return [f"{where} line {line}: {field} is computed" for field, line in found]
+    computed = [(field, line) for field, line in script.computed if field in fields]
+    return [f"{where} line {line}: {field} is computed" for field, line in computed]
 
 
 def _unknown_labels(scripts: Sequence[Script], project: Project) -> Iterator[str]:
-    """What stands on a name that no script is sure to define, if labels are computed."""
+    """Dependencies on a name that no script is sure to define, where labels are computed."""
     some = (script for script in scripts if script.computed)
     computed = [r for script in some for r in _computed(script, ("branch_labels",), project)]
     if not computed:
@@ -101,7 +101,7 @@ def _unknown_labels(scripts: Sequence[Script], project: Project) -> Iterator[str
 
 def _script_files(project: Project, files: Files) -> list[str]:
     """The files in the version locations that Alembic loads, each once."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     real: dict[str, str] = {}
     for location in map(str, project.alembic.version_locations):
         if not project.alembic.recursive:
@@ -113,8 +113,8 @@ def _script_files(project: Project, files: Files) -> list[str]:
             if name.endswith(".py") and not name.startswith((".", "__init__")):
                 if folder not in real:
                     real[folder] = os.path.realpath(folder)
-                found.setdefault(f"{real[folder]}{os.sep}{name}", path)
-    return list(found.values())
+                paths.setdefault(f"{real[folder]}{os.sep}{name}", path)
+    return list(paths.values())
 
 
 def _names(value: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which files a layer depends on: imports followed and file names found, by reading alone.
+"""The files that a layer depends on: imports followed and file names found, by reading alone.
 
 Nothing is imported or run. What only a run can tell (a file opened under a computed name) is seen
 by the builder and kept in the manifest. Paths are plain text: there are hundreds of them.
@@ -53,7 +53,7 @@ def content_digest(content: bytes) -> str:
 
 
 class Facts:
-    """What reading one Python file tells.
+    """The content of one Python file that counts for the key, by reading it.
 
     ``imports`` are pairs of a dotted module and the names taken from it, relative ones with
     leading dots. ``names`` are string constants that could be a file's name. ``revision`` has the
@@ -105,7 +105,7 @@ class Files:
         return path in self._databases
 
     def facts(self, path: str) -> Facts:
-        """What parsing the Python file tells."""
+        """The facts that parsing the Python file tells."""
         if path not in self._facts:
             digest = self.digest(path)
             known = self._known.get(digest)
@@ -124,14 +124,14 @@ class Files:
 
     def closure(self, path: str) -> frozenset[str]:
         """The file, the project's files that it imports, transitively, and those that they name."""
-        found: set[str] = set()
+        closure: set[str] = set()
         waiting = [path]
         while waiting:
             current = waiting.pop()
-            if current not in found:
-                found.add(current)
-                waiting.extend(self._neighbours(current) - found)
-        return frozenset(found)
+            if current not in closure:
+                closure.add(current)
+                waiting.extend(self._neighbours(current) - closure)
+        return frozenset(closure)
 
     def listing(self, folder: str) -> frozenset[str]:
         """The names in a folder; none if there is no such folder."""
@@ -144,8 +144,8 @@ class Files:
 
     def find_module(self, dotted: str) -> str | None:
         """The file of a module of the project, or None if it is not the project's."""
-        found = self._module_files(dotted)
-        return found[-1] if found and _stands_for(found[-1], dotted) else None
+        paths = self._module_files(dotted)
+        return paths[-1] if paths and _stands_for(paths[-1], dotted) else None
 
     def save(self) -> None:
         """Keep what was parsed for the next time; failing to is no error."""
@@ -184,16 +184,16 @@ class Files:
 
     def _neighbours(self, path: str) -> frozenset[str]:
         if path not in self._direct:
-            found: set[str] = set()
+            neighbours: set[str] = set()
             if path.endswith(".py") and self.digest(path) != "missing":
-                facts = self.facts(path)
-                found.update(self._imported(path, facts))
-                found.update(self._named(path, facts))
-            self._direct[path] = frozenset(found)
+                parsed = self.facts(path)
+                neighbours.update(self._imported(path, parsed))
+                neighbours.update(self._named(path, parsed))
+            self._direct[path] = frozenset(neighbours)
         return self._direct[path]
 
-    def _imported(self, path: str, facts: Facts) -> Iterator[str]:
-        for module, names in facts.imports:
+    def _imported(self, path: str, parsed: Facts) -> Iterator[str]:
+        for module, names in parsed.imports:
             if module.startswith("."):
                 yield from self._relative(path, module, names)
                 continue
@@ -219,22 +219,22 @@ class Files:
 
     def _files_below(self, folder: str, parts: Sequence[str]) -> list[str]:
         """The files that importing the dotted name runs: each package's, then the module's."""
-        found = []
+        files = []
         for index, part in enumerate(parts):
             listing = self.listing(folder)
             package = os.path.join(folder, part)
             if part in listing and "__init__.py" in self.listing(package):
-                found.append(os.path.join(package, "__init__.py"))
+                files.append(os.path.join(package, "__init__.py"))
             elif f"{part}.py" in listing:
-                found.append(f"{package}.py")
-                return found
+                files.append(f"{package}.py")
+                return files
             elif part not in listing or (index == len(parts) - 1):
-                return found
+                return files
             folder = package
-        return found
+        return files
 
-    def _named(self, path: str, facts: Facts) -> Iterator[str]:
-        for name in facts.names:
+    def _named(self, path: str, parsed: Facts) -> Iterator[str]:
+        for name in parsed.names:
             for folder in (os.path.dirname(path), self.root):
                 first = name.split("/", 1)[0]
                 if first in self.listing(folder) or first in ("..", "."):

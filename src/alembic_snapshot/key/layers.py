@@ -1,4 +1,4 @@
-"""What a snapshot is made of: the base, the revisions, the seeds, and a digest for each.
+"""The layers of a snapshot: the base, the revisions, the seeds, and a digest for each.
 
 The digests form a Merkle DAG. A layer's covers its own inputs and the digests of its parents, so
 two equal digests mean that the same files were run in the same order. All of it comes from reading
@@ -31,8 +31,8 @@ class Layer(NamedTuple):
     """One step of what a snapshot is made of.
 
     ``inputs`` maps each file, relative to the project's root, to its content's digest, and each
-    setting, spelled ``<setting>``, to its value. ``named`` are the files that string constants
-    name: whether they were opened is known only after a run, and so they are not in ``digest``.
+    setting, spelled ``<setting>``, to its value. ``named_files`` are the files that string
+    constants name. Only a run tells whether they are opened, so they are not in ``digest``.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Layer(NamedTuple):
     digest: str
     parents: tuple[str, ...]
     inputs: Mapping[str, str]
-    named: Mapping[str, str] = {}
+    named_files: Mapping[str, str] = {}
 
 
 class State(NamedTuple):
@@ -58,7 +58,7 @@ class Chain:
 
     ``opaque`` says why the revisions are not known before the run (or don't make the database
     alone), a line each: then they are one layer together. ``models`` are the files that ``env.py``
-    imports as far as reading tells, which the snapshot does not depend on, but the checks do.
+    imports as far as reading tells: the checks depend on them, the snapshot does not.
     """
 
     base: Layer
@@ -84,15 +84,17 @@ class Chain:
         return {name: digest for layer in self.layers for name, digest in layer.inputs.items()}
 
     @property
-    def named(self) -> Mapping[str, str]:
+    def named_files(self) -> Mapping[str, str]:
         """The files that constants in all layers name."""
-        return {name: digest for layer in self.layers for name, digest in layer.named.items()}
+        return {name: digest for layer in self.layers for name, digest in layer.named_files.items()}
 
     @property
     def key(self) -> str:
-        """The snapshot's digest with that of the files which constants name: a cache's key."""
-        named = sorted(self.named.items())
-        return _digest(["key", self.target.digest, named]) if named else self.target.digest
+        """The key for a cache: the snapshot's digest, with the files that constants name."""
+        named_files = sorted(self.named_files.items())
+        return (
+            _digest(["key", self.target.digest, named_files]) if named_files else self.target.digest
+        )
 
     @property
     def models_digest(self) -> str:
@@ -109,15 +111,15 @@ class Chain:
         return State(applied, heads, ran, _digest(["snapshot", tops, ran[-1:]]))
 
     def below(self, heads: Iterable[str]) -> frozenset[str]:
-        """These revisions and everything that they stand on."""
-        found: set[str] = set()
+        """These revisions and all of their ancestors."""
+        revisions: set[str] = set()
         waiting = list(heads)
         while waiting:
             name = waiting.pop()
-            if name not in found:
-                found.add(name)
+            if name not in revisions:
+                revisions.add(name)
                 waiting.extend(self.revisions[name].parents)
-        return frozenset(found)
+        return frozenset(revisions)
 
     def published_states(self) -> list[State]:
         """The states that a build keeps, in order: before the heads, at them, after each seed."""
@@ -138,7 +140,7 @@ def read_chain(
     revision: str | None = None,
 ) -> Chain:
     """The layers of the project's snapshot, or of one with a named ``layer`` on top, or of one
-    that stops at ``revision``. ``versions`` are those of the database, by what they are of.
+    that stops at ``revision``. ``versions`` maps the parts of the database to their versions.
 
     Raises:
         ConfigError: the configuration names something that isn't there.
@@ -213,19 +215,19 @@ def _base_layer(
     attributed = attributed | {str(path) for path in (settings.ini, settings.toml)}
     paths = {path for path in files_below(settings.script_location) if path not in attributed}
     inputs = _digests({*paths, *_globbed(project), env}, project, files, env)
-    named: dict[str, str] = {}
+    named_files: dict[str, str] = {}
     if opaque:
         for script in scripts:
             closure = files.closure(script.path)
             code, theirs = _split(closure, project, files, script.path)
-            inputs, named = inputs | code, named | theirs
+            inputs, named_files = inputs | code, named_files | theirs
     inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
     inputs |= {f"<version of {name}>": value for name, value in tools.items()}
     inputs |= project.base_inputs()
     if project.migrate:
         code, theirs = _referenced(project.migrate, "migrate", project, files)
-        inputs, named = inputs | code, named | theirs
-    return _layer("base", "base", (inputs, named), ())
+        inputs, named_files = inputs | code, named_files | theirs
+    return _layer("base", "base", (inputs, named_files), ())
 
 
 def _seed_layers(
@@ -242,12 +244,12 @@ def _seed_layers(
             raise ConfigError(f"no layer {layer!r} in layers", hint=f"the configured ones: {known}")
         references += project.layers[layer]
     above = [revisions[name] for name in _heads(revisions)] or [base]
-    made: list[Layer] = []
+    layers: list[Layer] = []
     for reference in references:
-        code, named = _referenced(reference, "seed", project, files)
-        made.append(_layer("seed", reference, (code | {"<seed>": reference}, named), above))
-        above = [made[-1]]
-    return tuple(made)
+        code, named_files = _referenced(reference, "seed", project, files)
+        layers.append(_layer("seed", reference, (code | {"<seed>": reference}, named_files), above))
+        above = [layers[-1]]
+    return tuple(layers)
 
 
 def _layer(
@@ -257,16 +259,16 @@ def _layer(
     above: Sequence[Layer],
     parents: tuple[str, ...] = (),
 ) -> Layer:
-    inputs, named = read
+    inputs, named_files = read
     parts = [kind, name, sorted(inputs.items()), sorted(layer.digest for layer in above)]
-    kept = {name: digest for name, digest in named.items() if name not in inputs}
+    kept = {name: digest for name, digest in named_files.items() if name not in inputs}
     return Layer(kind, name, _digest([FORMAT, *parts]), parents, dict(inputs), kept)
 
 
 def _referenced(
     reference: str, what: str, project: Project, files: Files
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What a ``module:function`` is made of: its module, what that imports, and what it names."""
+    """The digests of a ``module:function``'s module and its imports, and of the files they name."""
     module = reference.partition(":")[0]
     path = files.find_module(module)
     if path is None:
@@ -285,7 +287,7 @@ def _referenced(
 
 
 def _globbed(project: Project) -> list[str]:
-    found: list[str] = []
+    matched: list[str] = []
     for pattern in project.inputs:
         matches = glob.glob(pattern, root_dir=project.root, recursive=True)
         if not matches:
@@ -294,29 +296,29 @@ def _globbed(project: Project) -> list[str]:
                 hint="correct the pattern or remove it",
             )
         paths = (str(project.root / match) for match in matches)
-        found.extend(path for path in paths if os.path.isfile(path))
-    return found
+        matched.extend(path for path in paths if os.path.isfile(path))
+    return matched
 
 
 def _split(
     paths: Iterable[str], project: Project, files: Files, script: str = ""
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The digests of code, and those of the files that it names."""
+    """The digests of the Python files, and those of all other files."""
     code: list[str] = []
-    named: list[str] = []
+    other_files: list[str] = []
     for path in paths:
-        (code if path.endswith(".py") else named).append(path)
-    return _digests(code, project, files, script), _digests(named, project, files)
+        (code if path.endswith(".py") else other_files).append(path)
+    return _digests(code, project, files, script), _digests(other_files, project, files)
 
 
 def _digests(
     paths: Iterable[str], project: Project, files: Files, script: str = ""
 ) -> dict[str, str]:
-    """The digests of files by their names, without those to be ignored, but for a ``script``."""
-    found = ((project.relative(path), path) for path in sorted(paths))
+    """The digests of files by their names. Ignored files are left out, a ``script`` never."""
+    named_paths = ((project.relative(path), path) for path in sorted(paths))
     return {
         name: files.digest(path)
-        for name, path in found
+        for name, path in named_paths
         if path == script or not project.ignores(name)
     }
 

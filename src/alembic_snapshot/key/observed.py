@@ -1,4 +1,4 @@
-"""What only a run reveals: files that were read, folders listed, environment variables.
+"""The inputs that only a run reveals: files read, folders listed, environment variables.
 
 The builder records them, the manifest keeps them, and every hit compares them.
 """
@@ -58,7 +58,7 @@ _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 
 @dataclass(frozen=True)
 class Observed:
-    """What a build read beside its layers' inputs; values are digests.
+    """The reads of a build beside its layers' inputs; values are digests.
 
     ``files``, ``folders`` and ``stats`` (what was asked of a file without opening it) are spelled
     as inputs are. Values of ``environment`` are salted with the snapshot's digest, so that a
@@ -80,7 +80,7 @@ class Observed:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def joined(self, other: Observed) -> Observed:
-        """Both together; where both have something, it is as ``other`` has it."""
+        """Both together; where both have a value, ``other``'s counts."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return Observed(*({**mine, **theirs} for mine, theirs in pairs))
 
@@ -107,11 +107,11 @@ class Present:
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
-        """The variables that a builder inherits; a private home directory is in all the same."""
+        """The variables that a builder inherits, with ``HOME`` even where it is private."""
         return inherited(self._project, os.environ)
 
     def changes(self, observed: Observed, salt: str) -> Iterator[Change]:
-        """What was read and is different now, a line each."""
+        """The differences between what was read and what is there now, a line each."""
         path, reading = self._project.spelling.path, self._reading
         for name, digest in observed.files.items():
             if reading.of_file(path(name), self._files) != digest:
@@ -155,15 +155,15 @@ class Present:
 
 
 def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
-    """What of these variables a builder is given; where imports are found is configured."""
-    found = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    """The variables that a builder inherits. ``PYTHONPATH`` is not one: it is configured."""
+    variables = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
     if project.inherit_environment is not None:
         allowed = _INHERITED.union(project.inherit_environment)
-        found = {name: value for name, value in found.items() if name in allowed}
+        variables = {name: value for name, value in variables.items() if name in allowed}
     if project.private_home:
         # Whatever its path is, it is new and empty.
-        found["HOME"] = ""
-    return found
+        variables["HOME"] = ""
+    return variables
 
 
 def without_effect(project: Project) -> list[str]:
@@ -183,7 +183,7 @@ def fits(name: str, patterns: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files and folders are compared: under which names, and without what says nothing.
+    """Reads files and folders for a comparison: under their names, without what does not count.
 
     ``ignored`` are the patterns of ``ignore_inputs``; the ``store`` is in no listing.
     """
@@ -212,12 +212,12 @@ class Reading:
         return hashlib.sha256(text).hexdigest()
 
     def of_asking(self, path: str) -> str:
-        """What asking for a file tells, in words: whether it is there, what it is, how large."""
+        """The answer to asking for a file, in words: whether it is there, its kind, its size."""
         try:
-            found = os.lstat(path)
-            if stat.S_ISLNK(found.st_mode):
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
                 return f"a link to {os.readlink(path)}, {_followed(path)}"
-            return _kind(found)
+            return _kind(status)
         except (OSError, ValueError):
             return "missing"
 
@@ -235,11 +235,11 @@ def _followed(path: str) -> str:
         return "missing"
 
 
-def _kind(found: os.stat_result) -> str:
-    if stat.S_ISDIR(found.st_mode):
+def _kind(status: os.stat_result) -> str:
+    if stat.S_ISDIR(status.st_mode):
         return "a folder"
-    is_file = stat.S_ISREG(found.st_mode)
-    return f"a file of {found.st_size} bytes" if is_file else "something else"
+    is_file = stat.S_ISREG(status.st_mode)
+    return f"a file of {status.st_size} bytes" if is_file else "something else"
 
 
 def variable_digest(name: str, value: str | None, salt: str) -> str:

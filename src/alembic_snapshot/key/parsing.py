@@ -1,4 +1,4 @@
-"""What reading one Python file tells, without running it: imports, file names, a revision's fields.
+"""Reads one Python file without running it: imports, file names, a revision's fields.
 
 Imported only when there is a file that no earlier run has parsed.
 """
@@ -15,7 +15,7 @@ _FILE_NAME = re.compile(r"[\w\-. /+@]{1,200}")
 
 
 def parse(source: bytes) -> list[Any]:
-    """What one file's source tells, as :class:`~alembic_snapshot.key.inputs.Facts` takes it."""
+    """The arguments of :class:`~alembic_snapshot.key.inputs.Facts`, from one file's source."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:

@@ -79,8 +79,8 @@ def ensure(
             rebuild = True
         listener({"event": "build", "reasons": status.reasons})
         construction.from_scratch = rebuild
-        made = construction.run()
-        return Snapshot(project, made, built=True, why=status.reasons)
+        new_entry = construction.run()
+        return Snapshot(project, new_entry, built=True, why=status.reasons)
 
 
 def rebuild_and_compare(
@@ -99,16 +99,18 @@ def rebuild_and_compare(
     """
     status = look_up(project, layer=layer, revision=revision)
     if status.entry is None:
-        made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
-        return made, None
+        rebuilt = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
+        return rebuilt, None
     own = hashlib.sha256(f"compared by {os.getpid()}".encode()).hexdigest()
     with status.store.lock(own):
         workspace = status.store.workspace(own)
         try:
             workspace.database.start(status.entry.database)
-            made = ensure(project, layer=layer, revision=revision, listener=listener, rebuild=True)
-            assert made.entry
-            return made, made.entry.database.diff(workspace.database)
+            rebuilt = ensure(
+                project, layer=layer, revision=revision, listener=listener, rebuild=True
+            )
+            assert rebuilt.entry
+            return rebuilt, rebuilt.entry.database.diff(workspace.database)
         finally:
             workspace.close()
 

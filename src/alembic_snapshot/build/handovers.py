@@ -1,4 +1,4 @@
-"""How ``env.py`` is handed the target: which ways are tried, and whose error is told."""
+"""The ways to hand the target to ``env.py``: which are tried, and whose error is told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class Handovers:
-    """What is left to try, ``first`` first, and what came of the others.
+    """The ways that are left to try, ``first`` first, and the errors of those that failed.
 
     The error that is told is the first one's, unless a later way is plainly the right one: it got
     as far as the migrations, or the first said that it needs an async driver.
@@ -30,7 +30,7 @@ class Handovers:
             yield self._left.pop(0)
 
     def failed(self, handover: str, failure: AttemptFailed) -> None:
-        """Note that a way failed, and leave out those that it says can't mend it."""
+        """Note that a way failed, and leave out the ways that can't work either."""
         if handover == "async" and failure.async_lacks and self._left:
             # It worked once, and its driver is gone: the others tell what is missing.
             return
@@ -61,7 +61,10 @@ class Handovers:
         return first
 
     def _consider_async(self, failure: AttemptFailed) -> None:
-        """Try it next if it is what is missing; not at all without a driver, or a word of it."""
+        """Try the async way next if the error asks for it.
+
+        Leave it out where no driver is installed, or ``env.py`` has nothing to do with async.
+        """
         if failure.async_lacks or not failure.speaks_async:
             self._left.remove("async")
         elif failure.wants_async:

@@ -32,7 +32,7 @@ class Verified(NamedTuple):
 
     @property
     def checks(self) -> dict[str, Any]:
-        """What a manifest's checks keep of it."""
+        """The part that a manifest's checks keep."""
         return {
             "heads": list(self.heads),
             "revisions": self.total,
@@ -43,7 +43,7 @@ class Verified(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of it beside the checks."""
+        """Warnings for the manifest: revisions that were stamped, or that ran unseen."""
         of = f"of {_revisions(self.total)}"
         if self.stamped:
             return [f"migrate stamped {self.stamped} {of} without running them"]
@@ -53,7 +53,7 @@ class Verified(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What a version table may say: all of ``tops``, and nothing else but ``heads``."""
+    """The valid content of a version table: all of ``tops``, and nothing else but ``heads``."""
 
     tops: frozenset[str]
     heads: frozenset[str]
@@ -64,12 +64,13 @@ class _Wanted(NamedTuple):
 class Verifier:
     """Compares one build's databases with its scripts; Alembic's word is not enough.
 
-    ``ancestor`` is what is known of the database that it was built on, if there was one.
+    ``report`` is the builder's. ``ancestor`` is the manifest of the snapshot that it was built
+    on, if there was one.
     """
 
     project: Project
     chain: Chain
-    facts: Facts
+    report: Facts
     ancestor: Manifest | None = None
 
     def verify(self, database: Target, state: State) -> Verified:
@@ -78,14 +79,14 @@ class Verifier:
         Raises:
             AttemptFailed: they are not, or nothing says that they are.
         """
-        found = self.compare(database, state)
+        verified = self.compare(database, state)
         wanted = self._wanted(state)
         if wanted is None:
-            return found
+            return verified
         missing = self._refuse_stamped(database, wanted.known)
-        if self.facts.is_heard:
-            return found._replace(stamped=missing or found.stamped)
-        return found._replace(unseen=missing or found.unseen)
+        if self.report.is_heard:
+            return verified._replace(stamped=missing or verified.stamped)
+        return verified._replace(unseen=missing or verified.unseen)
 
     def compare(self, database: Target, state: State) -> Verified:
         """The heads in the database, which are those of the state.
@@ -100,16 +101,16 @@ class Verifier:
             rows = self._heads(database, *table)
             if not rows or (wanted and not wanted.tops <= set(rows) <= wanted.heads):
                 raise self._elsewhere(database, table[0], rows, wanted)
-        found = tuple(sorted(set(self._said(database))))
+        heads = tuple(sorted(set(self._said(database))))
         first = self._tables[0][0]
         if wanted is None:
-            return Verified(first, found, len(found), unchecked=self._unreadable())
+            return Verified(first, heads, len(heads), unchecked=self._unreadable())
         if self.chain.opaque and self.ancestor is not None:
             before = self.ancestor.checks
-            total, stamped = before.get("revisions", len(found)), before.get("stamped", 0)
+            total, stamped = before.get("revisions", len(heads)), before.get("stamped", 0)
             reason, unseen = before.get("heads_error"), before.get("unseen", 0)
-            return Verified(first, found, total, stamped, reason, unseen)
-        return Verified(first, found, len(wanted.known))
+            return Verified(first, heads, total, stamped, reason, unseen)
+        return Verified(first, heads, len(wanted.known))
 
     @property
     def _is_run(self) -> bool:
@@ -117,9 +118,9 @@ class Verifier:
 
     @property
     def _tables(self) -> list[tuple[str, str | None]]:
-        if self.ancestor is not None and not self.facts.is_heard:
+        if self.ancestor is not None and not self.report.is_heard:
             return [(self.ancestor.version_table, None)]
-        return [(table, schema) for table, schema in self.facts.versions]
+        return [(table, schema) for table, schema in self.report.versions]
 
     def _heads(self, database: Target, table: str, schema: str | None) -> list[str]:
         try:
@@ -130,8 +131,8 @@ class Verifier:
             raise AttemptFailed(BuildError(message, hint=hint), final=True) from error
 
     def _wanted(self, state: State) -> _Wanted | None:
-        """What the version table has to say; None where the scripts could not be read."""
-        scripts = self.facts.scripts or {}
+        """The valid content of the version table; None where the scripts could not be read."""
+        scripts = self.report.scripts or {}
         if not self.chain.opaque:
             self._refuse_other_history(scripts)
             # A head that another revision depends on is in no version table by itself.
@@ -148,7 +149,7 @@ class Verifier:
         return _Wanted(*(frozenset(scripts[name]) for name in ("tops", "heads", "revisions")))
 
     def _refuse_other_history(self, scripts: Mapping[str, Any]) -> None:
-        """Refuse scripts that are not, when they run, what was read of them."""
+        """Refuse a history that is another one when the scripts run than when they are read."""
         if "moved" in scripts:
             places = ", ".join(scripts["moved"])
             error = BuildError(
@@ -168,13 +169,13 @@ class Verifier:
                 raise AttemptFailed(error, final=True)
 
     def _refuse_stamped(self, database: Target, known: Collection[str]) -> int:
-        """How many revisions are said to be applied that did not run; refuse it of ``env.py``."""
+        """How many revisions are stamped and did not run. It is an error if ``env.py`` does so."""
         if self._is_run:
-            missing = set(known).difference(self.facts.applied)
+            missing = set(known).difference(self.report.applied)
         else:
             missing = set(self.chain.revisions).intersection(known)
             before = self.ancestor.revisions if self.ancestor else ()
-            missing = missing.difference(before, self.facts.applied)
+            missing = missing.difference(before, self.report.applied)
         if not missing:
             return 0
         if self.project.migrate is None:
@@ -200,23 +201,23 @@ class Verifier:
         return [head for table in self._tables for head in self._heads(database, *table)]
 
     def _elsewhere(
-        self, database: Target, table: str, found: Sequence[str], wanted: _Wanted | None
+        self, database: Target, table: str, revisions: Sequence[str], wanted: _Wanted | None
     ) -> AttemptFailed:
         """The error of a database that is at other revisions than it should be."""
         goal = _listed(sorted(wanted.tops)) if wanted else "the heads"
-        at = f"at {', '.join(found)}" if found else "at no revision"
-        unknown = [name for name in found if wanted and name not in wanted.known]
+        at = f"at {', '.join(revisions)}" if revisions else "at no revision"
+        unknown = [name for name in revisions if wanted and name not in wanted.known]
         if unknown:
             at += f", and no script is revision {unknown[0]}"
-        culprit = "; ".join(self.facts.redirected)
+        culprit = "; ".join(self.report.redirected)
         if self.project.migrate is None:
             started = "stopped there, or wrote versions by itself"
-            culprit = culprit or f"env.py {started if found else _NOT_COMMITTED}"
+            culprit = culprit or f"env.py {started if revisions else _NOT_COMMITTED}"
             message = f"alembic upgraded to {goal}, but the snapshot is {at}: {culprit}"
             return AttemptFailed(BuildError(message, hint=_ENV_HINT), final=False)
-        if not found and table not in {n.rpartition(".")[2] for n in database.tables()}:
+        if not revisions and table not in {n.rpartition(".")[2] for n in database.tables()}:
             at += f", without a table {table}"
-            if not self.facts.is_heard:
+            if not self.report.is_heard:
                 at += " (which table has the versions is not known: it ran no migrations here)"
         message = f"{self._migrate} ended, and the database is {at}; the scripts are at {goal}"
         hint = "it has to upgrade to the heads, and commit, the database whose URL it is given"
@@ -229,7 +230,7 @@ class Verifier:
         return f"migrate's {self.project.migrate}"
 
     def _unreadable(self) -> str:
-        error = (self.facts.scripts or {}).get("error", "they were not loaded")
+        error = (self.report.scripts or {}).get("error", "they were not loaded")
         return f"the scripts can't be read to compare the database's revisions with: {error}"
 
     def _no_revisions(self) -> BuildError:

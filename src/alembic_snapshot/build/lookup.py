@@ -1,4 +1,4 @@
-"""Where a project's snapshot stands: its key, whether the store has it, and why not."""
+"""A project's snapshot: its key, whether the store has it, and why not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alembic_snapshot.store.store import Lookup, Store
 
 @dataclass(frozen=True)
 class Status:
-    """Where a project's snapshot stands: the key's layers, the entry if there is one, why not."""
+    """A project's snapshot: the key's layers, the entry if the store has it, and why not."""
 
     project: Project
     chain: Chain
@@ -28,7 +28,7 @@ class Status:
     cures: tuple[str, ...] = ()
 
     def changed_for_env(self) -> tuple[str, ...]:
-        """What the modules of ``env.py`` are and read that is different now.
+        """What changed in the modules of ``env.py``, or in what they read.
 
         The snapshot holds if ``env.py`` still hands over the same; the next build looks.
         """
@@ -59,12 +59,12 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
 
 
 def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:
-    """The snapshot in the store, if it is as the project wants it to have been built."""
-    found = store.find(chain.target, present)
-    if found.entry and not suits(project, found.entry.manifest):
+    """The snapshot in the store, if it was built as the project's settings allow."""
+    lookup = store.find(chain.target, present)
+    if lookup.entry and not suits(project, lookup.entry.manifest):
         why = 'it was built with redirects, which foreign = "refuse" does not allow'
         return Lookup(None, [Change(why)])
-    return found
+    return lookup
 
 
 def suits(project: Project, manifest: Manifest) -> bool:
@@ -73,17 +73,17 @@ def suits(project: Project, manifest: Manifest) -> bool:
 
 
 def _told(change: Change, chain: Chain) -> str:
-    """A change in words; that a file is read needs no run where a constant names it."""
+    """A change in words. For a file that a constant names, they leave out that a run read it."""
     return f"{change.file} changed" if change.file in chain.named_files else change.text
 
 
 def identity(project: Project) -> str:
-    """What tells this project's snapshots from those of others in the same store."""
+    """The project's name in the store's manifests: it tells projects of one store apart."""
     return f"{project.name} {project.relative(project.alembic.script_location)}"
 
 
 def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
-    """What makes the snapshot another one than that of the project's which is most like it."""
+    """Why the store lacks the snapshot: how it differs from the project's most similar one."""
     own = [
         entry.manifest
         for entry in store.entries()
@@ -99,7 +99,7 @@ def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> 
 
 
 def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator[str]:
-    """Which inputs differ from those of a stored snapshot, without what comes after a revision."""
+    """The inputs that differ from a stored snapshot's. Those after ``revision`` don't count."""
     wanted = {layer.name for layer in chain.layers}
     before = {
         name: digest

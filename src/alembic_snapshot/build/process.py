@@ -65,14 +65,14 @@ class Child:
 
     @property
     def facts(self) -> Facts:
-        """What it knew of its run when it ended, well or not."""
+        """The report of its run, whether it ended well or not."""
         end = self.done or self.failed
         assert end is not None
         return end.facts
 
     @property
     def end(self) -> Done:
-        """What it said at its end, which was reached."""
+        """The report of its end, which it reached."""
         assert self.done is not None
         return self.done
 
@@ -151,7 +151,7 @@ class BuilderProcess:
     ) -> Job:
         """The builder's orders for bringing ``database``, with ``applied`` in it, to its end.
 
-        ``asked`` is what revisions in it had asked of what ``env.py`` leaves.
+        ``asked`` are the names that its revisions had asked of what ``env.py`` leaves.
         """
         project, settings = self.project, self.project.alembic
         return Job(
@@ -183,8 +183,9 @@ class BuilderProcess:
         )
 
     def read(self, seen: Seen, salt: str, before: Observed | None = None) -> Observed:
-        """What the builder reports as read, and what was read ``before``; with the variables as it
-        was given them.
+        """What the builder reports as read, joined with what was read ``before``.
+
+        The variables are as the builder was given them.
         """
         before = before or Observed()
         present = Present(self.project, Files(self.project.root, ()))
@@ -218,18 +219,18 @@ class BuilderProcess:
         return child
 
     def _settled(self, applied: Collection[str]) -> list[str]:
-        """Files of applied revisions alone, of which nothing will run but their first lines."""
+        """Files of applied revisions alone. Of these only the first lines will run."""
         open_ends = [layer.inputs for layer in self.chain.layers if layer.name not in applied]
-        settled = {name for done in applied for name in self.chain.revisions[done].inputs}
-        return sorted(settled.difference(self.chain.models, *open_ends))
+        applied_files = {name for done in applied for name in self.chain.revisions[done].inputs}
+        return sorted(applied_files.difference(self.chain.models, *open_ends))
 
     def _environment(self, workspace: Path) -> dict[str, str]:
-        found = inherited(self.project, os.environ)
+        variables = inherited(self.project, os.environ)
         if self.project.private_home:
             home = workspace / "home"
             home.mkdir(exist_ok=True)
-            found["HOME"] = str(home)
-        return found
+            variables["HOME"] = str(home)
+        return variables
 
     def _error(self, failed: Failure, output: str) -> BuildError:
         details = failed.traceback
@@ -282,7 +283,7 @@ class BuilderProcess:
 
 
 class AttemptFailed(Exception):
-    """The builder failed; unless ``final``, offering the target in another way may mend it.
+    """The builder failed. Unless ``final``, handing over the target in another way may help.
 
     ``child`` is the builder that came to its end, if it did. It ``ran`` if it got as far as the
     migrations.
@@ -298,7 +299,7 @@ class AttemptFailed(Exception):
 
     @property
     def async_lacks(self) -> Sequence[str]:
-        """What would have to be installed for an async driver."""
+        """The packages that are missing for an async driver."""
         return self.child.facts.async_lacks if self.child else ()
 
     @property
@@ -314,7 +315,7 @@ class AttemptFailed(Exception):
 
 
 def _one_line(text: str) -> str:
-    """A driver's message, without what it shows of the statement."""
+    """A driver's message in one line, without the statement."""
     lines = (line.strip() for line in text.splitlines())
     return " ".join(line for line in lines if line.strip("^") and not _POINTER.match(line))
 

@@ -1,4 +1,4 @@
-"""How a build shows: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""The progress of a build: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -83,10 +83,13 @@ class Progress:
     def _summarise(self) -> None:
         seconds = time.perf_counter() - self._started
         slowest = sorted(self._timings.items(), key=lambda item: item[1], reverse=True)[:_SLOWEST]
-        named = ", ".join(f"{n} {s:.2f} s" for n, s in slowest if s >= _WORTH_NAMING)
+        slow_steps = ", ".join(f"{n} {s:.2f} s" for n, s in slowest if s >= _WORTH_NAMING)
         count = len(self._timings)
         steps = f"{count} step{'s' if count != 1 else ''}"
-        self._line(f"built in {seconds:.1f} s, {steps}" + (f"; slowest: {named}" if named else ""))
+        self._line(
+            f"built in {seconds:.1f} s, {steps}"
+            + (f"; slowest: {slow_steps}" if slow_steps else "")
+        )
 
     def _line(self, text: str) -> None:
         print(text, file=self.stream, flush=True)

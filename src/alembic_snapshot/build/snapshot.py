@@ -49,7 +49,7 @@ class Snapshot:
 
     @property
     def manifest(self) -> Manifest:
-        """What is known of the snapshot."""
+        """The snapshot's manifest."""
         if self.entry is None:
             raise CloneError("the empty snapshot has no manifest", hint="ask for a migrated one")
         return self.entry.manifest

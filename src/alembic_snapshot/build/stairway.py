@@ -15,7 +15,7 @@ from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import Status, identity, look_up, suits
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
 from alembic_snapshot.build.snapshot import Snapshot
-from alembic_snapshot.build.stairway_cache import Finding, Found, StairwayCache
+from alembic_snapshot.build.stairway_cache import Finding, Findings, StairwayCache
 from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, CheckError
@@ -36,7 +36,7 @@ _SHARE_OF_THE_NEXT = 2 / 3
 
 @dataclass(frozen=True)
 class StairwayResult:
-    """What was found: ``findings`` in order, and how many revisions had to be ``tried``.
+    """The ``findings`` of a stairway in order, and how many revisions had to be ``tried``.
 
     The others had gone up, down and up again before, and nothing they depend on has changed.
     """
@@ -116,46 +116,46 @@ class _Stairway:
         if self.project.migrate:
             return self._run_from_above(wanted, snapshot or ensure(self.project, listener=listener))
         last = snapshot.manifest if snapshot else self._last()
-        found: Found = {}
+        findings_of: Findings = {}
         failure: BuildError | None = None
         with ThreadPoolExecutor(1) as pool:
             making = pool.submit(ensure, self.project, listener=listener) if not snapshot else None
             try:
-                found, tried = self._go_up(wanted, last)
+                findings_of, tried = self._go_up(wanted, last)
             except AttemptFailed as failed:
                 failure = failed.error
             # Where the migrations fail, it is the build's error that says where the database is.
-            made = snapshot or (making and making.result())
-        assert made
-        manifest = made.manifest
+            current = snapshot or (making and making.result())
+        assert current
+        manifest = current.manifest
         if failure and last and last.handover == manifest.handover:
             raise failure
-        believed = len(found) > len(tried) if not failure else False
+        believed = len(findings_of) > len(tried) if not failure else False
         if failure or (believed and last and different_options(last.options, manifest.options)):
             try:
-                found, tried = self._go_up(wanted, manifest)
+                findings_of, tried = self._go_up(wanted, manifest)
             except AttemptFailed as failed:
                 raise failed.error from None
-        findings = [one for name in wanted for one in found[name]]
-        return StairwayResult(made, findings, len(tried))
+        findings = [finding for name in wanted for finding in findings_of[name]]
+        return StairwayResult(current, findings, len(tried))
 
     def _run_from_above(self, wanted: Sequence[str], snapshot: Snapshot) -> StairwayResult:
-        """StairwayResult down from the snapshot, in whichever way ``env.py`` takes its target."""
+        """Go down from the snapshot, handing the target over in each way until one works."""
         options = snapshot.manifest.options
         known = {} if self.from_scratch else self.cache.known(options)
-        found: dict[str, Sequence[Finding]] = {n: s for n, s in known.items() if n in wanted}
-        missing = [name for name in wanted if name not in found]
+        findings_of: dict[str, Sequence[Finding]] = {n: s for n, s in known.items() if n in wanted}
+        missing = [name for name in wanted if name not in findings_of]
         failures: list[BuildError] = []
         for handover in HANDOVERS if missing else ():
             try:
-                found |= self._go_down(missing, snapshot, handover)
+                findings_of |= self._go_down(missing, snapshot, handover)
                 break
             except AttemptFailed as failed:
                 failures.append(failed.error)
                 if failed.final:
                     break
-        if not missing or found.keys() >= set(missing):
-            findings = [one for name in wanted for one in found[name]]
+        if not missing or findings_of.keys() >= set(missing):
+            findings = [finding for name in wanted for finding in findings_of[name]]
             return StairwayResult(snapshot, findings, len(missing))
         raise CheckError(
             f"the revisions can't be taken up and down: {failures[0].message}",
@@ -164,7 +164,7 @@ class _Stairway:
             details=failures[0].details,
         )
 
-    def _go_down(self, revisions: Sequence[str], snapshot: Snapshot, handover: str) -> Found:
+    def _go_down(self, revisions: Sequence[str], snapshot: Snapshot, handover: str) -> Findings:
         index, self._made = self._made, self._made + 1
         database = self.workspace.state(index)
         bare = self.status.chain.state((), 0)
@@ -190,10 +190,10 @@ class _Stairway:
     def _go_up(
         self, wanted: Sequence[str], like: Manifest | None
     ) -> tuple[dict[str, Sequence[Finding]], Collection[str]]:
-        """What is found of each revision, and which ones had to be tried for it."""
+        """The findings of each revision, and the revisions that were tried."""
         known = self.cache.known(like.options) if like and not self.from_scratch else {}
-        found: dict[str, Sequence[Finding]] = {n: s for n, s in known.items() if n in wanted}
-        pieces = _pieces([name for name in wanted if name not in found], self.workers)
+        findings_of: dict[str, Sequence[Finding]] = {n: s for n, s in known.items() if n in wanted}
+        pieces = _pieces([name for name in wanted if name not in findings_of], self.workers)
         if pieces:
             handover = (like and like.handover) or HANDOVERS[0]
             with ThreadPoolExecutor(len(pieces)) as pool:
@@ -201,10 +201,10 @@ class _Stairway:
                 self._made += len(pieces)
                 arguments = (places, pieces, itertools.repeat(handover))
                 for part in pool.map(self._try_piece, *arguments):
-                    found |= part
-        return found, [name for piece in pieces for name in piece]
+                    findings_of |= part
+        return findings_of, [name for piece in pieces for name in piece]
 
-    def _try_piece(self, index: int, revisions: Sequence[str], handover: str) -> Found:
+    def _try_piece(self, index: int, revisions: Sequence[str], handover: str) -> Findings:
         database = self.workspace.state(index)
         start = self._start(revisions, database)
         applied = start.manifest.revisions if start else {}
@@ -220,18 +220,18 @@ class _Stairway:
         step: Step,
         handover: str,
         start: Entry | None,
-    ) -> Found:
+    ) -> Findings:
         """Have a builder take a step's revisions up and down, on a database that it starts with."""
         folder = self.workspace.folder / f"{index}"
         folder.mkdir()
         revisions = step.revisions or ()
-        found: dict[str, list[Finding]] = {name: [] for name in revisions}
+        findings_of: dict[str, list[Finding]] = {name: [] for name in revisions}
         tried: set[str] = set()
 
         def listen(event: Any) -> None:
             if event["event"] == "finding":
                 finding = Finding(event["revision"], event["kind"], event["lines"])
-                found[finding.revision].append(finding)
+                findings_of[finding.revision].append(finding)
             elif event["event"] == "tried":
                 tried.add(event["revision"])
 
@@ -251,14 +251,14 @@ class _Stairway:
         salt = self.chain.target.digest
         observed = builder.read(child.states[0].direct, salt, before)
         late = self._read_before_it_was_named(child.states[0].by_owner)
-        self.cache.note(child.facts.options, observed, late, found)
-        return found
+        self.cache.note(child.facts.options, observed, late, findings_of)
+        return findings_of
 
     def _read_before_it_was_named(
         self, read: Mapping[str, Mapping[str, str]]
     ) -> dict[str, dict[str, str]]:
-        """What revisions read that is an input of later ones only, and so not in their digests."""
-        found: dict[str, dict[str, str]] = {}
+        """The files that a revision read and that only later revisions' digests cover."""
+        late_files: dict[str, dict[str, str]] = {}
         for name in read.keys() & self.chain.revisions.keys():
             if read[name].keys() <= self.chain.revisions[name].inputs.keys():
                 continue
@@ -266,11 +266,11 @@ class _Stairway:
             covered = {path for layer in layers for path in layer.inputs}
             late = {path: digest for path, digest in read[name].items() if path not in covered}
             if late:
-                found[name] = late
-        return found
+                late_files[name] = late
+        return late_files
 
     def _start(self, revisions: Collection[str], database: Target) -> Entry | None:
-        """Copy the stored state below these revisions that has most of what they stand on."""
+        """Copy the stored state below these revisions that has most of their ancestors."""
         digests = {name: layer.digest for name, layer in self.chain.revisions.items()}
         below = self.chain.below(revisions)
         fitting: list[tuple[int, Entry]] = []
@@ -302,7 +302,7 @@ def stairway_revisions(project: Project) -> Sequence[str]:
 
 
 def _with_revisions(status: Status) -> Chain:
-    """The chain with its revisions, those that the scripts tell of where ``migrate`` is not told.
+    """The chain with its revisions. With ``migrate``, they are those that the scripts tell.
 
     Raises:
         CheckError: there are none, or one of them tells what it is only when it runs.

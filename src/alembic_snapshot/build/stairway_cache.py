@@ -1,4 +1,4 @@
-"""What earlier stairways found, by content: what they depend on is compared before it is believed.
+"""The findings of earlier stairways, by content. What they depend on is compared before use.
 
 A revision's digest covers its script, its inputs and all that it stands on. Beside it count the
 options that ``env.py`` gives to ``context.configure()``, and what was read while it ran. Only what
@@ -43,7 +43,7 @@ class Finding:
         return "\n  ".join([f"revision {self.revision}: {self.kind}", *self.lines])
 
 
-Found = Mapping[str, Sequence[Finding]]
+Findings = Mapping[str, Sequence[Finding]]
 
 
 @dataclass(frozen=True)
@@ -55,35 +55,36 @@ class StairwayCache:
     present: Present
 
     def known(self, options: Mapping[str, str]) -> dict[str, list[Finding]]:
-        """What is known of the revisions, with ``env.py`` giving these options, by their names."""
+        """The known findings by revision, for an ``env.py`` that gives these options."""
         names = {layer.digest: name for name, layer in self.chain.revisions.items()}
-        found: dict[str, list[Finding]] = {}
+        findings: dict[str, list[Finding]] = {}
         for path, record in self._records():
             if different_options(record["options"], options):
                 continue
             ours = {names[d]: lines for d, lines in record["found"].items() if d in names}
             if record["run"] is None or record["run"] != run_id():
                 ours = {name: lines for name, lines in ours.items() if not lines}
-            ours = {name: lines for name, lines in ours.items() if name not in found}
+            ours = {name: lines for name, lines in ours.items() if name not in findings}
             ours = self._without_late(ours, record, names)
             if ours and self._holds(record):
-                found |= {n: [Finding(n, *one) for one in lines] for n, lines in ours.items()}
+                for name, pairs in ours.items():
+                    findings[name] = [Finding(name, kind, lines) for kind, lines in pairs]
                 with contextlib.suppress(OSError):
                     os.utime(path)
-        return found
+        return findings
 
     def note(
         self,
         options: Mapping[str, str],
         observed: Observed,
         late: Mapping[str, Mapping[str, str]],
-        found: Found,
+        findings: Findings,
     ) -> None:
         """Remember what a stairway found; failing to is no error. The oldest are forgotten.
 
         ``late`` has the files that a revision read and that only later revisions name.
         """
-        digests = {name: self.chain.revisions[name].digest for name in found}
+        digests = {name: self.chain.revisions[name].digest for name in findings}
         record = {
             "format": _FORMAT,
             "options": dict(options),
@@ -91,7 +92,7 @@ class StairwayCache:
             "late": {self.chain.revisions[name].digest: late[name] for name in late},
             "salt": self.chain.target.digest,
             "run": run_id(),
-            "found": {digests[n]: [[s.kind, list(s.lines)] for s in found[n]] for n in found},
+            "found": {digests[n]: [[s.kind, list(s.lines)] for s in findings[n]] for n in findings},
         }
         text = json.dumps(record, indent=1, sort_keys=True)
         with contextlib.suppress(OSError):
@@ -103,7 +104,10 @@ class StairwayCache:
     def _without_late(
         self, ours: dict[str, list[Any]], record: Mapping[str, Any], names: Mapping[str, str]
     ) -> dict[str, list[Any]]:
-        """Without the revisions that stand on one which read what has changed since."""
+        """The findings without those of revisions that depend on a changed late file.
+
+        It is enough that an ancestor read the file.
+        """
         changed = {
             names[digest]
             for digest, files in record["late"].items()
@@ -126,7 +130,7 @@ class StairwayCache:
                     yield path, record
 
     def _paths(self) -> list[Path]:
-        """The files, the last used first."""
+        """The cache's files, the last used first."""
         used: list[tuple[float, Path]] = []
         for path in _listed(self.store.stairways):
             with contextlib.suppress(OSError):

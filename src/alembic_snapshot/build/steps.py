@@ -32,7 +32,7 @@ from alembic_snapshot.store.store import Store, run_id
 
 @dataclass
 class Construction:
-    """One build under the store's lock; ``from_scratch``, on nothing that the store has.
+    """One build under the store's lock. With ``from_scratch`` it starts from an empty database.
 
     ``differences`` are why a snapshot that was checked again does not hold any more.
     """
@@ -48,7 +48,7 @@ class Construction:
 
     @functools.cached_property
     def builder(self) -> BuilderProcess:
-        """Where the builder is told what to do, and heard out."""
+        """The builder process, which is told what to do and is heard out."""
         return BuilderProcess(self.project, self.chain, self.store, self.listener)
 
     def run(self) -> Entry:
@@ -56,9 +56,9 @@ class Construction:
         ancestor = None if self.from_scratch else self._ancestor()
         workspace = self.store.workspace(self.chain.target.digest)
         try:
-            made = self._from(ancestor, workspace)
+            entry = self._from(ancestor, workspace)
             self.store.forget_failure(self.chain.target.digest)
-            return made
+            return entry
         except SnapshotError as error:
             self.store.keep_failure(self.chain.target.digest, error, workspace.database)
             raise
@@ -112,7 +112,7 @@ class Construction:
     def _run_checks(
         self, workspace: Workspace, database: Target, handover: str, asked: Collection[str]
     ) -> Done:
-        """What a builder says that only checks a database, which has all revisions.
+        """The report of a builder that only checks a database, which has all revisions.
 
         Raises:
             AttemptFailed: it could not.
@@ -125,7 +125,7 @@ class Construction:
         return self.builder.run(workspace.folder, job).end
 
     def _check_apart(self, workspace: Workspace, done: Done, plan: _Plan) -> Done:
-        """What a builder that ended knows, with the checks of another, of a copy of its database.
+        """A builder's report with the checks that another one makes on a copy of its database.
 
         Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know.
         """
@@ -140,7 +140,7 @@ class Construction:
         ours, theirs = done.facts, checked.facts
         # What env.py configures is known from the checks alone if it did not run before.
         configured = ours if ours.configured else theirs
-        facts = dataclasses.replace(
+        report = dataclasses.replace(
             ours,
             configured=configured.configured,
             options=configured.options,
@@ -149,7 +149,7 @@ class Construction:
             changed=_together(ours.changed, theirs.changed),
             databases=_together(ours.databases, theirs.databases),
         )
-        return Done(facts, checked.checks, checked.through_env)
+        return Done(report, checked.checks, checked.through_env)
 
     def _through_the_handovers(
         self, workspace: Workspace, ancestor: tuple[Entry, State] | None
@@ -193,7 +193,7 @@ class Construction:
             raise
 
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
-        """Publish what the builder reached: all of the plan, or of a failed one its copies."""
+        """Publish each state that the builder reached: all, or what a failed one copied."""
         _refuse_unfit(plan.ancestor, child.facts)
         self._refuse_changed(child.facts.written, child.facts.changed)
         entries = []
@@ -250,10 +250,10 @@ class Construction:
             yield step
 
     def _ancestor(self) -> tuple[Entry, State] | None:
-        """The stored snapshot that has most of ours, and nothing else."""
+        """The stored snapshot with the most of our revisions and seeds, and with no others."""
         ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
         seeds = tuple(layer.digest for layer in self.chain.seeds)
-        found: list[tuple[int, int, Entry, State]] = []
+        candidates: list[tuple[int, int, Entry, State]] = []
         for entry in self.store.entries():
             manifest = entry.manifest
             state = self._state_of(manifest, ours, seeds)
@@ -265,10 +265,10 @@ class Construction:
                 continue
             changed = list(self.present.changes(manifest.observed, manifest.digest))
             if not changed and self.store.is_intact(entry):
-                found.append((len(state.revisions), len(state.seeds), entry, state))
-        if not found:
+                candidates.append((len(state.revisions), len(state.seeds), entry, state))
+        if not candidates:
             return None
-        best = max(found, key=lambda item: item[:2])
+        best = max(candidates, key=lambda item: item[:2])
         return best[2], best[3]
 
     def _state_of(
@@ -290,21 +290,21 @@ class Construction:
         return self.chain.state(theirs, len(manifest.seeds))
 
     def _known_handover(self, ancestor: tuple[Entry, State] | None) -> str | None:
-        """What worked for this project's last snapshot."""
+        """The handover of this project's last snapshot."""
         if ancestor and ancestor[0].manifest.handover:
             return ancestor[0].manifest.handover
         ours = identity(self.project)
-        found = (entry.manifest for entry in self.store.entries())
-        return next((m.handover for m in found if m.project == ours and m.handover), None)
+        manifests = (entry.manifest for entry in self.store.entries())
+        return next((m.handover for m in manifests if m.project == ours and m.handover), None)
 
     def _refuse_changed(self, written: Collection[str], changed: Sequence[str]) -> None:
-        """Publish nothing under a digest of files that are not what ran any more."""
+        """Refuse to publish if files changed during the build: the digest is of the old ones."""
         before, now = self.chain.inputs, self.chain_now().inputs
         names = sorted(name for name in before.keys() | now.keys() if name not in written)
-        found = [*changed, *(name for name in names if before.get(name) != now.get(name))]
-        if found:
+        files = [*changed, *(name for name in names if before.get(name) != now.get(name))]
+        if files:
             error = BuildError(
-                f"{found[0]} changed while the snapshot was built", hint="build it again"
+                f"{files[0]} changed while the snapshot was built", hint="build it again"
             )
             raise AttemptFailed(error, final=True)
 
@@ -322,8 +322,10 @@ class Construction:
         read = self.builder.read(seen.direct, state.digest, before)
         if seen.blind:
             # Something may have read the files that constants name without being heard.
-            named = {name: digest for layer in layers for name, digest in layer.named_files.items()}
-            read = Observed(files=named).joined(read)
+            named_files = {
+                name: digest for layer in layers for name, digest in layer.named_files.items()
+            }
+            read = Observed(files=named_files).joined(read)
         is_target = state.digest == self.chain.target.digest
         through = self.builder.read(seen.through_env, state.digest)
         if is_target and child.end.through_env is not None:
@@ -356,11 +358,11 @@ class Construction:
         )
 
     def _databases(
-        self, found: Sequence[Mapping[str, Any]], before: Entry | None
+        self, databases: Sequence[Mapping[str, Any]], before: Entry | None
     ) -> list[dict[str, Any]]:
-        """What ``env.py`` would have opened, in this build or in those that it stands on."""
+        """The databases that ``env.py`` would have opened, in this build or in an ancestor's."""
         known = before.manifest.databases if before else ()
-        return [dict(record) for record in _together(known, found)]
+        return [dict(record) for record in _together(known, databases)]
 
     def _layers(self, state: State) -> Sequence[Layer]:
         """The layers of a state, parents before children."""
@@ -380,7 +382,7 @@ class Construction:
 
 
 class _Plan(NamedTuple):
-    """What one run of the builder is to reach: which states, from what, and where."""
+    """The plan of one run of the builder: which states it reaches, from what, and where."""
 
     workspace: Workspace
     ancestor: tuple[Entry, State] | None
@@ -393,13 +395,13 @@ class _UnfitAncestor(Exception):
     """The ancestor was built with other options of ``env.py`` than there are now."""
 
 
-def _refuse_unfit(ancestor: tuple[Entry, State] | None, facts: Facts) -> None:
-    if not ancestor or not facts.configured:
+def _refuse_unfit(ancestor: tuple[Entry, State] | None, report: Facts) -> None:
+    if not ancestor or not report.configured:
         return
-    if different_options(ancestor[0].manifest.options, facts.options):
+    if different_options(ancestor[0].manifest.options, report.options):
         raise _UnfitAncestor
 
 
 def _together(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Any]:
-    """All of both, each once; they may be no values that a set takes."""
-    return [*ours, *(one for one in theirs if one not in ours)]
+    """All values of both, each once. They need not be hashable."""
+    return [*ours, *(value for value in theirs if value not in ours)]

@@ -32,8 +32,8 @@ def upgrade(project: Project, handover: str | None, database: Target, revision: 
         builder = BuilderProcess(project, status.chain, status.store, _silent)
         try:
             job = builder.job(database, [step], handover or HANDOVERS[0], check=False)
-            facts = builder.run(Path(folder), job).facts
-            Verifier(project, status.chain, facts).compare(database, status.chain.target)
+            report = builder.run(Path(folder), job).facts
+            Verifier(project, status.chain, report).compare(database, status.chain.target)
         except AttemptFailed as failed:
             raise failed.error from None
 

@@ -24,7 +24,7 @@ from alembic_snapshot.builder.upgrade import Builder, Report
 
 
 def failure(error: BaseException, builder: Builder) -> Failure:
-    """What the parent needs to tell of an error: where, what, the SQL, the traceback."""
+    """The report of an error: its place, its text, the SQL, the traceback."""
     innermost = None
     for frame in traceback.extract_tb(error.__traceback__):
         if builder.sites.is_ours(frame.filename):

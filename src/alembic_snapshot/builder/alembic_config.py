@@ -16,7 +16,7 @@ from alembic_snapshot.builder.protocol import Job
 class Config(alembic.config.Config):
     """A configuration whose command line may be a function, called when somebody asks for it.
 
-    Alembic's parser takes longer than a hundred revisions, and hardly an ``env.py`` asks for it.
+    Alembic's parser takes longer than a hundred revisions, and few ``env.py`` ask for it.
     It is called as Alembic's is, which errors name.
     """
 
@@ -55,7 +55,7 @@ def config_of(job: Job) -> Config:
 
 
 def scripts_of(job: Job, config: Config) -> ScriptDirectory:
-    """The scripts, in the locations that reading the settings told if it did."""
+    """The scripts. Their locations are those of the settings, if reading told these."""
     script = ScriptDirectory.from_config(config)
     if job.versions:
         script = ScriptDirectory(

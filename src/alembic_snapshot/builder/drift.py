@@ -1,4 +1,4 @@
-"""What `alembic check` finds: the operations that autogenerate would write, a line for each.
+"""The findings of `alembic check`: the operations that autogenerate would write, a line each.
 
 The comparison is Alembic's own, with the options and the hooks of the project's ``env.py``. An
 operation that can't be described in full is a line all the same.
@@ -39,7 +39,7 @@ class NotCompared(Exception):
 
 
 class Comparison:
-    """One run of `alembic check`; ``is_begun`` says whether ``env.py`` came to the comparing."""
+    """One run of `alembic check`; ``is_begun`` says whether ``env.py`` began to compare."""
 
     def __init__(self, config: Config, script: ScriptDirectory, job: Job):
         self.is_begun = False
@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def _options(self) -> dict[str, Any]:
-        """What an environment of `alembic check` is made with, beside its function."""
+        """The options of an environment of `alembic check`, beside its function."""
         return {
             "as_sql": False,
             "template_args": self._revisions.template_args,
@@ -93,13 +93,15 @@ class Comparison:
             raise NotCompared("env.py ran no migrations")
         # A hook may take away every revision: then there is nothing that it wants to be written.
         scripts = self._revisions.generated_revisions[-1:]
-        found = [line for one in scripts for ops in one.upgrade_ops_list for line in _lines(ops)]
+        lines = [
+            line for script in scripts for ops in script.upgrade_ops_list for line in _lines(ops)
+        ]
         # Alembic finds some of them in sets.
-        return sorted(found)
+        return sorted(lines)
 
 
 def command_line(ini: str | None, section: str, x: Sequence[str]) -> Namespace:
-    """What Alembic's command line hands to ``env.py`` for `alembic check`."""
+    """The arguments that Alembic's command line hands to ``env.py`` for `alembic check`."""
     arguments = ["-n", section, *(f"-x{value}" for value in x)]
     arguments += ["-c", ini] if ini else []
     return CommandLine().parser.parse_args([*arguments, "check"])
@@ -114,7 +116,7 @@ def _lines(operations: Any) -> Iterator[str]:
 
 
 def _described(operation: Any) -> Iterator[str]:
-    """A line for each difference that an operation is about, or one for itself."""
+    """A line for each difference in an operation. If it tells none, one line for itself."""
     try:
         differences = list(_flat([operation.to_diff_tuple()]))
     except Exception:
@@ -156,7 +158,7 @@ def _in_words(difference: tuple[Any, ...]) -> str:
 
 
 def _named(operation: Any, words: str = "") -> str:
-    """What is known of an operation that does not tell: its kind, and what it names."""
+    """The kind and the names of an operation that has no words for itself."""
     words = words or type(operation).__name__
     for name in ("table_name", "source_table", "column_name", "constraint_name", "index_name"):
         value = getattr(operation, name, None)
@@ -170,7 +172,7 @@ def _dotted(*names: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A type or a default in words, as far as it lets itself be told."""
+    """A type or a default in words, as far as it can be described."""
     argument = getattr(value, "arg", value)
     for speak in (str, repr):
         with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""Whose code is running: the project's, Alembic's, or somebody else's on behalf of one of them."""
+"""Which code is running: the project's, Alembic's, or a library's on behalf of one of them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Frames:
         return _PROJECT if threading.current_thread() is not threading.main_thread() else ""
 
     def _kind(self, name: str) -> str:
-        """Whose a file is."""
+        """The owner of a file: the project, Alembic, this library or another."""
         kind = self._kinds.get(name)
         if kind is None:
             kind = self._kinds[name] = self._learn(name)

@@ -1,4 +1,4 @@
-"""What ``env.py`` leaves behind for the revisions, beside the options of ``configure()``.
+"""The values that ``env.py`` leaves for the revisions, beside the options of ``configure()``.
 
 Attributes of the configuration and changed variables are noted as far as revisions ask for them,
 so that a later run of ``env.py`` alone can tell whether they would get the same. A value that can't
@@ -23,7 +23,7 @@ _ATTRIBUTE, _VARIABLE = "<attribute ", "<variable "
 
 
 class LeftByEnv:
-    """Hears what revisions take of it, and says what that was.
+    """Notes which attributes, variables and options revisions take, and tells their values.
 
     ``asked`` are the names, as :meth:`handed_over` spells them, that earlier runs took; ``spell``
     makes a text the same wherever the project and its database lie.
@@ -52,36 +52,36 @@ class LeftByEnv:
         if self._left is None:
             return {}
         attributes = dict(dict.items(self._config.attributes))
-        found = {
+        values = {
             f"{_ATTRIBUTE}{name}>": spelled(attributes[name]) if name in attributes else "unset"
             for name in self._attributes - {ALL}
         }
         if ALL in self._attributes:
-            found[f"{_ATTRIBUTE}{ALL}>"] = str(sorted(map(str, attributes)))
-        found["<settings>"] = self._settings
+            values[f"{_ATTRIBUTE}{ALL}>"] = str(sorted(map(str, attributes)))
+        values["<settings>"] = self._settings
         asked = self._variables | self._watch.record.variables()
         if ALL in asked:
             names = self._given.keys() | self._left.keys()
             changed = [n for n in sorted(names) if not is_of_surroundings(n) and self._changed(n)]
-            found[f"{_VARIABLE}{ALL}>"] = str({name: self._changed(name) for name in changed})
+            values[f"{_VARIABLE}{ALL}>"] = str({name: self._changed(name) for name in changed})
         for name in asked - {ALL}:
-            found[f"{_VARIABLE}{name}>"] = self._changed(name) or "as it was given"
-        return found
+            values[f"{_VARIABLE}{name}>"] = self._changed(name) or "as it was given"
+        return values
 
     def _settings_of(self, config: Any) -> str:
         """The digest of Alembic's settings as ``env.py`` has changed them."""
         parser = config.file_config
-        found = {
+        settings = {
             (section, name): value
             for section in parser.sections()
             for name, value in parser.items(section, raw=True)
             if name not in _WITHOUT_MEANING
         }
-        text = self._spell(str(sorted(found.items())))
+        text = self._spell(str(sorted(settings.items())))
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _changed(self, name: str) -> str:
-        """The digest of a variable's value, if it is not the one that the builder was given."""
+        """The digest of a variable's value, if ``env.py`` has changed it."""
         assert self._left is not None
         value = self._left.get(name)
         return "" if value == self._given.get(name) else _digest(name, value)
@@ -97,13 +97,13 @@ class LeftByEnv:
             self._watch.share_models()
 
     def _is_taken(self) -> bool:
-        """Whether it is the project's code that asks, for a revision, and not Alembic's own."""
+        """Whether the project's code asks, for a revision, and not Alembic's own."""
         name = sys._getframe(4).f_code.co_filename
         return self._watch.is_recording and not self._watch.frames.is_alembics(name)
 
 
 class _Heard(dict[Any, Any]):
-    """A dictionary that tells of each value which is taken from it, or looked for in vain."""
+    """A dictionary that reports each key that is looked up, with its value or None."""
 
     def __init__(self, heard: Callable[[Any, Any], None], values: Any):
         super().__init__(dict.items(values))

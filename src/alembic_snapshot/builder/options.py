@@ -1,4 +1,4 @@
-"""What ``env.py`` hands over, in words that are the same in every run."""
+"""The options that ``env.py`` hands over, in words that are the same in every run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _EXACT = frozenset({type(None), *_PLAIN, *(type(pathlib.Path()), type(pathlib.Pu
 
 
 def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
-    """What ``env.py`` gave to ``context.configure()``, in words that are the same in every run."""
-    found = {
+    """The options of ``context.configure()``, in words that are the same in every run."""
+    fingerprint = {
         name: spelled(value)
         for name, value in sorted(options.items())
         if name not in ("connection", "url", "target_metadata", "dialect_name", "dialect_opts")
     }
-    for index, one in enumerate(metadata_in(options)):
-        convention = {str(k): spelled(v) for k, v in one.naming_convention.items()}
-        found[f"target_metadata[{index}]"] = f"{one.schema} {sorted(convention.items())}"
-    return found
+    for index, metadata in enumerate(metadata_in(options)):
+        convention = {str(k): spelled(v) for k, v in metadata.naming_convention.items()}
+        fingerprint[f"target_metadata[{index}]"] = f"{metadata.schema} {sorted(convention.items())}"
+    return fingerprint
 
 
 def metadata_in(options: Mapping[str, Any]) -> list[Any]:
@@ -38,7 +38,7 @@ def metadata_in(options: Mapping[str, Any]) -> list[Any]:
 
 
 def called_by_alembic(options: Mapping[str, Any]) -> Iterator[Any]:
-    """The functions among the options that make something of the database themselves."""
+    """The options' functions that act on the database: version hooks and naming conventions."""
     hooks = options.get("on_version_apply")
     if hooks is not None:
         yield from hooks if isinstance(hooks, Iterable) else [hooks]
@@ -56,7 +56,7 @@ def is_comparable(value: Any) -> bool:
 
 
 def spelled(value: Any) -> str:
-    """A value in words; of one that can't be compared, what it is."""
+    """A value in words. A value that can't be compared is told by its type or name."""
     if isinstance(value, enum.Enum):
         return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
     for plain in _PLAIN:

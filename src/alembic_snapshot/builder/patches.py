@@ -1,4 +1,4 @@
-"""What is changed in libraries while a snapshot is built: in the builder only, and for good."""
+"""Changes to libraries while a snapshot is built: in the builder only, and for good."""
 
 from __future__ import annotations
 

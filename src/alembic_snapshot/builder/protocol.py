@@ -1,4 +1,4 @@
-"""What the two halves of a build say to each other: orders one way, reports the other.
+"""The messages between the two halves of a build: orders one way, reports the other.
 
 Each is a line of JSON. Nothing in here knows Alembic, so that the parent may import it.
 """
@@ -17,7 +17,7 @@ Seen = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """What to do next with the database, and what to tell of it afterwards.
+    """The next thing to do with the database, and the reads to tell of afterwards.
 
     ``revisions`` are those to upgrade to, None for the heads as they are when ``env.py`` runs; of
     a stairway, those to take up and down along ``path``, or with ``parents`` down from above.
@@ -41,9 +41,9 @@ class Step:
 class Job:
     """The orders for one run of the builder: the project, the database, the steps, the checks.
 
-    ``handover`` is how ``env.py`` is given the database. ``settled`` are files that were run
-    before, of which nothing will run that matters; ``asked`` is what revisions in the database had
-    asked of what ``env.py`` leaves.
+    ``handover`` is how ``env.py`` is given the database. ``settled`` are files of applied
+    revisions, of which only the first lines will run. ``asked`` are the names that revisions in
+    the database had asked of what ``env.py`` leaves.
     """
 
     target: Mapping[str, Any]
@@ -71,19 +71,19 @@ class Job:
     check: bool
 
     def to_line(self) -> str:
-        """It as JSON."""
+        """The orders as JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Job:
         """The orders that :meth:`to_line` wrote."""
-        found = json.loads(line)
-        return cls(**{**found, "steps": [Step(**step) for step in found["steps"]]})
+        fields = json.loads(line)
+        return cls(**{**fields, "steps": [Step(**step) for step in fields["steps"]]})
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a builder knows of its run when it ends, well or not.
+    """The report of a builder on its run when it ends, well or not.
 
     ``configured`` says whether ``env.py`` came to ``context.configure()``, which was given
     ``options``; ``versions`` are the version tables and their schemas, and ``is_heard`` whether
@@ -110,7 +110,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Checks:
-    """What the checks of the models found; ``unchecked`` are those that could not be made."""
+    """The findings of the models' checks; ``unchecked`` are those that could not be made."""
 
     drift: Sequence[str] = ()
     drift_error: str | None = None
@@ -119,7 +119,7 @@ class Checks:
 
     @classmethod
     def impossible(cls, reason: str) -> Checks:
-        """What is found where none could be made."""
+        """The result where no check could be made."""
         return cls(drift_error=reason, unchecked={"mappers": reason})
 
 

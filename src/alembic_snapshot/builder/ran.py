@@ -1,4 +1,4 @@
-"""What really ran: which migration contexts, of which scripts, and which revisions to their end."""
+"""The migrations that really ran: their contexts, their scripts, and the revisions that ended."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Ran:
             return
         environment = context.environment_context
         script = environment.script if environment is not None else context.script
-        found = _Context(context.version_table, context.version_table_schema, script)
-        if found not in self._contexts:
-            self._contexts.append(found)
+        run = _Context(context.version_table, context.version_table_schema, script)
+        if run not in self._contexts:
+            self._contexts.append(run)
         steps = context._migrations_fn
         if steps is not None:
             context._migrations_fn = lambda *given: map(self.watched, steps(*given))
@@ -70,12 +70,12 @@ class Ran:
 
     @property
     def caught(self) -> tuple[str, BaseException] | None:
-        """The first revision that failed and was not run again, and how it did."""
+        """The first revision that failed and was not run again, and its error."""
         return next(iter(self._failed.items()), None)
 
     def read_scripts(self, otherwise: Any) -> None:
-        """Keep the history of the scripts that ran, or of others if none were heard of."""
-        script = next((one.script for one in reversed(self._own) if one.script), otherwise)
+        """Keep the history of the scripts that ran, or of ``otherwise`` if none were heard of."""
+        script = next((run.script for run in reversed(self._own) if run.script), otherwise)
         now = [str(place) for place in script.version_locations or ()]
         if self.versions and {*map(_real, now)} != {*map(_real, self.versions)}:
             self._scripts = {"moved": now}
@@ -83,8 +83,11 @@ class Ran:
             self._scripts = _history(script)
 
     def facts(self, configured: tuple[str, str | None]) -> dict[str, Any]:
-        """What the parent compares; the version table as it ran, or else as it was configured."""
-        heard = list(dict.fromkeys((one.table, one.schema) for one in self._own))
+        """The fields of the report that are about the migrations which ran.
+
+        The version table is the one that they used, or else the ``configured`` one.
+        """
+        heard = list(dict.fromkeys((run.table, run.schema) for run in self._own))
         return {
             "versions": heard or [configured],
             "is_heard": bool(heard),
@@ -97,12 +100,12 @@ class Ran:
     @property
     def _own(self) -> Sequence[_Context]:
         """The contexts of the project's scripts; all if there are none."""
-        own = [one for one in self._contexts if one.script and _is_same(one.script, self.folder)]
+        own = [run for run in self._contexts if run.script and _is_same(run.script, self.folder)]
         return own or self._contexts
 
 
 def _history(script: Any) -> dict[str, Any]:
-    """The scripts as Alembic has loaded them: each revision's parents, and the heads.
+    """The history as Alembic has loaded it: each revision's parents, and the heads.
 
     ``tops`` are the heads that nothing depends on either: only these are sure to be in a version
     table. Where they can't be loaded, ``error`` says why.

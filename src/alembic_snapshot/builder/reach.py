@@ -1,4 +1,4 @@
-"""Whose code a function that ``env.py`` gives away can reach."""
+"""The code that a function can reach which ``env.py`` gives away."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 
 def code_reached(function: Any, folder: str) -> set[str]:
-    """The files of a function's code, and of what it can call.
+    """The files of a function's code, and of the functions that it can call.
 
-    What is in ``folder``, where Alembic's scripts are, is followed by the names that it uses; what
-    is elsewhere is a module with imports of its own, and is followed by what it was made with.
+    Code in ``folder``, where Alembic's scripts are, is followed by the names that it uses. Code
+    elsewhere is in a module with imports of its own: only the values that it holds are followed.
     """
-    found: set[str] = set()
+    files: set[str] = set()
     waiting, seen = [function], set()
     while waiting:
         value = waiting.pop()
@@ -25,14 +25,14 @@ def code_reached(function: Any, folder: str) -> set[str]:
         seen.add(id(value))
         file = _file(value)
         if file is not None:
-            found.add(file)
+            files.add(file)
         waiting.extend(_made_with(value))
         if isinstance(value, FunctionType) and value.__code__.co_filename.startswith(
             f"{folder}{os.sep}"
         ):
             names = _names(value.__code__)
             waiting.extend(value.__globals__[n] for n in names if n in value.__globals__)
-    return found
+    return files
 
 
 def _file(value: Any) -> str | None:
@@ -46,7 +46,7 @@ def _file(value: Any) -> str | None:
 
 
 def _made_with(value: Any) -> Iterator[Any]:
-    """What a function, or an object that is called, was made with."""
+    """The values that a function, or an object that is called, was made with."""
     if isinstance(value, functools.partial):
         yield from (value.func, *value.args, *value.keywords.values())
     elif isinstance(value, MethodType):

@@ -31,7 +31,7 @@ _ASKED = ("stat", "lstat", "access", "readlink")
 
 
 class Listener(Protocol):
-    """Who is told of reads. ``is_import`` says that Python reads a module to run it.
+    """Is told of each read. ``is_import`` says that Python reads a module to run it.
 
     Of imports of what is imported already it is told only while it is ``recording``.
     """
@@ -161,7 +161,7 @@ class Reads:
         return asked
 
     def _watch_folders_that_are_open(self) -> None:
-        """What is opened below a folder's number: the audit event has only the name."""
+        """Tell of files opened below a folder's descriptor: the audit event has only the name."""
         original = os.open
 
         @functools.wraps(original)
@@ -180,15 +180,15 @@ class Reads:
         raise ImportError("somebody else knows")
 
     def _watch_imports(self) -> None:
-        """Tell of modules that were imported before, too, when they are asked for again."""
+        """Tell of imports of modules that were imported before, too."""
         import_module, import_ = importlib.import_module, builtins.__import__
 
         def by_name(name: str, package: str | None = None) -> Any:
-            found = import_module(name, package)
+            module = import_module(name, package)
             if self._listener.is_recording and not self._is_own:
                 importer = sys._getframe(1).f_code.co_filename
-                self._tell(self._listener.on_import, found.__name__, (), importer)
-            return found
+                self._tell(self._listener.on_import, module.__name__, (), importer)
+            return module
 
         def by_statement(
             name: str,
@@ -197,22 +197,22 @@ class Reads:
             fromlist: Sequence[str] | None = (),
             level: int = 0,
         ) -> Any:
-            found = import_(name, globals, locals, fromlist or (), level)
+            module = import_(name, globals, locals, fromlist or (), level)
             if self._listener.is_recording and not self._is_own:
                 base = (globals or {}).get("__package__") or ""
                 above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
                 dotted = ".".join([*above, *filter(None, [name])])
                 importer = sys._getframe(1).f_code.co_filename
                 self._tell(self._listener.on_import, dotted, fromlist or (), importer)
-            return found
+            return module
 
         sys.meta_path.append(_NotFound(self))
         sys.path_hooks.insert(0, self._on_place)
-        made = zipimport.zipimporter.__init__
+        original_init = zipimport.zipimporter.__init__
 
         def opened(archive: zipimport.zipimporter, path: str) -> None:
             self._tell(self._listener.on_question, path)
-            made(archive, path)
+            original_init(archive, path)
 
         zipimport.zipimporter.__init__ = opened  # type: ignore[method-assign,assignment]
         importlib.import_module = by_name
@@ -220,7 +220,7 @@ class Reads:
 
 
 class _NotFound:
-    """Stands behind all finders, and so is asked for the modules that none of them has found."""
+    """The last of the finders: it is asked for the modules that none of the others found."""
 
     def __init__(self, reads: Reads):
         self._reads = reads

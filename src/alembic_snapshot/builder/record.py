@@ -1,4 +1,4 @@
-"""What was read while the builder ran, and for which states of the database each of it counts."""
+"""What was read while the builder ran, and for which states of the database each read counts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Record:
             self._as_read[name] = self._digest(name)
 
     def seen(self, owners: set[str] | None, known: set[str]) -> dict[str, Any]:
-        """What was read for a state, and by ``env.py``'s modules on the way to it.
+        """The reads for a state, and those of ``env.py``'s modules on the way to it.
 
         ``owners`` are its revisions and seeds, None for whatever ran; ``known`` are the inputs of
         its own layers, which are not told again.
@@ -103,7 +103,7 @@ class Record:
         }
 
     def read_by_env(self, known: set[str]) -> dict[str, Any]:
-        """What ``env.py`` and its modules read, but for the inputs that are ``known``."""
+        """The reads of ``env.py`` and its modules, without the inputs that are ``known``."""
         read = {
             (kind, name)
             for (kind, name), origins in list(self._origins.items())
@@ -113,19 +113,19 @@ class Record:
         return self._digests(read)
 
     def by_owner(self, names: set[str]) -> dict[str, dict[str, str]]:
-        """Which of these files each revision read, with their digests."""
-        found: dict[str, dict[str, str]] = {}
+        """The files that each revision read, of these names, with their digests."""
+        files_of: dict[str, dict[str, str]] = {}
         for (kind, name), origins in list(self._origins.items()):
             for origin in origins if kind == FILES and name in names else ():
                 title = self._title(origin.owner or EVERY_STATE)
-                found.setdefault(title, {})[name] = self._as_read[name]
-        return found
+                files_of.setdefault(title, {})[name] = self._as_read[name]
+        return files_of
 
     def changed(self) -> list[str]:
-        """Files that were not any more what they had been when they were read, for another's doing.
+        """Files that something else changed after they were read.
 
-        Each is compared once: what was made of it is made by then, and later changes are for the
-        next look at the manifest to find.
+        Each is compared once. Later changes have no effect on this build: the next look at the
+        manifest finds them.
         """
         direct = {
             name
@@ -147,35 +147,35 @@ class Record:
     def _counts(
         self, origin: Origin, owners: set[str] | None, modules: set[str], known: set[str]
     ) -> bool:
-        """Whether something that was read so counts for a state, made of these modules."""
+        """Whether a read of this origin counts for a state that is made of these modules."""
         if origin.owner is not None and (owners is None or self._title(origin.owner) in owners):
             return True
         readers = origin.readers
         return origin.is_own or not (readers.isdisjoint(modules) and readers.isdisjoint(known))
 
     def _title(self, owner: str) -> str:
-        """The revision that a script turned out to be; what is none counts for all."""
+        """The revision of a script, by its path. A script of no revision counts for every state."""
         return self.scripts.get(owner, EVERY_STATE) if os.path.isabs(owner) else owner
 
     def _digests(self, what: set[tuple[str, str]]) -> dict[str, Any]:
-        found: dict[str, Any] = {FILES: {}, FOLDERS: {}, STATS: {}, ENVIRONMENT: []}
+        digests: dict[str, Any] = {FILES: {}, FOLDERS: {}, STATS: {}, ENVIRONMENT: []}
         path, reading = self.reading.spelling.path, self.reading
         for kind, name in sorted(what):
             if kind == ENVIRONMENT:
-                found[kind].append(name)
+                digests[kind].append(name)
             elif name in self.written:
                 continue
             elif kind == FOLDERS:
-                found[kind][name] = reading.of_folder(path(name))
+                digests[kind][name] = reading.of_folder(path(name))
             elif kind == STATS:
                 if (FILES, name) not in what:
-                    found[kind][name] = reading.of_asking(path(name))
+                    digests[kind][name] = reading.of_asking(path(name))
             elif name in self.rewritten:
                 # Each build would find it changed by the one before: what that left is compared.
-                found[kind][name] = self._digest(name)
+                digests[kind][name] = self._digest(name)
             else:
-                found[kind][name] = self._as_read.get(name) or self._digest(name)
-        return found
+                digests[kind][name] = self._as_read.get(name) or self._digest(name)
+        return digests
 
     def _modules(self, owners: set[str] | None, known: set[str]) -> set[str]:
         """The modules among what was read directly, with what they import."""
@@ -200,7 +200,10 @@ class Record:
         return set() if homes.isdisjoint(modules) else self._closure(homes)
 
     def _has_metadata(self, value: Any) -> bool:
-        return any(one is value or one is attribute(value, "metadata") for one in self.metadata)
+        return any(
+            metadata is value or metadata is attribute(value, "metadata")
+            for metadata in self.metadata
+        )
 
     def _closure(self, modules: Collection[str]) -> set[str]:
         """These modules, with what they import."""
@@ -212,7 +215,7 @@ class Record:
         return {name for name in map(self._spelled, paths) if name and name.endswith(".py")}
 
     def _search_path(self) -> Iterator[str]:
-        """Where the project's modules were found, however they are installed."""
+        """The folders of the project's modules, however these are installed."""
         places = [*sys.path]
         for name, module in list(sys.modules.items()):
             if "." not in name:
@@ -230,24 +233,24 @@ class Record:
 
 
 def attribute(module: Any, name: str) -> Any:
-    """What a module has of itself; some are not modules and import things when they are asked."""
+    """An attribute of a module; None if it fails. Some are other objects, which import things."""
     with contextlib.suppress(Exception):
         return getattr(module, name, None)
     return None
 
 
 def titled(owners: Collection[str] | None) -> set[str] | None:
-    """The owners of a state, with what counts for every one."""
+    """The owners of a state, and the one that counts for every state."""
     return None if owners is None else {*owners, EVERY_STATE}
 
 
 def _libraries() -> set[str]:
     """Compiled libraries that may read files unheard."""
-    found: set[str] = set()
+    libraries: set[str] = set()
     for name, module in list(sys.modules.items()):
         file = attribute(module, "__file__")
         if isinstance(file, str) and file.endswith((".so", ".dylib", ".pyd")):
             is_pythons = file.startswith(_STDLIB) and "site-packages" not in file
             if not is_pythons and "__mypyc" not in name:
-                found.add(name.partition(".")[0])
-    return found - _HARMLESS
+                libraries.add(name.partition(".")[0])
+    return libraries - _HARMLESS

@@ -1,4 +1,4 @@
-"""What a connection was opened for, when the guard sent it to the snapshot instead.
+"""Which database a connection was opened for, when the guard sent it to the snapshot instead.
 
 The mark stays on the connection for its life: in its pool, checked out, detached from its pool.
 """
@@ -19,13 +19,13 @@ class RedirectedName(str):
     place: Place
 
     def __new__(cls, name: str, place: Place) -> Self:
-        made = super().__new__(cls, name)
-        made.place = place
-        return made
+        redirected = super().__new__(cls, name)
+        redirected.place = place
+        return redirected
 
 
 def mark(record: Any, place: Place | None) -> None:
-    """Note on a pool's record what its connection was opened for; None is the snapshot itself."""
+    """Note on a pool's record the place that was asked for; None is the snapshot itself."""
     if place is not None:
         record.info[_MARK] = place
     else:
@@ -33,6 +33,6 @@ def mark(record: Any, place: Place | None) -> None:
 
 
 def place_of(connection: Any) -> Place | None:
-    """What a connection, or a pool's record of it, was opened for; None is what it is open on."""
-    found: Place | None = connection.info.get(_MARK)
-    return found
+    """The place that a connection, or a pool's record, asked for; None if it is open on that."""
+    place: Place | None = connection.info.get(_MARK)
+    return place

@@ -85,21 +85,21 @@ _DRIVERS: dict[str, tuple[str, ...]] = {
 
 
 def place_of(driver: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-    """A driver's arguments by name, with those of its connection string where none is given."""
+    """A driver's arguments by name. The connection string has those that are not given."""
     given = [value for value in arguments if isinstance(value, str)]
     given += [options[name] for name in ("conninfo", "dsn") if isinstance(options.get(name), str)]
     text = given[0] if given else ""
-    named: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     if text and driver == "asyncpg":
         url = urlsplit(text)
         asked = dict(parse_qsl(url.query))
         path = unquote(url.path.lstrip("/"))
-        named = {"dbname": path or asked.get("database") or asked.get("dbname")}
+        parsed = {"dbname": path or asked.get("database") or asked.get("dbname")}
     elif text:
         from psycopg.conninfo import conninfo_to_dict
 
-        named = dict(conninfo_to_dict(text))
+        parsed = dict(conninfo_to_dict(text))
     own = {name: value for name, value in options.items() if value is not None}
     if "database" in own:
         own["dbname"] = own.pop("database")
-    return {**named, **own}
+    return {**parsed, **own}

@@ -8,12 +8,12 @@ from importlib.machinery import SourceFileLoader
 
 
 def distrust_bytecode(
-    is_ours: Callable[[str], bool], search_path: Sequence[str], settled: Collection[str]
+    is_ours: Callable[[str], bool], search_path: Sequence[str], applied_files: Collection[str]
 ) -> None:
     """Compile the project's modules anew in this process; it can't be undone.
 
-    What is found on the search path is the project's too, if it was not installed there. Of
-    ``settled`` files nothing will run that matters, and there may be hundreds.
+    A module on the search path is the project's too, if it was not installed there. Those of
+    ``applied_files`` are left alone: only their first lines run, and there may be hundreds.
 
     Python takes a ``.pyc`` for its source's when the size and the whole second of the last change
     agree. What was edited within that second, or came with the time of another file, would run as
@@ -23,8 +23,8 @@ def distrust_bytecode(
     beginnings = tuple(f"{folder}{os.sep}" for folder in search_path)
 
     def path_stats(loader: SourceFileLoader, path: str) -> dict[str, float]:
-        found = path.startswith(beginnings) and "site-packages" not in path
-        if (found or is_ours(path)) and path not in settled:
+        is_on_path = path.startswith(beginnings) and "site-packages" not in path
+        if (is_on_path or is_ours(path)) and path not in applied_files:
             # What the loader's protocol says: no compiled copy is then read or written.
             raise OSError("the project's modules are compiled anew")
         return dict(original(loader, path))

@@ -113,7 +113,7 @@ class Stairway:
                 return
 
     def _recover(self, error: BaseException | None) -> bool:
-        """Put the database back to where it was before a step that failed.
+        """Put the database back to its state before a step that failed.
 
         False if it was a first upgrade: then there is nothing to go on with.
         """
@@ -135,7 +135,7 @@ class Stairway:
         return True
 
     def _plan(self) -> Iterator[tuple[str, str]]:
-        """Which step is next; when it is asked again, the step was taken."""
+        """The steps in order. Asking for the next one means that the last one was taken."""
         return self._plan_up() if self._parents is None else self._plan_down(self._parents)
 
     def _plan_up(self) -> Iterator[tuple[str, str]]:
@@ -187,15 +187,15 @@ class Stairway:
         revision, map_ = self.script.get_revision(name), self.script.revision_map
         is_down = kind in (_DOWN, _DOWN_AGAIN)
         if is_down:
-            made = MigrationStep.downgrade_from_script(map_, revision)
+            step = MigrationStep.downgrade_from_script(map_, revision)
         else:
-            made = MigrationStep.upgrade_from_script(map_, revision)
+            step = MigrationStep.upgrade_from_script(map_, revision)
         function = "downgrade" if is_down else "upgrade"
-        made.migration_fn = functools.partial(self._run, revision, function, kind != _UP)
-        return made
+        step.migration_fn = functools.partial(self._run, revision, function, kind != _UP)
+        return step
 
     def _run(self, revision: Any, function: str, anew: bool, /, **arguments: Any) -> None:
-        """Run one of a revision's functions; its error is known whatever env.py makes of it."""
+        """Run one of a revision's functions, and keep its error, even if ``env.py`` catches it."""
         try:
             module = self._imported_anew(revision.module) if anew else revision.module
             getattr(module, function)(**arguments)
@@ -204,14 +204,14 @@ class Stairway:
             raise
 
     def _imported_anew(self, module: Any) -> types.ModuleType:
-        """The module as another process would have it: what a step left in it is gone."""
+        """The module as another process would import it, without what a step left in it."""
         spec = module.__spec__
         if module.__name__ not in self._codes:
             self._codes = {module.__name__: spec.loader.get_code(spec.name)}
-        made = types.ModuleType(module.__name__)
-        made.__dict__.update(__file__=module.__file__, __spec__=spec, __loader__=spec.loader)
-        exec(self._codes[module.__name__], made.__dict__)
-        return made
+        fresh = types.ModuleType(module.__name__)
+        fresh.__dict__.update(__file__=module.__file__, __spec__=spec, __loader__=spec.loader)
+        exec(self._codes[module.__name__], fresh.__dict__)
+        return fresh
 
     def _put_back(self) -> None:
         self.pools.close_idle()
@@ -232,13 +232,13 @@ class Stairway:
             return self.target.read_schema(cursor, self._version_table)
 
     def _left_in_connection(self) -> Any:
-        """What a step may have left in a connection, and the next one in another would not find."""
+        """The state that a step left in its connection, which another connection would lack."""
         with contextlib.closing(self._connection.connection.cursor()) as cursor:
             cursor.execute(self.target.left_in_connection)
             return tuple(cursor.fetchone())
 
-    def _compare(self, name: str, kind: str, expected: Schema, found: Schema) -> None:
-        lines = differences(expected, found)
+    def _compare(self, name: str, kind: str, expected: Schema, actual: Schema) -> None:
+        lines = differences(expected, actual)
         if lines:
             self.report("finding", revision=name, kind=kind, lines=lines)
 

@@ -1,4 +1,4 @@
-"""What the builder's process does in another way for each kind of database."""
+"""The parts of the builder's work that differ for each kind of database."""
 
 from __future__ import annotations
 

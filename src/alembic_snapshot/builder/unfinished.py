@@ -1,4 +1,4 @@
-"""What a seed or ``migrate`` returned, of which nothing has run yet."""
+"""Coroutines, generators and the like, which a seed or ``migrate`` returned and did not run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_to_its_end(function: Callable[..., Any], result: Any) -> None:
 
 
 def refuse_unfinished(function: Callable[..., Any], result: Any) -> None:
-    """Refuse what a function returned instead of doing its work, whatever it was wrapped in.
+    """Refuse a result that a function returned instead of doing its work, in any wrapping.
 
     Raises:
         TypeError: nothing of it has run.
@@ -35,8 +35,8 @@ def refuse_unfinished(function: Callable[..., Any], result: Any) -> None:
         with contextlib.suppress(Exception):
             result.close()  # type: ignore[union-attr]
         raise TypeError("nothing of an asynchronous function or a generator ran: make it plain")
-    made = getattr(result, "gen", None)
-    if inspect.isgenerator(made) or inspect.isasyncgen(made):
+    generator = getattr(result, "gen", None)
+    if inspect.isgenerator(generator) or inspect.isasyncgen(generator):
         raise TypeError("nothing of a context manager ran: make it a plain function")
     if isinstance(result, _LAZY):
         raise TypeError(f"nothing of a {type(result).__name__}() ran: loop over it")

@@ -1,4 +1,4 @@
-"""What the child does with its database: upgrade, stairway, seed, check. It runs Alembic."""
+"""The child's work on its database: upgrade, stairway, seed, check. It runs Alembic."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Builder:
         """Do the job's steps, then the checks, and report what was found."""
         # The library first: the project's alembic/ folder must not shadow it.
         sys.path[:0] = self.job.search_path
-        settled = {str(self.root / name) for name in self.job.settled}
-        distrust_bytecode(self.sites.is_ours, self.job.search_path, settled)
+        applied_files = {str(self.root / name) for name in self.job.settled}
+        distrust_bytecode(self.sites.is_ours, self.job.search_path, applied_files)
         self.guard.install()
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
@@ -114,11 +114,11 @@ class Builder:
         self.report(event, **dataclasses.asdict(done))
 
     def _read_by_env(self) -> dict[str, Any]:
-        """What the modules of ``env.py`` are, and what these and it have read so far."""
+        """The modules of ``env.py``, and the files that they and it have read so far."""
         return self.watch.read_by_env(self.job.inputs)
 
     def facts(self) -> Facts:
-        """What is known of the run so far."""
+        """The report of the run so far."""
         places = dict.fromkeys(self.guard.databases)
         return Facts(
             refused=self.guard.refused,
@@ -134,9 +134,9 @@ class Builder:
         )
 
     def _options(self) -> dict[str, str]:
-        """What ``env.py`` hands over, the same wherever the project lies."""
-        found = {**(self.options or {}), **self.left.handed_over(), **self.arguments}
-        return {name: self._spell(text) for name, text in found.items()}
+        """The options that ``env.py`` hands over, spelled the same wherever the project lies."""
+        options = {**(self.options or {}), **self.left.handed_over(), **self.arguments}
+        return {name: self._spell(text) for name, text in options.items()}
 
     def _spell(self, text: str) -> str:
         text = text.replace(self.target.name, "<target>")
@@ -157,7 +157,7 @@ class Builder:
 
     @property
     def async_lacks(self) -> list[str]:
-        """What would have to be installed for an async URL of the target."""
+        """The packages that are missing for an async URL of the target."""
         needed = self.kind.async_drivers
         return [n for n in needed if not sys.modules.get(n) and not importlib.util.find_spec(n)]
 

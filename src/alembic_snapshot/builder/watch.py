@@ -1,4 +1,4 @@
-"""What counts of all that this process reads, and for whom it is read.
+"""Which reads of this process count, and for whom.
 
 One rule instead of a list of ways: whatever is read below the project's folders counts. What is
 left to decide is for which states of the database, and whether directly: what revisions and seeds
@@ -137,7 +137,7 @@ class Watch:
             return self.record.read_by_env(set(known))
 
     def failed_imports(self) -> list[str]:
-        """The project's modules that were begun and are not there: somebody caught their error."""
+        """The project's modules whose import failed, and somebody caught the error."""
         files = (attribute(module, "__file__") for module in list(sys.modules.values()))
         there = {file for file in files if isinstance(file, str)}
         missing = self._begun - there
@@ -218,7 +218,7 @@ class Watch:
                 self.count(attribute(sys.modules.get(name), "__file__"))
 
     def on_missing_module(self, dotted: str, places: Sequence[str]) -> None:
-        """A module was asked for that is not there: it counts when it appears."""
+        """A missing module was asked for: it counts when it appears."""
         last = dotted.rpartition(".")[2]
         for place in places:
             for name in (last, f"{last}.py"):
@@ -242,7 +242,7 @@ class Watch:
         self.record.note(kind, name, Origin(None, readers, is_own))
 
     def _owner_now(self, name: str = "", running: Sequence[str] | None = None) -> str:
-        """For what something is read: while scripts are loaded, the script that is being run."""
+        """The owner of a read: while scripts are loaded, the script that is being run."""
         if not self._is_loading:
             return self._owner or EVERY_STATE
         if running is None:

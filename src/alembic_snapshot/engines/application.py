@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between engines for one kind of database and another.
+    """The differences between engines for one kind of database and another.
 
     ``nowhere`` is never opened: engines of our own connect to clones only.
     """
@@ -82,9 +82,9 @@ class Engines:
         Raises:
             EngineError: it can't be had, is no engine, or speaks another database's language.
         """
-        found = self.configured.engine()
-        if found is not None and not hasattr(found, "sync_engine"):
-            engine: Engine = found
+        configured = self.configured.engine()
+        if configured is not None and not hasattr(configured, "sync_engine"):
+            engine: Engine = configured
             return engine
         if self._sync is None:
             from sqlalchemy import create_engine
@@ -95,14 +95,14 @@ class Engines:
         return self._sync
 
     def async_(self) -> AsyncEngine:
-        """The application's async engine, or one of ours if that is none.
+        """The application's async engine, or one of ours if it has none.
 
         Raises:
             EngineError: as :meth:`sync`; or what async SQLAlchemy needs is not installed.
         """
-        found = self.configured.engine()
-        if found is not None and hasattr(found, "sync_engine"):
-            engine: AsyncEngine = found
+        configured = self.configured.engine()
+        if configured is not None and hasattr(configured, "sync_engine"):
+            engine: AsyncEngine = configured
             return engine
         if self._async is None:
             url = self._own_url()
@@ -158,7 +158,7 @@ class Engines:
             yield self._async.sync_engine
 
     def own(self, dialect: Any) -> bool:
-        """Whether a dialect is that of one of these engines."""
+        """Whether a dialect belongs to one of these engines."""
         return any(getattr(engine, "dialect", None) is dialect for engine in self.known())
 
     def serves(self, engine: Any) -> bool:
@@ -166,7 +166,7 @@ class Engines:
         return self.own(engine.dialect) or self.configured.serves(engine)
 
     def names(self, place: Place | None) -> bool:
-        """Whether that is the database that the configured engine, or its URL, names."""
+        """Whether the configured engine, or its URL, names that database."""
         return place is not None and self.configured.names(place)
 
     def check_dialect(self, name: str) -> None:
@@ -185,15 +185,15 @@ class Engines:
 
     def _from_factory(self) -> tuple[Any, Any, bool]:
         """A session of the application's factory, if it has one."""
-        named = self.configured.sessionmaker
-        if named is None:
+        setting = self.configured.sessionmaker
+        if setting is None:
             return None, None, False
-        factory = named.load()
+        factory = setting.load()
         try:
-            session = factories.made_by(named, factory)
+            session = factories.made_by(setting, factory)
         except OnlyInContext as reason:
             raise EngineError(
-                f"sessionmaker {named.reference.text!r} can't make a session here: {reason}",
+                f"sessionmaker {setting.reference.text!r} can't make a session here: {reason}",
                 hint="have an autouse fixture enter the application's context, for example "
                 "app.app_context(), before db_session is made",
             ) from reason

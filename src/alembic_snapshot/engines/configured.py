@@ -1,4 +1,4 @@
-"""What ``engine`` and ``sessionmaker`` in the configuration name: resolved, and verified once."""
+"""The ``engine`` and the ``sessionmaker`` of the configuration: resolved, and verified once."""
 
 from __future__ import annotations
 
@@ -62,10 +62,12 @@ class Configured:
     @property
     def modules(self) -> set[str]:
         """The modules that may have the engine."""
-        return {named.reference.module for named in (self._engine, self.sessionmaker) if named}
+        return {
+            setting.reference.module for setting in (self._engine, self.sessionmaker) if setting
+        }
 
     def verify(self, *, final: bool = True) -> None:
-        """See that engine and factory can be had, are what they should be, and belong together.
+        """Verify that engine and factory can be loaded, have the right types, and belong together.
 
         Of the first test that needs a database on it is ``final``: the same error is raised then.
 
@@ -107,24 +109,24 @@ class Configured:
         """
         if self._engine is None:
             return self._derived
-        found = self._engine.load()
-        if _is_url(found):
-            self._parsed(found)
+        value = self._engine.load()
+        if _is_url(value):
+            self._parsed(value)
             return None
-        sync = getattr(found, "sync_engine", found) if _is_engine(found) else None
+        sync = getattr(value, "sync_engine", value) if _is_engine(value) else None
         if sync is None:
-            raise self._no_engine(found)
+            raise self._no_engine(value)
         self._check_dialect(sync.dialect.name)
-        return found
+        return value
 
     def present(self) -> Iterator[Any]:
         """The configured engine as a synchronous one, if it exists already."""
-        found = self._derived
+        engine = self._derived
         if self._engine is not None:
-            found = self._engine.present()
-        if found is not None and not _is_url(found):
+            engine = self._engine.present()
+        if engine is not None and not _is_url(engine):
             try:
-                yield getattr(found, "sync_engine", found)
+                yield getattr(engine, "sync_engine", engine)
             except Exception:
                 # Something that stands for an engine, and does not work at the moment.
                 return
@@ -137,8 +139,8 @@ class Configured:
         """
         if self._text:
             return self._parsed(self._text)
-        found = self._engine.present() if self._engine else None
-        return self._parsed(found) if _is_url(found) else None
+        value = self._engine.present() if self._engine else None
+        return self._parsed(value) if _is_url(value) else None
 
     def serves(self, engine: Any) -> bool:
         """Whether an engine goes to the database of the configured one."""
@@ -146,7 +148,7 @@ class Configured:
         return place is not None and self.names(place)
 
     def names(self, place: Place) -> bool:
-        """Whether that is the database of the configured engine; False while it isn't known."""
+        """Whether the configured engine is for that database; False while it isn't known."""
         url, is_text = self._present_url()
         if url is None or place.kind != self.project.backend:
             return False
@@ -165,7 +167,7 @@ class Configured:
         return place.name in {*self._files, os.path.realpath(own), os.path.realpath(at_root)}
 
     def check(self, session: Any) -> None:
-        """See that a session of the factory goes to the configured engine's database.
+        """Verify that a session of the factory goes to the configured engine's database.
 
         Raises:
             EngineError: it goes elsewhere, or nowhere.
@@ -209,7 +211,7 @@ class Configured:
             factories.close(session)
 
     def _refuse_unknown(self, reason: OnlyInContext) -> None:
-        """Without ``engine`` there is nothing that could be pointed."""
+        """Refuse a session whose engine is not known: nothing could be pointed at the clone."""
         if self.project.engine is None:
             raise EngineError(
                 f"the engine of {self.project.sessionmaker!r} can't be known: {reason}",
@@ -231,9 +233,9 @@ class Configured:
         if url is not None:
             return url, True
         engine = next(self.present(), None)
-        found = getattr(engine, "url", None)
-        is_ours = found is not None and found.get_backend_name() == self.project.backend
-        return (found if is_ours else None), False
+        engine_url = getattr(engine, "url", None)
+        is_ours = engine_url is not None and engine_url.get_backend_name() == self.project.backend
+        return (engine_url if is_ours else None), False
 
     def _parsed(self, text: Any) -> Any:
         from sqlalchemy import make_url
@@ -249,32 +251,32 @@ class Configured:
         self._check_dialect(url.get_backend_name())
         return url
 
-    def _no_engine(self, found: Any) -> EngineError:
+    def _no_engine(self, value: Any) -> EngineError:
         text = self.project.engine
-        what = unmade(found) or type(found).__name__
+        what = unmade(value) or type(value).__name__
         hint = (
             "name the object that create_engine() or create_async_engine() made, or give a URL if "
             "a function makes the engine"
         )
-        if inspect.iscoroutinefunction(found) or (unmade(found) or "").startswith("a coroutine"):
+        if inspect.iscoroutinefunction(value) or (unmade(value) or "").startswith("a coroutine"):
             hint = "an async function can't be called here: give the engine's URL"
-        elif inspect.isroutine(found):
+        elif inspect.isroutine(value):
             hint = f'write engine = "{text}()" if it makes the engine without arguments, or a URL'
-        elif hasattr(found, "kw") or hasattr(found, "session_factory"):
+        elif hasattr(value, "kw") or hasattr(value, "session_factory"):
             hint = f"that makes sessions: it belongs in sessionmaker; {hint}"
         return EngineError(f"engine {text!r} is {what}, not an engine", hint=hint)
 
 
-def _is_engine(found: Any) -> bool:
+def _is_engine(value: Any) -> bool:
     from sqlalchemy import Engine
 
     try:
-        return isinstance(found, Engine) or isinstance(getattr(found, "sync_engine", None), Engine)
+        return isinstance(value, Engine) or isinstance(getattr(value, "sync_engine", None), Engine)
     except Exception:
         return False
 
 
-def _is_url(found: Any) -> bool:
+def _is_url(value: Any) -> bool:
     from sqlalchemy import URL
 
-    return isinstance(found, URL) or (isinstance(found, str) and "://" in found)
+    return isinstance(value, URL) or (isinstance(value, str) and "://" in value)

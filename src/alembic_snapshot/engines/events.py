@@ -227,7 +227,7 @@ class EngineEvents:
             self._idle.add(session)
 
     def _check_doubted(self, session: Session) -> None:
-        """Refuse a session that turns out to go elsewhere, of which nobody knew where it would."""
+        """Refuse a session that goes elsewhere. Its engine was not known before it connected."""
         __tracebackhide__ = True
         for redirect in self.redirects:
             if session in redirect.doubted:
@@ -244,7 +244,7 @@ class EngineEvents:
             self.notices.has_creator(redirect.project, redirect.engines.name)
 
     def _meet_hidden(self, place: Place, connection: Any) -> None:
-        """Look at a connection that turns out to have another database than it asked for."""
+        """Look at a connection that is open on another database than it asked for."""
         __tracebackhide__ = True
         redirect = self._redirect_of_open(place)
         try:
@@ -260,14 +260,14 @@ class EngineEvents:
             raise
 
     def _meet_attached(self, kind: str, file: Any) -> None:
-        """Look at a file that is about to be attached to a connection that is not to a clone."""
+        """Look at a file that is about to be attached to a connection outside any clone."""
         __tracebackhide__ = True
         place = None if file is None else file_place(file)
         redirect = self._redirect_of_open(place)
         guarded = [p for p in self.redirects if p.project.backend == kind]
         if redirect is not None or (place is None and guarded):
-            found = redirect or guarded[0]
-            self.notices.attached(found.project, place, "a connection, past the test's clone")
+            guarding = redirect or guarded[0]
+            self.notices.attached(guarding.project, place, "a connection, past the test's clone")
         elif place is not None:
             self._strangers.meet(place)
 
@@ -279,23 +279,25 @@ class EngineEvents:
         return None
 
     def _redirect_of_any(self, places: Sequence[Place], dialect: Any) -> EngineRedirect | None:
-        """The redirect whose engine's database is one of these."""
-        found = (self._redirect_to(place) for place in places)
+        """The redirect whose engine names one of these databases."""
+        known = (self._redirect_to(place) for place in places)
         looked = (self._redirect_after_a_look(place, dialect) for place in places)
-        return next((one for one in itertools.chain(found, looked) if one is not None), None)
+        return next(
+            (redirect for redirect in itertools.chain(known, looked) if redirect is not None), None
+        )
 
     def _redirect_to(self, place: Place | None) -> EngineRedirect | None:
-        """The redirect whose engine's database that is."""
+        """The redirect whose engine names that database."""
         return next((p for p in self.redirects if p.engines.names(place)), None)
 
     def _redirect_of_open(self, place: Place | None) -> EngineRedirect | None:
-        """The redirect whose database an open connection has, of which memory tells nothing."""
+        """The redirect for the database of an open connection; none for one in memory."""
         if place is None or place.is_memory:
             return None
         return self._redirect_to(place) or self._redirect_after_a_look(place, None)
 
     def _redirect_after_a_look(self, place: Place | None, dialect: Any) -> EngineRedirect | None:
-        """The same, after the configured engines were looked up that nobody has imported."""
+        """The same, once the configured engines that nobody has imported are loaded."""
         if place is None or place.is_memory:
             return None
         for redirect in self.redirects:

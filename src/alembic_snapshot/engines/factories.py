@@ -13,7 +13,7 @@ class OnlyInContext(Exception):
     """The factory, or its sessions, work only inside an application's context."""
 
 
-def new_session(named: Named, factory: Any) -> Any:
+def new_session(setting: Named, factory: Any) -> Any:
     """A new session of a factory, which no registry has.
 
     Raises:
@@ -22,17 +22,17 @@ def new_session(named: Named, factory: Any) -> Any:
     """
     # A scoped one would keep it, and may ask a context for its scope.
     maker = getattr(factory, "session_factory", factory)
-    return made_by(named, maker)
+    return made_by(setting, maker)
 
 
-def made_by(named: Named, factory: Any) -> Any:
-    """What a factory makes, when it is called as the application does.
+def made_by(setting: Named, factory: Any) -> Any:
+    """The session of a factory, which is called as the application calls it.
 
     Raises:
         EngineError: it is no factory, or makes something else than a session.
         OnlyInContext: it does not work here.
     """
-    text = named.reference.text
+    text = setting.reference.text
     if not callable(factory) or _is_session(factory) or _is_engine(factory):
         raise _no_factory(text, factory)
     try:
@@ -55,7 +55,7 @@ def made_by(named: Named, factory: Any) -> Any:
     return session
 
 
-def engines_of(named: Named, session: Any) -> list[Any]:
+def engines_of(setting: Named, session: Any) -> list[Any]:
     """The engines that a session may connect with, as synchronous ones.
 
     Raises:
@@ -72,7 +72,7 @@ def engines_of(named: Named, session: Any) -> list[Any]:
     except UnboundExecutionError:
         if not binds:
             raise EngineError(
-                f"the sessions of {named.reference.text!r} are bound to no engine",
+                f"the sessions of {setting.reference.text!r} are bound to no engine",
                 hint="bind the factory, sessionmaker(bind=engine), or leave sessionmaker out of "
                 "[tool.alembic-snapshot]: db_session is then one on the engine",
             ) from None
@@ -107,12 +107,12 @@ def _is_engine(thing: Any) -> bool:
     return isinstance(thing, Engine) or isinstance(getattr(thing, "sync_engine", None), Engine)
 
 
-def _no_factory(text: str, found: Any) -> EngineError:
+def _no_factory(text: str, value: Any) -> EngineError:
     hint = "name what sessionmaker() or async_sessionmaker() made"
-    if _is_engine(found):
+    if _is_engine(value):
         hint = f'write engine = "{text}", and in sessionmaker {hint}, or leave it out'
-    elif _is_session(found):
+    elif _is_session(value):
         hint = f"a session is one test's: {hint}"
     return EngineError(
-        f"sessionmaker {text!r} is {type(found).__name__}, not a session factory", hint=hint
+        f"sessionmaker {text!r} is {type(value).__name__}, not a session factory", hint=hint
     )

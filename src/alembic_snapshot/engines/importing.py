@@ -1,4 +1,4 @@
-"""To act when a module has been imported, whoever imports it."""
+"""Callbacks for when a module has been imported, whoever imports it."""
 
 from __future__ import annotations
 

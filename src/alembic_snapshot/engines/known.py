@@ -1,4 +1,4 @@
-"""Which databases a project's migrations are known to be for: no test may reach them."""
+"""The databases that a project's migrations are known to be for: no test may reach them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Known:
         self._project = project
         self._built = built
         self._count = -1
-        self._found: dict[Place, str] = {}
+        self._reasons: dict[Place, str] = {}
 
     def places(self) -> dict[Place, str]:
-        """Each of them, and why it is one."""
+        """Each database of the migrations, and why it is known to be one."""
         self.why(Place("", ""))
-        return dict(self._found)
+        return dict(self._reasons)
 
     def why(self, place: Place) -> str | None:
-        """Why a database is one of them; None if it is not."""
+        """Why a database is known to be the migrations'; None if it is not."""
         built = self._built()
         if len(built) != self._count:
             if self._count < 0:
-                self._found.update(self._from_settings())
-                self._found.update(self._from_manifests(self._stored()))
+                self._reasons.update(self._from_settings())
+                self._reasons.update(self._from_manifests(self._stored()))
             self._count = len(built)
-            self._found.update(self._from_manifests(built))
-        if place in self._found:
-            return self._found[place]
-        return next((why for known, why in self._found.items() if known.is_same(place)), None)
+            self._reasons.update(self._from_manifests(built))
+        if place in self._reasons:
+            return self._reasons[place]
+        return next((why for known, why in self._reasons.items() if known.is_same(place)), None)
 
     def _from_settings(self) -> Iterator[tuple[Place, str]]:
         from sqlalchemy import make_url

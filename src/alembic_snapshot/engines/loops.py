@@ -1,4 +1,4 @@
-"""To run what needs an event loop where none is running: closing an async driver's connections.
+"""Runs functions that need an event loop: closing an async driver's connections, for one.
 
 A connection over the network belongs to the loop that it was opened in, and has to be closed
 there: before that loop is closed, or while it is idle.
@@ -28,11 +28,11 @@ class Loop:
             asyncio.get_running_loop()
         except RuntimeError:
             return self._run_here(function)
-        found: list[T] = []
-        thread = threading.Thread(target=lambda: found.append(Loop().run_once(function)))
+        results: list[T] = []
+        thread = threading.Thread(target=lambda: results.append(Loop().run_once(function)))
         thread.start()
         thread.join()
-        return found[0]
+        return results[0]
 
     def run_once(self, function: Callable[[], T]) -> T:
         """The same in a loop that is closed afterwards."""
@@ -56,7 +56,7 @@ class Loop:
 def run_in(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T | None:
     """Run a synchronous function in a loop of somebody else's; None if that is closed.
 
-    If it runs at the moment, it does so in another thread.
+    A loop that is running at the moment runs the function in the loop's own thread.
     """
     if loop.is_closed():
         return None
@@ -66,13 +66,13 @@ def run_in(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T | No
         asyncio.get_running_loop()
     except RuntimeError:
         return loop.run_until_complete(waiting(function))
-    found: list[T] = []
+    results: list[T] = []
     thread = threading.Thread(
-        target=lambda: found.append(loop.run_until_complete(waiting(function)))
+        target=lambda: results.append(loop.run_until_complete(waiting(function)))
     )
     thread.start()
     thread.join()
-    return found[0]
+    return results[0]
 
 
 def before_close(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:

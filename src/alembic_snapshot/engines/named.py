@@ -1,4 +1,4 @@
-"""What a reference in the configuration names, and what is wrong with it if it can't be had."""
+"""The object that a reference in the configuration names, and why it can't be loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEEDS = (
 
 
 class Named:
-    """What ``key`` in the configuration names; ``calls`` keeps what calls gave, for all of them."""
+    """The object that ``key`` in the configuration names; ``calls`` shares results of calls."""
 
     def __init__(self, key: str, text: str, calls: MutableMapping[str, Any], root: Path):
         self.key = key
@@ -33,14 +33,14 @@ class Named:
         self._root = root
 
     def present(self) -> Any:
-        """What is there already; None if it is not, or does not work at the moment."""
+        """The object if it exists already; None if it does not, or does not work at the moment."""
         try:
             return self.reference.present(self._calls)
         except Exception:
             return None
 
     def load(self) -> Any:
-        """What it names.
+        """The object.
 
         Raises:
             EngineError: it can't be had; whatever the application's code raised is in it.
@@ -124,15 +124,18 @@ def _variable(error: BaseException) -> str | None:
     return str(error.args[0]) if is_one else None
 
 
-def unmade(found: Any) -> str | None:
-    """What a value is that only makes what was meant, in words; it is closed."""
-    if inspect.iscoroutine(found):
-        found.close()
+def unmade(value: Any) -> str | None:
+    """In words, a value that is not a result yet: a coroutine, a generator, a context manager.
+
+    A coroutine is closed.
+    """
+    if inspect.iscoroutine(value):
+        value.close()
         return "a coroutine, of an async function"
-    if inspect.isgenerator(found) or inspect.isasyncgen(found):
+    if inspect.isgenerator(value) or inspect.isasyncgen(value):
         return "a generator"
-    if hasattr(type(found), "__enter__") and type(found).__module__ == "contextlib":
+    if hasattr(type(value), "__enter__") and type(value).__module__ == "contextlib":
         return "a context manager"
-    if hasattr(type(found), "__aenter__") and type(found).__module__ == "contextlib":
+    if hasattr(type(value), "__aenter__") and type(value).__module__ == "contextlib":
         return "a context manager"
     return None

@@ -22,7 +22,7 @@ class UnguardedDatabaseWarning(UserWarning):
 
 
 class Notices:
-    """What is said of connections that go where they should not; ``callsites`` finds their lines.
+    """Errors and warnings about connections to other databases; ``callsites`` finds their lines.
 
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
     that were raised since it was cleared; ``outside`` those in threads that no test has started.
@@ -45,7 +45,7 @@ class Notices:
         return self.callsites.text(self.callsites.here())
 
     def not_requested(self, project: Project, name: str) -> None:
-        """A connection to the application's database, for which nobody asked."""
+        """A connection to the application's database, in a test that did not ask for one."""
         __tracebackhide__ = True
         test, what = _running(), f"{self.here()} connects to {name}"
         if test is None:
@@ -103,7 +103,7 @@ class Notices:
         self.refuse(project, error)
 
     def hidden(self, project: Project, name: str, place: Place) -> None:
-        """An open connection to the application's database, which its arguments did not tell."""
+        """An open connection to the application's database, whose arguments did not say so."""
         __tracebackhide__ = True
         error = EngineError(
             f"{self.here()} connects to {place.text(project.root)}, the database of {name}, under "
@@ -144,11 +144,11 @@ class Notices:
             raise
 
     def begin(self) -> None:
-        """A test begins, or has ended: threads that run already are not its own any more."""
+        """Note that a test begins or has ended: threads that run already are not the next one's."""
         self._others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
 
     def _was_told(self, error: SnapshotError) -> bool:
-        """Whether an error came as far as a test, a ``conftest.py``, or what tests with."""
+        """Whether an error reached a test, a ``conftest.py`` or a testing library."""
         if error.__traceback__ is None:
             # unittest takes it off from what it expected.
             return True
@@ -164,7 +164,7 @@ class Notices:
         return module in ("_pytest", "pluggy", "unittest", "alembic_snapshot")
 
     def swallowed(self) -> SnapshotError | None:
-        """The first error since the last call that came to no test: whoever caught it went on."""
+        """The first error since the last call that reached no test: the application caught it."""
         refused, self.refused = self.refused, []
         return next((error for error in refused if not self._was_told(error)), None)
 
@@ -195,7 +195,7 @@ def unused(project: Project, engine: str, test: str, line: str, place: Place) ->
 
 
 def engine_line(project: Project, place: Place) -> str:
-    """What to write into the configuration for a database to be pointed at clones."""
+    """The line of configuration with which a database is pointed at clones."""
     return f'write engine = "{place.url(project.root)}" in {_table(project)}'
 
 
@@ -205,7 +205,7 @@ def _table(project: Project) -> str:
 
 
 def _asking(project: Project, test: str) -> str:
-    """How a test asks for a clone of a database."""
+    """The hint that tells how a test asks for a clone of a database."""
     name = project.name
     fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
     hint = f"add a fixture such as {fixture} to the test"

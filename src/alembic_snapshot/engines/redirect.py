@@ -69,7 +69,7 @@ class TrackedConnection:
         self.state: State | None = None
 
     def is_over(self, record: Any) -> bool:
-        """Whether its place in the pool has another connection by now."""
+        """Whether its record in the pool has another connection by now."""
         return record.info.get(TrackedConnection) is not self
 
 
@@ -155,7 +155,7 @@ class EngineRedirect:
         return []
 
     def release(self) -> list[Site | None]:
-        """Close what is open; where the connections were taken that were still in use.
+        """Close what is open, and tell where the connections that were still in use were taken.
 
         Sessions are closed first, so what is left in use was taken without one.
         """
@@ -199,7 +199,7 @@ class EngineRedirect:
                 _close_connection(record)
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:
-        """Whether these very arguments were made the clone's by :meth:`rewrite_connect_args`."""
+        """Whether :meth:`rewrite_connect_args` has made these very arguments the clone's."""
         return any(altered[2] is cparams for altered in self._altered)
 
     def abandon(self) -> None:
@@ -255,14 +255,14 @@ class EngineRedirect:
             tracked.clone.disable_fsync(connection)
 
     def take(self, connection: Any, tracked: TrackedConnection) -> None:
-        """Note that a connection is taken from its pool, and what it is like at first."""
+        """Note that a connection is taken from its pool, and its state when that happens first."""
         self.was_used = tracked.was_taken = True
         if tracked.state is None and tracked.clone is not None and tracked.clone.connection_factory:
-            found = watched(connection)
-            if found is None:
+            watched_connection = watched(connection)
+            if watched_connection is None:
                 self.was_unwatched = True
             else:
-                tracked.state, found.listener = state_of(found), self
+                tracked.state, watched_connection.listener = state_of(watched_connection), self
 
     def _close_sessions(self) -> None:
         for record, tracked in list(self._records):
@@ -273,7 +273,7 @@ class EngineRedirect:
                 session.close()
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Before a loop is closed, close what is bound to it."""
+        """Close what is bound to a loop, before the loop is closed."""
         self._held += self._close_in(loop)
 
     def _close_in(self, loop: asyncio.AbstractEventLoop) -> list[Site | None]:
@@ -335,8 +335,12 @@ def _is_elsewhere(record: Any, tracked: TrackedConnection) -> bool:
 
 
 def _is_clean(record: Any, tracked: TrackedConnection) -> bool:
-    """Whether an idle connection is open, and as it was when it was first taken."""
+    """Whether an idle connection is open, and in the state in which it was first taken."""
     if record.dbapi_connection is None or tracked.is_over(record):
         return False
-    found = watched(record.dbapi_connection)
-    return found is not None and tracked.state is not None and is_as_it_was(found, tracked.state)
+    watched_connection = watched(record.dbapi_connection)
+    return (
+        watched_connection is not None
+        and tracked.state is not None
+        and is_as_it_was(watched_connection, tracked.state)
+    )

@@ -53,7 +53,7 @@ class Strangers:
                 redirect.strays[place] = self._notices.callsites.here()
 
     def attach(self, redirect: EngineRedirect, file: Any) -> None:
-        """Refuse a file that is about to be attached to a clone; None if it can't be told which.
+        """Refuse a file that is about to be attached to a clone; None if the file is not known.
 
         Raises:
             EngineError: it is refused.
@@ -93,7 +93,7 @@ class Strangers:
 
 
 def open_place(connection: Any) -> Place | None:
-    """The database that an open connection has; None if that can't be known."""
+    """The database of an open connection; None if that can't be known."""
     driver = getattr(connection, "driver_connection", connection)
     modules = [kind.__module__ for kind in type(driver).__mro__]
     if any(name.startswith(("sqlite3", "aiosqlite")) for name in modules):

@@ -18,11 +18,11 @@ class Owned(Generic[Kept]):
         self._threads: weakref.WeakKeyDictionary[Kept, int] = weakref.WeakKeyDictionary()
 
     def add(self, thing: Kept) -> None:
-        """Note that the current thread has it."""
+        """Note that the current thread has the object."""
         self._threads[thing] = threading.get_ident()
 
     def idle(self) -> Iterator[Kept]:
-        """Those that no other thread is at work on."""
+        """The objects that no other thread is at work on."""
         # A thread that runs on may add one at any time; to list the references is one step.
         for reference in self._threads.keyrefs():
             thing = reference()

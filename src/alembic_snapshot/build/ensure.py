@@ -56,7 +56,7 @@ def ensure(
     from alembic_snapshot.build.steps import Construction
 
     def chain_now() -> Chain:
-        files = Files(project.root, project.search_path, store.facts)
+        files = Files(project.root, project.search_path, store.parse_cache)
         versions = backend_of(project).versions()
         return read_chain(project, files, versions, layer=layer, revision=revision)
 

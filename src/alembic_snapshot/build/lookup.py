@@ -46,7 +46,7 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
     """
     backend = backend_of(project)
     store = backend.store()
-    files = Files(project.root, project.search_path, store.facts)
+    files = Files(project.root, project.search_path, store.parse_cache)
     chain = read_chain(project, files, backend.versions(), layer=layer, revision=revision)
     present = Present(project, files)
     lookup = find(store, chain, present, project)

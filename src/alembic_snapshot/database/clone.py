@@ -49,7 +49,7 @@ class Clone(abc.ABC):
     @property
     @abc.abstractmethod
     def label(self) -> str:
-        """What messages call it."""
+        """The clone's name in messages."""
 
     @property
     def made(self) -> bool:
@@ -67,7 +67,7 @@ class Clone(abc.ABC):
 
     @property
     def place(self) -> Path | None:
-        """Where the file is, or is going to be; None if it is none."""
+        """The path at which the file is, or is going to be; None if it is no file."""
         return None
 
     @property
@@ -83,7 +83,7 @@ class Clone(abc.ABC):
     @property
     @abc.abstractmethod
     def size(self) -> int:
-        """Bytes that it takes; 0 while there is nothing, or if it is not its own."""
+        """Its size in bytes; 0 while it is not made, or if it is no copy."""
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -103,7 +103,7 @@ class Clone(abc.ABC):
 
     @abc.abstractmethod
     def other_database(self, connection: Any) -> str | None:
-        """Where a new connection went instead of this database; None if it is here."""
+        """The database that a new connection reached instead of this one; None if it is here."""
 
     @abc.abstractmethod
     def disable_fsync(self, connection: Any) -> None:
@@ -135,13 +135,13 @@ class Clone(abc.ABC):
         """A new engine on this database; closed with the clone. Options are ``create_engine``'s."""
         from sqlalchemy import create_engine, event
 
-        made = create_engine(self.url, **options)
+        engine = create_engine(self.url, **options)
         if not self.durable:
             event.listen(
-                made, "connect", lambda connection, _record: self.disable_fsync(connection)
+                engine, "connect", lambda connection, _record: self.disable_fsync(connection)
             )
-        self._engines.append(made)
-        return made
+        self._engines.append(engine)
+        return engine
 
     def upgrade(self, revision: str = "heads") -> None:
         """Run the migrations up to a later revision on this database, as production would.
@@ -170,7 +170,7 @@ class Clone(abc.ABC):
 
     @abc.abstractmethod
     def kept_as(self, path: Path) -> list[str]:
-        """What a report says of where it is going to be, and how to open it there."""
+        """The lines of a report that say where it is going to be, and how to open it there."""
 
     @abc.abstractmethod
     def keep(self, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What one database has that another has not: tables, and rows by primary key."""
+"""The differences between two databases: tables, and rows by primary key."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def table_diff(
     removed: Sequence[Row],
     limit: int,
 ) -> TableDiff:
-    """How a table differs by rows that only one side has; ``key`` are positions in a row.
+    """A table's difference, from the rows that only one side has; ``key`` are positions in a row.
 
-    What was added and removed with the same key was changed.
+    A row that was added and removed with the same key was changed.
     """
     by_key = {_key(row, key): row for row in removed} if key else {}
     changed = [(by_key[_key(row, key)], row) for row in added if _key(row, key) in by_key]
@@ -106,7 +106,7 @@ def shortened(value: Any) -> str:
 
 
 def _shown_values(before: Any, after: Any) -> str:
-    """A value and what it became; of long texts the part where they begin to differ."""
+    """A value before and after; of long texts, the part where they begin to differ."""
     if isinstance(before, str) and isinstance(after, str):
         pairs = enumerate(zip(before, after, strict=False))
         same = next((index for index, (a, b) in pairs if a != b), min(len(before), len(after)))

@@ -1,4 +1,4 @@
-"""Which database a connection's arguments lead to, as a value that can be compared and kept."""
+"""The database that a connection's arguments lead to, as a value to compare and to keep."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Place:
         return self.name.startswith(os.path.realpath(folder) + os.sep)
 
     def text(self, root: Path) -> str:
-        """It as messages spell it: a file relative to the root if it is below."""
+        """The place as messages spell it: a file relative to the root if it is below."""
         if self.is_memory:
             return "a database in memory"
         if self.kind == "sqlite":
@@ -60,7 +60,7 @@ class Place:
         return f"the PostgreSQL database {self.name!r} on {self.host}:{self.port}"
 
     def url(self, root: Path) -> str:
-        """What ``engine`` in the configuration would say to mean it."""
+        """The place as a URL for ``engine`` in the configuration."""
         if self.kind == "sqlite":
             return f"sqlite:///{self._relative(root)}" if self.name else "sqlite://"
         if self.host.startswith("/"):
@@ -68,7 +68,7 @@ class Place:
         return f"postgresql+psycopg://{self.host}:{self.port}/{self.name}"
 
     def to_record(self, root: Path) -> dict[str, Any]:
-        """It as JSON, without secrets; a file below the root relative to it."""
+        """The place as JSON, without secrets; a file below the root is relative to it."""
         if self.kind == "sqlite":
             return {"kind": self.kind, "file": self._relative(root)}
         return {"kind": self.kind, "host": self.host, "port": self.port, "dbname": self.name}
@@ -109,11 +109,11 @@ def server_places(place: Mapping[str, Any]) -> list[Place]:
     ports = _all(place.get("port") or os.environ.get("PGPORT"))
     name = place.get("dbname") or place.get("database") or os.environ.get("PGDATABASE")
     name = name or place.get("user") or os.environ.get("PGUSER") or _user()
-    found = []
+    places = []
     for host, port in itertools.zip_longest(hosts, ports, fillvalue=ports[-1]):
         number = int(port) if port.isdigit() else _PORT
-        found.append(Place("postgresql", str(name), _host(host), number))
-    return found[: len(hosts)]
+        places.append(Place("postgresql", str(name), _host(host), number))
+    return places[: len(hosts)]
 
 
 def server_place(place: Mapping[str, Any]) -> Place:
@@ -163,7 +163,7 @@ def file_of(database: Any) -> str:
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str, str]]:
-    """The options of a URI; of two of one name SQLite takes the last."""
+    """The options of a URI. Where a name stands twice, SQLite takes the last."""
     return (pair.partition("=") for pair in query.split("&"))
 
 
@@ -176,29 +176,29 @@ def _all(value: Any) -> list[str]:
     """Hosts or ports, however a driver spells several."""
     if not isinstance(value, list | tuple):
         value = str(value or "").split(",")
-    return [str(one or "") for one in value] or [""]
+    return [str(item or "") for item in value] or [""]
 
 
 def _host(name: str) -> str:
-    """A host's name in one spelling; a folder of sockets is what it is."""
+    """A host's name in one spelling; a folder of sockets is left as it is."""
     name = name if name.startswith("/") else name.lower()
     return "localhost" if name in _HERE else name
 
 
 @functools.lru_cache(maxsize=256)
 def _addresses(host: str) -> frozenset[str]:
-    """The addresses that a host's name stands for; what nobody knows stands for itself."""
+    """The addresses of a host's name; a name that can't be resolved stands for itself."""
     if host == "localhost" or host.startswith("/"):
         return frozenset({host})
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return frozenset({host})
-    return frozenset(address_of(str(address[0])) for *_, address in found)
+    return frozenset(address_of(str(address[0])) for *_, address in resolved)
 
 
 def address_of(address: str) -> str:
-    """An IP address as the host of a place: this machine's own are one."""
+    """An IP address as the host of a place: all addresses of this machine are one host."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -14,7 +14,7 @@ def _nothing(table: str, statements: Statements) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a database's catalog says: facts, and tables by the statements that make them.
+    """A database's catalog: facts, and tables by the statements that make them.
 
     ``facts_of`` works out the facts of one table. It is asked where statements differ only.
     """
@@ -24,15 +24,15 @@ class Schema:
     facts_of: Callable[[str, Statements], frozenset[str]] = field(default=_nothing, compare=False)
 
 
-def differences(expected: Schema, found: Schema) -> list[str]:
-    """What is there and should not be, and what is missing, a line each."""
-    if expected == found:
+def differences(expected: Schema, actual: Schema) -> list[str]:
+    """The facts that were left behind, and those that are missing, a line each."""
+    if expected == actual:
         return []
-    before, after = set(expected.others), set(found.others)
-    for table in expected.tables.keys() | found.tables.keys():
-        old, new = expected.tables.get(table), found.tables.get(table)
+    before, after = set(expected.others), set(actual.others)
+    for table in expected.tables.keys() | actual.tables.keys():
+        old, new = expected.tables.get(table), actual.tables.get(table)
         if old != new:
             before |= expected.facts_of(table, old) if old else set()
-            after |= found.facts_of(table, new) if new else set()
+            after |= actual.facts_of(table, new) if new else set()
     left = [f"left behind: {fact}" for fact in sorted(after - before)]
     return left + [f"missing: {fact}" for fact in sorted(before - after)]

@@ -1,4 +1,4 @@
-"""What can be done with a database wherever it is: a SQLite file, or one on a PostgreSQL server.
+"""The operations on a database, wherever it is: a SQLite file, or one on a PostgreSQL server.
 
 The builder migrates a target; a store seals and keeps it; a clone is a copy of one.
 """
@@ -17,15 +17,15 @@ SHOWN_ROWS = 5
 
 
 class Target(Protocol):
-    """A database that can be migrated, sealed and copied. As text it is what messages show."""
+    """A database that can be migrated, sealed and copied. Its text is for messages."""
 
     @property
     def name(self) -> str:
-        """What tells it from the others of its kind: a path, or a name on its server."""
+        """Its name among others of its kind: a path, or a name on its server."""
 
     @property
     def file(self) -> Path | None:
-        """The file that it is; None on a server."""
+        """Its file; None on a server."""
 
     @property
     def opening(self) -> str:
@@ -35,7 +35,7 @@ class Target(Protocol):
         """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` names that one."""
 
     def to_job(self) -> dict[str, Any]:
-        """What the builder's process needs to find it, as JSON."""
+        """The JSON from which the builder's process finds it."""
 
     def is_there(self) -> bool:
         """Whether there is a database."""
@@ -59,13 +59,13 @@ class Target(Protocol):
         """The names of its tables, without the database's own."""
 
     def problems(self) -> dict[str, list[str]]:
-        """What is wrong inside: ``integrity`` and ``foreign_keys``, a line for each."""
+        """The database's own problems: ``integrity`` and ``foreign_keys``, a line for each."""
 
     def size(self) -> int:
         """Bytes."""
 
     def content_hash(self) -> str:
-        """The SHA-256 of its content; "" where that can't change once it is sealed."""
+        """The SHA-256 of its content; "" for a kind whose sealed content can't change."""
 
     def remove(self) -> None:
         """Delete it, if it is there."""
@@ -78,7 +78,7 @@ class Target(Protocol):
 
 
 class Workspace(Protocol):
-    """Where one build works; everything in it goes with it."""
+    """The place where one build works; everything in it is deleted with it."""
 
     @property
     def folder(self) -> Path:

@@ -175,7 +175,7 @@ class ServerStore(Store):
     def _folders(self) -> tuple[Path, ...]:
         return (self.building, *super()._folders())
 
-    def _named(self, digest: str) -> Iterator[Entry]:
+    def _candidates(self, digest: str) -> Iterator[Entry]:
         return self._read(SNAPSHOT + digest[:NAME_LENGTH])
 
     def _keep(self, database: Target, digest: str) -> None:

@@ -48,9 +48,9 @@ class Asking(sqlite3.Connection):
         """Ask, if a statement attaches a file."""
         if self.on_attach is None or not isinstance(statement, str):
             return
-        found = _ATTACH.match(statement)
-        if found:
-            self.on_attach(_file_in(statement[found.end() :], parameters))
+        match = _ATTACH.match(statement)
+        if match:
+            self.on_attach(_file_in(statement[match.end() :], parameters))
 
     def ask_of_script(self, script: Any) -> None:
         """Ask for each statement of several that attaches a file."""
@@ -105,11 +105,11 @@ def watch_attaching(connection: Any, on_attach: OnAttach) -> None:
 
 
 def _file_in(text: str, parameters: Any) -> Any:
-    """What stands between ATTACH and AS, as SQLite would understand it; None if nobody knows."""
-    found = _FILE.match(text)
-    if found is None:
+    """The file between ATTACH and AS, as SQLite evaluates it; None if it can't be known."""
+    match = _FILE.match(text)
+    if match is None:
         return None
-    expression = found["file"].strip()
+    expression = match["file"].strip()
     if not isinstance(parameters, dict):
         with contextlib.suppress(TypeError):
             parameters = tuple(parameters)[: expression.count("?")]

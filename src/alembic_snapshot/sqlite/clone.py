@@ -49,7 +49,7 @@ class FileClone(Clone):
 
     @property
     def address(self) -> str:
-        """What SQLite is given to open: a path, or a URI if ``is_read_only``."""
+        """The address for SQLite to open: a path, or a URI if ``is_read_only``."""
         return str(self.path)
 
     @property
@@ -93,7 +93,7 @@ class FileClone(Clone):
     def keep(self, path: Path) -> Path:
         """Close, and move the file to ``path`` as one plain file; what was there is replaced."""
         self.close()
-        files.settle(self._path)
+        files.checkpoint(self._path)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.remove(path)
         self._path.rename(path)
@@ -168,7 +168,7 @@ class FileClones:
         return self.folder() / f"{self._name}-{next(self._numbers)}{process}{files.SUFFIX}"
 
     def close(self) -> None:
-        """Nothing is left: each test's clone went with the test."""
+        """Nothing is left to close: each test's clone was deleted with the test."""
 
 
 def named_clone(snapshot: Snapshot, name: str) -> FileClone:

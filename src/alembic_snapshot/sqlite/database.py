@@ -64,7 +64,7 @@ class DatabaseFile:
         return url(self.path, "aiosqlite" if driver == "async" else driver)
 
     def to_job(self) -> dict[str, Any]:
-        """What the builder's process needs to find it."""
+        """The JSON from which the builder's process finds it."""
         return {"kind": "sqlite", "name": str(self.path)}
 
     def is_there(self) -> bool:
@@ -171,7 +171,7 @@ def seal(path: Path) -> None:
 
 
 def problems(path: Path) -> dict[str, list[str]]:
-    """What is wrong inside a database: ``integrity`` and ``foreign_keys``, a line for each."""
+    """A database's own problems: ``integrity`` and ``foreign_keys``, a line for each."""
     with read_only(path) as connection:
         rows = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
         violations = connection.execute("PRAGMA foreign_key_check").fetchmany(20)
@@ -244,8 +244,8 @@ def side_files(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in _SIDE_FILES]
 
 
-def settle(path: Path) -> None:
-    """Fold a closed database's log into its file, so that the file alone is all of it."""
+def checkpoint(path: Path) -> None:
+    """Move a closed database's log into its file, so that the file alone has everything."""
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(path, isolation_level=None, timeout=1)
         try:
@@ -316,10 +316,10 @@ def opened_file(connection: Any) -> str:
 def heads(path: Path, table: str = "alembic_version") -> list[str]:
     """The revisions in a database's version table; none if there is no such table."""
     with read_only(path) as connection:
-        found = connection.execute(
+        has_table = connection.execute(
             "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
         ).fetchone()
-        if not found:
+        if not has_table:
             return []
         quoted = table.replace('"', '""')
         rows = connection.execute(f'SELECT version_num FROM "{quoted}" ORDER BY 1')

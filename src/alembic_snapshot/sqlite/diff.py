@@ -1,4 +1,4 @@
-"""What one SQLite file has that another has not: tables, and rows by primary key."""
+"""The differences between two SQLite files: tables, and rows by primary key."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _schema_changes(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _say_the_same(name: str, before: str, after: str) -> bool:
-    """Whether two statements for a table differ in the order of its constraints at most.
+    """Whether two statements for a table differ in nothing but the order of its constraints.
 
     Alembic's batch mode writes a table anew with its constraints in an order of the moment.
     """
@@ -96,7 +96,7 @@ def _rows(connection: sqlite3.Connection, table: str, limit: int) -> TableDiff |
 
 
 def _select(schema: str, table: str, columns: list[str], has_key: bool) -> str:
-    """A query for a table's rows; without a key, for each that it has, and how often."""
+    """A query for a table's rows; without a key, for each different row and its count."""
     # What a column compares as equal, in its own collation, need not be the same.
     listed = ", ".join(f"{_quoted(name)} COLLATE BINARY" for name in columns)
     rows = f"{schema}.{_quoted(table)}"

@@ -35,14 +35,14 @@ def read_schema(cursor: Any, ignored: str) -> Schema:
 
 @functools.lru_cache(maxsize=256)
 def table_facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
-    """What SQLAlchemy reflects of a table that these statements make, in a database in memory.
+    """The lines of a table: SQLAlchemy reflects it from a database in memory.
 
-    What can't be made there, without what the application gives to its connections (a function in
-    an index, a module of virtual tables), is compared by its text.
+    A statement that needs something of the application's connections (a function in an index, a
+    module of virtual tables) fails there, and is compared by its text.
     """
     from sqlalchemy import create_engine, inspect
 
-    facts: set[str] = set()
+    lines: set[str] = set()
     engine = create_engine("sqlite://")
     with engine.connect() as connection, warnings.catch_warnings(action="ignore"):
         driver: Any = connection.connection.driver_connection
@@ -50,37 +50,37 @@ def table_facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
             try:
                 driver.execute(statement)
             except sqlite3.Error:
-                facts.add(_one_line(statement))
+                lines.add(_one_line(statement))
         inspector = inspect(connection)
         if inspector.has_table(table):
-            facts |= _reflected(inspector, table) | _indexes(driver, table)
+            lines |= _reflected(inspector, table) | _indexes(driver, table)
     engine.dispose()
-    return frozenset(facts)
+    return frozenset(lines)
 
 
 def _reflected(inspector: Any, table: str) -> set[str]:
-    facts = {f"table {table}"}
+    lines = {f"table {table}"}
     for column in inspector.get_columns(table):
         null = "" if column["nullable"] else " not null"
         default = f" default {column['default']}" if column.get("default") is not None else ""
-        facts.add(f"column {table}.{column['name']} {column['type']}{null}{default}")
+        lines.add(f"column {table}.{column['name']} {column['type']}{null}{default}")
     key = inspector.get_pk_constraint(table)
-    facts.add(f"primary key of {table}: {_listed(key['constrained_columns'])}")
+    lines.add(f"primary key of {table}: {_listed(key['constrained_columns'])}")
     for foreign in inspector.get_foreign_keys(table):
         target = f"{foreign['referred_table']} ({_listed(foreign['referred_columns'])})"
         options = "".join(f" {k} {v}" for k, v in sorted(foreign.get("options", {}).items()))
         columns = _listed(foreign["constrained_columns"])
-        facts.add(f"foreign key{_name(foreign)} of {table} ({columns}) to {target}{options}")
+        lines.add(f"foreign key{_name(foreign)} of {table} ({columns}) to {target}{options}")
     for unique in inspector.get_unique_constraints(table):
-        facts.add(f"unique{_name(unique)} of {table} ({_listed(unique['column_names'])})")
+        lines.add(f"unique{_name(unique)} of {table} ({_listed(unique['column_names'])})")
     for check in inspector.get_check_constraints(table):
-        facts.add(f"check{_name(check)} of {table}: {_one_line(check['sqltext'])}")
-    return facts
+        lines.add(f"check{_name(check)} of {table}: {_one_line(check['sqltext'])}")
+    return lines
 
 
 def _indexes(driver: sqlite3.Connection, table: str) -> set[str]:
-    """The indexes; those on expressions or with a condition, which nothing describes, as text."""
-    found = set()
+    """The indexes, a line each. One on expressions or with a condition is its statement."""
+    lines = set()
     rows = driver.execute(
         'SELECT name, "unique", partial, origin FROM pragma_index_list(?)', (table,)
     )
@@ -92,11 +92,11 @@ def _indexes(driver: sqlite3.Connection, table: str) -> set[str]:
             continue
         if partial or None in (column for column, _ in columns):
             query = "SELECT sql FROM sqlite_master WHERE name = ?"
-            found.add(_one_line(driver.execute(query, (name,)).fetchone()[0]))
+            lines.add(_one_line(driver.execute(query, (name,)).fetchone()[0]))
         else:
             listed = _listed([column + " desc" * descends for column, descends in columns])
-            found.add(f"{'unique ' * unique}index {name} on {table} ({listed})")
-    return found
+            lines.add(f"{'unique ' * unique}index {name} on {table} ({listed})")
+    return lines
 
 
 def _one_line(text: str) -> str:

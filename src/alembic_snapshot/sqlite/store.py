@@ -34,7 +34,7 @@ _DATABASE, _MANIFEST, _VERIFIED = "snapshot.db", "manifest.json", "verified.json
 
 @dataclass(frozen=True)
 class FileWorkspace:
-    """Where one build works: a folder, with the database in it."""
+    """The folder in which one build works, with the database in it."""
 
     folder: Path
 
@@ -116,8 +116,8 @@ class FileStore(Store):
     def entries(self) -> list[Entry]:
         """Every snapshot with a manifest, the latest made first."""
         folders = self.snapshots.iterdir() if self.snapshots.is_dir() else ()
-        found = [entry for folder in folders if (entry := self._read(folder))]
-        return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
+        entries = [entry for folder in folders if (entry := self._read(folder))]
+        return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
     def workspace(self, digest: str) -> FileWorkspace:
         """An empty directory to build in; what killed builders of this digest left is deleted."""
@@ -161,7 +161,7 @@ class FileStore(Store):
         return _entry(final, manifest)
 
     def failed_database(self, digest: str) -> DatabaseFile:
-        """Where the half-built database of a failed build is kept."""
+        """The half-built database that is kept of a failed build."""
         return DatabaseFile(self.failed / f"{digest[:NAME_LENGTH]}.db")
 
     @contextlib.contextmanager
@@ -176,7 +176,7 @@ class FileStore(Store):
     def _folders(self) -> Iterable[Path]:
         return (self.snapshots, self.building, *super()._folders(), self.root / "locks")
 
-    def _named(self, digest: str) -> Iterator[Entry]:
+    def _candidates(self, digest: str) -> Iterator[Entry]:
         name = digest[:NAME_LENGTH]
         for folder in (self.snapshots / name, *sorted(self.snapshots.glob(name + "-*"))):
             entry = self._read(folder)

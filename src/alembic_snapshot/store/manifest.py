@@ -1,4 +1,4 @@
-"""What is known of one snapshot. Without a valid manifest there is none."""
+"""The record of one snapshot. A database without a valid manifest is no snapshot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LISTS = ("databases", "heads", "seeds", "warnings")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a snapshot. Times are seconds since the epoch, sizes are bytes.
+    """The record of a snapshot. Times are seconds since the epoch, sizes are bytes.
 
     ``layers`` maps each layer's name to its inputs; ``observed`` is what revisions, seeds and
     ``env.py`` read beside them, ``through_env`` what the modules of ``env.py`` are and read.
@@ -60,12 +60,12 @@ class Manifest:
         return cls(**{**record, **lists, **read})
 
     def is_like(self, other: Manifest) -> bool:
-        """Whether the same was run, and by an ``env.py`` with the same options."""
+        """Whether the same revisions and seeds ran, by an ``env.py`` with the same options."""
         return (self.digest, self.options) == (other.digest, other.options)
 
     @property
     def asked_of_env(self) -> list[str]:
-        """What revisions asked of what ``env.py`` leaves, beside its options."""
+        """The names of values that revisions asked for, of those that ``env.py`` leaves."""
         return [name for name in self.options if name.startswith("<")]
 
     def is_published_with(self, later: Manifest) -> bool:
@@ -96,7 +96,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Entry:
-    """One snapshot in a store: its name there, its sealed database, what is known of it.
+    """One snapshot in a store: its name there, its sealed database, its manifest.
 
     ``used`` is when it was last asked for, in seconds since the epoch.
     """
@@ -108,7 +108,10 @@ class Entry:
 
 
 def different_options(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What ``env.py`` does not hand over as it did, as far as that was made use of."""
+    """The options and values, in words, that ``env.py`` hands over otherwise than before.
+
+    A new value counts only if it is an option: no revision has asked for another one.
+    """
     changed = [name for name, value in before.items() if now.get(name) != value]
     new = [name for name in now if name not in before and not name.startswith("<")]
     return [_option(name) for name in [*changed, *new]]

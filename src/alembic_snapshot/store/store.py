@@ -1,10 +1,10 @@
-"""Snapshots by digest: find, publish, list, prune. Where they are kept is a subclass's affair.
+"""Snapshots by digest: find, publish, list, prune. A subclass says where they are kept.
 
 Beside the snapshots, a store has a directory::
 
     failed/      the last failed build of each digest, for a look
     stairways/   which revisions went up, down and up again
-    facts.json   what is known of files by their contents
+    facts.json   what was parsed of files, by their contents
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME_LENGTH = 32
 
 @dataclass(frozen=True)
 class Lookup:
-    """What looking for a snapshot found: an entry, or the reasons why there is none."""
+    """The result of looking for a snapshot: an entry, or the reasons why there is none."""
 
     entry: Entry | None
     reasons: Sequence[Change] = ()
@@ -44,7 +44,7 @@ class Store(abc.ABC):
         self.building = root / "building"
         self.failed = root / "failed"
         self.stairways = root / "stairways"
-        self.facts = root / "facts.json"
+        self.parse_cache = root / "facts.json"
 
     def prepare(self) -> None:
         """Make the directory, ignored by git and by backups.
@@ -76,9 +76,9 @@ class Store(abc.ABC):
         """Hold the lock of one digest; it is released if the process dies."""
 
     def find(self, state: State, present: Present) -> Lookup:
-        """The snapshot of a state, for what its build read beside its inputs as it is now."""
+        """The snapshot of a state, if everything that its build read is as it was."""
         reasons: list[Change] = []
-        for entry in self._named(state.digest):
+        for entry in self._candidates(state.digest):
             if entry.manifest.digest != state.digest:
                 continue
             changes = list(present.changes(entry.manifest.observed, state.digest))
@@ -132,10 +132,10 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def failed_database(self, digest: str) -> Target:
-        """Where the half-built database of a failed build is kept."""
+        """The half-built database that is kept of a failed build."""
 
     def failure(self, digest: str) -> tuple[int, SnapshotError, bool] | None:
-        """The last failed build: its id, its error, and whether it was of this very test run."""
+        """The last failed build: its id, its error, and whether this very test run made it."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             record = json.loads(self._failure_record(digest).read_bytes())
             same_run = record["run"] is not None and record["run"] == run_id()
@@ -183,8 +183,8 @@ class Store(abc.ABC):
         return (self.failed, self.stairways)
 
     @abc.abstractmethod
-    def _named(self, digest: str) -> Iterable[Entry]:
-        """The snapshots that may be of a digest."""
+    def _candidates(self, digest: str) -> Iterable[Entry]:
+        """The snapshots whose names fit a digest."""
 
     @abc.abstractmethod
     def _keep(self, database: Target, digest: str) -> None:
@@ -203,5 +203,5 @@ class Store(abc.ABC):
 
 
 def run_id() -> str | None:
-    """What tells the processes of one distributed test run from those of another."""
+    """The id that all processes of one distributed test run share."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID")

@@ -77,14 +77,14 @@ class ServerDatabase:
         """Make the arguments of a dialect's connection lead here; its other options stay."""
         from sqlalchemy import make_url
 
-        place, found = dialect.create_connect_args(make_url(self.url(dialect.driver)))
+        place, arguments = dialect.create_connect_args(make_url(self.url(dialect.driver)))
         for name in _PLACE:
             cparams.pop(name, None)
         cargs[:] = place
-        cparams.update(found)
+        cparams.update(arguments)
 
     def to_job(self) -> dict[str, Any]:
-        """What the builder's process needs to find it."""
+        """The JSON from which the builder's process finds it."""
         return {
             "kind": "postgresql",
             "name": self.name,
@@ -130,14 +130,14 @@ class ServerDatabase:
                 "AND (%s::text IS NULL OR nspname = %s)",
                 (table, schema, schema),
             ).fetchall()
-            found: list[str] = []
+            revisions: list[str] = []
             for (schema,) in schemas:
                 query = sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(schema, table))
-                found += [row[0] for row in connection.execute(query)]
-            return sorted(found)
+                revisions += [row[0] for row in connection.execute(query)]
+            return sorted(revisions)
 
     def tables(self) -> list[str]:
-        """The names of the tables outside the system's schemas, with theirs unless it is public."""
+        """The tables outside the system's schemas, each with its schema unless that is public."""
         with self.server.connect(self.name) as connection:
             rows = connection.execute(
                 "SELECT CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END "
@@ -269,7 +269,7 @@ def create(
 
 
 def settings(connection: psycopg.Connection[Any], database: str) -> list[tuple[str | None, str]]:
-    """What ``ALTER DATABASE … SET`` gave to a database, a role's own included: role, name=value."""
+    """The settings by ``ALTER DATABASE … SET``, as pairs of a role or None and ``name=value``."""
     rows = connection.execute(
         "SELECT rolname, unnest(setconfig) FROM pg_db_role_setting "
         "JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole "
@@ -280,12 +280,14 @@ def settings(connection: psycopg.Connection[Any], database: str) -> list[tuple[s
 
 
 def alter(
-    connection: psycopg.Connection[Any], database: str, found: Iterable[tuple[str | None, str]]
+    connection: psycopg.Connection[Any],
+    database: str,
+    role_settings: Iterable[tuple[str | None, str]],
 ) -> None:
-    """Give settings as :func:`settings` found them to another database; a copy has none itself."""
+    """Give the settings that :func:`settings` read to another database; a copy has none itself."""
     from psycopg import sql
 
-    for role, setting in found:
+    for role, setting in role_settings:
         name, _, value = setting.partition("=")
         whose = sql.SQL("ALTER DATABASE {}").format(sql.Identifier(database))
         if role is not None:
@@ -369,8 +371,8 @@ def rename(connection: psycopg.Connection[Any], name: str, new: str) -> None:
 
 def exists(connection: psycopg.Connection[Any], name: str) -> bool:
     """Whether there is such a database."""
-    found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-    return found.fetchone() is not None
+    result = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+    return result.fetchone() is not None
 
 
 def named(connection: psycopg.Connection[Any], prefix: str) -> Iterator[tuple[str, str]]:
@@ -399,7 +401,7 @@ def _terminate(connection: psycopg.Connection[Any], pid: int) -> None:
 
 
 def _names(setting: str) -> list[str]:
-    """The names in a list as a setting holds it: some in double quotes, and empty ones too."""
+    """The names in a setting that is a list. They may be in double quotes, or empty."""
     parts = re.findall(r'"(?:[^"]|"")*"|[^\s,]+', setting)
     return [part[1:-1].replace('""', '"') if part[0] == '"' else part for part in parts] or [""]
 

@@ -1,4 +1,4 @@
-"""What one database on a server has that its snapshot has not: schema, and rows by primary key."""
+"""The differences between a database on a server and its snapshot: schema, rows by primary key."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def _differing(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) ->
 
 
 def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """A number for the content of each table; the order of its rows does not count."""
+    """A checksum of each table's rows, in any order."""
     names = connection.execute(
         "SELECT format('%I.%I', nspname, relname) FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' "
         "AND nspname !~ '^pg_' AND nspname <> 'information_schema'"
     ).fetchall()
-    found: dict[str, Any] = {}
+    sums: dict[str, Any] = {}
     for (name,) in names:
         query: Any = (
             "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) "
             f"FROM {name} AS t"
         )
-        found[name] = connection.execute(query).fetchone()
-    return found
+        sums[name] = connection.execute(query).fetchone()
+    return sums
 
 
 def _rows(

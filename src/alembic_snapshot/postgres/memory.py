@@ -1,4 +1,4 @@
-"""Where clones are on our own server: in memory, as long as there is room.
+"""The tablespace of clones on our own server: in memory, as long as there is room.
 
 Nearly all that a clone costs is making and deleting its three hundred files. Snapshots stay on the
 disk, in the server's own folder; clones get a tablespace on ``/dev/shm``.
@@ -30,7 +30,7 @@ _CLONES = 20
 
 
 def prepare(connection: psycopg.Connection[Any], server: Server) -> bool:
-    """Make the tablespace if it is not there; whether clones can be in it.
+    """Make the tablespace if it is not there. The result is whether clones can be in it.
 
     Its folder can be gone after a restart of the machine, or be left by a server that was deleted.
     """
@@ -92,12 +92,12 @@ def _prepare(connection: psycopg.Connection[Any], folder: Path) -> bool:
 
 
 def _own(folder: Path, uid: int) -> None:
-    """Make a folder of this user's, or check that it is one: anybody can write to its parent."""
+    """Make a folder that the user owns, or check its owner: anybody can write to its parent."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, uid, -1, follow_symlinks=False)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid:
         raise FileExistsError(f"{folder} is somebody else's")
 
 

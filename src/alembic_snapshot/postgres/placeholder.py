@@ -1,4 +1,4 @@
-"""Where an application's engine leads before a test points it at a clone: nowhere."""
+"""The URL of an application's engine before a test points it at a clone: it leads nowhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _URLS = {
 
 
 def stand_in(project: Project) -> Callable[[], None]:
-    """Set the variables of ``environment`` that are to hold a URL; how to undo that.
+    """Set the variables of ``environment`` that are to hold a URL. The result undoes that.
 
     An engine that is made at import has its dialect for good, so that it has to be PostgreSQL's
     from the beginning. One that names PostgreSQL already stays as it is: nothing ever connects.

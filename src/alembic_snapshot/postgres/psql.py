@@ -37,15 +37,15 @@ def run_psql(name: str) -> int:
 
 
 def _program(*, is_private: bool) -> Path | str:
-    found = shutil.which("psql")
+    program = shutil.which("psql")
     if is_private:
         from alembic_snapshot.postgres.private.binaries import find
 
         beside = find().folder / "psql"
-        found = str(beside) if beside.exists() else found
-    if found is None:
+        program = str(beside) if beside.exists() else program
+    if program is None:
         raise ServerError(
             "there is no psql on this machine",
             hint="install PostgreSQL's client, or use the URL with another one",
         )
-    return found
+    return program

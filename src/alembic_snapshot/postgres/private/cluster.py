@@ -107,8 +107,8 @@ class Cluster:
         self._folder.settings.write_text(self._settings())
         self._folder.settings.chmod(0o644)
 
-    def settle(self, release: Callable[[], None]) -> None:
-        """Let others start a server again, and note when everything of this one is on the disk.
+    def release_and_sync(self, release: Callable[[], None]) -> None:
+        """Let others start a server again, then sync the disk and note that the data is clean.
 
         Nobody waits for the disk; if another server was started meanwhile, its end counts.
         """
@@ -174,7 +174,7 @@ def failure(folder: Folder, message: str, output: str) -> ServerError:
 
 
 def boot_id() -> str:
-    """What tells this start of the machine from others; empty if nothing does."""
+    """The id of this start of the machine; empty if it has none."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

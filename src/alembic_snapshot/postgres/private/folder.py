@@ -105,7 +105,7 @@ def folder_for(binaries: Binaries) -> Folder:
 
 
 def default_base() -> Path:
-    """The folder below which everything of this user's is kept unless the variable says where."""
+    """The folder for everything of this user's, unless the variable names another."""
     return Path(tempfile.gettempdir(), f"alembic-snapshot-{os.geteuid()}")
 
 
@@ -143,10 +143,10 @@ def _own(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         path.mkdir(parents=True, mode=mode)
         path.chmod(mode)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         raise ServerError(f"{path} is not a folder", hint=_HINT)
-    if found.st_uid != os.geteuid():
-        raise ServerError(f"{path} belongs to the user with the id {found.st_uid}", hint=_HINT)
-    if found.st_mode & 0o002:
+    if status.st_uid != os.geteuid():
+        raise ServerError(f"{path} belongs to the user with the id {status.st_uid}", hint=_HINT)
+    if status.st_mode & 0o002:
         raise ServerError(f"{path} can be written to by everybody", hint=_HINT)

@@ -1,4 +1,4 @@
-"""How PostgreSQL's programs are run: as whom, with which lock, and that they end with us."""
+"""PostgreSQL's programs are run as the right user, with a lock, and end with this process."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _environment() -> dict[str, str]:
 
 
 def _ends_with_us() -> Callable[[], None] | None:
-    """On Linux, what makes a child end when this process is killed (prctl(2)).
+    """On Linux, the function that makes a child end when this process is killed (prctl(2)).
 
     It is called in the child after it has become another user, which would undo it.
     """

@@ -54,7 +54,7 @@ def main(order: str) -> None:
             os.close(users)
             os.close(told["lock"])
 
-        cluster.settle(release)
+        cluster.release_and_sync(release)
 
 
 def _start(folder: Folder, binaries: Binaries) -> tuple[Cluster, subprocess.Popen[bytes]]:

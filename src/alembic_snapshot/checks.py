@@ -1,4 +1,4 @@
-"""Facts about a migrated database: found in the builder, told by whoever asks."""
+"""The findings of a migrated database's checks. The builder makes them; other rooms tell them."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def unconfigured_mappers() -> str | None:
 
 
 def findings(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
-    """What the checks of a snapshot found, a line each, as far as the project wants to know."""
-    found = by_check(checks, drift=drift, heads=heads)
-    return [line for lines in found.values() for line in lines]
+    """The findings of a snapshot's checks, a line each, of those that the project wants."""
+    lines_by_check = by_check(checks, drift=drift, heads=heads)
+    return [line for lines in lines_by_check.values() for line in lines]
 
 
 def unchecked(checks: Mapping[str, Any], *, drift: str) -> dict[str, str]:
-    """Why checks of a snapshot were not made that the project wants, by the check's name."""
-    found: dict[str, str] = dict(checks.get("unchecked") or {})
+    """The checks that the project wants and that were not made, with the reasons, by name."""
+    reasons: dict[str, str] = dict(checks.get("unchecked") or {})
     if checks.get("heads_error"):
-        found["one_head"] = checks["heads_error"]
+        reasons["one_head"] = checks["heads_error"]
     if checks.get("drift_error"):
-        found["drift"] = checks["drift_error"]
+        reasons["drift"] = checks["drift_error"]
     for name, key in (("sound_data", "integrity"), ("one_head", "heads")):
         if key not in checks:
-            found.setdefault(name, "its manifest does not say what was found")
+            reasons.setdefault(name, "its manifest does not say what was found")
     if drift == "ignore":
-        found.pop("drift", None)
-    return {name: found[name] for name in sorted(found)}
+        reasons.pop("drift", None)
+    return {name: reasons[name] for name in sorted(reasons)}
 
 
 def not_checked(name: str, reason: str) -> str:
@@ -54,7 +54,7 @@ def not_checked(name: str, reason: str) -> str:
 
 
 def told(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
-    """All there is to say of a snapshot's checks, a line each: what was found, what not checked."""
+    """All results of a snapshot's checks, a line each: the findings, then what was not checked."""
     missing = unchecked(checks, drift=drift)
     return [
         *findings(checks, drift=drift, heads=heads),
@@ -62,11 +62,11 @@ def told(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
     ]
 
 
-def counted(found: int, missing: int) -> str:
-    """How much was found and how many checks were not made; "0 findings" if all were."""
+def counted(count: int, missing: int) -> str:
+    """The number of findings and of checks that were not made; "0 findings" if all were made."""
     parts = []
-    if found or not missing:
-        parts.append(f"{found} finding{'s' if found != 1 else ''}")
+    if count or not missing:
+        parts.append(f"{count} finding{'s' if count != 1 else ''}")
     if missing:
         parts.append(f"{missing} check{'s' if missing != 1 else ''} not made")
     return ", ".join(parts)
@@ -81,28 +81,30 @@ def shortened(lines: Sequence[str]) -> list[str]:
 
 
 def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, list[str]]:
-    """What each of the checks of a snapshot found, by the check's name."""
-    found: dict[str, list[str]] = {name: [] for name in CHECKS}
-    found["sound_data"] = [f"integrity: {line}" for line in checks.get("integrity", ())]
-    found["sound_data"] += [f"foreign key: {line}" for line in checks.get("foreign_keys", ())]
+    """The findings of each check of a snapshot, by the check's name."""
+    lines_by_check: dict[str, list[str]] = {name: [] for name in CHECKS}
+    lines_by_check["sound_data"] = [f"integrity: {line}" for line in checks.get("integrity", ())]
+    lines_by_check["sound_data"] += [
+        f"foreign key: {line}" for line in checks.get("foreign_keys", ())
+    ]
     if heads == "one" and len(checks.get("heads", ())) > 1:
-        found["one_head"].append(
+        lines_by_check["one_head"].append(
             f"there are {len(checks['heads'])} heads, {' and '.join(checks['heads'])}: join them "
             'with `alembic merge heads`, or set heads = "many"'
         )
-    found["drift"] = [
+    lines_by_check["drift"] = [
         f"revision {name} calls create_all: the models' drift can't show"
         for name in dict.fromkeys(checks.get("create_all", ()))
     ]
     if drift != "ignore":
-        found["drift"] += [f"drift: {line}" for line in checks.get("drift", ())]
+        lines_by_check["drift"] += [f"drift: {line}" for line in checks.get("drift", ())]
     if checks.get("mappers"):
-        found["mappers"].append(f"mappers don't configure: {checks['mappers']}")
-    return found
+        lines_by_check["mappers"].append(f"mappers don't configure: {checks['mappers']}")
+    return lines_by_check
 
 
 def raise_for_checks(checks: Mapping[str, Any], *, drift: str) -> None:
-    """Raise for what the checks of a snapshot found, if ``drift`` is ``"error"``.
+    """Raise for the findings of a snapshot's checks, if ``drift`` is ``"error"``.
 
     Raises:
         CheckError: it lists what was found and says what to do.

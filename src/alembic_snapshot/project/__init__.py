@@ -1,1 +1,1 @@
-"""What a project says: its table, Alembic's settings, and which files are its own."""
+"""A project's settings: its table, Alembic's settings, and which files are its own."""

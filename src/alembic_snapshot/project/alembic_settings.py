@@ -38,7 +38,7 @@ _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": "
 
 @dataclass(frozen=True)
 class AlembicSettings:
-    """What Alembic is configured with.
+    """Alembic's configuration.
 
     ``effective`` are the settings that can change what a migration does, by ``[section] name``, as
     they are written (with ``%(here)s``); they are part of the base layer's digest. Every option of
@@ -143,7 +143,7 @@ def _read_ini(path: Path) -> dict[str, dict[str, str]]:
 def _effective(
     sections: Mapping[str, dict[str, str]], table: Mapping[str, Any], own: str
 ) -> dict[str, str]:
-    found: dict[str, str] = {}
+    effective: dict[str, str] = {}
     logging = _logging_sections(sections)
     for section, options in sections.items():
         is_alembics = section == own or "script_location" in options
@@ -152,22 +152,22 @@ def _effective(
             if section not in logging and has_effect:
                 # No two pairs of a section and a name are spelled alike.
                 title = section.replace("\\", "\\\\").replace("]", "\\]")
-                found[f"[{title}] {name}"] = value
-    found |= {
+                effective[f"[{title}] {name}"] = value
+    effective |= {
         f"tool.alembic.{name}": repr(value)
         for name, value in table.items()
         if name not in _WITHOUT_EFFECT and name != _URL
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(effective.items()))
 
 
 def _logging_sections(sections: Mapping[str, dict[str, str]]) -> set[str]:
     """The sections of ``logging.config.fileConfig``, and that of hooks for new files."""
-    found = {"post_write_hooks", *_LOGGING}
+    logging_sections = {"post_write_hooks", *_LOGGING}
     for kind in _LOGGING:
         keys = sections.get(kind, {}).get("keys", "")
-        found |= {f"{kind[:-1]}_{key.strip()}" for key in ("root", *keys.split(","))}
-    return found
+        logging_sections |= {f"{kind[:-1]}_{key.strip()}" for key in ("root", *keys.split(","))}
+    return logging_sections
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which line of the project's own code is running; cheap enough for every checkout of a pool."""
+"""The line of the project's own code that is running; cheap enough for each pool checkout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Callsites:
 
     @property
     def beginnings(self) -> tuple[str, ...]:
-        """How the paths of all that may be the project's begin."""
+        """The beginnings of all paths that may be the project's."""
         return (*self._below, *self._scripts)
 
     def here(self) -> Site | None:
@@ -86,7 +86,7 @@ class Callsites:
 
 
 def waiting() -> Iterator[FrameType | None]:
-    """Where others are that wait for this code: greenlets' parents, and the main thread."""
+    """The frames that wait for this code: those of greenlets' parents, and of the main thread."""
     greenlet = sys.modules.get("greenlet")
     current = greenlet.getcurrent().parent if greenlet else None
     while current is not None:

@@ -26,7 +26,7 @@ _SHARED = ("pythonpath", "backend", "clones", "guard")
 
 
 class Counts(enum.Enum):
-    """How a setting takes part in deciding which snapshot is the project's."""
+    """The part of a setting in the choice of the project's snapshot."""
 
     BASE = "its value is an input of the base layer"
     NAMED = "what it names is an input: seeds, files"
@@ -35,8 +35,10 @@ class Counts(enum.Enum):
 
 
 def _says(counts: Counts, kind: str | None = None, choices: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a field of :class:`Project` says of itself. ``kind`` is the type that the table must
-    have for it; without one it is no key of the table. ``choices`` are its only values.
+    """The metadata of a field of :class:`Project`.
+
+    ``kind`` is the type that the table must have for it; without one it is no key of the table.
+    ``choices`` are its only values.
     """
     return {"counts": counts, "kind": kind, "choices": choices}
 
@@ -97,9 +99,9 @@ class Project:
 
     @property
     def search_path(self) -> tuple[Path, ...]:
-        """Where the project's own modules are found, in order; never the caller's ``sys.path``."""
-        found = [*self.pythonpath, *self.alembic.prepend_sys_path, self.root]
-        return tuple(dict.fromkeys(found))
+        """The folders of the project's own modules, in order; never the caller's ``sys.path``."""
+        folders = [*self.pythonpath, *self.alembic.prepend_sys_path, self.root]
+        return tuple(dict.fromkeys(folders))
 
     def relative(self, path: Path | str) -> str:
         """``path`` as digests and messages spell it: relative to the root, with slashes.
@@ -111,7 +113,7 @@ class Project:
 
     @functools.cached_property
     def spelling(self) -> Spelling:
-        """How paths are spelled in digests and manifests."""
+        """The spelling of paths in digests and manifests."""
         scripts = (self.alembic.script_location, *self.alembic.version_locations)
         elsewhere = [str(folder) for folder in scripts if not folder.is_relative_to(self.root)]
         return Spelling(str(self.root), tuple(dict.fromkeys(elsewhere)))
@@ -125,25 +127,27 @@ class Project:
 
         Lists whose order has no meaning are sorted. No two configurations have the same.
         """
-        found: dict[str, str] = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.metadata["counts"] is not Counts.BASE or value == _default(one):
+        inputs: dict[str, str] = {}
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.metadata["counts"] is not Counts.BASE or value == _default(setting):
                 continue
             if isinstance(value, Mapping):
-                found |= {f"<{one.name} {key}>": json.dumps(item) for key, item in value.items()}
+                inputs |= {
+                    f"<{setting.name} {key}>": json.dumps(item) for key, item in value.items()
+                }
                 continue
-            if one.name == "pythonpath":
+            if setting.name == "pythonpath":
                 value = [self.relative(folder) for folder in value]
-            elif one.name.endswith("_environment") or one.name == "ignore_inputs":
+            elif setting.name.endswith("_environment") or setting.name == "ignore_inputs":
                 value = sorted(value)
-            found[f"<{one.name}>"] = json.dumps(value)
-        return found
+            inputs[f"<{setting.name}>"] = json.dumps(value)
+        return inputs
 
 
-def _default(one: Field[Any]) -> Any:
-    factory = one.default_factory
-    return one.default if factory is MISSING else factory()
+def _default(setting: Field[Any]) -> Any:
+    factory = setting.default_factory
+    return setting.default if factory is MISSING else factory()
 
 
 def load_project(
@@ -194,9 +198,9 @@ def load_projects(
     else:
         root, toml, table = _find(Path(start or Path.cwd()).absolute(), config)
     tables = _tables(table or {})
-    for name, one in tables.items():
+    for name, keys in tables.items():
         # A mistake in another database's table is a mistake, whichever is asked for.
-        _check_values(one, _title(name))
+        _check_values(keys, _title(name))
     own: dict[str, str] = {}
     if os.environ.get(BACKEND_VARIABLE):
         own["backend"] = os.environ[BACKEND_VARIABLE]
@@ -242,7 +246,7 @@ def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict
 
 
 def _is_about(table: dict[str, Any], folder: Path, config: Path | None) -> bool:
-    """Whether a table belongs to the configuration that was asked for by name, if one was."""
+    """Whether a table belongs to the configuration that the caller names, if there is one."""
     if config is None or folder == config.absolute().parent:
         return True
     return folder / str(table.get("config", "alembic.ini")) == config.absolute()
@@ -258,7 +262,9 @@ def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Each database's own keys: the table's, and those of ``databases.NAME``."""
     own = dict(table)
     others = own.pop("databases", {})
-    if not isinstance(others, dict) or not all(isinstance(one, dict) for one in others.values()):
+    if not isinstance(others, dict) or not all(
+        isinstance(values, dict) for values in others.values()
+    ):
         raise ConfigError(
             f"databases in [{TABLE}] must be a table of tables, not {others!r}",
             hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
@@ -272,7 +278,7 @@ def _title(database: str) -> str:
 
 
 def _check_values(values: Mapping[str, Any], title: str) -> None:
-    """See that a table has keys that there are, with values that they can have.
+    """Verify that a table has only known keys, with valid values.
 
     Raises:
         ConfigError: it names the table, the key and what would be right.

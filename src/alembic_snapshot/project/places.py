@@ -1,4 +1,4 @@
-"""Where a project's configuration and its store are; light enough for every run of pytest."""
+"""The places of a project's configuration and its store; light enough for every run of pytest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def table_above(start: Path) -> TomlFile | None:
 
 
 def store_folder(root: Path, given: Path | None = None) -> Path:
-    """The store: as ``given``, or as the environment says, or in the project's root."""
+    """The store's folder: ``given``, or the environment's, or one in the project's root."""
     return Path(os.path.abspath(given or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER))
 
 

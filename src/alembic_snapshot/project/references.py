@@ -45,41 +45,41 @@ class Reference:
         return _CALL in self.steps
 
     def load(self, results: MutableMapping[str, Any] | None = None) -> Any:
-        """Import the module, go the steps, and return what is there.
+        """Import the module, go the steps, and return the object at the end.
 
-        What a call gave is kept in ``results``, and taken from there the next time.
+        The result of a call is kept in ``results``, and taken from there the next time.
 
         Raises:
             Exception: whatever the application's code raises.
         """
-        found: Any = importlib.import_module(self.module)
-        return self._walk(found, {} if results is None else results, may_call=True)
+        module: Any = importlib.import_module(self.module)
+        return self._walk(module, {} if results is None else results, may_call=True)
 
     def present(self, results: MutableMapping[str, Any]) -> Any:
-        """What is there already: nothing is imported, nothing is called.
+        """The object, if it exists already: nothing is imported, nothing is called.
 
         Raises:
             NotThere: the module is not imported, or a call was not made.
             Exception: whatever the application's code raises.
         """
-        found = sys.modules.get(self.module)
-        if found is None:
+        module = sys.modules.get(self.module)
+        if module is None:
             raise NotThere(self.module)
-        return self._walk(found, results, may_call=False)
+        return self._walk(module, results, may_call=False)
 
-    def _walk(self, found: Any, results: MutableMapping[str, Any], *, may_call: bool) -> Any:
+    def _walk(self, value: Any, results: MutableMapping[str, Any], *, may_call: bool) -> Any:
         spelled = f"{self.module}:"
         for step in self.steps:
             spelled += step if step == _CALL or spelled.endswith(":") else f".{step}"
             if step != _CALL:
-                found = getattr(found, step)
+                value = getattr(value, step)
             elif spelled in results:
-                found = results[spelled]
+                value = results[spelled]
             elif may_call:
-                found = results[spelled] = found()
+                value = results[spelled] = value()
             else:
                 raise NotThere(spelled)
-        return found
+        return value
 
     def is_in_the_making(self) -> bool:
         """Whether its module, or one of the same package, is being imported at the moment."""

@@ -1,4 +1,4 @@
-"""How digests, manifests and messages spell a path, so that it is the same on every machine."""
+"""The spelling of paths in digests, manifests and messages, the same on every machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Spelling:
 
     @functools.cached_property
     def _titles(self) -> Sequence[tuple[str, str]]:
-        """The folders outside the root and what they are called, each by a name of its own."""
+        """The folders outside the root, each with a name of its own."""
         titles: list[tuple[str, str]] = []
         for number, folder in enumerate(self.elsewhere):
             title = f"<{os.path.basename(folder)}>"
@@ -59,7 +59,7 @@ def is_ignored(name: str, patterns: Sequence[str]) -> bool:
     """Whether a pattern fits a name or a folder above it; ``*`` stands for slashes too."""
     parts = name.split("/")
     above = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-    return any(fnmatch.fnmatchcase(one, p) for p in patterns for one in above)
+    return any(fnmatch.fnmatchcase(path, p) for p in patterns for path in above)
 
 
 def _escaped(name: str) -> str:

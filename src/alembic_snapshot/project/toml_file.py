@@ -13,7 +13,7 @@ from alembic_snapshot.errors import ConfigError
 
 @dataclass(frozen=True)
 class TomlFile:
-    """A TOML file as it was when it was read; it is parsed when somebody asks what is in it."""
+    """A TOML file as it was when it was read; it is parsed when somebody asks for its values."""
 
     path: Path
     content: bytes
@@ -36,7 +36,7 @@ class TomlFile:
 
     @functools.cached_property
     def values(self) -> dict[str, Any]:
-        """What is in it.
+        """The file's values.
 
         Raises:
             ConfigError: it is not TOML.

@@ -1,1 +1,1 @@
-"""What a project without a table has, read from its files: nothing of it is imported or run."""
+"""The parts of a project without a table, read from its files: nothing is imported or run."""

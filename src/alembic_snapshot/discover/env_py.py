@@ -1,4 +1,4 @@
-"""What a project's ``env.py`` reads before it connects: variables, ``-x``, an application."""
+"""The needs of a project's ``env.py`` before it connects: variables, ``-x``, an application."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=", re.MULTILINE)
 
 @dataclass
 class EnvPy:
-    """What ``env.py`` needs. ``environment`` maps a variable to its value and the line it is for.
+    """The needs of ``env.py``. ``environment`` maps a variable to its value and the line it is for.
 
     ``x`` maps an argument of ``-x`` to the line that reads it. ``flask`` is the line that asks for
     Flask's application, ``parts`` are variables that are only a part of the URL.
@@ -40,9 +40,9 @@ def read_env_py(path: Path, sources: Sources, values: Values, root: Path) -> Env
     source = sources.read(path)
     if source is None:
         return EnvPy()
-    found = EnvPy(source, sources.reached_from(source))
-    found.is_async = any(name in ast.dump(source.tree) for name in _ASYNC)
-    found.flask = next(
+    env = EnvPy(source, sources.reached_from(source))
+    env.is_async = any(name in ast.dump(source.tree) for name in _ASYNC)
+    env.flask = next(
         (
             node.lineno
             for node in ast.walk(source.tree)
@@ -50,19 +50,19 @@ def read_env_py(path: Path, sources: Sources, values: Values, root: Path) -> Env
         ),
         None,
     )
-    found.url = [one for node in _given(source) for one in values.origins(node, source)]
-    if not found.url and not _from_configuration(source):
+    env.url = [origin for node in _given(source) for origin in values.origins(node, source)]
+    if not env.url and not _from_configuration(source):
         # It migrates with the application's engine.
-        found.url = [
-            one
-            for other in found.reached[1:]
+        env.url = [
+            origin
+            for other in env.reached[1:]
             for node in _made(other)
-            for one in values.origins(node, other)
+            for origin in values.origins(node, other)
         ]
-    _sort(found)
-    for name, given in required(found.reached, values, root).items():
-        found.environment.setdefault(name, given)
-    return found
+    _sort(env)
+    for name, given in required(env.reached, values, root).items():
+        env.environment.setdefault(name, given)
+    return env
 
 
 def required(
@@ -70,31 +70,31 @@ def required(
 ) -> dict[str, tuple[str, Origin]]:
     """The variables without which modules can't be imported, and a value for each."""
     known = _dotenv(root)
-    found: dict[str, tuple[str, Origin]] = {}
+    variables: dict[str, tuple[str, Origin]] = {}
     for source in sources:
-        for one in (*values.required_at_import(source), *values.settings(source)):
-            if one.name not in known:
-                found.setdefault(one.name, (_PLACEHOLDERS.get(one.type, "test"), one))
-    return found
+        for origin in (*values.required_at_import(source), *values.settings(source)):
+            if origin.name not in known:
+                variables.setdefault(origin.name, (_PLACEHOLDERS.get(origin.type, "test"), origin))
+    return variables
 
 
-def _sort(found: EnvPy) -> None:
-    """Put what the URL comes from where it belongs."""
-    has_option = any(one.kind == "option" for one in found.url)
-    for one in found.url:
-        if one.kind == "variable" and one.form != "part":
-            is_async = found.is_async if one.is_async is None else one.is_async
+def _sort(env: EnvPy) -> None:
+    """Sort the origins of the URL into variables, parts of it and arguments of ``-x``."""
+    has_option = any(origin.kind == "option" for origin in env.url)
+    for origin in env.url:
+        if origin.kind == "variable" and origin.form != "part":
+            is_async = env.is_async if origin.is_async is None else origin.is_async
             whole = "{async_url}" if is_async else "{url}"
-            value = "{path}" if one.form == "path" else whole
-            found.environment.setdefault(one.name, (value, one))
-        elif one.kind == "variable":
-            found.parts.append(one)
-    if not has_option and not found.environment:
-        found.x = {one.name: one for one in found.url if one.kind == "x"}
+            value = "{path}" if origin.form == "path" else whole
+            env.environment.setdefault(origin.name, (value, origin))
+        elif origin.kind == "variable":
+            env.parts.append(origin)
+    if not has_option and not env.environment:
+        env.x = {origin.name: origin for origin in env.url if origin.kind == "x"}
 
 
 def _given(source: Source) -> Iterator[ast.expr]:
-    """What is given to an engine, or to ``sqlalchemy.url``, in ``env.py`` itself."""
+    """The values given to an engine, or to ``sqlalchemy.url``, in ``env.py`` itself."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             name = source.dotted(node.func).rpartition(".")[2] or getattr(node.func, "attr", "")
@@ -137,7 +137,7 @@ def _is_url(node: ast.expr) -> bool:
 
 
 def _dotenv(root: Path) -> set[str]:
-    """The variables that the project's .env file sets, which whoever reads settings finds."""
+    """The variables that the project's .env file sets. Libraries for settings read it too."""
     try:
         return set(_ASSIGNMENT.findall((root / ".env").read_text(encoding="utf-8")))
     except (OSError, ValueError):

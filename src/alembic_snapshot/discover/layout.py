@@ -1,4 +1,4 @@
-"""Where a project's parts are: Alembic's configuration, pytest's, the table that is to be."""
+"""The places of a project's parts: Alembic's configuration, pytest's, the table to come."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class PytestSettings:
-    """What pytest is configured with. ``file`` is None where nothing is, ``key`` the table."""
+    """pytest's configuration. ``file`` is None if there is none; ``key`` is the table in it."""
 
     file: Path | None
     key: str = "tool.pytest.ini_options"
@@ -79,38 +79,38 @@ def find_layout(start: Path, config: Path | None = None) -> Layout:
     toml = TomlFile.read(top / "pyproject.toml")
     if toml is not None:
         _ = toml.values  # What is wrong with it is said before anything else.
-    found = list(_alembic_files(top))
+    files = list(_alembic_files(top))
     if config is not None:
-        chosen = next((one for one in found if one.path == config.absolute()), None)
+        chosen = next((file for file in files if file.path == config.absolute()), None)
         chosen = chosen or next(iter(_alembic_of(config.absolute())), None)
         if chosen is None:
             what = "[tool.alembic] table" if config.suffix == ".toml" else "script_location"
             raise ConfigError(f"{config} has no {what}", hint="give the path of an alembic.ini")
-        others = tuple(one for one in found if one.path != chosen.path)
+        others = tuple(file for file in files if file.path != chosen.path)
         return Layout(_root(top, chosen, others), chosen, others)
-    own = [one for one in found if one.path.parent == anchor] or [
-        one for one in found if one.path.parent == top
+    own = [file for file in files if file.path.parent == anchor] or [
+        file for file in files if file.path.parent == top
     ]
-    candidates = own or found
+    candidates = own or files
     if not candidates:
         raise ConfigError(
             f"no configuration of Alembic in {top}: no alembic.ini, no [tool.alembic]",
             hint="make the migrations with `alembic init migrations`, or give --config PATH",
         )
-    inis = [one for one in candidates if not one.is_toml]
-    if len(inis) > 1 and not any(one.path.name == "alembic.ini" for one in own):
-        names = ", ".join(os.path.relpath(one.path, start) for one in inis)
+    inis = [file for file in candidates if not file.is_toml]
+    if len(inis) > 1 and not any(file.path.name == "alembic.ini" for file in own):
+        names = ", ".join(os.path.relpath(file.path, start) for file in inis)
         raise ConfigError(
             f"several configurations of Alembic: {names}",
             hint=f"choose one: alembic-snapshot init --config {_quoted(inis[0].path, start)}",
         )
-    chosen = next((one for one in inis if one.path.name == "alembic.ini"), candidates[0])
-    others = tuple(one for one in found if one.path != chosen.path)
+    chosen = next((file for file in inis if file.path.name == "alembic.ini"), candidates[0])
+    others = tuple(file for file in files if file.path != chosen.path)
     return Layout(_root(top, chosen, others), chosen, others)
 
 
 def pytest_settings(root: Path) -> PytestSettings:
-    """What pytest finds when it is started in a folder: there, or in the nearest above it."""
+    """The configuration of a pytest that is started in a folder: the nearest at or above it."""
     for folder in (root, *root.parents):
         for name in _PYTEST_FILES:
             if (folder / name).is_file():
@@ -143,10 +143,10 @@ def is_importable(module: str, folder: Path, pytest: PytestSettings, root: Path)
 
 
 def is_installed(module: str, folder: Path) -> bool:
-    """Whether the module of that folder is found by an interpreter that is started elsewhere."""
+    """Whether an interpreter that is started elsewhere finds the module in that folder."""
     name = module.partition(".")[0]
     before = sys.path[:]
-    sys.path[:] = [one for one in before[1:] if one and one != os.getcwd()]
+    sys.path[:] = [entry for entry in before[1:] if entry and entry != os.getcwd()]
     try:
         spec = PathFinder.find_spec(name) or find_spec(name)
     except (ImportError, ValueError):
@@ -173,8 +173,8 @@ def _top(anchor: Path) -> Path:
 
 
 def _root(top: Path, chosen: AlembicFile, others: Sequence[AlembicFile]) -> Path:
-    """Whose pyproject.toml is to have the table: of several projects each has its own."""
-    is_one_of_many = any(not one.is_toml for one in others)
+    """The folder whose pyproject.toml gets the table. Each of several projects has its own."""
+    is_one_of_many = any(not other.is_toml for other in others)
     folder = chosen.path.parent
     # An ini file among the scripts is Flask-Migrate's: its project is above.
     folder = folder.parent if (folder / "env.py").is_file() and folder != top else folder
@@ -200,10 +200,10 @@ def _alembic_of(path: Path) -> Iterator[AlembicFile]:
             yield AlembicFile(path, ())
         return
     sections = _ini(path)
-    found = tuple(name for name, values in sections.items() if "script_location" in values)
+    with_scripts = tuple(name for name, values in sections.items() if "script_location" in values)
     is_flask = "alembic" in sections and (path.parent / "env.py").is_file()
-    if found or is_flask:
-        yield AlembicFile(path, found)
+    if with_scripts or is_flask:
+        yield AlembicFile(path, with_scripts)
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:
@@ -231,11 +231,11 @@ def _pytest_file(path: Path) -> PytestSettings:
 def _settings(path: Path, key: str, values: dict[str, Any]) -> PytestSettings:
     def listed(name: str) -> list[str]:
         value = values.get(name, [])
-        return value.split() if isinstance(value, str) else [str(one) for one in value]
+        return value.split() if isinstance(value, str) else [str(item) for item in value]
 
     options = listed("addopts")
-    mode = "importlib" if any("importlib" in one for one in options) else "prepend"
-    folders = tuple(Path(os.path.abspath(path.parent / one)) for one in listed("pythonpath"))
+    mode = "importlib" if any("importlib" in option for option in options) else "prepend"
+    folders = tuple(Path(os.path.abspath(path.parent / folder)) for folder in listed("pythonpath"))
     return PytestSettings(path, key, folders, tuple(listed("testpaths")), mode, dict(values))
 
 

@@ -1,4 +1,4 @@
-"""Where a project makes engines and session factories, and under which names they can be had."""
+"""A project's engines and session factories: where they are made, and which names they have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEEP = 6
 class Made:
     """An engine or a session factory. ``reference`` names it, if anything can.
 
-    ``why_not`` says why it can't be named. ``url`` is what the engine's URL comes from; ``bound``
+    ``why_not`` says why it can't be named. ``url`` are the origins of the engine's URL; ``bound``
     is the name of the engine that a factory is given. Two with the same ``call`` are one engine.
     """
 
@@ -60,7 +60,7 @@ class Model:
 
 @dataclass
 class Makers:
-    """What was found. ``flask`` are Flask-SQLAlchemy's objects, with the URLs of their engine."""
+    """A project's engines and factories. ``flask`` are Flask-SQLAlchemy's objects."""
 
     engines: list[Made] = field(default_factory=list)
     factories: list[Made] = field(default_factory=list)
@@ -69,16 +69,16 @@ class Makers:
 
 def find_makers(sources: Sources, values: Values) -> Makers:
     """Every engine and session factory of the application's own files."""
-    found = Makers()
+    makers = Makers()
     flask_urls: list[Origin] = []
     for source in sources.of_the_application(*_WORDS):
         reader = _Reader(source, sources, values)
-        found.engines += reader.engines()
-        found.factories += reader.factories()
-        found.flask += reader.flask()
+        makers.engines += reader.engines()
+        makers.factories += reader.factories()
+        makers.flask += reader.flask()
         flask_urls += reader.flask_urls()
-    found.flask = [replace(one, url=tuple(flask_urls)) for one in found.flask]
-    return found
+    makers.flask = [replace(maker, url=tuple(flask_urls)) for maker in makers.flask]
+    return makers
 
 
 def find_models(sources: Sources) -> Iterator[Model]:
@@ -126,15 +126,15 @@ class _Reader:
         for node in ast.walk(self.source.tree):
             if isinstance(node, ast.Call) and node not in claimed and self._is_made(node):
                 owner_of = self.source.owners.get(node)
-                if owner_of is not None and not any(node is one for one in claimed):
+                if owner_of is not None and not any(node is other for other in claimed):
                     why = f"it is made in {owner_of.name}(), and no name leads to it"
                     yield self._made(None, node, (node, self.source), why)
 
     def factories(self) -> Iterator[Made]:
         for name, call, _ in self._names():
-            made = self.source.dotted(call.func)
-            last = made.rpartition(".")[2]
-            if last in _FACTORIES and self._is_library(made):
+            dotted = self.source.dotted(call.func)
+            last = dotted.rpartition(".")[2]
+            if last in _FACTORIES and self._is_library(dotted):
                 yield Made(
                     self.source, call.lineno, f"{self.source.module}:{name}",
                     is_async="async" in last or "AsyncSession" in ast.unparse(call),
@@ -147,14 +147,14 @@ class _Reader:
                 yield Made(self.source, call.lineno, f"{self.source.module}:{name}")
 
     def flask_urls(self) -> Iterator[Origin]:
-        """What Flask-SQLAlchemy's setting is given, wherever."""
+        """The values of Flask-SQLAlchemy's setting, in any file."""
         for node in ast.walk(self.source.tree):
             for key, value in _settings(node):
                 if key == _FLASK_URL:
                     yield from self._values.origins(value, self.source)
 
     def _names(self) -> Iterator[tuple[str, ast.Call, Any]]:
-        """The module's names that are given what a call makes, and the class if it is one."""
+        """The module's names that a call's result is assigned to, and the class if it is one."""
         for name, values in self.source.assigned.items():
             for value in values:
                 if isinstance(value, ast.Call):
@@ -169,11 +169,11 @@ class _Reader:
         return (other.classes[last], other) if other and last in other.classes else None
 
     def _in_instance(self, name: str, call: ast.Call, claimed: set[ast.Call]) -> Iterator[Made]:
-        """The engines that an object of the project's own class has."""
-        found = self._class(call)
-        if found is None:
+        """The engines in attributes of an object of the project's own class."""
+        owner = self._class(call)
+        if owner is None:
             return
-        kind, source = found
+        kind, source = owner
         reader = self if source is self.source else _Reader(source, self._sources, self._values)
         for node in ast.walk(kind):
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
@@ -194,8 +194,8 @@ class _Reader:
                 why = f"{name}() is async, and can't be called here"
             elif _needs_arguments(function):
                 why = f"{name}() needs arguments"
-            made = self._made(None if why else f"{name}()", function, engine, why)
-            yield made
+            maker = self._made(None if why else f"{name}()", function, engine, why)
+            yield maker
             return
 
     def _engines_returned(
@@ -206,15 +206,15 @@ class _Reader:
             if isinstance(value, ast.Name):
                 candidates = list(local_values(value.id, function))
                 candidates = candidates or source.assigned.get(value.id, [])
-            for one in candidates:
-                found = self._engine_call(one, source, deep - 1)
-                if found is not None:
-                    yield found
+            for candidate in candidates:
+                engine = self._engine_call(candidate, source, deep - 1)
+                if engine is not None:
+                    yield engine
 
     def _engine_call(
         self, value: ast.expr, source: Source, deep: int
     ) -> tuple[ast.Call, Source] | None:
-        """The call that makes the engine that a value is, through functions of the project."""
+        """The call that makes an engine, if the value is one, through the project's functions."""
         if not isinstance(value, ast.Call) or deep <= 0:
             return None
         if _Reader(source, self._sources, self._values)._is_made(value):
@@ -258,7 +258,7 @@ class _Reader:
         )
 
     def _bound(self, call: ast.Call, deep: int = _DEEP) -> str | None:
-        """The name of the engine that a factory is given, through a scoped one."""
+        """The name of the engine that a factory is given, also through a scoped factory."""
         given = [word.value for word in call.keywords if word.arg in ("bind", "session_factory")]
         for value in [*given, *call.args[:1]]:
             if isinstance(value, ast.Call):
@@ -266,8 +266,14 @@ class _Reader:
                 return self._bound(value, deep - 1) if is_one else self._spelled(value)
             if isinstance(value, ast.Name):
                 # A name may be given first one factory, then another that is on it.
-                inner = [one for one in self.source.assigned.get(value.id, []) if one is not call]
-                factory = next((one for one in inner if self._is_factory(one)), None)
+                inner = [
+                    candidate
+                    for candidate in self.source.assigned.get(value.id, [])
+                    if candidate is not call
+                ]
+                factory = next(
+                    (candidate for candidate in inner if self._is_factory(candidate)), None
+                )
                 if isinstance(factory, ast.Call) and deep:
                     return self._bound(factory, deep - 1)
             return self._spelled(value)

@@ -1,4 +1,4 @@
-"""What a name, or an expression, in a project's files stands for: a module, a class, a function."""
+"""The meaning of a name, or an expression, in a project's files: a module, class or function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEEP = 12
 
 @dataclass(frozen=True)
 class Place:
-    """Where an expression stands: names mean what they mean there."""
+    """The place of an expression: its names have the meaning that they have there."""
 
     source: Source
     function: Function | None = None
@@ -52,33 +52,33 @@ class Names:
     def class_of(
         self, node: ast.expr, place: Place, deep: int
     ) -> tuple[ast.ClassDef, Source] | None:
-        """The project's class that a value is of, or is."""
+        """The project's class of a value, or the class that the value itself is."""
         if deep <= 0:
             return None
         if isinstance(node, ast.Call):
-            made = self.class_(node.func, place.source)
-            if made is not None:
-                return made
-            found = self.function(node.func, place.source)
-            for value in returned(found[0]) if found else ():
-                made = self.class_of(value, Place(found[1], found[0]), deep - 1)  # type: ignore[index]
-                if made is not None:
-                    return made
+            owner = self.class_(node.func, place.source)
+            if owner is not None:
+                return owner
+            called = self.function(node.func, place.source)
+            for value in returned(called[0]) if called else ():
+                owner = self.class_of(value, Place(called[1], called[0]), deep - 1)  # type: ignore[index]
+                if owner is not None:
+                    return owner
             return None
         if isinstance(node, ast.Name):
             local = list(local_values(node.id, place.function)) if place.function else []
             for value in local or place.source.assigned.get(node.id, []):
-                made = self.class_of(value, place, deep - 1)
-                if made is not None:
-                    return made
+                owner = self.class_of(value, place, deep - 1)
+                if owner is not None:
+                    return owner
         name = place.source.dotted(node)
         module, _, last = name.rpartition(".")
         other = self._sources.find(module) if module else None
         if other is not None:
             for value in other.assigned.get(last, []):
-                made = self.class_of(value, Place(other), deep - 1)
-                if made is not None:
-                    return made
+                owner = self.class_of(value, Place(other), deep - 1)
+                if owner is not None:
+                    return owner
             if last in other.imports:
                 return self.class_of(ast.Name(last), Place(other), deep - 1)
         return self.class_(node, place.source)
@@ -115,7 +115,7 @@ def targets(node: ast.AnnAssign | ast.Assign) -> list[str]:
 
 
 def local_values(name: str, function: Function) -> Iterator[ast.expr]:
-    """What a name is given in a function, its parameter's default included."""
+    """The values that a name is given in a function, its parameter's default included."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assign | ast.AnnAssign) and name in targets(node):
             if node.value is not None:
@@ -126,15 +126,15 @@ def local_values(name: str, function: Function) -> Iterator[ast.expr]:
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
     defaults |= {
-        one: value
-        for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        argument: value
+        for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if value is not None
     }
-    yield from (value for one, value in defaults.items() if one.arg == name)
+    yield from (value for argument, value in defaults.items() if argument.arg == name)
 
 
 def returned(function: Function) -> Iterator[ast.expr]:
-    """What a function returns, without what functions in it return."""
+    """The values that a function returns, without those of functions inside it."""
     inner = {
         child
         for node in ast.walk(function)

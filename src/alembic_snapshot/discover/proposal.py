@@ -1,4 +1,4 @@
-"""What a project's table should say, a reason for each line, and what could not be found."""
+"""The table that a project should have, a reason for each line, and the keys that are left out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass
 class Proposal:
-    """What to write, and what to say.
+    """The lines to write, and the notes for the user.
 
     ``variables`` are those that tests need before they can import the application, with values.
     ``pytest`` is what pytest's own ``pythonpath`` lacks, and ``pytest_file`` where it has to be
@@ -70,7 +70,7 @@ class Proposal:
 
 
 def propose(layout: Layout, table: Mapping[str, Any]) -> Proposal:
-    """What the table of a project lacks. ``table`` is what it has already, which stays.
+    """The keys that a project's table lacks. ``table`` has those that are there, which stay.
 
     Raises:
         ConfigError: Alembic's settings make no sense, or the database is of another kind.
@@ -89,7 +89,9 @@ class _Proposing:
         self.alembic = self._alembic_settings()
         folders = (*self._table_path(), *self.alembic.prepend_sys_path)
         known = (*folders, *self.result.settings.pythonpath, self.root / "src", self.root)
-        inside = [one for one in known if one.is_dir() and one.is_relative_to(self.root)]
+        inside = [
+            folder for folder in known if folder.is_dir() and folder.is_relative_to(self.root)
+        ]
         scripts = (self.alembic.script_location, *self.alembic.version_locations)
         self.sources = Sources(self.root, inside, scripts)
         self.values = Values(self.sources)
@@ -107,11 +109,11 @@ class _Proposing:
         self.result.models = list(find_models(self.sources))
         self.result.is_async = env.is_async or bool(engine and engine.is_async)
         backend = self._backend(engine, makers, env)
-        self._pythonpath(env, [one for one in (engine, factory) if one])
+        self._pythonpath(env, [maker for maker in (engine, factory) if maker])
         self._environment(env, engine, backend)
         self._flask(env)
-        self._pytest([one for one in (engine, factory) if one])
-        self._variables([one for one in (engine, factory) if one], backend)
+        self._pytest([maker for maker in (engine, factory) if maker])
+        self._variables([maker for maker in (engine, factory) if maker], backend)
         self._extras(backend)
         several = self.alembic.effective.get(f"[{self.alembic.section}] databases")
         if several:
@@ -157,23 +159,33 @@ class _Proposing:
 
     def _table_path(self) -> tuple[Path, ...]:
         given = self.table.get("pythonpath", ())
-        return tuple(Path(os.path.abspath(self.root / str(one))) for one in given)
+        return tuple(Path(os.path.abspath(self.root / str(folder))) for folder in given)
 
     def _engine(self, makers: Makers, reached: set[Path]) -> Made | None:
-        named = [one for one in makers.engines if one.reference]
+        referenced = [candidate for candidate in makers.engines if candidate.reference]
         given = self.table.get("engine")
         if given is not None:
-            return next((one for one in named if one.reference == given), None)
+            return next(
+                (candidate for candidate in referenced if candidate.reference == given), None
+            )
         # A function that gives what a name has, too, is no other engine.
-        kept = [one.call for one in named if not one.is_call]
-        objects = [one for one in named if not one.is_call or one.call not in kept]
-        objects = list({one.reference: one for one in reversed(objects)}.values())[::-1]
+        kept = [candidate.call for candidate in referenced if not candidate.is_call]
+        objects = [
+            candidate
+            for candidate in referenced
+            if not candidate.is_call or candidate.call not in kept
+        ]
+        objects = list(
+            {candidate.reference: candidate for candidate in reversed(objects)}.values()
+        )[::-1]
         chosen, why = _one_of(objects, makers.factories, reached)
         if chosen is not None:
             self.result.add("engine", chosen.reference, f"made in {self._line(chosen)}{why}")
             return chosen
         if objects:
-            places = ", ".join(f"{one.reference} ({self._line(one)})" for one in objects)
+            places = ", ".join(
+                f"{candidate.reference} ({self._line(candidate)})" for candidate in objects
+            )
             self.result.left_out.append(("engine", f"{len(objects)} candidates: {places}"))
             return None
         return self._by_url(makers)
@@ -182,64 +194,69 @@ class _Proposing:
         """An engine that nothing names, by its URL."""
         unnamed = [*makers.flask, *makers.engines]
         urls: dict[str, Made] = {}
-        for one in unnamed:
-            for origin in one.url:
+        for maker in unnamed:
+            for origin in maker.url:
                 if origin.kind == "text" and origin.form == "url" and "://" in origin.name:
-                    is_flask = one in makers.flask
-                    url = self._instance(origin.name, one) if is_flask else origin.name
-                    urls.setdefault(url, one)
+                    is_flask = maker in makers.flask
+                    url = self._instance(origin.name, maker) if is_flask else origin.name
+                    urls.setdefault(url, maker)
         if len(urls) == 1:
-            ((url, made),) = urls.items()
-            what = "Flask-SQLAlchemy's, of" if made in makers.flask else "made in a function, in"
-            self.result.add("engine", url, f"every engine with this URL; {what} {self._line(made)}")
-            return made
+            ((url, engine),) = urls.items()
+            what = "Flask-SQLAlchemy's, of" if engine in makers.flask else "made in a function, in"
+            self.result.add(
+                "engine", url, f"every engine with this URL; {what} {self._line(engine)}"
+            )
+            return engine
         if not unnamed:
             why = "no create_engine(), create_async_engine() or SQLAlchemy() was found"
         else:
             reasons = (
-                f"{self._line(one)}: {one.why_not or 'its URL is not a text'}" for one in unnamed
+                f"{self._line(maker)}: {maker.why_not or 'its URL is not a text'}"
+                for maker in unnamed
             )
             why = f"no name leads to it ({'; '.join(reasons)})"
         self.result.left_out.append(("engine", why))
         return None
 
-    def _instance(self, url: str, made: Made) -> str:
+    def _instance(self, url: str, maker: Made) -> str:
         """Flask-SQLAlchemy's relative files are in the application's instance folder."""
         before, mark, path = url.partition(":///")
         if before.partition("+")[0] != "sqlite" or not path or path.startswith(("/", ":", "file:")):
             return url
-        folder = self.sources.folder_of(made.source.module) or self.root
+        folder = self.sources.folder_of(maker.source.module) or self.root
         return f"{before}{mark}{self._name(folder / 'instance' / path)}"
 
     def _sessionmaker(self, makers: Makers, engine: Made | None) -> Made | None:
         if "sessionmaker" in self.table:
             given = self.table["sessionmaker"]
-            return next((one for one in makers.factories if one.reference == given), None)
+            return next(
+                (factory for factory in makers.factories if factory.reference == given), None
+            )
         if not makers.factories:
             if not makers.flask:
                 why = "no sessionmaker() was found: db_session is one on the engine"
                 self.result.left_out.append(("sessionmaker", why))
             return None
         wanted = engine.reference if engine else self.table.get("engine")
-        fitting = [one for one in makers.factories if self._same(one.bound, wanted)]
-        plain = [one for one in fitting if not self._is_scoped(one)] or fitting
+        fitting = [factory for factory in makers.factories if self._same(factory.bound, wanted)]
+        plain = [factory for factory in fitting if not self._is_scoped(factory)] or fitting
         # A name that is given two, one after the other or in branches, is one name.
-        plain = list({one.reference: one for one in plain}.values())
+        plain = list({factory.reference: factory for factory in plain}.values())
         if len(plain) == 1:
             (chosen,) = plain
             reason = f"made in {self._line(chosen)}, on {wanted}"
             self.result.add("sessionmaker", chosen.reference, reason)
             return chosen
         places = ", ".join(
-            f"{one.reference} ({self._line(one)}, on {one.bound or 'no engine'})"
-            for one in plain or makers.factories
+            f"{factory.reference} ({self._line(factory)}, on {factory.bound or 'no engine'})"
+            for factory in plain or makers.factories
         )
         what = "several candidates" if plain else "none is made on the engine"
         self.result.left_out.append(("sessionmaker", f"{what}: {places}"))
         return None
 
     def _same(self, bound: str | None, wanted: str | None) -> bool:
-        """Whether a factory's engine is that one, through modules that pass it on."""
+        """Whether a factory's engine is that one, also through modules that re-export it."""
         for _ in range(5):
             if bound is None or bound == wanted:
                 break
@@ -249,19 +266,21 @@ class _Proposing:
             bound = f"{step[0]}:{step[1]}" if step else None
         return bound is not None and bound == wanted
 
-    def _is_scoped(self, made: Made) -> bool:
-        name = (made.reference or "").partition(":")[2]
-        calls = made.source.assigned.get(name, [])
-        return any("scoped_session" in made.source.dotted(getattr(c, "func", c)) for c in calls)
+    def _is_scoped(self, factory: Made) -> bool:
+        name = (factory.reference or "").partition(":")[2]
+        calls = factory.source.assigned.get(name, [])
+        return any("scoped_session" in factory.source.dotted(getattr(c, "func", c)) for c in calls)
 
     def _backend(self, engine: Made | None, makers: Makers, env: EnvPy) -> str:
         given = self.table.get("backend")
         if given is not None:
             return str(given)
         url = database_url(self.alembic) or ""
-        made = [engine] if engine else makers.engines
-        kinds = _kinds([*(url for one in made for url in one.url), *env.url], self.root)
-        where = f"the URL in {self._line(made[0])}" if made else "the URL that env.py is given"
+        engines = [engine] if engine else makers.engines
+        kinds = _kinds([*(url for maker in engines for url in maker.url), *env.url], self.root)
+        where = (
+            f"the URL in {self._line(engines[0])}" if engines else "the URL that env.py is given"
+        )
         if not engine and "://" in str(self.table.get("engine")):
             kinds = {str(self.table["engine"]).partition(":")[0].partition("+")[0]: ""}
         if not kinds and "://" in url and not url.startswith("driver:"):
@@ -281,12 +300,12 @@ class _Proposing:
             self.result.left_out.append(("backend", why))
         return "sqlite"
 
-    def _pythonpath(self, env: EnvPy, made: Sequence[Made]) -> None:
+    def _pythonpath(self, env: EnvPy, chosen: Sequence[Made]) -> None:
         wanted: dict[Path, str] = {}
-        for one in made:
-            if one.reference:
-                folder = self.sources.folder_of(one.source.module)
-                wanted.setdefault(folder or self.root, one.source.module.partition(".")[0])
+        for maker in chosen:
+            if maker.reference:
+                folder = self.sources.folder_of(maker.source.module)
+                wanted.setdefault(folder or self.root, maker.source.module.partition(".")[0])
         names = [module for module, _ in env.source.imports.values()] if env.source else []
         names += list(self._imported_by_revisions())
         for name in names:
@@ -294,15 +313,15 @@ class _Proposing:
             folder = self.sources.folder_of(head) if head else None
             if folder is not None:
                 wanted.setdefault(folder, head)
-        missing = {one: name for one, name in wanted.items() if one not in self.found_already}
-        missing = {one: name for one, name in missing.items() if not self._is_script(one)}
+        missing = {path: name for path, name in wanted.items() if path not in self.found_already}
+        missing = {path: name for path, name in missing.items() if not self._is_script(path)}
         if not missing:
             return
-        folders = ", ".join(f"{name} is in {self._name(one)}" for one, name in missing.items())
+        folders = ", ".join(f"{name} is in {self._name(path)}" for path, name in missing.items())
         if "pythonpath" in self.table:
             self.result.left_out.append(("pythonpath", f"it is there already, and {folders}"))
             return
-        self.result.add("pythonpath", [self._name(one) for one in missing], folders)
+        self.result.add("pythonpath", [self._name(path) for path in missing], folders)
 
     def _is_script(self, folder: Path) -> bool:
         return folder.is_relative_to(self.alembic.script_location)
@@ -311,7 +330,7 @@ class _Proposing:
         for folder in self.alembic.version_locations:
             for path in sorted(folder.glob("*.py")):
                 try:
-                    yield from (one.decode() for one in _IMPORTED.findall(path.read_bytes()))
+                    yield from (module.decode() for module in _IMPORTED.findall(path.read_bytes()))
                 except OSError:
                     continue
 
@@ -319,16 +338,16 @@ class _Proposing:
         wanted = dict(env.environment)
         if backend != "sqlite" and engine is not None:
             # An engine that is made at import has its dialect for good.
-            for one in engine.url:
-                if one.kind == "variable" and one.form == "url":
-                    is_async = engine.is_async if one.is_async is None else one.is_async
+            for origin in engine.url:
+                if origin.kind == "variable" and origin.form == "url":
+                    is_async = engine.is_async if origin.is_async is None else origin.is_async
                     value = "{async_url}" if is_async else "{url}"
-                    wanted.setdefault(one.name, (value, one))
+                    wanted.setdefault(origin.name, (value, origin))
         given = self.table.get("environment")
         wanted = {name: value for name, value in wanted.items() if name not in (given or {})}
         if wanted:
-            url = [one for value, one in wanted.values() if "{" in value]
-            other = [one for value, one in wanted.values() if "{" not in value]
+            url = [origin for value, origin in wanted.values() if "{" in value]
+            other = [origin for value, origin in wanted.values() if "{" not in value]
             said = [f"the URL is read in {self._all_at(url)}"] * bool(url)
             reasons = "; ".join([*said, *[f"needed in {self._all_at(other)}"] * bool(other)])
             if given is None:
@@ -339,10 +358,10 @@ class _Proposing:
                 why = f"it is there already, without {names}: {reasons}"
                 self.result.left_out.append(("environment", why))
         if env.x and "x" not in self.table:
-            where = ", ".join(self._at(one) for one in env.x.values())
+            where = ", ".join(self._at(origin) for origin in env.x.values())
             self.result.add("x", [f"{name}={{url}}" for name in env.x], f"{where} reads -x")
         if env.parts and backend == "sqlite":
-            names = ", ".join(dict.fromkeys(one.name for one in env.parts))
+            names = ", ".join(dict.fromkeys(origin.name for origin in env.parts))
             why = f"the URL is put together from {names}: env.py is redirected instead"
             self.result.left_out.append(("environment", why))
 
@@ -355,8 +374,8 @@ class _Proposing:
             )
             self.result.left_out.append(("migrate", why))
 
-    def _pytest(self, made: Sequence[Made]) -> None:
-        sources = [one.source for one in made if one.reference]
+    def _pytest(self, chosen: Sequence[Made]) -> None:
+        sources = [maker.source for maker in chosen if maker.reference]
         sources += [model.source for model in self.result.models[:1]]
         settings = self.result.settings
         missing: dict[Path, str] = {}
@@ -367,23 +386,25 @@ class _Proposing:
         if not missing:
             return
         base = settings.file.parent if settings.file else self.root
-        folders = [Path(os.path.relpath(one, base)).as_posix() for one in missing]
+        folders = [Path(os.path.relpath(path, base)).as_posix() for path in missing]
         names = ", ".join(dict.fromkeys(missing.values()))
-        own = [Path(os.path.relpath(one, base)).as_posix() for one in settings.pythonpath]
+        own = [Path(os.path.relpath(path, base)).as_posix() for path in settings.pythonpath]
         self.result.pytest = Line("pythonpath", [*own, *folders], f"where tests find {names}")
         if settings.file is not None and settings.file != self.layout.toml:
             self.result.pytest_file = settings.file
 
-    def _variables(self, made: Sequence[Made], backend: str) -> None:
-        sources = [one.source for one in made if one.reference]
+    def _variables(self, chosen: Sequence[Made], backend: str) -> None:
+        sources = [maker.source for maker in chosen if maker.reference]
         sources += [model.source for model in self.result.models[:1]]
-        reached = {one.path: one for start in sources for one in self.sources.reached_from(start)}
+        reached = {
+            source.path: source for start in sources for source in self.sources.reached_from(start)
+        }
         needed = required(list(reached.values()), self.values, self.root)
         url = {
-            one.name: maker.is_async if one.is_async is None else one.is_async
-            for maker in made
-            for one in maker.url
-            if one.form == "url"
+            origin.name: maker.is_async if origin.is_async is None else origin.is_async
+            for maker in chosen
+            for origin in maker.url
+            if origin.form == "url"
         }
         for name, (value, _) in needed.items():
             if name not in url:
@@ -406,18 +427,18 @@ class _Proposing:
         if lacks("pytest"):
             self.result.extras["pytest"] = "tests run with it"
 
-    def _line(self, made: Made) -> str:
-        return f"{self._name(made.source.path)} line {made.line}"
+    def _line(self, maker: Made) -> str:
+        return f"{self._name(maker.source.path)} line {maker.line}"
 
     def _at(self, origin: Origin) -> str:
         return f"{self._name(origin.source.path)} line {origin.line}"
 
     def _all_at(self, origins: Sequence[Origin]) -> str:
-        """Where several stand, each file once."""
+        """The places of several origins, each file once."""
         lines: dict[str, list[str]] = {}
-        for one in origins:
-            lines.setdefault(self._name(one.source.path), []).append(str(one.line))
-        return ", ".join(f"{name} line {', '.join(found)}" for name, found in lines.items())
+        for origin in origins:
+            lines.setdefault(self._name(origin.source.path), []).append(str(origin.line))
+        return ", ".join(f"{name} line {', '.join(numbers)}" for name, numbers in lines.items())
 
     def _name(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.root)).as_posix()
@@ -429,12 +450,12 @@ def _one_of(
     """The one engine of several that is the application's, if that can be known, and why."""
     if len(candidates) == 1:
         return candidates[0], ""
-    near = [one for one in candidates if one.source.path in reached]
+    near = [candidate for candidate in candidates if candidate.source.path in reached]
     if len(near) == 1:
         return near[0], "; of several, the one that env.py imports"
-    bound = {one.bound for one in factories}
-    used = [one for one in candidates if one.reference in bound]
-    urls = {_database(one) for one in candidates}
+    bound = {factory.bound for factory in factories}
+    used = [candidate for candidate in candidates if candidate.reference in bound]
+    urls = {_database(candidate) for candidate in candidates}
     if candidates and len(urls) == 1 and None not in urls:
         return (used or list(candidates))[0], "; others have the same URL"
     if len(used) == 1 and len(factories) == 1:
@@ -442,25 +463,27 @@ def _one_of(
     return None, ""
 
 
-def _database(made: Made) -> frozenset[tuple[str, str]] | None:
-    """What an engine's URL is, whatever its driver; None if that can't be read."""
-    if not made.url or any(one.kind == "unknown" for one in made.url):
+def _database(maker: Made) -> frozenset[tuple[str, str]] | None:
+    """An engine's URL without its driver, by origins; None if that can't be read."""
+    if not maker.url or any(origin.kind == "unknown" for origin in maker.url):
         return None
-    return frozenset((one.kind, re.sub(r"^(\w+)\+\w+:", r"\1:", one.name)) for one in made.url)
+    return frozenset(
+        (origin.kind, re.sub(r"^(\w+)\+\w+:", r"\1:", origin.name)) for origin in maker.url
+    )
 
 
 def _kinds(origins: Sequence[Origin], root: Path) -> dict[str, str]:
     """The kinds of databases that URLs name, each with a URL."""
-    texts = [one.name for one in origins if one.kind == "text"]
+    texts = [origin.name for origin in origins if origin.kind == "text"]
     if not any("://" in text for text in texts):
-        names = [one.name for one in origins if one.kind == "variable"]
+        names = [origin.name for origin in origins if origin.kind == "variable"]
         texts = [text for name in names for text in _values_of(name, root)]
-    found = [text for text in texts if _SCHEME.match(text)]
-    return {text.partition(":")[0].partition("+")[0]: text for text in found}
+    urls = [text for text in texts if _SCHEME.match(text)]
+    return {text.partition(":")[0].partition("+")[0]: text for text in urls}
 
 
 def _values_of(name: str, root: Path) -> Iterator[str]:
-    """What a variable is, in this process or in files that are there to tell."""
+    """The values of a variable, in this process and in the project's .env files."""
     if name in os.environ:
         yield os.environ[name]
     for file in (".env", ".env.example", ".env.sample", ".env.dist"):

@@ -1,4 +1,4 @@
-"""A project's Python files: what each is called when it is imported, and what stands in it."""
+"""A project's Python files: the module's name of each, and the names in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Source:
-    """One parsed file: what its names stand for, at the level of the module."""
+    """One parsed file, with the meaning of its module-level names."""
 
     def __init__(self, path: Path, module: str, tree: ast.Module):
         self.path = path
@@ -39,7 +39,7 @@ class Source:
         self._own(tree, None)
 
     def dotted(self, node: ast.AST) -> str:
-        """What an expression such as ``sa.create_engine`` names, by its imports; "" if unknown."""
+        """The dotted name of an expression such as ``sa.create_engine``, by its imports; or ""."""
         if isinstance(node, ast.Subscript):
             return self.dotted(node.value)
         if isinstance(node, ast.Attribute):
@@ -115,18 +115,18 @@ class Sources:
         }
 
     def of_the_application(self, *words: bytes) -> Iterator[Source]:
-        """The files in which one of the words stands, without tests and Alembic's scripts."""
+        """The files that contain one of the words, without tests and Alembic's scripts."""
         for path, content in sorted(self._contents.items()):
             inside = path.relative_to(self.root).parts
-            is_script = str(path).startswith(tuple(f"{one}{os.sep}" for one in self._scripts))
+            is_script = str(path).startswith(tuple(f"{folder}{os.sep}" for folder in self._scripts))
             if is_script or any(_TESTS.fullmatch(part) for part in inside):
                 continue
-            found = self.read(path) if any(word in content for word in words) else None
-            if found is not None:
-                yield found
+            source = self.read(path) if any(word in content for word in words) else None
+            if source is not None:
+                yield source
 
     def read(self, path: Path) -> Source | None:
-        """A file, parsed; None if it can't be, which ``unread`` tells."""
+        """A parsed file; None if it can't be parsed, and then it is in ``unread``."""
         if path not in self._parsed:
             content = self._contents[path] if path in self._contents else _read(str(path))
             try:
@@ -140,24 +140,24 @@ class Sources:
         return self._parsed[path]
 
     def find(self, module: str) -> Source | None:
-        """The project's module of that name; of a package its ``__init__.py``."""
+        """The project's module of that name. For a package it is the ``__init__.py``."""
         path = self._modules.get(module)
         return self.read(path) if path is not None else None
 
     def reached_from(self, start: Source) -> list[Source]:
         """A file and what it imports of the project, transitively."""
-        found: dict[Path, Source] = {}
+        reached: dict[Path, Source] = {}
         waiting = [start]
         while waiting:
             source = waiting.pop()
-            if source.path in found:
+            if source.path in reached:
                 continue
-            found[source.path] = source
+            reached[source.path] = source
             for dotted in source.modules:
                 parts = dotted.split(".")
                 names = (".".join(parts[: end + 1]) for end in range(len(parts)))
                 waiting.extend(filter(None, map(self.find, names)))
-        return list(found.values())
+        return list(reached.values())
 
     def folder_of(self, module: str) -> Path | None:
         """The folder in which a module of the project is found."""
@@ -169,7 +169,7 @@ class Sources:
         return path.parents[depth - 1]
 
     def module_of(self, path: Path) -> str:
-        """What the project calls a file when it imports it.
+        """The name under which the project imports a file.
 
         A folder may be a package without ``__init__.py``. Then the longest name that somebody
         imports is the right one, or else the one from a folder in which imports are found.
@@ -184,7 +184,7 @@ class Sources:
         least = max(least, 1)
         names = {depth: ".".join(parts[-depth:]) for depth in range(least, len(parts) + 1)}
         mentioned = [depth for depth, name in names.items() if self._is_mentioned(path, name)]
-        for start in sorted(self.known, key=lambda one: len(one.parts), reverse=True):
+        for start in sorted(self.known, key=lambda known: len(known.parts), reverse=True):
             if path.is_relative_to(start):
                 depth = len(parts) - len(start.relative_to(self.root).parts)
                 if depth in names and (depth in mentioned or not mentioned):
@@ -228,7 +228,7 @@ def _read(path: str) -> bytes:
 
 
 def _imports(content: bytes) -> Iterator[str]:
-    """The modules that a file's text seems to import; what is no module does no harm."""
+    """The modules that a file's text seems to import; other words do no harm."""
     text = content.decode("utf-8", "replace")
     for module, names in _FROM.findall(text):
         yield module

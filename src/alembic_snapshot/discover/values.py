@@ -1,4 +1,4 @@
-"""Where a value comes from, such as a database's URL: a text, variables, ``-x``, an option."""
+"""The origins of a value such as a database's URL: a text, variables, ``-x``, an option."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SAME = ("str", "make_url", "URL", "cast", "expandvars")
 
 @dataclass(frozen=True)
 class Origin:
-    """One thing that a value comes from.
+    """One origin of a value.
 
     ``kind`` is ``text`` (then ``name`` is it), ``variable``, ``x``, ``option`` or ``unknown``.
-    ``form`` says what of a URL it is: all (``url``), SQLite's file (``path``), or a ``part``.
+    ``form`` says how much of a URL it is: all (``url``), SQLite's file (``path``), or a ``part``.
     It is ``required`` if there is no default. ``type`` is what an annotation says of it.
     """
 
@@ -49,33 +49,43 @@ class Values:
         self._steps = 0
 
     def origins(self, node: ast.expr, source: Source) -> list[Origin]:
-        """What a value comes from, each thing once."""
+        """The origins of a value, each once."""
         self._steps = 0
         place = Place(source, source.owners.get(node))
-        found = self._follow(node, place, DEEP)
-        return list({(one.kind, one.name, one.form): one for one in found}.values())
+        origins = self._follow(node, place, DEEP)
+        return list(
+            {(origin.kind, origin.name, origin.form): origin for origin in origins}.values()
+        )
 
     def settings(self, source: Source) -> Iterator[Origin]:
         """The variables without a default that a module's settings classes ask for."""
-        made = {
+        called = {
             source.dotted(node.func).rpartition(".")[2]
             for node in ast.walk(source.tree)
             if isinstance(node, ast.Call)
         }
         for name, kind in source.classes.items():
-            if name in made and self._names.is_settings(kind, source, DEEP):
+            if name in called and self._names.is_settings(kind, source, DEEP):
                 for node in kind.body:
                     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                        found = self._field(node, kind, source, node.target.id)
-                        yield from (one for one in found if one.kind == "variable" and one.required)
+                        origins = self._field(node, kind, source, node.target.id)
+                        yield from (
+                            origin
+                            for origin in origins
+                            if origin.kind == "variable" and origin.required
+                        )
 
     def required_at_import(self, source: Source) -> Iterator[Origin]:
         """The variables without a default that importing a module asks for."""
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Subscript | ast.Call) and node not in source.owners:
-                for one in self._read(node, Place(source)) or ():
-                    if one.kind == "variable" and one.required and isinstance(node, ast.Subscript):
-                        yield one
+                for origin in self._read(node, Place(source)) or ():
+                    if (
+                        origin.kind == "variable"
+                        and origin.required
+                        and isinstance(node, ast.Subscript)
+                    ):
+                        yield origin
 
     def _follow(self, node: ast.expr, place: Place, deep: int) -> Iterator[Origin]:
         if node in self._path:
@@ -94,8 +104,8 @@ class Values:
     def _followed(self, node: ast.expr, place: Place, deep: int) -> Iterator[Origin]:
         read = self._read(node, place)
         if read is not None:
-            for one in read:
-                yield one
+            for origin in read:
+                yield origin
             if isinstance(node, ast.Call):
                 for default in self._defaults(node):
                     yield from self._follow(default, place, deep - 1)
@@ -108,12 +118,12 @@ class Values:
             case ast.JoinedStr():
                 yield from self._joined(node, place, deep)
             case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add(), right=right):
-                for one in self._follow(right, place, deep - 1):
-                    yield self._within(one, text)
+                for origin in self._follow(right, place, deep - 1):
+                    yield self._within(origin, text)
             case ast.BinOp():
                 for side in (node.left, node.right):
-                    for one in self._follow(side, place, deep - 1):
-                        yield replace(one, form="part")
+                    for origin in self._follow(side, place, deep - 1):
+                        yield replace(origin, form="part")
             case ast.BoolOp():
                 for value in node.values:
                     yield from self._follow(value, place, deep - 1)
@@ -134,23 +144,23 @@ class Values:
     def _joined(self, node: ast.JoinedStr, place: Place, deep: int) -> Iterator[Origin]:
         texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
         holes = [part for part in node.values if isinstance(part, ast.FormattedValue)]
-        found = [one for part in holes for one in self._follow(part.value, place, deep - 1)]
+        origins = [origin for part in holes for origin in self._follow(part.value, place, deep - 1)]
         if len(holes) == 1 and isinstance(node.values[-1], ast.FormattedValue):
-            yield from (self._within(one, "".join(map(str, texts))) for one in found)
+            yield from (self._within(origin, "".join(map(str, texts))) for origin in origins)
             return
         # What it begins with tells the kind of database, whatever else is in it.
         if texts and "://" in str(texts[0]) and node.values[0] in node.values[:1]:
             yield Origin("text", str(texts[0]), place.source, node.lineno, form="part")
-        yield from (replace(one, form="part") for one in found)
+        yield from (replace(origin, form="part") for origin in origins)
 
-    def _within(self, one: Origin, before: str) -> Origin:
-        """An origin after a text: the file in ``sqlite:///FILE`` for one."""
+    def _within(self, origin: Origin, before: str) -> Origin:
+        """An origin that follows a text, such as the file in ``sqlite:///FILE``."""
         if not before:
-            return one
-        if one.kind == "text":
-            return replace(one, name=before + one.name)
+            return origin
+        if origin.kind == "text":
+            return replace(origin, name=before + origin.name)
         is_file = before.startswith("sqlite") and before.endswith(":///")
-        return replace(one, form="path" if is_file and one.form == "url" else "part")
+        return replace(origin, form="path" if is_file and origin.form == "url" else "part")
 
     def _name(self, node: ast.Name, place: Place, deep: int) -> Iterator[Origin]:
         values = list(local_values(node.id, place.function)) if place.function else []
@@ -183,9 +193,9 @@ class Values:
             for value in module.assigned[node.attr]:
                 yield from self._follow(value, Place(module), deep - 1)
             return
-        found = self._names.class_of(node.value, place, deep)
-        if found is not None:
-            yield from self._of_class(node.attr, *found, node, deep)
+        owner = self._names.class_of(node.value, place, deep)
+        if owner is not None:
+            yield from self._of_class(node.attr, *owner, node, deep)
             return
         yield self._unknown(node, place)
 
@@ -222,14 +232,14 @@ class Values:
             return
         if name.endswith("URL.create") or re.search(r"Dsn\.build$|Url\.build$", name):
             for value in [*node.args, *(keyword.value for keyword in node.keywords)]:
-                for one in self._follow(value, place, deep - 1):
+                for origin in self._follow(value, place, deep - 1):
                     # Of a URL in parts, the text that could be its beginning tells the kind.
-                    text = f"{one.name}://" if one.kind == "text" else one.name
-                    yield replace(one, form="part", name=text)
+                    text = f"{origin.name}://" if origin.kind == "text" else origin.name
+                    yield replace(origin, form="part", name=text)
             return
-        found = self._names.function(node.func, place.source)
-        if found is not None:
-            function, source = found
+        called = self._names.function(node.func, place.source)
+        if called is not None:
+            function, source = called
             for value in returned(function):
                 yield from self._follow(value, Place(source, function), deep - 1)
             return
@@ -243,8 +253,12 @@ class Values:
                 return
             # A method of a text or of a URL: replace(), strip(), render_as_string().
             texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
-            for one in self._follow(node.func.value, place, deep - 1):
-                yield replace(one, is_async=_turned(texts)) if _turned(texts) is not None else one
+            for origin in self._follow(node.func.value, place, deep - 1):
+                yield (
+                    replace(origin, is_async=_turned(texts))
+                    if _turned(texts) is not None
+                    else origin
+                )
             return
         yield self._unknown(node, place)
 
@@ -292,8 +306,8 @@ class Values:
         return False
 
     def _defaults(self, node: ast.Call) -> list[ast.expr]:
-        named = [keyword.value for keyword in node.keywords if keyword.arg in ("default", "_")]
-        return [*node.args[1:2], *named] if _text(node.args[0]) is not None else named
+        given = [keyword.value for keyword in node.keywords if keyword.arg in ("default", "_")]
+        return [*node.args[1:2], *given] if _text(node.args[0]) is not None else given
 
     def _field(
         self, node: ast.AnnAssign, kind: ast.ClassDef, source: Source, name: str
@@ -328,11 +342,11 @@ def _text(node: ast.expr) -> str | None:
 
 
 def _is_setting(reader: str, source: Source) -> bool:
-    """Whether that is what a library for settings reads variables with."""
+    """Whether a library for settings reads variables with that."""
     if reader.partition(".")[0] in _READERS:
         return True
-    made = source.assigned.get(reader, [])
-    calls = (value for value in made if isinstance(value, ast.Call))
+    assigned = source.assigned.get(reader, [])
+    calls = (value for value in assigned if isinstance(value, ast.Call))
     return any(source.dotted(call.func).partition(".")[0] in _READERS for call in calls)
 
 

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _refuse_empty(given: Sequence[str]) -> None:
-    """Refuse what a variable that is not set leaves: a path of nothing is the working directory.
+    """Refuse an empty path, which an unset variable leaves: it would be the working directory.
 
     Raises:
         ConfigError: it names the option.
@@ -153,10 +153,13 @@ def doctor(
     from alembic_snapshot.cli.doctor import examine
     from alembic_snapshot.cli.finding import has_bad
 
-    found = examine(config, store, timeout)
-    facts = {"good": not has_bad(found), "findings": [one.to_record() for one in found]}
-    _print(facts, "\n".join(map(str, found)), as_json)
-    return 1 if has_bad(found) else 0
+    all_findings = examine(config, store, timeout)
+    record = {
+        "good": not has_bad(all_findings),
+        "findings": [finding.to_record() for finding in all_findings],
+    }
+    _print(record, "\n".join(map(str, all_findings)), as_json)
+    return 1 if has_bad(all_findings) else 0
 
 
 @cli.command()
@@ -188,16 +191,16 @@ def build(
         else:
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
-    found = _told(snapshot.manifest, project)
+    lines = _told(snapshot.manifest, project)
     if snapshot.built and not quiet:
-        _warn(shortened([*snapshot.manifest.warnings, *found]))
-    elif found:
+        _warn(shortened([*snapshot.manifest.warnings, *lines]))
+    elif lines:
         _warn([f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"])
     if difference:
         _warn([f"the snapshot that was built step by step differs:\n{difference}"])
-    facts = _facts(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
-    text = job_summary(snapshot, found, difference) if summary else snapshot.database
-    _print(facts, text, as_json)
+    record = _snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
+    text = job_summary(snapshot, lines, difference) if summary else snapshot.database
+    _print(record, text, as_json)
     return 1 if difference else 0
 
 
@@ -209,7 +212,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
     from alembic_snapshot.build.lookup import look_up
 
     chain = look_up(_project(where), layer=layer, revision=revision).chain
-    facts = {
+    record = {
         "key": chain.key,
         "opaque": list(chain.opaque),
         "layers": [
@@ -229,9 +232,9 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
         for part in chain.layers:
             lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
             lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
-            named = part.named_files.items()
-            lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named]
-    _print(facts, "\n".join(lines), as_json)
+            named_files = part.named_files.items()
+            lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named_files]
+    _print(record, "\n".join(lines), as_json)
     return 0
 
 
@@ -242,39 +245,42 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     from alembic_snapshot.build.lookup import look_up
 
     project = _project(where)
-    found = look_up(project, layer=layer, revision=revision)
-    if found.entry is None:
-        facts = {
+    lookup = look_up(project, layer=layer, revision=revision)
+    if lookup.entry is None:
+        record = {
             "hit": False,
-            "key": found.chain.key,
-            "why": list(found.reasons),
-            "cures": list(found.cures),
-            "opaque": list(found.chain.opaque),
+            "key": lookup.chain.key,
+            "why": list(lookup.reasons),
+            "cures": list(lookup.cures),
+            "opaque": list(lookup.chain.opaque),
         }
-        lines = ["miss", *(f"  {why}" for why in (*found.reasons, *_one_layer(found.chain.opaque)))]
-        lines += [f"  if that does not matter to the migrations: {cure}" for cure in found.cures]
-        _print(facts, "\n".join(lines), as_json)
+        lines = [
+            "miss",
+            *(f"  {why}" for why in (*lookup.reasons, *_one_layer(lookup.chain.opaque))),
+        ]
+        lines += [f"  if that does not matter to the migrations: {cure}" for cure in lookup.cures]
+        _print(record, "\n".join(lines), as_json)
         return 1
-    manifest = found.entry.manifest
-    lines = [f"hit {found.entry.database}"]
+    manifest = lookup.entry.manifest
+    lines = [f"hit {lookup.entry.database}"]
     lines += [f"  {line}" for line in manifest.warnings]
     lines += [f"  {line}" for line in _told(manifest, project)]
-    lines += [f"  {line}" for line in _one_layer(found.chain.opaque)]
+    lines += [f"  {line}" for line in _one_layer(lookup.chain.opaque)]
     if revision is None and "drift" not in manifest.checks:
         lines.append("  the models were not compared with it yet: the next build does")
-    changed = found.changed_for_env()
+    changed = lookup.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]
-    seen = sorted(manifest.observed.files.keys() - found.chain.named_files.keys())
+    seen = sorted(manifest.observed.files.keys() - lookup.chain.named_files.keys())
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
-    facts = {
+    record = {
         "hit": True,
         "changed": list(changed),
-        "opaque": list(found.chain.opaque),
-        **_facts(found.entry, project),
+        "opaque": list(lookup.chain.opaque),
+        **_snapshot_record(lookup.entry, project),
     }
-    _print(facts, "\n".join(lines), as_json)
+    _print(record, "\n".join(lines), as_json)
     return 0
 
 
@@ -288,8 +294,8 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
 
     with Progress() as progress:
         snapshot = ensure(_project(where), layer=layer, revision=revision, listener=progress)
-    made = snapshot.clone(path)
-    _print({"url": made.url, "path": made.target.name}, made.url, as_json)
+    copy = snapshot.clone(path)
+    _print({"url": copy.url, "path": copy.target.name}, copy.url, as_json)
     return 0
 
 
@@ -315,11 +321,11 @@ def diff(
         raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
     entry = _entry(ensure(project, layer=layer, revision=revision))
     try:
-        found = database.diff(entry.database, rows)
+        difference = database.diff(entry.database, rows)
     except sqlite3.Error as error:
         raise CloneError(f"can't compare {path}: {error}", hint="is it a SQLite file?") from error
-    _print(found.to_record(), str(found), as_json)
-    return 1 if found else 0
+    _print(difference.to_record(), str(difference), as_json)
+    return 1 if difference else 0
 
 
 @cli.command()
@@ -353,22 +359,22 @@ def check(
         projects = load_projects(project.root, store=where["store"])
     every: dict[str, dict[str, Any]] = {}
     lines: list[str] = []
-    for name, one in projects.items():
+    for name, database_project in projects.items():
         every[name], told = _checked(
-            one, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
+            database_project, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
         )
         lines += told if len(projects) == 1 else [f"{name}: {line}" for line in told]
-    facts = every[project.name] if len(projects) == 1 else {"databases": every}
-    _print(facts, "\n".join(lines), as_json)
-    found = any(one["findings"] for one in every.values())
-    missing = any(one["unchecked"] for one in every.values())
-    return 1 if found or (missing and not allow_unchecked) else 0
+    record = every[project.name] if len(projects) == 1 else {"databases": every}
+    _print(record, "\n".join(lines), as_json)
+    has_findings = any(result["findings"] for result in every.values())
+    missing = any(result["unchecked"] for result in every.values())
+    return 1 if has_findings or (missing and not allow_unchecked) else 0
 
 
 def _checked(
     project: Project, *, no_stairway: bool, from_scratch: bool, quiet: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """What checking one database finds: the facts, and the same in lines."""
+    """The results of checking one database: as a record for JSON, and as lines."""
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
     from alembic_snapshot.build.stairway import run_stairway
@@ -380,29 +386,29 @@ def _checked(
         if not no_stairway:
             try:
                 result = run_stairway(project, from_scratch=from_scratch, listener=progress)
-                snapshot, stairway = result.snapshot, [str(one) for one in result.findings]
+                snapshot, stairway = result.snapshot, [str(finding) for finding in result.findings]
             except CheckError as error:
                 missing["stairway"] = error.message
         is_tried = snapshot is not None
         snapshot = snapshot or ensure(project, listener=progress)
     checks = snapshot.manifest.checks
-    found = [*findings(checks, drift=project.drift, heads=project.heads), *stairway]
+    finding_lines = [*findings(checks, drift=project.drift, heads=project.heads), *stairway]
     missing = {**unchecked(checks, drift=project.drift), **missing}
     left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
     manner = ", each up, down and up again" if is_tried else ""
     manner += f", without {' and '.join(left_out)}" if left_out else ""
     count = _revisions(snapshot.manifest)
     revisions = f"{count} revision{'s' if count != 1 else ''}{manner}"
-    facts = {
-        "findings": found,
+    record = {
+        "findings": finding_lines,
         "unchecked": missing,
         "left_out": left_out,
         "stairway": is_tried,
         "revisions": count,
     }
-    lines = [*found, *(not_checked(name, reason) for name, reason in missing.items())]
-    lines.append(f"{revisions}: {counted(len(found), len(missing))}")
-    return facts, lines
+    lines = [*finding_lines, *(not_checked(name, reason) for name, reason in missing.items())]
+    lines.append(f"{revisions}: {counted(len(finding_lines), len(missing))}")
+    return record, lines
 
 
 @cli.command(name="list")
@@ -413,7 +419,7 @@ def list_(as_json: bool, **where: Any) -> int:
     project = _project(where)
     entries = backend_of(project).store().entries()
     if as_json:
-        print(json.dumps([_facts(entry, project) for entry in entries], indent=1))
+        print(json.dumps([_snapshot_record(entry, project) for entry in entries], indent=1))
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -449,8 +455,8 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
     age = _age(older_than) if older_than is not None else None
     deleted = backend_of(_project(where)).store().prune(keep, age)
     size = sum(entry.manifest.size for entry in deleted)
-    facts = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
-    _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
+    record = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
+    _print(record, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
     return 0
 
 
@@ -479,8 +485,8 @@ def _told(manifest: Manifest, project: Project) -> list[str]:
 
 
 def _counted(manifest: Manifest, project: Project) -> str:
-    found = findings(manifest.checks, drift=project.drift, heads=project.heads)
-    return counted(len(found), len(unchecked(manifest.checks, drift=project.drift)))
+    finding_lines = findings(manifest.checks, drift=project.drift, heads=project.heads)
+    return counted(len(finding_lines), len(unchecked(manifest.checks, drift=project.drift)))
 
 
 def _revisions(manifest: Manifest) -> int:
@@ -492,7 +498,7 @@ def _one_layer(opaque: Sequence[str]) -> list[str]:
     return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
 
 
-def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
+def _snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
     assert entry is not None
     manifest = entry.manifest
     return {
@@ -511,8 +517,8 @@ def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]
     }
 
 
-def _print(facts: Any, text: str, as_json: bool) -> None:
-    print(json.dumps(facts, indent=1) if as_json else text)
+def _print(record: Any, text: str, as_json: bool) -> None:
+    print(json.dumps(record, indent=1) if as_json else text)
 
 
 def _warn(lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""``doctor``: what the tests will need, looked at one by one, and what to do where it lacks."""
+"""``doctor``: the needs of the tests, examined one by one, with a hint where something lacks."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ _ASYNC_PYTEST = "pytest-asyncio"
 
 
 def examine(config: Path | None, store: Path | None, timeout: float) -> list[Finding]:
-    """Everything, in an order in which what comes later stands on what came before."""
-    found = list(versions())
+    """The findings on everything, in an order in which later ones depend on earlier ones."""
+    all_findings = list(versions())
     try:
         projects = load_projects(config=config, store=store)
     except SnapshotError as error:
-        return [*found, _error("table", error), _rest("without a configuration")]
+        return [*all_findings, _error("table", error), _rest("without a configuration")]
     project = projects[DEFAULT]
     if not project.configured:
         where = project.root / "pyproject.toml"
         why = f"{where} has no [{TABLE}]" if where.exists() else f"there is no {where}"
         return [
-            *found,
+            *all_findings,
             bad("table", why, "alembic-snapshot init proposes one and writes it"),
             _rest("without a table"),
         ]
-    found.append(good("table", f"[{TABLE}] in {project.root / 'pyproject.toml'}"))
-    inside = None if has_bad(found) else list(_inside_pytest(projects, timeout))
-    for name, one in projects.items():
-        lines = list(_database(one))
-        found += lines if len(projects) == 1 else [_named(name, line) for line in lines]
+    all_findings.append(good("table", f"[{TABLE}] in {project.root / 'pyproject.toml'}"))
+    inside = None if has_bad(all_findings) else list(_inside_pytest(projects, timeout))
+    for name, database_project in projects.items():
+        lines = list(_database(database_project))
+        all_findings += lines if len(projects) == 1 else [_named(name, line) for line in lines]
     if inside is None:
-        found.append(_rest("with these versions"))
-    return [*found, *(inside or ())]
+        all_findings.append(_rest("with these versions"))
+    return [*all_findings, *(inside or ())]
 
 
 def versions() -> Iterator[Finding]:
@@ -78,13 +78,13 @@ def versions() -> Iterator[Finding]:
 
 
 def _least() -> dict[str, str]:
-    """The oldest version of each package that this one says it needs, extras included."""
-    found: dict[str, str] = {}
+    """The oldest version of each package that this one requires, extras included."""
+    oldest: dict[str, str] = {}
     for line in importlib.metadata.requires(_PACKAGE) or ():
         match = _REQUIREMENT.match(line)
         if match:
-            found.setdefault(match[1].lower(), match[2])
-    return found
+            oldest.setdefault(match[1].lower(), match[2])
+    return oldest
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -92,7 +92,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _database(project: Project) -> Iterator[Finding]:
-    """What concerns one database of the project, but for its engine."""
+    """The findings on one database of the project, without its engine."""
     try:
         alembic = project.alembic
     except SnapshotError as error:
@@ -108,7 +108,7 @@ def _database(project: Project) -> Iterator[Finding]:
 
 
 def _drivers(project: Project) -> Iterator[Finding]:
-    """What an async env.py needs."""
+    """The findings on the drivers that an async env.py needs."""
     from importlib.util import find_spec
 
     backend = backend_of(project)
@@ -130,7 +130,9 @@ def _server(project: Project) -> Iterator[Finding]:
     kind = "a private server" if server.is_private else str(server)
     yield good("server", f"PostgreSQL {version // 10_000} on {kind}, may create databases")
     scripts = project.alembic.version_locations
-    texts = (path.read_text("utf-8", "replace") for one in scripts for path in one.glob("*.py"))
+    texts = (
+        path.read_text("utf-8", "replace") for folder in scripts for path in folder.glob("*.py")
+    )
     wanted = {name for text in texts for name in _EXTENSION.findall(text)}
     with server.connect() as connection:
         rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
@@ -187,17 +189,17 @@ def _snapshot(project: Project) -> Iterator[Finding]:
     if not said:
         yield good("models", "as the migrated schema")
         return
-    found = findings(checks, drift=project.drift, heads=project.heads)
+    finding_lines = findings(checks, drift=project.drift, heads=project.heads)
     missing = unchecked(checks, drift=project.drift)
     # With drift = "error" it fails the tests that need a database.
     make = bad if project.drift == "error" else doubtful
-    yield make("models", counted(len(found), len(missing)), f"{_PACKAGE} status lists them")
+    yield make("models", counted(len(finding_lines), len(missing)), f"{_PACKAGE} status lists them")
 
 
 def _scripts(status: Status, project: Project) -> Iterator[Finding]:
     heads = status.chain.heads
     count = len(status.chain.revisions)
-    files = (path for one in project.alembic.version_locations for path in one.rglob("*.py"))
+    files = (path for folder in project.alembic.version_locations for path in folder.rglob("*.py"))
     if status.entry is None and not any(files):
         hint = "make the first: alembic revision --autogenerate"
         yield bad("scripts", "there is no revision", hint)
@@ -218,45 +220,47 @@ def _warned(warning: str) -> str | None:
 
 
 def _inside_pytest(projects: Mapping[str, Project], timeout: float) -> Iterator[Finding]:
-    """What pytest finds: the plugin, the table, the application, its engines."""
+    """The findings of a run of pytest: the plugin, the table, the application, its engines."""
     project = projects[DEFAULT]
     answer = ask(project, timeout)
-    found = answer.found
-    if found is None:
+    report = answer.report
+    if report is None:
         yield bad("pytest", answer.seen, answer.hint)
         yield _rest("without pytest", "engine, sessionmaker")
         return
-    if not found["plugin"]:
+    if not report["plugin"]:
         yield bad(
             "pytest",
             "it does not load the plugin",
             "remove -p no:alembic-snapshot from addopts, and unset PYTEST_DISABLE_PLUGIN_AUTOLOAD",
         )
         return
-    if found["toml"] is None or Path(found["toml"]).parent != project.root:
-        other = found["toml"] or "none"
+    if report["toml"] is None or Path(report["toml"]).parent != project.root:
+        other = report["toml"] or "none"
         yield bad(
             "pytest",
             f"it finds another table than this one: {other}",
             f"run pytest in {project.root}, with its settings there",
         )
         return
-    if "error" in found:
-        yield bad("pytest", found["error"]["message"], found["error"]["hint"])
+    if "error" in report:
+        yield bad("pytest", report["error"]["message"], report["error"]["hint"])
         return
-    databases: dict[str, Any] = found["databases"]
-    missing = list(dict.fromkeys(one for d in databases.values() for one in d["unimportable"]))
+    databases: dict[str, Any] = report["databases"]
+    missing = list(
+        dict.fromkeys(module for d in databases.values() for module in d["unimportable"])
+    )
     if missing:
         yield bad("pytest", f"it can't import {', '.join(missing)}", _importing(missing, project))
     else:
         yield good("pytest", "it loads the plugin, and can import the application")
-    for name, one in databases.items():
-        lines = list(_engine(one, projects[name], has_asyncio=found["asyncio"]))
+    for name, database in databases.items():
+        lines = list(_engine(database, projects[name], has_asyncio=report["asyncio"]))
         yield from lines if len(databases) == 1 else (_named(name, line) for line in lines)
 
 
 def _importing(missing: Sequence[str], project: Project) -> str:
-    """Which folder pytest has to look in, and where that is said."""
+    """The hint that puts the missing modules' folder into pytest's pythonpath."""
     head = missing[0].partition(".")[0]
     folders = (*project.pythonpath, *project.alembic.prepend_sys_path, project.root / "src")
     for folder in dict.fromkeys((*folders, project.root)):
@@ -267,19 +271,19 @@ def _importing(missing: Sequence[str], project: Project) -> str:
     settings = pytest_settings(project.root)
     file = settings.file or project.root / "pyproject.toml"
     name = Path(os.path.relpath(folder, file.parent)).as_posix()
-    own = [Path(os.path.relpath(one, file.parent)).as_posix() for one in settings.pythonpath]
-    listed = ", ".join(f'"{one}"' for one in (*own, name))
+    own = [Path(os.path.relpath(path, file.parent)).as_posix() for path in settings.pythonpath]
+    listed = ", ".join(f'"{entry}"' for entry in (*own, name))
     value = f"[{listed}]" if file.suffix == ".toml" else " ".join((*own, name))
     return f"write pythonpath = {value} below [{settings.key}] in {_name(file)}"
 
 
-def _engine(found: dict[str, Any], project: Project, *, has_asyncio: bool) -> Iterator[Finding]:
-    error = found.get("error")
-    if error is not None and not found["unimportable"]:
+def _engine(database: dict[str, Any], project: Project, *, has_asyncio: bool) -> Iterator[Finding]:
+    error = database.get("error")
+    if error is not None and not database["unimportable"]:
         yield bad(error["step"], error["message"], error["hint"])
     elif error is not None:
         yield bad(error["step"], error["message"], "as for pytest, above")
-    engine = found.get("engine")
+    engine = database.get("engine")
     if engine is None:
         if error is None:
             yield doubtful(
@@ -314,15 +318,15 @@ def _described(engine: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _looked(look: Callable[[], Iterable[Finding]], about: str) -> list[Finding]:
-    """The findings of one look; an error is one."""
-    found: list[Finding] = []
+    """The findings of one look; an error becomes a finding."""
+    own_findings: list[Finding] = []
     try:
-        found.extend(look())
+        own_findings.extend(look())
     except SnapshotError as error:
-        found.append(_error(about, error))
+        own_findings.append(_error(about, error))
     except OSError as error:
-        found.append(bad(about, f"can't read {error.filename}: {error.strerror}"))
-    return found
+        own_findings.append(bad(about, f"can't read {error.filename}: {error.strerror}"))
+    return own_findings
 
 
 def _error(about: str, error: SnapshotError) -> Finding:

@@ -1,4 +1,4 @@
-"""One line of what ``doctor`` says: how it stands with something, what was seen, what to do."""
+"""One line of ``doctor``'s output: the state of something, what was seen, what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class State(enum.Enum):
-    """How it stands: the sign on a line, and the word in JSON."""
+    """The state of something: the sign on a line, and the word in JSON."""
 
     GOOD = ("✓", "good")
     DOUBTFUL = ("!", "doubtful")
@@ -18,7 +18,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was seen of one thing; without a hint there is nothing to do."""
+    """The state of one thing, and what was seen; without a hint there is nothing to do."""
 
     about: str
     state: State
@@ -30,7 +30,7 @@ class Finding:
         return f"{line}\n    hint: {self.hint}" if self.hint else line
 
     def to_record(self) -> dict[str, Any]:
-        """It as JSON."""
+        """The finding as JSON."""
         return {
             "about": self.about,
             "state": self.state.value[1],
@@ -45,7 +45,7 @@ def good(about: str, seen: str) -> Finding:
 
 
 def doubtful(about: str, seen: str, hint: str | None = None) -> Finding:
-    """It works, and may not be what is meant."""
+    """It works, but may not be intended."""
     return Finding(about, State.DOUBTFUL, seen, hint)
 
 
@@ -55,5 +55,5 @@ def bad(about: str, seen: str, hint: str | None = None) -> Finding:
 
 
 def has_bad(findings: Sequence[Finding]) -> bool:
-    """Whether there is one with which tests will not work."""
+    """Whether there is a finding with which tests will not work."""
     return any(finding.state is State.BAD for finding in findings)

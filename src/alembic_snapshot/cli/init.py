@@ -33,7 +33,7 @@ _NAME = "alembic-snapshot"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     config: Path | None = None
     store: Path | None = None
@@ -59,11 +59,11 @@ def init(wishes: Wishes) -> int:
     if table is not None:
         # What is wrong with it is said before anything is added to it.
         load_project(layout.root, store=wishes.store)
-    found = propose(layout, table or {})
-    print(_described(found, layout))
+    proposal = propose(layout, table or {})
+    print(_described(proposal, layout))
     if wishes.only_print:
         return 0
-    tables = _tables(found, is_new=table is None)
+    tables = _tables(proposal, is_new=table is None)
     if tables:
         text = file.with_values(tables)
         name = os.path.relpath(layout.toml)
@@ -76,33 +76,33 @@ def init(wishes: Wishes) -> int:
     ignored = _ignore(project)
     if ignored is not None:
         _say(f"added {ignored[1]} to {os.path.relpath(ignored[0])}")
-    for package, reason in found.extras.items():
+    for package, reason in proposal.extras.items():
         print(f'warning: {reason}: pip install "{package}"', file=sys.stderr)
     snapshot = _built(project)
-    print(_next(found, layout, snapshot))
+    print(_next(proposal, layout, snapshot))
     return 0
 
 
-def _tables(found: Proposal, *, is_new: bool) -> dict[str, dict[str, Any]]:
-    """What is to be written, by the tables' names."""
+def _tables(proposal: Proposal, *, is_new: bool) -> dict[str, dict[str, Any]]:
+    """The keys to write, by the tables' names."""
     tables: dict[str, dict[str, Any]] = {}
-    if found.lines or is_new:
-        tables[TABLE] = {line.key: line.value for line in found.lines}
-    if found.pytest is not None and found.pytest_file is None:
-        tables[found.settings.key] = {found.pytest.key: found.pytest.value}
+    if proposal.lines or is_new:
+        tables[TABLE] = {line.key: line.value for line in proposal.lines}
+    if proposal.pytest is not None and proposal.pytest_file is None:
+        tables[proposal.settings.key] = {proposal.pytest.key: proposal.pytest.value}
     return tables
 
 
-def _described(found: Proposal, layout: Layout) -> str:
-    """The proposal as TOML; what is no line of it is a comment."""
-    parts = [_shown(TABLE, found.lines)]
-    comments = [f"# {key} is left out: {reason}" for key, reason in found.left_out]
-    comments += [f"# {note}" for note in found.notes]
-    if not found.lines:
+def _described(proposal: Proposal, layout: Layout) -> str:
+    """The proposal as TOML. Its notes are comments."""
+    parts = [_shown(TABLE, proposal.lines)]
+    comments = [f"# {key} is left out: {reason}" for key, reason in proposal.left_out]
+    comments += [f"# {note}" for note in proposal.notes]
+    if not proposal.lines:
         comments.insert(0, "# there is nothing to add" if comments else "# nothing is missing here")
     parts[0] = "\n".join([parts[0], *comments])
-    if found.pytest is not None and found.pytest_file is None:
-        parts.append(_shown(found.settings.key, [found.pytest]))
+    if proposal.pytest is not None and proposal.pytest_file is None:
+        parts.append(_shown(proposal.settings.key, [proposal.pytest]))
     where = os.path.relpath(layout.toml)
     return f"# {where}\n" + "\n\n".join(parts)
 
@@ -170,15 +170,15 @@ def _is_ignored(store: Path, folder: Path) -> bool:
     return False
 
 
-def _next(found: Proposal, layout: Layout, snapshot: Snapshot) -> str:
-    """What is left to do, with a test to copy."""
+def _next(proposal: Proposal, layout: Layout, snapshot: Snapshot) -> str:
+    """The steps that are left to do, with a test to copy."""
     steps: list[str] = []
-    if found.pytest is not None and found.pytest_file is not None:
-        name = os.path.relpath(found.pytest_file)
-        steps.append(_pytest_line(found, name))
-    if found.variables:
-        steps.append(_conftest(found, layout))
-    path, test = _test(found, layout, snapshot)
+    if proposal.pytest is not None and proposal.pytest_file is not None:
+        name = os.path.relpath(proposal.pytest_file)
+        steps.append(_pytest_line(proposal, name))
+    if proposal.variables:
+        steps.append(_conftest(proposal, layout))
+    path, test = _test(proposal, layout, snapshot)
     steps.append(f"save this as {os.path.relpath(path)}:\n\n{_indented(test)}\n")
     where = os.path.relpath(layout.root)
     inside = "" if where == "." else f" in {where}"
@@ -187,36 +187,36 @@ def _next(found: Proposal, layout: Layout, snapshot: Snapshot) -> str:
     return "\nnext:\n" + "\n".join(lines)
 
 
-def _conftest(found: Proposal, layout: Layout) -> str:
-    """What tests need before the application can be imported."""
+def _conftest(proposal: Proposal, layout: Layout) -> str:
+    """The step that sets variables before the tests import the application."""
     path = layout.root / "conftest.py"
-    names = ", ".join(found.variables)
-    lines = [f'os.environ.setdefault("{name}", "{v}")' for name, v in found.variables.items()]
+    names = ", ".join(proposal.variables)
+    lines = [f'os.environ.setdefault("{name}", "{v}")' for name, v in proposal.variables.items()]
     text = "\n".join(["import os", "", *lines])
     name = os.path.relpath(path)
     where = f"put this at the top of {name}" if path.exists() else f"save this as {name}"
     return f"the application needs {names} when it is imported; {where}:\n\n{_indented(text)}\n"
 
 
-def _pytest_line(found: Proposal, name: str) -> str:
-    assert found.pytest is not None
-    section = found.settings.key
-    folders: list[str] = found.pytest.value
+def _pytest_line(proposal: Proposal, name: str) -> str:
+    assert proposal.pytest is not None
+    section = proposal.settings.key
+    folders: list[str] = proposal.pytest.value
     value = f"{folders}".replace("'", '"') if name.endswith(".toml") else " ".join(folders)
-    return f"in {name}, below [{section}]: pythonpath = {value} ({found.pytest.reason})"
+    return f"in {name}, below [{section}]: pythonpath = {value} ({proposal.pytest.reason})"
 
 
-def _test(found: Proposal, layout: Layout, snapshot: Snapshot) -> tuple[Path, str]:
-    """A first test, which passes, and a file for it that is not there yet."""
-    folders = [*found.settings.testpaths, "tests", "test"]
-    base = found.settings.file.parent if found.settings.file else layout.root
-    places = [base / found.settings.testpaths[0]] if found.settings.testpaths else []
+def _test(proposal: Proposal, layout: Layout, snapshot: Snapshot) -> tuple[Path, str]:
+    """The file for a first test, which does not exist yet, and the test, which passes."""
+    folders = [*proposal.settings.testpaths, "tests", "test"]
+    base = proposal.settings.file.parent if proposal.settings.file else layout.root
+    places = [base / proposal.settings.testpaths[0]] if proposal.settings.testpaths else []
     places += [layout.root / name for name in folders[-2:] if (layout.root / name).is_dir()]
     folder = next(iter(places), layout.root / "tests")
     names = ("test_database.py", "test_snapshot.py", "test_alembic_snapshot.py")
     free = (name for name in names if not (folder / name).exists())
     path = folder / next(free, names[-1])
-    model, is_empty = _model(found.models, snapshot)
+    model, is_empty = _model(proposal.models, snapshot)
     if model is None:
         return path, _PLAIN_TEST
     wanted = "is None" if is_empty else "is not None  # a migration made it"
@@ -258,8 +258,8 @@ def _model(models: Sequence[Model], snapshot: Snapshot) -> tuple[Model | None, b
         there = set(inspect(connection).get_table_names())
         for model in models:
             if model.table in there:
-                one = select(literal(1)).select_from(table(model.table)).limit(1)
-                return model, connection.execute(one).first() is None
+                query = select(literal(1)).select_from(table(model.table)).limit(1)
+                return model, connection.execute(query).first() is None
     return None, True
 
 

@@ -1,6 +1,6 @@
-"""A project's engines as its tests find them: asked of a run of pytest in a process of its own.
+"""A project's engines as its tests find them. A run of pytest in its own process reports them.
 
-The application may hang, crash or exit: then that is what is said of it.
+The application may hang, crash or exit: then the answer says so.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _WITHOUT = {"pytest-cov": "--no-cov"}
 
 @dataclass(frozen=True)
 class Answer:
-    """What the process found; or what became of it, and what to do about that."""
+    """The report of the process; or None, how the process ended, and a hint."""
 
-    found: dict[str, Any] | None
+    report: dict[str, Any] | None
     seen: str = ""
     hint: str = ""
 
@@ -82,7 +82,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def _hangs(stack: str, project: Project, timeout: float) -> Answer:
-    """What is said of an application that does not come to an end, with its line."""
+    """The answer for an application that does not end, with the line that runs."""
     root = f"{os.path.realpath(project.root)}{os.sep}"
     where = ""
     for path, line in _FRAME.findall(stack):

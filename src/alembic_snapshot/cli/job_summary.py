@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
 
 
-def job_summary(snapshot: Snapshot, found: Sequence[str], difference: object = None) -> str:
-    """What happened, to which snapshot, and what its checks ``found`` or did not check."""
+def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object = None) -> str:
+    """The snapshot, whether and why it was built, and the ``findings`` of its checks."""
     manifest = snapshot.manifest
     count = manifest.checks.get("revisions", len(manifest.revisions))
     what = "reused"
@@ -27,7 +27,7 @@ def job_summary(snapshot: Snapshot, found: Sequence[str], difference: object = N
         rows.insert(1, ("ran", _ran(manifest.timings)))
     lines = ["### Database snapshot", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(text)} |" for name, text in rows]
-    notes = [*manifest.warnings, *found]
+    notes = [*manifest.warnings, *findings]
     if difference:
         notes.insert(0, f"the snapshot that was built step by step differs: {difference}")
     if notes:

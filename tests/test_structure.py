@@ -52,8 +52,8 @@ ROOMS = {
     ],
     "backend": [[""]],
     "builder": [
-        ["frames", "options", "patches", "pools", "protocol", "ran", "reach", "reads", "record"],
-        ["alembic_config", "file_target", "redirected", "server_guard", "server_target"],
+        ["app_context", "frames", "options", "patches", "pools", "protocol", "ran", "reach", "reads"],
+        ["alembic_config", "file_target", "record", "redirected", "server_guard", "server_target"],
         ["sources", "target", "unfinished"],
         ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
@@ -68,7 +68,13 @@ ROOMS = {
         ["ensure"],
         ["stairway"],
     ],
-    "discover": [["layout", "sources"], ["names"], ["values"], ["env_py", "makers"], ["proposal"]],
+    "discover": [
+        ["layout", "sources"],
+        ["names"],
+        ["values"],
+        ["env_py", "flask", "makers"],
+        ["proposal"],
+    ],
     "cli": [
         ["finding", "inside_pytest", "job_summary", "pyproject"],
         ["doctor", "init"],

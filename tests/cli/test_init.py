@@ -587,22 +587,82 @@ def test_what_the_application_needs_to_be_imported_is_shown_too(folder, engine):
     assert "1 passed" in folder.pytest().stdout
 
 
-def test_flask_migrates_file_is_told_apart(folder):
+@pytest.fixture
+def flask(folder):
+    """A project of Flask-Migrate's shape, whose application a function makes."""
     folder.shape()
     (folder.root / "alembic.ini").rename(folder.root / "migrations/alembic.ini")
     folder.write("migrations/alembic.ini", "[alembic]\n")
     env = "from flask import current_app\nurl = current_app.extensions['migrate'].db.engine.url\n"
     folder.write("migrations/env.py", env)
     folder.write("shop/db.py", "from flask_sqlalchemy import SQLAlchemy\ndb = SQLAlchemy()\n")
-    folder.write("shop/app.py", "def create_app():\n    app = Flask()\n"
-                 "    app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite:///shop.db'\n")  # fmt: skip
+    folder.write("shop/app.py", FACTORY)
+    return folder
 
-    error, hint = refused(folder.command("init", "--yes"))
-    folder.write("migrations/alembic.ini", "[alembic]\nscript_location = %(here)s\n")
-    shown = folder.command("init", "--print").stdout
 
-    assert "migrations/alembic.ini is Flask-Migrate's, and has no script_location" in error
-    assert "script_location = %(here)s below [alembic]" in hint
+FACTORY = """
+from flask import Flask
+
+def create_app():
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///shop.db"
+    return app
+"""
+
+
+def test_of_flask_migrates_project_the_context_is_proposed(flask):
+    shown = flask.command("init", "--print").stdout
+
     assert 'config = "migrations/alembic.ini"' in shown
     assert 'engine = "sqlite:///instance/shop.db"' in shown
-    assert "# migrate is left out: migrations/env.py line 2 asks for Flask's current_app" in shown
+    assert 'context = "shop.app:create_app().app_context()"' in shown
+    assert "migrations/env.py line 2 asks for current_app; made in shop/app.py line 3" in shown
+
+
+APPLICATIONS = {
+    "an object": ("from flask import Flask\napp = Flask(__name__)\n", "shop.app:app"),
+    "an object of a function's": (
+        FACTORY + "app = create_app()\n", "shop.app:create_app()"),
+    "a class of the project": (
+        "import flask\nclass Shop(flask.Flask): ...\nsite = Shop('shop')\n", "shop.app:site"),
+    "of a function with a default": (
+        "from flask import Flask\ndef make(settings=None) -> Flask: ...\n", "shop.app:make()"),
+    "of another's function": (
+        "from shop.made import create_app\napplication = create_app()\n",
+        "shop.made:create_app()"),
+    "several, one with the known name": (
+        FACTORY + FACTORY.replace("create_app", "other"), "shop.app:create_app()"),
+    "as FLASK_APP says": (FACTORY, "shop.made:create_app()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", APPLICATIONS)
+def test_the_application_is_found_whatever_makes_it(flask, case):
+    text, name = APPLICATIONS[case]
+    flask.write("shop/app.py", text)
+    if "made" in name:
+        flask.write("shop/made.py", FACTORY)
+    if "FLASK_APP" in case:
+        flask.write(".flaskenv", "FLASK_APP=shop.made:create_app\n")
+
+    shown = flask.command("init", "--print").stdout
+
+    assert f'context = "{name}.app_context()"' in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "no application was found: write a function that makes it"),
+        (FACTORY.replace("()", "(settings)"), "shop.app:create_app (create_app() needs arguments)"),
+        (FACTORY.replace("create_app", "one") + FACTORY.replace("create_app", "two"),
+         "2 candidates: shop.app:one (line 3), shop.app:two (line 10)"),
+    ],
+)  # fmt: skip
+def test_an_application_that_can_not_be_told_is_left_out_with_the_reason(flask, text, why):
+    flask.write("shop/app.py", text)
+
+    shown = flask.command("init", "--print").stdout
+
+    assert "# context is left out: migrations/env.py line 2 asks for Flask's current_app" in shown
+    assert why in shown

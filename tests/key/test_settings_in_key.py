@@ -25,6 +25,7 @@ FITTING = {
     "section": ["alembic", "other"],
     "config": ["alembic.ini", "another.ini"],
     "migrate": ["app.seeds:one", "app.seeds:two"],
+    "context": ["app.seeds:one", "app.seeds:one()", "app.seeds:two"],
     "engine": ["app.seeds:one", "app.seeds:two"],
     "sessionmaker": ["app.seeds:one", "app.seeds:two"],
     "seeds": [["app.seeds:one"], ["app.seeds:one", "app.seeds:two"], ["app.seeds:two"]],

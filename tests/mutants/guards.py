@@ -44,6 +44,7 @@ ROOMS = {
     ),
     "watch": Room(
         {
+            "builder/app_context": "app_context",
             "builder/watch": "watch compiled reads variables",
             "builder/reads": "reads variables watch",
             "builder/record": "watch compiled observed",

@@ -42,6 +42,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 HANDOVERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
+# What Flask says of code that needs an application.
+_NO_CONTEXT = re.compile(r"outside of (the )?application context")
 # How PostgreSQL begins the line in which it points at a place in the statement.
 _POINTER = re.compile(r"LINE \d+:")
 
@@ -178,6 +180,7 @@ class BuilderProcess:
             ignored_files=list(project.ignore_inputs),
             handover=handover,
             migrate=project.migrate,
+            context=project.context,
             steps=steps,
             check=check,
         )
@@ -200,7 +203,8 @@ class BuilderProcess:
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             failed = child.failed
-            final = bool(failed.current) or failed.is_import or _is_full(failed)
+            final = bool(failed.current or failed.is_context) or failed.is_import
+            final = final or _is_full(failed)
             raise AttemptFailed(self._error(failed, child.output), final=final, child=child)
         if not child.done and child.reached:
             # It ended in the checks: what was built is whole, and what is not checked says so.
@@ -242,7 +246,9 @@ class BuilderProcess:
             return _refusal(failed.facts.refused, details)
         where = f" at {failed.where}" if failed.where else ""
         who = "env.py"
-        if failed.current:
+        if failed.is_context:
+            who = f"context {self.project.context!r}"
+        elif failed.current:
             kind = "seed" if ":" in failed.current else "revision"
             who = f"{kind} {failed.current}"
         sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
@@ -256,6 +262,8 @@ class BuilderProcess:
         if _is_full(failed):
             other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
             return f"is the disk full? make room, or {other}"
+        if failed.hint:
+            return failed.hint
         if failed.type == "SyntaxError":
             return "correct the file"
         if failed.type == "ValueError" and "interpolation syntax" in failed.text:
@@ -274,8 +282,18 @@ class BuilderProcess:
             missing = own if _NO_TABLE.search(failed.text) else ""
             opened = "" if kept.file else f"; open it: {kept.opening}"
             return f"the half-built database is kept at {kept}{opened}{missing}"
+        if _NO_CONTEXT.search(failed.text) and not self.project.context:
+            return (
+                "name what makes the application in [tool.alembic-snapshot], for example "
+                'context = "blog:create_app().app_context()"'
+            )
         if failed.variable:
             return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
+        if failed.is_context:
+            return (
+                "it is made as a command would, in the project's folder: set the variables that "
+                "it needs with environment in [tool.alembic-snapshot]"
+            )
         return (
             "env.py may need a variable (environment), an argument (x) or a function that makes "
             "the database (migrate): set it in [tool.alembic-snapshot]"

@@ -19,6 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from alembic_snapshot.builder.app_context import NoContext
 from alembic_snapshot.builder.protocol import Failure, Job
 from alembic_snapshot.builder.upgrade import Builder, Report
 
@@ -40,6 +41,8 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         speaks_async=_speaks_async(Path(builder.job.scripts, "env.py")),
         variable=_variable(error),
         traceback="".join(traceback.format_exception(error)),
+        is_context=not builder.app_context.is_made,
+        hint=getattr(error, "hint", None) if isinstance(error, NoContext) else None,
         facts=builder.facts(),
     )
 

@@ -67,6 +67,7 @@ class Job:
     ignored_files: Sequence[str]
     handover: str
     migrate: str | None
+    context: str | None
     steps: Sequence[Step]
     check: bool
 
@@ -140,7 +141,8 @@ class Failure:
     """The end of a run that failed: what raised, in whose code, and what it may have needed.
 
     ``current`` is the revision or seed that was running, ``where`` the innermost line of the
-    project, ``variable`` the environment variable that was asked for and is not set.
+    project, ``variable`` the environment variable that was asked for and is not set. ``is_context``
+    says that it was raised where ``context`` is made, ``hint`` what is known to help.
     """
 
     facts: Facts
@@ -154,6 +156,8 @@ class Failure:
     speaks_async: bool
     variable: str | None
     traceback: str
+    is_context: bool = False
+    hint: str | None = None
 
 
 class Reached(NamedTuple):

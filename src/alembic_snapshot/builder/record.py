@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from alembic_snapshot.builder.app_context import lead_to
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.observed import Reading
 
@@ -61,6 +62,10 @@ class Record:
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
         self._compared: dict[str, bool] = {}
+        # The packages that revisions and seeds have asked for, by owner, and those that keep the
+        # application in a context variable.
+        self.asked_for: dict[str, set[str]] = {}
+        self.in_context: set[str] = set()
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 
@@ -88,6 +93,7 @@ class Record:
             modules |= self._models(modules | known)
         sharing = {self._title(owner) for owner in self.shares_models}
         shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
+        shared = shared or self._reaches_context(owners)
         direct: set[tuple[str, str]] = {(FILES, name) for name in modules}
         through: set[tuple[str, str]] = set()
         for what, origins in list(self._origins.items()):
@@ -152,6 +158,18 @@ class Record:
             return True
         readers = origin.readers
         return origin.is_own or not (readers.isdisjoint(modules) and readers.isdisjoint(known))
+
+    def _reaches_context(self, owners: set[str] | None) -> bool:
+        """Whether what ran for a state has asked for what reaches the application in a context.
+
+        Nobody hears what it takes from there: the modules of ``env.py`` may have put it in.
+        """
+        asked = (
+            names
+            for owner, names in list(self.asked_for.items())
+            if owners is None or self._title(owner) in owners
+        )
+        return lead_to(set().union(*asked), self.in_context)
 
     def _title(self, owner: str) -> str:
         """The revision of a script, by its path. A script of no revision counts for every state."""

@@ -9,18 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.unfinished import refuse_unfinished
-from alembic_snapshot.project.references import Reference
 
 
-def run_seed(reference: str, url: sa.URL) -> None:
-    """Import the function, give it a session or a connection on the database, and commit.
+def run_seed(function: Callable[..., Any], url: sa.URL) -> None:
+    """Give the function a session or a connection on the database, and commit.
 
     It gets a :class:`~sqlalchemy.orm.Session` if its first parameter is annotated so.
     """
     engine = sa.create_engine(url)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _enforce_foreign_keys)
-    function = Reference.parse(reference).load()
     if _wants_session(function):
         from sqlalchemy.orm import Session
 

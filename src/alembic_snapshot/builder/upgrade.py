@@ -18,6 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 
 from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import config_of, scripts_of
+from alembic_snapshot.builder.app_context import AppContext, libraries_in_context
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
@@ -82,6 +83,7 @@ class Builder:
         self.create_all: list[str] = []
         self.current: str | None = None
         self.pools = Pools()
+        self.app_context = AppContext(job.context, self.watch.around_env)
         self.ran = Ran(job.scripts, job.versions, self._watched)
 
     def run(self) -> None:
@@ -144,6 +146,7 @@ class Builder:
 
     def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
         self.ran.note(context)
+        self.guard.migrates(context.connection)
         # Every revision's function is given them.
         self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
         if not is_comparable(dict(arguments)):
@@ -168,8 +171,8 @@ class Builder:
         elif step.does == "stairway":
             self._take_up_and_down(step)
         elif step.does == "migrate":
-            with self._makes("migrate"), self.watch.recording():
-                function = Reference.parse(step.function).load()
+            with self.app_context.around(), self._makes("migrate"), self.watch.recording():
+                function = self._loaded(step.function)
                 run_to_its_end(function, function(self.target.url()))
         elif step.does == "seed":
             if not (self._has_run_env or self.job.migrate):
@@ -275,10 +278,11 @@ class Builder:
         # A process of its own would not find connections of the run before, nor their event loop.
         self.pools.close_idle()
         self._has_run_env = True
-        with self._offered() as config:
+        with self.app_context.around(), self._offered() as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
                 self.left.begin(config, context)
+                self.watch.record.in_context |= libraries_in_context()
                 return function(current, context)
 
             self._environment = EnvironmentContext(config, self._script, fn=begin, **environment)
@@ -334,10 +338,22 @@ class Builder:
         self.current = reference
         self.report("seed", seed=reference)
         started = time.perf_counter()
-        with self.guard.script(f"seed {reference}"), self.watch.recording(reference):
-            run_seed(reference, self.kind.url)
+        with (
+            self.app_context.around(),
+            self.guard.script(f"seed {reference}"),
+            self.watch.recording(reference),
+        ):
+            run_seed(self._loaded(reference), self.kind.url)
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
+
+    def _loaded(self, reference: str) -> Callable[..., Any]:
+        """The function of a reference, for which its module counts as asked for."""
+        parsed = Reference.parse(reference)
+        self.watch.asks_for(parsed.module.partition(".")[0])
+        self.watch.record.in_context |= libraries_in_context()
+        function: Callable[..., Any] = parsed.load()
+        return function
 
     def _check(self) -> Checks:
         """Mappers, and what `alembic check` finds; what can't be checked does not fail."""

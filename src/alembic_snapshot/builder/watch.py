@@ -60,6 +60,7 @@ class Watch:
         self.record = Record(reading, self._spelled)
         self._owner: str | None = None
         self._is_loading = False
+        self._is_around = False
         # A frame by its number and code: to hold one would keep alive what the project has in it.
         self._scanning: tuple[int, CodeType] | None = None
         self._loaded: set[str] = set()
@@ -105,6 +106,15 @@ class Watch:
         finally:
             self._is_loading = False
 
+    @contextlib.contextmanager
+    def around_env(self) -> Iterator[None]:
+        """While the application is made that ``env.py`` needs: it reads as the modules of that."""
+        self._is_around = True
+        try:
+            yield
+        finally:
+            self._is_around = False
+
     def is_script(self, path: str, revision: str) -> None:
         """Note that a file turned out to be the script of a revision."""
         folder, name = os.path.split(os.path.abspath(path))
@@ -121,6 +131,10 @@ class Watch:
             origin = Origin(self._owner_now(name) if owner is None else owner)
             with self.reads.unheard():
                 self.record.note(FILES, name, origin)
+
+    def asks_for(self, package: str) -> None:
+        """Note a package that what is running asks for."""
+        self.record.asked_for.setdefault(self._owner_now(), set()).add(package)
 
     def share_models(self) -> None:
         """Note that models reached what is running in a way that can't be compared."""
@@ -213,6 +227,7 @@ class Watch:
         is_asked = self.frames.is_project(importer) or self.frames.asks() == "project"
         if self.is_recording and is_asked:
             parts = dotted.split(".")
+            self.asks_for(parts[0])
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
                 self.count(attribute(sys.modules.get(name), "__file__"))
@@ -237,6 +252,7 @@ class Watch:
             self.record.note(kind, name, Origin(owner, names))
             return
         is_own = not running or (running[0].startswith(self.folders[0]) and not is_import)
+        is_own = is_own and not self._is_around
         beside = (path for path in running if not path.startswith(self.folders[0]))
         readers = frozenset(self._spelled(path) or path for path in beside)
         self.record.note(kind, name, Origin(None, readers, is_own))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.discover.env_py import EnvPy, read_env_py, required
+from alembic_snapshot.discover.flask import Application, find_applications
 from alembic_snapshot.discover.layout import (
     Layout,
     PytestSettings,
@@ -18,7 +19,7 @@ from alembic_snapshot.discover.layout import (
     pytest_settings,
 )
 from alembic_snapshot.discover.makers import Made, Makers, Model, find_makers, find_models
-from alembic_snapshot.discover.sources import Sources
+from alembic_snapshot.discover.sources import Source, Sources
 from alembic_snapshot.discover.values import Origin, Values
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.alembic_settings import (
@@ -109,11 +110,13 @@ class _Proposing:
         self.result.models = list(find_models(self.sources))
         self.result.is_async = env.is_async or bool(engine and engine.is_async)
         backend = self._backend(engine, makers, env)
-        self._pythonpath(env, [maker for maker in (engine, factory) if maker])
-        self._environment(env, engine, backend)
-        self._flask(env)
-        self._pytest([maker for maker in (engine, factory) if maker])
-        self._variables([maker for maker in (engine, factory) if maker], backend)
+        application = self._context(env)
+        chosen = [maker for maker in (engine, factory) if maker]
+        sources = [maker.source for maker in chosen if maker.reference]
+        self._pythonpath(env, [*sources, *([application.source] if application else [])])
+        self._environment(env, engine, backend, makers if application else None)
+        self._pytest(chosen)
+        self._variables(chosen, backend)
         self._extras(backend)
         several = self.alembic.effective.get(f"[{self.alembic.section}] databases")
         if several:
@@ -124,7 +127,7 @@ class _Proposing:
             self.result.notes.append(f"{self._name(path)} does not parse, {error}: not looked at")
         for other in self.layout.others:
             self.result.notes.append(f"{self._name(other.path)} is another configuration: not used")
-        order = ("config", "section", "backend", "engine", "sessionmaker", "pythonpath")
+        order = ("config", "section", "backend", "engine", "sessionmaker", "context", "pythonpath")
         names = (*order, "environment", "x")
         self.result.lines.sort(key=lambda line: names.index(line.key))
         return self.result
@@ -138,11 +141,6 @@ class _Proposing:
             ini = None if given.name == "pyproject.toml" else given
         elif not is_default:
             self.result.add("config", self._name(chosen.path), "where Alembic is configured")
-        if not chosen.is_toml and not chosen.sections and ini == chosen.path:
-            raise ConfigError(
-                f"{self._name(chosen.path)} is Flask-Migrate's, and has no script_location",
-                hint="write script_location = %(here)s below [alembic] in it, and run init again",
-            )
         section = str(self.table.get("section", "alembic"))
         if "section" not in self.table and chosen.sections and section not in chosen.sections:
             if len(chosen.sections) > 1:
@@ -300,12 +298,11 @@ class _Proposing:
             self.result.left_out.append(("backend", why))
         return "sqlite"
 
-    def _pythonpath(self, env: EnvPy, chosen: Sequence[Made]) -> None:
+    def _pythonpath(self, env: EnvPy, sources: Sequence[Source]) -> None:
         wanted: dict[Path, str] = {}
-        for maker in chosen:
-            if maker.reference:
-                folder = self.sources.folder_of(maker.source.module)
-                wanted.setdefault(folder or self.root, maker.source.module.partition(".")[0])
+        for source in sources:
+            folder = self.sources.folder_of(source.module)
+            wanted.setdefault(folder or self.root, source.module.partition(".")[0])
         names = [module for module, _ in env.source.imports.values()] if env.source else []
         names += list(self._imported_by_revisions())
         for name in names:
@@ -334,8 +331,14 @@ class _Proposing:
                 except OSError:
                     continue
 
-    def _environment(self, env: EnvPy, engine: Made | None, backend: str) -> None:
+    def _environment(
+        self, env: EnvPy, engine: Made | None, backend: str, application: Makers | None
+    ) -> None:
         wanted = dict(env.environment)
+        for one in (url for made in application.flask for url in made.url) if application else ():
+            # The application that env.py is run in reads it.
+            if one.kind == "variable" and one.form == "url":
+                wanted.setdefault(one.name, ("{url}", one))
         if backend != "sqlite" and engine is not None:
             # An engine that is made at import has its dialect for good.
             for origin in engine.url:
@@ -365,14 +368,26 @@ class _Proposing:
             why = f"the URL is put together from {names}: env.py is redirected instead"
             self.result.left_out.append(("environment", why))
 
-    def _flask(self, env: EnvPy) -> None:
-        if env.flask is not None and "migrate" not in self.table:
-            why = (
-                f"{self._name(self.alembic.script_location / 'env.py')} line {env.flask} asks for "
-                "Flask's current_app: write a function of a URL that makes the application and "
-                'upgrades inside its context, and name it: migrate = "module:function"'
-            )
-            self.result.left_out.append(("migrate", why))
+    def _context(self, env: EnvPy) -> Application | None:
+        """The application that ``env.py`` asks for."""
+        if env.flask is None or "context" in self.table:
+            return None
+        found = find_applications(self.sources, self.root)
+        asks = f"{self._name(self.alembic.script_location / 'env.py')} line {env.flask} asks for "
+        if len(found) == 1 and not found[0].why_not:
+            where = f"{self._name(found[0].source.path)} line {found[0].line}"
+            self.result.add("context", found[0].context, f"{asks}current_app; made in {where}")
+            return found[0]
+        places = ", ".join(
+            f"{one.source.module}:{one.name} ({one.why_not or f'line {one.line}'})" for one in found
+        )
+        why = f"{len(found)} candidates: {places}" if len(found) > 1 else places
+        why = why or "no application was found: write a function that makes it"
+        self.result.left_out.append(
+            ("context", f"{asks}Flask's current_app, a reference such as "
+             f'"blog:create_app().app_context()", and {why}')
+        )  # fmt: skip
+        return None
 
     def _pytest(self, chosen: Sequence[Made]) -> None:
         sources = [maker.source for maker in chosen if maker.reference]

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import ConfigError
@@ -58,7 +59,8 @@ class Chain:
 
     ``opaque`` says why the revisions are not known before the run (or don't make the database
     alone), a line each: then they are one layer together. ``models`` are the files that ``env.py``
-    imports as far as reading tells: the checks depend on them, the snapshot does not.
+    and ``context`` import as far as reading tells, which the snapshot does not depend on, but the
+    checks do.
     """
 
     base: Layer
@@ -173,7 +175,10 @@ def read_chain(
     heads = _heads(revisions)
     seeds = () if revision is not None else _seed_layers(project, files, base, revisions, layer)
     env = str(settings.script_location / "env.py")
-    models, _ = _split(files.closure(env) - {env}, project, files)
+    imported = files.closure(env) - {env}
+    if project.context:
+        imported |= _reached_by(project.context, "context", project, files)
+    models, _ = _split(imported, project, files)
     return Chain(base, revisions, seeds, heads, opaque, models)
 
 
@@ -269,9 +274,22 @@ def _referenced(
     reference: str, what: str, project: Project, files: Files
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The digests of a ``module:function``'s module and its imports, and of the files they name."""
+    return _split(_reached_by(reference, what, project, files), project, files)
+
+
+def _reached_by(reference: str, what: str, project: Project, files: Files) -> set[str]:
+    """The files of a reference's module, and those that it imports and names.
+
+    An installed package has none, which may do for a context.
+
+    Raises:
+        ConfigError: there is no such module.
+    """
     module = reference.partition(":")[0]
     path = files.find_module(module)
     if path is None:
+        if what == "context" and _is_installed(module):
+            return set()
         searched = ", ".join(files.search_path)
         raise ConfigError(
             f"no module {module!r} for {what} {reference!r} in {searched}",
@@ -283,7 +301,14 @@ def _referenced(
         package = files.find_module(".".join(packages[:count]))
         if package:
             paths |= files.closure(package)
-    return _split(paths, project, files)
+    return paths
+
+
+def _is_installed(module: str) -> bool:
+    """Whether there is such a package beside the project; nothing is imported."""
+    # The caller's own folders are not the builder's.
+    installed = [folder for folder in sys.path if "site-packages" in folder]
+    return PathFinder.find_spec(module.partition(".")[0], installed) is not None
 
 
 def _globbed(project: Project) -> list[str]:

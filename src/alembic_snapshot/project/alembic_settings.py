@@ -82,6 +82,9 @@ def read_settings(
     table = (toml.table("alembic") if toml else None) or {}
     reader = _Reader(main, table, ini, toml.path if toml else None, pythonpath)
     location = reader.path("script_location")
+    if location is None and ini and (ini.parent / "env.py").is_file():
+        # Flask-Migrate's file lies among the scripts, and does not say where they are.
+        location = ini.parent
     if location is None:
         files = [str(path) for path in (ini, toml and toml.path) if path]
         where = " and ".join(files) or "the project"

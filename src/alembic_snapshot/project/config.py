@@ -70,6 +70,8 @@ class Project:
     pythonpath: tuple[Path, ...] = field(default=(), metadata=_says(_BASE, "texts"))
     clones: str = field(default="fresh", metadata=_says(_NO, "text", ("fresh", "reset", "rewind")))
     migrate: str | None = field(default=None, metadata=_says(_BASE, "text"))
+    # What env.py needs around it, as an application's context.
+    context: str | None = field(default=None, metadata=_says(_BASE, "text"))
     seeds: tuple[str, ...] = field(default=(), metadata=_says(_NAMED, "texts"))
     layers: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict, metadata=_says(_NAMED, "mapping of lists")
@@ -297,7 +299,7 @@ def _check_values(values: Mapping[str, Any], title: str) -> None:
                 f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
                 hint=_nearest(str(value), choices),
             )
-    for key in ("engine", "sessionmaker", "migrate"):
+    for key in ("engine", "sessionmaker", "migrate", "context"):
         _check_reference(key, values.get(key), title)
     for reference in (*values.get("seeds", ()), *_all_values(values.get("layers", {}))):
         _check_reference("a seed", reference, title)
@@ -331,12 +333,15 @@ def _check_reference(key: str, value: str | None, title: str) -> None:
     try:
         reference = Reference.parse(value)
     except ValueError:
+        example = "core.database:engine", "core.database:get_engine()"
+        if key == "context":
+            example = "blog:app.app_context()", "blog:create_app().app_context()"
         raise ConfigError(
             f"{key} {value!r} in [{title}] is not of the form module:name",
-            hint="write for example core.database:engine; after the colon there may be dots and "
-            "calls without arguments, core.database:get_engine()",
+            hint=f"write for example {example[0]}; after the colon there may be dots and "
+            f"calls without arguments, {example[1]}",
         ) from None
-    if reference.calls and key not in ("engine", "sessionmaker"):
+    if reference.calls and key not in ("engine", "sessionmaker", "context"):
         raise ConfigError(
             f"{key} {value!r} in [{title}] has a call in it",
             hint="name the function itself, without (): it is called with its argument",

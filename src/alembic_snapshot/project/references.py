@@ -55,6 +55,14 @@ class Reference:
         module: Any = importlib.import_module(self.module)
         return self._walk(module, {} if results is None else results, may_call=True)
 
+    def load_anew(self, results: MutableMapping[str, Any]) -> Any:
+        """As :meth:`load`, but for a call at the end, which is made each time."""
+        found: Any = importlib.import_module(self.module)
+        if self.steps[-1] != _CALL:
+            return self._walk(found, results, may_call=True)
+        before = Reference(self.text.removesuffix(_CALL), self.module, self.steps[:-1])
+        return before._walk(found, results, may_call=True)()
+
     def present(self, results: MutableMapping[str, Any]) -> Any:
         """The object, if it exists already: nothing is imported, nothing is called.
 

@@ -34,7 +34,7 @@ ROOMS = {
     "database": [["diff", "identity", "schema", "target"], ["clone"]],
     "store": [["manifest"], ["store"]],
     "sqlite": [
-        ["attaching", "schema"],
+        ["attaching", "schema", "stand_ins"],
         ["diff"],
         ["database", "reset.connections"],
         ["clone", "reset.interface", "store"],
@@ -53,8 +53,8 @@ ROOMS = {
     "backend": [[""]],
     "builder": [
         ["app_context", "frames", "options", "patches", "pools", "protocol", "ran", "reach", "reads"],
-        ["alembic_config", "file_target", "record", "redirected", "server_guard", "server_target"],
-        ["sources", "target", "unfinished"],
+        ["alembic_config", "file_target", "own_sql", "record", "redirected", "server_guard"],
+        ["server_target", "sources", "target", "unfinished"],
         ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
         ["upgrade"],
@@ -113,6 +113,7 @@ CHILD = tuple(
         "alembic_config",
         "drift",
         "file_target",
+        "own_sql",
         "pools",
         "seeds",
         "server_target",

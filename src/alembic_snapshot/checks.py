@@ -38,6 +38,8 @@ def unchecked(checks: Mapping[str, Any], *, drift: str) -> dict[str, str]:
     reasons: dict[str, str] = dict(checks.get("unchecked") or {})
     if checks.get("heads_error"):
         reasons["one_head"] = checks["heads_error"]
+    if checks.get("integrity_error"):
+        reasons["sound_data"] = checks["integrity_error"]
     if checks.get("drift_error"):
         reasons["drift"] = checks["drift_error"]
     for name, key in (("sound_data", "integrity"), ("one_head", "heads")):

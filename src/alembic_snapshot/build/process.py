@@ -42,6 +42,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 HANDOVERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
+# What SQLite says of SQL that only listeners of the application's engine give to a connection.
+_NO_OWN_SQL = re.compile(r"(no such|unknown) function|no such collation sequence")
 # What Flask says of code that needs an application.
 _NO_CONTEXT = re.compile(r"outside of (the )?application context")
 # How PostgreSQL begins the line in which it points at a place in the statement.
@@ -276,6 +278,11 @@ class BuilderProcess:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed.facts.caught_by:
             return f"{failed.facts.caught_by} caught this error and went on: let it end the run"
+        if failed.current and _NO_OWN_SQL.search(failed.text):
+            return (
+                "let env.py connect with the engine whose listener has it, or give it to every "
+                'engine: @event.listens_for(Engine, "connect")'
+            )
         if failed.current:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"

@@ -330,7 +330,10 @@ class Construction:
         through = self.builder.read(seen.through_env, state.digest)
         if is_target and child.end.through_env is not None:
             through = self.builder.read(child.end.through_env, state.digest, through)
-        checks: dict[str, Any] = {**database.problems(), "create_all": child.facts.create_all}
+        checks: dict[str, Any] = {
+            **(seen.problems or database.problems()),
+            "create_all": child.facts.create_all,
+        }
         checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
             checks |= self._model_checks(child.end.checks)

@@ -164,12 +164,14 @@ class Reached(NamedTuple):
     """A state of the database, and what was read for it: by its own code, and by ``env.py``.
 
     ``blind`` are libraries that may have read unheard; ``by_owner`` which files each revision read.
+    ``problems`` are those in the database, where only the application's own connections can tell.
     """
 
     direct: Seen
     through_env: Seen
     blind: Sequence[str]
     by_owner: Mapping[str, Mapping[str, str]]
+    problems: Mapping[str, Any] | None = None
 
 
 def done_of(event: Mapping[str, Any]) -> Done:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import functools
+import importlib
 import inspect
+import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.builder.unfinished import refuse_unfinished
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
-def run_seed(function: Callable[..., Any], url: sa.URL) -> None:
+
+def run_seed(function: Callable[..., Any], url: sa.URL, own: OwnSql) -> None:
     """Give the function a session or a connection on the database, and commit.
 
-    It gets a :class:`~sqlalchemy.orm.Session` if its first parameter is annotated so.
+    It gets a :class:`~sqlalchemy.orm.Session`, or the class of its own that it says, if its first
+    parameter is annotated so. The connection has the application's ``own`` SQL.
     """
-    engine = sa.create_engine(url)
+    kind = _session_class(function)
+    if own.is_async:
+        own.run(str(url.database), functools.partial(_on_connection, function, kind))
+        return
+    engine = own.engine(url=url)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _enforce_foreign_keys)
-    if _wants_session(function):
-        from sqlalchemy.orm import Session
-
-        with Session(engine) as session:
+    if kind is not None:
+        with kind(engine) as session:
             refuse_unfinished(function, function(session))
             session.commit()
     else:
@@ -31,7 +43,23 @@ def run_seed(function: Callable[..., Any], url: sa.URL) -> None:
     engine.dispose()
 
 
-def _wants_session(function: Callable[..., Any]) -> bool:
+def _on_connection(
+    function: Callable[..., Any], kind: type[Session] | None, connection: sa.Connection
+) -> None:
+    """Run it on a connection that is there: a driver's that works in an event loop."""
+    connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    connection.commit()
+    if kind is not None:
+        with kind(connection) as session:
+            refuse_unfinished(function, function(session))
+            session.commit()
+    else:
+        refuse_unfinished(function, function(connection))
+    connection.commit()
+
+
+def _session_class(function: Callable[..., Any]) -> type[Session] | None:
+    """The class of session that a function wants; None if it wants a connection."""
     from sqlalchemy.orm import Session
 
     try:
@@ -42,9 +70,35 @@ def _wants_session(function: Callable[..., Any]) -> bool:
     parameters = list(signature.parameters.values())
     annotation = parameters[0].annotation if parameters else None
     if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == "Session"
-    return inspect.isclass(annotation) and issubclass(annotation, Session)
+        found = _imported_for_types(function, annotation)
+        if found is None and annotation.rpartition(".")[2] == "Session":
+            return Session
+        annotation = found
+    if inspect.isclass(annotation) and issubclass(annotation, Session):
+        return annotation
+    return None
+
+
+def _imported_for_types(function: Callable[..., Any], name: str) -> Any:
+    """What a name stands for that a module imports if TYPE_CHECKING."""
+    head, _, rest = name.partition(".")
+    module = inspect.getmodule(inspect.unwrap(function))
+    with contextlib.suppress(OSError, TypeError, ImportError, AttributeError):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(module)))  # type: ignore[arg-type]
+        for node in ast.walk(tree):
+            for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+                if (alias.asname or alias.name) != head:
+                    continue
+                found: Any
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found = getattr(importlib.import_module(node.module), alias.name)
+                else:
+                    found = importlib.import_module(alias.name)
+                return getattr(found, rest) if rest else found
+    return None
 
 
 def _enforce_foreign_keys(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA foreign_keys=ON")
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

@@ -29,6 +29,7 @@ from alembic_snapshot.builder.options import (
     option_fingerprint,
     spelled,
 )
+from alembic_snapshot.builder.own_sql import OwnSql, finish
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.protocol import Checks, Done, Facts, Job, Step
 from alembic_snapshot.builder.ran import Ran
@@ -83,6 +84,7 @@ class Builder:
         self.create_all: list[str] = []
         self.current: str | None = None
         self.pools = Pools()
+        self.own_sql = OwnSql()
         self.app_context = AppContext(job.context, self.watch.around_env)
         self.ran = Ran(job.scripts, job.versions, self._watched)
 
@@ -147,6 +149,7 @@ class Builder:
     def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
         self.ran.note(context)
         self.guard.migrates(context.connection)
+        self.own_sql.note(context.connection)
         # Every revision's function is given them.
         self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
         if not is_comparable(dict(arguments)):
@@ -184,9 +187,14 @@ class Builder:
         if step.copy:
             with self.guard.own_work(step.copy):
                 self.target.save(step.copy)
+        problems = None
+        if isinstance(self.target, DatabaseFile) and step.does != "stairway":
+            path = step.copy or self.target.name
+            with self.guard.own_work(path), self.watch.reads.unheard():
+                problems = finish(path, self.own_sql)
         is_stairway = step.does == "stairway"
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
-        self.report("state", index=step.index, **seen, by_owner=by_owner)
+        self.report("state", index=step.index, **seen, by_owner=by_owner, problems=problems)
 
     def _upgrade(self, revisions: Sequence[str] | None) -> None:
         """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs."""
@@ -343,7 +351,7 @@ class Builder:
             self.guard.script(f"seed {reference}"),
             self.watch.recording(reference),
         ):
-            run_seed(self._loaded(reference), self.kind.url)
+            run_seed(self._loaded(reference), self.kind.url, self.own_sql)
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
 

@@ -58,8 +58,11 @@ class Target(Protocol):
     def tables(self) -> list[str]:
         """The names of its tables, without the database's own."""
 
-    def problems(self) -> dict[str, list[str]]:
-        """The database's own problems: ``integrity`` and ``foreign_keys``, a line for each."""
+    def problems(self) -> dict[str, Any]:
+        """The database's own problems: ``integrity`` and ``foreign_keys``, a line for each.
+
+        ``integrity_error`` is there where it could not be looked at, and says why.
+        """
 
     def size(self) -> int:
         """Bytes."""

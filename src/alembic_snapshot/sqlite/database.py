@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import CloneError, StoreError
+from alembic_snapshot.sqlite.stand_ins import is_missing
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.diff import Diff
@@ -32,6 +33,8 @@ _LARGE_DATABASE = 64 * 1024 * 1024
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 # Seconds for which a connection that is in a transaction is waited for.
 _PATIENCE = 5.0
+# Executes a statement, and gives its rows.
+Rows = Callable[[str], Sequence[Any]]
 _FICLONE = 0x40049409  # linux/fs.h
 
 
@@ -95,7 +98,7 @@ class DatabaseFile:
         """As :func:`tables`."""
         return tables(self.path)
 
-    def problems(self) -> dict[str, list[str]]:
+    def problems(self) -> dict[str, Any]:
         """As :func:`problems`."""
         return problems(self.path)
 
@@ -144,7 +147,7 @@ def seal(path: Path) -> None:
     Nobody else may have it open.
 
     Raises:
-        StoreError: it is damaged, its foreign keys don't hold, or the disk is full.
+        StoreError: it is damaged, somebody has it open, or the disk is full.
     """
     try:
         connection = sqlite3.connect(path, isolation_level=None)
@@ -155,33 +158,79 @@ def seal(path: Path) -> None:
                     f"{path} can't leave journal mode {mode}",
                     hint="something still has the database open",
                 )
-            large = os.path.getsize(path) > _LARGE_DATABASE
-            wanted = _LARGE_PAGE if large else _SMALL_PAGE
-            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-            if free or page_size != wanted:
-                connection.execute("PRAGMA temp_store=MEMORY")
-                connection.execute(f"PRAGMA page_size={wanted}")
-                connection.execute("VACUUM")
+            if is_plain(path):
+                compact(lambda sql: connection.execute(sql).fetchall(), path)
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise StoreError(f"can't seal {path}: {error}", hint="is the disk full?") from error
+        raise StoreError(f"can't seal {path}: {error}", hint=_hint(error)) from error
     _sync(path)
 
 
-def problems(path: Path) -> dict[str, list[str]]:
-    """A database's own problems: ``integrity`` and ``foreign_keys``, a line for each."""
+def compact(rows: Rows, path: Path) -> None:
+    """Write a database anew without free pages, and with pages of the size that fits it.
+
+    ``rows`` executes a statement on a connection that has whatever SQL the schema uses.
+    """
+    large = os.path.getsize(path) > _LARGE_DATABASE
+    wanted = _LARGE_PAGE if large else _SMALL_PAGE
+    ((page_size,),) = rows("PRAGMA page_size")
+    ((free,),) = rows("PRAGMA freelist_count")
+    if free or page_size != wanted:
+        rows("PRAGMA temp_store=MEMORY")
+        rows(f"PRAGMA page_size={wanted}")
+        rows("VACUUM")
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a database's schema uses nothing that only the application's connections have."""
+    query = (
+        "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC"
+    )
     with read_only(path) as connection:
-        rows = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
-        violations = connection.execute("PRAGMA foreign_key_check").fetchmany(20)
+        statements = [row[0] for row in connection.execute(query)]
+    with contextlib.closing(sqlite3.connect(":memory:")) as memory:
+        for statement in statements:
+            try:
+                memory.execute(statement)
+            except sqlite3.Error as error:
+                # The tables that a virtual one makes for itself are there already.
+                if is_missing(error):
+                    return False
+    return True
+
+
+def problems(path: Path) -> dict[str, Any]:
+    """What is wrong inside a database: ``integrity`` and ``foreign_keys``, a line for each.
+
+    Where only the application's own connections can tell, ``integrity_error`` says so.
+    """
+    with read_only(path) as connection:
+        try:
+            return problems_by(lambda sql: connection.execute(sql).fetchall())
+        except sqlite3.OperationalError as error:
+            if is_missing(error):
+                return unknown_problems(f"{error}: the application's own SQL is not here")
+            raise
+
+
+def problems_by(rows: Rows) -> dict[str, Any]:
+    """As :func:`problems`, on a connection that has whatever SQL the schema uses."""
+    found = [str(row[0]) for row in rows("PRAGMA integrity_check(20)")]
+    violations = rows("PRAGMA foreign_key_check")[:20]
     return {
-        "integrity": [] if rows == ["ok"] else rows,
+        "integrity": [] if found == ["ok"] else found,
         "foreign_keys": [
             f"{table} row {rowid} refers to a row of {parent} that is not there"
             for table, rowid, parent, _ in violations
         ],
     }
+
+
+def unknown_problems(reason: str) -> dict[str, Any]:
+    """As :func:`problems`, of a database that could not be looked at."""
+    return {"integrity": [], "foreign_keys": [], "integrity_error": reason}
 
 
 def content_hash(path: Path) -> str:
@@ -204,9 +253,10 @@ def copy(source: Path, target: Path) -> None:
         if error.errno == errno.ENOENT and not source.exists():
             raise FileNotFoundError(error.errno, error.strerror, str(source)) from error
         remove(target)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise CloneError(
             f"can't copy the snapshot to {target}: {error.strerror}",
-            hint="is the disk full or the folder read-only?",
+            hint="make room on the disk" if full else "may this user write there?",
         ) from error
 
 
@@ -366,6 +416,15 @@ _without_reflink: set[str] = set()
 
 def _can_reflink(folder: str) -> bool:
     return folder not in _without_reflink
+
+
+def _hint(error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL:
+        return "make room on the disk"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "something still has the database open"
+    return "see what SQLite says of it; a build anew makes another database"
 
 
 def _sync(path: Path) -> None:

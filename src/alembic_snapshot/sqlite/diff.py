@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from alembic_snapshot.database.diff import Diff, TableDiff, table_diff
+from alembic_snapshot.database.diff import Diff, Row, TableDiff, table_diff
 from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.sqlite.stand_ins import StandIns
 
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
 
@@ -26,12 +27,11 @@ def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
     try:
         connection.execute("ATTACH ? AS before", (_uri(before) if before else ":memory:",))
         schema = list(_schema_changes(connection))
-        tables = []
+        tables, select = [], StandIns(connection).rows
         for name in _common(connection):
             try:
-                tables.append(_rows(connection, name, limit))
+                tables.append(_rows(connection, select, name, limit))
             except sqlite3.OperationalError as error:
-                # Its key may be in an order that only the application defines.
                 schema.append(f"table {name}: its rows can't be compared: {error}")
         return Diff(schema, [table for table in tables if table])
     finally:
@@ -80,13 +80,15 @@ def _common(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _rows(connection: sqlite3.Connection, table: str, limit: int) -> TableDiff | None:
+def _rows(
+    connection: sqlite3.Connection, select: Callable[[str], list[Row]], table: str, limit: int
+) -> TableDiff | None:
     columns, key = _columns(connection, table)
     if not columns:
         return None
     after, before = (_select(schema, table, columns, bool(key)) for schema in ("main", "before"))
-    added = connection.execute(f"{after} EXCEPT {before}").fetchall()
-    removed = connection.execute(f"{before} EXCEPT {after}").fetchall()
+    # What is in an order that only the application defines is there to be read all the same.
+    added, removed = select(f"{after} EXCEPT {before}"), select(f"{before} EXCEPT {after}")
     if not added and not removed:
         return None
     if not key:

@@ -48,6 +48,7 @@ READABLE = [
     "revision = 'x'\ndown_revision = '0001'\n\ndef upgrade():\n    down_revision = 'local'\n",
     "revision = 'x'\ndown_revision = '0001'\n\nclass Table:\n    down_revision = 'its own'\n",
     "revision = 'x'\ndown_revision = '0001'\nnames = [revision for revision in 'ab']\n",
+    "revision = 'x'\ndown_revision = '0001'\n\ndef upgrade(name):\n    globals()[f'up_{name}']()\n",
 ]
 COMPUTED = [
     ("if True:\n    down_revision = '0000'\n", "down_revision"),
@@ -90,6 +91,8 @@ COMPUTED = [
     ("down_revision = ['0000']\ndef f():\n    down_revision.clear()\nf()\n", "down_revision"),
     ("globals()['down_revision'] = '0000'\n", "down_revision"),
     ("def f():\n    globals().update(down_revision='0000')\nf()\n", "down_revision"),
+    ("def f():\n    globals()['down_revision'] = '0000'\nf()\n", "down_revision"),
+    ("depends_on = ['a']\ndef f():\n    globals()['depends_on'].append('b')\nf()\n", "depends_on"),
     ("vars()['down_revision'] = '0000'\n", "down_revision"),
     ("exec('down_revision = 1')\n", "down_revision"),
     ("class A:\n    exec('down_revision = 1', globals())\n", "down_revision"),

@@ -29,7 +29,7 @@ from alembic_snapshot.builder.protocol import (
     failure_of,
 )
 from alembic_snapshot.database.target import Target, substituted
-from alembic_snapshot.errors import BuildError, GuardError, MigrationError
+from alembic_snapshot.errors import BuildError, GuardError, MigrationError, SnapshotError
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.key.observed import Observed, Present, inherited, without_effect
@@ -205,7 +205,7 @@ class BuilderProcess:
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             failed = child.failed
-            final = bool(failed.current or failed.is_context) or failed.is_import
+            final = bool(failed.current or failed.is_context or failed.hint) or failed.is_import
             final = final or _is_full(failed)
             raise AttemptFailed(self._error(failed, child.output), final=final, child=child)
         if not child.done and child.reached:
@@ -254,8 +254,10 @@ class BuilderProcess:
             kind = "seed" if ":" in failed.current else "revision"
             who = f"{kind} {failed.current}"
         sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
+        # What the builder itself says needs no name.
+        kind = "" if failed.type in SnapshotError.kinds else f"{failed.type}: "
         return MigrationError(
-            f"{who} failed{where}: {failed.type}: {_one_line(failed.text)}{sql}",
+            f"{who} failed{where}: {kind}{_one_line(failed.text)}{sql}",
             hint=self._hint(failed),
             details=details,
         )
@@ -268,6 +270,9 @@ class BuilderProcess:
             return failed.hint
         if failed.type == "SyntaxError":
             return "correct the file"
+        sync = [n for n, value in self.project.environment.items() if "{url}" in value]
+        if failed.wants_async and sync and "requires an async driver" in failed.text:
+            return f'write {sync[0]} = "{{async_url}}" in environment: the engine is an async one'
         if failed.type == "ValueError" and "interpolation syntax" in failed.text:
             return 'write url.replace("%", "%%") where a URL is put into Alembic\'s configuration'
         lacks = failed.facts.async_lacks

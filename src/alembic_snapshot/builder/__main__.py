@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from alembic_snapshot.builder.app_context import NoContext
 from alembic_snapshot.builder.protocol import Failure, Job
 from alembic_snapshot.builder.upgrade import Builder, Report
+from alembic_snapshot.errors import GuardError, SnapshotError
 
 
 def failure(error: BaseException, builder: Builder) -> Failure:
@@ -34,7 +35,7 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         current=builder.current,
         where=innermost,
         type=type(error).__name__,
-        text=str(getattr(error, "orig", None) or error).strip(),
+        text=_text(error),
         sql=getattr(error, "statement", None),
         is_import=isinstance(error, ImportError | SyntaxError),
         wants_async=_wants_async(error),
@@ -42,9 +43,15 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         variable=_variable(error),
         traceback="".join(traceback.format_exception(error)),
         is_context=not builder.app_context.is_made,
-        hint=getattr(error, "hint", None) if isinstance(error, NoContext) else None,
+        hint=error.hint if isinstance(error, NoContext | GuardError) else None,
         facts=builder.facts(),
     )
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SnapshotError):
+        return error.message
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 def _wants_async(error: BaseException) -> bool:

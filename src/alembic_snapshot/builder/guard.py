@@ -22,7 +22,7 @@ from alembic_snapshot.builder.redirected import RedirectedName, mark, place_of
 from alembic_snapshot.database.identity import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.project.callsite import Callsites
-from alembic_snapshot.sqlite.database import DatabaseFile
+from alembic_snapshot.sqlite.database import DatabaseFile, opened_file
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.server_guard import ServerGuard
@@ -52,6 +52,7 @@ class Guard:
     databases: list[Place] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
     _migrated: set[Place] = field(default_factory=set)
+    _targets: set[Place | None] = field(default_factory=set)
     _reopens: bool = False
     _server: ServerGuard | None = None
 
@@ -101,13 +102,37 @@ class Guard:
         finally:
             self.running, self._reopens = before
 
-    def migrates(self, connection: Any) -> None:
-        """Be told the connection that ``env.py`` gave to ``context.configure()``."""
+    def migrates(self, connection: Any) -> bool:
+        """Be told the connection that ``env.py`` gave to ``context.configure()``.
+
+        False if it is to a database in memory, which is one beside the snapshot's.
+
+        Raises:
+            GuardError: it is another database than the one that was told before.
+        """
+        place, is_beside = None, False
         # It may be closed, or no connection at all: what comes of that is Alembic's to say.
         with contextlib.suppress(Exception):
             place = place_of(connection)
-            if place is not None and not place.is_memory:
-                self._migrated.add(place)
+            is_beside = connection.dialect.name == "sqlite" and not opened_file(
+                connection.connection
+            )
+        if is_beside:
+            return False
+        if place is not None:
+            self._migrated.add(place)
+        self._targets.add(place)
+        if len(self._targets) > 1:
+            raise GuardError(
+                f"it migrates several databases, {self._listed()}, and a snapshot is one",
+                hint="let the others be in memory, sqlite://, or leave them out: with a section of "
+                "Alembic's configuration, a variable in environment, or another context",
+            )
+        return True
+
+    def _listed(self) -> str:
+        named = sorted(self._text(place) for place in self._targets if place)
+        return " and ".join([*["the snapshot's"] * (None in self._targets), *named])
 
     def _on_do_connect(
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]

@@ -147,8 +147,9 @@ class Builder:
         return text.replace(str(self.root), "<root>")
 
     def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
+        if not self.guard.migrates(context.connection):
+            return
         self.ran.note(context)
-        self.guard.migrates(context.connection)
         self.own_sql.note(context.connection)
         # Every revision's function is given them.
         self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
@@ -289,6 +290,9 @@ class Builder:
         with self.app_context.around(), self._offered() as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
+                if not self.guard.migrates(context.connection):
+                    # One of several that are migrated together, beside the snapshot's.
+                    return ()
                 self.left.begin(config, context)
                 self.watch.record.in_context |= libraries_in_context()
                 return function(current, context)
@@ -305,9 +309,12 @@ class Builder:
         original = environment.configure
 
         def configure(*positional: Any, **options: Any) -> None:
+            connection = options.get("connection", positional[0] if positional else None)
+            if not self.guard.migrates(connection):
+                original(*positional, **{**options, **overrides})
+                return
             self.options = option_fingerprint(options)
             self.watch.record.metadata = metadata_in(options)
-            self.guard.migrates(options.get("connection", positional[0] if positional else None))
             for function in called_by_alembic(options):
                 for path in code_reached(function, self.job.scripts):
                     self.watch.count(path, EVERY_STATE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alembic_snapshot.discover.sources import Source, Sources
@@ -50,13 +50,13 @@ def read_env_py(path: Path, sources: Sources, values: Values, root: Path) -> Env
         ),
         None,
     )
-    env.url = [origin for node in _given(source) for origin in values.origins(node, source)]
+    env.url = [origin for node, _ in _given(source) for origin in values.origins(node, source)]
     if not env.url and not _from_configuration(source):
         # It migrates with the application's engine.
         env.url = [
-            origin
+            origin if origin.is_async is not None else replace(origin, is_async=is_async)
             for other in env.reached[1:]
-            for node in _made(other)
+            for node, is_async in _made(other)
             for origin in values.origins(node, other)
         ]
     _sort(env)
@@ -93,33 +93,36 @@ def _sort(env: EnvPy) -> None:
         env.x = {origin.name: origin for origin in env.url if origin.kind == "x"}
 
 
-def _given(source: Source) -> Iterator[ast.expr]:
+def _given(source: Source) -> Iterator[tuple[ast.expr, bool]]:
     """The values given to an engine, or to ``sqlalchemy.url``, in ``env.py`` itself."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             name = source.dotted(node.func).rpartition(".")[2] or getattr(node.func, "attr", "")
             texts = [getattr(arg, "value", None) for arg in node.args]
             if name in ("set_main_option", "set_section_option") and _URL in texts[:-1]:
-                yield node.args[-1]
+                yield node.args[-1], False
         elif isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Subscript) and _is_url(target.slice):
-                    yield node.value
+                    yield node.value, False
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if key is not None and _is_url(key):
-                    yield value
+                    yield value, False
     yield from _made(source)
 
 
-def _made(source: Source) -> Iterator[ast.expr]:
-    """The URLs of the engines that a file makes."""
+def _made(source: Source) -> Iterator[tuple[ast.expr, bool]]:
+    """The URLs of the engines that a file makes, and whether they are async."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             name = source.dotted(node.func).rpartition(".")[2]
             if name in ("create_engine", "create_async_engine"):
-                yield from node.args[:1]
-                yield from (word.value for word in node.keywords if word.arg == "url")
+                given = [
+                    *node.args[:1],
+                    *(word.value for word in node.keywords if word.arg == "url"),
+                ]
+                yield from ((one, name == "create_async_engine") for one in given)
 
 
 def _from_configuration(source: Source) -> bool:

@@ -19,6 +19,9 @@ _ENGINES = {
 }
 _FACTORIES = ("sessionmaker", "async_sessionmaker", "scoped_session", "async_scoped_session")
 _LIBRARIES = ("sqlalchemy", "sqlmodel")
+# What advanced-alchemy calls a configuration, which gives an engine and a session factory.
+_CONFIGURATIONS = {"SQLAlchemySyncConfig": False, "SQLAlchemyAsyncConfig": True}
+_CONFIGURED = ("advanced_alchemy", "litestar")
 _WORDS = tuple(
     word.encode() for word in (*_ENGINES, *_FACTORIES, "SQLAlchemy", "SQLALCHEMY_DATABASE_URI")
 )
@@ -114,6 +117,13 @@ class _Reader:
 
     def engines(self) -> Iterator[Made]:
         claimed: set[ast.Call] = set()
+        for name, call in self._configurations():
+            given = [word.value for word in call.keywords if word.arg == "connection_string"]
+            origins = [one for node in given for one in self._values.origins(node, self.source)]
+            yield Made(
+                self.source, call.lineno, f"{self.source.module}:{name}.get_engine()",
+                is_async=self._configures(call) or False, url=tuple(origins), call=call,
+            )  # fmt: skip
         for name, call, owner in self._names():
             engine = self._engine_call(call, self.source, _DEEP)
             if engine is not None:
@@ -131,6 +141,12 @@ class _Reader:
                     yield self._made(None, node, (node, self.source), why)
 
     def factories(self) -> Iterator[Made]:
+        for name, call in self._configurations():
+            reference = f"{self.source.module}:{name}"
+            yield Made(
+                self.source, call.lineno, f"{reference}.create_session_maker()",
+                is_async=self._configures(call) or False, bound=f"{reference}.get_engine()",
+            )  # fmt: skip
         for name, call, _ in self._names():
             dotted = self.source.dotted(call.func)
             last = dotted.rpartition(".")[2]
@@ -152,6 +168,19 @@ class _Reader:
             for key, value in _settings(node):
                 if key == _FLASK_URL:
                     yield from self._values.origins(value, self.source)
+
+    def _configurations(self) -> Iterator[tuple[str, ast.Call]]:
+        """The module's names of configurations that give an engine."""
+        for name, call, _ in self._names():
+            if self._configures(call) is not None:
+                yield name, call
+
+    def _configures(self, call: ast.Call) -> bool | None:
+        """Whether a configuration gives an async engine; None if it is none."""
+        name = self.source.dotted(call.func)
+        if name.partition(".")[0] not in _CONFIGURED:
+            return None
+        return _CONFIGURATIONS.get(name.rpartition(".")[2])
 
     def _names(self) -> Iterator[tuple[str, ast.Call, Any]]:
         """The module's names that a call's result is assigned to, and the class if it is one."""

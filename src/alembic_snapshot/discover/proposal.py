@@ -121,7 +121,12 @@ class _Proposing:
         several = self.alembic.effective.get(f"[{self.alembic.section}] databases")
         if several:
             what = f"env.py migrates several databases ({several}), and a snapshot is one"
-            how = f"a section with script_location, and a table [{TABLE}.databases.NAME], for each"
+            first = several.replace(",", " ").split()[0]
+            how = (
+                f"add to the ini file a section for each, such as [only_{first}] with "
+                f"script_location and databases = {first}, and write section = "
+                f'"only_{first}" below [{TABLE}], and so on below [{TABLE}.databases.NAME]'
+            )
             self.result.notes.append(f"{what}: {how}")
         for path, error in self.sources.unread.items():
             self.result.notes.append(f"{self._name(path)} does not parse, {error}: not looked at")

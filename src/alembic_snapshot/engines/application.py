@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -129,9 +131,10 @@ class Engines:
         """
         session, factory, doubt = self._from_factory()
         if session is None or hasattr(session, "sync_session"):
-            from sqlalchemy.orm import sessionmaker
+            from sqlalchemy.orm import Session, sessionmaker
 
-            factory, doubt = sessionmaker(self.sync()), False
+            kind = _of_sqlmodel("sqlmodel", "Session", Session)
+            factory, doubt = sessionmaker(self.sync(), class_=kind), False
             session = factory()
         return session, factory, doubt
 
@@ -146,7 +149,8 @@ class Engines:
             engine = self.async_()
             from sqlalchemy.ext.asyncio import AsyncSession
 
-            session, doubt = AsyncSession(engine, expire_on_commit=False), False
+            kind = _of_sqlmodel("sqlmodel.ext.asyncio.session", "AsyncSession", AsyncSession)
+            session, doubt = kind(engine, expire_on_commit=False), False
         return session, doubt
 
     def known(self) -> Iterator[Any]:
@@ -205,6 +209,12 @@ class Engines:
             factories.close(session)
             raise
         return session, factory, False
+
+
+def _of_sqlmodel(module: str, name: str, otherwise: type) -> Any:
+    """SQLModel's own class, which can do a little more, if the application uses it."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found if inspect.isclass(found) and issubclass(found, otherwise) else otherwise
 
 
 def _is_async(url: Any) -> bool:

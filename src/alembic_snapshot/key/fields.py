@@ -128,12 +128,29 @@ class _Module:
         """Forget what functions may bind, or change in place, whenever they are called."""
         self._forget(self._declared.items())
         changeable = {n for n, it in self.names.items() if isinstance(it.value, list | set)}
+        # Alembic's scripts for several databases look for their functions so.
+        looked_up = {node.value.func for node in nodes if _looks_up(node)}  # type: ignore[attr-defined]
         for node in nodes:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 if node.id in changeable:
                     self._forget([(node.id, node.lineno)])
+                elif node in looked_up:
+                    self._forget((name, node.lineno) for name in changeable)
                 elif node.id == "globals":
                     self._anything(node.lineno)
+
+
+def _looks_up(node: ast.AST) -> bool:
+    """Whether it is ``globals()[…]``, which is read and not bound."""
+    if not (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)):
+        return False
+    call = node.value
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "globals"
+        and not (call.args or call.keywords)
+    )
 
 
 def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:

@@ -1,0 +1,9 @@
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, sessionmaker
+
+engine = create_engine("sqlite:///shelf.db")
+SessionLocal = sessionmaker(engine)
+
+
+class Base(DeclarativeBase):
+    pass

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parents[1] / "docs/migrating-a-conftest.md").read_text()
-START, ENGINE, SESSION, MARKER = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+START, ENGINE, SESSION, MARKER, SHARED, EACH = re.findall(
+    r"```python\n(.*?)```", PAGE, flags=re.DOTALL
+)
 EMPTY, _SEED, CONFIGURED = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
 IMPORTS = """\
 import shutil
@@ -86,6 +88,35 @@ FILES = {
 }
 
 
+CLIENT = """
+import shop.testing
+import pytest
+"""
+WHOLE_SESSION = {
+    "src/shop/testing.py": """
+        from shop import database, orders
+
+        class client:
+            place = staticmethod(orders.place)
+
+            def count(self):
+                with database.engine.connect() as connection:
+                    return connection.exec_driver_sql("select count(*) from orders").scalar()
+        """,
+    "tests/test_orders.py": """
+        import pytest
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_what_is_ordered_is_there(client, turn, record_property):
+            before = client.count()
+            client.place("tea")
+
+            assert client.count() == before + 1
+            print("rows before:", before)
+        """,
+}
+
+
 class Suite:
     """The project's folder, changed step by step."""
 
@@ -155,3 +186,20 @@ def test_the_suite_passes_after_every_step_and_the_guard_finds_who_did_not_ask(s
     passed, text = suite.passes()
     assert passed, text
     assert "3 clones" in text
+
+
+def test_a_suite_with_one_client_for_the_session_passes_after_both_of_its_steps(suite):
+    for name, text in WHOLE_SESSION.items():
+        suite.write(name, textwrap.dedent(text).lstrip("\n"))
+    (suite.root / "tests/test_without_asking.py").unlink()
+    suite.configure(CONFIGURED.replace('guard = "off"\n', ""))
+    seen = []
+    for fixtures in (SHARED, EACH):
+        suite.write("tests/conftest.py", CLIENT + fixtures)
+        done = suite.run("pytest", "-q", "-s", "-p", "no:cacheprovider", "-p", "no:randomly")
+        assert done.returncode == 0, done.stdout
+        seen.append(re.findall(r"rows before: (\d)|(\d) clone", done.stdout))
+
+    # The seed's row, and in the first step what the first test left.
+    assert seen[0] == [("1", ""), ("2", ""), ("", "1")]
+    assert seen[1] == [("1", ""), ("1", ""), ("", "2")]

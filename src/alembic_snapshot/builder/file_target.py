@@ -16,6 +16,7 @@ from alembic_snapshot.sqlite import schema
 from alembic_snapshot.sqlite.database import DatabaseFile
 
 if TYPE_CHECKING:
+    from alembic_snapshot.builder.own_sql import OwnSql
     from alembic_snapshot.builder.target import OwnWork
 
 
@@ -66,9 +67,33 @@ class FileTarget:
         with own_work(self.backup):
             files.put_back(Path(self.backup), self.target.path)
 
+    def finish(self, name: str, own_sql: OwnSql, own_work: OwnWork) -> dict[str, Any] | None:
+        """Make a file compact that can't be without the application's own SQL; its problems."""
+        path = Path(name)
+        with own_work(name):
+            if not path.exists() or files.is_plain(path):
+                return None
+            try:
+                problems: dict[str, Any] = own_sql.run(name, lambda one: _compacted(one, path))
+            except Exception as error:
+                told = str(getattr(error, "orig", None) or error)
+                return files.unknown_problems(f"{type(error).__name__}: {told}")
+        return problems
+
     def read_schema(self, cursor: Any, version_table: str) -> Schema:
         """As :func:`alembic_snapshot.sqlite.schema.read_schema`."""
         return schema.read_schema(cursor, version_table)
+
+
+def _compacted(connection: sa.Connection, path: Path) -> dict[str, Any]:
+    """The problems in a file, which is compact now."""
+
+    def rows(sql: str) -> list[Any]:
+        result = connection.exec_driver_sql(sql)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    files.compact(rows, path)
+    return files.problems_by(rows)
 
 
 def _make_quick(connection: Any, _record: Any) -> None:

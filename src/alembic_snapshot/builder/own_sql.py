@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
-
-from alembic_snapshot.sqlite import database as files
 
 _EVENTS = ("connect", "first_connect")
 
@@ -71,30 +68,6 @@ class OwnSql:
             for listener in getattr(dispatch, event).listeners:
                 if not str(getattr(listener, "__module__", "")).startswith("sqlalchemy."):
                     yield event, listener
-
-
-def finish(path: str, own: OwnSql) -> dict[str, Any] | None:
-    """Make a file compact that can't be without the application's own SQL, and look for problems.
-
-    None if it can be without, which is for others to do then.
-    """
-    if not Path(path).exists() or files.is_plain(Path(path)):
-        return None
-
-    def look(connection: sa.Connection) -> dict[str, Any]:
-        def rows(sql: str) -> list[Any]:
-            result = connection.exec_driver_sql(sql)
-            return [tuple(row) for row in result] if result.returns_rows else []
-
-        files.compact(rows, Path(path))
-        return files.problems_by(rows)
-
-    try:
-        found: dict[str, Any] = own.run(path, look)
-    except Exception as error:
-        told = str(getattr(error, "orig", None) or error)
-        return files.unknown_problems(f"{type(error).__name__}: {told}")
-    return found
 
 
 def _url(driver: str, path: str | None) -> sa.URL:

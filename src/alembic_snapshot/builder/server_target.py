@@ -13,6 +13,7 @@ from alembic_snapshot.postgres import schema
 from alembic_snapshot.postgres.database import ServerDatabase
 
 if TYPE_CHECKING:
+    from alembic_snapshot.builder.own_sql import OwnSql
     from alembic_snapshot.builder.target import OwnWork
 
 
@@ -56,6 +57,9 @@ class ServerTarget:
         """Make the database anew, as a copy of its backup."""
         with own_work():
             self.target.start(dataclasses.replace(self.target, name=self.backup))
+
+    def finish(self, name: str, own_sql: OwnSql, own_work: OwnWork) -> None:
+        """Do nothing: a server has all that its schemas use."""
 
     def read_schema(self, cursor: Any, version_table: str) -> Schema:
         """As :func:`alembic_snapshot.postgres.schema.read_schema`."""

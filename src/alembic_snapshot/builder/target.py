@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import sqlalchemy as sa
 
+from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.database.schema import Schema
 from alembic_snapshot.database.target import Target
 
@@ -49,6 +50,12 @@ class BuilderTarget(Protocol):
 
     def put_back(self, own_work: OwnWork) -> None:
         """Make the database what its backup is; nobody may be in a transaction in it."""
+
+    def finish(self, name: str, own_sql: OwnSql, own_work: OwnWork) -> dict[str, Any] | None:
+        """Make the database of that name compact, if only the application's own SQL allows it.
+
+        The problems in it; None if whoever seals it can do both.
+        """
 
     def read_schema(self, cursor: Any, version_table: str) -> Schema:
         """The schema, as a connection of the migrations' own sees it."""

@@ -29,7 +29,7 @@ from alembic_snapshot.builder.options import (
     option_fingerprint,
     spelled,
 )
-from alembic_snapshot.builder.own_sql import OwnSql, finish
+from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.protocol import Checks, Done, Facts, Job, Step
 from alembic_snapshot.builder.ran import Ran
@@ -189,11 +189,11 @@ class Builder:
             with self.guard.own_work(step.copy):
                 self.target.save(step.copy)
         problems = None
-        if isinstance(self.target, DatabaseFile) and step.does != "stairway":
-            path = step.copy or self.target.name
-            with self.guard.own_work(path), self.watch.reads.unheard():
-                problems = finish(path, self.own_sql)
         is_stairway = step.does == "stairway"
+        if not is_stairway:
+            name = step.copy or self.target.name
+            with self.watch.reads.unheard():
+                problems = self.kind.finish(name, self.own_sql, self.guard.own_work)
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
         self.report("state", index=step.index, **seen, by_owner=by_owner, problems=problems)
 

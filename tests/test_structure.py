@@ -27,6 +27,7 @@ ROOMS = {
     ],
     "project": [
         ["alembic_settings", "callsite", "places", "references", "spelling"],
+        ["table"],
         ["config"],
     ],
     "key": [["fields"], ["parsing"], ["inputs"], ["history", "observed"], ["layers"]],
@@ -68,7 +69,7 @@ ROOMS = {
     ],
     "discover": [["layout", "sources"], ["names"], ["values"], ["env_py", "makers"], ["proposal"]],
     "cli": [
-        ["finding", "inside_pytest", "job_summary", "pyproject"],
+        ["console", "finding", "inside_pytest", "job_summary", "pyproject"],
         ["doctor", "init"],
         ["commands"],
     ],

@@ -14,7 +14,17 @@ from click.core import ParameterSource
 
 from alembic_snapshot import __version__
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
+from alembic_snapshot.checks import (
+    counted,
+    findings,
+    not_checked,
+    number,
+    shortened,
+    size,
+    told,
+    unchecked,
+)
+from alembic_snapshot.cli import console
 from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
 from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
 from alembic_snapshot.store.manifest import Entry, Manifest
@@ -32,23 +42,44 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        _refuse_empty(given)
+        status = _run(given)
+    except SnapshotError as error:
+        console.report(error, traceback="--traceback" in given)
+        status = 2
+    sys.exit(status)
+
+
+def _run(given: list[str]) -> int:
+    """Run one command.
+
+    Raises:
+        SnapshotError: whatever went wrong.
+    """
+    console.prepare()
+    _refuse_empty(given)
+    try:
         status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
     except click.exceptions.Abort:
-        _report(SnapshotError("interrupted"), traceback=False)
-        status = 2
+        raise SnapshotError("interrupted", hint="run it again") from None
     except click.ClickException as error:
         where = (
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
         )
         hint = f"{where or 'alembic-snapshot'} --help lists what there is"
         message = error.format_message()
-        _report(SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint))
-        status = 2
-    except SnapshotError as error:
-        _report(error, traceback="--traceback" in given)
-        status = 2
-    sys.exit(status)
+        raise SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint) from error
+    except (OSError, SystemExit) as error:
+        # click ends the process by itself where nobody reads what it prints.
+        console.finish()
+        if isinstance(error, SystemExit):
+            raise
+        what = f" {error.filename}" if error.filename is not None else ""
+        raise SnapshotError(
+            f"can't go on with{what or ' a file'}: {error.strerror or error}",
+            hint="see what is there, and that whoever runs this may use it",
+        ) from error
+    console.finish()
+    return int(status or 0)
 
 
 def _refuse_empty(given: Sequence[str]) -> None:
@@ -190,11 +221,13 @@ def build(
             difference = None
     found = _told(snapshot.manifest, project)
     if snapshot.built and not quiet:
-        _warn(shortened([*snapshot.manifest.warnings, *found]))
+        console.warn(shortened([*snapshot.manifest.warnings, *found]))
     elif found:
-        _warn([f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"])
+        console.warn(
+            [f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"]
+        )
     if difference:
-        _warn([f"the snapshot that was built step by step differs:\n{difference}"])
+        console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
     facts = _facts(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
     text = job_summary(snapshot, found, difference) if summary else snapshot.database
     _print(facts, text, as_json)
@@ -286,8 +319,10 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
 
+    project = _project(where)
+    backend_of(project).refuse_taken(path)
     with Progress() as progress:
-        snapshot = ensure(_project(where), layer=layer, revision=revision, listener=progress)
+        snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
     made = snapshot.clone(path)
     _print({"url": made.url, "path": made.target.name}, made.url, as_json)
     return 0
@@ -310,7 +345,7 @@ def diff(
 
     project = _project(where)
     database = backend_of(project).target(path)
-    if not database.is_there():
+    if not database.is_there() or (database.file and not database.file.is_file()):
         what = "file " if database.file else ""
         raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
     entry = _entry(ensure(project, layer=layer, revision=revision))
@@ -390,7 +425,7 @@ def _checked(
     manner = ", each up, down and up again" if is_tried else ""
     manner += f", without {' and '.join(left_out)}" if left_out else ""
     count = _revisions(snapshot.manifest)
-    revisions = f"{count} revision{'s' if count != 1 else ''}{manner}"
+    revisions = f"{number(count, 'revision')}{manner}"
     facts = {
         "findings": found,
         "unchecked": missing,
@@ -426,7 +461,7 @@ def list_(as_json: bool, **where: Any) -> int:
             " ".join(manifest.heads),
             str(len(manifest.seeds)),
             str(manifest.tables),
-            f"{manifest.size / 1e6:.1f} MB",
+            size(manifest.size),
             _time(manifest.created),
             _counted(manifest, project) if "drift" in manifest.checks else "",
         )
@@ -446,9 +481,9 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
         raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
     age = _age(older_than) if older_than is not None else None
     deleted = backend_of(_project(where)).store().prune(keep, age)
-    size = sum(entry.manifest.size for entry in deleted)
-    facts = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
-    _print(facts, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
+    freed = sum(entry.manifest.size for entry in deleted)
+    facts = {"deleted": [str(entry.database) for entry in deleted], "bytes": freed}
+    _print(facts, f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}", as_json)
     return 0
 
 
@@ -510,18 +545,10 @@ def _facts(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]
 
 
 def _print(facts: Any, text: str, as_json: bool) -> None:
-    print(json.dumps(facts, indent=1) if as_json else text)
-
-
-def _warn(lines: Sequence[str]) -> None:
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr)
-
-
-def _report(error: SnapshotError, *, traceback: bool = False) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    if error.details and traceback:
-        print(error.details, file=sys.stderr)
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        console.show(text)
 
 
 def _age(text: str) -> float:

@@ -18,7 +18,7 @@ def parse(source: bytes) -> list[Any]:
     """What one file's source tells, as :class:`~alembic_snapshot.key.inputs.Facts` takes it."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         return [[], [], None, f"line {line}: {getattr(error, 'msg', error)}"]
     imports: dict[str, set[str]] = {}

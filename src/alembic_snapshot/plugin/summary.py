@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.checks import shortened, told
+from alembic_snapshot.checks import number, shortened, size, told
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -84,8 +84,9 @@ class Tally:
         warnings = shortened(self.warnings)
         warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
         if self.unguarded:
-            went = f"{self.unguarded} connection{'s' if self.unguarded != 1 else ''} went"
-            warnings.append(f'{went} past the clones, with guard = "off"')
+            warnings.append(
+                f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'
+            )
         return [
             *self._numbers(),
             *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
@@ -95,13 +96,12 @@ class Tally:
         if not self.snapshots:
             return []
         states = ", ".join(f"{d[:_DIGEST_LENGTH]} {s}" for d, s in self.snapshots.items())
-        clones = f"{self.clones} clone{'s' if self.clones != 1 else ''}"
-        line = f"alembic-snapshot: {states}; {clones}, {self.size / 1e6:.1f} MB, "
+        line = f"alembic-snapshot: {states}; {number(self.clones, 'clone')}, {size(self.size)}, "
         line += f"{self.seconds:.2f} s"
         if self.no_reset:
             line += f"; fresh clones instead of {self.done} ones: {self.no_reset}"
         elif self.resets is not None:
-            line += f"; {self.done} {self.resets} times"
+            line += f"; {self.done} {number(self.resets, 'time')}"
         if self.kept:
             line += f"; {len(self.kept)} kept"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.errors import ConfigError, StoreError, files_are_readable
 from alembic_snapshot.project.alembic_settings import (
     AlembicSettings,
     read_settings,
     read_toml,
     tool_table,
 )
-from alembic_snapshot.project.places import BACKEND_VARIABLE, TABLE, store_folder
-from alembic_snapshot.project.references import Reference
+from alembic_snapshot.project.places import (
+    BACKEND_VARIABLE,
+    TABLE,
+    is_another_thing,
+    store_folder,
+)
 from alembic_snapshot.project.spelling import Spelling, is_ignored
+from alembic_snapshot.project.table import check_values
 
 DEFAULT = "default"
 
@@ -171,24 +175,59 @@ def load_project(
     Raises:
         ConfigError: there is no configuration, or it is wrong.
     """
-    root, table = _find(Path(start or Path.cwd()).absolute(), config)
+    with files_are_readable():
+        return _load(here() if start is None else start.absolute(), config, database, store)
+
+
+def _load(start: Path, config: Path | None, database: str, store: Path | None) -> Project:
+    root, table = _find(start, config)
     tables = _tables(table or {})
     for name, one in tables.items():
         # A mistake in another database's table is a mistake, whichever is asked for.
-        _check_values(one, _title(name))
+        check_values(one, _title(name), _KEYS)
     values = _database_table(tables, database, root)
     backend = os.environ.get(BACKEND_VARIABLE)
     if backend:
         values["backend"] = backend
     if config and config.name != "pyproject.toml":
         values["config"] = str(config.absolute())
+    folder = store_folder(root, store)
+    refuse_no_store(folder)
     return Project(
         root=root,
         configured=table is not None,
         name=database,
-        store=store_folder(root, store),
+        store=folder,
         **_checked(values, root, _title(database)),
     )
+
+
+def here() -> Path:
+    """The working directory.
+
+    Raises:
+        ConfigError: it was deleted.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory is gone", hint="change to the project's folder"
+        ) from None
+
+
+def refuse_no_store(folder: Path) -> None:
+    """Refuse a place where no store can be: what is there is no folder, or lies below a file.
+
+    Raises:
+        StoreError: it says what is there.
+    """
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise StoreError(
+            f"the store {folder} can't be a folder: {there} is something else",
+            hint="choose another with --store or ALEMBIC_SNAPSHOT_DIR, or move that away",
+        )
 
 
 def database_names(project: Project) -> tuple[str, ...]:
@@ -212,6 +251,14 @@ def _find(start: Path, config: Path | None) -> tuple[Path, dict[str, Any] | None
             )
         start = config.absolute().parent
     folders = (start, *start.parents)
+    for folder in folders[:1] if config else folders:
+        for name in ("pyproject.toml", "alembic.ini"):
+            if is_another_thing(folder / name):
+                raise ConfigError(
+                    f"{folder / name} is no file", hint="make it one, or take it away"
+                )
+        if any((folder / name).is_file() for name in ("pyproject.toml", "alembic.ini")):
+            break
     for folder in folders:
         toml = folder / "pyproject.toml"
         table = _own_table(read_toml(toml)) if toml.is_file() else None
@@ -249,6 +296,11 @@ def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
             f"databases in [{TABLE}] must be a table of tables, not {others!r}",
             hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
         )
+    for name in {DEFAULT, ""} & others.keys():
+        raise ConfigError(
+            f"a database in [{TABLE}.databases] can't be called {name!r}",
+            hint=f"{DEFAULT} is the one of [{TABLE}] itself: give the other a name of its own",
+        )
     return {DEFAULT: table, **others}
 
 
@@ -272,38 +324,18 @@ def _database_table(
     return {**shared, **tables[database]}
 
 
-def _check_values(values: Mapping[str, Any], title: str) -> None:
-    """See that a table has keys that there are, with values that they can have.
-
-    Raises:
-        ConfigError: it names the table, the key and what would be right.
-    """
-    for key, value in values.items():
-        if key not in _KEYS:
-            raise ConfigError(f"unknown key {key!r} in [{title}]", hint=_nearest(key))
-        kind, choices = _KEYS[key]["kind"], _KEYS[key]["choices"]
-        if not _fits(value, kind):
-            raise ConfigError(
-                f"{key} in [{title}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
-                hint="see the documentation of the configuration",
-            )
-        if choices and value not in choices:
-            raise ConfigError(
-                f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
-                hint=_nearest(str(value), choices),
-            )
-    for key in ("engine", "sessionmaker", "migrate"):
-        _check_reference(key, values.get(key), title)
-    for reference in (*values.get("seeds", ()), *_all_values(values.get("layers", {}))):
-        _check_reference("a seed", reference, title)
-
-
 def _checked(values: dict[str, Any], root: Path, title: str) -> dict[str, Any]:
     """The table's values, those of the environment too, with their paths made absolute."""
-    _check_values(values, title)
+    check_values(values, title, _KEYS)
     checked = {key: _frozen(value) for key, value in values.items()}
     folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
     checked["pythonpath"] = tuple(map(Path, folders))
+    for folder in checked["pythonpath"]:
+        if not folder.exists():
+            raise ConfigError(
+                f"pythonpath in [{title}] has {folder}, which is not there",
+                hint=f"write it as it is seen from {root}, or take it out",
+            )
     checked["config"] = _ini(checked.get("config"), root, title)
     return checked
 
@@ -320,40 +352,6 @@ def _ini(config: str | None, root: Path, title: str) -> Path | None:
     return None if path.name == "pyproject.toml" else path
 
 
-def _check_reference(key: str, value: str | None, title: str) -> None:
-    if value is None or (key == "engine" and "://" in value):
-        return
-    try:
-        reference = Reference.parse(value)
-    except ValueError:
-        raise ConfigError(
-            f"{key} {value!r} in [{title}] is not of the form module:name",
-            hint="write for example core.database:engine; after the colon there may be dots and "
-            "calls without arguments, core.database:get_engine()",
-        ) from None
-    if reference.calls and key not in ("engine", "sessionmaker"):
-        raise ConfigError(
-            f"{key} {value!r} in [{title}] has a call in it",
-            hint="name the function itself, without (): it is called with its argument",
-        )
-
-
-def _all_values(layers: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for references in layers.values():
-        yield from references
-
-
-def _fits(value: object, kind: str) -> bool:
-    if kind == "text":
-        return isinstance(value, str)
-    if kind == "flag":
-        return isinstance(value, bool)
-    if kind == "texts":
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    inner = "text" if kind == "mapping" else "texts"
-    return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
-
-
 def _frozen(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
@@ -362,17 +360,4 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _nearest(key: str, known: tuple[str, ...] = ()) -> str:
-    names = known or tuple(_KEYS)
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
-
-
 _KEYS = {one.name: one.metadata for one in fields(Project) if one.metadata["kind"]}
-_DESCRIPTIONS = {
-    "text": "a string",
-    "flag": "true or false",
-    "texts": "a list of strings",
-    "mapping": "a table of strings",
-    "mapping of lists": "a table of lists of strings",
-}

@@ -178,8 +178,21 @@ def named_clone(snapshot: Snapshot, name: str) -> FileClone:
         CloneError: there is such a file already.
     """
     path = Path(name).absolute()
-    if path.exists():
-        raise CloneError(f"there is already a file {path}", hint="choose another path")
+    refuse_taken(path)
     clone = FileClone(snapshot, path)
     clone.make()
     return clone
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a path where there is something, or no file can be.
+
+    Raises:
+        CloneError: it says what is there.
+    """
+    if os.path.lexists(path):
+        what = "folder" if path.is_dir() else "file"
+        raise CloneError(f"there is already a {what} {path}", hint="choose another path")
+    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise CloneError(f"{there} is no folder", hint="choose a path in one")

@@ -57,6 +57,7 @@ ROOMS = {
         ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
         ["upgrade"],
+        ["failure"],
         ["__main__"],
     ],
     "build": [
@@ -100,7 +101,16 @@ ROWS = [
 # The builder's own half, which runs in a process that has Alembic and SQLAlchemy.
 CHILD = tuple(
     f"alembic_snapshot.builder.{name}"
-    for name in ("__main__", "upgrade", "stairway", "drift", "pools", "seeds", "alembic_config")
+    for name in (
+        "__main__",
+        "upgrade",
+        "failure",
+        "stairway",
+        "drift",
+        "pools",
+        "seeds",
+        "alembic_config",
+    )
 )
 
 

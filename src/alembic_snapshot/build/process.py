@@ -34,6 +34,7 @@ from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.key.observed import Observed, Present, inherited, without_effect
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.store.store import Store
 
 Listener = Callable[[Mapping[str, Any]], None]
@@ -41,6 +42,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 # How an env.py may be handed its target, in the order in which that is tried.
 HANDOVERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
+# Errors that no setting of ours mends.
+_MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
 # How PostgreSQL begins the line in which it points at a place in the statement.
 _POINTER = re.compile(r"LINE \d+:")
@@ -199,7 +202,7 @@ class BuilderProcess:
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             failed = child.failed
-            final = bool(failed.current) or failed.is_import or _is_full(failed)
+            final = failed.who != "env.py" or failed.is_import or _is_full(failed)
             raise AttemptFailed(self._error(failed, child.output), final=final, child=child)
         if not child.done and child.reached:
             # It ended in the checks: what was built is whole, and what is not checked says so.
@@ -240,13 +243,12 @@ class BuilderProcess:
         if failed.facts.refused:
             return _refusal(failed.facts.refused, details)
         where = f" at {failed.where}" if failed.where else ""
-        who = "env.py"
-        if failed.current:
-            kind = "seed" if ":" in failed.current else "revision"
-            who = f"{kind} {failed.current}"
         sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
+        if failed.type == "NotAFunction":
+            hint = f"correct {failed.who.split()[0]} {failed.who.split()[1]} in [{TABLE}]"
+            return MigrationError(f"{failed.who} is no function: {failed.text}", hint=hint)
         return MigrationError(
-            f"{who} failed{where}: {failed.type}: {_one_line(failed.text)}{sql}",
+            f"{failed.who} failed{where}: {failed.type}: {_one_line(failed.text)}{sql}",
             hint=self._hint(failed),
             details=details,
         )
@@ -255,26 +257,38 @@ class BuilderProcess:
         if _is_full(failed):
             other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
             return f"is the disk full? make room, or {other}"
-        if failed.type == "SyntaxError":
+        if failed.type in _MISTAKES:
             return "correct the file"
+        if failed.type.startswith("Interpolation"):
+            return "correct that option in Alembic's configuration"
         if failed.type == "ValueError" and "interpolation syntax" in failed.text:
             return 'write url.replace("%", "%%") where a URL is put into Alembic\'s configuration'
         lacks = failed.facts.async_lacks
         if lacks and (failed.wants_async or any(name in failed.text for name in lacks)):
             extras = backend_of(self.project).async_extras
             return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
+        if failed.type == "ImportError":
+            return "correct the import, or install the version that has it"
         if failed.is_import:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed.facts.caught_by:
             return f"{failed.facts.caught_by} caught this error and went on: let it end the run"
+        if failed.argument is not None:
+            return f'is it an argument of -x? set x = ["{failed.argument}=…"] in [{TABLE}]'
+        if failed.variable:
+            return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
+        if failed.who == "a revision script":
+            return "correct the file; --traceback shows how it came to be loaded"
+        if failed.who == "the revisions' history":
+            return "correct the fields of the script that it names; `alembic history` says the same"
+        if failed.who.startswith("migrate"):
+            return "correct it; --traceback shows all lines"
         if failed.current:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"
             missing = own if _NO_TABLE.search(failed.text) else ""
             opened = "" if kept.file else f"; open it: {kept.opening}"
             return f"the half-built database is kept at {kept}{opened}{missing}"
-        if failed.variable:
-            return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
         return (
             "env.py may need a variable (environment), an argument (x) or a function that makes "
             "the database (migrate): set it in [tool.alembic-snapshot]"

@@ -20,7 +20,7 @@ def run_seed(reference: str, url: sa.URL) -> None:
     engine = sa.create_engine(url)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _enforce_foreign_keys)
-    function = Reference.parse(reference).load()
+    function = Reference.parse(reference).function()
     if _wants_session(function):
         from sqlalchemy.orm import Session
 

@@ -48,6 +48,10 @@ from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.sqlite.database import DatabaseFile
 
 Report = Callable[..., None]
+# Whose error it is that Alembic finds when it reads all scripts together.
+HISTORY = "the revisions' history"
+# Whose code runs while they are loaded.
+SCRIPT = "a revision script"
 
 # What an environment of `alembic upgrade` is made with, beside its function.
 _UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
@@ -81,6 +85,8 @@ class Builder:
         self.version_schema: str | None = None
         self.create_all: list[str] = []
         self.current: str | None = None
+        self.asked_for_x: Any = None
+        self._doing = "env.py"
         self.pools = Pools()
         self.ran = Ran(job.scripts, job.versions, self._watched)
 
@@ -116,6 +122,20 @@ class Builder:
     def _read_by_env(self) -> dict[str, Any]:
         """What the modules of ``env.py`` are, and what these and it have read so far."""
         return self.watch.read_by_env(self.job.inputs)
+
+    @property
+    def who(self) -> str:
+        """Whose code is running, as messages call it."""
+        if self.current is None:
+            return self._doing
+        return f"{'seed' if ':' in self.current else 'revision'} {self.current}"
+
+    @contextlib.contextmanager
+    def _does(self, what: str) -> Iterator[None]:
+        """While something else than ``env.py`` runs; after an error it stays so."""
+        before, self._doing = self._doing, what
+        yield
+        self._doing = before
 
     def facts(self) -> Facts:
         """What is known of the run so far."""
@@ -169,8 +189,12 @@ class Builder:
         elif step.does == "stairway":
             self._take_up_and_down(step)
         elif step.does == "migrate":
-            with self._makes("migrate"), self.watch.recording():
-                function = Reference.parse(step.function).load()
+            with (
+                self._does(f"migrate {step.function}"),
+                self._makes("migrate"),
+                self.watch.recording(),
+            ):
+                function = Reference.parse(step.function).function()
                 run_to_its_end(function, function(self.target.url()))
         elif step.does == "seed":
             if not (self._has_run_env or self.job.migrate):
@@ -195,7 +219,7 @@ class Builder:
                 self._load_scripts()
             script = self._environment.script
             target: Any = tuple(revisions) if revisions is not None else "heads"
-            with self.watch.recording():
+            with self._does(HISTORY), self.watch.recording():
                 planned = script._upgrade_revs(target, current)
                 if revisions is None:
                     for revision in script.walk_revisions():
@@ -224,7 +248,11 @@ class Builder:
         stairway.run(run_env, self._watched)
 
     def _load_scripts(self) -> None:
-        with self.guard.script("a revision script"), self.watch.loading():
+        with (
+            self._does(SCRIPT),
+            self.guard.script(SCRIPT),
+            self.watch.loading(),
+        ):
             for revision in self._script.walk_revisions():
                 self.watch.is_script(revision.path, revision.revision)
 
@@ -236,7 +264,7 @@ class Builder:
         if self.ran.caught:
             self.current, error = self.ran.caught
             raise error
-        with self.guard.script("a revision script"), self.watch.recording():
+        with self.guard.script(SCRIPT), self.watch.recording():
             self.ran.read_scripts(self._script)
 
     def _watched(self, step: Any) -> Any:
@@ -305,6 +333,13 @@ class Builder:
             original(*positional, **{**options, **overrides})
 
         environment.configure = configure  # type: ignore[method-assign]
+        arguments = environment.get_x_argument
+
+        def get_x_argument(*positional: Any, **options: Any) -> Any:
+            self.asked_for_x = arguments(*positional, **options)
+            return self.asked_for_x
+
+        environment.get_x_argument = get_x_argument  # type: ignore[method-assign]
 
     @contextlib.contextmanager
     def _offered(self) -> Iterator[Config]:

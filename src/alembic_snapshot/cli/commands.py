@@ -96,6 +96,17 @@ def _refuse_empty(given: Sequence[str]) -> None:
                 f"{what} is empty",
                 hint="give it a value or leave it out; is it a variable that is not set?",
             )
+        if before in _with_values() and argument.startswith("--"):
+            raise ConfigError(
+                f"{before} has no value: {argument} comes next", hint=f"give {before} its value"
+            )
+
+
+def _with_values() -> set[str]:
+    """The options that a value follows."""
+    every = [option for command in cli.commands.values() for option in command.params]
+    options = [one for one in every if isinstance(one, click.Option) and not one.is_flag]
+    return {name for one in options for name in one.opts}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -163,6 +174,7 @@ def init(traceback: bool, **wishes: Any) -> int:
     from alembic_snapshot.cli.init import Wishes
     from alembic_snapshot.cli.init import init as run
 
+    _refuse_both(("--yes", wishes["yes"]), ("--print", wishes["only_print"]))
     return run(Wishes(**wishes))
 
 
@@ -170,7 +182,7 @@ def init(traceback: bool, **wishes: Any) -> int:
 @_config
 @_store
 @_as_json
-@click.option("--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True,
+@click.option("--timeout", type=click.FloatRange(1, 86400), default=60.0, show_default=True,
               metavar="SECONDS", help="How long importing the application may take.")  # fmt: skip
 @_traceback
 def doctor(
@@ -210,6 +222,7 @@ def build(
     from alembic_snapshot.build.progress import Progress
     from alembic_snapshot.cli.job_summary import job_summary
 
+    _refuse_both(("--json", as_json), ("--summary", summary))
     project = _project(where)
     with Progress(quiet=quiet) as progress:
         if from_scratch:
@@ -379,6 +392,7 @@ def check(
     Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
     found; 1: something was found, or not checked.
     """
+    _refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
     project = _project(where)
     source = click.get_current_context().get_parameter_source("database")
     is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
@@ -496,6 +510,17 @@ def psql(name: str, traceback: bool) -> int:
     from alembic_snapshot.postgres.psql import run_psql
 
     return run_psql(name)
+
+
+def _refuse_both(*options: tuple[str, bool]) -> None:
+    """Refuse options of which one alone can be meant.
+
+    Raises:
+        ConfigError: it names them.
+    """
+    given = [name for name, is_given in options if is_given]
+    if given[1:]:
+        raise ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
 def _entry(snapshot: Snapshot) -> Entry:

@@ -19,7 +19,7 @@ from typing import Any
 
 from alembic_snapshot.project.places import STORE_FOLDER
 
-_FACTS_VERSION = 4
+_FACTS_VERSION = 5
 _FACTS_KEPT = 10_000
 # What running leaves: logs, and databases, which the guard keeps shut.
 _LOGS_AND_DATABASES = (".log", ".db", ".sqlite", ".sqlite3", "-journal", "-wal", "-shm")

@@ -144,6 +144,11 @@ def read_chain(
         ConfigError: the configuration names something that isn't there.
         ScriptError: the revision scripts are not a history.
     """
+    if layer is not None and revision is not None:
+        raise ConfigError(
+            f"layer {layer!r} and revision {revision!r} are two snapshots",
+            hint="ask for one of them: a layer is on top of the newest revision",
+        )
     settings = project.alembic
     scripts = find_scripts(project, files)
     opaque = why_opaque(project, scripts)

@@ -99,7 +99,8 @@ def _read_settings(
         where = " and ".join(str(path) for path in (ini, toml) if path) or "the project"
         raise ConfigError(
             f"{where} has no script_location",
-            hint="set it in the [alembic] section of alembic.ini or in [tool.alembic]",
+            hint=_other_section(sections)
+            or "set it in the [alembic] section of alembic.ini or in [tool.alembic]",
         )
     from_root = dataclasses.replace(reader, start=root)
     there = from_root.path("script_location") or location
@@ -122,6 +123,32 @@ def _read_settings(
         prepend_sys_path=tuple(reader.paths("prepend_sys_path")),
         effective=_effective(sections, table, section),
     )
+
+
+def _other_section(sections: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Which sections of Alembic's there are under other names, as several databases have them."""
+    others = [name for name, options in sections.items() if "script_location" in options]
+    if not others:
+        return None
+    return f'set section = "{others[0]}" in [tool.alembic-snapshot]' + (
+        f"; {', '.join(others)} have one" if others[1:] else ""
+    )
+
+
+def deeper(settings: AlembicSettings) -> Path | None:
+    """A folder with Python files below a version location, where Alembic does not look."""
+    if settings.recursive:
+        return None
+    places = (path for location in settings.version_locations for path in location.glob("*/*.py"))
+    return next((path.parent for path in places if path.parent.name != "__pycache__"), None)
+
+
+def look_deeper(settings: AlembicSettings) -> str | None:
+    """The hint for scripts that lie deeper than Alembic looks, if any do."""
+    folder = deeper(settings)
+    if folder is None:
+        return None
+    return f"there are Python files in {folder}: set recursive_version_locations = true"
 
 
 def database_url(settings: AlembicSettings) -> str | None:

@@ -190,9 +190,14 @@ def refuse_taken(path: Path) -> None:
     Raises:
         CloneError: it says what is there.
     """
-    if os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise CloneError(f"{path} can't be: {error.strerror}", hint="choose another path") from None
+    else:
         what = "folder" if path.is_dir() else "file"
         raise CloneError(f"there is already a {what} {path}", hint="choose another path")
-    there = next(folder for folder in path.parents if os.path.lexists(folder))
-    if not there.is_dir():
-        raise CloneError(f"{there} is no folder", hint="choose a path in one")
+    if not path.parent.is_dir():
+        raise CloneError(f"there is no folder {path.parent}", hint="make it, or choose another")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -68,14 +71,14 @@ def _run(given: list[str]) -> int:
         hint = f"{where or 'alembic-snapshot'} --help lists what there is"
         message = error.format_message()
         raise SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint) from error
-    except (OSError, SystemExit) as error:
-        # click ends the process by itself where nobody reads what it prints.
-        console.finish()
-        if isinstance(error, SystemExit):
-            raise
-        what = f" {error.filename}" if error.filename is not None else ""
+    except SystemExit:
+        # So click ends where nobody reads what it prints.
+        raise console.broken(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
+    except OSError as error:
+        if error.filename is None:
+            raise console.broken(error) from error
         raise SnapshotError(
-            f"can't go on with{what or ' a file'}: {error.strerror or error}",
+            f"can't go on with {error.filename}: {error.strerror or error}",
             hint="see what is there, and that whoever runs this may use it",
         ) from error
     console.finish()
@@ -193,6 +196,8 @@ def doctor(
     The application is imported, in a process of its own. Exit 0: nothing is bad; 1: something is.
     """
     del traceback
+    if math.isnan(timeout):
+        raise ConfigError("--timeout nan is no number of seconds", hint="write for example 60")
     from alembic_snapshot.cli.doctor import examine
     from alembic_snapshot.cli.finding import has_bad
 

@@ -38,12 +38,19 @@ def finish() -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
-        _abandon()
-        reason = getattr(error, "strerror", None) or error
-        raise SnapshotError(
-            f"can't write to standard output: {reason}",
-            hint="see that whatever reads it stays to the end, and has room",
-        ) from error
+        raise broken(error) from error
+
+
+def broken(error: OSError | ValueError) -> SnapshotError:
+    """The error of a standard output that takes no more; nothing is written to it any more."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, (sys.__stdout__ or sys.stdout).fileno())
+        os.close(nowhere)
+    return SnapshotError(
+        f"can't write to standard output: {getattr(error, 'strerror', None) or error}",
+        hint="see that whatever reads it stays to the end, and has room",
+    )
 
 
 def show(text: str) -> None:
@@ -81,11 +88,3 @@ def _has_colours(stream: object) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or isatty is None:
         return False
     return bool(isatty())
-
-
-def _abandon() -> None:
-    """Let what is left to be written go nowhere: Python would try again at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -190,6 +190,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
+    if call.excinfo is not None and run_of(item.config).existing is not None:
+        from alembic_snapshot.plugin.traces import shorten
+
+        shorten(call.excinfo, item.config)
     report = yield
     runtime = run_of(item.config).existing
     if runtime is not None:

@@ -76,7 +76,7 @@ ROOMS = {
     ],
     "__main__": [[""]],
     "engines": [
-        ["importing", "known", "loops", "named", "notices", "threads"],
+        ["importing", "known", "loops", "named", "notices", "threads", "uncommitted"],
         ["factories", "strangers"],
         ["configured"],
         ["application"],
@@ -84,7 +84,7 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
-        ["clones", "kept", "summary"],
+        ["clones", "kept", "summary", "traces"],
         ["reset"],
         ["database"],
         ["runtime"],

@@ -125,7 +125,9 @@ class Runtime:
         strays = [database.stray(test) for database, clone in in_use if clone is not None]
         return [str(stray[0]) for stray in strays if stray] + [
             (f"database {database.project.name}: " if len(self.databases) > 1 else "")
-            + self.kept.describe(clone, test)
+            + self.kept.describe(
+                clone, test, database.redirect.uncommitted() if clone is database.clone else ()
+            )
             for database, clone in [*in_use, *self.ended]
             if clone is not None
         ]

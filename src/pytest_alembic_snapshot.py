@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
-from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.errors import ConfigError, SnapshotError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.fixtures import (
     OpenConnectionWarning,
@@ -199,7 +199,7 @@ def pytest_runtest_makereport(
     if runtime is not None:
         if report.failed:
             for text in runtime.describe(item.nodeid):
-                report.sections.append(("database of the test", text))
+                report.sections.append(("database of the test", printable(text)))
         if call.when == "teardown":
             runtime.settle(item.nodeid)
     return report
@@ -239,7 +239,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.get_verbosity() < -1:
         return
     for line in run_of(config).summary():
-        terminalreporter.write_line(line)
+        is_warning = line.startswith("alembic-snapshot: warning: ")
+        terminalreporter.write_line(printable(line), yellow=is_warning)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -40,6 +40,7 @@ from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
 from alembic_snapshot.database.target import Target
+from alembic_snapshot.key.inputs import text_digest
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.references import Reference
@@ -156,7 +157,8 @@ class Builder:
     def _options(self) -> dict[str, str]:
         """What ``env.py`` hands over, the same wherever the project lies."""
         found = {**(self.options or {}), **self.left.handed_over(), **self.arguments}
-        return {name: self._spell(text) for name, text in found.items()}
+        # Values may be somebody's secrets, and are kept where others may read them.
+        return {name: text_digest(self._spell(text)) for name, text in found.items()}
 
     def _spell(self, text: str) -> str:
         text = text.replace(self.target.name, "<target>")

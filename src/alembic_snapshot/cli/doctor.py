@@ -18,7 +18,7 @@ from alembic_snapshot.checks import counted, findings, number, size, told, unche
 from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
 from alembic_snapshot.cli.inside_pytest import ask
 from alembic_snapshot.discover.layout import pytest_settings
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
 from alembic_snapshot.project.places import TABLE
 
@@ -38,7 +38,8 @@ def examine(config: Path | None, store: Path | None, timeout: float) -> list[Fin
     try:
         project = load_project(config=config, store=store)
     except SnapshotError as error:
-        return [*found, _error("table", error), _rest("without a configuration")]
+        what = "store" if isinstance(error, StoreError) else "table"
+        return [*found, _error(what, error), _rest("without a configuration")]
     if not project.configured:
         where = project.root / "pyproject.toml"
         why = f"{where} has no [{TABLE}]" if where.exists() else f"there is no {where}"

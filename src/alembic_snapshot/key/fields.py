@@ -49,7 +49,7 @@ def revision_fields(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any
         for name, it in bound.items()
         if name not in known and it.value is not _COMPUTED
     ]
-    return {**plain, "computed": computed, "wrong": wrong}
+    return {**plain, "computed": computed} | ({"wrong": wrong} if wrong else {})
 
 
 def _is_valid(field: str, value: Any) -> bool:

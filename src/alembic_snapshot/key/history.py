@@ -54,7 +54,7 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
                 f"{project.relative(path)} is no revision script: it does not assign revision",
                 hint="move it out of the version location, or give it a revision",
             )
-        for field, line, value in fields["wrong"]:
+        for field, line, value in fields.get("wrong", ()):
             kinds = "a string" if field == "revision" else "a string, a tuple of some, or None"
             raise ScriptError(
                 f"{project.relative(path)} line {line}: {field} is {value}, not {kinds}",

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def content_digest(content: bytes) -> str:
     if b"\r\n" in content and b"\0" not in content:
         content = content.replace(b"\r\n", b"\n")
     return hashlib.sha256(content).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """The SHA-256 of a text; no two texts' are the same."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Facts:
@@ -153,16 +159,17 @@ class Files:
         """Keep what was parsed for the next time; failing to is no error."""
         if not self._new or self._cache is None or not self._cache.parent.is_dir():
             return
-        import tempfile
-
         # Several projects may share a store; what is old goes when there is too much.
         kept = dict(list(self._known.items())[-_FACTS_KEPT:])
+        name = f"{self._cache}.{os.getpid()}.{time.monotonic_ns()}"
         with contextlib.suppress(OSError):
-            handle, name = tempfile.mkstemp(dir=self._cache.parent, prefix=".facts")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                # In one piece: only so is it C that writes it.
-                file.write(json.dumps({"version": _FACTS_VERSION, "facts": kept}))
-            os.replace(name, self._cache)
+            try:
+                with open(name, "x", encoding="utf-8") as file:
+                    # In one piece: only so is it C that writes it.
+                    file.write(json.dumps({"version": _FACTS_VERSION, "facts": kept}))
+                os.replace(name, self._cache)
+            except OSError:
+                os.unlink(name)
             self._new = False
 
     _new = False

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opaque
-from alembic_snapshot.key.inputs import Files, files_below
+from alembic_snapshot.key.inputs import Files, files_below, text_digest
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
@@ -224,9 +224,11 @@ def _base_layer(
             closure = files.closure(script.path)
             code, theirs = _split(closure, project, files, script.path)
             inputs, named = inputs | code, named | theirs
-    inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
+    # They are shown, stored and sent to caches; values of settings may be somebody's secrets.
+    said = {f"<{name}>": value for name, value in settings.effective.items()}
+    said |= project.base_inputs()
+    inputs |= {name: text_digest(value) for name, value in said.items()}
     inputs |= {f"<version of {name}>": value for name, value in tools.items()}
-    inputs |= project.base_inputs()
     if project.migrate:
         code, theirs = _referenced(project.migrate, "migrate", project, files)
         inputs, named = inputs | code, named | theirs

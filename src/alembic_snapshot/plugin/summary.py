@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,12 @@ class Tally:
         elif self.resets is not None:
             line += f"; {self.done} {number(self.resets, 'time')}"
         if self.kept:
-            line += f"; {len(self.kept)} kept"
+            line += f"; {len(self.kept)} kept in {_folder_of(self.kept)}"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""
         return [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]
+
+
+def _folder_of(paths: Sequence[str]) -> str:
+    """The folder that all of them are in."""
+    folders = [os.path.dirname(path) for path in paths]
+    return os.path.dirname(folders[0]) if len(folders) == 1 else os.path.commonpath(folders)

@@ -225,7 +225,7 @@ def refuse_no_store(folder: Path) -> None:
     there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
     if not there.is_dir():
         raise StoreError(
-            f"the store {folder} can't be a folder: {there} is something else",
+            f"can't write to the store {folder}: {there} is no folder",
             hint="choose another with --store or ALEMBIC_SNAPSHOT_DIR, or move that away",
         )
 

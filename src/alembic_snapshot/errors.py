@@ -94,6 +94,10 @@ class ServerError(SnapshotError):
     """PostgreSQL's programs can't be found, or the private server can't be made or started."""
 
 
+class CommandError(SnapshotError):
+    """A command can't take what it was given, or can't write its result."""
+
+
 class DatabaseNotRequested(SnapshotError):
     """A test that did not ask for a database opened one through the application's engine."""
 

@@ -28,7 +28,7 @@ from alembic_snapshot.checks import (
     unchecked,
 )
 from alembic_snapshot.cli import console
-from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
+from alembic_snapshot.errors import CheckError, CloneError, CommandError, ConfigError, SnapshotError
 from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
 from alembic_snapshot.store.manifest import Entry, Manifest
 
@@ -63,21 +63,21 @@ def _run(given: list[str]) -> int:
     try:
         status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
     except click.exceptions.Abort:
-        raise SnapshotError("interrupted", hint="run it again") from None
+        raise CommandError("interrupted", hint="run it again") from None
     except click.ClickException as error:
         where = (
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
         )
         hint = f"{where or 'alembic-snapshot'} --help lists what there is"
         message = error.format_message()
-        raise SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint) from error
+        raise CommandError(message[:1].lower() + message[1:].rstrip("."), hint=hint) from error
     except SystemExit:
         # So click ends where nobody reads what it prints.
         raise console.broken(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
     except OSError as error:
         if error.filename is None:
             raise console.broken(error) from error
-        raise SnapshotError(
+        raise CommandError(
             f"can't go on with {error.filename}: {error.strerror or error}",
             hint="see what is there, and that whoever runs this may use it",
         ) from error
@@ -89,18 +89,18 @@ def _refuse_empty(given: Sequence[str]) -> None:
     """Refuse what a variable that is not set leaves: a path of nothing is the working directory.
 
     Raises:
-        ConfigError: it names the option.
+        CommandError: it names the option.
     """
     for before, argument in zip(["", *given], given, strict=False):
         name = argument.removesuffix("=") if argument.startswith("--") else ""
         if not argument or name + "=" == argument:
             what = name or (before if before.startswith("-") else "an argument")
-            raise ConfigError(
+            raise CommandError(
                 f"{what} is empty",
                 hint="give it a value or leave it out; is it a variable that is not set?",
             )
         if before in _with_values() and argument.startswith("--"):
-            raise ConfigError(
+            raise CommandError(
                 f"{before} has no value: {argument} comes next", hint=f"give {before} its value"
             )
 
@@ -185,7 +185,7 @@ def init(traceback: bool, **wishes: Any) -> int:
 @_config
 @_store
 @_as_json
-@click.option("--timeout", type=click.FloatRange(1, 86400), default=60.0, show_default=True,
+@click.option("--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True,
               metavar="SECONDS", help="How long importing the application may take.")  # fmt: skip
 @_traceback
 def doctor(
@@ -197,7 +197,7 @@ def doctor(
     """
     del traceback
     if math.isnan(timeout):
-        raise ConfigError("--timeout nan is no number of seconds", hint="write for example 60")
+        raise CommandError("--timeout nan is no number of seconds", hint="write for example 60")
     from alembic_snapshot.cli.doctor import examine
     from alembic_snapshot.cli.finding import has_bad
 
@@ -497,7 +497,7 @@ def list_(as_json: bool, **where: Any) -> int:
 def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any) -> int:
     """Delete old snapshots, and what killed and failed builds left. One in use stays."""
     if keep is None and older_than is None:
-        raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
+        raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
     age = _age(older_than) if older_than is not None else None
     deleted = backend_of(_project(where)).store().prune(keep, age)
     freed = sum(entry.manifest.size for entry in deleted)
@@ -521,11 +521,11 @@ def _refuse_both(*options: tuple[str, bool]) -> None:
     """Refuse options of which one alone can be meant.
 
     Raises:
-        ConfigError: it names them.
+        CommandError: it names them.
     """
     given = [name for name, is_given in options if is_given]
     if given[1:]:
-        raise ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")
+        raise CommandError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
 def _entry(snapshot: Snapshot) -> Entry:
@@ -584,7 +584,7 @@ def _print(facts: Any, text: str, as_json: bool) -> None:
 def _age(text: str) -> float:
     match = _AGE.fullmatch(text.strip())
     if not match:
-        raise ConfigError(
+        raise CommandError(
             f"{text!r} is not an age", hint="write a number and s, m, h, d or w: 12h, 30d"
         )
     return float(match[1]) * _SECONDS[match[2]]

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from alembic_snapshot.errors import SnapshotError, printable
+from alembic_snapshot.errors import CommandError, SnapshotError, printable
 
 _COLOURS = {"+": 32, "-": 31, "~": 33, "✓": 32, "!": 33, "✗": 31}
 _SIGN = re.compile(r"^( *)([+~✓!✗-])(?= )", re.MULTILINE)
@@ -19,10 +19,10 @@ def prepare() -> None:
     """See that there is a standard output, which takes every character in one way or another.
 
     Raises:
-        SnapshotError: it is closed.
+        CommandError: it is closed.
     """
     if sys.stdout is None:
-        raise SnapshotError("standard output is closed", hint="let it lead somewhere")
+        raise CommandError("standard output is closed", hint="let it lead somewhere")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -33,7 +33,7 @@ def finish() -> None:
     """Have what was printed written.
 
     Raises:
-        SnapshotError: it could not be.
+        CommandError: it could not be.
     """
     try:
         sys.stdout.flush()
@@ -41,13 +41,13 @@ def finish() -> None:
         raise broken(error) from error
 
 
-def broken(error: OSError | ValueError) -> SnapshotError:
+def broken(error: OSError | ValueError) -> CommandError:
     """The error of a standard output that takes no more; nothing is written to it any more."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, (sys.__stdout__ or sys.stdout).fileno())
         os.close(nowhere)
-    return SnapshotError(
+    return CommandError(
         f"can't write to standard output: {getattr(error, 'strerror', None) or error}",
         hint="see that whatever reads it stays to the end, and has room",
     )

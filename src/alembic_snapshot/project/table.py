@@ -68,7 +68,7 @@ def _check_texts(key: str, value: Any, title: str) -> None:
         if not text and not isinstance(value, dict):
             raise ConfigError(
                 f"{key} in [{title}] has an empty string",
-                hint=f'write "." for the folder of the configuration, or leave {key} out',
+                hint=f"write what it should be, or leave {key} out",
             )
     if key in ("environment", "x"):
         for text in _texts(value):

@@ -16,6 +16,7 @@ from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
 from alembic_snapshot.errors import ConfigError, SnapshotError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.fixtures import (
+    Clones,
     OpenConnectionWarning,
     _db_run,
     async_db_engine,
@@ -30,6 +31,7 @@ from alembic_snapshot.plugin.fixtures import (
 from alembic_snapshot.plugin.run import lend_to_marked, run_of
 
 __all__ = [
+    "Clones",
     "OpenConnectionWarning",
     "UnguardedDatabaseWarning",
     "_db_run",

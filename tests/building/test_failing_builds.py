@@ -380,6 +380,40 @@ class TestAHint:
 
         assert "t_0001" in tables(project.ensure().path)
 
+    def test_for_migrate_that_does_not_use_its_url_works(self, project, tables):
+        project.history(1)
+        project.append("alembic.ini", "sqlalchemy.url = sqlite:///real.db\n")
+        created = CREATES.format(asks="pass")
+        call = 'config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))'
+        project.write("shop.py", created.replace(call, "pass"))
+        project.configure('migrate = "shop:create"')
+
+        error = fails(project)
+        assert call in error.hint
+        assert not (project.root / "real.db").exists()
+        project.write("shop.py", created)
+
+        assert "t_0001" in tables(project.ensure().path)
+
+    def test_for_another_kind_of_database_names_it(self, project):
+        project.history(1)
+        env = (project.root / "migrations/env.py").read_text()
+        connects = "import sqlalchemy as sa; sa.create_engine('postgresql+psycopg://x/y').connect()"
+        project.write("migrations/env.py", f"{connects}\n{env}")
+
+        error = fails(project)
+
+        assert "a postgresql database" in error.message
+        assert "the snapshot is a sqlite database" in error.hint
+
+    def test_for_an_unknown_kind_does_not_guess(self, project):
+        project.configure('backend = "mysql"')
+
+        with pytest.raises(SnapshotError) as raised:
+            project.load()
+
+        assert raised.value.hint == "known are postgresql, sqlite"
+
 
 CREATES = """
 from alembic import command

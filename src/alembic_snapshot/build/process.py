@@ -45,6 +45,8 @@ _SHOWN_SQL = 200
 # Errors that no setting of ours mends.
 _MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
+# How the guard tells of a database of another kind than the snapshot.
+_OTHER_KIND = re.compile(r"tried to connect to (a \w+ database|.*, a SQLite file) while")
 # How PostgreSQL begins the line in which it points at a place in the statement.
 _POINTER = re.compile(r"LINE \d+:")
 
@@ -216,7 +218,7 @@ class BuilderProcess:
             )
             raise AttemptFailed(ended, final=True)
         if child.done.facts.refused:
-            refusal = _refusal(child.done.facts.refused, child.output)
+            refusal = self._refusal(child.done.facts.refused, child.output)
             raise AttemptFailed(refusal, final=False, child=child)
         return child
 
@@ -241,7 +243,7 @@ class BuilderProcess:
         if output:
             details += f"\nOutput:\n{output}"
         if failed.facts.refused:
-            return _refusal(failed.facts.refused, details)
+            return self._refusal(failed.facts.refused, details)
         where = f" at {failed.where}" if failed.where else ""
         sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
         if failed.type == "NotAFunction":
@@ -251,6 +253,28 @@ class BuilderProcess:
             f"{failed.who} failed{where}: {failed.type}: {_one_line(failed.text)}{sql}",
             hint=self._hint(failed),
             details=details,
+        )
+
+    def _refusal(self, refused: Sequence[str], details: str) -> GuardError:
+        if len(refused) > 1:
+            all_of_it = "\n".join(f"  {line}" for line in refused)
+            details = f"{details}\nAll that was refused:\n{all_of_it}"
+        hint = (
+            'what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
+            "seed should use the connection that it is given"
+        )
+        if _OTHER_KIND.search(refused[0]):
+            hint = (
+                f"the snapshot is a {self.project.backend} database: let env.py take its URL from "
+                "the configuration or a variable (environment), or set backend to what it uses"
+            )
+        elif self.project.migrate is not None:
+            hint = (
+                "migrate is given the URL of the database to make: hand it on, as in "
+                'config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))'
+            )
+        return GuardError(
+            f"{refused[0]}: only the snapshot may be opened", hint=hint, details=details
         )
 
     def _hint(self, failed: Failure) -> str:
@@ -331,17 +355,6 @@ def _one_line(text: str) -> str:
     """A driver's message, without what it shows of the statement."""
     lines = (line.strip() for line in text.splitlines())
     return " ".join(line for line in lines if line.strip("^") and not _POINTER.match(line))
-
-
-def _refusal(refused: Sequence[str], details: str) -> GuardError:
-    if len(refused) > 1:
-        details = "\n".join([details, "All that was refused:", *(f"  {line}" for line in refused)])
-    return GuardError(
-        f"{refused[0]}: only the snapshot may be opened",
-        hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
-        "seed should use the connection that it is given",
-        details=details,
-    )
 
 
 def _is_full(failed: Failure) -> bool:

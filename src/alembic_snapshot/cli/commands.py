@@ -28,7 +28,7 @@ from alembic_snapshot.checks import (
     unchecked,
 )
 from alembic_snapshot.cli import console
-from alembic_snapshot.errors import CheckError, CloneError, CommandError, ConfigError, SnapshotError
+from alembic_snapshot.errors import CheckError, CloneError, CommandError, SnapshotError
 from alembic_snapshot.project.config import DEFAULT, Project, database_names, load_project
 from alembic_snapshot.store.manifest import Entry, Manifest
 

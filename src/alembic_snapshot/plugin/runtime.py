@@ -168,6 +168,8 @@ class Runtime:
         for error in caught:
             if error is not None and len(self.tally.refused) < _SHOWN:
                 self.tally.refused.append(error.message)
+            elif error is not None:
+                self.tally.refused_more += 1
         notices.begin()
 
     def count(self) -> Tally:

@@ -28,7 +28,8 @@ class Tally:
     why it is not, although it was asked for; ``done`` is what is done to put one back.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
-    those that were refused outside of a test, and nobody was told.
+    those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
+    more of them there were.
     """
 
     clones: int = 0
@@ -43,6 +44,7 @@ class Tally:
     fixtures_only: bool = False
     unguarded: int = 0
     refused: list[str] = field(default_factory=list)
+    refused_more: int = 0
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -64,6 +66,7 @@ class Tally:
             total.done = record["done"]
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
+            total.refused_more += record["refused_more"]
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
@@ -84,6 +87,8 @@ class Tally:
         """The summary: a line of numbers, and one for each warning."""
         warnings = shortened(self.warnings)
         warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
+        if self.refused_more:
+            warnings.append(f"something caught {self.refused_more} more of these")
         if self.unguarded:
             warnings.append(
                 f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'

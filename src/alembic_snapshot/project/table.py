@@ -49,7 +49,7 @@ def check_values(
         if choices and value not in choices:
             raise ConfigError(
                 f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
-                hint=_nearest(str(value), choices),
+                hint=_nearest(str(value).lower(), choices, 0.7),
             )
     _check_names(values.get("environment", {}), title)
     for key in ("engine", "sessionmaker", "migrate"):
@@ -142,6 +142,6 @@ def _fits(value: object, kind: str) -> bool:
     return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
 
 
-def _nearest(key: str, names: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+def _nearest(key: str, names: tuple[str, ...], likeness: float = 0.5) -> str:
+    close = difflib.get_close_matches(key, names, n=1, cutoff=likeness)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"

@@ -12,6 +12,7 @@ import pytest
 
 from alembic_snapshot import Snapshot, SnapshotError
 from alembic_snapshot.checks import raise_for_checks
+from alembic_snapshot.cli import commands
 from alembic_snapshot.engines.application import Engines
 from alembic_snapshot.postgres.private import binaries, folder
 
@@ -88,6 +89,10 @@ def server_error(project):
         folder.folder_for(programs)
 
 
+def command_error(_project):
+    commands.cli.main(["build", "--json", "--summary"], standalone_mode=False)
+
+
 def database_not_requested(project):
     project.configure('engine = "shop_database:engine"')
     project.write(
@@ -118,7 +123,7 @@ PROVOKED = {
     "".join(part.title() for part in function.__name__.split("_")): function
     for function in (
         config_error, script_error, store_error, build_error, migration_error, guard_error,
-        check_error, clone_error, engine_error, server_error, database_not_requested,
+        check_error, clone_error, engine_error, server_error, command_error, database_not_requested,
     )
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         BuildError,
         CheckError,
         CloneError,
+        CommandError,
         ConfigError,
         DatabaseNotRequested,
         EngineError,
@@ -32,6 +33,7 @@ __all__ = [
     "CheckError",
     "Clone",
     "CloneError",
+    "CommandError",
     "ConfigError",
     "DatabaseNotRequested",
     "Diff",
@@ -56,6 +58,10 @@ _HOMES = {
     "ensure": "build.ensure",
     "load_project": "project.config",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,13 @@ class Backend(Protocol):
     def stand_in(self) -> Callable[[], None]:
         """Let engines that are made at import have the right dialect; how to undo that."""
 
+    def refuse_taken(self, name: str) -> None:
+        """Refuse a path or a name that no new clone can have, before anything is built for it.
+
+        Raises:
+            CloneError: there is such a one already, or there can't be.
+        """
+
     def clone(self, snapshot: Snapshot, name: str) -> Clone:
         """A clone under a path or a name that somebody chose, made at once.
 

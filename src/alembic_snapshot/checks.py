@@ -68,10 +68,26 @@ def counted(count: int, missing: int) -> str:
     """The number of findings and of checks that were not made; "0 findings" if all were made."""
     parts = []
     if count or not missing:
-        parts.append(f"{count} finding{'s' if count != 1 else ''}")
+        parts.append(number(count, "finding"))
     if missing:
-        parts.append(f"{missing} check{'s' if missing != 1 else ''} not made")
+        parts.append(f"{number(missing, 'check')} not made")
     return ", ".join(parts)
+
+
+def number(count: int, thing: str) -> str:
+    """A count with its noun: ``1 snapshot``, ``2 snapshots``."""
+    return f"{count} {thing}{'s' if count != 1 else ''}"
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit that fits: ``0 bytes``, ``20 kB``, ``3.1 MB``."""
+    if count < 1000:
+        return number(int(count), "byte")
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 999.5 or unit == "TB":
+            break
+    return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
 
 
 def shortened(lines: Sequence[str]) -> list[str]:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Any, ClassVar
+
+# What a terminal obeys, or no encoding has: all but a new line and a tab.
+_NOT_SHOWN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Somebody else's text with its control characters spelled out: none reaches a terminal."""
+    return _NOT_SHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class SnapshotError(Exception):
@@ -10,15 +23,17 @@ class SnapshotError(Exception):
 
     The message is one clause in lower case that names the thing and its place. ``hint`` gives the
     next action. ``details`` is longer text (a traceback, a list of differences) for those who ask.
+    Control characters in all of them are spelled out.
     """
 
     kinds: ClassVar[dict[str, type[SnapshotError]]] = {}
 
     def __init__(self, message: str, *, hint: str | None = None, details: str | None = None):
+        message = printable(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
-        self.details = details
+        self.hint = hint and printable(hint)
+        self.details = details and printable(details)
 
     def __init_subclass__(cls) -> None:
         SnapshotError.kinds[cls.__name__] = cls
@@ -79,8 +94,29 @@ class ServerError(SnapshotError):
     """PostgreSQL's programs can't be found, or the private server can't be made or started."""
 
 
+class CommandError(SnapshotError):
+    """A command can't take what it was given, or can't write its result."""
+
+
 class DatabaseNotRequested(SnapshotError):
     """A test that did not ask for a database opened one through the application's engine."""
+
+
+@contextlib.contextmanager
+def files_are_readable() -> Iterator[None]:
+    """Tell what the operating system says of a file or folder of the project as our error.
+
+    Raises:
+        ConfigError: it names the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = error.filename if error.filename is not None else "the project's files"
+        raise ConfigError(
+            f"can't read {what}: {error.strerror or error}",
+            hint="see what it is, and that whoever runs this may read it",
+        ) from error
 
 
 def from_record(record: dict[str, Any]) -> SnapshotError:

@@ -272,7 +272,7 @@ def test_where_there_is_no_alembic_the_hint_leads_to_one(folder):
 
 BAD = {
     "no TOML": ("[tool.alembic-snapshot\n", "is not TOML"),
-    "no text": (b"\xff\xfe[", "is not TOML"),
+    "no text": (b"\xff\xfe[", "is not UTF-8"),
     "an unknown key": ("[tool.alembic-snapshot]\nengin = 'a:b'\n", "unknown key 'engin'"),
     "no table": ("tool.alembic-snapshot = 3\n", "is 3, no table"),
     "no place": ("tool = { ruff = {} }\n", "without changing what stands there"),

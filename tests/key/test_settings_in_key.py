@@ -17,7 +17,7 @@ FIELDS = {one.name: one for one in dataclasses.fields(Project)}
 VALUES = {
     "text": ["a", "b", "a b", "a\\nb"],
     "flag": [True, False],
-    "texts": [["a b"], ["a", "b"], ["a,b"], ["a", "b", ""], ["b", "a", "c"]],
+    "texts": [["a b"], ["a", "b"], ["a,b"], ["a", "b", "c c"], ["b", "a", "c"]],
     "mapping": [{"A": "1"}, {"A": "1 B=2"}, {"A": "1", "B": "2"}, {"A B": "1"}],
 }
 # Of a value that has to fit the project: two that do.
@@ -47,6 +47,8 @@ def fitted(project):
     project.write("app/seeds.py", "def one(x): pass\ndef two(x): pass\n")
     project.write("data/a.txt", "")
     project.write("data/b.txt", "")
+    for folder in ("a", "b", "c", "a b", "a,b", "c c"):
+        (project.root / folder).mkdir()
     project.history(1)
     return project
 

@@ -84,7 +84,7 @@ def test_a_failure_keeps_the_clone_and_its_report_leads_there(shop, mode):
     )
     result.stdout.fnmatch_lines(["the test did not open its database"])
     result.stdout.no_fnmatch_line("*never committed'*")
-    result.stdout.fnmatch_lines(["alembic-snapshot: * 3 kept"])
+    result.stdout.fnmatch_lines([f"alembic-snapshot: * 3 kept in {call.parents[1]}"])
 
 
 def test_ten_are_kept_of_all_workers_together_and_the_next_run_deletes_them(shop):
@@ -207,6 +207,6 @@ def test_what_a_run_that_ends_early_reports_as_kept_is_there(shop, mode, name):
     )
 
     [kept] = shop.kept()
-    result.stdout.fnmatch_lines([str(kept), "alembic-snapshot: * 1 kept"])
+    result.stdout.fnmatch_lines([str(kept), f"alembic-snapshot: * 1 kept in {kept.parents[1]}"])
     assert names(kept) == ["the house", "Ada"]
     assert not list(shop.temporary.glob("**/databases/*"))

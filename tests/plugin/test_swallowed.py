@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alembic_snapshot.plugin.summary import Tally
+
 APPLICATION = """
 import asyncio
 import contextlib
@@ -251,3 +253,13 @@ def test_a_thread_that_no_test_started_fails_none_and_is_said_at_the_end(swallow
     result.assert_outcomes(passed=5)
     lines = [line for line in result.outlines if "caught this outside of a test" in line]
     assert 1 <= len(lines) <= 3
+
+
+def test_what_is_not_shown_of_it_is_counted():
+    def record(number, more):
+        return Tally(refused=[f"line {number}"], refused_more=more).to_record()
+
+    lines = Tally.of([record(1, 2), record(2, 3)]).lines()
+
+    assert lines[-1] == "alembic-snapshot: warning: something caught 5 more of these"
+    assert not any("more" in line for line in Tally.of([record(1, 0)]).lines())

@@ -12,6 +12,7 @@ from alembic_snapshot.builder.protocol import Facts
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import BuildError
 from alembic_snapshot.key.layers import Chain, State
+from alembic_snapshot.project.alembic_settings import look_deeper
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Manifest
 
@@ -238,7 +239,8 @@ class Verifier:
         who = "env.py" if self.project.migrate is None else self._migrate
         return BuildError(
             f"there are no revisions: none in {places}, and {who} named none while it ran",
-            hint="make the first with `alembic revision`, or correct version_locations",
+            hint=look_deeper(self.project.alembic)
+            or "make the first with `alembic revision`, or correct version_locations",
         )
 
 

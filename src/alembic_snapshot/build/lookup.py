@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alembic_snapshot.backend import backend_of
+from alembic_snapshot.errors import files_are_readable
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.key.observed import Change, Present
@@ -44,6 +45,11 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
     Raises:
         ConfigError, ScriptError: the project's configuration or its history is wrong.
     """
+    with files_are_readable():
+        return _look_up(project, layer, revision)
+
+
+def _look_up(project: Project, layer: str | None, revision: str | None) -> Status:
     backend = backend_of(project)
     store = backend.store()
     files = Files(project.root, project.search_path, store.parse_cache)

@@ -34,6 +34,7 @@ from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.key.observed import Observed, Present, inherited, without_effect
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.store.store import Store
 
 Listener = Callable[[Mapping[str, Any]], None]
@@ -41,11 +42,15 @@ Listener = Callable[[Mapping[str, Any]], None]
 # How an env.py may be handed its target, in the order in which that is tried.
 HANDOVERS = ("url", "connection", "engine", "async")
 _SHOWN_SQL = 200
+# Errors that no setting of ours mends.
+_MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
 # What SQLite says of SQL that only listeners of the application's engine give to a connection.
 _NO_OWN_SQL = re.compile(r"(no such|unknown) function|no such collation sequence")
 # What Flask says of code that needs an application.
 _NO_CONTEXT = re.compile(r"outside of (the )?application context")
+# How the guard tells of a database of another kind than the snapshot.
+_OTHER_KIND = re.compile(r"tried to connect to (a \w+ database|.*, a SQLite file) while")
 # How PostgreSQL begins the line in which it points at a place in the statement.
 _POINTER = re.compile(r"LINE \d+:")
 
@@ -205,7 +210,7 @@ class BuilderProcess:
         child.run(job, environment, self.project.root, workspace / "output.txt")
         if child.failed:
             failed = child.failed
-            final = bool(failed.current or failed.is_context or failed.hint) or failed.is_import
+            final = failed.who != "env.py" or failed.is_import or bool(failed.hint)
             final = final or _is_full(failed)
             raise AttemptFailed(self._error(failed, child.output), final=final, child=child)
         if not child.done and child.reached:
@@ -220,7 +225,7 @@ class BuilderProcess:
             )
             raise AttemptFailed(ended, final=True)
         if child.done.facts.refused:
-            refusal = _refusal(child.done.facts.refused, child.output)
+            refusal = self._refusal(child.done.facts.refused, child.output)
             raise AttemptFailed(refusal, final=False, child=child)
         return child
 
@@ -245,21 +250,40 @@ class BuilderProcess:
         if output:
             details += f"\nOutput:\n{output}"
         if failed.facts.refused:
-            return _refusal(failed.facts.refused, details)
+            return self._refusal(failed.facts.refused, details)
         where = f" at {failed.where}" if failed.where else ""
-        who = "env.py"
-        if failed.is_context:
-            who = f"context {self.project.context!r}"
-        elif failed.current:
-            kind = "seed" if ":" in failed.current else "revision"
-            who = f"{kind} {failed.current}"
         sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
+        if failed.type == "NotAFunction":
+            hint = f"correct {failed.who.split()[0]} {failed.who.split()[1]} in [{TABLE}]"
+            return MigrationError(f"{failed.who} is no function: {failed.text}", hint=hint)
         # What the builder itself says needs no name.
         kind = "" if failed.type in SnapshotError.kinds else f"{failed.type}: "
         return MigrationError(
-            f"{who} failed{where}: {kind}{_one_line(failed.text)}{sql}",
+            f"{failed.who} failed{where}: {kind}{_one_line(failed.text)}{sql}",
             hint=self._hint(failed),
             details=details,
+        )
+
+    def _refusal(self, refused: Sequence[str], details: str) -> GuardError:
+        if len(refused) > 1:
+            all_of_it = "\n".join(f"  {line}" for line in refused)
+            details = f"{details}\nAll that was refused:\n{all_of_it}"
+        hint = (
+            'what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
+            "seed should use the connection that it is given"
+        )
+        if _OTHER_KIND.search(refused[0]):
+            hint = (
+                f"the snapshot is a {self.project.backend} database: let env.py take its URL from "
+                "the configuration or a variable (environment), or set backend to what it uses"
+            )
+        elif self.project.migrate is not None:
+            hint = (
+                "migrate is given the URL of the database to make: hand it on, as in "
+                'config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))'
+            )
+        return GuardError(
+            f"{refused[0]}: only the snapshot may be opened", hint=hint, details=details
         )
 
     def _hint(self, failed: Failure) -> str:
@@ -268,8 +292,10 @@ class BuilderProcess:
             return f"is the disk full? make room, or {other}"
         if failed.hint:
             return failed.hint
-        if failed.type == "SyntaxError":
+        if failed.type in _MISTAKES:
             return "correct the file"
+        if failed.type.startswith("Interpolation"):
+            return "correct that option in Alembic's configuration"
         sync = [n for n, value in self.project.environment.items() if "{url}" in value]
         if failed.wants_async and sync and "requires an async driver" in failed.text:
             return f'write {sync[0]} = "{{async_url}}" in environment: the engine is an async one'
@@ -279,6 +305,8 @@ class BuilderProcess:
         if lacks and (failed.wants_async or any(name in failed.text for name in lacks)):
             extras = backend_of(self.project).async_extras
             return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
+        if failed.type == "ImportError":
+            return "correct the import, or install the version that has it"
         if failed.is_import:
             return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
         if failed.facts.caught_by:
@@ -288,6 +316,16 @@ class BuilderProcess:
                 "let env.py connect with the engine whose listener has it, or give it to every "
                 'engine: @event.listens_for(Engine, "connect")'
             )
+        if failed.argument is not None:
+            return f'is it an argument of -x? set x = ["{failed.argument}=…"] in [{TABLE}]'
+        if failed.variable:
+            return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
+        if failed.who == "a revision script":
+            return "correct the file; --traceback shows how it came to be loaded"
+        if failed.who == "the revisions' history":
+            return "correct the fields of the script that it names; `alembic history` says the same"
+        if failed.who.startswith("migrate"):
+            return "correct it; --traceback shows all lines"
         if failed.current:
             kept = self.store.failed_database(self.chain.target.digest)
             own = "; are its first tables not made by Alembic? then set migrate"
@@ -296,15 +334,13 @@ class BuilderProcess:
             return f"the half-built database is kept at {kept}{opened}{missing}"
         if _NO_CONTEXT.search(failed.text) and not self.project.context:
             return (
-                "name what makes the application in [tool.alembic-snapshot], for example "
+                f"name what makes the application in [{TABLE}], for example "
                 'context = "blog:create_app().app_context()"'
             )
-        if failed.variable:
-            return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
         if failed.is_context:
             return (
                 "it is made as a command would, in the project's folder: set the variables that "
-                "it needs with environment in [tool.alembic-snapshot]"
+                f"it needs with environment in [{TABLE}]"
             )
         return (
             "env.py may need a variable (environment), an argument (x) or a function that makes "
@@ -348,17 +384,6 @@ def _one_line(text: str) -> str:
     """A driver's message in one line, without the statement."""
     lines = (line.strip() for line in text.splitlines())
     return " ".join(line for line in lines if line.strip("^") and not _POINTER.match(line))
-
-
-def _refusal(refused: Sequence[str], details: str) -> GuardError:
-    if len(refused) > 1:
-        details = "\n".join([details, "All that was refused:", *(f"  {line}" for line in refused)])
-    return GuardError(
-        f"{refused[0]}: only the snapshot may be opened",
-        hint='what env.py connects to is redirected unless foreign = "refuse"; a revision or a '
-        "seed should use the connection that it is given",
-        details=details,
-    )
 
 
 def _is_full(failed: Failure) -> bool:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from alembic_snapshot.checks import number
+from alembic_snapshot.errors import printable
+
 _SLOWEST = 3
 _WORTH_NAMING = 0.05  # seconds
 
@@ -74,22 +77,21 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, total=self._planned)
         elif count:
-            self._line(f"{count} revision{'s' if count != 1 else ''} to run")
+            self._line(f"{number(count, 'revision')} to run")
 
     def _step(self, kind: str, name: str) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, description=f"{kind} {name}")
+            self._bar.update(self._task, description=printable(f"{kind} {name}"))
 
     def _summarise(self) -> None:
         seconds = time.perf_counter() - self._started
         slowest = sorted(self._timings.items(), key=lambda item: item[1], reverse=True)[:_SLOWEST]
         slow_steps = ", ".join(f"{n} {s:.2f} s" for n, s in slowest if s >= _WORTH_NAMING)
-        count = len(self._timings)
-        steps = f"{count} step{'s' if count != 1 else ''}"
+        steps = number(len(self._timings), "step")
         self._line(
             f"built in {seconds:.1f} s, {steps}"
             + (f"; slowest: {slow_steps}" if slow_steps else "")
         )
 
     def _line(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        print(printable(text), file=self.stream, flush=True)

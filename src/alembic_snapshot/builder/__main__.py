@@ -12,74 +12,12 @@ import json
 import os
 import sys
 import threading
-import traceback
 import typing
-from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
-from alembic_snapshot.builder.app_context import NoContext
-from alembic_snapshot.builder.protocol import Failure, Job
+from alembic_snapshot.builder.failure import failure
+from alembic_snapshot.builder.protocol import Job
 from alembic_snapshot.builder.upgrade import Builder, Report
-from alembic_snapshot.errors import GuardError, SnapshotError
-
-
-def failure(error: BaseException, builder: Builder) -> Failure:
-    """The report of an error: its place, its text, the SQL, the traceback."""
-    innermost = None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if builder.sites.is_ours(frame.filename):
-            innermost = builder.sites.text((frame.filename, frame.lineno or 0))
-    return Failure(
-        current=builder.current,
-        where=innermost,
-        type=type(error).__name__,
-        text=_text(error),
-        sql=getattr(error, "statement", None),
-        is_import=isinstance(error, ImportError | SyntaxError),
-        wants_async=_wants_async(error),
-        speaks_async=_speaks_async(Path(builder.job.scripts, "env.py")),
-        variable=_variable(error),
-        traceback="".join(traceback.format_exception(error)),
-        is_context=not builder.app_context.is_made,
-        hint=error.hint if isinstance(error, NoContext | GuardError) else None,
-        facts=builder.facts(),
-    )
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, SnapshotError):
-        return error.message
-    return str(getattr(error, "orig", None) or error).strip()
-
-
-def _wants_async(error: BaseException) -> bool:
-    """Whether SQLAlchemy says that the driver should be an async one, or greenlet be there."""
-    if isinstance(error, sa.exc.MissingGreenlet):
-        return True
-    if isinstance(error, sa.exc.InvalidRequestError):
-        return "async" in str(error)
-    return isinstance(error, ImportError | ValueError) and "greenlet" in str(error)
-
-
-def _speaks_async(env: Path) -> bool:
-    """Whether ``env.py``, or what it imported, has to do with async engines."""
-    if "sqlalchemy.ext.asyncio" in sys.modules:
-        return True
-    try:
-        return b"async" in env.read_bytes()
-    except OSError:
-        return True
-
-
-def _variable(error: BaseException) -> str | None:
-    """The name of an environment variable that was asked for and is not set."""
-    if not isinstance(error, KeyError) or not error.args:
-        return None
-    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    name = str(error.args[0])
-    return name if raised_in in (os.__file__, "<frozen os>") or name.isupper() else None
 
 
 def main(events: int, control: int) -> int:

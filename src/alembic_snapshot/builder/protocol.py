@@ -140,13 +140,15 @@ class Done:
 class Failure:
     """The end of a run that failed: what raised, in whose code, and what it may have needed.
 
-    ``current`` is the revision or seed that was running, ``where`` the innermost line of the
-    project, ``variable`` the environment variable that was asked for and is not set. ``is_context``
-    says that it was raised where ``context`` is made, ``hint`` what is known to help.
+    ``current`` is the revision or seed that was running, ``who`` whose code it was, ``where`` the
+    innermost line of the project, ``variable`` the environment variable that was asked for and is
+    not set, ``argument`` the same of Alembic's ``-x``. ``is_context`` says that it was raised where
+    ``context`` is made, ``hint`` what is known to help.
     """
 
     facts: Facts
     current: str | None
+    who: str
     where: str | None
     type: str
     text: str
@@ -155,6 +157,7 @@ class Failure:
     wants_async: bool
     speaks_async: bool
     variable: str | None
+    argument: str | None
     traceback: str
     is_context: bool = False
     hint: str | None = None

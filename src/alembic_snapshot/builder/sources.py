@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from importlib.machinery import SourceFileLoader
+from types import CodeType
+from typing import Any
 
 
 def distrust_bytecode(
@@ -29,4 +31,15 @@ def distrust_bytecode(
             raise OSError("the project's modules are compiled anew")
         return dict(original(loader, path))
 
+    compiled = SourceFileLoader.source_to_code
+
+    def source_to_code(loader: SourceFileLoader, data: Any, path: Any, **options: Any) -> CodeType:
+        try:
+            return compiled(loader, data, path, **options)
+        except SyntaxError as error:
+            # Of a null byte, Python does not say where.
+            error.filename = error.filename or os.fspath(path)
+            raise
+
+    SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
     SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign,assignment]

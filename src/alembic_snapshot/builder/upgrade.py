@@ -42,6 +42,7 @@ from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
+from alembic_snapshot.key.inputs import text_digest
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.references import Reference
@@ -49,6 +50,10 @@ from alembic_snapshot.project.spelling import Spelling
 from alembic_snapshot.sqlite import database as files
 
 Report = Callable[..., None]
+# Whose error it is that Alembic finds when it reads all scripts together.
+HISTORY = "the revisions' history"
+# Whose code runs while they are loaded.
+SCRIPT = "a revision script"
 
 # What an environment of `alembic upgrade` is made with, beside its function.
 _UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
@@ -83,6 +88,8 @@ class Builder:
         self.version_schema: str | None = None
         self.create_all: list[str] = []
         self.current: str | None = None
+        self.asked_for_x: Any = None
+        self._doing = "env.py"
         self.pools = Pools()
         self.own_sql = OwnSql()
         self.app_context = AppContext(job.context, self.watch.around_env)
@@ -121,6 +128,22 @@ class Builder:
         """The modules of ``env.py``, and the files that they and it have read so far."""
         return self.watch.read_by_env(self.job.inputs)
 
+    @property
+    def who(self) -> str:
+        """Whose code is running, as messages call it."""
+        if not self.app_context.is_made:
+            return f"context {self.job.context!r}"
+        if self.current is None:
+            return self._doing
+        return f"{'seed' if ':' in self.current else 'revision'} {self.current}"
+
+    @contextlib.contextmanager
+    def _does(self, what: str) -> Iterator[None]:
+        """While something else than ``env.py`` runs; after an error it stays so."""
+        before, self._doing = self._doing, what
+        yield
+        self._doing = before
+
     def facts(self) -> Facts:
         """The report of the run so far."""
         places = dict.fromkeys(self.guard.databases)
@@ -140,7 +163,8 @@ class Builder:
     def _options(self) -> dict[str, str]:
         """The options that ``env.py`` hands over, spelled the same wherever the project lies."""
         options = {**(self.options or {}), **self.left.handed_over(), **self.arguments}
-        return {name: self._spell(text) for name, text in options.items()}
+        # Values may be somebody's secrets, and are kept where others may read them.
+        return {name: text_digest(self._spell(text)) for name, text in options.items()}
 
     def _spell(self, text: str) -> str:
         text = text.replace(self.target.name, "<target>")
@@ -175,7 +199,12 @@ class Builder:
         elif step.does == "stairway":
             self._take_up_and_down(step)
         elif step.does == "migrate":
-            with self.app_context.around(), self._makes("migrate"), self.watch.recording():
+            with (
+                self.app_context.around(),
+                self._does(f"migrate {step.function}"),
+                self._makes("migrate"),
+                self.watch.recording(),
+            ):
                 function = self._loaded(step.function)
                 run_to_its_end(function, function(self.target.url()))
         elif step.does == "seed":
@@ -206,7 +235,7 @@ class Builder:
                 self._load_scripts()
             script = self._environment.script
             target: Any = tuple(revisions) if revisions is not None else "heads"
-            with self.watch.recording():
+            with self._does(HISTORY), self.watch.recording():
                 planned = script._upgrade_revs(target, current)
                 if revisions is None:
                     for revision in script.walk_revisions():
@@ -235,7 +264,11 @@ class Builder:
         stairway.run(run_env, self._watched)
 
     def _load_scripts(self) -> None:
-        with self.guard.script("a revision script"), self.watch.loading():
+        with (
+            self._does(SCRIPT),
+            self.guard.script(SCRIPT),
+            self.watch.loading(),
+        ):
             for revision in self._script.walk_revisions():
                 self.watch.is_script(revision.path, revision.revision)
 
@@ -247,7 +280,7 @@ class Builder:
         if self.ran.caught:
             self.current, error = self.ran.caught
             raise error
-        with self.guard.script("a revision script"), self.watch.recording():
+        with self.guard.script(SCRIPT), self.watch.recording():
             self.ran.read_scripts(self._script)
 
     def _watched(self, step: Any) -> Any:
@@ -323,6 +356,13 @@ class Builder:
             original(*positional, **{**options, **overrides})
 
         environment.configure = configure  # type: ignore[method-assign]
+        arguments = environment.get_x_argument
+
+        def get_x_argument(*positional: Any, **options: Any) -> Any:
+            self.asked_for_x = arguments(*positional, **options)
+            return self.asked_for_x
+
+        environment.get_x_argument = get_x_argument  # type: ignore[method-assign]
 
     @contextlib.contextmanager
     def _offered(self) -> Iterator[Config]:
@@ -367,8 +407,7 @@ class Builder:
         parsed = Reference.parse(reference)
         self.watch.asks_for(parsed.module.partition(".")[0])
         self.watch.record.in_context |= libraries_in_context()
-        function: Callable[..., Any] = parsed.load()
-        return function
+        return parsed.function()
 
     def _check(self) -> Checks:
         """Mappers, and what `alembic check` finds; what can't be checked does not fail."""

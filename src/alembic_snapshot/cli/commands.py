@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +17,18 @@ from click.core import ParameterSource
 
 from alembic_snapshot import __version__
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import counted, findings, not_checked, shortened, told, unchecked
-from alembic_snapshot.errors import CheckError, CloneError, ConfigError, SnapshotError
+from alembic_snapshot.checks import (
+    counted,
+    findings,
+    not_checked,
+    number,
+    shortened,
+    size,
+    told,
+    unchecked,
+)
+from alembic_snapshot.cli import console
+from alembic_snapshot.errors import CheckError, CloneError, CommandError, SnapshotError
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
 from alembic_snapshot.store.manifest import Entry, Manifest
 
@@ -32,39 +45,71 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        _refuse_empty(given)
+        status = _run(given)
+    except SnapshotError as error:
+        console.report(error, traceback="--traceback" in given)
+        status = 2
+    sys.exit(status)
+
+
+def _run(given: list[str]) -> int:
+    """Run one command.
+
+    Raises:
+        SnapshotError: whatever went wrong.
+    """
+    console.prepare()
+    _refuse_empty(given)
+    try:
         status = cli.main(given, prog_name="alembic-snapshot", standalone_mode=False)
     except click.exceptions.Abort:
-        _report(SnapshotError("interrupted"), traceback=False)
-        status = 2
+        raise CommandError("interrupted", hint="run it again") from None
     except click.ClickException as error:
         where = (
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
         )
         hint = f"{where or 'alembic-snapshot'} --help lists what there is"
         message = error.format_message()
-        _report(SnapshotError(message[:1].lower() + message[1:].rstrip("."), hint=hint))
-        status = 2
-    except SnapshotError as error:
-        _report(error, traceback="--traceback" in given)
-        status = 2
-    sys.exit(status)
+        raise CommandError(message[:1].lower() + message[1:].rstrip("."), hint=hint) from error
+    except SystemExit:
+        # So click ends where nobody reads what it prints.
+        raise console.broken(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
+    except OSError as error:
+        if error.filename is None:
+            raise console.broken(error) from error
+        raise CommandError(
+            f"can't go on with {error.filename}: {error.strerror or error}",
+            hint="see what is there, and that whoever runs this may use it",
+        ) from error
+    console.finish()
+    return int(status or 0)
 
 
 def _refuse_empty(given: Sequence[str]) -> None:
     """Refuse an empty path, which an unset variable leaves: it would be the working directory.
 
     Raises:
-        ConfigError: it names the option.
+        CommandError: it names the option.
     """
     for before, argument in zip(["", *given], given, strict=False):
         name = argument.removesuffix("=") if argument.startswith("--") else ""
         if not argument or name + "=" == argument:
             what = name or (before if before.startswith("-") else "an argument")
-            raise ConfigError(
+            raise CommandError(
                 f"{what} is empty",
                 hint="give it a value or leave it out; is it a variable that is not set?",
             )
+        if before in _with_values() and argument.startswith("--"):
+            raise CommandError(
+                f"{before} has no value: {argument} comes next", hint=f"give {before} its value"
+            )
+
+
+def _with_values() -> set[str]:
+    """The options that a value follows."""
+    every = [option for command in cli.commands.values() for option in command.params]
+    options = [one for one in every if isinstance(one, click.Option) and not one.is_flag]
+    return {name for one in options for name in one.opts}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -132,6 +177,7 @@ def init(traceback: bool, **wishes: Any) -> int:
     from alembic_snapshot.cli.init import Wishes
     from alembic_snapshot.cli.init import init as run
 
+    _refuse_both(("--yes", wishes["yes"]), ("--print", wishes["only_print"]))
     return run(Wishes(**wishes))
 
 
@@ -150,6 +196,8 @@ def doctor(
     The application is imported, in a process of its own. Exit 0: nothing is bad; 1: something is.
     """
     del traceback
+    if math.isnan(timeout):
+        raise CommandError("--timeout nan is no number of seconds", hint="write for example 60")
     from alembic_snapshot.cli.doctor import examine
     from alembic_snapshot.cli.finding import has_bad
 
@@ -182,6 +230,7 @@ def build(
     from alembic_snapshot.build.progress import Progress
     from alembic_snapshot.cli.job_summary import job_summary
 
+    _refuse_both(("--json", as_json), ("--summary", summary))
     project = _project(where)
     with Progress(quiet=quiet) as progress:
         if from_scratch:
@@ -193,11 +242,13 @@ def build(
             difference = None
     lines = _told(snapshot.manifest, project)
     if snapshot.built and not quiet:
-        _warn(shortened([*snapshot.manifest.warnings, *lines]))
+        console.warn(shortened([*snapshot.manifest.warnings, *lines]))
     elif lines:
-        _warn([f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"])
+        console.warn(
+            [f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"]
+        )
     if difference:
-        _warn([f"the snapshot that was built step by step differs:\n{difference}"])
+        console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
     record = _snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     _print(record, text, as_json)
@@ -292,8 +343,10 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
 
+    project = _project(where)
+    backend_of(project).refuse_taken(path)
     with Progress() as progress:
-        snapshot = ensure(_project(where), layer=layer, revision=revision, listener=progress)
+        snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
     copy = snapshot.clone(path)
     _print({"url": copy.url, "path": copy.target.name}, copy.url, as_json)
     return 0
@@ -316,7 +369,7 @@ def diff(
 
     project = _project(where)
     database = backend_of(project).target(path)
-    if not database.is_there():
+    if not database.is_there() or (database.file and not database.file.is_file()):
         what = "file " if database.file else ""
         raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
     entry = _entry(ensure(project, layer=layer, revision=revision))
@@ -350,6 +403,7 @@ def check(
     Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
     found; 1: something was found, or not checked.
     """
+    _refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
     project = _project(where)
     source = click.get_current_context().get_parameter_source("database")
     is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
@@ -398,7 +452,7 @@ def _checked(
     manner = ", each up, down and up again" if is_tried else ""
     manner += f", without {' and '.join(left_out)}" if left_out else ""
     count = _revisions(snapshot.manifest)
-    revisions = f"{count} revision{'s' if count != 1 else ''}{manner}"
+    revisions = f"{number(count, 'revision')}{manner}"
     record = {
         "findings": finding_lines,
         "unchecked": missing,
@@ -434,7 +488,7 @@ def list_(as_json: bool, **where: Any) -> int:
             " ".join(manifest.heads),
             str(len(manifest.seeds)),
             str(manifest.tables),
-            f"{manifest.size / 1e6:.1f} MB",
+            size(manifest.size),
             _time(manifest.created),
             _counted(manifest, project) if "drift" in manifest.checks else "",
         )
@@ -451,12 +505,12 @@ def list_(as_json: bool, **where: Any) -> int:
 def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any) -> int:
     """Delete old snapshots, and what killed and failed builds left. One in use stays."""
     if keep is None and older_than is None:
-        raise ConfigError("prune deletes nothing by itself", hint="give --keep or --older-than")
+        raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
     age = _age(older_than) if older_than is not None else None
     deleted = backend_of(_project(where)).store().prune(keep, age)
-    size = sum(entry.manifest.size for entry in deleted)
-    record = {"deleted": [str(entry.database) for entry in deleted], "bytes": size}
-    _print(record, f"deleted {len(deleted)} snapshots, {size / 1e6:.1f} MB", as_json)
+    freed = sum(entry.manifest.size for entry in deleted)
+    record = {"deleted": [str(entry.database) for entry in deleted], "bytes": freed}
+    _print(record, f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}", as_json)
     return 0
 
 
@@ -469,6 +523,17 @@ def psql(name: str, traceback: bool) -> int:
     from alembic_snapshot.postgres.psql import run_psql
 
     return run_psql(name)
+
+
+def _refuse_both(*options: tuple[str, bool]) -> None:
+    """Refuse options of which one alone can be meant.
+
+    Raises:
+        CommandError: it names them.
+    """
+    given = [name for name, is_given in options if is_given]
+    if given[1:]:
+        raise CommandError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
 def _entry(snapshot: Snapshot) -> Entry:
@@ -518,24 +583,16 @@ def _snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict
 
 
 def _print(record: Any, text: str, as_json: bool) -> None:
-    print(json.dumps(record, indent=1) if as_json else text)
-
-
-def _warn(lines: Sequence[str]) -> None:
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr)
-
-
-def _report(error: SnapshotError, *, traceback: bool = False) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    if error.details and traceback:
-        print(error.details, file=sys.stderr)
+    if as_json:
+        print(json.dumps(record, indent=1))
+    else:
+        console.show(text)
 
 
 def _age(text: str) -> float:
     match = _AGE.fullmatch(text.strip())
     if not match:
-        raise ConfigError(
+        raise CommandError(
             f"{text!r} is not an age", hint="write a number and s, m, h, d or w: 12h, 30d"
         )
     return float(match[1]) * _SECONDS[match[2]]

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import counted, findings, told, unchecked
+from alembic_snapshot.checks import counted, findings, number, size, told, unchecked
 from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
 from alembic_snapshot.cli.inside_pytest import ask
 from alembic_snapshot.discover.layout import pytest_settings
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
 from alembic_snapshot.project.places import TABLE
 
@@ -38,7 +38,8 @@ def examine(config: Path | None, store: Path | None, timeout: float) -> list[Fin
     try:
         projects = load_projects(config=config, store=store)
     except SnapshotError as error:
-        return [*all_findings, _error("table", error), _rest("without a configuration")]
+        what = "store" if isinstance(error, StoreError) else "table"
+        return [*all_findings, _error(what, error), _rest("without a configuration")]
     project = projects[DEFAULT]
     if not project.configured:
         where = project.root / "pyproject.toml"
@@ -161,9 +162,8 @@ def _store(project: Project) -> Iterator[Finding]:
         yield _error("store", store.unwritable(error))
         return
     entries = store.entries() if store.root.exists() else []
-    size = sum(entry.manifest.size for entry in entries)
-    count = f"{len(entries)} snapshot{'s' if len(entries) != 1 else ''}"
-    yield good("store", f"{store.root}, {count}, {_size(size)}")
+    used = sum(entry.manifest.size for entry in entries)
+    yield good("store", f"{store.root}, {number(len(entries), 'snapshot')}, {size(used)}")
 
 
 def _snapshot(project: Project) -> Iterator[Finding]:
@@ -178,7 +178,7 @@ def _snapshot(project: Project) -> Iterator[Finding]:
         yield doubtful("snapshot", f"not built: {why}", hint)
         return
     manifest = status.entry.manifest
-    yield good("snapshot", f"{manifest.tables} tables, {_size(manifest.size)}")
+    yield good("snapshot", f"{number(manifest.tables, 'table')}, {size(manifest.size)}")
     for warning in manifest.warnings:
         yield doubtful("env.py", warning, _warned(warning))
     checks = manifest.checks
@@ -209,7 +209,7 @@ def _scripts(status: Status, project: Project) -> Iterator[Finding]:
         hint = f'join them: alembic merge heads; or set heads = "many" in [{TABLE}]'
         yield doubtful("scripts", f"{len(heads)} heads: {', '.join(heads)}", hint)
     else:
-        what = f"{count} revision{'s' if count != 1 else ''}"
+        what = number(count, "revision")
         yield good("scripts", f"{what}, at {', '.join(heads)}")
 
 
@@ -345,11 +345,3 @@ def _name(path: Path) -> str:
     with contextlib.suppress(ValueError):
         return os.path.relpath(path)
     return str(path)
-
-
-def _size(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alembic_snapshot.cli import console
 from alembic_snapshot.cli.pyproject import PyProject, shown
 from alembic_snapshot.discover.layout import Layout, find_layout
 from alembic_snapshot.discover.makers import Model
 from alembic_snapshot.discover.proposal import Line, Proposal, propose
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.config import Project, load_project
-from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.project.config import Project, here, load_project, refuse_no_store
+from alembic_snapshot.project.places import TABLE, store_folder
 from alembic_snapshot.project.toml_file import tool_table
 
 if TYPE_CHECKING:
@@ -53,14 +54,15 @@ def init(wishes: Wishes) -> int:
             "init asks before it writes, and the standard input is no terminal",
             hint="--yes writes without asking, --print only shows",
         )
-    layout = find_layout(Path.cwd(), wishes.config)
+    layout = find_layout(here(), wishes.config)
     file = PyProject(layout.toml)
     table = tool_table(file.values, _NAME)
     if table is not None:
         # What is wrong with it is said before anything is added to it.
         load_project(layout.root, store=wishes.store)
+    refuse_no_store(store_folder(layout.root, wishes.store))
     proposal = propose(layout, table or {})
-    print(_described(proposal, layout))
+    console.show(_described(proposal, layout))
     if wishes.only_print:
         return 0
     tables = _tables(proposal, is_new=table is None)
@@ -77,7 +79,7 @@ def init(wishes: Wishes) -> int:
     if ignored is not None:
         _say(f"added {ignored[1]} to {os.path.relpath(ignored[0])}")
     for package, reason in proposal.extras.items():
-        print(f'warning: {reason}: pip install "{package}"', file=sys.stderr)
+        console.warn([f'{reason}: pip install "{package}"'])
     snapshot = _built(project)
     print(_next(proposal, layout, snapshot))
     return 0
@@ -115,17 +117,15 @@ def _shown(name: str, lines: Sequence[Line]) -> str:
 def _built(project: Project) -> Snapshot:
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
-    from alembic_snapshot.checks import shortened, told
+    from alembic_snapshot.checks import number, shortened, told
 
     with Progress() as progress:
         snapshot = ensure(project, listener=progress)
     manifest = snapshot.manifest
     said = told(manifest.checks, drift=project.drift, heads=project.heads)
-    for line in shortened([*manifest.warnings, *said]):
-        print(f"warning: {line}", file=sys.stderr)
+    console.warn(shortened([*manifest.warnings, *said]))
     what = "built" if snapshot.built else "reused"
-    tables = f"{manifest.tables} table{'s' if manifest.tables != 1 else ''}"
-    _say(f"{what} the snapshot: {tables}, at {' '.join(manifest.heads)}")
+    _say(f"{what} the snapshot: {number(manifest.tables, 'table')}, at {' '.join(manifest.heads)}")
     return snapshot
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from alembic_snapshot.checks import shortened
+from alembic_snapshot.checks import shortened, size
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -21,7 +21,7 @@ def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object 
     rows = [
         ("snapshot", f"`{snapshot.digest[:12]}` {what}"),
         ("revisions", f"{count}, at {_code(manifest.heads)}"),
-        ("tables", f"{manifest.tables}, {manifest.size / 1e6:.1f} MB"),
+        ("tables", f"{manifest.tables}, {size(manifest.size)}"),
     ]
     if snapshot.built:
         rows.insert(1, ("ran", _ran(manifest.timings)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 import weakref
 from collections.abc import MutableMapping
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.engines.application import Engines
 from alembic_snapshot.engines.loops import Loop, before_close, run_in
 from alembic_snapshot.engines.threads import Owned, is_another, is_at_work, others_at_work
+from alembic_snapshot.engines.uncommitted import is_in_transaction, unflushed
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.sqlite.attaching import Asking
@@ -99,6 +101,11 @@ class EngineRedirect:
         self._abandoned: list[Any] = []
         self._held: list[Site | None] = []
         self._altered: list[tuple[list[Any], list[Any], dict[str, Any], dict[str, Any]]] = []
+
+    def _place(self, site: Site | None) -> str:
+        if site is None:
+            return "code outside the project"
+        return f"{os.path.relpath(site[0], self.project.root)} line {site[1]}"
 
     @property
     def is_guarding(self) -> bool:
@@ -197,6 +204,17 @@ class EngineRedirect:
             is_idle = not synchronous if tracked.is_async else not others_at_work()
             if is_idle and not record.in_use and not tracked.is_over(record):
                 _close_connection(record)
+
+    def uncommitted(self) -> list[str]:
+        """What is not committed on the clone, a line each."""
+        lines = list(unflushed(self.sessions.idle()))
+        for record, tracked in list(self._records):
+            if record.in_use and is_in_transaction(record.dbapi_connection):
+                lines.append(
+                    "not committed: a transaction is open, on a connection that "
+                    f"{self._place(tracked.site)} took; what it did is not below"
+                )
+        return lines
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:
         """Whether :meth:`rewrite_connect_args` has made these very arguments the clone's."""

@@ -35,7 +35,7 @@ def revision_fields(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any
     """The values of a revision's fields, as JSON; None if the module does not bind ``revision``.
 
     ``nodes`` are all that the tree has. ``computed`` has a pair of field and line for each whose
-    value only a run can tell.
+    value only a run can tell; ``wrong`` a field, line and value for each that Alembic can't take.
     """
     module = _Module(tree, nodes)
     bound = {name: module.names[name] for name in FIELDS if name in module.names}
@@ -44,7 +44,12 @@ def revision_fields(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any
     known = {name: it.value for name, it in bound.items() if _is_valid(name, it.value)}
     computed = [[name, it.line] for name, it in bound.items() if name not in known]
     plain = {n: sorted(v) if isinstance(v, set) else v for n, v in known.items()}
-    return {**plain, "computed": computed}
+    wrong = [
+        [name, it.line, repr(it.value)]
+        for name, it in bound.items()
+        if name not in known and it.value is not _COMPUTED
+    ]
+    return {**plain, "computed": computed} | ({"wrong": wrong} if wrong else {})
 
 
 def _is_valid(field: str, value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import ScriptError
 from alembic_snapshot.key.inputs import Files, files_below
+from alembic_snapshot.project.alembic_settings import look_deeper
 from alembic_snapshot.project.config import Project
 
 # The fields that say where a revision is in the history.
@@ -52,6 +53,12 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
             raise ScriptError(
                 f"{project.relative(path)} is no revision script: it does not assign revision",
                 hint="move it out of the version location, or give it a revision",
+            )
+        for field, line, value in fields.get("wrong", ()):
+            kinds = "a string" if field == "revision" else "a string, a tuple of some, or None"
+            raise ScriptError(
+                f"{project.relative(path)} line {line}: {field} is {value}, not {kinds}",
+                hint="write the revision's id in quotes",
             )
         scripts.append(
             Script(
@@ -168,5 +175,6 @@ def _resolve(name: str, script: Script, by_id: Mapping[str, Script], project: Pr
     raise ScriptError(
         f"{project.relative(script.path)} refers to revision {name!r}, "
         + ("which does not exist" if not matches else f"which {' and '.join(matches)} match"),
-        hint="add the missing file, or correct down_revision or depends_on",
+        hint=(None if matches else look_deeper(project.alembic))
+        or "add the missing file, or correct down_revision or depends_on",
     )

@@ -7,10 +7,13 @@ by the builder and kept in the manifest. Paths are plain text: there are hundred
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import os
+import stat
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,11 @@ def content_digest(content: bytes) -> str:
     if b"\r\n" in content and b"\0" not in content:
         content = content.replace(b"\r\n", b"\n")
     return hashlib.sha256(content).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """The SHA-256 of a text; no two texts' are the same."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Facts:
@@ -113,7 +121,7 @@ class Files:
                 from alembic_snapshot.key.parsing import parse
 
                 try:
-                    known = parse(Path(path).read_bytes())
+                    known = parse(_content(path))
                 except OSError as error:
                     known = [[], [], None, str(error.strerror)]
                 if known[-1] is None:  # Another Python may read what this one can't.
@@ -151,26 +159,29 @@ class Files:
         """Keep what was parsed for the next time; failing to is no error."""
         if not self._new or self._cache is None or not self._cache.parent.is_dir():
             return
-        import tempfile
-
         # Several projects may share a store; what is old goes when there is too much.
         kept = dict(list(self._known.items())[-_FACTS_KEPT:])
+        name = f"{self._cache}.{os.getpid()}.{time.monotonic_ns()}"
         with contextlib.suppress(OSError):
-            handle, name = tempfile.mkstemp(dir=self._cache.parent, prefix=".facts")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                # In one piece: only so is it C that writes it.
-                file.write(json.dumps({"version": _FACTS_VERSION, "facts": kept}))
-            os.replace(name, self._cache)
+            try:
+                with open(name, "x", encoding="utf-8") as file:
+                    # In one piece: only so is it C that writes it.
+                    file.write(json.dumps({"version": _FACTS_VERSION, "facts": kept}))
+                os.replace(name, self._cache)
+            except OSError:
+                os.unlink(name)
             self._new = False
 
     _new = False
 
     @functools.cached_property
     def _known(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            record = json.loads((self._cache or Path(os.devnull)).read_bytes())
+        # Whatever stands there, the worst is that every file is parsed again.
+        with contextlib.suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
+            record = json.loads(_content(str(self._cache)) if self._cache else b"")
             if record.get("version") == _FACTS_VERSION:
-                return dict(record["facts"])
+                facts = record["facts"].items()
+                return {name: k for name, k in facts if isinstance(k, list) and len(k) == 4}
         return {}
 
     def _read(self, path: str) -> None:
@@ -244,26 +255,48 @@ class Files:
                         yield candidate
 
 
-def files_below(folder: str | Path) -> Iterator[str]:
-    """Every file below a folder that could matter to a run, hidden and compiled ones left out."""
+def files_below(
+    folder: str | Path, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[str]:
+    """Every file below a folder that could matter to a run, hidden and compiled ones left out.
+
+    A link to a folder ``above`` it is not followed.
+    """
     try:
+        found = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
+        return
+    here = (found.st_dev, found.st_ino)
+    if here in above:
         return
     for entry in entries:
         if entry.name.startswith(".") or entry.name in _IGNORED_FOLDERS:
             continue
-        if entry.is_dir():
-            yield from files_below(entry.path)
+        if _is_folder(entry):
+            yield from files_below(entry.path, above | {here})
         elif not entry.name.endswith(_NO_INPUTS) and not _is_prose(entry.name):
             yield entry.path
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # A link that leads in circles is as good as one that leads nowhere.
+
+
 def _content(path: str) -> bytes:
-    """A file's content; of a pipe what is in it, without waiting for somebody to write to it."""
+    """A file's content; of a pipe what is in it, without waiting for somebody to write to it.
+
+    Raises:
+        OSError: it can't be read, or is a device, which may have no end.
+    """
     # There are hundreds of them, and a file object costs more than reading one.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is a device", path)
         content = part = os.read(descriptor, _PART)
         while len(part) == _PART:
             part = os.read(descriptor, _PART)

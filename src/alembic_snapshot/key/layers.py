@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opaque
-from alembic_snapshot.key.inputs import Files, files_below
+from alembic_snapshot.key.inputs import Files, files_below, text_digest
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
@@ -148,6 +148,11 @@ def read_chain(
         ConfigError: the configuration names something that isn't there.
         ScriptError: the revision scripts are not a history.
     """
+    if layer is not None and revision is not None:
+        raise ConfigError(
+            f"layer {layer!r} and revision {revision!r} are two snapshots",
+            hint="ask for one of them: a layer is on top of the newest revision",
+        )
     settings = project.alembic
     scripts = find_scripts(project, files)
     opaque = why_opaque(project, scripts)
@@ -226,9 +231,11 @@ def _base_layer(
             closure = files.closure(script.path)
             code, theirs = _split(closure, project, files, script.path)
             inputs, named_files = inputs | code, named_files | theirs
-    inputs |= {f"<{name}>": value for name, value in settings.effective.items()}
+    # They are shown, stored and sent to caches; values of settings may be somebody's secrets.
+    settings_said = {f"<{name}>": value for name, value in settings.effective.items()}
+    settings_said |= project.base_inputs()
+    inputs |= {name: text_digest(value) for name, value in settings_said.items()}
     inputs |= {f"<version of {name}>": value for name, value in tools.items()}
-    inputs |= project.base_inputs()
     if project.migrate:
         code, theirs = _referenced(project.migrate, "migrate", project, files)
         inputs, named_files = inputs | code, named_files | theirs

@@ -18,7 +18,7 @@ def parse(source: bytes) -> list[Any]:
     """The arguments of :class:`~alembic_snapshot.key.inputs.Facts`, from one file's source."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         return [[], [], None, f"line {line}: {getattr(error, 'msg', error)}"]
     imports: dict[str, set[str]] = {}

@@ -99,7 +99,9 @@ class CurrentTest:
         strays = [database.stray(test) for database, clone in in_use if clone is not None]
         return [str(stray[0]) for stray in strays if stray] + [
             (f"database {database.project.name}: " if len(self._databases) > 1 else "")
-            + self.kept.describe(clone, test)
+            + self.kept.describe(
+                clone, test, database.redirect.uncommitted() if clone is database.clone else ()
+            )
             for database, clone in [*in_use, *self._ended]
             if clone is not None
         ]
@@ -147,6 +149,8 @@ class CurrentTest:
         for error in caught:
             if error is not None and len(self._tally.refused) < _SHOWN:
                 self._tally.refused.append(error.message)
+            elif error is not None:
+                self._tally.refused_more += 1
         notices.begin()
 
     def _warn(self, site: Site | None) -> None:

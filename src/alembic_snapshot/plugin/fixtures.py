@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack
 
 import pytest
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.database.clone import Clone
+
+
+class CloneArguments(TypedDict, total=False):
+    """What the ``db_clone`` marker takes."""
+
+    layer: str | None
+    revision: str | None
+    empty: bool
+    readonly: bool
+    durable: bool
 
 
 @pytest.fixture(scope="session")
@@ -117,20 +127,22 @@ def clone_fixture(
     database: str = "default",
     name: str | None = None,
     autouse: bool = False,
-    **arguments: Any,
-) -> Any:
+    **arguments: Unpack[CloneArguments],
+) -> Callable[..., Iterator[Clone]]:
     """A fixture with a clone that several tests share; assign it to its name.
 
     While it is in use, the engines stay on it, and ``db_clone`` and everything that stands on it
     join it. ``arguments`` are those of the ``db_clone`` marker.
     """
-    CloneOptions.of(arguments)
+    options = CloneOptions.of(arguments)
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
     def shared_clone(_db_run: PluginSession) -> Iterator[Clone]:
-        yield from _lend(_db_run, database, lambda: CloneOptions.of(arguments), shared=True)
+        yield from _lend(_db_run, database, lambda: options, shared=True)
 
-    return shared_clone
+    # What pytest makes of it is told differently in each version of pytest.
+    made: Any = shared_clone
+    return made  # type: ignore[no-any-return]
 
 
 def _lend(

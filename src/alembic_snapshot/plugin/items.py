@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.checks import CHECKS, by_check, unchecked
-from alembic_snapshot.errors import CheckError, SnapshotError
+from alembic_snapshot.errors import CheckError, SnapshotError, printable
 from alembic_snapshot.plugin.session import session_of
 from alembic_snapshot.project.config import DEFAULT
 
@@ -132,13 +132,13 @@ class CheckItem(pytest.Item):
         found, reason = self.found(), self.unchecked()
         text = f"not checked, because {reason}"
         if found:
-            raise CheckFailed("\n".join([*found, *[text] * (reason is not None)]))
+            raise CheckFailed(printable("\n".join([*found, *[text] * (reason is not None)])))
         if self.is_left_out:
             pytest.skip('not checked, because drift = "ignore"')
         if reason is not None and is_allowed(self.config):
             pytest.skip(text)
         if reason is not None:
-            raise CheckFailed(text)
+            raise CheckFailed(printable(text))
 
     def found(self) -> list[str]:
         """What is wrong, as text."""

@@ -15,6 +15,8 @@ from alembic_snapshot.sqlite import database as files
 FOLDER = "kept-databases"
 _LIMIT = 10
 _NAME_LENGTH = 100
+# How many of the models' differences a report shows.
+_SHOWN = 5
 
 
 class Kept:
@@ -48,8 +50,14 @@ class Kept:
                 return self.paths[clone]
         return None
 
-    def describe(self, clone: Clone, test: str) -> str:
-        """What a failed test's report says of its database, which is kept from now on."""
+    def describe(self, clone: Clone, test: str, uncommitted: Iterable[str] = ()) -> str:
+        """What a failed test's report says of its database, which is kept from now on.
+
+        ``uncommitted`` are lines about what was not committed.
+        """
+        return "\n".join([*_drift(clone), *uncommitted, self._database(clone, test)])
+
+    def _database(self, clone: Clone, test: str) -> str:
         if not clone.made:
             return "the test did not open its database"
         if clone.is_read_only:
@@ -81,6 +89,31 @@ def file_name(test: str) -> str:
     tail = hashlib.sha256(test.encode()).hexdigest()[:8]
     short = name.encode()[: _NAME_LENGTH - 9].decode(errors="ignore")
     return f"{short}-{tail}"
+
+
+def _drift(clone: Clone) -> list[str]:
+    """How the models differ from the snapshot, as far as it is known: what no revision makes."""
+    entry, project = clone.snapshot.entry, clone.snapshot.project
+    if entry is None or project.drift == "ignore":
+        return []
+    found = [_in_words(line) for line in entry.manifest.checks.get("drift", ())]
+    if not found:
+        return []
+    more = [f"and {len(found) - _SHOWN} more"] if found[_SHOWN:] else []
+    cure = "`alembic revision --autogenerate` writes a revision with all of it"
+    return [*found[:_SHOWN], *more, cure]
+
+
+def _in_words(line: str) -> str:
+    """A difference between models and database as what one has and the other has not."""
+    match = re.fullmatch(r"(add|remove) (column|table|index|constraint|fk) (.+)", line)
+    if match is None:
+        return f"the models differ from what the revisions make: {line}"
+    way, kind, name = match.groups()
+    thing = f"`{name}`" if kind in ("column", "table") else f"the {kind} {name}"
+    if way == "add":
+        return f"the models have {thing}, no revision makes it"
+    return f"the revisions make {thing}, the models do not have it"
 
 
 def _difference(clone: Clone) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.checks import shortened, told
+from alembic_snapshot.checks import number, shortened, size, told
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -27,7 +28,8 @@ class Tally:
     why it is not, although it was asked for; ``done`` is what is done to put one back.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
-    those that were refused outside of a test, and nobody was told.
+    those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
+    more of them there were.
     """
 
     clones: int = 0
@@ -42,6 +44,7 @@ class Tally:
     fixtures_only: bool = False
     unguarded: int = 0
     refused: list[str] = field(default_factory=list)
+    refused_more: int = 0
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -63,6 +66,7 @@ class Tally:
             total.done = record["done"]
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
+            total.refused_more += record["refused_more"]
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
@@ -83,9 +87,12 @@ class Tally:
         """The summary: a line of numbers, and one for each warning."""
         warnings = shortened(self.warnings)
         warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
+        if self.refused_more:
+            warnings.append(f"something caught {self.refused_more} more of these")
         if self.unguarded:
-            went = f"{self.unguarded} connection{'s' if self.unguarded != 1 else ''} went"
-            warnings.append(f'{went} past the clones, with guard = "off"')
+            warnings.append(
+                f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'
+            )
         return [
             *self._numbers(),
             *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
@@ -95,14 +102,19 @@ class Tally:
         if not self.snapshots:
             return []
         states = ", ".join(f"{d[:_DIGEST_LENGTH]} {s}" for d, s in self.snapshots.items())
-        clones = f"{self.clones} clone{'s' if self.clones != 1 else ''}"
-        line = f"alembic-snapshot: {states}; {clones}, {self.size / 1e6:.1f} MB, "
+        line = f"alembic-snapshot: {states}; {number(self.clones, 'clone')}, {size(self.size)}, "
         line += f"{self.seconds:.2f} s"
         if self.no_reset:
             line += f"; fresh clones instead of {self.done} ones: {self.no_reset}"
         elif self.resets is not None:
-            line += f"; {self.done} {self.resets} times"
+            line += f"; {self.done} {number(self.resets, 'time')}"
         if self.kept:
-            line += f"; {len(self.kept)} kept"
+            line += f"; {len(self.kept)} kept in {_folder_of(self.kept)}"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""
         return [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]
+
+
+def _folder_of(paths: Sequence[str]) -> str:
+    """The folder that all of them are in."""
+    folders = [os.path.dirname(path) for path in paths]
+    return os.path.dirname(folders[0]) if len(folders) == 1 else os.path.commonpath(folders)

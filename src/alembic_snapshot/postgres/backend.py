@@ -59,6 +59,12 @@ class PostgreSQL:
 
         return stand_in(self.project)
 
+    def refuse_taken(self, name: str) -> None:
+        """As :func:`alembic_snapshot.postgres.clone.refuse_taken`."""
+        from alembic_snapshot.postgres.clone import refuse_taken
+
+        refuse_taken(name)
+
     def clone(self, snapshot: Snapshot, name: str) -> NamedClone:
         """As :func:`alembic_snapshot.postgres.clone.named_clone`."""
         from alembic_snapshot.postgres.clone import named_clone

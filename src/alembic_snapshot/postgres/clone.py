@@ -139,6 +139,20 @@ def named_clone(snapshot: Snapshot, name: str) -> NamedClone:
     Raises:
         CloneError: there is such a database already, or the name can't be one.
     """
+    refuse_taken(name)
+    database = ServerDatabase(server_in_use(), name)
+    entry = snapshot.entry
+    with database.server.connect() as connection:
+        create(connection, database.server, name, entry.database.name if entry else None)
+    return NamedClone(snapshot, database=database)
+
+
+def refuse_taken(name: str) -> None:
+    """Refuse a name that no new database can have.
+
+    Raises:
+        CloneError: it says why.
+    """
     if not 0 < len(name.encode()) <= _NAME_BYTES:
         raise CloneError(
             f"a database's name has 1 to {_NAME_BYTES} bytes, {name[:20]!r}… has "
@@ -153,10 +167,6 @@ def named_clone(snapshot: Snapshot, name: str) -> NamedClone:
     database = ServerDatabase(server_in_use(), name)
     if database.is_there():
         raise CloneError(f"there is already a {database}", hint="choose another name")
-    entry = snapshot.entry
-    with database.server.connect() as connection:
-        create(connection, database.server, name, entry.database.name if entry else None)
-    return NamedClone(snapshot, database=database)
 
 
 def _database_of(connection: Any) -> str:

@@ -18,7 +18,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.errors import ConfigError, files_are_readable
 from alembic_snapshot.project.toml_file import TomlFile
 
 # Settings that can't change what a migration does: where the database is, how new files are made.
@@ -33,6 +33,8 @@ _WITHOUT_EFFECT = (
 _URL = "sqlalchemy.url"
 # The sections of logging.config: each kind, and in which of its options the others are named.
 _LOGGING = ("loggers", "handlers", "formatters")
+# What a path, and a list of them, looks like in TOML.
+_EXAMPLES = {False: '"%(here)s/alembic"', True: '["%(here)s/alembic"]'}
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 
@@ -72,6 +74,17 @@ def read_settings(
         ConfigError: neither has a ``script_location``, both have one and they differ, or a file
             does not parse.
     """
+    with files_are_readable():
+        return _read_settings(ini, toml, section, pythonpath, root)
+
+
+def _read_settings(
+    ini: Path | None,
+    toml: TomlFile | None,
+    section: str,
+    pythonpath: tuple[Path, ...],
+    root: Path | None,
+) -> AlembicSettings:
     sections = _read_ini(ini) if ini else {}
     if ini and section not in sections and section != "alembic":
         raise ConfigError(
@@ -90,7 +103,8 @@ def read_settings(
         where = " and ".join(files) or "the project"
         raise ConfigError(
             f"{where} has no script_location",
-            hint="set it in the [alembic] section of alembic.ini or in [tool.alembic]",
+            hint=_other_section(sections)
+            or "set it in the [alembic] section of alembic.ini or in [tool.alembic]",
         )
     from_root = dataclasses.replace(reader, start=root)
     there = from_root.path("script_location") or location
@@ -115,6 +129,32 @@ def read_settings(
     )
 
 
+def _other_section(sections: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Which sections of Alembic's there are under other names, as several databases have them."""
+    others = [name for name, options in sections.items() if "script_location" in options]
+    if not others:
+        return None
+    return f'set section = "{others[0]}" in [tool.alembic-snapshot]' + (
+        f"; {', '.join(others)} have one" if others[1:] else ""
+    )
+
+
+def deeper(settings: AlembicSettings) -> Path | None:
+    """A folder with Python files below a version location, where Alembic does not look."""
+    if settings.recursive:
+        return None
+    places = (path for location in settings.version_locations for path in location.glob("*/*.py"))
+    return next((path.parent for path in places if path.parent.name != "__pycache__"), None)
+
+
+def look_deeper(settings: AlembicSettings) -> str | None:
+    """The hint for scripts that lie deeper than Alembic looks, if any do."""
+    folder = deeper(settings)
+    if folder is None:
+        return None
+    return f"there are Python files in {folder}: set recursive_version_locations = true"
+
+
 def database_url(settings: AlembicSettings) -> str | None:
     """The ``sqlalchemy.url`` of the section, or of the table; None if there is none to read."""
     try:
@@ -122,7 +162,7 @@ def database_url(settings: AlembicSettings) -> str | None:
         toml = TomlFile.read(settings.toml) if settings.toml else None
         table = (toml.table("alembic") if toml else None) or {}
         value = _Reader(main, table, settings.ini, settings.toml).value("sqlalchemy.url")
-    except (ConfigError, RecursionError):
+    except ConfigError:
         # It may refer to options that only env.py sets.
         return None
     return value if isinstance(value, str) else None
@@ -137,7 +177,9 @@ def _read_ini(path: Path) -> dict[str, dict[str, str]]:
             f"can't read {path}: {error.strerror}",
             hint="give the path of the project's alembic.ini, or run from the project's folder",
         ) from error
-    except (configparser.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error}", hint="save it as UTF-8") from error
+    except configparser.Error as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{path} does not parse: {first}", hint="correct the file") from error
     return {name: dict(parser.items(name)) for name in parser.sections()}
@@ -196,14 +238,27 @@ class _Reader:
         return None
 
     def path(self, name: str) -> Path | None:
+        self._refuse_other_than_text(name)
         value = self.value(name)
         return self._resolve(name, value) if value else None
 
     def paths(self, name: str, legacy: str | None = None) -> list[Path]:
+        self._refuse_other_than_text(name, may_be_list=True)
         value = self.value(name)
         if isinstance(value, str):
             value = self._split(name, value, legacy)
         return [self._resolve(name, item) for item in value or ()]
+
+    def _refuse_other_than_text(self, name: str, *, may_be_list: bool = False) -> None:
+        """Refuse what TOML can hold and Alembic can't take for a path."""
+        value = self.table.get(name, "")
+        items = value if may_be_list and isinstance(value, list) else [value]
+        if name not in self.main and not all(isinstance(item, str) for item in items):
+            wanted = "a list of strings" if may_be_list else "a string"
+            raise ConfigError(
+                f"{name} in [tool.alembic] of {self.toml} must be {wanted}, not {value!r}",
+                hint=f"write {name} = {_EXAMPLES[may_be_list]} there, with the path of yours",
+            )
 
     def refuse_two_locations(self, location: Path) -> None:
         other = _Reader({}, self.table, None, self.toml).path("script_location")
@@ -227,6 +282,11 @@ class _Reader:
         return [item.strip() for item in value.split(_SEPARATORS[chosen]) if item.strip()]
 
     def _resolve(self, name: str, value: str) -> Path:
+        if "\0" in value:
+            raise ConfigError(
+                f"{name} is {value!r}: no path has a null character",
+                hint=f"correct {name} in {self.ini if name in self.main else self.toml}",
+            )
         here = self.ini.parent if name in self.main and self.ini else None
         here = here or (self.toml.parent if self.toml else Path.cwd())
         package, colon, inside = value.partition(":")
@@ -234,7 +294,9 @@ class _Reader:
             return _package_folder(package, [*self.pythonpath, here]) / inside
         return Path(os.path.abspath((self.start or here) / value))
 
-    def _expand(self, value: str, here: Path, options: Mapping[str, str]) -> str:
+    def _expand(
+        self, value: str, here: Path, options: Mapping[str, str], above: tuple[str, ...] = ()
+    ) -> str:
         def put_in(match: re.Match[str]) -> str:
             name = match[1]
             if name is None:
@@ -246,7 +308,12 @@ class _Reader:
                     f"%({name})s in {value!r} is an undefined interpolation",
                     hint="define it in its section",
                 )
-            return self._expand(options[name], here, options)
+            if name in above:
+                raise ConfigError(
+                    f"{name} in {self.ini} refers to itself: {options[name]!r}",
+                    hint=f"give {name} a value that does not lead back to %({name})s",
+                )
+            return self._expand(options[name], here, options, (*above, name))
 
         return re.sub(r"%%|%\((\w+)\)s", put_in, value)
 

@@ -11,7 +11,8 @@ from types import FrameType
 
 Site = tuple[str, int]
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OWN = (_LIBRARY + os.sep, "pytest_alembic_snapshot.py")
+_PLUGIN = os.path.join(os.path.dirname(_LIBRARY), "pytest_alembic_snapshot")
+_OWN = (_LIBRARY + os.sep, _PLUGIN + os.sep)
 
 
 class Callsites:
@@ -80,7 +81,7 @@ class Callsites:
         path = os.path.abspath(name)
         if path.startswith(self._scripts):
             return True
-        if "site-packages" in path or path.startswith(_OWN[0]) or os.path.basename(path) == _OWN[1]:
+        if "site-packages" in path or path.startswith(_OWN):
             return False
         return path.startswith(self._below)
 

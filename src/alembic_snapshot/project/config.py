@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.errors import ConfigError, StoreError, files_are_readable
 from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
-from alembic_snapshot.project.places import BACKEND_VARIABLE, TABLE, store_folder
-from alembic_snapshot.project.references import Reference
+from alembic_snapshot.project.places import (
+    BACKEND_VARIABLE,
+    TABLE,
+    is_another_thing,
+    store_folder,
+)
 from alembic_snapshot.project.spelling import Spelling, is_ignored
+from alembic_snapshot.project.table import check_values
 from alembic_snapshot.project.toml_file import TomlFile
 
 DEFAULT = "default"
@@ -194,32 +198,72 @@ def load_projects(
 
     Raises:
         ConfigError: there is no configuration, or it is wrong.
+        StoreError: there can be no store where it is to be.
     """
-    if toml is not None:
-        root, table = toml.path.parent, toml.table(_NAME)
-    else:
-        root, toml, table = _find(Path(start or Path.cwd()).absolute(), config)
+    with files_are_readable():
+        if toml is not None:
+            return _load(toml.path.parent, toml, toml.table(_NAME), config, store)
+        return _load(*_find(here() if start is None else start.absolute(), config), config, store)
+
+
+def _load(
+    root: Path,
+    toml: TomlFile | None,
+    table: dict[str, Any] | None,
+    config: Path | None,
+    store: Path | None,
+) -> dict[str, Project]:
     tables = _tables(table or {})
     for name, keys in tables.items():
         # A mistake in another database's table is a mistake, whichever is asked for.
-        _check_values(keys, _title(name))
+        check_values(keys, _title(name), _KEYS)
     own: dict[str, str] = {}
     if os.environ.get(BACKEND_VARIABLE):
         own["backend"] = os.environ[BACKEND_VARIABLE]
     if config and config.name != "pyproject.toml":
         own["config"] = str(config.absolute())
     shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
+    folder = store_folder(root, store)
+    refuse_no_store(folder)
     return {
         name: Project(
             root=root,
             toml=toml,
             configured=table is not None,
             name=name,
-            store=store_folder(root, store),
+            store=folder,
             **_checked({**shared, **values, **own}, root, _title(name)),
         )
         for name, values in tables.items()
     }
+
+
+def here() -> Path:
+    """The working directory.
+
+    Raises:
+        ConfigError: it was deleted.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory is gone", hint="change to the project's folder"
+        ) from None
+
+
+def refuse_no_store(folder: Path) -> None:
+    """Refuse a place where no store can be: what is there is no folder, or lies below a file.
+
+    Raises:
+        StoreError: it says what is there.
+    """
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise StoreError(
+            f"can't write to the store {folder}: {there} is no folder",
+            hint="choose another with --store or ALEMBIC_SNAPSHOT_DIR, or move that away",
+        )
 
 
 def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict[str, Any] | None]:
@@ -231,8 +275,17 @@ def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict
                 hint="give the path of the project's alembic.ini or pyproject.toml",
             )
         start = config.absolute().parent
+    folders = (start, *start.parents)
+    for folder in folders[:1] if config else folders:
+        for name in ("pyproject.toml", "alembic.ini"):
+            if is_another_thing(folder / name):
+                raise ConfigError(
+                    f"{folder / name} is no file", hint="make it one, or take it away"
+                )
+        if any((folder / name).is_file() for name in ("pyproject.toml", "alembic.ini")):
+            break
     files: dict[Path, TomlFile | None] = {}
-    for folder in (start, *start.parents):
+    for folder in folders:
         toml = files[folder] = TomlFile.read(folder / "pyproject.toml")
         table = toml.table(_NAME) if toml else None
         if table is not None and _is_about(table, folder, config):
@@ -271,6 +324,11 @@ def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
             f"databases in [{TABLE}] must be a table of tables, not {others!r}",
             hint=f"write [{TABLE}.databases.NAME] and below it the keys of that database",
         )
+    for name in {DEFAULT, ""} & others.keys():
+        raise ConfigError(
+            f"a database in [{TABLE}.databases] can't be called {name!r}",
+            hint=f"{DEFAULT} is the one of [{TABLE}] itself: give the other a name of its own",
+        )
     return {DEFAULT: own, **others}
 
 
@@ -279,38 +337,18 @@ def _title(database: str) -> str:
     return TABLE if database == DEFAULT else f"{TABLE}.databases.{database}"
 
 
-def _check_values(values: Mapping[str, Any], title: str) -> None:
-    """Verify that a table has only known keys, with valid values.
-
-    Raises:
-        ConfigError: it names the table, the key and what would be right.
-    """
-    for key, value in values.items():
-        if key not in _KEYS:
-            raise ConfigError(f"unknown key {key!r} in [{title}]", hint=_nearest(key))
-        kind, choices = _KEYS[key]["kind"], _KEYS[key]["choices"]
-        if not _fits(value, kind):
-            raise ConfigError(
-                f"{key} in [{title}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
-                hint="see the documentation of the configuration",
-            )
-        if choices and value not in choices:
-            raise ConfigError(
-                f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
-                hint=_nearest(str(value), choices),
-            )
-    for key in ("engine", "sessionmaker", "migrate", "context"):
-        _check_reference(key, values.get(key), title)
-    for reference in (*values.get("seeds", ()), *_all_values(values.get("layers", {}))):
-        _check_reference("a seed", reference, title)
-
-
 def _checked(values: dict[str, Any], root: Path, title: str) -> dict[str, Any]:
     """The table's values, those of the environment too, with their paths made absolute."""
-    _check_values(values, title)
+    check_values(values, title, _KEYS)
     checked = {key: _frozen(value) for key, value in values.items()}
     folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
     checked["pythonpath"] = tuple(map(Path, folders))
+    for folder in checked["pythonpath"]:
+        if not folder.exists():
+            raise ConfigError(
+                f"pythonpath in [{title}] has {folder}, which is not there",
+                hint=f"write it as it is seen from {root}, or take it out",
+            )
     checked["config"] = _ini(checked.get("config"), root, title)
     return checked
 
@@ -327,43 +365,6 @@ def _ini(config: str | None, root: Path, title: str) -> Path | None:
     return None if path.name == "pyproject.toml" else path
 
 
-def _check_reference(key: str, value: str | None, title: str) -> None:
-    if value is None or (key == "engine" and "://" in value):
-        return
-    try:
-        reference = Reference.parse(value)
-    except ValueError:
-        example = "core.database:engine", "core.database:get_engine()"
-        if key == "context":
-            example = "blog:app.app_context()", "blog:create_app().app_context()"
-        raise ConfigError(
-            f"{key} {value!r} in [{title}] is not of the form module:name",
-            hint=f"write for example {example[0]}; after the colon there may be dots and "
-            f"calls without arguments, {example[1]}",
-        ) from None
-    if reference.calls and key not in ("engine", "sessionmaker", "context"):
-        raise ConfigError(
-            f"{key} {value!r} in [{title}] has a call in it",
-            hint="name the function itself, without (): it is called with its argument",
-        )
-
-
-def _all_values(layers: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for references in layers.values():
-        yield from references
-
-
-def _fits(value: object, kind: str) -> bool:
-    if kind == "text":
-        return isinstance(value, str)
-    if kind == "flag":
-        return isinstance(value, bool)
-    if kind == "texts":
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    inner = "text" if kind == "mapping" else "texts"
-    return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
-
-
 def _frozen(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
@@ -372,17 +373,4 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _nearest(key: str, known: tuple[str, ...] = ()) -> str:
-    names = known or tuple(_KEYS)
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"
-
-
 _KEYS = {one.name: one.metadata for one in fields(Project) if one.metadata["kind"]}
-_DESCRIPTIONS = {
-    "text": "a string",
-    "flag": "true or false",
-    "texts": "a list of strings",
-    "mapping": "a table of strings",
-    "mapping of lists": "a table of lists of strings",
-}

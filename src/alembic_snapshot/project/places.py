@@ -31,6 +31,11 @@ def store_folder(root: Path, given: Path | None = None) -> Path:
     return Path(os.path.abspath(given or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER))
 
 
+def is_another_thing(path: Path) -> bool:
+    """Whether something is at a file's path that is no file: a folder, a pipe, a dead link."""
+    return os.path.lexists(path) and not path.is_file()
+
+
 def _has_table(toml: TomlFile) -> bool:
     try:
         return toml.table("alembic-snapshot") is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ _FORM = re.compile(rf"{_NAME}(?:\.{_NAME})*:{_STEP}(?:\.{_STEP})*")
 
 class NotThere(Exception):
     """Nothing has imported the module or made the call so far."""
+
+
+class NotAFunction(Exception):
+    """What a reference names is not there, or can't be called."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,22 @@ class Reference:
             return self._walk(found, results, may_call=True)
         before = Reference(self.text.removesuffix(_CALL), self.module, self.steps[:-1])
         return before._walk(found, results, may_call=True)()
+
+    def function(self) -> Callable[..., Any]:
+        """Import the module, and return what is there to be called.
+
+        Raises:
+            NotAFunction: nothing is there, or something else.
+            Exception: whatever the application's code raises.
+        """
+        found: Any = importlib.import_module(self.module)
+        for step in self.steps:
+            if not hasattr(found, step):
+                raise NotAFunction(f"{self.module} has no {step}")
+            found = getattr(found, step)
+        if not callable(found):
+            raise NotAFunction(f"it is {found!r}")
+        return found  # type: ignore[no-any-return]
 
     def present(self, results: MutableMapping[str, Any]) -> Any:
         """The object, if it exists already: nothing is imported, nothing is called.

@@ -44,8 +44,17 @@ class TomlFile:
         import tomllib
 
         try:
-            return tomllib.loads(self.content.decode())
-        except ValueError as error:
+            text = self.content.decode()
+            if text.startswith("\ufeff"):
+                raise ConfigError(
+                    f"{self.path} begins with a byte order mark, which is no TOML",
+                    hint="save it as UTF-8 without one",
+                )
+            return tomllib.loads(text)
+        except UnicodeDecodeError as error:
+            what = f"{self.path} is not UTF-8: {error}"
+            raise ConfigError(what, hint="save it as UTF-8") from error
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             what = f"{self.path} is not TOML: {error}"
             raise ConfigError(what, hint="correct the file") from error
 

@@ -61,6 +61,12 @@ class SQLite:
         """Nothing: SQLite is what URLs say that are in no variable."""
         return lambda: None
 
+    def refuse_taken(self, name: str) -> None:
+        """As :func:`alembic_snapshot.sqlite.clone.refuse_taken`."""
+        from alembic_snapshot.sqlite.clone import refuse_taken
+
+        refuse_taken(Path(name).absolute())
+
     def clone(self, snapshot: Snapshot, name: str) -> FileClone:
         """As :func:`alembic_snapshot.sqlite.clone.named_clone`."""
         from alembic_snapshot.sqlite.clone import named_clone

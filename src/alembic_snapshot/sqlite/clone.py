@@ -178,8 +178,26 @@ def named_clone(snapshot: Snapshot, name: str) -> FileClone:
         CloneError: there is such a file already.
     """
     path = Path(name).absolute()
-    if path.exists():
-        raise CloneError(f"there is already a file {path}", hint="choose another path")
+    refuse_taken(path)
     clone = FileClone(snapshot, path)
     clone.make()
     return clone
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a path where there is something, or no file can be.
+
+    Raises:
+        CloneError: it says what is there.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise CloneError(f"{path} can't be: {error.strerror}", hint="choose another path") from None
+    else:
+        what = "folder" if path.is_dir() else "file"
+        raise CloneError(f"there is already a {what} {path}", hint="choose another path")
+    if not path.parent.is_dir():
+        raise CloneError(f"there is no folder {path.parent}", hint="make it, or choose another")

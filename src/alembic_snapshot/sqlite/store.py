@@ -149,12 +149,14 @@ class FileStore(Store):
             prefix = f"{manifest.family[:NAME_LENGTH]}.publish."
             staged = Path(tempfile.mkdtemp(dir=self.building, prefix=prefix))
             os.rename(database.name, staged / _DATABASE)
-            os.chmod(staged / _DATABASE, 0o444)
             stat = (staged / _DATABASE).stat()
             seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns]
             write_whole(staged / _VERIFIED, json.dumps(seen))
             write_whole(staged / _MANIFEST, manifest.to_json())
-            os.chmod(staged, 0o755)
+            # Who may read the manifest, as the umask has it, may read the rest, and nobody else.
+            readers = (staged / _MANIFEST).stat().st_mode & 0o444
+            os.chmod(staged / _DATABASE, readers)
+            os.chmod(staged, 0o700 | readers | readers >> 2)
             self._move_into_place(staged, final, prefix)
         except OSError as error:
             raise self.unwritable(error) from error

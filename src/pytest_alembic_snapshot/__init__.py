@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
-from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.errors import ConfigError, SnapshotError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.current import OpenConnectionWarning
 from alembic_snapshot.plugin.fixtures import (
+    Clones,
     _db_run,
     async_db_engine,
     clone_fixture,
@@ -31,6 +32,7 @@ from alembic_snapshot.plugin.marker import lend_to_marked
 from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
+    "Clones",
     "OpenConnectionWarning",
     "UnguardedDatabaseWarning",
     "_db_run",
@@ -190,12 +192,16 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
+    if call.excinfo is not None and session_of(item.config).is_active:
+        from alembic_snapshot.plugin.traces import shorten
+
+        shorten(call.excinfo, item.config)
     report = yield
     plugin = session_of(item.config)
     if plugin.is_active:
         if report.failed:
             for text in plugin.test.describe(item.nodeid):
-                report.sections.append(("database of the test", text))
+                report.sections.append(("database of the test", printable(text)))
         if call.when == "teardown":
             plugin.test.settle(item.nodeid)
     return report
@@ -234,7 +240,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.get_verbosity() < -1:
         return
     for line in session_of(config).summary():
-        terminalreporter.write_line(line)
+        is_warning = line.startswith("alembic-snapshot: warning: ")
+        terminalreporter.write_line(printable(line), yellow=is_warning)
 
 
 @pytest.hookimpl(optionalhook=True)

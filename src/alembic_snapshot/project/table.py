@@ -1,0 +1,150 @@
+"""What ``[tool.alembic-snapshot]`` may have: which keys, and which values each can take."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.references import Reference
+
+# What stands for the database in variables and arguments, in braces.
+PLACEHOLDERS = ("url", "async_url", "path")
+_EXAMPLES = {
+    "text": '"text"',
+    "flag": "true",
+    "texts": '["text"]',
+    "mapping": '{ name = "text" }',
+    "mapping of lists": '{ name = ["text"] }',
+}
+_DESCRIPTIONS = {
+    "text": "a string",
+    "flag": "true or false",
+    "texts": "a list of strings",
+    "mapping": "a table of strings",
+    "mapping of lists": "a table of lists of strings",
+}
+
+
+def check_values(
+    values: Mapping[str, Any], title: str, keys: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """See that a table has keys that there are, with values that they can have.
+
+    Raises:
+        ConfigError: it names the table, the key and what would be right.
+    """
+    for key, value in values.items():
+        if key not in keys:
+            raise ConfigError(f"unknown key {key!r} in [{title}]", hint=_nearest(key, tuple(keys)))
+        kind, choices = keys[key]["kind"], keys[key]["choices"]
+        if not _fits(value, kind):
+            raise ConfigError(
+                f"{key} in [{title}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
+                hint=f"write for example {key} = {_EXAMPLES[kind]}",
+            )
+        _check_texts(key, value, title)
+        if choices and value not in choices:
+            raise ConfigError(
+                f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
+                hint=_nearest(str(value).lower(), choices, 0.7),
+            )
+    _check_names(values.get("environment", {}), title)
+    for key in ("engine", "sessionmaker", "migrate", "context"):
+        _check_reference(key, values.get(key), title)
+    for reference in (*values.get("seeds", ()), *_all_values(values.get("layers", {}))):
+        _check_reference("a seed", reference, title)
+
+
+def _check_texts(key: str, value: Any, title: str) -> None:
+    """See that the texts of one key's value are some that a path, a name or a variable can be."""
+    for text in _texts(value):
+        if "\0" in text:
+            raise ConfigError(
+                f"{key} in [{title}] has a null character in {text!r}", hint="write it without"
+            )
+        if not text and not isinstance(value, dict):
+            raise ConfigError(
+                f"{key} in [{title}] has an empty string",
+                hint=f"write what it should be, or leave {key} out",
+            )
+    if key in ("environment", "x"):
+        for text in _texts(value):
+            _check_placeholders(key, text, title)
+
+
+def _check_placeholders(key: str, text: str, title: str) -> None:
+    """Refuse what is nearly one of the names that a database is put in for, and none of them."""
+    for found in re.finditer(r"\{\s*([\w-]+)\s*\}", text):
+        near = difflib.get_close_matches(found[1].lower().replace("-", "_"), PLACEHOLDERS, 1, 0.75)
+        if near and found[0] != f"{{{near[0]}}}":
+            raise ConfigError(
+                f"{key} in [{title}] has {found[0]}, which stands for nothing",
+                hint=f"did you mean {{{near[0]}}}?",
+            )
+
+
+def _check_names(variables: Mapping[str, str], title: str) -> None:
+    for name in variables:
+        if not name or "=" in name:
+            raise ConfigError(
+                f"environment in [{title}] has {name!r}, which can't be a variable's name",
+                hint='write environment = { NAME = "value" }',
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value of the table, names in it too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _check_reference(key: str, value: str | None, title: str) -> None:
+    if value is None or (key == "engine" and "://" in value):
+        return
+    try:
+        reference = Reference.parse(value)
+    except ValueError:
+        example = "core.database:engine", "core.database:get_engine()"
+        if key == "context":
+            example = "blog:app.app_context()", "blog:create_app().app_context()"
+        raise ConfigError(
+            f"{key} {value!r} in [{title}] is not of the form module:name",
+            hint=f"write for example {example[0]}; after the colon there may be dots and "
+            f"calls without arguments, {example[1]}",
+        ) from None
+    if reference.calls and key not in ("engine", "sessionmaker", "context"):
+        raise ConfigError(
+            f"{key} {value!r} in [{title}] has a call in it",
+            hint="name the function itself, without (): it is called with its argument",
+        )
+
+
+def _all_values(layers: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for references in layers.values():
+        yield from references
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "text":
+        return isinstance(value, str)
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "texts":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    inner = "text" if kind == "mapping" else "texts"
+    return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
+
+
+def _nearest(key: str, names: tuple[str, ...], likeness: float = 0.5) -> str:
+    close = difflib.get_close_matches(key, names, n=1, cutoff=likeness)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(names))}"

@@ -11,6 +11,7 @@ from alembic_snapshot.project.config import Project
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.database.lasting import LastingClones
     from alembic_snapshot.database.target import Target
     from alembic_snapshot.store.store import Store
 
@@ -57,10 +58,10 @@ class Backend(Protocol):
         ``folder`` is asked when it is needed; ``on_make`` is told the seconds that each took.
         """
 
-    def reset_kind(self, how: str) -> Any | None:
-        """What makes databases that are put back, in the way that ``clones`` names, if it can be.
+    def lasting(self, source: Any, how: str) -> LastingClones:
+        """Databases that are put back, in the way that ``clones`` names, for one process's tests.
 
-        It is given the snapshot's and a new database.
+        ``source`` is what :meth:`clones` gave.
         """
 
     def stand_in(self) -> Callable[[], None]:

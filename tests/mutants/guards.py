@@ -98,6 +98,11 @@ ROOMS = {
     "resets": Room(
         {
             "plugin/reset": "reset/plugin rewind_plugin",
+            "postgres/reset/changes": "postgres/reset",
+            "postgres/reset/connections": "reset_on_postgresql",
+            "postgres/reset/database": "postgres/reset reset_on_postgresql",
+            "postgres/reset/log": "postgres/reset",
+            "postgres/reset/pristine": "postgres/reset",
             "sqlite/attaching": "attaching",
             "sqlite/clone": "commands plugin/guard async pools",
             "sqlite/diff": "diff failures",

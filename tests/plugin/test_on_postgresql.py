@@ -122,12 +122,6 @@ def test_what_was_kept_goes_when_a_later_run_has_nothing_to_keep(shop, names, po
     assert names("alembic_kept_") == []
 
 
-def test_a_reset_that_was_asked_for_is_a_fresh_clone_and_says_so(shop):
-    result = shop.run("--snapshot-clones=reset", test_it=PASSING)
-
-    result.stdout.fnmatch_lines(["*fresh clones instead of reset ones: * PostgreSQL*"])
-
-
 def test_a_second_run_builds_nothing(shop):
     shop.write("test_it.py", PASSING)
     shop.configure('x = ["a key of its own"]')

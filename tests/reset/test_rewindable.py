@@ -16,6 +16,7 @@ from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.reset import Reset
 from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.sqlite.clone import FileClones
+from alembic_snapshot.sqlite.reset.clones import LastingFiles
 from alembic_snapshot.sqlite.reset.interface import obstacle
 from alembic_snapshot.sqlite.reset.rewind import Rewindable
 
@@ -257,14 +258,14 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
         release=lambda: [],
         was_used=True,
         was_told=False,
-        was_unwatched=False,
+        unknown=None,
     )
     source = FileClones(lambda: tmp_path, "default", lambda _: None)
-    strategy = Reset(redirect, source, Tally(), Interrupted)
+    strategy = Reset(redirect, source, LastingFiles(source, Interrupted), Tally())
     migrated = SimpleNamespace(path=snapshot, entry=object())
     clone = strategy.begin(migrated, CloneOptions())
     clone.make()
-    file, strategy.file.now = strategy.file, True
+    file, strategy.lasting.now = strategy.lasting, True
     connection = sqlite3.connect(clone.place, isolation_level=None)
     connection.execute(INSERT)
 

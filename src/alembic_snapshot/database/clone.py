@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alembic_snapshot.database.target import Target, substituted
 from alembic_snapshot.errors import CloneError
@@ -20,19 +20,39 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.diff import Diff
 
 
+class Connections(Protocol):
+    """What is known of a driver's connections that stay open for the next test.
+
+    ``keeps_async`` says whether those of an async driver stay too, and ``if_unknown`` why a
+    database can't be put back after a test with a connection of which nothing is known, if so.
+    """
+
+    keeps_async: bool
+    if_unknown: str | None
+
+    def state_of(self, connection: Any, listener: Any) -> Any | None:
+        """What an idle connection is like now; None if that can't be known, and it is closed.
+
+        ``listener.was_told`` is set where a statement may say where the database is.
+        """
+
+    def is_as_it_was(self, connection: Any, state: Any) -> bool:
+        """Whether an idle connection is in that state, or was brought back to it."""
+
+
 class Clone(abc.ABC):
     """One test's own copy of a snapshot.
 
     It is made once, when something first needs it: ``path``, ``url``, ``environ``, an engine's
     first connection; from whichever thread, or forked child, comes first. ``on_make`` is told how
-    many seconds that took. ``connection_factory`` is what ``sqlite3`` makes connections with, if
-    not with its own class; ``was_told`` says whether somebody asked where it is, and ``suffix`` how
-    the name of what is kept of it ends.
+    many seconds that took. ``connections`` looks after those that are for the next test too, if
+    they are; ``was_told`` says whether somebody asked where it is, and ``suffix`` how the name of
+    what is kept of it ends.
     """
 
     is_read_only = False
     suffix: str
-    connection_factory: type[Any] | None = None
+    connections: Connections | None = None
 
     def __init__(self, snapshot: Snapshot, on_make: Callable[[float], None] | None = None):
         self.snapshot = snapshot

@@ -23,13 +23,7 @@ from alembic_snapshot.engines.uncommitted import is_in_transaction, unflushed
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.sqlite.attaching import Asking
-from alembic_snapshot.sqlite.reset.connections import (
-    State,
-    is_as_it_was,
-    is_watchable,
-    state_of,
-    watched,
-)
+from alembic_snapshot.sqlite.reset.connections import is_watchable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -68,7 +62,7 @@ class TrackedConnection:
         self.is_elsewhere = self.was_taken = False
         self.site: Site | None = None
         self.thread = threading.get_ident()
-        self.state: State | None = None
+        self.state: Any = None
 
     def is_over(self, record: Any) -> bool:
         """Whether its record in the pool has another connection by now."""
@@ -81,7 +75,7 @@ class EngineRedirect:
     The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
     the clone's pragmas alone; otherwise nothing waits for the disk. Of the clone in use,
     ``was_used`` says whether a connection was taken, ``was_told`` whether a statement may have told
-    somebody where it is, ``was_unwatched`` whether a connection could not be watched, and
+    somebody where it is, ``unknown`` why a connection that could not be watched matters, and
     ``strays`` which other databases were opened before it was used, and where. ``known`` says which
     databases the migrations are for. Of the sessions in ``doubted`` nobody knows where they go.
     """
@@ -94,7 +88,8 @@ class EngineRedirect:
         self.doubted: weakref.WeakSet[Any] = weakref.WeakSet()
         self.clone: Clone | None = None
         self.durable = False
-        self.was_used = self.was_told = self.was_unwatched = False
+        self.was_used = self.was_told = False
+        self.unknown: str | None = None
         self.sessions: Owned[Session] = Owned()
         self._loop = loop
         self._records: list[tuple[Any, TrackedConnection]] = []
@@ -135,12 +130,16 @@ class EngineRedirect:
     def _begin(self, clone: Clone) -> None:
         self.clone = clone
         self.durable = False
-        self.was_used = self.was_told = self.was_unwatched = False
+        self.was_used = self.was_told = False
+        self.unknown = None
         self.strays.clear()
 
     def rest(self) -> list[Site | None]:
         """As :meth:`release`, but leave the connections open that are idle and as they were."""
         self.clone = None
+        if any(tracked.loop is not None for _, tracked in self._records):
+            # They have to be closed in their loop, which may be no other test's.
+            return self.release()
         in_use = [tracked for record, tracked in self._records if record.in_use]
         if any(tracked.is_async for tracked in in_use):
             self._loop.run(self._close_sessions)
@@ -192,8 +191,9 @@ class EngineRedirect:
 
     @property
     def keeps_connections(self) -> bool:
-        """Whether the connections to the clone in use are for the next test too."""
-        return self.clone is not None and self.clone.connection_factory is not None
+        """Whether an async driver's connections to the clone in use are for the next test too."""
+        connections = self.clone.connections if self.clone is not None else None
+        return connections is not None and connections.keeps_async
 
     def close_idle(self, *, synchronous: bool = False) -> None:
         """Close the connections that nobody uses at the moment, or only the synchronous ones.
@@ -275,12 +275,11 @@ class EngineRedirect:
     def take(self, connection: Any, tracked: TrackedConnection) -> None:
         """Note that a connection is taken from its pool, and its state when that happens first."""
         self.was_used = tracked.was_taken = True
-        if tracked.state is None and tracked.clone is not None and tracked.clone.connection_factory:
-            watched_connection = watched(connection)
-            if watched_connection is None:
-                self.was_unwatched = True
-            else:
-                tracked.state, watched_connection.listener = state_of(watched_connection), self
+        connections = tracked.clone.connections if tracked.clone is not None else None
+        if tracked.state is None and connections is not None:
+            tracked.state = connections.state_of(connection, self)
+            if tracked.state is None:
+                self.unknown = connections.if_unknown
 
     def _close_sessions(self) -> None:
         for record, tracked in list(self._records):
@@ -356,9 +355,7 @@ def _is_clean(record: Any, tracked: TrackedConnection) -> bool:
     """Whether an idle connection is open, and in the state in which it was first taken."""
     if record.dbapi_connection is None or tracked.is_over(record):
         return False
-    watched_connection = watched(record.dbapi_connection)
-    return (
-        watched_connection is not None
-        and tracked.state is not None
-        and is_as_it_was(watched_connection, tracked.state)
-    )
+    connections = tracked.clone.connections if tracked.clone is not None else None
+    if tracked.state is None or connections is None:
+        return False
+    return connections.is_as_it_was(record.dbapi_connection, tracked.state)

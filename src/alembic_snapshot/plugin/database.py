@@ -191,16 +191,10 @@ class Database:
         source = backend.clones(folder, self._made)
         if clones == "fresh":
             return NewDatabaseEachTest(self.redirect, source)
-        kind = backend.reset_kind(clones)
-        if kind is None:
-            tally.no_reset = f"there is no {clones} on {self.redirect.engines.dialect.title} yet"
-            return NewDatabaseEachTest(self.redirect, source)
         from alembic_snapshot.plugin.reset import Reset
-        from alembic_snapshot.sqlite.clone import FileClones
 
-        assert isinstance(source, FileClones)  # Only files are put back so far.
         tally.resets = 0
-        return Reset(self.redirect, source, tally, kind)
+        return Reset(self.redirect, source, backend.lasting(source, clones), tally)
 
     def _ensure(self, clone_options: CloneOptions, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build.ensure import ensure

@@ -1,117 +1,67 @@
-"""``clones = "reset"`` and ``"rewind"``: one file a process, put back after each test that wrote.
+"""``clones = "reset"``: one database a process, put back after each test that wrote.
 
-Connections stay open from test to test, so that neither the file nor the schema in their memory
-is made anew. Whatever a test did that can't be put back costs one fresh file at a new path.
+Connections stay open from test to test, so that neither the database nor what a driver or a server
+knows of it is made anew. Whatever a test did that can't be put back costs one fresh database.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest
 from alembic_snapshot.plugin.marker import CloneOptions
-from alembic_snapshot.sqlite import database as files
-from alembic_snapshot.sqlite.clone import FileClone, FileClones
-from alembic_snapshot.sqlite.reset import connections
-from alembic_snapshot.sqlite.reset.interface import obstacle
 
 if TYPE_CHECKING:
+    from alembic_snapshot.backend import CloneSource
+    from alembic_snapshot.database.lasting import Lasting, LastingClones, LentClone
     from alembic_snapshot.engines.redirect import EngineRedirect
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.project.callsite import Site
-    from alembic_snapshot.sqlite.reset.interface import Kind, ResetFile
     from alembic_snapshot.store.manifest import Entry
 
-# After so many files in a row that could not be put back, trying costs more than it brings.
+# After so many databases in a row that could not be put back, trying costs more than it brings.
 _PATIENCE = 5
 
 
-class ReusedClone(FileClone):
-    """One test's turn on the file that is put back afterwards.
-
-    Whoever is told where the file is may come back to it when the test is over: ``is_known`` says
-    that somebody was, and that the file has to go.
-    """
-
-    is_own_file = False
-    connection_factory: type[Any] | None = connections.Watched
-
-    def __init__(self, snapshot: Snapshot, path: Path, strategy: Reset):
-        super().__init__(snapshot, path, strategy.source.on_make)
-        self.is_known = False
-        self._strategy = strategy
-
-    @property
-    def made(self) -> bool:
-        return self._made or self._strategy.redirect.was_used
-
-    @property
-    def path(self) -> Path:
-        self.is_known = True
-        path = super().path
-        self._strategy.expose("a test was told where its file is")
-        return path
-
-    @property
-    def address(self) -> str:
-        self.make()
-        return str(self.place)
-
-    def rewrite_connect_args(self, dialect: Any, cargs: list[Any], cparams: dict[str, Any]) -> None:
-        super().rewrite_connect_args(dialect, cargs, cparams)
-        factory = self._strategy.connection_factory
-        if connections.is_watchable(dialect):
-            cparams.setdefault("factory", factory)
-        if cparams.get("factory") is not factory:
-            self._strategy.expose("a connection can't be watched")
-
-    def make(self) -> None:
-        if self._strategy.file is None:
-            super().make()
-        else:
-            self._made = True
-
-    def _copy(self) -> None:
-        self._strategy.start(self.snapshot.path, self.place)
-
-
 class Reset:
-    """Lends the one file, and puts it back; what can't be lent so is left to ``fresh``.
+    """Lends the one database, and puts it back; what can't be lent so is left to ``fresh``."""
 
-    ``kind`` is how: the file is rewritten, or its log emptied.
-    """
-
-    def __init__(self, redirect: EngineRedirect, source: FileClones, tally: Tally, kind: Kind):
+    def __init__(
+        self, redirect: EngineRedirect, source: CloneSource, clones: LastingClones, tally: Tally
+    ):
         self.redirect = redirect
-        self.source = source
         self.fresh = NewDatabaseEachTest(redirect, source)
-        self.file: ResetFile | None = None
-        self._kind = kind
+        self.lasting: Lasting | None = None
+        self._clones = clones
         self._tally = tally
         self._entry: Entry | None = None
         self._process = 0
         self._failures = 0
-        self._lent: ReusedClone | None = None
-        # Another process's files, which must not be closed here (SQLite's "How To Corrupt").
-        self._abandoned: list[ResetFile] = []
+        self._lent: LentClone | None = None
+        # Another process's, which must not be closed here (SQLite's "How To Corrupt").
+        self._abandoned: list[Lasting] = []
+
+    @property
+    def was_used(self) -> bool:
+        """Whether the test has taken a connection."""
+        return self.redirect.was_used
 
     def begin(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
-        """The file, with the engines' open connections to it; or a fresh clone."""
+        """The database, with the engines' open connections to it; or a fresh clone."""
         if not self._can_lend(clone_options):
             return self.fresh.begin(snapshot, clone_options)
         if self._process != os.getpid() or self._entry is not snapshot.entry:
             self._start_again(snapshot)
         if self._tally.no_reset:
             return self.fresh.begin(snapshot, clone_options)
-        if self.file is None:
-            self._lent = ReusedClone(snapshot, self.source.next_path(), self)
+        self._lent = self._clones.lend(snapshot, self)
+        if self.lasting is None:
             self.redirect.point(self._lent)
         else:
-            self._lent = ReusedClone(snapshot, self.file.path, self)
             self.redirect.resume(self._lent)
         return self._lent
 
@@ -124,46 +74,41 @@ class Reset:
         return held
 
     def dispose(self, clone: Clone, kept: Path | None) -> None:
-        """Put the file back; or keep it, and start from another one next time."""
-        if not isinstance(clone, ReusedClone) or clone is not self._lent:
+        """Put the database back; or keep it, and start from another one next time."""
+        if self._lent is None or clone is not self._lent:
             self.fresh.dispose(clone, kept)
             return
-        self._lent = None
-        if kept is not None and clone.made:
+        lent, self._lent = self._lent, None
+        if kept is not None and lent.made:
             self._let_go()
-            clone.keep(kept)
+            lent.keep(kept)
             return
-        if clone.is_known or self.redirect.was_told:
-            self._abandon(clone)
+        if lent.is_known or self.redirect.was_told:
+            self._renew("a test was told where its database is")
             return
-        reason = self._put_back()
+        reason = self.redirect.unknown or self._put_back()
         self._failures = self._failures + 1 if reason else 0
         if reason:
-            self._abandon(clone)
+            self._renew(reason)
             if self._failures == _PATIENCE:
                 self._tally.no_reset = f"{_PATIENCE} tests in a row left what stays: {reason}"
 
-    def start(self, snapshot: Path, path: Path) -> None:
-        """Make the file."""
-        self.file = self._kind(snapshot, path)
-
-    @property
-    def connection_factory(self) -> type[connections.Watched]:
-        """What connections to the file are made with."""
-        return self.file.connection_factory if self.file else connections.Watched
+    def start(self, lasting: Lasting) -> None:
+        """Have a database, which was made now."""
+        self.lasting = lasting
 
     def expose(self, why: str) -> None:
-        """Let others use the file in every way; it is not put back any more."""
-        if self.file is not None and self.file.is_guarded:
+        """Let others use the database in every way; it is not put back any more."""
+        if self.lasting is not None and self.lasting.is_guarded:
             self.redirect.close_idle(synchronous=True)
-            self.file.expose(why)
+            self.lasting.expose(why)
 
     def close(self) -> None:
-        """Close and delete the file."""
-        if self.file is not None and self._process == os.getpid():
-            path = self.file.path
-            self._let_go()
-            files.remove(path)
+        """Close and delete the database, and what the fresh ones left."""
+        if self._process == os.getpid():
+            self._remove()
+            self._clones.close()
+        self.fresh.close()
 
     def _can_lend(self, clone_options: CloneOptions) -> bool:
         if self._tally.no_reset or self._lent is not None:
@@ -171,36 +116,41 @@ class Reset:
         return not (clone_options.durable or clone_options.readonly or clone_options.empty)
 
     def _put_back(self) -> str | None:
-        if self.redirect.was_unwatched:
-            return "the connections are not those of Python's sqlite3"
-        if self.file is None:
+        if self.lasting is None:
             return None
-        # If this is interrupted, the next test starts from another file.
-        file, self.file = self.file, None
-        before = file.resets
-        reason = file.put_back()
-        self._tally.resets = (self._tally.resets or 0) + file.resets - before
-        self.file = file
+        # If this is interrupted, the next test starts from another database.
+        lasting, self.lasting = self.lasting, None
+        before = lasting.resets
+        reason = lasting.put_back()
+        self._tally.resets = (self._tally.resets or 0) + lasting.resets - before
+        self.lasting = lasting
         return reason
 
-    def _abandon(self, clone: Clone) -> None:
-        """Delete the file, for the next test to begin with another."""
+    def _renew(self, reason: str) -> None:
+        """Delete the database, for the next test to begin with another."""
+        if self.lasting is not None:
+            self._tally.renewed[reason] = self._tally.renewed.get(reason, 0) + 1
+        self._remove()
+
+    def _remove(self) -> None:
+        lasting = self.lasting
         self._let_go()
-        clone.delete()
+        if lasting is not None:
+            lasting.remove()
 
     def _start_again(self, snapshot: Snapshot) -> None:
         if self._process == os.getpid():
-            self.close()
-        elif self.file is not None:
-            self._abandoned.append(self.file)
-            self.file = None
+            self._remove()
+        elif self.lasting is not None:
+            self._abandoned.append(self.lasting)
+            self.lasting = None
         if self._entry is None:
-            self._tally.no_reset = obstacle(self.source.folder(), self._kind)
+            self._tally.no_reset = self._clones.obstacle()
         self._process, self._entry = os.getpid(), snapshot.entry
 
     def _let_go(self) -> None:
-        """Close everything that is open on the file, and then the file."""
+        """Close everything that is open on the database, and then let go of it."""
         self.redirect.release()
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        if self.lasting is not None:
+            self.lasting.close()
+            self.lasting = None

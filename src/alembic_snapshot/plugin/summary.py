@@ -25,7 +25,8 @@ class Tally:
     """The numbers of one test process; those of several add up. Bytes and seconds are clones'.
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
-    why it is not, although it was asked for; ``done`` is what is done to put one back.
+    why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
+    needed instead; ``done`` is what is done to put one back.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
@@ -40,6 +41,7 @@ class Tally:
     kept: list[str] = field(default_factory=list)
     resets: int | None = None
     no_reset: str | None = None
+    renewed: dict[str, int] = field(default_factory=dict)
     done: str = "reset"
     fixtures_only: bool = False
     unguarded: int = 0
@@ -63,6 +65,8 @@ class Tally:
             if record["resets"] is not None:
                 total.resets = (total.resets or 0) + record["resets"]
             total.no_reset = total.no_reset or record["no_reset"]
+            for reason, number in record["renewed"].items():
+                total.renewed[reason] = total.renewed.get(reason, 0) + number
             total.done = record["done"]
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
@@ -98,6 +102,13 @@ class Tally:
             *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
         ]
 
+    def _why_renewed(self) -> str:
+        """The reasons that came most often first, with how often."""
+        found = sorted(self.renewed.items(), key=lambda item: -item[1])
+        told = [f"{reason} ({number})" for reason, number in found[:_REASONS]]
+        others = sum(number for _, number in found[_REASONS:])
+        return ", ".join([*told, *([f"other reasons ({others})"] if others else [])])
+
     def _numbers(self) -> list[str]:
         if not self.snapshots:
             return []
@@ -108,6 +119,9 @@ class Tally:
             line += f"; fresh clones instead of {self.done} ones: {self.no_reset}"
         elif self.resets is not None:
             line += f"; {self.done} {number(self.resets, 'time')}"
+            if self.renewed:
+                times = number(sum(self.renewed.values()), "time")
+                line += f", and fresh {times}: {self._why_renewed()}"
         if self.kept:
             line += f"; {len(self.kept)} kept in {_folder_of(self.kept)}"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.postgres.clone import NamedClone
     from alembic_snapshot.postgres.clones import PooledClones
+    from alembic_snapshot.postgres.reset.clones import LastingDatabases
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,12 @@ class PostgreSQL:
         del folder
         return PooledClones(on_make)
 
-    def reset_kind(self, how: str) -> None:
-        """None: there is no way yet."""
+    def lasting(self, source: PooledClones, how: str) -> LastingDatabases:
+        """Databases that are put back by what the server's log says; there is one way only."""
+        from alembic_snapshot.postgres.reset.clones import LastingDatabases
+
         del how
+        return LastingDatabases(source)
 
     def stand_in(self) -> Callable[[], None]:
         """As :func:`alembic_snapshot.postgres.placeholder.stand_in`."""

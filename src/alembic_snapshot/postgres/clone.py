@@ -62,7 +62,7 @@ class ServerClone(Clone):
         self.target.rewrite_connect_args(dialect, cargs, cparams)
 
     def other_database(self, connection: Any) -> str | None:
-        found = _database_of(connection)
+        found = database_of(connection)
         return None if found == self.target.name else f"database {found}"
 
     def disable_fsync(self, connection: Any) -> None:
@@ -169,7 +169,8 @@ def refuse_taken(name: str) -> None:
         raise CloneError(f"there is already a {database}", hint="choose another name")
 
 
-def _database_of(connection: Any) -> str:
+def database_of(connection: Any) -> str:
+    """The name of the database that a new connection is to."""
     driver = getattr(connection, "driver_connection", connection)
     info = getattr(driver, "info", None)
     if info is not None and hasattr(info, "dbname"):

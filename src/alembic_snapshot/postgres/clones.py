@@ -19,19 +19,28 @@ class PooledClones:
     """Clones from a pool of this process's own. ``on_make`` is told the seconds that one took."""
 
     def __init__(self, on_make: Callable[[float], None]):
-        self._on_make = on_make
+        self.on_make = on_make
         self._pool: Pool | None = None
         self._process = 0
         self._shared: dict[str, ServerDatabase] = {}
         # A parent's, which must not be closed in its child.
         self._abandoned: list[Pool] = []
 
+    def pool(self) -> Pool:
+        """This process's pool, made when it is first needed."""
+        if self._pool is None or self._process != os.getpid():
+            if self._pool is not None:
+                self._abandoned.append(self._pool)
+                self._shared.clear()
+            self._pool, self._process = Pool(server_in_use()), os.getpid()
+        return self._pool
+
     def take(self, snapshot: Snapshot, *, read_only: bool) -> ServerClone:
         """A clone, which is taken from the pool when it is first needed."""
-        pool = self._own_pool()
+        pool = self.pool()
         if read_only:
             return SharedReader(snapshot, database=self._read_only(pool, snapshot))
-        return PooledClone(snapshot, pool, self._on_make)
+        return PooledClone(snapshot, pool, self.on_make)
 
     def close(self) -> None:
         """Drop what is left."""
@@ -39,14 +48,6 @@ class PooledClones:
             self._pool.close()
         self._pool = None
         self._shared.clear()
-
-    def _own_pool(self) -> Pool:
-        if self._pool is None or self._process != os.getpid():
-            if self._pool is not None:
-                self._abandoned.append(self._pool)
-                self._shared.clear()
-            self._pool, self._process = Pool(server_in_use()), os.getpid()
-        return self._pool
 
     def _read_only(self, pool: Pool, snapshot: Snapshot) -> ServerDatabase:
         """The database that every test which only reads shares."""

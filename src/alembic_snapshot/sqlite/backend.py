@@ -15,7 +15,7 @@ from alembic_snapshot.sqlite.store import FileStore
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.sqlite.clone import FileClone, FileClones
-    from alembic_snapshot.sqlite.reset.interface import Kind
+    from alembic_snapshot.sqlite.reset.clones import LastingFiles
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,17 @@ class SQLite:
 
         return FileClones(folder, self.project.name, on_make)
 
-    def reset_kind(self, how: str) -> Kind:
-        """A file whose log is emptied for ``rewind``, or one that is rewritten."""
+    def lasting(self, source: FileClones, how: str) -> LastingFiles:
+        """Files whose log is emptied for ``rewind``, or that are rewritten."""
+        from alembic_snapshot.sqlite.reset.clones import LastingFiles
+
         if how == "rewind":
             from alembic_snapshot.sqlite.reset.rewind import Rewindable
 
-            return Rewindable
+            return LastingFiles(source, Rewindable)
         from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
-        return Reusable
+        return LastingFiles(source, Reusable)
 
     def stand_in(self) -> Callable[[], None]:
         """Nothing: SQLite is what URLs say that are in no variable."""

@@ -177,6 +177,26 @@ def is_as_it_was(connection: Watched, state: State) -> bool:
         return False
 
 
+class FileConnections:
+    """What is known of connections to a file that lasts."""
+
+    keeps_async = True
+    if_unknown: str | None = "the connections are not those of Python's sqlite3"
+
+    def state_of(self, connection: Any, listener: Listener) -> State | None:
+        """As :func:`state_of`; ``listener`` hears of statements from here on."""
+        found = watched(connection)
+        if found is None:
+            return None
+        found.listener = listener
+        return state_of(found)
+
+    def is_as_it_was(self, connection: Any, state: State) -> bool:
+        """As :func:`is_as_it_was`."""
+        found = watched(connection)
+        return found is not None and is_as_it_was(found, state)
+
+
 def _attributes(connection: Watched) -> list[Any]:
     return [getattr(connection, name, None) for name in _ATTRIBUTES]
 

@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from alembic_snapshot.database.lasting import Lasting
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.sqlite.reset.connections import Watched
 
 # The time of the last change that says that nobody has written since: any write replaces it.
 UNTOUCHED = 0
 
-_forks = 0
 
-
-def forks() -> int:
-    """How often this process has forked."""
-    return _forks
-
-
-def _count_fork() -> None:
-    global _forks
-    _forks += 1
-
-
-os.register_at_fork(after_in_parent=_count_fork)
-
-
-class ResetFile(Protocol):
+class ResetFile(Lasting, Protocol):
     """A file with a snapshot's content, and the means to give it that content again.
 
-    ``resets`` counts how often that was necessary. Connections are to be made with
-    ``connection_factory``. One that ``is_guarded`` is not to be used in every way unless it is
-    exposed.
+    Connections are to be made with ``connection_factory``.
     """
 
     path: Path
-    resets: int
     connection_factory: type[Watched]
-    is_guarded: bool
-
-    def put_back(self) -> str | None:
-        """Give it the content again; or the reason why not, and only :meth:`close` is left."""
-
-    def expose(self, why: str) -> None:
-        """Have nothing in anybody's way; ``why`` is a reason not to put it back any more."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 # Makes one of a snapshot's path, at a path that nobody has had open.

@@ -21,10 +21,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from alembic_snapshot.database.lasting import forks
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.sqlite.reset.connections import Watched
-from alembic_snapshot.sqlite.reset.interface import UNTOUCHED, forks
+from alembic_snapshot.sqlite.reset.interface import UNTOUCHED
 
 # The log's header, and in it how often the log was begun anew after a checkpoint.
 _NO_LOG, _BEGUN_AGAIN = bytes(32), slice(12, 16)
@@ -130,6 +131,10 @@ class Rewindable:
         self._guard.close()
         for file in (self._file, self._log, self._index):
             os.close(file)
+
+    def remove(self) -> None:
+        """Delete the file."""
+        files.remove(self.path)
 
     def _rewind(self) -> str | None:
         if not self._lock(_WORK):

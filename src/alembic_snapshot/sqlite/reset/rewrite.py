@@ -14,9 +14,10 @@ import os
 import sqlite3
 from pathlib import Path
 
+from alembic_snapshot.database.lasting import forks
 from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.sqlite.reset.connections import Watched
-from alembic_snapshot.sqlite.reset.interface import UNTOUCHED, forks
+from alembic_snapshot.sqlite.reset.interface import UNTOUCHED
 
 _HEADER = 100
 _COUNTER, _VERSION_VALID_FOR = slice(24, 28), slice(92, 96)
@@ -81,6 +82,10 @@ class Reusable:
         self._guard.close()
         os.close(self._file)
         self._snapshot = b""
+
+    def remove(self) -> None:
+        """Delete the file."""
+        files.remove(self.path)
 
     def _rewrite(self) -> str | None:
         status = os.fstat(self._file)

@@ -38,7 +38,7 @@ _TIDYING = {
 }
 # A row is locked, as a foreign key does to the row that it refers to.
 _LOCKING = {("Heap", "LOCK"), ("Heap2", "LOCK_UPDATED")}
-_INSERTING = {("Heap", "CONFIRM"), ("Heap", "INSERT"), ("Heap2", "MULTI_INSERT")}
+_INSERTING = {("Heap", "HEAP_CONFIRM"), ("Heap", "INSERT"), ("Heap2", "MULTI_INSERT")}
 _CHANGING = {("Heap", "DELETE"), ("Heap", "HOT_UPDATE"), ("Heap", "UPDATE")}
 _ON_A_NEW_PAGE = "+INIT"
 _DATABASE_OF_FILE = re.compile(r"(?:base|pg_tblspc/\d+/[^/]+)/(\d+)/\d+")

@@ -72,17 +72,17 @@ VARIANTS = {
     "FROM generate_series(1, 2000) i": 0.5,
 }
 FACTS = {
-    "relations": "SELECT format('%I.%I', nspname, relname), relkind::text FROM pg_class c JOIN pg_namespace n "
-    "ON n.oid = relnamespace WHERE c.oid >= 16384 AND relkind IN ('r', 'm', 'S', 'p') "
-    "AND nspname !~ '^pg_' ORDER BY c.oid",
+    "relations": "SELECT format('%I.%I', nspname, relname), relkind::text FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid >= 16384 "
+    "AND relkind IN ('r', 'm', 'S', 'p') AND nspname !~ '^pg_' ORDER BY c.oid",
     "all relations": "SELECT oid, relname, relkind, relpersistence, relnatts, relhasrules, "
     "relhastriggers, relrowsecurity, relacl::text, reloptions, relispopulated FROM pg_class "
     "WHERE oid >= 16384 ORDER BY oid",
     "temporary ones": "SELECT relname FROM pg_class WHERE relpersistence = 't' ORDER BY 1",
     "columns": "SELECT attrelid, attnum, attname, atttypid, attnotnull, attisdropped, attidentity, "
     "attgenerated, attacl::text FROM pg_attribute WHERE attrelid >= 16384 ORDER BY 1, 2",
-    "constraints": "SELECT oid, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint "
-    "WHERE oid >= 16384 ORDER BY oid",
+    "constraints": "SELECT oid, conname, convalidated, pg_get_constraintdef(oid) "
+    "FROM pg_constraint WHERE oid >= 16384 ORDER BY oid",
     "indexes": "SELECT indexrelid, indisvalid, indisclustered, pg_get_indexdef(indexrelid) "
     "FROM pg_index WHERE indexrelid >= 16384 ORDER BY 1",
     "triggers": "SELECT oid, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY oid",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from sides import Side
 
-FRESH = Side("fresh", "alembic-snapshot, clones = fresh", "", ("-p", "pytest_alembic_snapshot"))
+_PLUGIN = ("-p", "pytest_alembic_snapshot")
+FRESH = Side("fresh", "alembic-snapshot, clones = fresh", "", _PLUGIN)
+RESET = Side("reset", "alembic-snapshot, clones = reset", "", (*_PLUGIN, "--snapshot-clones=reset"))
 
 _SERVER = """\
 import os

@@ -44,6 +44,7 @@ QUERIES = {
     "extensions": "SELECT extname FROM pg_extension ORDER BY 1",
 }
 left = []
+seeded = set()
 
 
 def facts(session):
@@ -53,6 +54,8 @@ def facts(session):
     }
     driver = session.connection().connection.driver_connection
     found["the driver"] = [driver.autocommit, driver.row_factory, driver.prepare_threshold]
+    # The first two after a seed are the same on a version of PostgreSQL, and asked for here.
+    found["random numbers"] = [session.scalar(text("SELECT random()")) in seeded]
     found["handlers"] = [len(driver._notice_handlers), len(driver._notify_handlers)]
     return found
 
@@ -156,6 +159,12 @@ def prepares(session):
     session.execute(text("PREPARE TRANSACTION 'left'"))
 
 
+def sets_the_seed(session):
+    dbapi(session, "SELECT setseed(0.5)")
+    seeded.update(session.scalars(text("SELECT random() FROM generate_series(1, 9)")))
+    dbapi(session, "SELECT setseed(0.5)")
+
+
 def inserts(session):
     orders.add_customer("Ada")
     orders.order("Ada", "tea")
@@ -204,6 +213,14 @@ LEAVING = {
     )(session),
     "a setting": raw("SET work_mem = '7MB'"),
     "a setting of one's own": raw("SET shop.tenant = 'left'"),
+    "one in a function": raw("SELECT set_config('work_mem', '7MB', false)"),
+    "one in a transaction": raw("SET LOCAL work_mem = '7MB'"),
+    "one after another statement": raw("SELECT 1; SET work_mem = '7MB'"),
+    "one that is composed": lambda session: dbapi(session, psycopg.sql.SQL("SET work_mem = '7MB'")),
+    "one in bytes": lambda session: dbapi(session, b"SET work_mem = '7MB'"),
+    "one on a cursor": lambda session: driver(session).cursor().execute("SET work_mem = '7MB'"),
+    "one through SQLAlchemy": a_committed_statement("SET work_mem = '7MB'"),
+    "random numbers": sets_the_seed,
     "a role": raw("SET ROLE pg_monitor"),
     "a user": raw("SET SESSION AUTHORIZATION pg_monitor"),
     "a prepared statement": raw("PREPARE mine AS SELECT 1"),

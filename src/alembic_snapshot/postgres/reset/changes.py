@@ -81,13 +81,15 @@ class Changes:
     """Which tables and sequences were written to.
 
     Of those in ``inserted`` no row was changed that had been there. ``shared`` says that tables of
-    all databases were. ``obstacle`` is what can't be put back.
+    all databases were, ``prepared`` that some transaction was prepared. ``obstacle`` is what can't
+    be put back.
     """
 
     inserted: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)
     sequences: set[int] = field(default_factory=set)
     shared: bool = False
+    prepared: bool = False
     obstacle: str | None = None
 
     @property
@@ -113,6 +115,7 @@ def _judge(
     if not record.is_read:
         return f"the log has a record that is not understood ({_name(record)})"
     if record.tablespace is None or record.file is None:
+        changes.prepared |= (record.manager, record.kind) == ("Transaction", "PREPARE")
         return _judge_placeless(record, database)
     if record.database == 0:
         changes.shared = True

@@ -1,13 +1,16 @@
 """What a test left in a connection that is going to be used by the next one.
 
 What can be discarded is: cursors, temporary tables, locks, what was listened to. What can be asked
-for is compared with what it was at first, and a connection in which it differs is closed. The
+for is compared with what it was at first, and a connection in which it differs is closed. To ask
+costs more than all else: that is left out after statements that only read and write rows. The
 statements that a driver has prepared stay: it knows of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 import weakref
 from collections import deque
 from typing import Any
@@ -23,19 +26,35 @@ _DISCARD = b"""
     CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP;
     DISCARD SEQUENCES;
 """
-# What psycopg changes by itself: its own prepared statements, its lock, libpq's connection.
-_DRIVERS_OWN = {"_prepared", "_pgconn", "lock", "pgconn"}
+# One statement that leaves nothing behind but rows; whatever is otherwise may set something.
+_PLAIN = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|"
+    r"RELEASE|FETCH|CLOSE)\b[^;]*;?\s*\Z",
+    re.IGNORECASE,
+)
+_SETTING = re.compile(r"set_config", re.IGNORECASE)
+# What can neither be asked for nor be taken back.
+_SPOILING = re.compile(r"setseed|\bLOAD\b", re.IGNORECASE)
+_METHODS = ("copy", "execute", "executemany", "stream")
+_FACTORIES = ("cursor_factory", "server_cursor_factory")
+# What psycopg changes by itself: its statements, its lock, libpq's connection, what BEGIN is.
+_DRIVERS_OWN = {"_begin_statement", "_prepared", "_pgconn", "lock", "pgconn"}
 
 State = tuple[dict[str, Any], tuple[Any, ...]]
 
 
 class Sessions:
-    """The connections to one database that this process's engines have made."""
+    """The connections to one database that this process's engines have made.
+
+    If ``is_careful``, statements that only read and write rows may set something too: they call
+    functions that do.
+    """
 
     keeps_async = False
     if_unknown: str | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_careful: bool = True) -> None:
+        self.is_careful = is_careful
         self._made: dict[int, weakref.ref[Any]] = {}
         self._clean: set[int] = set()
 
@@ -61,21 +80,67 @@ class Sessions:
         del listener
         driver = _driver(connection)
         found = _asked(driver, _STATE)
-        return None if found is None else (_attributes(driver), found)
+        if found is None:
+            return None
+        _watch(driver)
+        return _attributes(driver), found
 
     def is_as_it_was(self, connection: Any, state: State) -> bool:
         """Discard what can be, and whether the rest is what it was."""
         driver = _driver(connection)
         attributes, asked = state
-        if not _is_idle(driver) or _attributes(driver) != attributes:
+        if driver in _spoilt or not _is_idle(driver) or _attributes(driver) != attributes:
             return False
-        if _asked(driver, _DISCARD + _STATE) != asked:
+        if self.is_careful or driver in _worked_on:
+            if _asked(driver, _DISCARD + _STATE) != asked:
+                return False
+            _worked_on.discard(driver)
+        elif _asked(driver, _DISCARD) is None:
             return False
         pid = _process_of(driver)
         if pid is None:
             return False
         self._clean.add(pid)
         return True
+
+
+_worked_on: weakref.WeakSet[Any] = weakref.WeakSet()
+_spoilt: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _watch(driver: Any) -> None:
+    """Have psycopg's connection make cursors that note what they execute."""
+    for name in _FACTORIES:
+        setattr(driver, name, _watching(getattr(driver, name)))
+
+
+@functools.cache
+def _watching(factory: type[Any]) -> type[Any]:
+    """A class of cursors that note what they execute."""
+    if hasattr(factory, "_alembic_notes"):
+        return factory
+    methods = {name: _noting(getattr(factory, name)) for name in _METHODS}
+    return type(factory.__name__, (factory,), {"_alembic_notes": True, **methods})
+
+
+def _noting(method: Any) -> Any:
+    @functools.wraps(method)
+    def noting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        _note(self.connection, query)
+        return method(self, query, *arguments, **options)
+
+    return noting
+
+
+def _note(driver: Any, query: Any) -> None:
+    if isinstance(query, bytes):
+        query = query.decode(errors="replace")
+    # What is composed is no plain statement: it is looked at as it is shown.
+    text = query if isinstance(query, str) else repr(query)
+    if not _PLAIN.match(text) or _SETTING.search(text):
+        _worked_on.add(driver)
+    if _SPOILING.search(text):
+        _spoilt.add(driver)
 
 
 def _driver(connection: Any) -> Any:
@@ -106,6 +171,8 @@ def _is_idle(driver: Any) -> bool:
 
 
 def _attributes(driver: Any) -> dict[str, Any]:
+    # They are made when they are first asked for.
+    _ = driver.adapters
     found = {name: value for name, value in vars(driver).items() if name not in _DRIVERS_OWN}
     copied = {
         name: value.copy() if isinstance(value, dict | list | set | deque) else value
@@ -128,6 +195,6 @@ def _asked(driver: Any, query: bytes) -> tuple[Any, ...] | None:
         result = pgconn.exec_(query)
     except Error:
         return None
-    if result.status != ExecStatus.TUPLES_OK:
+    if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         return None
     return tuple(result.get_value(0, column) for column in range(result.nfields))

@@ -37,6 +37,7 @@ _SETTINGS = {
     "search_path": "pg_catalog",
     "synchronous_commit": "off",
     "lock_timeout": "5s",
+    "jit": "off",
 }
 _NOW = "SELECT pg_current_wal_insert_lsn()::text, pg_snapshot_xmax(pg_current_snapshot())::text"
 
@@ -68,6 +69,7 @@ class LastingDatabase:
         self._process, self._forks = os.getpid(), forks()
         self._connection: psycopg.Connection[Any] | None = None
         self._obstacle: str | None = None
+        self._written = 0
         try:
             self._connection = self._log.server.connect(database.name)
             self._begin(self._connection, snapshot, known)
@@ -114,6 +116,7 @@ class LastingDatabase:
             known[snapshot] = describe(connection)
         self._pristine = known[snapshot]
         self._obstacle = self._pristine.obstacle
+        self.sessions.is_careful = self._pristine.may_set
         row = connection.execute(
             "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
         ).fetchone()
@@ -129,6 +132,7 @@ class LastingDatabase:
             return reason
         changes = Changes()
         if position != self._position:
+            self._written += distance
             if distance > MOST_BYTES:
                 return "so much was written on the server that it is not looked through"
             changes = self._changes()
@@ -166,7 +170,7 @@ class LastingDatabase:
         """Why these changes can't be undone."""
         if changes.obstacle:
             return changes.obstacle
-        if self._log.is_in_two_phases(self.database.name):
+        if changes.prepared and self._log.is_in_two_phases(self.database.name):
             return "a prepared transaction is left"
         if changes.shared and self._log.facts(self._oid) != self._facts:
             return "a setting, a privilege or a comment of the database changed"
@@ -180,7 +184,8 @@ class LastingDatabase:
                 return f"rows of table {table.name} changed, which has too many to keep them"
         if self.resets >= _TIMES and (tables or changes.sequences):
             return f"it had been put back {_TIMES} times, and dead rows are left each time"
-        if tables:
+        # No table grows by more than twice what the log does.
+        if tables and 2 * self._written > _GROWTH:
             row = connection.execute(
                 "SELECT sum(pg_table_size(oid)) FROM unnest(%s::oid[]) AS touched (oid)",
                 (list(changes.tables),),

@@ -6,6 +6,7 @@ temporary schema: nothing is installed on the server.
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from alembic_snapshot.postgres.reset.changes import Record
 if TYPE_CHECKING:
     from alembic_snapshot.postgres.server import Server
 
-_HAS_INSPECT, _HAS_FLUSH = 15_00_00, 17_00_00
+_HAS_INSPECT = 15_00_00
+_SETTINGS = {"synchronous_commit": "on", "default_transaction_read_only": "off", "jit": "off"}
 # More than this is not looked through: a fresh database comes sooner.
 MOST_BYTES = 64 * 1024 * 1024
 _DECLARE = """
@@ -27,27 +29,17 @@ _DECLARE = """
     ) RETURNS SETOF record LANGUAGE C STRICT
     AS '$libdir/pg_walinspect', 'pg_get_wal_records_info'
 """
-# Records of other databases are of no interest, unless their blocks could not be understood.
-_READ = r"""
-    WITH bounds AS MATERIALIZED (SELECT pg_current_wal_flush_lsn() AS last),
-    found AS MATERIALIZED (
-        SELECT resource_manager, record_type, description, coalesce(block_ref, '') AS block_ref
-        FROM bounds, pg_temp.alembic_log(%(first)s, last)
-    ),
-    places AS (
-        SELECT resource_manager, record_type, description, place,
-            block_ref = '' OR regexp_count(block_ref, 'blkref') > 0
-            AND regexp_count(block_ref, 'blkref') =
-                regexp_count(block_ref, 'blkref #\d+: rel \d+/\d+/\d+ ') AS is_read
-        FROM found LEFT JOIN LATERAL
-            regexp_matches(block_ref, ': rel (\d+)/(\d+)/(\d+) ', 'g') AS matches (place) ON true
-    )
-    SELECT DISTINCT resource_manager, record_type, is_read,
-        place[1]::bigint, place[2]::bigint, place[3]::bigint,
-        CASE WHEN resource_manager IN ('LogicalMessage', 'RelMap', 'Storage') THEN description END
-    FROM places
-    WHERE NOT is_read OR place IS NULL OR place[2] IN ('0', %(database)s)
+# Records of other databases are left out, but for those whose blocks may not be understood. A
+# message that is committed takes all that was written before it out of the server's memory, which
+# alone can't be read; that waits for the disk if the server does.
+_READ = """
+    BEGIN; SELECT pg_logical_emit_message(true, 'alembic-snapshot', '{mark}'); COMMIT;
+    SELECT resource_manager, record_type, coalesce(block_ref, ''), CASE WHEN
+        resource_manager IN ('LogicalMessage', 'RelMap', 'Storage') THEN description END
+    FROM pg_temp.alembic_log('{first}', pg_current_wal_flush_lsn()) WHERE coalesce(block_ref, '')
+        NOT LIKE 'blkref #0: rel %/%/%' OR block_ref LIKE ANY ('{{%/{database}/%,%/0/%}}')
 """
+_BLOCK = re.compile(r"blkref #\d+: rel (\d+)/(\d+)/(\d+) ")
 
 
 class Log:
@@ -73,29 +65,32 @@ class Log:
         """
         row = self._row(
             "SELECT pg_current_wal_insert_lsn(), pg_current_wal_insert_lsn() - %s::pg_lsn, "
-            "(SELECT array_agg(pid) FROM pg_stat_get_activity(NULL) WHERE datid = %s), "
-            "(SELECT array_agg(state) FROM pg_stat_get_activity(NULL) WHERE datid = %s)",
-            (first, database, database),
+            "array_agg(pid), array_agg(state) FROM pg_stat_get_activity(NULL) WHERE datid = %s",
+            (first, database),
         )
         return str(row[0]), int(row[1]), list(zip(row[2] or (), row[3] or (), strict=True))
 
-    def read(self, first: str, database: int) -> list[Record]:
+    def read(self, first: str, database: int) -> set[Record]:
         """What was written since a position, in one database or for all of them.
 
         Raises:
             CloneError: it is not there any more, or could not be read to its end.
         """
         mark = secrets.token_hex(8)
-        flush = ", true" if self._version >= _HAS_FLUSH else ""
-        # Only what has left the server's memory can be read. A message that is committed, or
-        # flushed, takes everything before it along; it waits for the disk if the server does.
-        self._connection.execute(
-            f"SELECT pg_logical_emit_message({not flush}, 'alembic-snapshot', %s{flush})", (mark,)
-        )
-        found = self._connection.execute(_READ, {"first": first, "database": str(database)})
-        records = [Record(*row) for row in found.fetchall()]
+        query = _READ.format(mark=mark, first=first, database=database)
+        records: set[Record] = set()
+        is_whole = False
         payload = " ".join(f"{byte:02X}" for byte in mark.encode())
-        if not any(payload in (record.description or "") for record in records):
+        for manager, kind, blocks, description in self._rows(query):
+            is_whole |= payload in (description or "")
+            found = _BLOCK.findall(blocks)
+            is_read = len(found) == blocks.count("blkref") and bool(found) == bool(blocks)
+            places = [(int(space), int(base), int(file)) for space, base, file in found]
+            if not places:
+                records.add(Record(manager, kind, is_read, None, None, None, description))
+            for space, base, file in places:
+                records.add(Record(manager, kind, is_read, space, base, file, description))
+        if not is_whole:
             raise CloneError("the log could not be read to its end", hint="use fresh clones")
         return records
 
@@ -128,7 +123,6 @@ class Log:
             "SELECT current_setting('server_version_num')::int, "
             "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
         )
-        self._version = version
         if version < _HAS_INSPECT:
             raise CloneError(
                 f"{self.server} has PostgreSQL {version // 10_000}, and its log can be read from "
@@ -140,8 +134,8 @@ class Log:
                 f"the role on {self.server} is no superuser, and can't read the server's log",
                 hint="use a superuser's URL",
             )
-        self._connection.execute("SET synchronous_commit = on")
-        self._connection.execute("SET default_transaction_read_only = off")
+        for name, value in _SETTINGS.items():
+            self._connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         try:
             self._connection.execute(_DECLARE)
         except psycopg.Error as error:
@@ -149,6 +143,13 @@ class Log:
                 f"{self.server} has no pg_walinspect ({str(error).partition(chr(10))[0]})",
                 hint="install PostgreSQL's contrib modules there",
             ) from error
+
+    def _rows(self, statements: str) -> list[Any]:
+        """What the last of several statements gives."""
+        cursor = self._connection.execute(statements)
+        while cursor.nextset():
+            pass
+        return cursor.fetchall()
 
     def _row(self, query: str, parameters: Any = None) -> Any:
         row = self._connection.execute(query, parameters).fetchone()

@@ -79,11 +79,15 @@ class Sequence:
 
 @dataclass
 class Pristine:
-    """What a snapshot's clone is like. ``obstacle`` is why none of them can be put back."""
+    """What a snapshot's clone is like. ``obstacle`` is why none of them can be put back.
+
+    ``may_set`` says that there are functions which may leave settings in whoever calls them.
+    """
 
     relations: dict[File, Relation] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
     sequences: dict[int, Sequence] = field(default_factory=dict)
+    may_set: bool = True
     obstacle: str | None = None
 
     @property
@@ -101,9 +105,14 @@ def describe(connection: psycopg.Connection[Any]) -> Pristine:
     """What there is in a clone that no test has used yet."""
     found = Pristine()
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login')"
+        "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login'), "
+        "EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = prolang "
+        f"WHERE p.oid >= {_FIRST_NORMAL} AND lanname <> 'c' AND (prosqlbody IS NOT NULL "
+        r"OR lanname NOT IN ('sql', 'plpgsql') OR prosrc ~* '\mset\M|set_config|execute'))"
     ).fetchone()
-    if row and row[0]:
+    assert row is not None
+    found.may_set = row[1]
+    if row[0]:
         # It has been told of our own connection.
         found.obstacle = "an event trigger of the snapshot's is called by every connection"
     toasts = _describe_tables(connection, found)

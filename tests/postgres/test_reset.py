@@ -1,0 +1,337 @@
+"""What the log's records mean, and what is put back by them, on a real server."""
+
+from __future__ import annotations
+
+import contextlib
+
+import psycopg
+import pytest
+
+from alembic_snapshot.errors import CloneError
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.pool import Pool
+from alembic_snapshot.postgres.reset.changes import SCHEMA, Record, Relation, judge
+from alembic_snapshot.postgres.reset.clones import LastingDatabases
+from alembic_snapshot.postgres.reset.database import LastingDatabase
+from alembic_snapshot.postgres.reset.log import Log
+from alembic_snapshot.postgres.server import Server
+
+OURS, OTHER, SPACE = 16500, 16600, 1663
+RELATIONS = {
+    (SPACE, 1): Relation("table", 101),
+    (SPACE, 2): Relation("toast", 101),
+    (SPACE, 3): Relation("index", 101),
+    (SPACE, 4): Relation("sequence", 104),
+}
+
+
+def record(manager, kind, file=None, database=OURS, description=None, is_read=True):
+    space = None if file is None else SPACE
+    place = None if file is None else database
+    return Record(manager, kind, is_read, space, place, file, description)
+
+
+HARMLESS = [
+    ("Transaction", "COMMIT"),
+    ("Standby", "RUNNING_XACTS"),
+    ("XLOG", "CHECKPOINT_ONLINE"),
+    ("LogicalMessage", "MESSAGE"),
+    ("Database", "CREATE_FILE_COPY"),
+    ("Heap", "INSERT", 9, OTHER),
+    ("Rmgr of tomorrow", "ANY", 9, OTHER),
+    ("Heap", "LOCK", 1),
+    ("Heap2", "PRUNE_ON_ACCESS", 1),
+    ("Heap2", "PRUNE", 9),
+    ("XLOG", "FPI_FOR_HINT", 4),
+    ("Btree", "INSERT_LEAF", 3),
+    ("Rmgr of tomorrow", "ANY", 3),
+    ("Storage", "CREATE", None, OURS, f"base/{OTHER}/5"),
+    ("Storage", "TRUNCATE", None, OURS, f"pg_tblspc/1/PG_15_1/{OTHER}/5 to 0 blocks"),
+    ("Storage", "CREATE", None, OURS, "global/5"),
+    ("RelMap", "UPDATE", None, OURS, f"database {OTHER} tablespace 1663 size 512"),
+]
+FRESH = [
+    ("Heap", "INSERT", 9),
+    ("Heap", "INPLACE", 9),
+    ("Heap", "LOCK", 9),
+    ("Btree", "INSERT_LEAF", 9),
+    ("Heap", "INPLACE", 1),
+    ("Heap", "TRUNCATE", 1),
+    ("Heap2", "NEW_CID", 1),
+    ("Heap2", "REWRITE"),
+    ("Heap", "KIND OF TOMORROW", 1),
+    ("Heap", "INSERT+OF TOMORROW", 1),
+    ("XLOG", "FPI", 1),
+    ("Generic", "Generic", 1),
+    ("Heap", "INSERT", 4),
+    ("Rmgr of tomorrow", "ANY"),
+    ("Rmgr of tomorrow", "ANY", 1),
+    ("Storage", "CREATE", None, OURS, f"base/{OURS}/5"),
+    ("Storage", "TRUNCATE", None, OURS, f"pg_tblspc/1/PG_15_1/{OURS}/5 to 0 blocks"),
+    ("Storage", "CREATE", None, OURS, "somewhere else"),
+    ("Storage", "CREATE"),
+    ("RelMap", "UPDATE", None, OURS, f"database {OURS} tablespace 1663 size 512"),
+    ("RelMap", "UPDATE"),
+    ("Heap", "INSERT", 1, OURS, None, False),
+]
+WRITING = {
+    ("Heap", "INSERT", 1): {"inserted"},
+    ("Heap", "INSERT+INIT", 1): {"inserted"},
+    ("Heap2", "MULTI_INSERT", 1): {"inserted"},
+    ("Heap", "HEAP_CONFIRM", 1): {"inserted"},
+    ("Heap", "INSERT", 2): {"inserted"},
+    ("Heap", "DELETE", 1): {"changed"},
+    ("Heap", "DELETE", 2): {"changed"},
+    ("Heap", "UPDATE+INIT", 1): {"changed"},
+    ("Heap", "HOT_UPDATE", 1): {"changed"},
+    ("Sequence", "LOG", 4): {"sequences"},
+    ("Heap", "INSERT", 7, 0): {"shared"},
+    ("Transaction", "PREPARE"): {"prepared"},
+}
+
+
+def judged(*parts):
+    changes = judge([record(*parts)], OURS, RELATIONS)
+    return changes.obstacle, {name for name, value in vars(changes).items() if value}
+
+
+@pytest.mark.parametrize("parts", HARMLESS)
+def test_a_record_that_leaves_nothing_is_known(parts):
+    assert judged(*parts) == (None, set())
+
+
+@pytest.mark.parametrize("parts", FRESH)
+def test_a_record_that_is_not_known_is_a_reason_for_a_fresh_clone(parts):
+    assert judged(*parts)[0]
+
+
+@pytest.mark.parametrize("parts", WRITING)
+def test_a_record_of_rows_and_values_says_whose_they_are(parts):
+    assert judged(*parts) == (None, WRITING[parts])
+
+
+def test_of_several_records_all_count():
+    records = [record(*parts) for parts in WRITING]
+
+    changes = judge(records, OURS, RELATIONS)
+
+    assert (changes.tables, changes.changed, changes.sequences) == ({101}, {101}, {104})
+    assert judge([*records, record("Heap", "INSERT", 9)], OURS, RELATIONS).obstacle == SCHEMA
+
+
+class Bench:
+    """A clone with what a test needs of it."""
+
+    def __init__(self, server, *statements):
+        self.server = server
+        self.template = ServerDatabase(server, "alembic_bench")
+        self.template.start(None)
+        with server.connect(self.template.name) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        self.template.seal()
+        self.pool = Pool(server)
+        self.log = Log(server)
+        database = self.pool.take(self.template.name)
+        self.lasting = LastingDatabase(self.log, database, "bench", {}, self.pool.drop)
+        self.connection = psycopg.connect(
+            server.address(database.name).replace("+psycopg", ""), autocommit=True
+        )
+        self.lasting.sessions.note(self.connection)
+        self.state = self.lasting.sessions.state_of(self.connection, None)
+
+    def put_back(self, *statements):
+        """Execute something as a test, and put the database back; the reason if it is not."""
+        self.lasting.sessions.begin()
+        for statement in statements:
+            self.connection.execute(statement)
+        if not self.connection.closed:
+            self.lasting.sessions.is_as_it_was(self.connection, self.state)
+        return self.lasting.put_back()
+
+    def ask(self, query):
+        return self.connection.execute(query).fetchall()
+
+    def close(self):
+        self.connection.close()
+        self.lasting.close()
+        self.log.close()
+        self.pool.close()
+        self.template.remove()
+
+
+@pytest.fixture
+def bench(postgres):
+    with contextlib.ExitStack() as stack:
+
+        def made(*statements):
+            return stack.enter_context(contextlib.closing(Bench(postgres, *statements)))
+
+        yield made
+
+
+TABLE = "CREATE TABLE t (id serial PRIMARY KEY, name text)"
+ROWS = "INSERT INTO t (name) SELECT 'row ' || i FROM generate_series(1, {}) i"
+REST = "SELECT ctid::text, * FROM t"
+
+
+def test_rows_that_were_not_touched_stay_where_they_are(bench):
+    found = bench(TABLE, ROWS.format(500))
+    before = found.ask(REST)
+
+    assert found.put_back("INSERT INTO t (name) VALUES ('a'), ('b')") is None
+
+    assert found.ask(REST) == before
+    assert found.lasting.resets == 1
+
+
+def test_rows_that_were_changed_come_back_in_their_order(bench):
+    found = bench(TABLE, ROWS.format(500))
+    before = found.ask("SELECT * FROM t")
+
+    assert found.put_back("UPDATE t SET name = 'x' WHERE id % 2 = 0") is None
+
+    assert found.ask("SELECT * FROM t") == before
+
+
+def test_what_came_back_and_was_not_touched_since_stays(bench):
+    found = bench(TABLE, ROWS.format(5))
+    before = found.ask("SELECT * FROM t")
+
+    assert found.put_back("DELETE FROM t") is None
+    assert found.put_back("INSERT INTO t (name) VALUES ('a')") is None
+
+    assert found.ask("SELECT * FROM t") == before
+
+
+def test_nothing_is_written_after_a_test_that_wrote_nothing(bench):
+    found = bench(TABLE, ROWS.format(5))
+
+    assert found.put_back("SELECT * FROM t") is None
+    assert found.put_back("SELECT * FROM t FOR UPDATE") is None
+
+    assert found.lasting.resets == 0
+
+
+def test_a_sequence_is_as_it_was_although_its_next_values_had_been_logged_before(bench):
+    found = bench(TABLE, "SELECT nextval('t_id_seq')")
+
+    for _ in range(2):
+        assert found.ask("SELECT nextval('t_id_seq')") == [(2,)]
+        assert found.put_back() is None
+
+
+def test_rows_of_a_table_with_too_many_can_be_added_and_not_changed(bench, monkeypatch):
+    monkeypatch.setattr("alembic_snapshot.postgres.reset.pristine.MOST_BYTES", 8192)
+    found = bench(TABLE, ROWS.format(5000))
+    before = found.ask(REST)
+
+    assert found.put_back("INSERT INTO t (name) VALUES ('a')") is None
+    assert found.ask(REST) == before
+    assert "has too many to keep them" in found.put_back("DELETE FROM t WHERE id = 5")
+
+
+def test_what_has_grown_needs_a_fresh_clone(bench):
+    found = bench(TABLE)
+
+    assert found.put_back(ROWS.format(50_000)) == "tables have grown"
+
+
+def test_a_clone_is_put_back_a_hundred_times(bench):
+    found = bench(TABLE)
+
+    for _ in range(100):
+        assert found.put_back("INSERT INTO t (name) VALUES ('a')") is None
+    assert "100 times" in found.put_back("INSERT INTO t (name) VALUES ('a')")
+
+
+def test_a_quiet_trigger_or_rule_is_no_obstacle_and_another_is(bench):
+    function = """
+        CREATE FUNCTION loud() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'loud'; END $$
+    """
+    trigger = "CREATE TRIGGER loud BEFORE DELETE ON {0} FOR EACH ROW EXECUTE FUNCTION loud()"
+    found = bench(
+        TABLE,
+        "CREATE TABLE always (id int)",
+        function,
+        trigger.format("t"),
+        trigger.format("always"),
+        "ALTER TABLE always ENABLE ALWAYS TRIGGER loud",
+        "CREATE RULE kept AS ON DELETE TO t DO INSTEAD NOTHING",
+    )
+
+    assert found.put_back("INSERT INTO t (name) VALUES ('a')") is None
+    assert found.ask("SELECT count(*) FROM t") == [(0,)]
+    assert "can't be kept quiet" in found.put_back("INSERT INTO always VALUES (1)")
+
+
+def test_an_unlogged_table_is_always_put_back(bench):
+    found = bench("CREATE UNLOGGED TABLE u (id serial, name text)", "INSERT INTO u VALUES (5, 'x')")
+
+    for change in ("INSERT INTO u (name) VALUES ('a')", "UPDATE u SET name = 'y'", "DELETE FROM u"):
+        assert found.put_back(change) is None
+        assert found.ask("SELECT * FROM u") == [(5, "x")]
+
+
+def test_a_login_trigger_is_an_obstacle(bench, postgres):
+    if postgres.facts.version < 17_00_00:
+        pytest.skip("PostgreSQL has login triggers from 17 on")
+    found = bench(
+        TABLE,
+        "CREATE FUNCTION hello() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO t (name) VALUES ('hello'); END $$",
+        "CREATE EVENT TRIGGER hello ON login EXECUTE FUNCTION hello()",
+    )
+
+    assert "called by every connection" in found.put_back("SELECT 1")
+
+
+@pytest.mark.parametrize("way", ["sql", "plpgsql"])
+def test_a_setting_that_a_function_leaves_is_noticed(bench, way):
+    body = "SELECT set_config('work_mem', '7MB', false)"
+    if way == "plpgsql":
+        body = "BEGIN SET work_mem = '7MB'; RETURN ''; END"
+    found = bench(f"CREATE FUNCTION f() RETURNS text LANGUAGE {way} AS $${body}$$")
+
+    found.connection.execute("SELECT f()")
+
+    assert not found.lasting.sessions.is_as_it_was(found.connection, found.state)
+    # It is not closed, and may go on.
+    assert "somebody else" in found.lasting.put_back()
+
+
+def test_the_log_is_read_to_its_end_or_not_at_all(postgres):
+    class Forgetful(Log):
+        def _rows(self, statements):
+            return super()._rows(statements)[:-2]
+
+    with contextlib.closing(Forgetful(postgres)) as log, pytest.raises(CloneError, match="its end"):
+        log.read(log.position(), 0)
+
+
+def test_a_record_whose_blocks_are_not_understood_is_given(postgres):
+    class Tomorrow(Log):
+        def _rows(self, statements):
+            return [("Heap", "INSERT", "block 5 of 1663/1/1", None), *super()._rows(statements)]
+
+    with contextlib.closing(Tomorrow(postgres)) as log:
+        found = log.read(log.position(), OURS)
+
+    assert judge(found, OURS, RELATIONS).obstacle
+
+
+def test_a_role_that_is_no_superuser_is_told(postgres):
+    with postgres.connect() as connection:
+        connection.execute("DROP ROLE IF EXISTS plain")
+        connection.execute("CREATE ROLE plain LOGIN")
+
+    with pytest.raises(CloneError, match="no superuser"):
+        Log(Server(postgres.url.replace("postgres@", "plain@", 1)))
+
+
+def test_there_is_no_obstacle_on_a_private_server(postgres):
+    clones = LastingDatabases(None)
+
+    assert clones.obstacle() is None
+    clones.close()

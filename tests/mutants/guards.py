@@ -98,14 +98,10 @@ ROOMS = {
     "resets": Room(
         {
             "plugin/reset": "reset/plugin rewind_plugin",
-            "postgres/reset/changes": "postgres/reset",
-            "postgres/reset/connections": "reset_on_postgresql",
-            "postgres/reset/database": "postgres/reset reset_on_postgresql",
-            "postgres/reset/log": "postgres/reset",
-            "postgres/reset/pristine": "postgres/reset",
             "sqlite/attaching": "attaching",
             "sqlite/clone": "commands plugin/guard async pools",
             "sqlite/diff": "diff failures",
+            "sqlite/reset/clones": "reset/plugin rewind_plugin",
             "sqlite/reset/interface": "reusable rewindable",
             "sqlite/reset/connections": "methods reusable rewindable reset/plugin",
             "sqlite/reset/rewrite": "reusable",
@@ -196,6 +192,7 @@ UNGUARDED = {
     "plugin/traces": "it shows",
     "build/snapshot": "it passes on",
     "database/clone": "it passes on",
+    "database/lasting": "it has interfaces, and counts forks",
     "database/target": "it passes on",
     "backend": "it passes on",
     "sqlite/backend": "it passes on",

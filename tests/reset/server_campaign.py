@@ -37,7 +37,7 @@ class ServerCampaign:
     """Rounds of random work on one clone after another.
 
     ``counts`` has how often the content was put back, how often nothing had to be done, and for
-    which reasons a fresh clone was needed instead.
+    which reasons a fresh clone was needed instead; ``kept`` counts connections that went on.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class ServerCampaign:
         self.seed = seed
         self.server = server
         self.counts: Counter[str] = Counter()
+        self.kept = 0
         self.connections: list[Connection] = []
         self.others: list[Any] = []
         self.done: list[str] = []
@@ -146,6 +147,7 @@ class ServerCampaign:
         for connection in list(self.connections):
             if not self.lasting.sessions.is_as_it_was(connection, self._states[connection]):
                 self._forget(connection)
+        self.kept += len(self.connections)
 
     def _forget(self, connection: Connection) -> None:
         self.connections.remove(connection)

@@ -91,6 +91,7 @@ def test_random_work_leaves_nothing_behind(postgres):
 
     assert campaign.counts["put back"] > 15
     assert campaign.counts["nothing to do"] > 3
+    assert campaign.kept > 60
 
 
 @pytest.mark.parametrize("kind", BROKEN)

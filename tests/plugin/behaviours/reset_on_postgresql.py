@@ -1,6 +1,7 @@
 """What one test leaves behind on a server that is put back, and what the next one finds."""
 
 import contextlib
+import os
 import warnings
 
 import psycopg
@@ -43,14 +44,19 @@ QUERIES = {
     "statistics": "SELECT tablename, attname FROM pg_stats WHERE schemaname = 'public' ORDER BY 1",
     "extensions": "SELECT extname FROM pg_extension ORDER BY 1",
 }
+# What is asked of the driver, and not of the server.
+QUERIES |= dict.fromkeys(("the driver", "handlers", "random numbers"))
+OF_A_SESSION = ("settings", "who", "statements", "cursors", "channels", "locks")
+OF_A_SESSION += ("a setting of one's own", "the driver", "handlers", "random numbers")
 left = []
 seeded = set()
 
 
-def facts(session):
+def facts(session, names=QUERIES):
     found = {
-        name: [tuple(row) for row in session.execute(text(query))]
-        for name, query in QUERIES.items()
+        name: [tuple(row) for row in session.execute(text(QUERIES[name]))]
+        for name in names
+        if QUERIES[name]
     }
     driver = session.connection().connection.driver_connection
     found["the driver"] = [driver.autocommit, driver.row_factory, driver.prepare_threshold]
@@ -221,6 +227,8 @@ LEAVING = {
     "one on a cursor": lambda session: driver(session).cursor().execute("SET work_mem = '7MB'"),
     "one through SQLAlchemy": a_committed_statement("SET work_mem = '7MB'"),
     "random numbers": sets_the_seed,
+    "one of one's own in a transaction": raw("SELECT set_config('shop.tenant', 'left', true)"),
+    "one of one's own that was taken back": raw("SET shop.tenant = 'left'", "RESET ALL"),
     "a role": raw("SET ROLE pg_monitor"),
     "a user": raw("SET SESSION AUTHORIZATION pg_monitor"),
     "a prepared statement": raw("PREPARE mine AS SELECT 1"),
@@ -245,7 +253,11 @@ LEAVING = {
 before = []
 
 
-STEPS = [("nothing", "before"), *((what, when) for what in LEAVING for when in ("now", "after"))]
+PART = int(os.environ["PART"])
+STEPS = [
+    ("nothing", "before"),
+    *((what, when) for what in sorted(LEAVING)[PART::2] for when in ("now", "after")),
+]
 
 
 @pytest.mark.parametrize(("what", "when"), STEPS)
@@ -258,7 +270,12 @@ def test_it(db_session, what, when):
             LEAVING[what](db_session)
     else:
         try_again()
-        assert facts(db_session) == before[0]
+        # Connections are taken in turn: all that were kept are looked at.
+        with contextlib.ExitStack() as several:
+            sessions = [db_session, *(several.enter_context(SessionLocal()) for _ in range(3))]
+            for session in sessions:
+                names = QUERIES if session is db_session else OF_A_SESSION
+                assert facts(session, names) == {name: before[0][name] for name in names}
 
 
 def try_again():

@@ -32,9 +32,11 @@ _PLAIN = re.compile(
     r"RELEASE|FETCH|CLOSE)\b[^;]*;?\s*\Z",
     re.IGNORECASE,
 )
-_SETTING = re.compile(r"set_config", re.IGNORECASE)
-# What can neither be asked for nor be taken back.
-_SPOILING = re.compile(r"setseed|\bLOAD\b", re.IGNORECASE)
+# What can neither be asked for nor be taken back. A setting with a point in its name is in no list,
+# and there for good once it was set, with an empty value if that was taken back.
+_SPOILING = re.compile(
+    r"setseed|\bLOAD\b|set_config|\bSET\s+(?:SESSION\s+|LOCAL\s+)?[\w$\"]+\s*\.", re.IGNORECASE
+)
 _METHODS = ("copy", "execute", "executemany", "stream")
 _FACTORIES = ("cursor_factory", "server_cursor_factory")
 # What psycopg changes by itself: its statements, its lock, libpq's connection, what BEGIN is.
@@ -46,8 +48,8 @@ State = tuple[dict[str, Any], tuple[Any, ...]]
 class Sessions:
     """The connections to one database that this process's engines have made.
 
-    If ``is_careful``, statements that only read and write rows may set something too: they call
-    functions that do.
+    If ``is_careful``, each is closed that was used: there are functions that may set what nobody
+    can ask for.
     """
 
     keeps_async = False
@@ -89,9 +91,14 @@ class Sessions:
         """Discard what can be, and whether the rest is what it was."""
         driver = _driver(connection)
         attributes, asked = state
-        if driver in _spoilt or not _is_idle(driver) or _attributes(driver) != attributes:
+        if (
+            self.is_careful
+            or driver in _spoilt
+            or not _is_idle(driver)
+            or _attributes(driver) != attributes
+        ):
             return False
-        if self.is_careful or driver in _worked_on:
+        if driver in _worked_on:
             if _asked(driver, _DISCARD + _STATE) != asked:
                 return False
             _worked_on.discard(driver)
@@ -137,7 +144,7 @@ def _note(driver: Any, query: Any) -> None:
         query = query.decode(errors="replace")
     # What is composed is no plain statement: it is looked at as it is shown.
     text = query if isinstance(query, str) else repr(query)
-    if not _PLAIN.match(text) or _SETTING.search(text):
+    if not _PLAIN.match(text):
         _worked_on.add(driver)
     if _SPOILING.search(text):
         _spoilt.add(driver)

@@ -107,8 +107,9 @@ def describe(connection: psycopg.Connection[Any]) -> Pristine:
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login'), "
         "EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = prolang "
-        f"WHERE p.oid >= {_FIRST_NORMAL} AND lanname <> 'c' AND (prosqlbody IS NOT NULL "
-        r"OR lanname NOT IN ('sql', 'plpgsql') OR prosrc ~* '\mset\M|set_config|execute'))"
+        f"WHERE p.oid >= {_FIRST_NORMAL} AND lanname <> 'c' AND "
+        "(lanname NOT IN ('sql', 'plpgsql') OR coalesce(pg_get_function_sqlbody(p.oid), prosrc) ~* "
+        r"'set_config|setseed|\mexecute\M|(^|;|\m(begin|then|else|loop))\s*(set|load)\M'))"
     ).fetchone()
     assert row is not None
     found.may_set = row[1]

@@ -43,6 +43,8 @@ _SETTINGS = {
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    # What a test wrote is read from the log; each database that is made lets older segments go.
+    "wal_keep_size": "64MB",
     "max_logical_replication_workers": "0",
     "checkpoint_timeout": "1d",
     # A worker in a template would make cloning it fail.

@@ -92,6 +92,8 @@ class LastingDatabase:
             return self._put_back(self._connection)
         except SnapshotError as error:
             return error.message
+        except psycopg.errors.UndefinedFile:
+            return "the server has removed what its log had of the test"
         except psycopg.Error as error:
             return f"the server refused: {_first_line(error)}"
 

@@ -26,9 +26,14 @@ class Side:
 _PLUGIN = ("-p", "pytest_alembic_snapshot")
 
 FRESH = Side("fresh", "alembic-snapshot, clones = fresh", "", _PLUGIN)
-RESET = Side("reset", "alembic-snapshot, clones = reset", "", (*_PLUGIN, "--snapshot-clones=reset"))
+_RESET = (*_PLUGIN, "--snapshot-clones=reset")
+# The way that fits, and each of the two.
+RESET = Side("reset", "alembic-snapshot, clones = reset", "", _RESET)
+REWRITE = Side(
+    "rewrite", "alembic-snapshot, reset = rewrite", "", (*_RESET, "--snapshot-reset=rewrite")
+)
 REWIND = Side(
-    "rewind", "alembic-snapshot, clones = rewind", "", (*_PLUGIN, "--snapshot-clones=rewind")
+    "rewind", "alembic-snapshot, reset = rewind", "", (*_RESET, "--snapshot-reset=rewind")
 )
 
 # SQLAlchemy's documentation, "Joining a Session into an External Transaction (such as for test

@@ -58,10 +58,10 @@ class Backend(Protocol):
         ``folder`` is asked when it is needed; ``on_make`` is told the seconds that each took.
         """
 
-    def lasting(self, source: Any, how: str) -> LastingClones:
-        """Databases that are put back, in the way that ``clones`` names, for one process's tests.
+    def lasting(self, source: Any, how: str | None) -> LastingClones:
+        """Databases that are put back, for one process's tests.
 
-        ``source`` is what :meth:`clones` gave.
+        ``source`` is what :meth:`clones` gave, ``how`` what ``reset`` insists on.
         """
 
     def stand_in(self) -> Callable[[], None]:

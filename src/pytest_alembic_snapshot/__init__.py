@@ -68,9 +68,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--snapshot-clones",
-        choices=("fresh", "reset", "rewind"),
-        help="a new file for each test, or one file per worker, restored after each test "
+        choices=("fresh", "reset"),
+        help="a new database for each test, or one per worker, restored after each test "
         "(default: as configured)",
+    )
+    group.addoption(
+        "--snapshot-reset",
+        choices=("rewrite", "rewind"),
+        help="how a file is restored, instead of the way that fits (default: as configured)",
     )
     group.addoption(
         "--snapshot-check",

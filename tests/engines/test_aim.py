@@ -402,9 +402,9 @@ def test_not_asking():
 """
 
 
-@pytest.mark.parametrize("clones", ["fresh", "reset", "rewind"])
+@pytest.mark.parametrize("clones", ["fresh", "reset", "reset --snapshot-reset=rewind"])
 def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop, clones):
-    result = shop.run(f"--snapshot-clones={clones}", test_it=STRAY)
+    result = shop.run(*f"--snapshot-clones={clones}".split(), test_it=STRAY)
 
     result.assert_outcomes(failed=6, passed=10, errors=1)
     text = result.stdout.str()

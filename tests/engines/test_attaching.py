@@ -202,9 +202,9 @@ def test_not_one_of_them_is_there():
 """
 
 
-@pytest.mark.parametrize("clones", ["fresh", "reset", "rewind"])
+@pytest.mark.parametrize("clones", ["fresh", "reset", "reset --snapshot-reset=rewind"])
 def test_a_file_is_attached_to_no_clone(shop, clones):
-    result = shop.run("-p", "no:randomly", f"--snapshot-clones={clones}", test_it=TESTS)
+    result = shop.run("-p", "no:randomly", *f"--snapshot-clones={clones}".split(), test_it=TESTS)
 
     result.assert_outcomes(passed=23)
     assert not list(shop.root.glob("*.db"))

@@ -184,9 +184,9 @@ def test_last(db_clone):
 """
 
 
-@pytest.mark.parametrize("clones", ["fresh", "reset", "rewind"])
+@pytest.mark.parametrize("clones", ["fresh", "reset", "reset --snapshot-reset=rewind"])
 def test_a_thread_that_is_in_a_statement_when_its_test_ends_finishes_it(shop, clones):
-    result = shop.run("-W", "default", f"--snapshot-clones={clones}", test_it=THREADS)
+    result = shop.run("-W", "default", *f"--snapshot-clones={clones}".split(), test_it=THREADS)
 
     result.assert_outcomes(passed=13, failed=1)
     result.stdout.no_fnmatch_line("*Exception in thread*")

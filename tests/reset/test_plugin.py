@@ -314,7 +314,7 @@ def test_durable_empty_and_read_only_clones_are_fresh_ones(project):
     result.assert_outcomes(passed=4)
 
 
-def test_an_application_in_wal_mode_gets_fresh_clones_and_the_summary_says_so(project):
+def test_an_application_in_wal_mode_is_rewound_from_the_third_test_on(project):
     shop = project("shop")
     module = shop.root / "shop" / "db.py"
     pragma = 'cursor.execute("PRAGMA foreign_keys=ON")'
@@ -336,7 +336,61 @@ def test_an_application_in_wal_mode_gets_fresh_clones_and_the_summary_says_so(pr
     )
 
     result.assert_outcomes(passed=8)
+    assert resets(result) == 6
+    result.stdout.fnmatch_lines(["*3 clones*, and fresh 2 times: the journal mode became WAL*"])
+
+
+def test_an_application_in_wal_mode_gets_fresh_clones_where_rewriting_is_insisted_on(project):
+    shop = project("shop")
+    module = shop.root / "shop" / "db.py"
+    pragma = 'cursor.execute("PRAGMA foreign_keys=ON")'
+    module.write_text(
+        module.read_text().replace(pragma, f'{pragma}; cursor.execute("PRAGMA journal_mode=WAL")')
+    )
+    table = "[tool.alembic-snapshot]\n"
+    toml = shop.root / "pyproject.toml"
+    toml.write_text(toml.read_text().replace(table, f'{table}reset = "rewrite"\n'))
+
+    result = shop.run(
+        RESET,
+        test_it="""
+        import pytest
+        from shop import orders
+
+        @pytest.mark.parametrize("time", range(8))
+        def test_rows(db_clone, time):
+            orders.add_customer("Ada")
+            assert orders.count() == 2
+        """,
+    )
+
+    result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(["*8 clones*fresh clones instead of reset ones*WAL*"])
+
+
+def test_a_large_snapshot_is_rewound(project):
+    shop = project("shop")
+    (shop.root / "conftest.py").write_text(
+        "import alembic_snapshot.sqlite.reset.clones as clones\nclones.LARGE = 10\n"
+    )
+
+    result = shop.run(
+        RESET,
+        test_it="""
+        import pytest
+        from shop import orders
+        from sqlalchemy import text
+
+        @pytest.mark.parametrize("time", range(4))
+        def test_rows(db_session, time):
+            assert db_session.scalar(text("PRAGMA journal_mode")) == "wal"
+            orders.add_customer("Ada")
+            assert orders.count() == 2
+        """,
+    )
+
+    result.assert_outcomes(passed=4)
+    assert resets(result) == 4
 
 
 def test_the_configuration_chooses_and_the_option_wins(project):

@@ -1,4 +1,4 @@
-"""``clones = "rewind"`` in real pytest runs: as private as fresh clones, in WAL mode."""
+"""``reset = "rewind"`` in real pytest runs: as private as fresh clones, in WAL mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from .test_plugin import LEFTOVERS, TESTS, Project
 
-REWIND = "--snapshot-clones=rewind"
+REWIND = ("--snapshot-clones=reset", "--snapshot-reset=rewind")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def shop(project):
 
 def rewinds(result):
     """How often the summary says that a clone was rewound; -1 if it does not say."""
-    found = re.search(r"; rewound (\d+) times", result.stdout.str())
+    found = re.search(r"; reset (\d+) times", result.stdout.str())
     return int(found[1]) if found else -1
 
 
@@ -40,14 +40,14 @@ def test_every_behaviour_of_fresh_clones_holds(shop, behaviour, workers):
     source = TESTS / "plugin" / "behaviours" / f"{behaviour}.py"
     shutil.copy(source, shop.root / "test_it.py")
 
-    result = shop.run(REWIND, "-n", str(workers))
+    result = shop.run(*REWIND, "-n", str(workers))
 
     assert result.parseoutcomes().keys() == {"passed"}
     assert rewinds(result) >= 0
 
 
 def test_an_async_application_passes(project):
-    result = project("notes").pytester.runpytest_subprocess(REWIND, timeout=120)
+    result = project("notes").pytester.runpytest_subprocess(*REWIND, timeout=120)
 
     assert result.parseoutcomes().keys() == {"passed"}
     assert rewinds(result) > 5
@@ -104,7 +104,7 @@ def test_leaving(db_clone, db_session, name):
 """
     (shop.root / "test_it.py").write_text(head + cases)
 
-    result = shop.run(REWIND, "-W", "ignore", "test_it.py")
+    result = shop.run(*REWIND, "-W", "ignore", "test_it.py")
 
     result.assert_outcomes(passed=1 + 2 * len(LEFTOVERS))
     assert rewinds(result) > 10
@@ -112,7 +112,7 @@ def test_leaving(db_clone, db_session, name):
 
 def test_a_failing_test_keeps_its_rows_in_one_file_outside_wal_mode(shop):
     result = shop.run(
-        REWIND,
+        *REWIND,
         test_it="""
         from shop import orders
 
@@ -139,7 +139,7 @@ def test_a_failing_test_keeps_its_rows_in_one_file_outside_wal_mode(shop):
 
 def test_rows_of_a_failing_test_are_kept_although_somebody_has_the_file_open(shop):
     result = shop.run(
-        REWIND,
+        *REWIND,
         test_it="""
         import sqlite3
         from shop import orders
@@ -170,7 +170,7 @@ def test_an_application_may_set_a_journal_mode_whenever_it_connects(shop, mode):
     module.write_text(module.read_text().replace(pragma, more))
 
     result = shop.run(
-        REWIND,
+        *REWIND,
         test_it="""
         import pytest
         from shop import orders
@@ -187,13 +187,13 @@ def test_an_application_may_set_a_journal_mode_whenever_it_connects(shop, mode):
         assert rewinds(result) == 8
     else:
         result.stdout.fnmatch_lines(
-            ["*8 clones*fresh clones instead of rewound ones*sets its own journal*"]
+            ["*8 clones*fresh clones instead of reset ones*sets its own journal*"]
         )
 
 
 def test_a_file_whose_path_was_asked_for_is_a_plain_one_with_all_its_rows(shop):
     result = shop.run(
-        REWIND,
+        *REWIND,
         test_it="""
         import shutil
         import sqlite3
@@ -220,7 +220,7 @@ def test_a_file_whose_path_was_asked_for_is_a_plain_one_with_all_its_rows(shop):
 def test_where_it_can_not_be_used_clones_are_fresh_and_the_summary_says_why(shop):
     (shop.root / "conftest.py").write_text("import fcntl\ndel fcntl.F_OFD_SETLK\n")
     toml, table = shop.root / "pyproject.toml", "[tool.alembic-snapshot]\n"
-    toml.write_text(toml.read_text().replace(table, f'{table}clones = "rewind"\n'))
+    toml.write_text(toml.read_text().replace(table, f'{table}clones = "reset"\nreset = "rewind"\n'))
 
     result = shop.run(
         test_it="""
@@ -232,4 +232,4 @@ def test_where_it_can_not_be_used_clones_are_fresh_and_the_summary_says_why(shop
     )
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*1 clone*fresh clones instead of rewound ones*which Linux has*"])
+    result.stdout.fnmatch_lines(["*1 clone*fresh clones instead of reset ones*which Linux has*"])

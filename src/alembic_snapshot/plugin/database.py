@@ -39,8 +39,7 @@ class Ended(NamedTuple):
 class Database:
     """One database of the project: its snapshots by what a test asks for, and the clone in use.
 
-    ``clones`` is how tests come by theirs, in ``folder``. ``rebuild`` is the time before which no
-    snapshot counts as built.
+    Clones are made in ``folder``. ``rebuild`` is the time before which no snapshot counts as built.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class Database:
         events: EngineEvents,
         tally: Tally,
         *,
-        clones: str,
         folder: Callable[[], Path],
         rebuild: float | None,
     ):
@@ -59,7 +57,7 @@ class Database:
         self._events = events
         self._tally = tally
         self._rebuild = rebuild
-        self._strategy = self._chosen(clones, folder)
+        self._strategy = self._chosen(folder)
         self._clone_options = _PLAIN
         self._shared = False
         self._process = 0
@@ -184,17 +182,17 @@ class Database:
         self._strategy.close()
         self._in_use.close()
 
-    def _chosen(self, clones: str, folder: Callable[[], Path]) -> Strategy:
+    def _chosen(self, folder: Callable[[], Path]) -> Strategy:
         tally = self._tally
-        tally.done = "rewound" if clones == "rewind" else "reset"
         backend = backend_of(self.project)
         source = backend.clones(folder, self._made)
-        if clones == "fresh":
+        if self.project.clones == "fresh":
             return NewDatabaseEachTest(self.redirect, source)
         from alembic_snapshot.plugin.reset import Reset
 
         tally.resets = 0
-        return Reset(self.redirect, source, backend.lasting(source, clones), tally)
+        lasting = backend.lasting(source, self.project.reset)
+        return Reset(self.redirect, source, lasting, tally)
 
     def _ensure(self, clone_options: CloneOptions, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build.ensure import ensure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -95,6 +96,8 @@ class PluginSession:
     def projects(self) -> dict[str, Project]:
         """The project for each of its databases, by the database's name.
 
+        What the command line says wins over the table.
+
         Raises:
             ConfigError: there is no configuration, or it is wrong.
         """
@@ -107,7 +110,13 @@ class PluginSession:
             )
         from alembic_snapshot.project.config import load_projects
 
-        return load_projects(toml=self.toml, store=self.options.snapshot_dir)
+        projects = load_projects(toml=self.toml, store=self.options.snapshot_dir)
+        chosen = {
+            "clones": self.options.snapshot_clones,
+            "reset": self.options.snapshot_reset,
+        }
+        own = {name: value for name, value in chosen.items() if value is not None}
+        return {name: dataclasses.replace(one, **own) for name, one in projects.items()}
 
     @functools.cached_property
     def events(self) -> EngineEvents:
@@ -148,7 +157,6 @@ class PluginSession:
                 project,
                 self.events,
                 self.tally,
-                clones=self.options.snapshot_clones or project.clones,
                 folder=lambda: self.folder,
                 rebuild=self._run_started() if self.options.snapshot_rebuild else None,
             )

@@ -26,7 +26,7 @@ class Tally:
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
     why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
-    needed instead; ``done`` is what is done to put one back.
+    needed instead.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
@@ -42,7 +42,6 @@ class Tally:
     resets: int | None = None
     no_reset: str | None = None
     renewed: dict[str, int] = field(default_factory=dict)
-    done: str = "reset"
     fixtures_only: bool = False
     unguarded: int = 0
     refused: list[str] = field(default_factory=list)
@@ -67,7 +66,6 @@ class Tally:
             total.no_reset = total.no_reset or record["no_reset"]
             for reason, number in record["renewed"].items():
                 total.renewed[reason] = total.renewed.get(reason, 0) + number
-            total.done = record["done"]
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
             total.refused_more += record["refused_more"]
@@ -116,9 +114,9 @@ class Tally:
         line = f"alembic-snapshot: {states}; {number(self.clones, 'clone')}, {size(self.size)}, "
         line += f"{self.seconds:.2f} s"
         if self.no_reset:
-            line += f"; fresh clones instead of {self.done} ones: {self.no_reset}"
+            line += f"; fresh clones instead of reset ones: {self.no_reset}"
         elif self.resets is not None:
-            line += f"; {self.done} {number(self.resets, 'time')}"
+            line += f"; reset {number(self.resets, 'time')}"
             if self.renewed:
                 times = number(sum(self.renewed.values()), "time")
                 line += f", and fresh {times}: {self._why_renewed()}"

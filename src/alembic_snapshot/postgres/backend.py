@@ -50,7 +50,7 @@ class PostgreSQL:
         del folder
         return PooledClones(on_make)
 
-    def lasting(self, source: PooledClones, how: str) -> LastingDatabases:
+    def lasting(self, source: PooledClones, how: str | None) -> LastingDatabases:
         """Databases that are put back by what the server's log says; there is one way only."""
         from alembic_snapshot.postgres.reset.clones import LastingDatabases
 

@@ -26,7 +26,7 @@ from alembic_snapshot.project.toml_file import TomlFile
 DEFAULT = "default"
 _NAME = "alembic-snapshot"
 # What every database takes from the first one's table, if its own does not say otherwise.
-_SHARED = ("pythonpath", "backend", "clones", "guard")
+_SHARED = ("pythonpath", "backend", "clones", "reset", "guard")
 
 
 class Counts(enum.Enum):
@@ -72,7 +72,8 @@ class Project:
     engine: str | None = field(default=None, metadata=_says(_NO, "text"))
     sessionmaker: str | None = field(default=None, metadata=_says(_NO, "text"))
     pythonpath: tuple[Path, ...] = field(default=(), metadata=_says(_BASE, "texts"))
-    clones: str = field(default="fresh", metadata=_says(_NO, "text", ("fresh", "reset", "rewind")))
+    clones: str = field(default="fresh", metadata=_says(_NO, "text", ("fresh", "reset")))
+    reset: str | None = field(default=None, metadata=_says(_NO, "text", ("rewrite", "rewind")))
     migrate: str | None = field(default=None, metadata=_says(_BASE, "text"))
     # What env.py needs around it, as an application's context.
     context: str | None = field(default=None, metadata=_says(_BASE, "text"))

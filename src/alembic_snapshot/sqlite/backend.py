@@ -47,17 +47,15 @@ class SQLite:
 
         return FileClones(folder, self.project.name, on_make)
 
-    def lasting(self, source: FileClones, how: str) -> LastingFiles:
-        """Files whose log is emptied for ``rewind``, or that are rewritten."""
+    def lasting(self, source: FileClones, how: str | None) -> LastingFiles:
+        """Files that are rewritten or rewound, whichever fits or ``how`` says."""
         from alembic_snapshot.sqlite.reset.clones import LastingFiles
-
-        if how == "rewind":
-            from alembic_snapshot.sqlite.reset.rewind import Rewindable
-
-            return LastingFiles(source, Rewindable)
+        from alembic_snapshot.sqlite.reset.rewind import Rewindable
         from alembic_snapshot.sqlite.reset.rewrite import Reusable
 
-        return LastingFiles(source, Reusable)
+        if how is not None:
+            return LastingFiles(source, Rewindable if how == "rewind" else Reusable)
+        return LastingFiles(source, Reusable, for_large=Rewindable)
 
     def stand_in(self) -> Callable[[], None]:
         """Nothing: SQLite is what URLs say that are in no variable."""

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.lasting import Lender
     from alembic_snapshot.sqlite.reset.interface import Kind, ResetFile
 
+# Bytes from which on a file is not read after each test: see "The threshold" in docs/performance.md
+# and benchmarks/reset_threshold.py.
+LARGE = 1_000_000
+# After so many tests in a row that left WAL mode, it is the application's.
+_LOGS = 2
+
 
 class LentFile(LentClone, FileClone):
     """One test's turn on the file."""
@@ -63,12 +69,19 @@ class LentFile(LentClone, FileClone):
 
 
 class LastingFiles:
-    """Files that are put back, in the way of ``kind``."""
+    """Files that are put back in the way of ``kind``.
 
-    def __init__(self, source: FileClones, kind: Kind):
+    In that of ``for_large``, where there is one and it works, from so many bytes on that to read
+    the file costs a tenth of a test, and where one test after another left WAL mode, as those
+    of an application do that sets it whenever it connects.
+    """
+
+    def __init__(self, source: FileClones, kind: Kind, for_large: Kind | None = None):
         self.source = source
         self._kind = kind
+        self._for_large = for_large
         self._file: ResetFile | None = None
+        self._logs = 0
 
     def obstacle(self) -> str | None:
         """As :func:`alembic_snapshot.sqlite.reset.interface.obstacle`."""
@@ -77,6 +90,9 @@ class LastingFiles:
     def lend(self, snapshot: Snapshot, lender: Lender) -> LentFile:
         """The file for one test, or one at a path that none has had."""
         if lender.lasting is None:
+            self._logs = self._logs + 1 if self._was_log_ahead() else 0
+            if self._logs >= _LOGS:
+                self._kind = self._kind_for_large()
             self._file = None
         path = self._file.path if self._file else self.source.next_path()
         return LentFile(snapshot, path, self, lender)
@@ -86,8 +102,20 @@ class LastingFiles:
 
     def start(self, snapshot: Path, path: Path) -> ResetFile:
         """Make the file."""
-        self._file = self._kind(snapshot, path)
+        is_large = snapshot.stat().st_size >= LARGE
+        kind = self._kind_for_large() if is_large else self._kind
+        self._file = kind(snapshot, path)
         return self._file
+
+    def _was_log_ahead(self) -> bool:
+        """Whether the first test on the last file left WAL mode."""
+        return self._file is not None and self._file.had_log and self._file.resets == 0
+
+    def _kind_for_large(self) -> Kind:
+        """What does not read the file, if there is such a way and it works here."""
+        if self._for_large is not None and obstacle(self.source.folder(), self._for_large):
+            self._for_large = None
+        return self._for_large or self._kind
 
     @property
     def connection_factory(self) -> type[Watched]:

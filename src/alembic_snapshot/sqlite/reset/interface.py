@@ -19,10 +19,12 @@ UNTOUCHED = 0
 class ResetFile(Lasting, Protocol):
     """A file with a snapshot's content, and the means to give it that content again.
 
-    Connections are to be made with ``connection_factory``.
+    Connections are to be made with ``connection_factory``. ``had_log`` says that somebody left it
+    in WAL mode, in which it can't be put back.
     """
 
     path: Path
+    had_log: bool
     connection_factory: type[Watched]
 
 

@@ -68,6 +68,7 @@ class Rewindable:
             raise CloneError("locks of open files are needed, which Linux has", hint="use reset")
         self.path = path
         self.resets = 0
+        self.had_log = False
         self.connection_factory = _watched_for(self)
         self._exposed: str | None = None
         self._process, self._forks = os.getpid(), forks()

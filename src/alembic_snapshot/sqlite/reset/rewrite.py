@@ -23,6 +23,7 @@ _HEADER = 100
 _COUNTER, _VERSION_VALID_FOR = slice(24, 28), slice(92, 96)
 # Magic, page size, read and write versions (WAL or not), reserved space, payload fractions.
 _LAYOUT = slice(0, 24)
+_VERSIONS, _WAL = slice(18, 20), b"\2\2"
 # Schema cookie, schema format; text encoding.
 _SCHEMA = (slice(40, 48), slice(56, 60))
 _CHUNK = 32 * 1024
@@ -41,6 +42,7 @@ class Reusable:
     def __init__(self, snapshot: Path, path: Path):
         self.path = path
         self.resets = 0
+        self.had_log = False
         self._snapshot = _mapped(snapshot)
         files.copy(snapshot, path)
         # One descriptor for the whole life of the file: closing any other would take away the
@@ -107,6 +109,7 @@ class Reusable:
         return None
 
     def _obstacle(self, header: bytes) -> str | None:
+        self.had_log = header[_VERSIONS] == _WAL
         if len(header) < _HEADER or header[_LAYOUT] != self._header[_LAYOUT]:
             return "the journal mode became WAL, or the page size changed"
         if any(header[part] != self._header[part] for part in _SCHEMA):

@@ -148,6 +148,14 @@ def is_killed(session):
     session.close()
 
 
+def kills_every_session_of_the_server(session):
+    # But for those that hold the locks by which clones have an owner.
+    aside(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity a WHERE pid <> pg_backend_pid() "
+        "AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory')"
+    )
+
+
 def kills_all(session):
     session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
     session.commit()
@@ -244,6 +252,7 @@ LEAVING = {
     "a detached connection": detaches,
     "a killed session": is_killed,
     "all killed": kills_all,
+    "the server's killed": kills_every_session_of_the_server,
     "a prepared transaction": prepares,
     "a finished one": past("BEGIN", INSERT, "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'"),
     "many rows": a_committed_statement(

@@ -127,8 +127,8 @@ class LastingDatabases:
         self._log = None
 
     def _own_log(self) -> Log:
-        if self._log is None or self._process != os.getpid():
-            if self._log is not None:
+        if self._log is None or self._log.is_closed or self._process != os.getpid():
+            if self._log is not None and self._process != os.getpid():
                 self._abandoned.append((self._log, self.lasting))
                 self.lasting = None
             self._log, self._process = Log(server_in_use()), os.getpid()

@@ -112,6 +112,11 @@ class Log:
             {"it": database},
         )
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection was closed, or is known to be lost."""
+        return self._connection.closed
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -64,8 +64,8 @@ class Tally:
             if record["resets"] is not None:
                 total.resets = (total.resets or 0) + record["resets"]
             total.no_reset = total.no_reset or record["no_reset"]
-            for reason, number in record["renewed"].items():
-                total.renewed[reason] = total.renewed.get(reason, 0) + number
+            for reason, count in record["renewed"].items():
+                total.renewed[reason] = total.renewed.get(reason, 0) + count
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
             total.refused_more += record["refused_more"]
@@ -102,9 +102,9 @@ class Tally:
 
     def _why_renewed(self) -> str:
         """The reasons that came most often first, with how often."""
-        found = sorted(self.renewed.items(), key=lambda item: -item[1])
-        told = [f"{reason} ({number})" for reason, number in found[:_REASONS]]
-        others = sum(number for _, number in found[_REASONS:])
+        reasons = sorted(self.renewed.items(), key=lambda item: -item[1])
+        told = [f"{reason} ({count})" for reason, count in reasons[:_REASONS]]
+        others = sum(count for _, count in reasons[_REASONS:])
         return ", ".join([*told, *([f"other reasons ({others})"] if others else [])])
 
     def _numbers(self) -> list[str]:

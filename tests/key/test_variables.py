@@ -54,6 +54,7 @@ def by_name(tmp_path_factory):
     """Each revision asks for a variable of its own."""
     asks = {way: f"NAME = 'MY_' + {way.upper()!r}\n{code}" for way, code in BY_NAME.items()}
     asks["shell"] = "os.getenv('TERM')"
+    asks["expanded shell"] = "os.path.expandvars('$EDITOR')"
     asks["home"] = "os.path.expanduser('~')"
     asks["temporary"] = "import tempfile\ntempfile.tempdir = None\ntempfile.gettempdir()"
     return made(tmp_path_factory, asks)
@@ -71,10 +72,11 @@ def test_a_variable_counts_however_it_is_asked_for(by_name, monkeypatch, way):
     assert reasons(by_name) == (f"the environment variable MY_{way.upper()} changed",)
 
 
-def test_a_variable_of_the_terminal_counts_if_code_asks_for_it_by_name(by_name, monkeypatch):
-    monkeypatch.setenv("TERM", "another")
+@pytest.mark.parametrize("name", ["TERM", "EDITOR"])
+def test_a_variable_of_the_terminal_counts_if_code_asks_for_it_by_name(by_name, monkeypatch, name):
+    monkeypatch.setenv(name, "another")
 
-    assert reasons(by_name) == ("the environment variable TERM changed",)
+    assert reasons(by_name) == (f"the environment variable {name} changed",)
 
 
 def test_the_home_directory_counts_if_code_asks_for_it(by_name, monkeypatch):

@@ -130,6 +130,9 @@ def _idle(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         for name in ("annotation", "returns"):
             if isinstance(annotation := getattr(node, name, None), ast.AST):
                 yield _place(annotation)
+        # What pytest shows of a traceback.
+        if isinstance(node, ast.Assign) and "__tracebackhide__" in ast.dump(node.targets[0]):
+            yield _place(node)
         typed = [*getattr(node, "decorator_list", ()), *getattr(node, "bases", ())]
         if isinstance(node, ast.If):
             typed.append(node.test)

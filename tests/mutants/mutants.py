@@ -93,9 +93,11 @@ def mutants(root: Path, path: str) -> Iterator[Mutant]:
     nodes = list(ast_nodes(get_ast(text)))
     for name in CORE:
         operator = _operator(name)
-        places = (place for node in nodes for place in operator.mutation_positions(node))
-        for occurrence, (start, end) in enumerate(places):
-            if not source.is_idle(start, end):
+        places = ((node, p) for node in nodes for p in operator.mutation_positions(node))
+        for occurrence, (node, (start, end)) in enumerate(places):
+            # The star before parameters that are given by name is no product.
+            is_star = node.parent is not None and node.parent.type in ("parameters", "lambdef")
+            if not is_star and not source.is_idle(start, end):
                 yield Mutant(path, name, start[0], end[0], occurrence)
     for edit in edits(source):
         last = edit.line + source.data[edit.start : edit.end].count(b"\n")

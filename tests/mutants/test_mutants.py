@@ -89,6 +89,9 @@ class TestWhatIsMade:
             "if TYPE_CHECKING:\n    import a",
             "class A(Protocol):\n    x: int",
             '"""Only a docstring."""',
+            "__tracebackhide__ = True",
+            "def f(a, *, b): ...",
+            "f = lambda *, b: g",
         ],
     )
     def test_none_where_nothing_runs(self, tmp_path, text):

@@ -37,6 +37,21 @@ def test_another_constraint_is_one(made):
     assert list(found.schema) == ["table notes: defined differently"]
 
 
+@pytest.mark.parametrize("kind", ["VIEW", "INDEX", "TRIGGER"])
+def test_another_definition_of_what_is_no_table_is_one(made, kind):
+    statements = {
+        "VIEW": "CREATE VIEW x AS SELECT {}",
+        "INDEX": "CREATE INDEX x ON notes (size) WHERE size > {}",
+        "TRIGGER": "CREATE TRIGGER x AFTER DELETE ON notes BEGIN SELECT {}; END",
+    }
+    before, after = made("before.db", ONE), made("after.db", ONE)
+    for number, file in enumerate((before, after)):
+        with contextlib.closing(sqlite3.connect(file.path)) as connection:
+            connection.execute(statements[kind].format(number))
+
+    assert list(after.diff(before).schema) == [f"{kind.lower()} x: defined differently"]
+
+
 KEYS = """
     CREATE TABLE lines (number INTEGER, order_id INTEGER, quantity, PRIMARY KEY (order_id, number));
     INSERT INTO lines VALUES (1, 7, 1), (2, 7, 1);

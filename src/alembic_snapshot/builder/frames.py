@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from types import FrameType
 
 from alembic_snapshot.project.callsite import Callsites, waiting
@@ -22,9 +23,11 @@ _PASSING = frozenset(
 _NEAR = 10
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-# The code of os.environ itself, which is frozen in some versions of Python, and of this room.
-_MAPPINGS = (f"{os.sep}os.py", "_collections_abc.py", "posixpath.py", "<frozen os>",
-             "<frozen _collections_abc>", "<frozen posixpath>", *_HEARING)  # fmt: skip
+# The files of os.environ's own code, as this Python names them (some are frozen), and of this room.
+_MAPPINGS = (
+    *(way.__code__.co_filename for way in (os.getenv, Mapping.get, os.path.expandvars)),
+    *_HEARING,
+)
 
 
 _PROJECT, _ALEMBIC, _OTHER = "project", "alembic", "other"

@@ -215,10 +215,21 @@ def databases_alike():
     return Diff([], [])
 
 
+# A migration that waits until two processes wait for the lock of the one that runs it.
+OTHERS_WAIT = """
+import time
+waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+until = time.monotonic() + 60
+while op.get_bind().exec_driver_sql(waiting).scalar() < 2:
+    assert time.monotonic() < until, "nobody waits"
+    time.sleep(0.01)
+"""
+
+
 class TestProcesses:
     def test_one_builds_while_others_wait(self, project):
         project.history(2)
-        project.revision("0003", "0002", "import time; time.sleep(1)")
+        project.revision("0003", "0002", OTHERS_WAIT)
         command = [sys.executable, "-m", "alembic_snapshot", "build"]
 
         running = [

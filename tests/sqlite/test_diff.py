@@ -40,7 +40,7 @@ def test_another_constraint_is_one(made):
 @pytest.mark.parametrize("kind", ["VIEW", "INDEX", "TRIGGER"])
 def test_another_definition_of_what_is_no_table_is_one(made, kind):
     statements = {
-        "VIEW": "CREATE VIEW x AS SELECT {}",
+        "VIEW": "CREATE VIEW x AS SELECT 1 AS a WHERE {}",
         "INDEX": "CREATE INDEX x ON notes (size) WHERE size > {}",
         "TRIGGER": "CREATE TRIGGER x AFTER DELETE ON notes BEGIN SELECT {}; END",
     }

@@ -33,11 +33,19 @@ MAKE = """
 CONTENDER = """
 import pathlib, sys
 from alembic_snapshot import SnapshotError, ensure, load_project
-import alembic_snapshot.build.steps, filelock
+import alembic_snapshot.build.steps, filelock, os
+
+def hear(event, arguments):
+    # The lock is asked for when it is known what failed before.
+    if event == "open" and str(arguments[0]).endswith(".lock"):
+        pathlib.Path(sys.argv[2], f"{os.getpid()}").touch()
+
 project = load_project(pathlib.Path(sys.argv[1]))
 project.alembic
 print("ready", flush=True)
 sys.stdin.readline()
+if len(sys.argv) > 2:
+    sys.addaudithook(hear)
 try:
     print(ensure(project).path)
 except SnapshotError as error:
@@ -45,11 +53,21 @@ except SnapshotError as error:
 """
 
 
-def contend(root, count):
-    """What that many processes print that all ask at once."""
+# A migration that waits until all of them have asked.
+WAITS = """
+import os, time
+until = time.monotonic() + 60
+while len(os.listdir({folder!r})) < {count}:
+    assert time.monotonic() < until, "they have not all asked"
+    time.sleep(0.01)
+"""
+
+
+def contend(root, count, *told):
+    """What that many processes print that all ask at once; ``told`` is a folder for marks."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", CONTENDER, str(root)],
+            [sys.executable, "-c", CONTENDER, str(root), *map(str, told)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,13 +93,14 @@ class TestManyAtOnce:
         assert set(printed) == {str(project.ensure().path)}
         assert marks.read_text() == "x"
 
-    def test_twenty_processes_on_a_failing_migration_make_one_attempt(self, project):
+    def test_twenty_processes_on_a_failing_migration_make_one_attempt(self, project, tmp_path):
         marks = project.root / "builds.txt"
-        project.revision(
-            "a", upgrade=f"open({str(marks)!r}, 'a').write('x')\nimport time\ntime.sleep(1)\n1 / 0"
-        )
+        asked = tmp_path / "asked"
+        asked.mkdir()
+        waits = WAITS.format(folder=str(asked), count=20)
+        project.revision("a", upgrade=f"open({str(marks)!r}, 'a').write('x')\n{waits}\n1 / 0")
 
-        printed = contend(project.root, 20)
+        printed = contend(project.root, 20, asked)
 
         assert len(set(printed)) == 1
         assert printed[0].startswith("error revision a failed")

@@ -27,6 +27,7 @@ SPELLINGS = [
     ("psycopg", ("postgresql://host/wrong?dbname={}",), {}),
     ("asyncpg", ("postgresql://host/{}?database=wrong",), {}),
     ("asyncpg", ("postgresql://host?database={}",), {}),
+    ("asyncpg", ("postgresql://host?dbname={}",), {}),
     ("asyncpg", (URL.format("wrong"),), {"database": "{}"}),
 ]
 
@@ -47,6 +48,36 @@ def test_the_guard_knows_a_database_however_a_driver_is_told(driver, arguments, 
 
     assert [guard.database_of(place(name)) for name in ("target", "other")] == ["target", "other"]
     assert [guard.allows(place(name)) for name in ("target", "other")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("place", "variable", "found"),
+    [
+        ({"database": "one", "user": "me"}, "two", "one"),
+        ({"user": "me"}, "two", "two"),
+        ({"user": "me"}, None, "me"),
+        ({}, None, "of this user"),
+    ],
+)
+def test_the_guard_knows_the_database_that_a_driver_would_choose(
+    monkeypatch, place, variable, found
+):
+    monkeypatch.delenv("PGDATABASE", raising=False)
+    if variable:
+        monkeypatch.setenv("PGDATABASE", variable)
+
+    assert ServerGuard(Server(), refuse=lambda _: None).database_of(place) == found
+
+
+def test_the_builders_own_work_may_reach_any_database_while_it_lasts():
+    guard = ServerGuard(Server(), refuse=lambda _: None)
+    found = [guard.allows({"dbname": "other"})]
+
+    with guard.own_work():
+        found.append(guard.allows({"dbname": "other"}))
+    found.append(guard.allows({"dbname": "other"}))
+
+    assert found == [False, True, False]
 
 
 SHARED = {

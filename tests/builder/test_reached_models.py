@@ -102,6 +102,16 @@ def test_models_that_a_seed_finds_in_the_metadata(app):
     claim_not_stale(app, "app/models.py", '"one"', '"two"')
 
 
+def test_models_that_nothing_of_a_revision_leads_to_do_not_count(app):
+    app.write("app/other.py", "X = 1\n")
+    app.revision("0001", header="from app.other import X")
+    app.ensure()
+
+    app.append("app/models.py", "# changed\n")
+
+    assert app.build()[1] == []
+
+
 AUDIT = """
 import functools
 from app.how import wrapped

@@ -131,6 +131,19 @@ def test_beside_a_clone(db_session, way):
     with pytest.raises(Exception, match="another name|attaches 'real.db'|not authorized"):
         way()
 
+def test_what_is_nobodys_may_be_opened_by_another_name(db_session, tmp_path):
+    orders.names()
+    engine = create_engine("sqlite:///another.db")
+
+    @event.listens_for(engine, "do_connect")
+    def third(dialect, record, cargs, cparams):
+        cargs[:] = [str(tmp_path / "third.db")]
+
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE rows (id int)"))
+        connection.execute(INSERT)
+    engine.dispose()
+
 @pytest.mark.parametrize("place", ["", ":memory:", "third.db"])
 def test_what_is_nobodys_may_be_attached(db_session, place, tmp_path):
     orders.names()
@@ -152,4 +165,4 @@ def test_no_row_is_in_the_applications_file(shop, clones):
 
     with closing(sqlite3.connect(shop.root / "real.db")) as connection:
         assert connection.execute("SELECT * FROM rows").fetchall() == []
-    result.assert_outcomes(passed=25)
+    result.assert_outcomes(passed=26)

@@ -47,7 +47,7 @@ class ServerGuard:
     def own_work(self) -> Iterator[None]:
         """While the builder itself asks the server for something; idle connections are closed."""
         for record in list(self._records):
-            if record.dbapi_connection is not None and not record.in_use:
+            if not record.in_use:
                 with contextlib.suppress(Exception):
                     record.invalidate()
         self._is_own_work = True

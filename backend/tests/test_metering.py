@@ -51,6 +51,20 @@ def test_an_event_says_what_was_used_when_and_by_whom(
     assert (event.occurred_at, event.details) == (NOON, {"path": "/"})
 
 
+def test_a_quantity_has_fourteen_digits_and_four_places(
+    meter: UsageMeter, plan: Subscription, db_session: Session
+) -> None:
+    most = Decimal("99999999999999.9999")
+    event = meter.record(plan.id, "api_call", most, "key-1")
+    db_session.commit()
+    db_session.expire_all()
+
+    assert event.quantity == most
+    for wrong in ("100000000000000", "0.00001"):
+        with pytest.raises(NotExact):
+            meter.record(plan.id, "api_call", Decimal(wrong), "key-2")
+
+
 def test_the_same_key_twice_counts_once(
     meter: UsageMeter, plan: Subscription, db_session: Session
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -12,6 +14,7 @@ from alembic_snapshot import BuildError, CheckError
 from alembic_snapshot.build.stairway import run_stairway, stairway_revisions
 from alembic_snapshot.database.schema import differences
 from alembic_snapshot.sqlite.schema import read_schema
+from alembic_snapshot.sqlite.store import FileStore
 
 STATEMENTS = (
     "create table alembic_version (version_num text)",
@@ -462,6 +465,26 @@ class TestFromAbove:
         assert (list(found.findings), found.tried) == ([], 4)
         assert run_stairway(created.load()).tried == 0
         assert list(stairway_revisions(created.load())) == ["0001", "0002", "0003", "0004"]
+
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_begins_without_the_seeds_rows_unless_that_state_is_gone(self, created, gone):
+        created.write("seed.py", "def add(connection):\n"
+                      "    connection.exec_driver_sql('insert into t_0004 values (1)')\n")  # fmt: skip
+        created.configure(f'{self.TABLE}\nseeds = ["seed:add"]')
+        with_downgrade(
+            created, "0004", "0003", "op.create_table('t_0004', sa.Column('x', sa.Text))",
+            "count = op.get_bind().exec_driver_sql('select count(*) from t_0004').scalar()\n"
+            "    op.drop_table('t_0004')\n    assert not count, f'{count} rows'",
+        )  # fmt: skip
+        created.ensure()
+        for entry in FileStore(created.root / ".alembic-snapshot").entries():
+            if gone and not entry.manifest.seeds:
+                shutil.rmtree(os.path.dirname(entry.database.name))
+
+        found = [one for one in tried(created) if one[0] == "0004"]
+
+        told = ("0004", "downgrade failed", ["AssertionError: 1 rows"])
+        assert found == ([told] if gone else [])
 
     def test_names_what_a_downgrade_leaves_behind_or_takes_too_much(self, created):
         with_downgrade(created, "0003", "0002", "op.add_column('t_0001', sa.Column('x', sa.Text))",

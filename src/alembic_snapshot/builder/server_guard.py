@@ -90,7 +90,7 @@ def place_of(driver: str, arguments: tuple[Any, ...], options: Mapping[str, Any]
     given += [options[name] for name in ("conninfo", "dsn") if isinstance(options.get(name), str)]
     text = given[0] if given else ""
     parsed: dict[str, Any] = {}
-    if text and driver == "asyncpg":
+    if driver == "asyncpg":
         url = urlsplit(text)
         asked = dict(parse_qsl(url.query))
         path = unquote(url.path.lstrip("/"))

@@ -157,10 +157,9 @@ class Watch:
         missing = self._begun - there
         if not missing:
             return []
-        with self.reads.unheard():
-            real = {os.path.realpath(file) for file in there}
-            name = self.reading.spelling.name
-            return sorted(name(path) for path in missing if os.path.realpath(path) not in real)
+        real = {os.path.realpath(file) for file in there}
+        name = self.reading.spelling.name
+        return sorted(name(path) for path in missing if os.path.realpath(path) not in real)
 
     def changed(self) -> list[str]:
         """As :meth:`Record.changed`."""

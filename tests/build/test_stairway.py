@@ -466,6 +466,12 @@ class TestFromAbove:
         assert run_stairway(created.load()).tried == 0
         assert list(stairway_revisions(created.load())) == ["0001", "0002", "0003", "0004"]
 
+    def test_is_no_start_where_migrate_is_gone(self, created):
+        created.ensure()
+        created.configure('drift = "ignore"')
+
+        assert tried(created) == []
+
     @pytest.mark.parametrize("gone", [False, True])
     def test_begins_without_the_seeds_rows_unless_that_state_is_gone(self, created, gone):
         created.write("seed.py", "def add(connection):\n"

@@ -196,10 +196,55 @@ def test_a_thread_that_is_in_a_statement_when_its_test_ends_finishes_it(shop, cl
         assert connection.execute("SELECT count(*) FROM customers").fetchone() == (2,)
 
 
-def test_where_warnings_are_errors_an_open_connection_fails_the_test_and_only_it(shop):
+# A thread is on its way out of SQLAlchemy when its test ends, and goes on in the next.
+RETURNING = """
+import threading
+from shop import orders
+from shop.db import engine
+from sqlalchemy import event
+
+begun, go = threading.Event(), threading.Event()
+
+def returning(connection, record):
+    if threading.current_thread() is thread:
+        begun.set()
+        go.wait(60)
+        connection.execute("INSERT INTO customers (name) VALUES ('Ada')")
+        connection.commit()
+
+def work():
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+
+thread = threading.Thread(target=work)
+
+def test_leaves_it(db_clone):
+    assert orders.names() == ["the house"]
+    event.listen(engine, "checkin", returning)
+    thread.start()
+    assert begun.wait(60)
+
+def test_next(db_clone):
+    assert orders.names() == ["the house"]
+    go.set()
+    thread.join()
+    assert orders.names() == ["the house"]
+"""
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_a_thread_that_returns_a_connection_reaches_no_later_tests_database(shop, clones):
+    options = ("-p", "no:randomly", "-W", "ignore", f"--snapshot-clones={clones}")
+
+    shop.run(*options, test_it=RETURNING).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_where_warnings_are_errors_an_open_connection_fails_the_test_and_only_it(shop, clones):
     result = shop.run(
         "-p",
         "no:randomly",
+        f"--snapshot-clones={clones}",
         test_it="""
         from shop import orders
         from shop.db import engine

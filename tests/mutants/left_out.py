@@ -133,6 +133,10 @@ def _idle(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         # What pytest shows of a traceback.
         if isinstance(node, ast.Assign) and "__tracebackhide__" in ast.dump(node.targets[0]):
             yield _place(node)
+        for decorator in getattr(node, "decorator_list", ()):
+            # It is asked when somebody makes a class that lacks the method.
+            if "abstractmethod" in ast.dump(decorator):
+                yield (decorator.lineno, 0), (decorator.end_lineno + 1, 0)
         typed = [*getattr(node, "decorator_list", ()), *getattr(node, "bases", ())]
         if isinstance(node, ast.If):
             typed.append(node.test)

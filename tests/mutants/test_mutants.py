@@ -90,6 +90,7 @@ class TestWhatIsMade:
             "class A(Protocol):\n    x: int",
             '"""Only a docstring."""',
             "__tracebackhide__ = True",
+            "class A:\n    @abc.abstractmethod\n    def f(self): ...",
             "def f(a, *, b): ...",
             "f = lambda *, b: g",
         ],

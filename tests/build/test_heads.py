@@ -337,6 +337,21 @@ class TestVersionTable:
         with pytest.raises(BuildError, match="is at 0001; the scripts are at 0002"):
             own.ensure()
 
+    def test_is_each_that_env_py_keeps_also_on_top_of_what_was_built(self, project):
+        project.revision("0001", upgrade="op.execute('create table if not exists t_0001 (x)')")
+        project.write("migrations/env.py", env_that(
+            "for table in ('one', 'two'):",
+            "    context.configure(connection=connection, version_table=table)",
+            "    context.run_migrations()",
+            "if '0002' in context.get_context().get_current_heads():",
+            "    connection.exec_driver_sql('delete from two')",
+        ))  # fmt: skip
+        project.ensure()
+        project.revision("0002", "0001", "op.execute('create table if not exists t_0002 (x)')")
+
+        with pytest.raises(BuildError, match="at no revision"):
+            project.ensure()
+
     def test_of_another_tree_in_the_same_database_does_not_count(self, migrated, project):
         (project.root / "other/versions").mkdir(parents=True)
         migrated("""

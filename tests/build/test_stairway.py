@@ -288,6 +288,9 @@ class TestWhatPassedBefore:
         project.write("naming.py", naming.format(CONVENTION={"pk": "pk_%(table_name)s"}))
         assert run_stairway(project.load()).tried == 2
 
+        project.write("naming.py", naming.format(CONVENTION={}))
+        assert run_stairway(project.load()).tried == 0
+
     def test_is_remembered_and_what_failed_is_tried_again(self, project, monkeypatch):
         project.history(2)
         with_downgrade(project, "c", "0002", "op.execute('select 1')", "1 / 0")

@@ -3,11 +3,69 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import sys
 import textwrap
+import types
 from pathlib import Path
 
 import pytest
+
+from alembic_snapshot.builder.record import Record
+from alembic_snapshot.key.observed import Reading
+
+STDLIB = os.path.dirname(os.__file__)
+# Compiled libraries of which it is known that they read no files by themselves, by what they are for.
+KNOWN = {
+    "databases": "sqlalchemy greenlet psycopg_binary psycopg_c psycopg2 asyncpg",
+    "models": "pydantic pydantic_core regex rpds zope wrapt",
+    "the web": "markupsafe multidict yarl frozenlist propcache aiohttp httptools uvloop websockets",
+    "formats": "orjson msgpack ujson simplejson yaml _yaml charset_normalizer",
+    "secrets": "cryptography bcrypt argon2 _argon2_cffi_bindings _cffi_backend",
+    "tools": "coverage psutil",
+}
+
+
+@pytest.fixture
+def blind(project, monkeypatch):
+    """Whether a module of that name, in that file, may read what nobody hears."""
+    reading = Reading(project.load().spelling, (), "")
+
+    def blind(name, file):
+        module = types.ModuleType(name)
+        module.__file__ = file
+        monkeypatch.setitem(sys.modules, name, module)
+        found = Record(reading, lambda path: None).seen(None, set())["blind"]
+        return name.partition(".")[0] in found
+
+    return blind
+
+
+@pytest.mark.parametrize("name", " ".join(KNOWN.values()).split())
+def test_a_library_that_reads_no_files_is_not_blind(blind, name):
+    assert not blind(f"{name}.compiled", f"/site-packages/{name}/compiled.so")
+
+
+@pytest.mark.parametrize("ending", ["so", "dylib", "pyd"])
+def test_any_other_compiled_library_is_blind(blind, ending):
+    assert blind("any_other.one", f"/site-packages/any_other/one.cpython.{ending}")
+    # Where the environment is below Python's own library.
+    assert blind("another", f"{STDLIB}/site-packages/another.{ending}")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("plain", "/site-packages/plain.py"),
+        ("pythons_own", f"{STDLIB}/lib-dynload/pythons_own.so"),
+        ("0123abcd__mypyc", "/site-packages/0123abcd__mypyc.so"),
+        ("no_file", None),
+    ],
+)
+def test_what_is_heard_is_not_blind(blind, name, file):
+    assert not blind(name, file)
+
 
 # Modules of Python's own that need no others.
 NAMES = ("_bisect", "_heapq", "_random", "_struct")

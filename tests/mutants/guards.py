@@ -47,7 +47,7 @@ ROOMS = {
             "builder/app_context": "app_context",
             "builder/watch": "watch compiled reads variables",
             "builder/reads": "reads variables watch",
-            "builder/record": "watch compiled reached_models observed",
+            "builder/record": "compiled watch reached_models observed",
             "builder/frames": "key/surroundings watch reads left_by_env",
             "builder/left": "left_by_env",
             "builder/options": "options left_by_env",

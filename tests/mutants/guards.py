@@ -146,7 +146,7 @@ ROOMS = {
             "builder/file_target": "stairway two_places",
             "builder/stairway": "stairway two_places",
             "build/stairway_cache": "stairway",
-            "build/stairway": "stairway unchecked",
+            "build/stairway": "stairway store/in_use unchecked",
         },
         "unchecked",
     ),

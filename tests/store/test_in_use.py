@@ -10,9 +10,19 @@ import sys
 
 import pytest
 
+from alembic_snapshot.build.stairway import run_stairway
 from alembic_snapshot.sqlite.store import FileStore
 
 HOUR = 3600
+CREATE = """
+    from alembic import command
+    from alembic.config import Config
+
+    def create(url):
+        config = Config("alembic.ini")
+        config.set_main_option("sqlalchemy.url", url)
+        command.upgrade(config, "heads")
+"""
 
 
 @pytest.fixture
@@ -74,6 +84,48 @@ def test_what_a_build_stands_on_stays_while_others_prune(project, store, tmp_pat
         store.prune(keep=0)
 
         assert ancestor.path.exists()
+
+
+# Prunes when the first file is written to where databases are made: in the middle of a copy.
+CLIMB = """
+import sys
+from pathlib import Path
+from alembic_snapshot import load_project
+from alembic_snapshot.build.stairway import run_stairway
+from alembic_snapshot.sqlite.store import FileStore
+
+store = FileStore(Path.cwd() / ".alembic-snapshot")
+pruned = []
+
+def hear(event, arguments):
+    is_made = event == "open" and str(store.building) in str(arguments[0]) and not pruned
+    if is_made and str(arguments[0]).endswith(".db"):
+        pruned.append(True)
+        store.prune(keep=0)
+
+project = load_project(Path.cwd())
+sys.addaudithook(hear)
+found = run_stairway(project)
+assert pruned and not found.findings
+"""
+
+
+@pytest.mark.parametrize("way", ["from below", "from above"])
+def test_what_a_stairway_begins_with_stays_while_others_prune(project, store, way):
+    project.history(2)
+    if way == "from above":
+        project.write("setup_db.py", CREATE)
+        project.configure('migrate = "setup_db:create"')
+        base = project.ensure()
+    else:
+        base = run_stairway(project.load()).snapshot
+        project.revision("0003", "0002")
+        project.ensure()
+
+    climb = subprocess.run([sys.executable, "-c", CLIMB], cwd=project.root, check=False)
+
+    assert climb.returncode == 0
+    assert base.path.exists()
 
 
 ASKS = [

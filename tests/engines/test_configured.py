@@ -62,6 +62,7 @@ REAL = """
 from pathlib import Path
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
+from shop.models import Base
 
 REAL = Path(__file__).parents[1] / "real.db"
 engine = create_engine(f"sqlite:///{REAL}")
@@ -89,6 +90,8 @@ class Broken:
 broken = Broken()
 unmade = None
 Elsewhere = sessionmaker(other)
+third = create_engine(f"sqlite:///{REAL.with_name('third.db')}")
+InTwoPlaces = sessionmaker(other, binds={Base: third})
 Unbound = sessionmaker()
 session = Session(engine)
 postgres = create_engine("postgresql+psycopg://localhost/shop")
@@ -127,6 +130,7 @@ MISTAKES = {
     "another driver": ("oracel://localhost/x", None, "*is no URL that works*"),
     "the factory's name": ("shop.db:engine", "shop.db:Session_", "*did you mean 'Session'?"),
     "another engine's": ("shop.db:engine", "shop.db:Elsewhere", "*go to 'other.db', and those of*"),
+    "others'": ("shop.db:engine", "shop.db:InTwoPlaces", "*go to 'other.db', and those of*"),
     "unbound": ("shop.db:engine", "shop.db:Unbound", "*are bound to no engine"),
     "an unbound class": ("shop.db:engine", "sqlalchemy.orm:Session", "*are bound to no engine"),
     "an engine": ("shop.db:engine", "shop.db:engine", "*is Engine, not a session factory"),

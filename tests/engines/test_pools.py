@@ -239,6 +239,27 @@ def test_a_thread_that_returns_a_connection_reaches_no_later_tests_database(shop
     shop.run(*options, test_it=RETURNING).assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("clones", ["reset", "rewind"])
+def test_a_transaction_goes_on_when_the_test_asks_where_its_database_is(shop, clones):
+    result = shop.run(
+        f"--snapshot-clones={clones}",
+        test_it="""
+        from shop import orders
+        from shop.models import Customer
+
+        def test_it(db_clone, db_session):
+            assert orders.names() == ["the house"]
+            db_session.add(Customer(name="Ada"))
+            db_session.flush()
+            assert db_clone.path.exists()
+            db_session.commit()
+            assert orders.names() == ["Ada", "the house"]
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("clones", ["fresh", "reset"])
 def test_where_warnings_are_errors_an_open_connection_fails_the_test_and_only_it(shop, clones):
     result = shop.run(

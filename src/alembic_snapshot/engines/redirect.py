@@ -202,7 +202,7 @@ class EngineRedirect:
         """
         for record, tracked in list(self._records):
             is_idle = not synchronous if tracked.is_async else not others_at_work()
-            if is_idle and not record.in_use and not tracked.is_over(record):
+            if is_idle and not record.in_use:
                 _close_connection(record)
 
     def uncommitted(self) -> list[str]:

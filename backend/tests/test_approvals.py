@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
@@ -18,6 +19,7 @@ from core.errors import (
 )
 from core.maturity import AgentStatus
 from core.models import AgentRegistry, HITLAction, User, UserRole, Workspace
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -181,6 +183,34 @@ def test_a_decided_request_does_not_expire(
     clock.now = NOON + HOUR
 
     assert desk.get_approval_status(action_id)["status"] == "approved"
+
+
+@pytest.mark.parametrize("is_decided", [True, False])
+def test_whoever_only_looks_waits_for_no_lock(
+    desk: AgentGovernanceService,
+    atom: AgentRegistry,
+    person: Callable[..., str],
+    clock: Clock,
+    db_session: Session,
+    is_decided: bool,
+) -> None:
+    action_id = desk.request_approval(atom.id, "update_it", time_to_decide=HOUR)
+    if is_decided:
+        desk.decide(action_id, True, person("admin", "workspace_admin"))
+        clock.now = NOON + HOUR
+    db_session.commit()
+    executed: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        executed.append(statement.split()[0])
+
+    event.listen(db_session.get_bind(), "before_cursor_execute", note)
+    try:
+        desk.get_approval_status(action_id)
+    finally:
+        event.remove(db_session.get_bind(), "before_cursor_execute", note)
+
+    assert set(executed) == {"SELECT"}
 
 
 def test_a_request_that_is_withdrawn_is_expired_and_cannot_be_approved(

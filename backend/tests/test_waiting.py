@@ -62,6 +62,7 @@ async def test_a_request_is_committed_and_looked_at_as_often_as_was_said(
 
     assert view["status"] == "approved"
     assert naps == [0.25] * LOOKS
+    assert looks == list(range(LOOKS + 1))
     assert not db_session.in_transaction()
 
 

@@ -477,8 +477,8 @@ class TestFromAbove:
 
     @pytest.mark.parametrize("gone", [False, True])
     def test_begins_without_the_seeds_rows_unless_that_state_is_gone(self, created, gone):
-        created.write("seed.py", "def add(connection):\n"
-                      "    connection.exec_driver_sql('insert into t_0004 values (1)')\n")  # fmt: skip
+        insert = "connection.exec_driver_sql('insert into t_0004 values (1)')"
+        created.write("seed.py", f"def add(connection):\n    {insert}\n")
         created.configure(f'{self.TABLE}\nseeds = ["seed:add"]')
         with_downgrade(
             created, "0004", "0003", "op.create_table('t_0004', sa.Column('x', sa.Text))",

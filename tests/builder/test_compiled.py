@@ -16,7 +16,7 @@ from alembic_snapshot.builder.record import Record
 from alembic_snapshot.key.observed import Reading
 
 STDLIB = os.path.dirname(os.__file__)
-# Compiled libraries of which it is known that they read no files by themselves, by what they are for.
+# Compiled libraries that are known to read no files by themselves, by what they are for.
 KNOWN = {
     "databases": "sqlalchemy greenlet psycopg_binary psycopg_c psycopg2 asyncpg",
     "models": "pydantic pydantic_core regex rpds zope wrapt",

@@ -152,7 +152,7 @@ ROOMS = {
     ),
     "application": Room(
         {
-            "core/agent_governance_service": "governance_decisions approvals outcomes atom_governance",
+            "core/agent_governance_service": "governance_decisions approvals outcomes",
             "core/approvals": "approvals waiting expiry",
             "core/feedback": "feedback",
             "core/gate": "waiting governance_decisions meta_agent",

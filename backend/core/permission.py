@@ -57,12 +57,12 @@ class Capabilities(TypedDict):
     forbidden: list[str]
 
 
-def may_perform(status: AgentStatus, complexity: int) -> bool:
-    """Whether a status is mature enough; off the ladder nothing is."""
+def may_perform(status: AgentStatus | None, complexity: int) -> bool:
+    """Whether a status is mature enough; off the ladder nothing is, and no status is not on it."""
     return status in LADDER and LADDER.index(status) + 1 >= complexity
 
 
-def needs_approval(status: AgentStatus, complexity: int) -> bool:
+def needs_approval(status: AgentStatus | None, complexity: int) -> bool:
     """Whether a human has to agree, even though the agent is mature enough."""
     return status == AgentStatus.SUPERVISED and complexity >= APPROVAL_COMPLEXITY
 
@@ -78,7 +78,7 @@ def decide_action(
     Only an allowed action can need approval: a refusal is not approvable.
     """
     complexity = complexity_of(action_type)
-    allowed = status is not None and may_perform(status, complexity)
+    allowed = may_perform(status, complexity)
     return GovernanceDecision(
         allowed=allowed,
         reason=_reason(status, action_type, complexity, allowed),
@@ -86,7 +86,6 @@ def decide_action(
         action_complexity=complexity,
         required_status=required_status(complexity),
         requires_human_approval=allowed
-        and status is not None
         and (require_approval or needs_approval(status, complexity)),
         confidence=UNKNOWN_SCORE if score is None else score,
     )

@@ -152,7 +152,9 @@ ROOMS = {
     ),
     "application": Room(
         {
-            "core/agent_governance_service": "governance_decisions approvals outcomes",
+            "core/agent_governance_service": (
+                "governance_decisions approvals outcomes atom_governance"
+            ),
             "core/approvals": "approvals waiting expiry",
             "core/feedback": "feedback",
             "core/gate": "waiting governance_decisions meta_agent",

@@ -114,6 +114,7 @@ class TestRates:
             ([(0, "0.01"), (None, "0.005")], "ascending"),
             ([(500, "-0.01"), (None, "0.005")], "negative"),
             ([(500, 0.01), (None, "0.005")], "float"),
+            ([(500.5, "0.01"), (None, "0.005")], "float"),
             ([("many", "0.01"), (None, "0.005")], "no number: 'many'"),
             ([(500, "0.01"), (None, "NaN")], "NaN or infinity"),
             ([("Infinity", "0.01"), (None, "0.005")], "NaN or infinity"),

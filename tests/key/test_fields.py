@@ -125,6 +125,19 @@ def test_whatever_else_binds_a_field_makes_it_computed_and_no_other_value_is_wro
     assert all(theirs[name] == found[name] for name in FIELDS if name not in computed)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from .sqlalchemy import *",
+        "from . import *",
+        "down_revision, depends_on = 'a', 'b', 'c'",
+        "down_revision, depends_on = ('a',)",
+    ],
+)
+def test_what_runs_only_elsewhere_or_fails_is_left_to_the_run(line):
+    assert "down_revision" in read(LITERAL + line)[1]
+
+
 def test_what_computes_a_field_is_named_with_its_line():
     found, _ = read("revision = 'x'\n\n\nif True:\n    down_revision = '0001'\n")
 

@@ -59,6 +59,8 @@ DEEPER = [
 ]
 FILES = (
     "lib/top.py",
+    # The module comes before a folder of its name.
+    "lib/top/leaf.py",
     "lib/pkg/__init__.py",
     "lib/pkg/data.py",
     "lib/pkg/sub/__init__.py",
@@ -234,3 +236,15 @@ def test_a_version_location_that_is_there_by_a_link_too_is_one(project, tables, 
 
     assert project.chain().heads == ("0002",)
     assert {"t_0001", "t_0002"} <= set(tables(project.ensure().path))
+
+
+def test_a_file_that_is_named_is_not_read_as_a_module_of_the_project(project):
+    lay(project)
+    project.configure('pythonpath = ["lib"]')
+    project.write("migrations/versions/rows.txt", "import top\n")
+    project.revision("0001", header="NAME = 'rows.txt'")
+    before = project.key()
+
+    assert counting(project) == []
+    project.append("migrations/versions/rows.txt", "import pkg\n")
+    assert project.key() != before

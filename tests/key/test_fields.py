@@ -74,6 +74,7 @@ COMPUTED = [
     ("down_revision = '0000' if True else None\n", "down_revision"),
     ("down_revision = ('0000', *())\n", "down_revision"),
     ("down_revision = 7\n", "down_revision"),
+    ("down_revision = __name__\n", "down_revision"),
     ("down_revision = [['0000']]\n", "down_revision"),
     ("revision = None\n", "revision"),
     ("revision = b'x'\n", "revision"),

@@ -242,9 +242,12 @@ def test_a_file_that_is_named_is_not_read_as_a_module_of_the_project(project):
     lay(project)
     project.configure('pythonpath = ["lib"]')
     project.write("migrations/versions/rows.txt", "import top\n")
-    project.revision("0001", header="NAME = 'rows.txt'")
+    script = project.revision("0001", header="NAME, FOLDER = 'rows.txt', 'migrations'")
     before = project.key()
 
+    layer = project.chain().revisions["0001"]
+    assert {project.root / name for name in layer.inputs} == {script}
+    assert {project.root / name for name in layer.named} == {script.with_name("rows.txt")}
     assert counting(project) == []
     project.append("migrations/versions/rows.txt", "import pkg\n")
     assert project.key() != before

@@ -242,7 +242,7 @@ def test_a_file_that_is_named_is_not_read_as_a_module_of_the_project(project):
     lay(project)
     project.configure('pythonpath = ["lib"]')
     project.write("migrations/versions/rows.txt", "import top\n")
-    script = project.revision("0001", header="NAME, FOLDER = 'rows.txt', 'migrations'")
+    script = project.revision("0001", header="NAME, FOLDER = 'rows.txt', 'lib/pkg'")
     before = project.key()
 
     layer = project.chain().revisions["0001"]

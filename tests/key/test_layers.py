@@ -333,3 +333,15 @@ class TestWhatOnlyARunTells:
 
         assert not project.chain().opaque
         assert project.build()[1] == ["0001", "0002", "0003"]
+
+
+@pytest.mark.parametrize("name", ["migrations/env.py", "migrations/versions/0001_made.py"])
+@pytest.mark.parametrize("pattern", ["*", "migrations", "migrations/*"])
+def test_what_alembic_runs_counts_whatever_is_ignored(project, name, pattern):
+    project.configure(f'ignore_inputs = ["{pattern}"]')
+    project.history(1)
+    before = project.key()
+
+    project.append(name, "# changed\n")
+
+    assert project.key() != before

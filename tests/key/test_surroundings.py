@@ -69,6 +69,16 @@ def listings(project, tmp_path, name):
     return before, reading.of_folder(str(folder))
 
 
+@pytest.mark.parametrize(("name", "counts"), [("snapshots", False), ("snapshots2", True)])
+def test_a_store_of_any_name_is_in_no_listing(project, tmp_path, name, counts):
+    reading = Reading(project.load().spelling, (), str(tmp_path / "snapshots"))
+    before = reading.of_folder(str(tmp_path))
+
+    (tmp_path / name).mkdir()
+
+    assert (reading.of_folder(str(tmp_path)) != before) is counts
+
+
 @pytest.mark.parametrize("name", " ".join(LEFT.values()).split())
 def test_what_is_left_anywhere_is_in_no_listing(project, tmp_path, name):
     before, after = listings(project, tmp_path, name)

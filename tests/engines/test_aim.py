@@ -6,6 +6,8 @@ import sqlite3
 
 import pytest
 
+from alembic_snapshot.engines.known import Known
+
 # Engines in a module that does not import the configured one, by how they spell the same file.
 WORKER = """
 import os
@@ -543,3 +545,24 @@ def test_a_creator_of_a_module_that_does_not_import_the_configured_one_is_refuse
 
     result.assert_outcomes(passed=3)
     assert rows(shop.root) == {"real.db": 0}
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("", []),
+        ("sqlalchemy.url =", []),
+        ("sqlalchemy.url = driver://user:pass@localhost/dbname", []),
+        ("sqlalchemy.url = no URL at all", []),
+        ("sqlalchemy.url = sqlite://", []),
+        ("sqlalchemy.url = postgresql://localhost/shop", []),
+        ("sqlalchemy.url = sqlite:///%(here)s/its.db", ["its.db"]),
+    ],
+)
+def test_the_settings_name_a_database_if_they_name_one_of_the_snapshots_kind(project, line, known):
+    text = "[alembic]\nscript_location = %(here)s/migrations\n"
+    project.write("alembic.ini", f"{text}{line}\n")
+
+    places = Known(project.load(), built=list).places()
+
+    assert [place.text(project.root) for place in places] == [repr(name) for name in known]

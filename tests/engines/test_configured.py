@@ -315,6 +315,27 @@ def test_whatever_makes_engines_and_sessions_can_be_named(named, engine, factory
     assert rows(sample.root) == {}
 
 
+def test_a_session_on_a_database_of_another_kind_is_left_alone(named):
+    result = named("shop.db:engine", None).run(
+        test_it="""
+        import sqlite3
+        from sqlalchemy import create_engine
+        from sqlalchemy.orm import Session
+
+        # Whatever the driver is: it does not connect.
+        session = Session(create_engine("mysql://localhost/shop", module=sqlite3))
+
+        def test_it(db_clone):
+            session.begin()
+
+        def test_that_it_is_as_it_was():
+            assert session.in_transaction()
+        """
+    )
+
+    result.assert_outcomes(passed=2)
+
+
 def test_a_session_that_turns_out_to_go_elsewhere_is_refused(named):
     sample = named("shop.db:engine", "shop.db:Inside")
     sample.write("shop/db.py", RIGHT)

@@ -194,7 +194,7 @@ class Configured:
         return Named(key, text, calls, self.project.root) if text else None
 
     def _verify(self) -> None:
-        if self.project.engine is not None and self.engine() is None:
+        if self.engine() is None:
             self.url()
         if self.sessionmaker is None:
             return

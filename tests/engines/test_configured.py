@@ -317,6 +317,8 @@ def test_whatever_makes_engines_and_sessions_can_be_named(named, engine, factory
 
 def test_a_session_on_a_database_of_another_kind_is_left_alone(named):
     result = named("shop.db:engine", None).run(
+        "-p",
+        "no:randomly",
         test_it="""
         import sqlite3
         from sqlalchemy import create_engine

@@ -155,10 +155,10 @@ class Configured:
         if place.kind != "sqlite":
             return any(own.is_same(place) for own in url_places(url))
         own = file_of(url.database or "")
-        if not own or place.is_memory:
+        if not own:
             # In memory there is no telling one engine's database from another's, but for a URL
             # that says that all of them are meant.
-            return is_text and not own and place.is_memory
+            return is_text and place.is_memory
         # A relative name means another file after a change of the working directory, and may
         # start from the configuration's folder, as applications find their files.
         if not self._files:

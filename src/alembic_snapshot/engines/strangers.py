@@ -42,7 +42,7 @@ class Strangers:
         """
         __tracebackhide__ = True
         concerned = [p for p in self._redirects if p.project.backend == place.kind]
-        if concerned and not place.is_memory and not self._is_ours(place):
+        if not place.is_memory and not self._is_ours(place):
             self._refuse(concerned, place)
         for redirect in concerned:
             if (

@@ -416,12 +416,13 @@ def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop, clone
     assert "the tests that share a clone asked for a database and did not use it" in text
 
 
-def test_a_failing_test_says_so_too(shop):
+def test_a_failing_test_says_so_too_with_the_line_that_was_first(shop):
     result = shop.run(
         test_it="""
         from sqlalchemy import create_engine, text
 
         def test_it(db_session):
+            create_engine("sqlite://").connect().close()
             with create_engine("sqlite://").connect() as connection:
                 connection.execute(text("SELECT * FROM customers"))
         """

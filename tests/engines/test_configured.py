@@ -332,7 +332,7 @@ def test_a_session_on_a_database_of_another_kind_is_left_alone(named):
 
         def test_that_it_is_as_it_was():
             assert session.in_transaction()
-        """
+        """,
     )
 
     result.assert_outcomes(passed=2)

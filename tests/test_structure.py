@@ -103,7 +103,7 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
-        ["kept", "marker", "summary", "traces"],
+        ["fakes", "kept", "marker", "summary", "traces"],
         ["clones"],
         ["reset"],
         ["database"],

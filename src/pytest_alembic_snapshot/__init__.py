@@ -152,7 +152,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     options = session.config.option
     is_over = session.testsfailed and not options.continue_on_collection_errors
     is_plan = options.collectonly or getattr(options, "setupplan", False)
-    if plugin.toml is None or is_plan or is_over or not plugin.runs_tests:
+    if plugin.toml is None or is_plan or is_over or not (plugin.runs_tests or plugin.is_worker):
         return
     plugin.collected(session.items)
 

@@ -9,12 +9,13 @@ import pytest
 from alembic_snapshot import BuildError
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.process import AttemptFailed, Child
+from alembic_snapshot.build.stairway import run_stairway
 from alembic_snapshot.builder.protocol import Facts, Failure
 
 NOTHING = Facts(
     refused=[], redirected=[], databases=[], create_all=[], configured=False, options={},
     versions=[], is_heard=False, planned=0, applied=[], scripts=None, caught_by=None,
-    async_lacks=[], written=[], changed=[],
+    async_lacks=[], asks_command_line=False, written=[], changed=[],
 )  # fmt: skip
 SPEAKS = Failure(
     NOTHING, current=None, where=None, type="Error", text="", sql=None, is_import=False,
@@ -24,6 +25,7 @@ LACKS = replace(SPEAKS, facts=replace(NOTHING, async_lacks=["aiosqlite"]))
 SILENT = replace(SPEAKS, speaks_async=False)
 WANTS = replace(SPEAKS, wants_async=True)
 RAN = replace(SPEAKS, facts=replace(NOTHING, planned=1))
+ASKS = replace(SILENT, facts=replace(NOTHING, asks_command_line=True))
 LACKS_AND_WANTS = replace(LACKS, wants_async=True)
 
 
@@ -69,6 +71,11 @@ def differing(**ways):
         (differing(connection=("b", RAN, "final")), "url connection", "b"),
         (differing(connection=("no module", SPEAKS, "final")), "url connection", "error of url"),
         (differing(url=("no module", SPEAKS, "final")), "url", "no module"),
+        (
+            dict.fromkeys(["url", "connection", "api"], ("only by command", ASKS)),
+            "url connection api",
+            "only by command",
+        ),
     ],
 )
 def test_the_first_error_is_told_unless_a_later_way_is_plainly_right(failures, tried, told):
@@ -102,3 +109,30 @@ def test_what_was_tried_is_in_the_details():
     assert details.endswith(
         "  offered as url: error of url\n  offered as connection: error of connection"
     )
+
+
+BY_API = """
+    from alembic import context
+    from sqlalchemy import create_engine
+
+    config = context.config
+    if config.cmd_opts:
+        {otherwise}
+    else:
+        connection = config.attributes["connection"]
+        context.configure(connection=connection, target_metadata=None)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
+
+@pytest.mark.parametrize("otherwise", ["raise SystemExit('only by commands of our own')", "pass"])
+def test_an_env_py_that_runs_only_without_a_command_line(project, otherwise):
+    project.write("migrations/env.py", BY_API.format(otherwise=otherwise))
+    project.history(2)
+
+    snapshot = project.ensure()
+
+    assert snapshot.manifest.handover == "api"
+    assert snapshot.manifest.heads == ("0002",)
+    assert run_stairway(project.load(), snapshot=snapshot).tried == 2

@@ -112,6 +112,7 @@ ROOMS = {
     "pointing": Room(
         {
             "plugin/clones": "scopes isolation",
+            "plugin/fakes": "fakes",
             "engines/application": "plugin/databases async scopes",
             "engines/events": "plugin/guard attaching hidden_files engines/aim",
             "engines/factories": "plugin/databases configured",

@@ -39,7 +39,10 @@ class Handovers:
         if failure.final:
             self._left = []
         elif is_again:
-            self._left = [way for way in self._left if way == "async"]
+            self._left = [way for way in self._left if way in ("async", "api")]
+        if "api" in self._left and not failure.asks_command_line:
+            # With or without a command line is the same to it.
+            self._left.remove("api")
         if "async" in self._left:
             self._consider_async(failure)
 

@@ -40,7 +40,7 @@ from alembic_snapshot.store.store import Store
 Listener = Callable[[Mapping[str, Any]], None]
 
 # How an env.py may be handed its target, in the order in which that is tried.
-HANDOVERS = ("url", "connection", "engine", "async")
+HANDOVERS = ("url", "connection", "engine", "async", "api")
 _SHOWN_SQL = 200
 # Errors that no setting of ours mends.
 _MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
@@ -352,7 +352,7 @@ class AttemptFailed(Exception):
     """The builder failed. Unless ``final``, handing over the target in another way may help.
 
     ``child`` is the builder that came to its end, if it did. It ``ran`` if it got as far as the
-    migrations.
+    migrations. ``asks_command_line`` says that ``env.py`` looked whether there is one.
     """
 
     def __init__(self, error: BuildError, *, final: bool, child: Child | None = None):
@@ -362,6 +362,7 @@ class AttemptFailed(Exception):
         self.child = child
         failure = child.failed if child else None
         self.ran = bool(child and child.facts.planned) or bool(failure and failure.current)
+        self.asks_command_line = bool(child and child.facts.asks_command_line)
 
     @property
     def async_lacks(self) -> Sequence[str]:

@@ -186,6 +186,7 @@ class Construction:
         except AttemptFailed as failed:
             if child:
                 failed.ran = True
+                failed.asks_command_line = child.facts.asks_command_line
             if failed.child and not failed.child.facts.refused:
                 # What was reached before a revision or a seed failed is not to be run again.
                 with contextlib.suppress(AttemptFailed, SnapshotError, OSError):

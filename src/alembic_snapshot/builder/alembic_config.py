@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +14,24 @@ from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder.protocol import Job
 
+_ALEMBIC = f"{os.path.dirname(alembic.__file__)}{os.sep}"
+
 
 class Config(alembic.config.Config):
     """A configuration whose command line may be a function, called when somebody asks for it.
 
     Alembic's parser takes longer than a hundred revisions, and few ``env.py`` ask for it.
-    It is called as Alembic's is, which errors name.
+    It is called as Alembic's is, which errors name. ``is_asked`` says that code of another's than
+    Alembic asked for it.
     """
 
+    is_asked = False
     _cmd_opts: Namespace | Callable[[], Namespace] | None
 
     @property
     def cmd_opts(self) -> Namespace | None:
+        if not sys._getframe(1).f_code.co_filename.startswith(_ALEMBIC):
+            self.is_asked = True
         if callable(self._cmd_opts):
             self._cmd_opts = self._cmd_opts()
         return self._cmd_opts
@@ -34,14 +42,17 @@ class Config(alembic.config.Config):
 
 
 def config_of(job: Job) -> Config:
-    """The configuration, with the command line that `alembic upgrade heads` has."""
+    """The configuration, with the command line that `alembic upgrade heads` has.
+
+    Offered as to `alembic.command.upgrade()`, it has none.
+    """
     toml: dict[str, Any] = {"toml_file": job.toml} if job.toml else {}
     config = Config(
         job.ini,
         # Alembic reads pyproject.toml from 1.16 on.
         **toml,
         ini_section=job.section,
-        cmd_opts=Namespace(
+        cmd_opts=None if job.handover == "api" else Namespace(
             config=job.ini, name=job.section, x=list(job.x) or None, raiseerr=True,
             revision="heads", sql=False, tag=None, verbose=False, quiet=True,
             cmd=(command.upgrade, ["revision"], ["sql", "tag"]),

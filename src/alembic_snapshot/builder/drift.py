@@ -50,8 +50,9 @@ class Comparison:
 
     def run(self, run_env: Callable[..., None]) -> tuple[list[str], str | None]:
         """The operations that were found, a line each, or why there could be no comparison."""
-        job, before = self._job, self._config.cmd_opts
-        self._config.cmd_opts = functools.partial(command_line, job.ini, job.section, job.x)
+        job, before = self._job, self._config.__dict__["_cmd_opts"]
+        if job.handover != "api":
+            self._config.cmd_opts = functools.partial(command_line, job.ini, job.section, job.x)
         try:
             run_env(self._compare, self._options)
             return self._lines(), None

@@ -89,7 +89,8 @@ class Facts:
     ``configured`` says whether ``env.py`` came to ``context.configure()``, which was given
     ``options``; ``versions`` are the version tables and their schemas, and ``is_heard`` whether
     migrations were heard to use them. ``scripts`` is the history as Alembic has loaded it.
-    ``written`` and ``changed`` are files.
+    ``asks_command_line`` says that the project asked for Alembic's command line. ``written`` and
+    ``changed`` are files.
     """
 
     refused: Sequence[str]
@@ -105,6 +106,7 @@ class Facts:
     scripts: Mapping[str, Any] | None
     caught_by: str | None
     async_lacks: Sequence[str]
+    asks_command_line: bool
     written: Sequence[str]
     changed: Sequence[str]
 

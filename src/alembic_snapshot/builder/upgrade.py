@@ -13,11 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 
 from alembic_snapshot.builder import patches
-from alembic_snapshot.builder.alembic_config import config_of, scripts_of
+from alembic_snapshot.builder.alembic_config import Config, config_of, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, libraries_in_context
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
@@ -90,6 +89,7 @@ class Builder:
         self.current: str | None = None
         self.asked_for_x: Any = None
         self._doing = "env.py"
+        self._config: Config | None = None
         self.pools = Pools()
         self.own_sql = OwnSql()
         self.app_context = AppContext(job.context, self.watch.around_env)
@@ -109,8 +109,8 @@ class Builder:
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _disable_fsync)
         self.pools.listen()
-        self._config = config_of(self.job)
-        self._script = scripts_of(self.job, self._config)
+        config = self._config = config_of(self.job)
+        self._script = scripts_of(self.job, config)
         for step in self.job.steps:
             self._step(step)
         done = Done(self.facts())
@@ -156,6 +156,7 @@ class Builder:
             options=self._options(),
             **self.ran.facts((self.version_table, self.version_schema)),
             async_lacks=self.async_lacks,
+            asks_command_line=self._config is not None and self._config.is_asked,
             written=sorted(self.watch.record.written),
             changed=self.watch.changed(),
         )
@@ -368,6 +369,7 @@ class Builder:
     def _offered(self) -> Iterator[Config]:
         """The configuration with the target in it; a connection's work is committed at the end."""
         config = self._config
+        assert config is not None
         url = self.target.url("async" if self.handover == "async" else "").replace("%", "%%")
         config.set_main_option("sqlalchemy.url", url)
         config.attributes.clear()
@@ -380,6 +382,7 @@ class Builder:
                 config.attributes.update(connection=engine, engine=engine)
                 yield config
             else:
+                # As "connection", or as "api": the URL is there, too.
                 with engine.connect() as connection:
                     config.attributes["connection"] = connection
                     yield config
@@ -412,6 +415,7 @@ class Builder:
     def _check(self) -> Checks:
         """Mappers, and what `alembic check` finds; what can't be checked does not fail."""
         refused, options = len(self.guard.refused), self.options
+        assert self._config is not None
         comparison = Comparison(self._config, self._script, self.job)
         lines, reason = comparison.run(self._run_env)
         # What it gives to an upgrade is what counts, if there was one.

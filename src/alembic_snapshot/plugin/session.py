@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import shutil
 import sys
 import time
 import weakref
@@ -185,7 +186,7 @@ class PluginSession:
         return folder
 
     def collected(self, items: list[pytest.Item]) -> None:
-        """Build what the tests need before the first of them runs."""
+        """Build what the tests need before the first of them runs; a worker only gets ready."""
         wanted: dict[tuple[str | None, str | None], CloneOptions] = {}
         for item in items:
             if getattr(item, "needs_snapshot", False):
@@ -197,9 +198,14 @@ class PluginSession:
                     if not options.empty:
                         wanted.setdefault(options.key, options)
         # A test that needs what can't be built reports the error.
-        with contextlib.suppress(SnapshotError):
-            for options in wanted.values():
-                self._build(options)
+        if self.runs_tests:
+            with contextlib.suppress(SnapshotError):
+                for options in wanted.values():
+                    self._build(options)
+        if wanted:
+            from alembic_snapshot.plugin.fakes import keep_out
+
+            keep_out()
 
     def told_once(self, error: SnapshotError) -> str:
         """An error as reports show it; the first report of it has the details."""
@@ -235,9 +241,7 @@ class PluginSession:
         _alive.discard(self)
         if "folder" in vars(self) and self.folder.is_dir():
             # What a thread or a child process wrote after its test was over.
-            for leftover in self.folder.iterdir():
-                leftover.unlink(missing_ok=True)
-            self.folder.rmdir()
+            shutil.rmtree(self.folder, ignore_errors=True)
         for name in ("databases", "events", "folder", "tally", "test"):
             vars(self).pop(name, None)
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.errors import CloneError
@@ -66,7 +67,9 @@ class FileClone(Clone):
     def rewrite_connect_args(
         self, _dialect: Any, cargs: list[Any], cparams: dict[str, Any]
     ) -> None:
-        cargs[:1], cparams["uri"] = [self.address], self.is_read_only
+        options = "" if self.is_read_only else _options(cargs[0] if cargs else "")
+        address = f"file:{quote(str(self.path))}?{options}" if options else self.address
+        cargs[:1], cparams["uri"] = [address], bool(options) or self.is_read_only
         # Who ends the test closes its connections, whichever thread opened them.
         cparams["check_same_thread"] = False
 
@@ -111,6 +114,17 @@ class FileClone(Clone):
                 f"the snapshot {self.snapshot.path} is gone",
                 hint="was the store emptied while the tests ran? Run them again",
             ) from error
+
+
+def _options(name: Any) -> str:
+    """What a URI says beside the file: a reader's `mode=ro` stays a reader's.
+
+    That nobody writes to the file, `immutable`, does not hold for a clone.
+    """
+    if not isinstance(name, str) or not name.startswith("file:"):
+        return ""
+    pairs = name.partition("#")[0].partition("?")[2].split("&")
+    return "&".join(one for one in pairs if one and one.partition("=")[0] != "immutable")
 
 
 class ReadOnlyFile(FileClone):

@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import os
 import shlex
-import shutil
 import sqlite3
 import sys
 import time
@@ -35,6 +34,7 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 _PATIENCE = 5.0
 # Executes a statement, and gives its rows.
 Rows = Callable[[str], Sequence[Any]]
+_PART = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h
 
 
@@ -247,10 +247,9 @@ def copy(source: Path, target: Path) -> None:
         FileNotFoundError: the source isn't there.
     """
     try:
-        if not _reflink(source, target):
-            shutil.copyfile(source, target)
+        _copy_content(source, target)
     except OSError as error:
-        if error.errno == errno.ENOENT and not source.exists():
+        if error.errno == errno.ENOENT and error.filename == str(source):
             raise FileNotFoundError(error.errno, error.strerror, str(source)) from error
         remove(target)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -286,7 +285,7 @@ def remove(path: Path) -> None:
     """Delete a database and its side files, as far as they are there."""
     for name in (path, *side_files(path)):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(name)
+            _Real.unlink(str(name))
 
 
 def side_files(path: Path) -> list[Path]:
@@ -398,15 +397,48 @@ def _refuse_as_target(target: Path, source: Path) -> None:
         raise CloneError(f"{target} is the snapshot itself", hint="give another path")
 
 
-def _reflink(source: Path, target: Path) -> bool:
-    if sys.platform != "linux" or not _can_reflink(str(target.parent)):
-        return False
-    with open(source, "rb") as original, open(target, "wb") as copied:
+class _Real:
+    """The system's own functions, whatever a test puts in their place."""
+
+    open, close, fstat = staticmethod(os.open), staticmethod(os.close), staticmethod(os.fstat)
+    read, write, unlink = staticmethod(os.read), staticmethod(os.write), staticmethod(os.unlink)
+    sendfile, ioctl = staticmethod(os.sendfile), staticmethod(fcntl.ioctl)
+
+
+def _copy_content(source: Path, target: Path) -> None:
+    """Copy a file's content into another, made anew; its blocks are shared if they can be."""
+    original = _Real.open(str(source), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        copied = _Real.open(str(target), flags, 0o666)
         try:
-            fcntl.ioctl(copied, _FICLONE, original.fileno())
-        except OSError:
-            _without_reflink.add(str(target.parent))
-            return False
+            if not _reflink(original, copied, str(target.parent)):
+                _pump(original, copied)
+        finally:
+            _Real.close(copied)
+    finally:
+        _Real.close(original)
+
+
+def _pump(original: int, copied: int) -> None:
+    if sys.platform == "linux":
+        offset, size = 0, _Real.fstat(original).st_size
+        while sent := _Real.sendfile(copied, original, offset, size - offset) if size else 0:
+            offset += sent
+        return
+    while part := _Real.read(original, _PART):
+        while part:
+            part = part[_Real.write(copied, part) :]
+
+
+def _reflink(original: int, copied: int, folder: str) -> bool:
+    if sys.platform != "linux" or not _can_reflink(folder):
+        return False
+    try:
+        _Real.ioctl(copied, _FICLONE, original)
+    except OSError:
+        _without_reflink.add(folder)
+        return False
     return True
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import abc
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import perf_counter as _now
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alembic_snapshot.database.target import Target, substituted
@@ -145,11 +145,11 @@ class Clone(abc.ABC):
                     f"the test that had the clone {self.label} is over",
                     hint="ask for what you need of a clone while its test runs",
                 )
-            started = time.perf_counter()
+            started = _now()
             self._copy()
             self._made = True
         if self._on_make:
-            self._on_make(time.perf_counter() - started)
+            self._on_make(_now() - started)
 
     def engine(self, **options: Any) -> Engine:
         """A new engine on this database; closed with the clone. Options are ``create_engine``'s."""

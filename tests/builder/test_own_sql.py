@@ -157,6 +157,17 @@ def test_what_is_wrong_in_it_is_found_with_it(write, what):
     assert checks[what] == [line]
 
 
+def test_a_listener_that_switches_to_a_write_ahead_log_is_no_obstacle(write, rows):
+    wal = '        cursor = connection.execute("PRAGMA journal_mode=WAL").fetchone()\n'
+    project = write(KINDS["a collation in an index"], (SYNC[0].rstrip() + "\n" + wal, ENV))
+
+    snapshot = project.ensure()
+
+    assert "integrity_error" not in snapshot.manifest.checks
+    assert rows(snapshot.path, "PRAGMA journal_mode") == [("delete",)]
+    assert rows(snapshot.path, "PRAGMA page_size") == [(512,)]
+
+
 def test_what_only_a_revision_had_is_said_not_to_be_checked(write, project):
     write("SELECT 1", rows="SELECT 2", code=(DB.format(listens=""), ENV))
     project.revision(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -67,12 +68,19 @@ class FileTarget:
         with own_work(self.backup):
             files.put_back(Path(self.backup), self.target.path)
 
-    def finish(self, name: str, own_sql: OwnSql, own_work: OwnWork) -> dict[str, Any] | None:
+    def finish(
+        self,
+        name: str,
+        own_sql: OwnSql,
+        own_work: OwnWork,
+        close_idle: Callable[[], None],
+    ) -> dict[str, Any] | None:
         """Make a file compact that can't be without the application's own SQL; its problems."""
         path = Path(name)
         with own_work(name):
             if not path.exists() or files.is_plain(path):
                 return None
+            close_idle()
             try:
                 problems: dict[str, Any] = own_sql.run(name, lambda one: _compacted(one, path))
             except Exception as error:
@@ -92,7 +100,10 @@ def _compacted(connection: sa.Connection, path: Path) -> dict[str, Any]:
         result = connection.exec_driver_sql(sql)
         return [tuple(row) for row in result] if result.returns_rows else []
 
-    files.compact(rows, path)
+    # Whoever is still connected keeps it from being written anew, which it can do without.
+    with contextlib.suppress(sa.exc.DBAPIError):
+        rows("PRAGMA journal_mode=DELETE")
+        files.compact(rows, path)
     return files.problems_by(rows)
 
 

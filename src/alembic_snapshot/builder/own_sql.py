@@ -8,6 +8,7 @@ the engine that ``env.py`` migrates with. Listeners of all engines are there any
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,8 +25,9 @@ class OwnSql:
         self._engine: Any = None
 
     def note(self, connection: Any) -> None:
-        """Be told the connection that migrates."""
-        self._engine = getattr(connection, "engine", None)
+        """Be told the connection that migrates; a server has its functions itself."""
+        if getattr(getattr(connection, "dialect", None), "name", None) == "sqlite":
+            self._engine = connection.engine
 
     @property
     def is_async(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,7 +59,13 @@ class ServerTarget:
         with own_work():
             self.target.start(dataclasses.replace(self.target, name=self.backup))
 
-    def finish(self, name: str, own_sql: OwnSql, own_work: OwnWork) -> None:
+    def finish(
+        self,
+        name: str,
+        own_sql: OwnSql,
+        own_work: OwnWork,
+        close_idle: Callable[[], None],
+    ) -> None:
         """Do nothing: a server has all that its schemas use."""
 
     def read_schema(self, cursor: Any, version_table: str) -> Schema:

@@ -51,10 +51,17 @@ class BuilderTarget(Protocol):
     def put_back(self, own_work: OwnWork) -> None:
         """Make the database what its backup is; nobody may be in a transaction in it."""
 
-    def finish(self, name: str, own_sql: OwnSql, own_work: OwnWork) -> dict[str, Any] | None:
+    def finish(
+        self,
+        name: str,
+        own_sql: OwnSql,
+        own_work: OwnWork,
+        close_idle: Callable[[], None],
+    ) -> dict[str, Any] | None:
         """Make the database of that name compact, if only the application's own SQL allows it.
 
-        The problems in it; None if whoever seals it can do both.
+        The problems in it; None if whoever seals it can do both. ``close_idle`` closes connections
+        of the migrations that nobody uses.
         """
 
     def read_schema(self, cursor: Any, version_table: str) -> Schema:

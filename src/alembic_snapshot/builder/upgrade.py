@@ -223,7 +223,9 @@ class Builder:
         if not is_stairway:
             name = step.copy or self.target.name
             with self.watch.reads.unheard():
-                problems = self.kind.finish(name, self.own_sql, self.guard.own_work)
+                problems = self.kind.finish(
+                    name, self.own_sql, self.guard.own_work, self.pools.close_idle
+                )
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
         self.report("state", index=step.index, **seen, by_owner=by_owner, problems=problems)
 

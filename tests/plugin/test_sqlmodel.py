@@ -13,13 +13,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 
 def test_sync(db_session):
-    assert type(db_session) is Session
+    assert isinstance(db_session, Session)
     assert len(db_session.exec(select(Customer.name)).all()) == 1
 
 
 @pytest.mark.asyncio
 async def test_async(async_db_session):
-    assert type(async_db_session) is AsyncSession
+    assert isinstance(async_db_session, AsyncSession)
     assert len((await async_db_session.exec(select(Customer.name))).all()) == 1
 """
 

@@ -31,6 +31,9 @@ APP = """
     def with_argument(name): ...
     def raises():
         raise TypeError("no such thing")
+    def makes_tables():
+        metadata.create_all(engine)
+        return create_app().app_context()
 """
 ENV = """
     from alembic import context
@@ -193,6 +196,10 @@ WRONG = {
     "blog:with_argument()": ("missing 1 required positional argument",
                              "calls have no arguments: name a function that needs none"),
     "blog:raises()": ("failed at blog.py line 22: TypeError: no such thing", "set the variables"),
+    "blog:makes_tables()": (
+        "blog.py line 24 calls create_all(), and the migrations are to make tables",
+        "leave it out where Alembic migrates",
+    ),
     "blog": ("is not of the form module:name", "blog:create_app().app_context()"),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from alembic.runtime.environment import EnvironmentContext
 
 from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import Config, config_of, scripts_of
-from alembic_snapshot.builder.app_context import AppContext, libraries_in_context
+from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
@@ -182,6 +182,11 @@ class Builder:
             self.watch.record.shares_models.add(EVERY_STATE)
 
     def _on_create_all(self) -> None:
+        if not self.app_context.is_made:
+            raise NoContext(
+                f"{self.sites.current()} calls create_all(), and the migrations are to make tables",
+                "leave it out where Alembic migrates, or name a function in context that does",
+            )
         if self.current:
             self.create_all.append(self.current)
         if self.watch.is_recording:

@@ -8,7 +8,6 @@ the engine that ``env.py`` migrates with. Listeners of all engines are there any
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 

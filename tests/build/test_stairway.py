@@ -239,6 +239,19 @@ class TestAClimb:
         assert tried(project) == []
 
 
+    def test_does_not_start_from_a_state_with_seeds(self, project):
+        project.history(2)
+        insert = "connection.exec_driver_sql('insert into t_0002 values (1)')"
+        project.write("seed.py", f"def add(connection):\n    {insert}\n")
+        project.configure('seeds = ["seed:add"]')
+        assert tried(project) == []
+
+        rows = "op.get_bind().exec_driver_sql('select * from t_0002').fetchall()"
+        project.revision("0003", "0002", f"assert not {rows}\nop.execute('create table t_0003 (x)')")
+
+        assert tried(project) == []
+
+
 class TestWhatPassedBefore:
     def test_is_climbed_again_only_from_a_change_on(self, project):
         project.history(4)

@@ -130,7 +130,7 @@ ROOMS = {
             "engines/known": "engines/aim oracles/aim",
             "engines/named": "configured",
             "engines/notices": "plugin/guard swallowed engines/aim",
-            "engines/strangers": "engines/aim hidden_files plugin/guard",
+            "engines/strangers": "hidden_files attaching engines/aim plugin/guard",
         },
         "plugin/guard oracles/aim",
     ),

@@ -238,7 +238,6 @@ class TestAClimb:
 
         assert tried(project) == []
 
-
     def test_does_not_start_from_a_state_with_seeds(self, project):
         project.history(2)
         insert = "connection.exec_driver_sql('insert into t_0002 values (1)')"
@@ -247,7 +246,9 @@ class TestAClimb:
         assert tried(project) == []
 
         rows = "op.get_bind().exec_driver_sql('select * from t_0002').fetchall()"
-        project.revision("0003", "0002", f"assert not {rows}\nop.execute('create table t_0003 (x)')")
+        project.revision(
+            "0003", "0002", f"assert not {rows}\nop.execute('create table t_0003 (x)')"
+        )
 
         assert tried(project) == []
 

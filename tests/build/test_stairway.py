@@ -238,6 +238,28 @@ class TestAClimb:
 
         assert tried(project) == []
 
+    def test_does_not_start_from_a_state_with_a_revision_that_is_gone(self, project):
+        project.history(1)
+        gone = project.revision("x", "0001")
+        assert tried(project) == []
+
+        gone.unlink()
+        project.revision("y", "0001")
+
+        assert tried(project) == []
+
+    def test_does_not_start_from_a_state_for_which_another_file_was_read(self, project):
+        data = project.write("data.sql", "create table one (x)")
+        project.revision("0001", upgrade="op.execute(open('da' + 'ta.sql').read())")
+        with_downgrade(project, "0002", "0001", "op.execute('select 1')", "pass")
+        project.ensure()
+
+        data.write_text("create table two (x)")
+        insert, delete = "op.execute('insert into two values (1)')", "op.execute('delete from two')"
+        with_downgrade(project, "0002", "0001", insert, delete)
+
+        assert tried(project, revisions=["0002"]) == []
+
     def test_does_not_start_from_a_state_with_seeds(self, project):
         project.history(2)
         insert = "connection.exec_driver_sql('insert into t_0002 values (1)')"

@@ -35,7 +35,7 @@ def test_the_first_run_builds_and_the_second_reuses(shop, mode):
     first.assert_outcomes(passed=12)
     assert re.fullmatch(
         r"alembic-snapshot: \w{12} built \(the store has no snapshot of this project\); "
-        r"6 clones, \d+\.\d MB, \d+\.\d\d s",
+        r"6 clones, \d+(\.\d)? kB, \d+\.\d\d s",
         line(first),
     )
     header = f"alembic-snapshot: {shop.root}/pyproject.toml, store {shop.root}/.alembic-snapshot"

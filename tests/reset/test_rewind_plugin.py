@@ -29,7 +29,7 @@ def shop(project):
 
 def rewinds(result):
     """How often the summary says that a clone was rewound; -1 if it does not say."""
-    found = re.search(r"; reset (\d+) times", result.stdout.str())
+    found = re.search(r"; reset (\d+) times?\b", result.stdout.str())
     return int(found[1]) if found else -1
 
 

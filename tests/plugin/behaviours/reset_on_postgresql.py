@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import warnings
 
 import psycopg
@@ -156,6 +157,29 @@ def kills_every_session_of_the_server(session):
     )
 
 
+def forks(_session):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def leaves_a_thread_at_work(_session):
+    connected, goes_on = threading.Event(), threading.Event()
+
+    def work():
+        with contextlib.suppress(Exception), engine.connect() as connection:
+            connection.execute(text("INSERT INTO customers (name) VALUES ('of the thread')"))
+            connected.set()
+            goes_on.wait()
+            connection.commit()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    connected.wait()
+    left.append((thread, goes_on))
+
+
 def kills_all(session):
     session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
     session.commit()
@@ -251,6 +275,8 @@ LEAVING = {
     "one that commits": leaves_one_that_commits,
     "a detached connection": detaches,
     "a killed session": is_killed,
+    "a fork": forks,
+    "a thread at work": leaves_a_thread_at_work,
     "all killed": kills_all,
     "the server's killed": kills_every_session_of_the_server,
     "a prepared transaction": prepares,
@@ -295,6 +321,10 @@ def try_again():
             # Its database may be about to be dropped.
             with contextlib.suppress(psycopg.Error):
                 thing.execute(INSERT)
+        elif isinstance(thing, tuple):
+            thread, goes_on = thing
+            goes_on.set()
+            thread.join()
         elif isinstance(thing, dict):
             with psycopg.connect(**thing, autocommit=True) as connection:
                 connection.execute("ROLLBACK PREPARED 'left'")

@@ -32,7 +32,7 @@ def shop(on_server):
 
 def resets(result: pytest.RunResult) -> int:
     """How often the summary says that a clone was put back; -1 if it does not say."""
-    found = re.search(r"; reset (\d+) times", result.stdout.str())
+    found = re.search(r"; reset (\d+) times?\b", result.stdout.str())
     return int(found[1]) if found else -1
 
 

@@ -317,7 +317,8 @@ class TestFailures:
         project.append("migrations/env.py", "\ndef x(:\n")
         project.history(1)
 
-        with pytest.raises(MigrationError, match=r"env.py failed: SyntaxError: .*line") as failed:
+        told = r"env.py failed at migrations/env.py line \d+: SyntaxError: "
+        with pytest.raises(MigrationError, match=told) as failed:
             project.ensure()
 
         assert failed.value.hint == "correct the file"

@@ -18,8 +18,9 @@ NOTHING = Facts(
     async_lacks=[], asks_command_line=False, written=[], changed=[],
 )  # fmt: skip
 SPEAKS = Failure(
-    NOTHING, current=None, who="env.py", where=None, type="Error", text="", sql=None, is_import=False,
-    wants_async=False, speaks_async=True, variable=None, argument=None, traceback="",
+    NOTHING, current=None, who="env.py", where=None, type="Error", text="", sql=None,
+    is_import=False, wants_async=False, speaks_async=True, variable=None, argument=None,
+    traceback="",
 )  # fmt: skip
 LACKS = replace(SPEAKS, facts=replace(NOTHING, async_lacks=["aiosqlite"]))
 SILENT = replace(SPEAKS, speaks_async=False)

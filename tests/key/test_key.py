@@ -495,6 +495,7 @@ def test_what_runs_is_what_was_read_and_no_compiled_copy_of_the_same_size_and_ti
     project, tables, name
 ):
     if "names" in name:
+        (project.root.parent / "libs").mkdir(exist_ok=True)
         project.configure('pythonpath = [".", "../libs"]')
         module = project.write(name, "TABLE = 't_1'\n")
         project.revision("a", upgrade="op.execute(f'create table {TABLE} (x)')", header=IMPORT)

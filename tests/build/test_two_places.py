@@ -90,6 +90,8 @@ SHARED = {
 
 @pytest.mark.parametrize("key", SHARED)
 def test_a_further_database_has_what_all_share_unless_it_says_otherwise(project, key):
+    for folder in ("lib", "app"):
+        (project.root / folder).mkdir()
     common, own = SHARED[key]
     tables = "[tool.alembic-snapshot.databases.{}]\nconfig = 'alembic.ini'\n"
     project.configure(f"{common}\n{tables.format('same')}{tables.format('other')}{own}\n")

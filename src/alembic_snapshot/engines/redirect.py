@@ -212,7 +212,7 @@ class EngineRedirect:
             if record.in_use and is_in_transaction(record.dbapi_connection):
                 lines.append(
                     "not committed: a transaction is open, on a connection that "
-                    f"{self._place(tracked.site)} took; what it did is not below"
+                    f"{self._place(tracked.site)} took; what it wrote is not below"
                 )
         return lines
 

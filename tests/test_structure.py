@@ -89,8 +89,8 @@ ROOMS = {
         ["proposal"],
     ],
     "cli": [
-        ["console", "finding", "inside_pytest", "job_summary", "pyproject"],
-        ["doctor", "init"],
+        ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
+        ["checking", "doctor", "init"],
         ["commands"],
     ],
     "__main__": [[""]],

@@ -6,7 +6,6 @@ import errno
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,27 +17,29 @@ from click.core import ParameterSource
 from alembic_snapshot import __version__
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import (
-    counted,
-    findings,
-    not_checked,
     number,
     shortened,
     size,
-    told,
-    unchecked,
 )
 from alembic_snapshot.cli import console
-from alembic_snapshot.errors import CheckError, CloneError, CommandError, SnapshotError
+from alembic_snapshot.cli.checking import checked
+from alembic_snapshot.cli.records import (
+    counted_of,
+    one_layer,
+    seconds_of,
+    snapshot_record,
+    time_of,
+    told_of,
+)
+from alembic_snapshot.errors import CloneError, CommandError, SnapshotError
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
-from alembic_snapshot.store.manifest import Entry, Manifest
+from alembic_snapshot.store.manifest import Entry
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NO_EDGE = 10_000
-_AGE = re.compile(r"(\d+)\s*([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -240,16 +241,16 @@ def build(
         else:
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
-    lines = _told(snapshot.manifest, project)
+    lines = told_of(snapshot.manifest, project)
     if snapshot.built and not quiet:
         console.warn(shortened([*snapshot.manifest.warnings, *lines]))
     elif lines:
         console.warn(
-            [f"{_counted(snapshot.manifest, project)}: `alembic-snapshot status` says more"]
+            [f"{counted_of(snapshot.manifest, project)}: `alembic-snapshot status` says more"]
         )
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
-    record = _snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
+    record = snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     _print(record, text, as_json)
     return 1 if difference else 0
@@ -279,7 +280,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
     }
     lines = [chain.key]
     if explain:
-        lines += _one_layer(chain.opaque)
+        lines += one_layer(chain.opaque)
         for part in chain.layers:
             lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
             lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
@@ -307,7 +308,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
         }
         lines = [
             "miss",
-            *(f"  {why}" for why in (*lookup.reasons, *_one_layer(lookup.chain.opaque))),
+            *(f"  {why}" for why in (*lookup.reasons, *one_layer(lookup.chain.opaque))),
         ]
         lines += [f"  if that does not matter to the migrations: {cure}" for cure in lookup.cures]
         _print(record, "\n".join(lines), as_json)
@@ -315,8 +316,8 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     manifest = lookup.entry.manifest
     lines = [f"hit {lookup.entry.database}"]
     lines += [f"  {line}" for line in manifest.warnings]
-    lines += [f"  {line}" for line in _told(manifest, project)]
-    lines += [f"  {line}" for line in _one_layer(lookup.chain.opaque)]
+    lines += [f"  {line}" for line in told_of(manifest, project)]
+    lines += [f"  {line}" for line in one_layer(lookup.chain.opaque)]
     if revision is None and "drift" not in manifest.checks:
         lines.append("  the models were not compared with it yet: the next build does")
     changed = lookup.changed_for_env()
@@ -329,7 +330,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
         "hit": True,
         "changed": list(changed),
         "opaque": list(lookup.chain.opaque),
-        **_snapshot_record(lookup.entry, project),
+        **snapshot_record(lookup.entry, project),
     }
     _print(record, "\n".join(lines), as_json)
     return 0
@@ -414,7 +415,7 @@ def check(
     every: dict[str, dict[str, Any]] = {}
     lines: list[str] = []
     for name, database_project in projects.items():
-        every[name], told = _checked(
+        every[name], told = checked(
             database_project, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
         )
         lines += told if len(projects) == 1 else [f"{name}: {line}" for line in told]
@@ -425,46 +426,6 @@ def check(
     return 1 if has_findings or (missing and not allow_unchecked) else 0
 
 
-def _checked(
-    project: Project, *, no_stairway: bool, from_scratch: bool, quiet: bool
-) -> tuple[dict[str, Any], list[str]]:
-    """The results of checking one database: as a record for JSON, and as lines."""
-    from alembic_snapshot.build.ensure import ensure
-    from alembic_snapshot.build.progress import Progress
-    from alembic_snapshot.build.stairway import run_stairway
-
-    stairway: list[str] = []
-    missing: dict[str, str] = {}
-    snapshot = None
-    with Progress(quiet=quiet) as progress:
-        if not no_stairway:
-            try:
-                result = run_stairway(project, from_scratch=from_scratch, listener=progress)
-                snapshot, stairway = result.snapshot, [str(finding) for finding in result.findings]
-            except CheckError as error:
-                missing["stairway"] = error.message
-        is_tried = snapshot is not None
-        snapshot = snapshot or ensure(project, listener=progress)
-    checks = snapshot.manifest.checks
-    finding_lines = [*findings(checks, drift=project.drift, heads=project.heads), *stairway]
-    missing = {**unchecked(checks, drift=project.drift), **missing}
-    left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
-    manner = ", each up, down and up again" if is_tried else ""
-    manner += f", without {' and '.join(left_out)}" if left_out else ""
-    count = _revisions(snapshot.manifest)
-    revisions = f"{number(count, 'revision')}{manner}"
-    record = {
-        "findings": finding_lines,
-        "unchecked": missing,
-        "left_out": left_out,
-        "stairway": is_tried,
-        "revisions": count,
-    }
-    lines = [*finding_lines, *(not_checked(name, reason) for name, reason in missing.items())]
-    lines.append(f"{revisions}: {counted(len(finding_lines), len(missing))}")
-    return record, lines
-
-
 @cli.command(name="list")
 @_on_project
 @_as_json
@@ -473,7 +434,7 @@ def list_(as_json: bool, **where: Any) -> int:
     project = _project(where)
     entries = backend_of(project).store().entries()
     if as_json:
-        print(json.dumps([_snapshot_record(entry, project) for entry in entries], indent=1))
+        print(json.dumps([snapshot_record(entry, project) for entry in entries], indent=1))
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -489,8 +450,8 @@ def list_(as_json: bool, **where: Any) -> int:
             str(len(manifest.seeds)),
             str(manifest.tables),
             size(manifest.size),
-            _time(manifest.created),
-            _counted(manifest, project) if "drift" in manifest.checks else "",
+            time_of(manifest.created),
+            counted_of(manifest, project) if "drift" in manifest.checks else "",
         )
     # A line for each, whatever reads it; only a terminal has an edge.
     Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
@@ -506,7 +467,7 @@ def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any)
     """Delete old snapshots, and what killed and failed builds left. One in use stays."""
     if keep is None and older_than is None:
         raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
-    age = _age(older_than) if older_than is not None else None
+    age = seconds_of(older_than) if older_than is not None else None
     deleted = backend_of(_project(where)).store().prune(keep, age)
     freed = sum(entry.manifest.size for entry in deleted)
     record = {"deleted": [str(entry.database) for entry in deleted], "bytes": freed}
@@ -545,61 +506,8 @@ def _project(where: Mapping[str, Any]) -> Project:
     return load_project(config=where["config"], store=where["store"], database=where["database"])
 
 
-def _told(manifest: Manifest, project: Project) -> list[str]:
-    return told(manifest.checks, drift=project.drift, heads=project.heads)
-
-
-def _counted(manifest: Manifest, project: Project) -> str:
-    finding_lines = findings(manifest.checks, drift=project.drift, heads=project.heads)
-    return counted(len(finding_lines), len(unchecked(manifest.checks, drift=project.drift)))
-
-
-def _revisions(manifest: Manifest) -> int:
-    return int(manifest.checks.get("revisions", len(manifest.revisions)))
-
-
-def _one_layer(opaque: Sequence[str]) -> list[str]:
-    """Why the revisions are one layer, if they are."""
-    return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
-
-
-def _snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
-    assert entry is not None
-    manifest = entry.manifest
-    return {
-        "path": entry.database.name,
-        "url": entry.database.url(),
-        "key": manifest.digest,
-        "heads": list(manifest.heads),
-        "seeds": len(manifest.seeds),
-        "tables": manifest.tables,
-        "bytes": manifest.size,
-        "created": manifest.created,
-        "checks": _told(manifest, project),
-        "unchecked": unchecked(manifest.checks, drift=project.drift),
-        "warnings": list(manifest.warnings),
-        **more,
-    }
-
-
 def _print(record: Any, text: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(record, indent=1))
     else:
         console.show(text)
-
-
-def _age(text: str) -> float:
-    match = _AGE.fullmatch(text.strip())
-    if not match:
-        raise CommandError(
-            f"{text!r} is not an age", hint="write a number and s, m, h, d or w: 12h, 30d"
-        )
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _time(seconds: float) -> str:
-    import datetime
-
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M UTC")

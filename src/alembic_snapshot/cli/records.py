@@ -1,0 +1,78 @@
+"""What commands say of a snapshot, as lines and as records for ``--json``; ages and moments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from alembic_snapshot.checks import counted, findings, shortened, told, unchecked
+from alembic_snapshot.errors import CommandError
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.manifest import Entry, Manifest
+
+_AGE = re.compile(r"(\d+)\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def told_of(manifest: Manifest, project: Project) -> list[str]:
+    """The findings of a snapshot's checks, and the checks that were not made, a line each."""
+    return told(manifest.checks, drift=project.drift, heads=project.heads)
+
+
+def counted_of(manifest: Manifest, project: Project) -> str:
+    """The number of these; "0 findings" if everything was looked at."""
+    finding_lines = findings(manifest.checks, drift=project.drift, heads=project.heads)
+    return counted(len(finding_lines), len(unchecked(manifest.checks, drift=project.drift)))
+
+
+def revision_count(manifest: Manifest) -> int:
+    """The number of revisions in a snapshot."""
+    return int(manifest.checks.get("revisions", len(manifest.revisions)))
+
+
+def one_layer(opaque: Sequence[str]) -> list[str]:
+    """Why the revisions are one layer, if they are."""
+    return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
+
+
+def snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
+    """What ``--json`` says of a snapshot."""
+    assert entry is not None
+    manifest = entry.manifest
+    return {
+        "path": entry.database.name,
+        "url": entry.database.url(),
+        "key": manifest.digest,
+        "heads": list(manifest.heads),
+        "seeds": len(manifest.seeds),
+        "tables": manifest.tables,
+        "bytes": manifest.size,
+        "created": manifest.created,
+        "checks": told_of(manifest, project),
+        "unchecked": unchecked(manifest.checks, drift=project.drift),
+        "warnings": list(manifest.warnings),
+        **more,
+    }
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of an age such as ``12h``.
+
+    Raises:
+        CommandError: it is none.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if not match:
+        raise CommandError(
+            f"{text!r} is not an age", hint="write a number and s, m, h, d or w: 12h, 30d"
+        )
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def time_of(seconds: float) -> str:
+    """A moment in UTC, given in seconds since 1970."""
+    import datetime
+
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

@@ -95,6 +95,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
     )
     group.addoption("--snapshot-dir", type=Path, metavar="DIR", help="where snapshots are kept")
+    group.addoption(
+        "--snapshot-config",
+        type=Path,
+        metavar="FILE",
+        help="the pyproject.toml with the table (default: the nearest that has one)",
+    )
+    parser.addini(
+        "snapshot_config",
+        "the pyproject.toml with the table, from the folder of pytest's own configuration "
+        "(default: the nearest that has one)",
+    )
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:

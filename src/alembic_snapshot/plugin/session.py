@@ -19,6 +19,7 @@ import pytest
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder, table_above
+from alembic_snapshot.project.toml_file import TomlFile
 
 if TYPE_CHECKING:
     from alembic_snapshot.engines.events import EngineEvents
@@ -52,8 +53,12 @@ class PluginSession:
 
     def __init__(self, config: pytest.Config):
         self.config = config
-        self.toml = table_above(config.rootpath) or table_above(config.invocation_params.dir)
         self.error: ConfigError | None = None
+        self.toml: TomlFile | None = None
+        try:
+            self.toml = _table_of(config)
+        except ConfigError as error:
+            self.error = error
         self.records: list[dict[str, Any]] = []
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace
@@ -102,6 +107,8 @@ class PluginSession:
         Raises:
             ConfigError: there is no configuration, or it is wrong.
         """
+        if self.error is not None:
+            raise self.error
         if self.toml is None:
             raise ConfigError(
                 "no [tool.alembic-snapshot] table in a pyproject.toml in "
@@ -297,6 +304,30 @@ class PluginSession:
     def _run_started(self) -> float:
         workerinput = getattr(self.config, "workerinput", {})
         return float(workerinput.get("alembic_snapshot_started") or time.time())
+
+
+def _table_of(config: pytest.Config) -> TomlFile | None:
+    """The file with the table: the one that is named, or else the nearest.
+
+    Raises:
+        ConfigError: the one that is named is not there, or has no table.
+    """
+    start = config.invocation_params.dir
+    named: Path | None = config.known_args_namespace.snapshot_config
+    if named is None and config.getini("snapshot_config"):
+        named = Path(config.getini("snapshot_config"))
+        start = config.rootpath if config.inipath is None else config.inipath.parent
+    if named is None:
+        return table_above(config.rootpath) or table_above(start)
+    toml = TomlFile.read(start / named)
+    if toml is None or toml.table("alembic-snapshot") is None:
+        what = "there is no file" if toml is None else "there is no [tool.alembic-snapshot] in"
+        raise ConfigError(
+            f"{what} {start / named}",
+            hint="give --snapshot-config, or the option snapshot_config of pytest's own "
+            "configuration, the path of the pyproject.toml that has the table",
+        )
+    return toml
 
 
 # The sessions that a fork concerns; a run of pytest inside a test has one of its own.

@@ -1,0 +1,65 @@
+"""A table's file that pytest is told: in a monorepo, tests run from above the projects."""
+
+from __future__ import annotations
+
+import pytest
+
+FILE = "services/shop/pyproject.toml"
+TESTS = """
+from sqlalchemy import text
+
+from shop.db import engine
+
+def test_it(db_clone):
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+    assert str(db_clone.path) == engine.connect().exec_driver_sql(
+        "SELECT file FROM pragma_database_list").scalar()
+"""
+
+
+@pytest.fixture
+def above(new_sample, monkeypatch):
+    """A folder above the shop, with tests of its own and pytest's configuration."""
+    shop = new_sample("shop", "services/shop")
+    above = shop.root.parents[1]
+    monkeypatch.chdir(above)
+    shop.root = above
+    shop.write("pytest.ini", "[pytest]\npythonpath = services/shop\n")
+    return shop
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_an_option_names_it(above, mode):
+    result = above.run(f"--snapshot-config={FILE}", mode=mode, test_it=TESTS)
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"alembic-snapshot: {above.root / FILE}, store *"])
+
+
+def test_pytests_own_configuration_names_it_from_its_folder(above, monkeypatch):
+    above.write("pytest.ini", f"[pytest]\npythonpath = services/shop\nsnapshot_config = {FILE}\n")
+    above.write("inside/test_it.py", TESTS)
+    monkeypatch.chdir(above.root / "inside")
+
+    above.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("services/pyproject.toml", "there is no file"),
+        ("services/shop/shop", "there is no file"),
+        ("plain.toml", "there is no [[]tool.alembic-snapshot] in"),
+        ("broken.toml", "is not TOML"),
+    ],
+)
+def test_one_that_can_not_be_it_is_an_error_before_any_test(above, named, told):
+    above.write("plain.toml", "[tool.other]\n")
+    above.write("broken.toml", "[tool\n")
+
+    result = above.run(f"--snapshot-config={named}", test_it=TESTS)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{told}*"])
+    result.stderr.no_fnmatch_line("*Traceback*")

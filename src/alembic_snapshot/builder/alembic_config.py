@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import alembic.config
+import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder.protocol import Job
+
+if TYPE_CHECKING:
+    from alembic_snapshot.builder.target import BuilderTarget
 
 _ALEMBIC = f"{os.path.dirname(alembic.__file__)}{os.sep}"
 
@@ -75,3 +80,29 @@ def scripts_of(job: Job, config: Config) -> ScriptDirectory:
             recursive_version_locations=job.recursive,
         )
     return script
+
+
+@contextlib.contextmanager
+def offered(config: Config, kind: BuilderTarget, handover: str) -> Iterator[Config]:
+    """The configuration with the target in it; a connection's work is committed at the end."""
+    url = kind.target.url("async" if handover == "async" else "").replace("%", "%%")
+    config.set_main_option("sqlalchemy.url", url)
+    config.attributes.clear()
+    if handover in ("url", "async"):
+        yield config
+        return
+    engine = sa.create_engine(kind.url)
+    try:
+        if handover == "engine":
+            config.attributes.update(connection=engine, engine=engine)
+            yield config
+        else:
+            # As "connection", or as "api": the URL is there, too.
+            with engine.connect() as connection:
+                config.attributes["connection"] = connection
+                yield config
+                # Closed by env.py, what was not committed is for its heads to tell.
+                if not connection.closed:
+                    connection.commit()
+    finally:
+        engine.dispose()

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from alembic.runtime.environment import EnvironmentContext
 
 from alembic_snapshot.builder import patches
-from alembic_snapshot.builder.alembic_config import Config, config_of, scripts_of
+from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.guard import Guard
@@ -328,7 +328,9 @@ class Builder:
         # A process of its own would not find connections of the run before, nor their event loop.
         self.pools.close_idle()
         self._has_run_env = True
-        with self.app_context.around(), self._offered() as config:
+        assert self._config is not None
+        offer = offered(self._config, self.kind, self.handover)
+        with self.app_context.around(), offer as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
                 if not self.guard.migrates(context.connection):
@@ -371,33 +373,6 @@ class Builder:
             return self.asked_for_x
 
         environment.get_x_argument = get_x_argument  # type: ignore[method-assign]
-
-    @contextlib.contextmanager
-    def _offered(self) -> Iterator[Config]:
-        """The configuration with the target in it; a connection's work is committed at the end."""
-        config = self._config
-        assert config is not None
-        url = self.target.url("async" if self.handover == "async" else "").replace("%", "%%")
-        config.set_main_option("sqlalchemy.url", url)
-        config.attributes.clear()
-        if self.handover in ("url", "async"):
-            yield config
-            return
-        engine = sa.create_engine(self.kind.url)
-        try:
-            if self.handover == "engine":
-                config.attributes.update(connection=engine, engine=engine)
-                yield config
-            else:
-                # As "connection", or as "api": the URL is there, too.
-                with engine.connect() as connection:
-                    config.attributes["connection"] = connection
-                    yield config
-                    # Closed by env.py, what was not committed is for its heads to tell.
-                    if not connection.closed:
-                        connection.commit()
-        finally:
-            engine.dispose()
 
     def _seed(self, reference: str) -> None:
         self.current = reference

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
-from alembic_snapshot.errors import ConfigError, SnapshotError, printable
+from alembic_snapshot.errors import ConfigError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.current import OpenConnectionWarning
 from alembic_snapshot.plugin.fixtures import (
@@ -26,7 +26,7 @@ from alembic_snapshot.plugin.fixtures import (
     db_engine,
     db_session,
     db_snapshot,
-    fail,
+    failing,
 )
 from alembic_snapshot.plugin.marker import lend_to_marked
 from alembic_snapshot.plugin.session import session_of
@@ -183,10 +183,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     yield
     plugin = session_of(item.config)
     if plugin.is_active:
-        try:
+        with failing(plugin):
             plugin.test.after_call(item.nodeid)
-        except SnapshotError as error:
-            fail(plugin, error)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -197,10 +195,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
         plugin.test.before_teardown()
     yield
     if plugin.is_active:
-        try:
+        with failing(plugin):
             plugin.test.after_teardown(item.nodeid)
-        except SnapshotError as error:
-            fail(plugin, error)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -162,10 +162,18 @@ def _lend(
     assert database.clone is not None
     yield database.clone
     if is_own:
-        try:
+        with failing(session):
             session.test.take_back(database, session.item.nodeid)
-        except SnapshotError as error:
-            fail(session, error)
+
+
+@contextlib.contextmanager
+def failing(session: PluginSession) -> Iterator[None]:
+    """Fail the test with an error of ours that is raised meanwhile."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except SnapshotError as error:
+        fail(session, error)
 
 
 def fail(session: PluginSession, error: SnapshotError) -> NoReturn:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
 
 from alembic_snapshot import BuildError, CheckError
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.stairway import run_stairway, stairway_revisions
 from alembic_snapshot.database.schema import differences
 from alembic_snapshot.sqlite.schema import read_schema
-from alembic_snapshot.sqlite.store import FileStore
 
 STATEMENTS = (
     "create table alembic_version (version_num text)",
@@ -522,9 +520,10 @@ class TestFromAbove:
             "    op.drop_table('t_0004')\n    assert not count, f'{count} rows'",
         )  # fmt: skip
         created.ensure()
-        for entry in FileStore(created.root / ".alembic-snapshot").entries():
+        store = backend_of(created.load()).store()
+        for entry in store.entries():
             if gone and not entry.manifest.seeds:
-                shutil.rmtree(os.path.dirname(entry.database.name))
+                assert store._delete(entry)
 
         found = [one for one in tried(created) if one[0] == "0004"]
 

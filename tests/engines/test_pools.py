@@ -239,10 +239,11 @@ def test_a_thread_that_returns_a_connection_reaches_no_later_tests_database(shop
     shop.run(*options, test_it=RETURNING).assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("clones", ["reset", "rewind"])
+@pytest.mark.parametrize("clones", ["rewrite", "rewind"])
 def test_a_transaction_goes_on_when_the_test_asks_where_its_database_is(shop, clones):
     result = shop.run(
-        f"--snapshot-clones={clones}",
+        "--snapshot-clones=reset",
+        f"--snapshot-reset={clones}",
         test_it="""
         from shop import orders
         from shop.models import Customer

@@ -247,7 +247,7 @@ def test_a_file_that_is_named_is_not_read_as_a_module_of_the_project(project):
 
     layer = project.chain().revisions["0001"]
     assert {project.root / name for name in layer.inputs} == {script}
-    assert {project.root / name for name in layer.named} == {script.with_name("rows.txt")}
+    assert {project.root / name for name in layer.named_files} == {script.with_name("rows.txt")}
     assert counting(project) == []
     project.append("migrations/versions/rows.txt", "import pkg\n")
     assert project.key() != before

@@ -58,7 +58,7 @@ EXTRA = {
 MATTERS = {
     "x in one piece or two": ("x", '["a b"]', '["a", "b"]'),
     "x in another order": ("x", '["a", "b"]', '["b", "a"]'),
-    "x with an empty argument": ("x", "[]", '[""]'),
+    "x with an argument or none": ("x", "[]", '["a"]'),
     "x with a quote": ("x", """['a", "b']""", '["a", "b"]'),
     "section": ("section", '"p"', '"q"'),
     "config": ("config", '"alembic.ini"', '"other.ini"'),

@@ -27,6 +27,8 @@ _VERSIONS, _WAL = slice(18, 20), b"\2\2"
 # Schema cookie, schema format; text encoding.
 _SCHEMA = (slice(40, 48), slice(56, 60))
 _CHUNK = 32 * 1024
+# The system's own, whatever a test puts in its place.
+_open = open
 
 
 class Reusable:
@@ -149,7 +151,7 @@ class Reusable:
 
 
 def _mapped(path: Path) -> mmap.mmap | bytes:
-    with open(path, "rb") as file:
+    with _open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

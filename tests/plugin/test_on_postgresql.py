@@ -479,3 +479,20 @@ def test_the_applications_database_is_not_reached_by_any_of_its_names(
     with postgres.connect("developers") as connection:
         assert connection.execute("SELECT * FROM rows").fetchall() == []
     result.assert_outcomes(passed=25)
+
+
+def test_a_prepared_transaction_that_a_test_leaves_does_not_keep_its_clone(shop, names):
+    result = shop.run(
+        test_it="""
+        import pytest
+        from sqlalchemy import text
+
+        @pytest.mark.parametrize("time", range(2))
+        def test_it(db_session, time):
+            db_session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+            db_session.execute(text(f"PREPARE TRANSACTION 'left {time}'"))
+        """,
+    )
+
+    result.assert_outcomes(passed=2)
+    assert names("alembic_clone_") == []

@@ -227,3 +227,27 @@ def test_a_server_whose_log_cannot_be_read_gets_fresh_clones_and_the_summary_say
     result.stdout.fnmatch_lines(
         ["*3 clones*fresh clones instead of reset ones: * is no superuser, and can't read *"]
     )
+
+
+def test_what_each_test_leaves_is_kept_if_all_is_to_be_kept(shop, names, postgres):
+    result = shop.run(
+        RESET,
+        "--snapshot-keep=all",
+        test_it="""
+        import pytest
+        from shop import orders
+
+        @pytest.mark.parametrize("time", range(3))
+        def test_rows(db_session, time):
+            orders.add_customer(f"customer {time}")
+        """,
+    )
+
+    result.assert_outcomes(passed=3)
+    kept = names("alembic_kept_")
+    assert len(kept) == 3
+    added = set()
+    for name in kept:
+        with postgres.connect(name) as connection:
+            added |= {row[0] for row in connection.execute("SELECT name FROM customers")}
+    assert added == {"the house", "customer 0", "customer 1", "customer 2"}

@@ -64,7 +64,7 @@ class Clone(abc.ABC):
         self._engines: list[Engine] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.label}{'' if self._made else ', not made yet'}>"
+        return f"<{type(self).__name__} {self.label}{'' if self.made else ', not made yet'}>"
 
     @property
     @abc.abstractmethod

@@ -301,7 +301,7 @@ def alter(
 
 
 def drop(connection: psycopg.Connection[Any], name: str) -> None:
-    """End a database's connections and drop it, if it is there.
+    """End a database's connections and prepared transactions and drop it, if it is there.
 
     ``DROP DATABASE`` sleeps in steps of 100 ms while somebody is connected: so we wait first.
     """
@@ -327,6 +327,28 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
+            with contextlib.suppress(psycopg.Error):
+                _roll_back_prepared(connection, name)
+
+
+def _roll_back_prepared(connection: psycopg.Connection[Any], name: str) -> None:
+    """End the transactions that somebody prepared in a database and left: they outlive everything.
+
+    That is done from inside of it.
+    """
+    import psycopg
+    from psycopg import sql
+
+    query = "SELECT gid FROM pg_prepared_xacts WHERE database = %s"
+    prepared = connection.execute(query, (name,)).fetchall()
+    if not prepared:
+        return
+    info = connection.info
+    with psycopg.connect(
+        info.dsn, dbname=name, password=info.password or None, autocommit=True
+    ) as inside:
+        for (identifier,) in prepared:
+            inside.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(identifier)))
 
 
 def drop_named(connection: psycopg.Connection[Any], prefix: str) -> None:

@@ -326,5 +326,9 @@ def try_again():
             goes_on.set()
             thread.join()
         elif isinstance(thing, dict):
-            with psycopg.connect(**thing, autocommit=True) as connection:
-                connection.execute("ROLLBACK PREPARED 'left'")
+            # Its database may be about to be dropped, and it with that.
+            with (
+                contextlib.suppress(psycopg.Error),
+                psycopg.connect(**thing, autocommit=True) as connection,
+            ):
+                connection.execute("COMMIT PREPARED 'left'")

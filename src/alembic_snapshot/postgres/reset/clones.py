@@ -29,6 +29,9 @@ class LentDatabase(LentClone, PooledClone):
         super().__init__(snapshot, clones.pool(), clones.source.on_make)
         self._clones = clones
         self._lender = lender
+        if clones.lasting is not None:
+            # It is there already, and the connections of the test before may lead to it.
+            self._database = clones.lasting.database
 
     @property
     def connections(self) -> Connections | None:  # type: ignore[override]
@@ -62,11 +65,10 @@ class LentDatabase(LentClone, PooledClone):
         return None if found == self._database.name else f"database {found}"
 
     def make(self) -> None:
-        lasting = self._clones.lasting
-        if self._lender.lasting is None or lasting is None:
+        # While one thread makes it, others wait there: it is not to be used before it is known.
+        if self._lender.lasting is None:
             super().make()
-        elif not self._made:
-            self._database, self._made = lasting.database, True
+        self._made = True
 
     def _copy(self) -> None:
         super()._copy()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ class Notices:
         self.callsites = callsites
         self.refused: list[SnapshotError] = []
         self.outside: list[SnapshotError] = []
-        self._others: set[int | None] = set()
+        # Threads, and not their numbers: the next thread may have that of one which has ended.
+        self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._warned: set[str] = set()
 
     @property
@@ -139,13 +141,14 @@ class Notices:
         try:
             yield
         except SnapshotError as error:
-            is_other = threading.get_ident() in self._others
+            is_other = threading.current_thread() in self._others
             (self.outside if is_other else self.refused).append(error)
             raise
 
     def begin(self) -> None:
         """Note that a test begins or has ended: threads that run already are not the next one's."""
-        self._others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        self._others = weakref.WeakSet(threading.enumerate())
+        self._others.discard(threading.current_thread())
 
     def _was_told(self, error: SnapshotError) -> bool:
         """Whether an error reached a test, a ``conftest.py`` or a testing library."""

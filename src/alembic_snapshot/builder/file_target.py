@@ -18,6 +18,7 @@ from alembic_snapshot.sqlite.database import DatabaseFile
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.own_sql import OwnSql
+    from alembic_snapshot.builder.server_guard import Refuse
     from alembic_snapshot.builder.target import OwnWork
 
 
@@ -45,6 +46,9 @@ class FileTarget:
     def backup(self) -> str:
         """The path of a copy of it."""
         return f"{self.target.name}.backup"
+
+    def server_guard(self, refuse: Refuse) -> None:
+        """Give none: it is on no server."""
 
     def prepare(self, own_work: OwnWork) -> None:
         """Make the first backup, and connections quick."""

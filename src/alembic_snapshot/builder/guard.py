@@ -22,11 +22,11 @@ from alembic_snapshot.builder.redirected import RedirectedName, mark, place_of
 from alembic_snapshot.database.identity import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.project.callsite import Callsites
-from alembic_snapshot.sqlite.database import DatabaseFile, opened_file
+from alembic_snapshot.sqlite.database import opened_file
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.server_guard import ServerGuard
-    from alembic_snapshot.database.target import Target
+    from alembic_snapshot.builder.target import BuilderTarget
 
 _connect = sqlite3.connect
 # What a pool does with a connection that it takes back, whoever runs then, and what asks nothing.
@@ -43,7 +43,7 @@ class Guard:
     ``env.py`` migrates, and use no other.
     """
 
-    target: Target
+    target: BuilderTarget
     sites: Callsites
     redirect: bool
     running: str | None = None
@@ -61,12 +61,10 @@ class Guard:
         from sqlalchemy import Engine, event
         from sqlalchemy.pool import Pool
 
-        if isinstance(self.target, DatabaseFile):
-            self._allowed.add(os.path.realpath(self.target.path))
+        self._server = self.target.server_guard(self._refuse)
+        if self._server is None:
+            self._allowed.add(os.path.realpath(self.target.target.name))
         else:
-            from alembic_snapshot.builder.server_guard import ServerGuard
-
-            self._server = ServerGuard(self.target, self._refuse)  # type: ignore[arg-type]
             self._server.install()
         event.listen(Engine, "do_connect", self._on_do_connect)
         event.listen(Pool, "checkout", self._on_checkout)
@@ -153,7 +151,7 @@ class Guard:
             self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
         place = file_place(name)
         self._redirect(place, repr(name), record, may=bool(cargs))
-        cargs[0] = RedirectedName(self.target.name, place)
+        cargs[0] = RedirectedName(self.target.target.name, place)
 
     def _on_checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
         if self.running and (place := self._other(place_of(record))):

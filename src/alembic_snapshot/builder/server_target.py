@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
+from alembic_snapshot.builder.server_guard import Refuse, ServerGuard
 from alembic_snapshot.database.schema import Schema
 from alembic_snapshot.postgres import schema
 from alembic_snapshot.postgres.database import ServerDatabase
@@ -44,6 +45,10 @@ class ServerTarget:
     def backup(self) -> str:
         """The name of a copy of it on the same server."""
         return f"{self.target.name}_backup"
+
+    def server_guard(self, refuse: Refuse) -> ServerGuard:
+        """Watch the drivers of the server, for this database."""
+        return ServerGuard(self.target, refuse)
 
     def prepare(self, own_work: OwnWork) -> None:
         """Make the backup."""

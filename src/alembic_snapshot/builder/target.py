@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.database.schema import Schema
 from alembic_snapshot.database.target import Target
+
+if TYPE_CHECKING:
+    from alembic_snapshot.builder.server_guard import Refuse, ServerGuard
 
 OwnWork = Callable[..., AbstractContextManager[None]]
 
@@ -38,6 +41,9 @@ class BuilderTarget(Protocol):
     @property
     def backup(self) -> str:
         """The name of a copy of it, to which it can be put back."""
+
+    def server_guard(self, refuse: Refuse) -> ServerGuard | None:
+        """What watches the drivers of its server; None if it is on none."""
 
     def prepare(self, own_work: OwnWork) -> None:
         """Make the first backup, and connections quick: nobody needs the database afterwards.

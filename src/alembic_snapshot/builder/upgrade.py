@@ -70,7 +70,7 @@ class Builder:
         self.handover = job.handover
         folders = [job.scripts, *job.versions]
         self.sites = Callsites(self.root, map(Path, folders), job.search_path)
-        self.guard = Guard(self.target, self.sites, redirect=job.foreign == "redirect")
+        self.guard = Guard(self.kind, self.sites, redirect=job.foreign == "redirect")
         spelling = Spelling(job.root, tuple(job.elsewhere))
         self.watch = Watch(
             self.sites,

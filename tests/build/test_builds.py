@@ -635,6 +635,7 @@ class TestWaysToTakeTheTarget:
         snapshot = project.ensure()
 
         assert rows(snapshot.path, "select * from my_versions") == [("0002",)]
+        assert snapshot.manifest.version_table == "my_versions"
         assert not project.ensure().built
 
     def test_a_script_location_that_is_a_package_named_alembic(self, project):

@@ -362,9 +362,12 @@ class TestEnvironments:
         assert before in env
         project.write("migrations/env.py", env.replace(before, after))
         project.history(1)
-        with_downgrade(project, "b", "0001", "op.execute('select 1')", "op.drop_table('t_0001')\n"
-                       "    1 / 0")  # fmt: skip
-        project.revision("c", "b", "op.create_table('t_c', sa.Column('x', sa.Text))")
+        with_downgrade(project, "b", "0001", "op.execute(\"insert into t_0001 values (7)\")",
+                       "op.drop_table('t_0001')\n    1 / 0")  # fmt: skip
+        seen = "op.get_bind().exec_driver_sql('select id from t_0001').scalars().all()"
+        project.revision(
+            "c", "b", f"assert {seen} == [7]\nop.create_table('t_c', sa.Column('x', sa.Text))"
+        )
 
         assert [one[:2] for one in tried(project)] == [("b", "downgrade failed")]
 
@@ -502,6 +505,13 @@ class TestFromAbove:
         assert (list(found.findings), found.tried) == ([], 4)
         assert run_stairway(created.load()).tried == 0
         assert list(stairway_revisions(created.load())) == ["0001", "0002", "0003", "0004"]
+
+    def test_tells_of_the_build_that_it_needs(self, created):
+        events = []
+
+        run_stairway(created.load(), listener=events.append)
+
+        assert [event["event"] for event in events].count("build") == 1
 
     def test_is_no_start_where_migrate_is_gone(self, created):
         created.ensure()

@@ -139,3 +139,13 @@ def test_status_says_what_env_py_is_going_to_be_asked_again_about(project):
     status = project.command("status").stdout
 
     assert "the next build runs env.py again: data/value changed" in status
+
+
+def test_settings_whose_percent_signs_are_for_others_are_compared_as_they_stand(project):
+    project.append(
+        "alembic.ini", "[formatter_generic]\nformat = %(levelname)-5.5s [%(name)s] %(message)s\n"
+    )
+    project.history(1)
+
+    assert project.ensure().built
+    assert not project.ensure().built

@@ -225,6 +225,7 @@ def test_stand_ins_are_refused_where_they_would_run(tmp_path):
 
         assert select("SELECT v FROM t") == [("a",), ("b",)]
         assert select("SELECT slug(v) FROM u") == []
+        assert select("SELECT pair(v, none()) FROM u") == []
         with pytest.raises(NeedsOwnSql, match="the application's collation own"):
             select("SELECT v FROM t ORDER BY v")
         with pytest.raises(NeedsOwnSql, match=r"the application's function slug\(\)"):

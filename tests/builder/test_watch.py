@@ -236,6 +236,40 @@ def test_revisions_that_env_py_finds_elsewhere_are_compared(project):
     assert reasons(project) == ("more/a_made.py changed (read while it ran)",)
 
 
+# Where a layer reads a file that only a run names: how its revision or its seed is written.
+READS = "open('data/' + 'value').read()"
+LAYERS = {
+    "in the upgrade": ("", f"op.execute({READS})", ""),
+    "when it is loaded": (f"SQL = {READS}", "op.execute(SQL)", ""),
+    "by a module": ("import importlib", "op.execute(importlib.import_module('hel' + 'per').sql())",
+                    ""),
+    "in a thread": ("from concurrent.futures import ThreadPoolExecutor",
+                    "with ThreadPoolExecutor(1) as pool:\n"
+                    f"    op.execute(pool.submit(lambda: {READS}).result())", ""),
+    "in a seed": ("", "pass", f"def fill(connection):\n    connection.exec_driver_sql({READS})\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_one_layer_reads_counts_for_it_alone(project, tables, layer):
+    header, upgrade, seed = LAYERS[layer]
+    project.history(1)
+    project.revision("0002", "0001", upgrade, header=header)
+    project.write("helper.py", f"def sql():\n    return {READS}\n")
+    data = project.write("data/value", "create table before (x)")
+    if seed:
+        project.write("seed.py", seed)
+        project.configure('seeds = ["seed:fill"]')
+    assert project.build()[1][:2] == ["0001", "0002"]
+
+    data.write_text("create table after (x)")
+    snapshot, ran = project.build()
+
+    assert ran == (["seed:fill"] if seed else ["0002"])
+    assert "after" in tables(snapshot.path)
+    assert "before" not in tables(snapshot.path)
+
+
 class TestInputsThatChangeWhileABuildRuns:
     def test_are_named_and_nothing_is_published_under_their_old_digest(self, project, tables):
         project.history(2)

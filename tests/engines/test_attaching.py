@@ -87,12 +87,19 @@ def test_so_it_is_in_a_script(asking, tmp_path, script):
 
 def test_other_statements_are_not(asking):
     asking.executescript("CREATE TABLE t (x); INSERT INTO t VALUES ('ATTACH ''y'' AS x;');")
+    asking.cursor().executescript("INSERT INTO t VALUES ('attach')")
     asking.execute("SELECT 'ATTACH'; ")
     asking.execute("VACUUM")
     with pytest.raises(sqlite3.OperationalError, match="no such database"):
         asking.execute("DETACH other")
 
     assert asking.heard == []
+    assert asking.execute("SELECT x FROM t").fetchall() == [("ATTACH 'y' AS x;",), ("attach",)]
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_they_are_executed_with_their_parameters(asking, way):
+    assert way(asking, "SELECT ? || ?", ("ATTACH ", "it")).fetchall() == [("ATTACH it",)]
 
 
 TESTS = """

@@ -37,6 +37,18 @@ class TestShapes:
         assert chain.heads == ("d",)
         assert set(chain.revisions["d"].parents) == {"b", "c"}
 
+    def test_many_merges_one_above_the_other_take_no_longer_than_as_many_revisions(self, project):
+        # There are 2 ** 40 ways from the head down to the base.
+        project.revision("m0")
+        for number in range(40):
+            project.revision(f"a{number}", f"m{number}")
+            project.revision(f"b{number}", f"m{number}")
+            project.revision(f"m{number + 1}", (f"a{number}", f"b{number}"))
+
+        chain = project.chain()
+
+        assert chain.below(chain.heads) == chain.revisions.keys()
+
     def test_depends_on_is_a_parent_like_any_other(self, project):
         project.revision("a")
         project.revision("b", depends_on="a")

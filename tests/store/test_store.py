@@ -241,6 +241,12 @@ class TestTampering:
         assert project.look_up().reasons == (f"{built.path} is damaged or was changed",)
         assert project.ensure().built
 
+    def test_a_snapshot_whose_file_is_gone_is_not_used(self, project, built):
+        built.path.unlink()
+
+        assert project.look_up().reasons == (f"{built.path} is damaged or was changed",)
+        assert project.ensure().built
+
     def test_an_edited_snapshot_is_not_used(self, project, built, rows):
         connection = sqlite3.connect(built.path)
         connection.execute("insert into t_0001 values (1)")
@@ -413,11 +419,36 @@ class TestPrune:
         store = FileStore(project.root / ".alembic-snapshot")
         leftover = store.building / ("0" * 32 + ".abc")
         leftover.mkdir()
+        (failed,) = store.failed.glob("*.json")
+        no_folder = store.building / (failed.stem + ".abc")
+        no_folder.touch()
 
         store.prune(keep=5)
 
+        assert list(store.failed.iterdir()) == []
+        no_folder.unlink()
+
         assert list(store.building.iterdir()) == []
         assert list(store.failed.iterdir()) == []
+
+
+class TestItsFolder:
+    def test_is_ignored_by_git_and_backups_as_its_owner_likes(self, project):
+        project.history(1)
+        project.ensure()
+        ignored, tag = (
+            project.root / ".alembic-snapshot" / n for n in (".gitignore", "CACHEDIR.TAG")
+        )
+        assert ignored.read_text() == "*\n"
+        assert tag.read_text().startswith("Signature: ")
+
+        ignored.write_text("# mine\n")
+        tag.unlink()
+        project.history(2)
+        project.ensure()
+
+        assert ignored.read_text() == "# mine\n"
+        assert tag.exists()
 
 
 class TestAnUnwritableStore:

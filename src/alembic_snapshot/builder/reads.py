@@ -237,7 +237,7 @@ def _inside(folder: int | None, path: Any) -> Any:
     """The path below an open folder."""
     try:
         above = os.readlink(f"/proc/self/fd/{folder}") if folder is not None else ""
-        return os.path.join(above, os.fsdecode(path)) if above else path
+        return os.path.join(above, os.fsdecode(path))
     except (OSError, TypeError):
         return path
 

@@ -311,3 +311,18 @@ class TestInputsThatChangeWhileABuildRuns:
         )
 
         assert project.ensure().built
+
+    def test_do_not_fail_a_build_that_writes_and_imports_and_writes_again(self, project):
+        project.revision(
+            "a",
+            header=f"{ROOT}\nimport importlib",
+            upgrade="""
+            (ROOT / "made.py").write_text("X = 1")
+            importlib.invalidate_caches()
+            importlib.import_module("ma" + "de")
+            (ROOT / "made.py").write_text("X = 22")
+            op.execute("select 1")
+            """,
+        )
+
+        assert project.ensure().built

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from urllib.parse import quote
 
 import pytest
 
-from alembic_snapshot.database.identity import file_of, file_place
+from alembic_snapshot.database.identity import address_of, file_of, file_place
+from alembic_snapshot.errors import CloneError
+from alembic_snapshot.sqlite import database as files
 
 NAMES = [
     "a.db",
@@ -73,3 +76,49 @@ def test_a_uri_is_the_file_that_sqlite_opens(name, query, tmp_path):
 def test_memory_is_told_from_a_file():
     assert file_of("file:a.db?mode=memory&mode%00=rwc") == os.path.abspath("a.db")
     assert file_of("") == file_of(":memory:") == file_of("file:") == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.ENOSPC, "make room on the disk"),
+        (errno.EDQUOT, "make room on the disk"),
+        (errno.EIO, "may this user write there?"),
+    ],
+)
+def test_a_copy_that_breaks_off_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, code, hint):
+    (tmp_path / "a.db").write_bytes(b"content")
+
+    def broken_off(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files._Real, "sendfile", broken_off)
+    with pytest.raises(CloneError, match=os.strerror(code)) as failed:
+        files.copy(tmp_path / "a.db", tmp_path / "b.db")
+
+    assert failed.value.hint == hint
+    assert not (tmp_path / "b.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("127.0.0.1", "localhost"),
+        ("127.0.1.1", "localhost"),
+        ("0.0.0.0", "localhost"),
+        ("::1", "localhost"),
+        ("::", "localhost"),
+        ("::ffff:127.0.0.1", "localhost"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("2001:DB8:0::7", "2001:db8::7"),
+        ("LocalHost", "localhost"),
+        ("DB.example", "db.example"),
+        ("", "localhost"),
+        ("/tmp", "localhost"),
+        ("/srv/Sockets", "/srv/Sockets"),
+    ],
+)
+def test_all_addresses_of_this_machine_are_one_host(address, host):
+    assert address_of(address) == host

@@ -243,7 +243,7 @@ class Record:
         yield from (place for place in places if self._spelled(f"{place}{os.sep}_") is not None)
 
     def _is_another(self, name: str) -> bool:
-        return name not in self.written and self._digest(name) != self._as_read.get(name)
+        return self._digest(name) != self._as_read.get(name)
 
     def _digest(self, name: str) -> str:
         # As it is now: what was read before is not asked.

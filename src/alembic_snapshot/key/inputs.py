@@ -157,7 +157,7 @@ class Files:
 
     def save(self) -> None:
         """Keep what was parsed for the next time; failing to is no error."""
-        if not self._new or self._cache is None or not self._cache.parent.is_dir():
+        if not self._new or self._cache is None:
             return
         # Several projects may share a store; what is old goes when there is too much.
         kept = dict(list(self._known.items())[-_FACTS_KEPT:])

@@ -22,6 +22,8 @@ WAYS = {
     "attribute_with_a_default": ("", "config.attributes['t'] = cfg.VALUE",
                                  f"{GIVEN}.setdefault('t', 'none')"),
     "attributes_listed": ("", "config.attributes[cfg.VALUE] = 1", f"sorted({GIVEN})[0]"),
+    "attributes_counted": ("", "config.attributes.update(dict.fromkeys(cfg.VALUE.strip('a')))",
+                           f"'ab'[len({GIVEN})]"),
     "setting": ("", "config.set_main_option('t', cfg.VALUE)",
                 "context.config.get_main_option('t')"),
     "setting_of_a_section": ("", "config.set_section_option('own', 't', cfg.VALUE)",

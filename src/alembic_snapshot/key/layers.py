@@ -375,7 +375,7 @@ def _heads(revisions: Mapping[str, Layer]) -> tuple[str, ...]:
     return tuple(sorted(name for name in revisions if name not in parents))
 
 
-_as_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_as_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _digest(value: Any) -> str:

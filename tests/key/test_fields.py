@@ -65,6 +65,8 @@ COMPUTED = [
     ("def f(x=(down_revision := '0000')): ...\n", "down_revision"),
     ("@(down_revision := lambda f: f)\ndef f(): ...\n", "down_revision"),
     ("[(down_revision := item) for item in ['0000']]\n", "down_revision"),
+    ("[item for item in ['0000'] if (down_revision := item)]\n", "down_revision"),
+    ("any((down_revision := item) for item in ['0000'])\n", "down_revision"),
     ("del depends_on\n", "depends_on"),
     ("depends_on, *rest = ['0000']\n", "depends_on"),
     ("depends_on, rest = 'ab'\n", "depends_on"),

@@ -10,7 +10,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from sqlalchemy import make_url
@@ -19,6 +18,7 @@ from alembic_snapshot.postgres.database import ServerDatabase, readable
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.server import lock_key
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -37,13 +37,6 @@ def on_server(new_sample, postgres, monkeypatch):
 @pytest.fixture
 def shop(on_server):
     return on_server("shop", "SHOP_URL")
-
-
-def until(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting: {what}"
-        time.sleep(0.02)
 
 
 MODES = pytest.mark.parametrize("mode", ["plain", "n2"])

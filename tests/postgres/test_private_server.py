@@ -25,11 +25,11 @@ from alembic_snapshot.postgres.private.binaries import WHEEL, Binaries, find, wh
 from alembic_snapshot.postgres.private.cluster import failure
 from alembic_snapshot.postgres.private.folder import LONGEST, VARIABLE, Folder, open_lock, try_lock
 from alembic_snapshot.postgres.server import server_in_use
+from tests.waiting import until
 
 SOURCE = Path(private.__file__).parents[3]
 ROOT = os.geteuid() == 0
 # Far more than anything here takes; only a defect waits so long.
-PATIENCE = 60.0
 USER = """
 import json, os, subprocess, sys, time
 from alembic_snapshot.postgres.private import acquire as private
@@ -48,14 +48,6 @@ told["server"] = (server.socket_folder / "../data/postmaster.pid").read_text().s
 print(json.dumps(told), flush=True)
 sys.stdin.read()
 """
-
-
-def until(condition, what):
-    """Wait for something that other processes do."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting: {what}"
-        time.sleep(0.01)
 
 
 def is_free(path):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import psycopg
 import pytest
@@ -28,6 +27,7 @@ from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
 from tests.build import test_stairway
 from tests.build.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -249,8 +249,7 @@ class TestProcesses:
         process = subprocess.Popen(
             command, cwd=project.root, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        while not (project.root / "running").exists():
-            time.sleep(0.01)
+        until((project.root / "running").exists, "the revision to run")
         ServerStore(project.root / ".alembic-snapshot").prune(keep=1)
         assert names("alembic_building_")
 

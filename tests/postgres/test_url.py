@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from contextlib import closing
 from urllib.parse import quote
 
 import psycopg
@@ -14,8 +14,18 @@ from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.clone import PooledClone
 from alembic_snapshot.postgres.pool import Pool, kept_name
+from tests.waiting import until
 
 PASSWORD = "a right+one: %41/@"
+
+
+def lets_in(url):
+    """Whether the server takes a connection."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -39,9 +49,7 @@ def locked(postgres, postgres_folder):
         return postgres.url.replace("postgres@", f"locked:{quote(password)}@")
 
     # Until the server has read the rules it lets everybody in.
-    with suppress(psycopg.OperationalError):
-        while True:
-            psycopg.connect(url("wrong")).close()
+    until(lambda: not lets_in(url("wrong")), "the rules are read")
     yield url
     rules.write_text(before)
     with postgres.connect() as connection:

@@ -18,6 +18,7 @@ import pytest
 
 from alembic_snapshot import StoreError, ensure, load_project
 from alembic_snapshot.sqlite.store import FileStore
+from tests.waiting import until
 
 MAKE = """
     from alembic import command
@@ -192,12 +193,13 @@ class TestKills:
         parent = subprocess.Popen(
             [sys.executable, "-m", "alembic_snapshot", "build", "-q"], cwd=project.root
         )
-        builder = int(wait_for(lambda: pid_file.exists() and pid_file.read_text()))
+        until(lambda: pid_file.exists() and pid_file.read_text(), "the builder runs")
+        builder = int(pid_file.read_text())
 
         parent.kill()
         parent.wait()
 
-        assert wait_for(lambda: not is_running(builder))
+        until(lambda: not is_running(builder), "the builder ends")
 
 
 def child_of(pid):
@@ -213,15 +215,6 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_for(condition):
-    for _ in range(600):
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 class TestTampering:

@@ -286,9 +286,15 @@ class TestInputsThatChangeWhileABuildRuns:
 
         assert "t_0002" in tables(project.ensure().path)
 
-    def test_are_named_when_only_the_run_reveals_them(self, project):
+    @pytest.mark.parametrize("reader", ["a revision", "env.py"])
+    def test_are_named_when_only_the_run_reveals_them(self, project, reader):
         data = project.write("data.txt", "1")
-        project.revision("a", upgrade="open('da' + 'ta.txt').close()\nop.execute('select 1')")
+        reads = "open('da' + 'ta.txt').close()"
+        if reader == "env.py":
+            env = project.root / "migrations/env.py"
+            env.write_text(env.read_text().replace("config =", f"{reads}\nconfig ="))
+            reads = ""
+        project.revision("a", upgrade=f"{reads}\nop.execute('select 1')")
         wait = "while os.path.getsize('da' + 'ta.txt') < 2: time.sleep(0.01)"
         project.revision("b", "a", f"import os, time\n{wait}\nop.execute('select 1')")
 

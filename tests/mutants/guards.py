@@ -114,7 +114,7 @@ ROOMS = {
             "plugin/clones": "scopes isolation",
             "plugin/fakes": "fakes",
             "engines/application": "plugin/databases async scopes",
-            "engines/events": "plugin/guard attaching hidden_files engines/aim",
+            "engines/events": "plugin/guard isolation attaching hidden_files engines/aim",
             "engines/factories": "plugin/databases configured",
             "plugin/current": "swallowed scopes failures",
             "plugin/database": "plugin/in_use scopes failures plugin/building",

@@ -49,6 +49,17 @@ def test_sequences_start_anew(db_session, time):
     assert ada.id == 2
 
 
+def test_a_session_on_another_engine_is_as_it_was(db_session):
+    other = create_engine("sqlite://")
+    with Session(other) as session:
+        session.execute(text("CREATE TABLE t AS SELECT 7 AS x"))
+        session.commit()
+        assert session.scalar(text("SELECT x FROM t")) == 7
+    other.dispose()
+
+    assert orders.names() == ["the house"]
+
+
 def test_a_rollback_undoes_what_was_not_committed(db_session):
     db_session.add(Customer(name="Ada"))
     db_session.commit()

@@ -1,7 +1,7 @@
 """The chart of the README: what a whole test costs in each way, from a result of ``run.py``.
 
 Writes ``chart.svg`` and ``chart.png`` beside the result, ``chart-postgres`` for one on PostgreSQL.
-Needs the extra ``bench``.
+Needs the dependency group ``bench``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ author = _PROJECT["authors"][0]["name"]
 copyright = author  # Sphinx's name
 release = version = _PROJECT["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # Links to headings are spelled as on GitHub, where the same pages are read.
 myst_heading_anchors = 4
 autodoc_member_order = "bysource"

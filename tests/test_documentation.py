@@ -100,6 +100,18 @@ def test_every_public_name_has_its_place():
         assert parameters(told[name]) == parameters(getattr(alembic_snapshot, name))
 
 
+def test_the_page_that_is_made_from_the_code_has_every_public_name():
+    page = (ROOT / "docs/api.md").read_text()
+    made = set(re.findall(r"auto\w+:: (?:pytest_)?alembic_snapshot\.(\w+)$", page, re.MULTILINE))
+    fixtures = re.findall(r"^\| `(\w*db_\w+)`", (ROOT / "docs/fixtures.md").read_text(), re.M)
+    public = {*alembic_snapshot.__all__, *pytest_alembic_snapshot.__all__} - {*fixtures, "_db_run"}
+
+    assert made == {name for name in public if name not in errors.SnapshotError.kinds} - {
+        "SnapshotError",
+        "async_db_engine",
+    }
+
+
 def parameters(function):
     found = inspect.signature(function).parameters.values()
     return [(one.name, one.kind, one.default) for one in found]

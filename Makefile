@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 REPORT := .pytest_cache/report.xml
 SHARED := -n 2 --dist worksteal --junitxml=$(REPORT)
 
-.PHONY: test-db test test-all rooms mutants test-postgres lint bench bench-quick bench-postgres soak realworld clean
+.PHONY: test-db test test-all rooms mutants test-postgres lint bench bench-quick bench-postgres \
+	soak realworld docs oldest newest clean
 
 test-db: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py
@@ -61,9 +62,21 @@ $(STAMP): pyproject.toml
 		"$$python" scripts/check_python.py
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)" >&2; $(PYTHON) -m venv $(VENV) >&2; }
 	@echo "installing what the library, the application and their tests need into $(VENV): once, some minutes" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" >&2  # knows --group
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all]" --group dev >&2
 	@echo "installed" >&2
 	@touch $@
+
+# The pages of docs/ as a site; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b dirhtml docs build/docs $(ARGS)
+
+# With the oldest versions that pyproject.toml allows; and with the newest ones of the same packages.
+oldest: $(STAMP)
+	.ci/versions oldest $(ARGS)
+
+newest: $(STAMP)
+	.ci/versions newest $(ARGS)
 
 clean:
 	rm -rf $(VENV) .alembic-snapshot dist build

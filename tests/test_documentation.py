@@ -100,6 +100,18 @@ def test_every_public_name_has_its_place():
         assert parameters(told[name]) == parameters(getattr(alembic_snapshot, name))
 
 
+def test_the_page_that_is_made_from_the_code_has_every_public_name():
+    page = (ROOT / "docs/api.md").read_text()
+    made = set(re.findall(r"auto\w+:: (?:pytest_)?alembic_snapshot\.(\w+)$", page, re.MULTILINE))
+    fixtures = re.findall(r"^\| `(\w*db_\w+)`", (ROOT / "docs/fixtures.md").read_text(), re.M)
+    public = {*alembic_snapshot.__all__, *pytest_alembic_snapshot.__all__} - {*fixtures, "_db_run"}
+
+    assert made == {name for name in public if name not in errors.SnapshotError.kinds} - {
+        "SnapshotError",
+        "async_db_engine",
+    }
+
+
 def parameters(function):
     found = inspect.signature(function).parameters.values()
     return [(one.name, one.kind, one.default) for one in found]
@@ -123,6 +135,41 @@ def test_the_example_from_python_runs(tmp_path):
 
     assert done.stdout == "orders: 1 added\n  + id=1, article='tea'\n", done.stderr
     assert not (tmp_path / "play.db").exists()
+
+
+def test_every_page_has_a_place_on_the_site_and_begins_with_its_name():
+    listed = re.findall(
+        r"^```\{toctree\}\n(?:^:[^\n]*\n)*\n(.*?)```",
+        (ROOT / "docs/index.md").read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    pages = [path for path in PAGES if path.parent == ROOT / "docs"]
+
+    assert sorted(["index", *"".join(listed).split()]) == sorted(path.stem for path in pages)
+    assert [path.name for path in pages if not path.read_text().startswith("# ")] == [
+        "changelog.md"  # it includes another file
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        there = page.parent / target if target else page
+        headings = re.findall(r"^#+ (.*)$", there.read_text(), flags=re.MULTILINE)
+
+        assert anchor in {anchor_of(heading) for heading in headings}, (target, anchor)
+
+
+def anchor_of(heading):
+    """The anchor that GitHub and the site give to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_folder_of_tests_that_a_guarantee_names_is_there():
+    named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / "docs/guarantees.md").read_text())
+
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_readme_is_short():

@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to do, done."""
+"""What the README and the first page of the documentation tell a newcomer to do, done."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def place_order(customer: str, article: str) -> None:
 """
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+START = (ROOT / "docs/start.md").read_text()
 OURS = ("PYTEST_", "ALEMBIC_", "PYTHONPATH")
 PYTEST = ("pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
 
@@ -87,9 +88,9 @@ def run(folder, *command):
     return done.stdout
 
 
-def blocks(heading=""):
-    """The fenced blocks of a section of the README, as language and text; of the first without."""
-    section = README.partition(heading)[2] if heading else README
+def blocks(heading="", page=README):
+    """The fenced blocks of a section of a page, as language and text; of the first without."""
+    section = page.partition(heading)[2] if heading else page
     return re.findall(r"```(\w+)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
 
 
@@ -109,7 +110,7 @@ def follow(folder, language, text):
 
 
 def test_six_steps_lead_from_alembic_init_to_a_passing_test_on_a_clone(shop):
-    steps = blocks("## From an empty folder")
+    steps = blocks("## From an empty folder", START)
 
     shown = [follow(shop, *step) for step in steps]
 
@@ -123,7 +124,7 @@ def test_six_steps_lead_from_alembic_init_to_a_passing_test_on_a_clone(shop):
 
 
 def test_the_first_example_passes_with_the_four_lines(shop):
-    for step in blocks("## From an empty folder")[:3]:
+    for step in blocks("## From an empty folder", START)[:3]:
         follow(shop, *step)
     write(shop / "shop/orders.py", ORDERS)
     (shop / "src").mkdir()
@@ -136,6 +137,48 @@ def test_the_first_example_passes_with_the_four_lines(shop):
 
     assert "2 passed" in shown
     assert "2 clones" in shown
+
+
+def commands(heading):
+    """The commands of a section's console blocks, without their comments."""
+    text = "".join(text for language, text in blocks(heading) if language == "console")
+    return [shlex.split(line.removeprefix("$ "), comments=True) for line in text.splitlines()]
+
+
+def test_the_three_commands_lead_to_the_lines_that_are_shown_and_to_passing_tests(shop):
+    for step in blocks("## From an empty folder", START)[:3]:
+        follow(shop, *step)
+    write(shop / "shop/orders.py", ORDERS)
+    (shop / "src").mkdir()
+    (shop / "shop").rename(shop / "src/shop")
+    follow(shop, *blocks()[0])
+    install, init, test = commands("## Three commands")
+
+    assert install == ["pip", "install", "alembic-snapshot"]
+    run(shop, init[0].replace("-", "_"), *init[1:], "--yes")
+    assert "2 clones" in run(shop, *PYTEST, *test[1:])
+    written = (shop / "pyproject.toml").read_text()
+    _, (_, table) = blocks("## Three commands")
+    for line in table.splitlines()[2:4]:
+        assert line.partition("#")[0].strip() in written
+
+
+def test_every_target_of_make_that_the_readme_names_is_there():
+    makefile = (ROOT / "Makefile").read_text()
+    named = {*re.findall(r"make ([a-z][a-z-]+)", README)} - {"migrations"}
+
+    assert "test-db" in named
+    assert [name for name in named if not re.search(rf"^{name}\b.*:", makefile, re.M)] == []
+
+
+def test_the_plain_commands_are_those_of_make():
+    makefile = (ROOT / "Makefile").read_text().replace(" --quiet --disable-pip-version-check", "")
+    plain = commands("## The application that it was made for")
+
+    installs = [shlex.join(words[2:]) for words in plain if words[0].endswith("pip")]
+    assert len(installs) == 2
+    for line in installs:
+        assert line.replace("'", '"') in makefile.replace("-m pip install ", "")
 
 
 @pytest.fixture

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    _what, _hint = "Windows is not supported yet", "use WSL, the Windows Subsystem for Linux"
+    # The command's name, or -m while the package is imported for it: a line, as any other error.
+    if "alembic-snapshot" in sys.argv[0] or (
+        sys.argv[0] == "-m" and "alembic_snapshot" in sys.orig_argv
+    ):
+        sys.stderr.write(f"error: {_what}\nhint: {_hint}\n")
+        raise SystemExit(2)
+    raise RuntimeError(f"{_what}: {_hint}")
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.ensure import ensure

@@ -5,12 +5,19 @@ Light to import: no SQLAlchemy, no Alembic, and no build until a test asks for a
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if sys.platform == "win32":
+    raise pytest.UsageError(
+        "alembic-snapshot: Windows is not supported yet: use WSL, the Windows Subsystem for Linux, "
+        "or leave the plugin out with -p no:alembic-snapshot"
+    )
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
 from alembic_snapshot.errors import ConfigError, printable

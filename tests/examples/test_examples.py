@@ -40,7 +40,7 @@ CASES = [
 def test_it_is_ready_when_init_is_done(folder, example, whole):
     for package in example.needs:
         pytest.importorskip(
-            package, reason=f"{package} is not installed: the extra examples has it"
+            package, reason=f"{package} is not installed: the dependency group examples has it"
         )
     leave = shutil.ignore_patterns("__pycache__", ".*", "*.db", "instance")
     shutil.copytree(EXAMPLES / example.folder, folder.root, dirs_exist_ok=True, ignore=leave)
@@ -269,7 +269,7 @@ environment = { ORDERS = "sqlite://", USERS = "{url}" }
 
 
 def made_by_flask(folder, *options, bind, clones, take):
-    pytest.importorskip("flask_migrate", reason="the extra examples has it")
+    pytest.importorskip("flask_migrate", reason="the dependency group examples has it")
     folder.write("shop.py", BINDS.format(bind=bind, binds=bool(bind)))
     folder.write("pyproject.toml", PYPROJECT)
     run(folder, "flask", "--app", "shop", "db", "init", *options)

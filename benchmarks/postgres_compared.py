@@ -47,6 +47,17 @@ def compare(
         _clear(server)
 
 
+@contextlib.contextmanager
+def on_server(project: ProjectFolder) -> Iterator[ProjectFolder]:
+    """A project with its database on the server, which is gone afterwards."""
+    server = server_in_use()
+    _clear(server)
+    try:
+        yield _on(server, project)
+    finally:
+        _clear(server)
+
+
 def _compare(project: ProjectFolder, python: Path | None, tests: int, rounds: int) -> Iterator[Row]:
     ways = [sides.FRESH, sides.RESET, sides.SAVEPOINT, sides.HAND_WRITTEN, sides.TRUNCATE]
     if python is not None:

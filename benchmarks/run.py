@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import builds
+import checkpoints_compared
 import postgres_compared
 import projects
 import sides
@@ -33,7 +34,9 @@ def main() -> int:
     """Run, report, and exit with 0 although a goal is missed: that is for the reader to see."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
-    parser.add_argument("--only", choices=("tests", "builds", "rewind"), help="one part")
+    parser.add_argument(
+        "--only", choices=("tests", "builds", "rewind", "checkpoints"), help="one part"
+    )
     parser.add_argument(
         "--postgres", action="store_true", help="whole tests on PostgreSQL instead of SQLite"
     )
@@ -58,8 +61,8 @@ def main() -> int:
                 print(_line(row), flush=True)
                 rows.append(row)
     name = "postgres-" * options.postgres + ("quick" if options.quick else "full")
-    if options.only == "rewind":
-        name = "rewind"
+    if options.only in ("rewind", "checkpoints"):
+        name = "postgres-" * options.postgres + options.only
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
     record = _record(rows, skipped)
@@ -73,6 +76,9 @@ def main() -> int:
 
 
 def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
+    if options.only == "checkpoints":
+        yield from _checkpoint_rows(folder, options)
+        return
     if options.postgres:
         sizes = (10,) if options.quick else (10, 100, 400)
         rounds, tests = options.rounds or 3, 25 if options.quick else 40
@@ -109,8 +115,20 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skip
     yield from compared.compare_async(asynchronous, tests, rounds)
     if not options.quick:
         yield from compared.compare_workers(every[0], 5 * tests, rounds)
+        yield checkpoints_compared.compare(every[1], 3)
         yield from compared.compare_packages(every[1], options.venvs, tests, rounds)
         yield from _data_rows(folder, every[1])
+
+
+def _checkpoint_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    project = projects.generated(folder, 10)
+    rounds = options.rounds or 3
+    if options.postgres:
+        with postgres_compared.on_server(project) as placed:
+            yield checkpoints_compared.compare(placed, rounds)
+        return
+    projects.migrate(project)
+    yield checkpoints_compared.compare(project, rounds)
 
 
 def _rewind_rows(folder: Path, rounds: int) -> Iterator[Row | Skipped]:

@@ -45,7 +45,8 @@ ROOMS = {
         ["placeholder", "reset.changes", "reset.connections", "schema", "server"],
         ["diff", "memory", "psql"],
         ["database", "reset.log", "reset.pristine"],
-        ["pool", "reset.database", "store"],
+        ["frozen", "reset.database", "store"],
+        ["pool"],
         ["clone"],
         ["clones"],
         ["reset.clones"],
@@ -103,14 +104,14 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
-        ["fakes", "kept", "marker", "summary", "traces"],
-        ["clones"],
+        ["calls", "failures", "fakes", "kept", "marker", "returned", "summary", "traces"],
+        ["clones", "declared"],
         ["reset"],
         ["database"],
         ["current"],
         ["session"],
         ["fixtures", "items", "probe"],
-        ["async_fixtures"],
+        ["async_fixtures", "checkpoints"],
     ],
 }
 ROWS = [

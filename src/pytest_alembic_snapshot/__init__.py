@@ -22,9 +22,12 @@ if sys.platform == "win32":
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
 from alembic_snapshot.errors import ConfigError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
+from alembic_snapshot.plugin.checkpoints import checkpoint_fixture
 from alembic_snapshot.plugin.current import OpenConnectionWarning
+from alembic_snapshot.plugin.declared import lend_to_marked
 from alembic_snapshot.plugin.fixtures import (
     Clones,
+    _db_begun,
     _db_run,
     async_db_engine,
     clone_fixture,
@@ -35,15 +38,16 @@ from alembic_snapshot.plugin.fixtures import (
     db_snapshot,
     failing,
 )
-from alembic_snapshot.plugin.marker import lend_to_marked
 from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
     "Clones",
     "OpenConnectionWarning",
     "UnguardedDatabaseWarning",
+    "_db_begun",
     "_db_run",
     "async_db_engine",
+    "checkpoint_fixture",
     "clone_fixture",
     "db_clone",
     "db_clones",
@@ -217,6 +221,8 @@ def pytest_runtest_makereport(
         shorten(call.excinfo, item.config)
     report = yield
     plugin = session_of(item.config)
+    if call.excinfo is not None:
+        report.longrepr = plugin.failures.again(call.excinfo.value, item.nodeid) or report.longrepr
     if plugin.is_active:
         if report.failed:
             for text in plugin.test.describe(item.nodeid):

@@ -124,6 +124,16 @@ ROOMS = {
         },
         "plugin/guard plugin/databases scopes",
     ),
+    "states": Room(
+        {
+            "database/clone": "checkpoints",
+            "plugin/calls": "checkpoints",
+            "plugin/checkpoints": "checkpoints",
+            "plugin/declared": "checkpoints scopes",
+            "plugin/returned": "checkpoints",
+        },
+        "scopes failures",
+    ),
     "aim": Room(
         {
             "engines/configured": "configured",
@@ -196,7 +206,6 @@ UNGUARDED = {
     "engines/uncommitted": "it shows",
     "plugin/traces": "it shows",
     "build/snapshot": "it passes on",
-    "database/clone": "it passes on",
     "database/lasting": "it has interfaces, and counts forks",
     "database/target": "it passes on",
     "backend": "it passes on",
@@ -218,6 +227,7 @@ UNGUARDED = {
     "postgres/*": "each of its tests starts or asks a server: minutes for one mistake",
     "engines/importing": "how events are hooked in; without it nothing is pointed",
     "plugin/async_fixtures": "declarations",
+    "plugin/failures": "it shows",
     "plugin/fixtures": "declarations",
     "plugin/kept": "it shows",
     "plugin/session": "it passes on",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,15 @@ class Snapshot:
     entry: Entry | None
     built: bool = False
     why: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return "the snapshot"
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """The checkpoints that it is, and stands on, the newest first: none."""
+        yield from ()
 
     @property
     def path(self) -> Path:
@@ -84,3 +94,26 @@ class Snapshot:
         if self.entry is None:
             return contextlib.nullcontext()
         return backend_of(self.project).store().in_use(self.entry)
+
+
+@dataclass(frozen=True)
+class Checkpoint(Snapshot):
+    """What a fixture's function committed on a clone: a state that clones begin with.
+
+    ``name`` is the fixture's, ``place`` the line of its function; it stands on ``parent``.
+    """
+
+    name: str = ""
+    place: str = ""
+    parent: Snapshot | None = None
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return f"the checkpoint {self.name} ({self.place})"
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """The checkpoint itself, and those that it stands on."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.checkpoints()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.database.diff import Diff
 
+_CHECKPOINT = "checkpoint"
+
 
 class Connections(Protocol):
     """What is known of a driver's connections that stay open for the next test.
@@ -40,6 +42,19 @@ class Connections(Protocol):
         """Whether an idle connection is in that state, or was brought back to it."""
 
 
+class Users(Protocol):
+    """The application's engines and sessions that use a clone, as far as they are known."""
+
+    def busy(self) -> list[str]:
+        """What is not committed, and which connections are in use, a line each."""
+
+    def let_go(self) -> None:
+        """Close the connections that nobody uses at the moment, of async drivers too."""
+
+    def read_again(self) -> None:
+        """Have sessions forget what they have read."""
+
+
 class Clone(abc.ABC):
     """One test's own copy of a snapshot.
 
@@ -47,12 +62,13 @@ class Clone(abc.ABC):
     first connection; from whichever thread, or forked child, comes first. ``on_make`` is told how
     many seconds that took. ``connections`` looks after those that are for the next test too, if
     they are; ``was_told`` says whether somebody asked where it is, and ``suffix`` how the name of
-    what is kept of it ends.
+    what is kept of it ends. ``users`` are there while it is a test's.
     """
 
     is_read_only = False
     suffix: str
     connections: Connections | None = None
+    users: Users | None = None
 
     def __init__(self, snapshot: Snapshot, on_make: Callable[[float], None] | None = None):
         self.snapshot = snapshot
@@ -62,6 +78,7 @@ class Clone(abc.ABC):
         self._made = False
         self._is_over = False
         self._engines: list[Engine] = []
+        self._states: dict[str, Target] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}{'' if self.made else ', not made yet'}>"
@@ -129,6 +146,10 @@ class Clone(abc.ABC):
     def disable_fsync(self, connection: Any) -> None:
         """Let a connection not wait for the disk."""
 
+    @abc.abstractmethod
+    def has_open_writes(self) -> bool:
+        """Whether somebody has written to it in a transaction that is still open."""
+
     def make(self) -> None:
         """Copy the snapshot, if that has not been done yet.
 
@@ -175,14 +196,124 @@ class Clone(abc.ABC):
         self.snapshot.upgrade(self.target, revision)
 
     def diff(self) -> Diff:
-        """Which rows and tables differ from the snapshot."""
-        return self.target.diff(self.snapshot.entry and self.snapshot.entry.database)
+        """Which rows and tables differ from the snapshot, or the checkpoint that it began from."""
+        found = self.target.diff(self._beginning)
+        return found.named(self.snapshot.title)
+
+    def checkpoint(self, name: str = _CHECKPOINT) -> None:
+        """Remember what is committed at the moment, for :meth:`restore`, until the test is over.
+
+        What was remembered under that name before is forgotten. Commit and close your sessions
+        first.
+
+        Raises:
+            CloneError: something is not committed, a connection is in use, or the database is
+                read-only or no test's.
+        """
+        if not isinstance(name, str) or not name:
+            raise CloneError(f"{name!r} is no name of a checkpoint", hint="give it one in quotes")
+        users = self._users("make a checkpoint of")
+        self.make()
+        users.let_go()
+        state = self._save()
+        forgotten = self._states.pop(name, None)
+        self._states[name] = state
+        if forgotten is not None:
+            self._forget(forgotten)
+
+    def restore(self, name: str | None = None) -> None:
+        """Put the database back to a checkpoint of this test, or to one that the test began from.
+
+        Without a name it is the newest of this test, and without any what the test began with.
+        Sessions read everything again; connections that others have left idle may be closed.
+
+        Raises:
+            CloneError: there is no such checkpoint, or as :meth:`checkpoint`.
+        """
+        users = self._users("restore")
+        state = self._state(name)
+        self.make()
+        users.let_go()
+        self._restore(state)
+        users.read_again()
 
     def close(self) -> None:
         """Close the engines that :meth:`engine` made; the clone can't be made any more."""
         self._is_over = True
         while self._engines:
             self._engines.pop().dispose()
+        while self._states:
+            self._forget(self._states.popitem()[1])
+
+    @property
+    def _beginning(self) -> Target | None:
+        """What it is a copy of; None if it began empty."""
+        entry = self.snapshot.entry
+        return None if entry is None else entry.database
+
+    def _state(self, name: str | None) -> Target | None:
+        if name is None:
+            newest = list(self._states.values())[-1:]
+            return newest[0] if newest else self._beginning
+        begun = [one for one in self.snapshot.checkpoints() if one.name == name]
+        if name not in self._states and not begun:
+            known = [*self._states, *(one.name for one in self.snapshot.checkpoints())]
+            raise CloneError(
+                f"there is no checkpoint {name!r} in this test",
+                hint=f"there is {', '.join(map(repr, known))}; without a name, restore() goes back "
+                "to the newest"
+                if known
+                else "make one with checkpoint() before; without a name, restore() goes back to "
+                "what the test began with",
+            )
+        entry = begun[0].entry if name not in self._states else None
+        return entry.database if entry is not None else self._states[name]
+
+    def _users(self, what: str) -> Users:
+        """The users, none of which is at work."""
+        if self.is_read_only:
+            raise CloneError(
+                f"can't {what} the clone, which is read-only",
+                hint="remove readonly=True from the test's db_clone marker",
+            )
+        if self._is_over or self.users is None:
+            over = self._is_over
+            raise CloneError(
+                f"can't {what} {self.label}: "
+                + ("its test is over" if over else "it is not the clone of a test"),
+                hint="db_clone, and what clone_fixture() makes, have checkpoints while their tests "
+                "run",
+            )
+        busy = self.users.busy()
+        busy += [
+            "a connection of its engine() is in use"
+            for engine in self._engines
+            if getattr(engine.pool, "checkedout", int)()
+        ]
+        if busy:
+            raise CloneError(
+                f"can't {what} the clone: {'; '.join(busy)}",
+                hint="commit or roll back, and close what is open, before",
+            )
+        for engine in self._engines:
+            engine.dispose()
+        return self.users
+
+    @abc.abstractmethod
+    def freeze(self) -> Target:
+        """Close, and make it a state that others begin from; :meth:`delete` still deletes it."""
+
+    @abc.abstractmethod
+    def _save(self) -> Target:
+        """A copy of what is committed."""
+
+    @abc.abstractmethod
+    def _restore(self, state: Any | None) -> None:
+        """Have the content of a state of its kind, or none at all."""
+
+    @abc.abstractmethod
+    def _forget(self, state: Any) -> None:
+        """Delete what :meth:`_save` made."""
 
     @abc.abstractmethod
     def delete(self) -> None:

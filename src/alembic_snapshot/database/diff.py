@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Row = tuple[Any, ...]
 _SHOWN_CHARACTERS = 40
 _SAME_CHARACTERS = 10
+_SNAPSHOT = "the snapshot"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ class Diff:
     def __str__(self) -> str:
         lines = [*self.schema, *(line for table in self.tables for line in table.lines())]
         return "\n".join(lines) or "no difference"
+
+    def named(self, before: str) -> Diff:
+        """The same, where what was before is no snapshot but ``before``."""
+        lines = [
+            f"{line.removesuffix(_SNAPSHOT)}{before}" if line.endswith(_SNAPSHOT) else line
+            for line in self.schema
+        ]
+        return replace(self, schema=lines)
 
     def to_record(self) -> dict[str, Any]:
         """The counts as JSON."""

@@ -35,6 +35,7 @@ class Dialect:
     drivers: tuple[str, ...]
     nowhere: str
     crashes_if_closed_in_use: bool = False
+    has_server: bool = False
 
 
 _DIALECTS = {
@@ -56,6 +57,7 @@ _DIALECTS = {
         async_extra="alembic-snapshot[postgres]",
         drivers=("psycopg", "asyncpg"),
         nowhere="postgresql+psycopg:///alembic-snapshot-has-no-engine",
+        has_server=True,
     ),
 }
 

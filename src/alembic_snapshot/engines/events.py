@@ -22,6 +22,7 @@ from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.engines.strangers import Strangers, open_place
 from alembic_snapshot.engines.threads import Owned
+from alembic_snapshot.engines.uncommitted import unflushed
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.sqlite.attaching import Asking, watch_attaching
@@ -96,6 +97,14 @@ class EngineEvents:
                 if session not in redirect.sessions:
                     with contextlib.suppress(Exception):
                         session.close()
+
+    def unflushed(self, redirect: EngineRedirect) -> Iterator[str]:
+        """What sessions hold for a database that never connected, a line each."""
+        for session in self._idle.idle():
+            if session not in redirect.sessions and any(
+                redirect.engines.serves(engine) for engine in _engines_of(session)
+            ):
+                yield from unflushed([session])
 
     def _listen(self) -> None:
         from sqlalchemy import Engine

@@ -207,14 +207,44 @@ class EngineRedirect:
 
     def uncommitted(self) -> list[str]:
         """What is not committed on the clone, a line each."""
-        lines = list(unflushed(self.sessions.idle()))
+        return self.unflushed() + [
+            f"not committed: {line}; what it wrote is not below" for line in self.transactions()
+        ]
+
+    def unflushed(self) -> list[str]:
+        """What sessions hold for the clone that was never sent there, a line each."""
+        return list(unflushed(self.sessions.idle()))
+
+    def transactions(self) -> list[str]:
+        """The transactions that are open on the clone, a line each."""
+        return [
+            f"a transaction is open, on a connection that {self._place(tracked.site)} took"
+            for record, tracked in list(self._records)
+            if record.in_use and is_in_transaction(record.dbapi_connection)
+        ]
+
+    def busy(self) -> list[str]:
+        """What is not flushed on the clone, and which connections are in use, a line each."""
+        lines = self.unflushed()
         for record, tracked in list(self._records):
-            if record.in_use and is_in_transaction(record.dbapi_connection):
-                lines.append(
-                    "not committed: a transaction is open, on a connection that "
-                    f"{self._place(tracked.site)} took; what it wrote is not below"
-                )
+            if record.in_use:
+                lines.append(f"a connection that {self._place(tracked.site)} took is in use")
         return lines
+
+    def let_go(self) -> None:
+        """Close the idle connections, wherever a server would miss them being closed."""
+        if self.engines.dialect.has_server:
+            for record, tracked in list(self._records):
+                if not record.in_use:
+                    _abort(record) if tracked.is_async else _close_connection(record)
+            if any(tracked.is_async for _, tracked in self._records):
+                self._records = [item for item in self._records if not item[1].is_async]
+                self._renew(is_async=True)
+
+    def read_again(self) -> None:
+        """Have the sessions on the clone forget what they have read."""
+        for session in self.sessions.idle():
+            session.expire_all()
 
     def has_altered(self, cparams: dict[str, Any]) -> bool:
         """Whether :meth:`rewrite_connect_args` has made these very arguments the clone's."""
@@ -342,6 +372,17 @@ def _close_connection(record: Any) -> None:
         # Older versions of SQLAlchemy leave a record half made if a listener raises an error.
         with contextlib.suppress(Exception):
             record.dbapi_connection.close()
+
+
+def _abort(record: Any) -> None:
+    """End an idle connection of an async driver without its event loop, which may be this one."""
+    driver: Any = getattr(record.dbapi_connection, "driver_connection", None)
+    with contextlib.suppress(Exception):
+        if hasattr(driver, "terminate"):
+            driver.terminate()
+        else:
+            driver.pgconn.finish()
+    record.info.pop(TrackedConnection, None)
 
 
 def _is_elsewhere(record: Any, tracked: TrackedConnection) -> bool:

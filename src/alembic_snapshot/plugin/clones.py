@@ -22,6 +22,9 @@ class Strategy(Protocol):
     def begin(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
         """A clone that holds what the snapshot holds."""
 
+    def begin_apart(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
+        """The same, and no other test has had its database, nor is going to."""
+
     def end(self, clone: Clone) -> list[Site | None]:
         """Take the engines off; the lines that had taken connections that were still in use."""
 
@@ -45,6 +48,10 @@ class NewDatabaseEachTest:
         clone.durable = clone_options.durable
         self.redirect.point(clone, durable=clone_options.durable)
         return clone
+
+    def begin_apart(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
+        """The same: it is its own anyway."""
+        return self.begin(snapshot, clone_options)
 
     def end(self, clone: Clone) -> list[Site | None]:
         """Close every connection."""

@@ -84,6 +84,16 @@ class CurrentTest:
             if strayed is not None:
                 raise strayed
 
+    def put_aside(self, database: Database) -> None:
+        """Take the engines off a clone on which something failed, which its report describes."""
+        ended = database.end()
+        if ended is not None:
+            self._ended.append((database, ended.clone))
+
+    def warn(self, site: Site | None) -> None:
+        """Warn of a connection that was still open."""
+        self._warn(site)
+
     def after_teardown(self, test: str) -> None:
         """See that what was refused while it was taken down came to it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.build.snapshot import Snapshot
+from alembic_snapshot.build.snapshot import Checkpoint, Snapshot
 from alembic_snapshot.checks import raise_for_checks
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.engines.notices import unused, warn
-from alembic_snapshot.errors import CloneError, EngineError, SnapshotError
+from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.store.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.process import Listener
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.project.callsite import Site
     from alembic_snapshot.project.config import Project
-    from alembic_snapshot.store.manifest import Manifest
 
 _PLAIN = CloneOptions()
 
@@ -33,6 +34,14 @@ class Ended(NamedTuple):
     """A clone from which the engines were taken off, and the lines that still held a connection."""
 
     clone: Clone
+    held: list[Site | None]
+
+
+class Frozen(NamedTuple):
+    """A clone that became a checkpoint, and the lines that still held a connection."""
+
+    clone: Clone
+    checkpoint: Checkpoint
     held: list[Site | None]
 
 
@@ -60,6 +69,7 @@ class Database:
         self._strategy = self._chosen(folder)
         self._clone_options = _PLAIN
         self._shared = False
+        self._owner = ""
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
         self._in_use = contextlib.ExitStack()
@@ -95,34 +105,92 @@ class Database:
             raise found
         return found
 
-    def begin(self, clone_options: CloneOptions, *, shared: bool = False) -> bool:
+    def begin(
+        self,
+        clone_options: CloneOptions,
+        *,
+        shared: bool = False,
+        base: Checkpoint | None = None,
+        making: str | None = None,
+    ) -> bool:
         """Have a clone in use; whether it was begun now, and is to be ended by the caller.
 
-        A ``shared`` one serves several tests; those that ask for nothing else join it.
+        A ``shared`` one serves several tests; those that ask for nothing else join it. It begins
+        with ``base`` if there is one; ``making`` is the name of what it is to become.
 
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
             CloneError: a clone is in use that can't be joined.
+            ConfigError: it can't begin with both the checkpoint and what the options say.
             SnapshotError: there is no snapshot to clone.
         """
         self.verify()
+        if base is not None and clone_options.contents:
+            raise ConfigError(
+                f"a clone can't begin from {base.title} and have "
+                f"{' and '.join(clone_options.contents)} at once",
+                hint="give that to the checkpoint_fixture that stands on no other, or do not ask "
+                "for the checkpoint",
+            )
         if self.clone is not None:
-            if shared or (clone_options not in (_PLAIN, self._clone_options)):
-                owner = "one for several tests" if self._shared else "the test's own"
-                raise CloneError(
-                    f"a clone is in use already, {owner}, and a different one was asked for",
-                    hint="remove the marker's arguments, or move the test out of its scope"
-                    if self._shared
-                    else "ask for the clone for several tests before the test's own",
-                )
+            self._join(clone_options, base, is_own=shared or making is not None)
             return False
-        snapshot = (
-            Snapshot(self.project, None) if clone_options.empty else self.snapshot(clone_options)
-        )
+        snapshot = base or self._snapshot_for(clone_options)
         self._tally.fixtures_only |= not self.redirect.engines.configured.is_there
-        self.clone = self._strategy.begin(snapshot, clone_options)
+        begin = self._strategy.begin if making is None else self._strategy.begin_apart
+        self.clone = begin(snapshot, clone_options)
+        self.clone.users = self.redirect
         self._clone_options, self._shared, self._process = clone_options, shared, os.getpid()
+        self._owner = "one for several tests" if shared else "the test's own"
+        if making is not None:
+            self._owner = f"that of the checkpoint {making}, which is being made"
         return True
+
+    def _snapshot_for(self, clone_options: CloneOptions) -> Snapshot:
+        if clone_options.empty:
+            return Snapshot(self.project, None)
+        return self.snapshot(clone_options)
+
+    def _join(self, clone_options: CloneOptions, base: Checkpoint | None, *, is_own: bool) -> None:
+        """See that the clone in use is what was asked for."""
+        assert self.clone is not None
+        if is_own or clone_options not in (_PLAIN, self._clone_options):
+            raise CloneError(
+                f"a clone is in use already, {self._owner}, and a different one was asked for",
+                hint="remove the marker's arguments, or move the test out of its scope"
+                if self._shared
+                else "ask for the clone for several tests, or the checkpoint, before the test's "
+                "own",
+            )
+        if base is not None and all(one is not base for one in self.clone.snapshot.checkpoints()):
+            raise CloneError(
+                f"a clone is in use already, {self._owner}, which does not begin from {base.title}",
+                hint="move the test out of the scope of that clone, or do not ask for the "
+                "checkpoint",
+            )
+
+    def unfinished(self) -> list[str]:
+        """What was written on the clone in use, or is about to be, and not committed."""
+        lines = [*self.redirect.unflushed(), *self._events.unflushed(self.redirect)]
+        if self.clone is not None and self.clone.made and self.clone.has_open_writes():
+            lines += self.redirect.transactions() or ["a transaction is open"]
+        return lines
+
+    def freeze(self, name: str, place: str) -> Frozen | None:
+        """Take the engines off the clone in use, and make it a checkpoint.
+
+        None if it is not this process's.
+        """
+        ended = self.end()
+        if ended is None:
+            return None
+        before = ended.clone.snapshot
+        target = ended.clone.freeze()
+        entry = before.entry or Entry("", target, _nothing(self.project), 0.0)
+        entry = dataclasses.replace(entry, name=target.name, database=target)
+        self._tally.checkpoints += 1
+        checkpoint = Checkpoint(self.project, entry, name=name, place=place, parent=before)
+        return Frozen(ended.clone, checkpoint, ended.held)
 
     def verify(self) -> None:
         """See, before the first test that needs it, that the right engines will be pointed.
@@ -234,3 +302,19 @@ class Database:
     def _made(self, seconds: float) -> None:
         self._tally.clones += 1
         self._tally.seconds += seconds
+
+
+def _nothing(project: Project) -> Manifest:
+    """The record of a database to which no migration belongs."""
+    return Manifest(
+        digest="",
+        family="",
+        project=project.name,
+        created=0.0,
+        size=0,
+        sha256="",
+        heads=(),
+        revisions={},
+        seeds=(),
+        layers={},
+    )

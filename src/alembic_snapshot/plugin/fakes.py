@@ -16,7 +16,7 @@ import alembic_snapshot
 _PATCHER = "pyfakefs.fake_filesystem_unittest"
 # What works while a test runs. Whatever is imported later is imported under the fake.
 _ROOMS = ("database", "engines", "sqlite", "sqlite.reset", "store")
-_MODULES = ("plugin.kept", "plugin.reset")
+_MODULES = ("plugin.calls", "plugin.kept", "plugin.reset")
 
 
 def keep_out() -> None:

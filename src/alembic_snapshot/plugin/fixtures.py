@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.plugin.declared import asked_by, beginning_of
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.session import PluginSession, session_of
 
@@ -88,6 +89,13 @@ class Clones:
 
 
 @pytest.fixture
+def _db_begun(_db_run: PluginSession, db_clones: Clones) -> None:
+    # A test's clones of further databases that begin from a checkpoint.
+    for declared in asked_by(_db_run.item):
+        _ = db_clones[declared.database]
+
+
+@pytest.fixture
 def db_engine(_db_run: PluginSession, db_clone: Clone) -> Engine:
     """The engine on this test's clone: the application's own, if it has a synchronous one."""
     try:
@@ -156,7 +164,8 @@ def _lend(
     __tracebackhide__ = True
     try:
         database = session.database(name)
-        is_own = database.begin(options(), shared=shared)
+        base = None if shared else beginning_of(session.item, name)
+        is_own = database.begin(options(), shared=shared, base=base)
     except SnapshotError as error:
         fail(session, error)
     assert database.clone is not None

@@ -61,14 +61,14 @@ class Kept:
         if not clone.made:
             return "the test did not open its database"
         if clone.is_read_only:
-            return f"the test read the snapshot itself: {clone.target}"
+            return f"the test read {clone.snapshot.title} itself: {clone.target}"
         lines = []
         path = self.reserve(clone, test)
         if path is not None:
             lines += clone.kept_as(path)
         elif self.whose != "none":
             lines += [f"not kept: {_LIMIT} databases of this run are kept already"]
-        return "\n".join([*lines, "compared with the snapshot:", _difference(clone)])
+        return "\n".join([*lines, f"compared with {clone.snapshot.title}:", _difference(clone)])
 
 
 def delete(paths: Iterable[str]) -> None:

@@ -34,9 +34,7 @@ class CloneOptions:
                     f"db_clone does not take {name}={value!r}",
                     hint=f"{name} is " + ("one name, in quotes" if is_name else "True or False"),
                 )
-        chosen = [f"{name}=…" for name in ("layer", "revision", "empty") if getattr(self, name)] + (
-            ["readonly=…"] if self.readonly and self.empty else []
-        )
+        chosen = self.contents + (["readonly=…"] if self.readonly and self.empty else [])
         if len(chosen) > 1:
             raise ConfigError(
                 f"a clone can't have {' and '.join(chosen)} at once",
@@ -44,15 +42,15 @@ class CloneOptions:
             )
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> CloneOptions:
-        """What these arguments of the marker ask for.
+    def of(cls, arguments: Mapping[str, Any], who: str = "db_clone") -> CloneOptions:
+        """What these arguments of the marker, or of ``who`` takes the same, ask for.
 
         Raises:
             ConfigError: one is unknown, or two contradict each other.
         """
         unknown = arguments.keys() - set(_NAMES)
         if unknown:
-            raise _refused("db_clone", ", ".join(sorted(unknown)))
+            raise _refused(who, ", ".join(sorted(unknown)))
         return cls(**arguments)
 
     @classmethod
@@ -74,6 +72,11 @@ class CloneOptions:
         """Which snapshot it is about."""
         return self.layer, self.revision
 
+    @property
+    def contents(self) -> list[str]:
+        """The arguments that say what is in the database to begin with."""
+        return [f"{name}=…" for name in ("layer", "revision", "empty") if getattr(self, name)]
+
 
 _NAMES = tuple(sorted(one.name for one in dataclasses.fields(CloneOptions)))
 
@@ -83,26 +86,3 @@ def _refused(who: str, arguments: str) -> ConfigError:
         f"{who} does not take {arguments}",
         hint=f"it takes {', '.join(_NAMES)}, by name",
     )
-
-
-def lend_to_marked(items: list[pytest.Item]) -> None:
-    """Have each test with the marker ask for ``db_clone``, ahead of what is made for it alone."""
-    for item in items:
-        names: list[str] | None = getattr(item, "fixturenames", None)
-        if names is not None and item.get_closest_marker("db_clone"):
-            others = [name for name in names if name != "db_clone"]
-            place = _first_of_the_test(item, others)
-            # Another list: this one may be that of every test of the function.
-            item.fixturenames = [*others[:place], "db_clone", *others[place:]]  # type: ignore[attr-defined]
-
-
-def _first_of_the_test(item: pytest.Item, names: list[str]) -> int:
-    """The index of the first fixture that is the test's own, after those that several share."""
-    # Not public; without it db_clone comes last.
-    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    own = (index for index, name in enumerate(names) if _scope(known.get(name)) == "function")
-    return next(own, len(names))
-
-
-def _scope(definitions: Any) -> str | None:
-    return definitions[-1].scope if definitions else None

@@ -65,6 +65,10 @@ class Reset:
             self.redirect.resume(self._lent)
         return self._lent
 
+    def begin_apart(self, snapshot: Snapshot, clone_options: CloneOptions) -> Clone:
+        """A fresh clone."""
+        return self.fresh.begin(snapshot, clone_options)
+
     def end(self, clone: Clone) -> list[Site | None]:
         """Close what is still in use, and the connections that a test left something in."""
         if clone is not self._lent:

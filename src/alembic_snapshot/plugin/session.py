@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder, table_above
 from alembic_snapshot.project.toml_file import TomlFile
@@ -59,6 +60,7 @@ class PluginSession:
             self.toml = _table_of(config)
         except ConfigError as error:
             self.error = error
+        self.failures = Failures()
         self.records: list[dict[str, Any]] = []
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace

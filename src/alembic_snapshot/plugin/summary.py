@@ -26,7 +26,7 @@ class Tally:
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
     why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
-    needed instead.
+    needed instead. ``checkpoints`` counts those that were made.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
@@ -34,6 +34,7 @@ class Tally:
     """
 
     clones: int = 0
+    checkpoints: int = 0
     size: int = 0
     seconds: float = 0.0
     snapshots: dict[str, str] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Tally:
         total = cls()
         for record in records:
             total.clones += record["clones"]
+            total.checkpoints += record["checkpoints"]
             total.size += record["size"]
             total.seconds += record["seconds"]
             for digest, state in record["snapshots"].items():
@@ -113,6 +115,8 @@ class Tally:
         states = ", ".join(f"{d[:_DIGEST_LENGTH]} {s}" for d, s in self.snapshots.items())
         line = f"alembic-snapshot: {states}; {number(self.clones, 'clone')}, {size(self.size)}, "
         line += f"{self.seconds:.2f} s"
+        if self.checkpoints:
+            line += f", {number(self.checkpoints, 'checkpoint')}"
         if self.no_reset:
             line += f"; fresh clones instead of reset ones: {self.no_reset}"
         elif self.resets is not None:

@@ -68,6 +68,21 @@ class ServerClone(Clone):
     def disable_fsync(self, connection: Any) -> None:
         """Nothing: a clone is created so that nobody waits for the disk."""
 
+    def has_open_writes(self) -> bool:
+        return self.target.has_writer()
+
+    def freeze(self) -> ServerDatabase:
+        raise AssertionError("not from a pool")
+
+    def _save(self) -> ServerDatabase:
+        raise AssertionError("not from a pool")
+
+    def _restore(self, state: ServerDatabase | None) -> None:
+        raise AssertionError("not from a pool")
+
+    def _forget(self, state: ServerDatabase) -> None:
+        raise AssertionError("not from a pool")
+
     def kept_as(self, path: Path) -> list[str]:
         del path
         kept = ServerDatabase(self.target.server, kept_name(self.target.name))
@@ -96,6 +111,21 @@ class PooledClone(ServerClone):
         kept = ServerDatabase(self.target.server, self._pool.keep(self.target.name, path))
         path.write_text(f"{kept.name}\n{kept.opening}\n", encoding="utf-8")
         return path
+
+    def freeze(self) -> ServerDatabase:
+        self.make()
+        self.close()
+        self._pool.freeze(self.target.name)
+        return self.target
+
+    def _save(self) -> ServerDatabase:
+        return self._pool.copy(self.target.name)
+
+    def _restore(self, state: ServerDatabase | None) -> None:
+        self._pool.renew(self.target.name, state.name if state else None)
+
+    def _forget(self, state: ServerDatabase) -> None:
+        self._pool.drop(state.name)
 
     def _copy(self) -> None:
         entry = self.snapshot.entry

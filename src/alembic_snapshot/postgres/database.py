@@ -97,6 +97,12 @@ class ServerDatabase:
         with self.server.connect() as connection:
             return exists(connection, self.name)
 
+    def has_writer(self) -> bool:
+        """Whether somebody has a transaction open in which something was written."""
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND backend_xid IS NOT NULL"
+        with self.server.connect() as connection:
+            return connection.execute(query, (self.name,)).fetchone() is not None
+
     def start(self, source: ServerDatabase | None) -> None:
         """Make it anew: a copy of another, whose connections are ended, or an empty database."""
         with self.server.connect() as connection:
@@ -205,7 +211,7 @@ class ServerDatabase:
 @contextlib.contextmanager
 def readable(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a database; nobody can connect to a snapshot, but to a copy of it."""
-    if database is not None and not database.name.startswith(SNAPSHOT):
+    if database is not None and not _is_closed(database, server):
         with server.connect(database.name) as connection:
             yield connection
         return
@@ -217,6 +223,16 @@ def readable(database: ServerDatabase | None, server: Server) -> Iterator[psycop
                 yield connection
         finally:
             copy.remove()
+
+
+def _is_closed(database: ServerDatabase, server: Server) -> bool:
+    """Whether nobody can connect: it is a snapshot or a checkpoint."""
+    if not database.name.startswith(CLONE):
+        return database.name.startswith(SNAPSHOT)
+    with server.connect() as own:
+        query = "SELECT NOT datallowconn FROM pg_database WHERE datname = %s"
+        row = own.execute(query, (database.name,)).fetchone()
+    return bool(row and row[0])
 
 
 def create(

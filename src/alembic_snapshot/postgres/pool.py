@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import memory
+from alembic_snapshot.postgres import frozen, memory
 from alembic_snapshot.postgres.database import CLONE, KEPT, ServerDatabase
 from alembic_snapshot.postgres.server import Server, lock_key, new_owner
 
@@ -70,9 +70,44 @@ class Pool:
         return ServerDatabase(self.server, name)
 
     def drop(self, name: str) -> None:
-        """Have a clone dropped soon."""
-        self._room.acquire()
-        self._order("drop", name)
+        """Have a clone dropped soon, and the ones that are ready because it was a template."""
+        with self._lock:
+            names = [name, *self._ready.pop(name, ())]
+        for one in names:
+            self._room.acquire()
+            self._order("drop", one)
+
+    def copy(self, name: str) -> ServerDatabase:
+        """A copy of a clone in which nobody is at work; idle connections to it are ended.
+
+        Raises:
+            CloneError: somebody is, or has prepared a transaction in it.
+        """
+        with self._lock:
+            frozen.end_idle(self._connection, name)
+            return ServerDatabase(self.server, self._create(self._connection, name))
+
+    def renew(self, name: str, template: str | None) -> None:
+        """Give a clone in which nobody is at work the content of another database, or none.
+
+        Raises:
+            CloneError: somebody is, or the content can't be had.
+        """
+        with self._lock:
+            frozen.end_idle(self._connection, name)
+        new = self.take(template).name
+        with self._lock:
+            databases.drop(self._connection, name)
+            databases.rename(self._connection, new, name)
+
+    def freeze(self, name: str) -> None:
+        """Let nobody connect to a clone any more: it is a template from now on.
+
+        Raises:
+            CloneError: somebody has prepared a transaction in it.
+        """
+        with self._lock:
+            frozen.freeze(self._connection, name)
 
     def keep(self, name: str, slot: Path) -> str:
         """Keep a clone when the run is over, for as long as ``slot`` is there; its new name."""
@@ -136,11 +171,17 @@ class Pool:
     def _make_ready(self, connection: psycopg.Connection[Any], template: str) -> None:
         while True:
             with self._lock:
-                if len(self._ready[template]) >= READY:
+                if len(self._ready.get(template, (None,) * READY)) >= READY:
                     return
             name = self._create(connection, template)
             with self._lock:
-                self._ready[template].append(name)
+                waiting = self._ready.get(template)
+                if waiting is not None:
+                    waiting.append(name)
+            if waiting is None:
+                # The template was a checkpoint, and is no more.
+                databases.drop(connection, name)
+                return
             if not self._tasks.empty():
                 # What waits to be dropped takes room.
                 self._tasks.put(("create", template))

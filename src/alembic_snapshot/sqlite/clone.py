@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shlex
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class FileClone(Clone):
     ):
         super().__init__(snapshot, on_make)
         self._path = path
+        self._numbers = itertools.count(1)
 
     @property
     def label(self) -> str:
@@ -102,6 +104,44 @@ class FileClone(Clone):
         self._path.rename(path)
         self._path = path
         return path
+
+    def has_open_writes(self) -> bool:
+        return files.has_writer(self._path)
+
+    def freeze(self) -> files.DatabaseFile:
+        self.make()
+        # Another file: whoever has the old one open, a thread or a child, writes to nobody's.
+        state = self._save()
+        self.close()
+        files.remove(self._path)
+        self._path = state.path
+        return state
+
+    def _save(self) -> files.DatabaseFile:
+        original = self.path
+        path = original.with_name(f"{original.stem}-state-{next(self._numbers)}{files.SUFFIX}")
+        try:
+            files.backup(original, path)
+        except sqlite3.Error as error:
+            files.remove(path)
+            raise CloneError(
+                f"can't make a checkpoint of {self.label}: {error}",
+                hint="does a thread or a child process still write to it?",
+            ) from error
+        files.checkpoint(path)
+        return files.DatabaseFile(path)
+
+    def _restore(self, state: files.DatabaseFile | None) -> None:
+        try:
+            files.put_back(state.path if state else None, self.path)
+        except sqlite3.Error as error:
+            raise CloneError(
+                f"can't restore {self.label}: {error}",
+                hint="does a thread or a child process still use it?",
+            ) from error
+
+    def _forget(self, state: files.DatabaseFile) -> None:
+        state.remove()
 
     def _copy(self) -> None:
         if self.snapshot.entry is None:

@@ -314,10 +314,21 @@ def backup(source: Path, target: Path) -> None:
         original.backup(copied)
 
 
-def put_back(source: Path, target: Path) -> None:
+def has_writer(path: Path) -> bool:
+    """Whether somebody has a transaction open in which something was written."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.execute("ROLLBACK")
+        return False
+
+
+def put_back(source: Path | None, target: Path) -> None:
     """Write one database's content into another file, whose open connections then see it.
 
-    Both have the same page size.
+    Both have the same page size. Without a source it is that of an empty database.
 
     Raises:
         sqlite3.OperationalError: somebody is in the middle of a transaction, and stays there.
@@ -329,7 +340,7 @@ def put_back(source: Path, target: Path) -> None:
             raise sqlite3.OperationalError(f"{target} stays locked: a connection is in use")
 
     with (
-        contextlib.closing(sqlite3.connect(source)) as original,
+        contextlib.closing(sqlite3.connect(source or ":memory:")) as original,
         contextlib.closing(sqlite3.connect(target)) as overwritten,
     ):
         original.backup(overwritten, progress=give_up, sleep=0.01)

@@ -1,0 +1,511 @@
+"""``checkpoint_fixture``: tests begin from what a function committed, each with its own clone."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.plugin.returned import bound_to_a_session
+from pytest_alembic_snapshot import checkpoint_fixture
+
+
+@pytest.mark.parametrize(("clones", "workers"), [("fresh", "plain"), ("reset", "n2")])
+def test_each_test_begins_from_it(shop, clones, workers):
+    shop.behaviour("checkpoints")
+    shop.behaviour("restored")
+
+    result = shop.run(f"--snapshot-clones={clones}", mode=workers)
+
+    assert result.parseoutcomes().keys() == {"passed"}
+    assert not list(shop.temporary.rglob("default-*"))
+    assert not (shop.root / "real.db").exists()
+
+
+# What was there before, and what nobody of the behaviours looks at.
+BEGUN = """
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop.db import engine
+    from sqlalchemy import text
+
+
+    @checkpoint_fixture("session", autouse=True)
+    def begun():
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE begun (id INTEGER)"))
+            connection.execute(text("INSERT INTO begun VALUES (1)"))
+
+
+    @pytest.fixture(autouse=True)
+    def is_begun(db_clone):
+        yield
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM begun")) == 1
+    """
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "clones", "workers"),
+    [("isolation", "fresh", "n2"), ("isolation", "reset", "plain"), ("processes", "fresh", "n2")],
+)
+def test_every_behaviour_holds_on_top_of_one(shop, behaviour, clones, workers):
+    shop.write("conftest.py", BEGUN)
+    shop.behaviour(behaviour)
+
+    result = shop.run(f"--snapshot-clones={clones}", mode=workers)
+
+    assert result.parseoutcomes().keys() == {"passed"}
+    assert not shop.kept()
+
+
+FAILING = """
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+
+    @checkpoint_fixture("module")
+    def catalogue():
+        orders.add_customer("the catalogue")
+
+    @checkpoint_fixture("module")
+    def customer(catalogue):
+        orders.add_customer("Ada")
+
+    def test_failing(customer):
+        orders.add_customer("Bob")
+        assert False
+
+    def test_that_opens_nothing(customer):
+        assert False
+
+    def test_passing(customer):
+        assert orders.count() == 3
+    """
+
+
+def test_a_failing_tests_report_names_the_one_it_began_from_and_differs_from_that(shop):
+    result = shop.run("-p", "no:randomly", test_it=FAILING)
+
+    result.assert_outcomes(failed=2, passed=1)
+    (kept,) = shop.kept()
+    result.stdout.fnmatch_lines(
+        [
+            str(kept),
+            "compared with the checkpoint customer (test_it.py line 9):",
+            "customers: 1 added",
+            "  + id=4, name='Bob'",
+            "*test_that_opens_nothing*",
+            "the test did not open its database",
+        ]
+    )
+    result.stdout.fnmatch_lines(["alembic-snapshot: * 2 checkpoints; 1 kept in *"])
+    assert "Ada" not in str(result.stdout).partition("database of the test")[2]
+
+
+BROKEN = """
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+
+    @checkpoint_fixture("module")
+    def broken():
+        orders.add_customer("half of it")
+        raise ValueError("the supplier is gone")
+
+    @checkpoint_fixture("module")
+    def on_it(broken):
+        pass
+
+    @checkpoint_fixture("module")
+    def skipping():
+        pytest.skip("not today")
+
+    @checkpoint_fixture("module")
+    async def broken_too():
+        raise RuntimeError("later")
+
+    def test_one(broken): pass
+    def test_two(broken): pass
+    def test_three(on_it): pass
+    def test_skipped(skipping): pass
+    def test_skipped_too(skipping): pass
+    def test_async_one(broken_too): pass
+    def test_async_two(broken_too): pass
+    def test_right(db_session):
+        assert orders.names() == ["the house"]
+    """
+
+
+def test_a_function_that_fails_is_told_once_and_fails_each_test_that_needs_it(shop):
+    result = shop.run("-p", "no:randomly", test_it=BROKEN)
+
+    result.assert_outcomes(errors=5, skipped=2, passed=1)
+    text = str(result.stdout)
+    assert text.count('raise ValueError("the supplier is gone")') == 1
+    assert text.count('raise RuntimeError("later")') == 1
+    told = "the checkpoint broken failed: ValueError: the supplier is gone"
+    assert text.count(f"\n{told}\n") == 2
+    assert text.count("the report of test_it.py::test_one has the details") == 2
+    # What it wrote until then can be looked at.
+    (kept,) = shop.kept()
+    result.stdout.fnmatch_lines([str(kept), "compared with the snapshot:", "customers: 1 added"])
+
+
+# What is wrong with each test, in the message that its report has.
+MISUSE = {
+    "test_two_at_once": "test_it.py::test_two_at_once asks for the checkpoints one (*line *) and "
+    "two (*line *), of which neither stands on the other",
+    "test_a_layer_and_one": "a clone can't begin from the checkpoint one (*) and have layer=… at *",
+    "test_a_revision_and_one": "a clone can't begin from the checkpoint one (*) and have *",
+    "test_nothing_and_one": "a clone can't begin from the checkpoint one (*) and have empty=… *",
+    "test_of_both": "the checkpoint of_both (*) asks for the checkpoints one (*) and two (*), of *",
+    "test_layer_on_one": "a clone can't begin from the checkpoint one (*) and have layer=… at once",
+    "test_asked_for_late": "the checkpoint late (*line *) was asked for while a test was under way",
+    "test_shared_and_one": "a clone is in use already, one for several tests, which does not begin "
+    "from the checkpoint one (*)",
+    "test_uncommitted": "the checkpoint uncommitted ended with work that is not committed: a "
+    "transaction is open, on a connection that test_it.py line * took",
+    "test_unflushed": "the checkpoint unflushed ended with work that is not committed: not "
+    "flushed: a session has 1 object added",
+    "test_never_connected": "the checkpoint never_connected ended with work that is not committed: "
+    "not flushed: a session has 1 object added",
+    "test_raw": "the checkpoint raw ended with work that is not committed: a transaction is open",
+    "test_returned": "the checkpoint returned returned an object of Customer, which the function's "
+    "session loaded",
+    "test_unknown_database": "no database 'stock' in *tool.alembic-snapshot.databases*",
+    "test_elsewhere": "the checkpoint elsewhere asked for a database and did not use it: *",
+    "test_wrong_layer": "no layer 'x' in layers",
+}
+WRONG = """
+    import sqlite3
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
+    from shop import orders
+    from shop.db import SessionLocal, engine
+    from shop.models import Customer
+    from sqlalchemy import create_engine, text
+
+    held = []
+
+    @checkpoint_fixture("module")
+    def one():
+        orders.add_customer("one")
+
+    @checkpoint_fixture("module")
+    def two():
+        orders.add_customer("two")
+
+    @checkpoint_fixture("module")
+    def of_both(one, two): pass
+
+    @checkpoint_fixture("module", layer="demo")
+    def layer_on_one(one): pass
+
+    @checkpoint_fixture("module", layer="x")
+    def wrong_layer(): pass
+
+    @checkpoint_fixture("module")
+    def late(): pass
+
+    @checkpoint_fixture("module")
+    def uncommitted():
+        held.append(SessionLocal())
+        held[-1].add(Customer(name="Ada"))
+        held[-1].flush()
+
+    @checkpoint_fixture("module")
+    def unflushed(db_session):
+        db_session.execute(text("SELECT 1"))
+        db_session.add(Customer(name="Ada"))
+
+    @checkpoint_fixture("module")
+    def never_connected():
+        held.append(SessionLocal())
+        held[-1].add(Customer(name="Ada"))
+
+    @checkpoint_fixture("module")
+    def raw(db_clone):
+        held.append(sqlite3.connect(db_clone.path))
+        held[-1].execute("INSERT INTO customers (name) VALUES ('Ada')")
+
+    @checkpoint_fixture("module")
+    def returned(db_session):
+        ada = Customer(name="Ada")
+        db_session.add(ada)
+        db_session.commit()
+        return {"customers": [ada]}
+
+    @checkpoint_fixture("module", database="stock")
+    def unknown_database(): pass
+
+    @checkpoint_fixture("module")
+    def elsewhere(tmp_path_factory):
+        with create_engine("sqlite:///other.db").begin() as connection:
+            connection.execute(text("CREATE TABLE mine (id INTEGER)"))
+
+    shared = clone_fixture("class")
+
+    def test_two_at_once(one, two): pass
+
+    @pytest.mark.db_clone(layer="demo")
+    def test_a_layer_and_one(one): pass
+
+    @pytest.mark.db_clone(revision="0001")
+    def test_a_revision_and_one(one): pass
+
+    @pytest.mark.db_clone(empty=True)
+    def test_nothing_and_one(one): pass
+
+    def test_of_both(of_both): pass
+    def test_layer_on_one(layer_on_one): pass
+
+    @pytest.fixture
+    def asked_for_late(request):
+        return request.getfixturevalue("late")
+
+    def test_asked_for_late(asked_for_late): pass
+
+    class TestShared:
+        def test_shared_and_one(self, shared, one): pass
+
+    def test_uncommitted(uncommitted): pass
+    def test_unflushed(unflushed): pass
+    def test_never_connected(never_connected): pass
+    def test_raw(raw): pass
+
+    def test_after_it():
+        held[-1].close()
+
+    def test_returned(returned): pass
+    def test_unknown_database(unknown_database): pass
+    def test_elsewhere(elsewhere): pass
+    def test_wrong_layer(wrong_layer): pass
+
+    def test_right(one):
+        assert orders.names() == ["one", "the house"]
+    """
+
+
+def test_each_misuse_is_one_clear_error_of_its_test_only(shop):
+    result = shop.run("-p", "no:randomly", "-rN", test_it=WRONG)
+
+    result.assert_outcomes(passed=2, errors=len(MISUSE))
+    text = str(result.stdout)
+    for test, message in MISUSE.items():
+        block = text.partition(f"ERROR at setup of {test}")[2] or text.partition(f".{test} _")[2]
+        result.stdout.fnmatch_lines([f"*{test} _*", f"*Error: {message}*"], consecutive=False)
+        assert "hint: " in block.partition("\n____")[0]
+    assert text.count("\nhint: ") == len(MISUSE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scope": "function"}, "does not take the scope 'function'"),
+        ({"scope": "modul"}, "does not take the scope 'modul'"),
+        ({"scope": lambda: None}, "does not take the scope <function"),
+        ({"readonly": True}, "does not take readonly=True"),
+        ({"layers": "demo"}, "checkpoint_fixture does not take layers"),
+        ({"layer": "demo", "empty": True}, "can't have layer=… and empty=… at once"),
+    ],
+)
+def test_what_it_does_not_take(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        checkpoint_fixture(**arguments)
+
+
+@pytest.mark.parametrize("thing", [pytest.fixture(lambda: None), type("Class", (), {}), 1])
+def test_it_decorates_functions_only(thing):
+    with pytest.raises(ConfigError, match="checkpoint_fixture decorates a function, and no "):
+        checkpoint_fixture("module")(thing)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Page(Base):
+    __tablename__ = "pages"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+@dataclasses.dataclass
+class Made:
+    page: object
+
+
+PAGE = Page(id=1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PAGE,
+        [PAGE],
+        (1, PAGE),
+        {"page": PAGE},
+        {PAGE: 1},
+        {"pages": {"all": [PAGE]}},
+        Made(PAGE),
+        types.SimpleNamespace(page=PAGE),
+        Session(),
+        [Session()],
+    ],
+)
+def test_what_belongs_to_a_session_is_found_in_a_value(value):
+    assert bound_to_a_session(value) is not None
+
+
+def test_plain_values_are_none_of_a_sessions():
+    loop = [1]
+    loop.append(loop)
+    engine = create_engine("sqlite://")
+    for value in (None, 1, "id", b"", [1, 2], {"a": (1, 2)}, Made(1), loop, Page, engine, object()):
+        assert bound_to_a_session(value) is None
+    with engine.connect() as connection:
+        assert bound_to_a_session(connection.exec_driver_sql("SELECT 1 AS one").all()) is None
+        assert bound_to_a_session([connection]) == "its Connection"
+
+
+def test_others_of_a_name_and_of_a_folder_are_told_apart(shop):
+    shop.write(
+        "conftest.py",
+        """
+        from pytest_alembic_snapshot import checkpoint_fixture
+        from shop import orders
+
+        @checkpoint_fixture("session")
+        def catalogue():
+            orders.add_customer("of all")
+        """,
+    )
+    shop.write(
+        "test_replacing.py",
+        """
+        from pytest_alembic_snapshot import checkpoint_fixture
+        from shop import orders
+
+        @checkpoint_fixture("module")
+        def catalogue():
+            orders.add_customer("of this module")
+
+        def test_it(catalogue):
+            assert orders.names() == ["of this module", "the house"]
+        """,
+    )
+    shop.write(
+        "test_extending.py",
+        """
+        import pytest
+        from pytest_alembic_snapshot import checkpoint_fixture
+        from shop import orders
+
+        @checkpoint_fixture("module")
+        def catalogue(catalogue):
+            orders.add_customer("and more")
+
+        def test_it(catalogue):
+            assert orders.names() == ["and more", "of all", "the house"]
+
+        @pytest.mark.parametrize("catalogue", ["a plain value"])
+        def test_a_parameter_of_the_name(catalogue, db_session):
+            assert catalogue == "a plain value"
+            assert orders.names() == ["the house"]
+        """,
+    )
+
+    result = shop.run(
+        test_plain="""
+        from shop import orders
+
+        def test_it(catalogue):
+            assert orders.names() == ["of all", "the house"]
+        """
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_one_that_all_tests_have_is_what_the_others_stand_on(shop):
+    result = shop.run(
+        test_it="""
+        from pytest_alembic_snapshot import checkpoint_fixture
+        from shop import orders
+
+        @checkpoint_fixture("module", autouse=True)
+        def everywhere():
+            orders.add_customer("everywhere")
+
+        @checkpoint_fixture("class")
+        def ada():
+            orders.add_customer("Ada")
+
+        def test_it():
+            assert orders.names() == ["everywhere", "the house"]
+
+        def test_on_it(ada):
+            assert orders.names() == ["Ada", "everywhere", "the house"]
+        """
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_examples_of_hypothesis_each_begin_from_one(shop):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_it="""
+        from hypothesis import HealthCheck, given, settings, strategies as st
+        from pytest_alembic_snapshot import checkpoint_fixture
+        from shop import orders
+
+        seen = []
+        many = settings(
+            max_examples=20,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.function_scoped_fixture],
+        )
+
+        @checkpoint_fixture("module")
+        def catalogue():
+            orders.add_customer("the catalogue")
+
+        @many
+        @given(st.text("abc", min_size=1))
+        def test_each_begins_anew(catalogue, db_clone, name):
+            db_clone.restore()
+            seen.append(name)
+            orders.add_customer(name)
+            assert orders.count() == 3
+
+        def test_they_were_several():
+            assert len(set(seen)) > 5
+
+        @many
+        @given(st.integers(0, 100))
+        def test_that_fails_is_shrunk(catalogue, db_clone, number):
+            db_clone.restore()
+            orders.add_customer(f"customer {number}")
+            assert number < 42
+        """,
+    )
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*number=42*", "customers: 1 added", "*name='customer 42'"])
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_async_code(new_sample, clones):
+    notes = new_sample("notes")
+    notes.behaviour("async_checkpoints")
+
+    result = notes.run(f"--snapshot-clones={clones}", "test_async_checkpoints.py")
+
+    assert result.parseoutcomes().keys() == {"passed"}

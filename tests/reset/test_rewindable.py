@@ -276,3 +276,37 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
     assert strategy.begin(migrated, CloneOptions()).place != clone.place
     connection.close()
     file.close()
+
+
+# The bytes that a writer, a checkpoint, a recovery and five readers lock ("WAL-mode File Format").
+@pytest.mark.parametrize("byte", range(120, 128))
+def test_each_lock_of_another_process_is_respected(file, connect, byte):
+    connect().execute(INSERT)
+    program = (
+        "import fcntl, sys; index = open(sys.argv[1] + '-shm', 'r+b');"
+        f"fcntl.lockf(index, fcntl.LOCK_SH, 1, {byte}); print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", program, file.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "in\n"
+
+        assert file.put_back() == IN_USE
+
+        other.communicate("")
+
+
+def test_nobody_else_can_take_the_lock_that_keeps_the_file_as_it_is(file):
+    index = os.open(f"{file.path}-shm", os.O_RDWR)
+    program = f"import fcntl; fcntl.lockf({index}, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 123)"
+
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], pass_fds=[index], capture_output=True, text=True
+    )
+
+    assert "BlockingIOError" in done.stderr
+    assert file.put_back() is None
+    os.close(index)

@@ -8,7 +8,7 @@ import pytest
 
 from alembic_snapshot import BuildError
 from alembic_snapshot.build.stairway import run_stairway
-from alembic_snapshot.checks import by_check, counted, told, unchecked
+from alembic_snapshot.checks import by_check, counted, shortened, told, unchecked
 
 WHOLE = {
     "integrity": [],
@@ -204,3 +204,14 @@ class TestEveryOutput:
         (project.versions / "0002_made.py").unlink()
 
         assert "the next build does" in project.command("status").stdout
+
+
+@pytest.mark.parametrize(("count", "last"), [(9, "line 9"), (10, "line 10"), (11, "and 1 more: ")])
+def test_ten_lines_are_shown_and_the_others_counted(count, last):
+    lines = [f"line {number}" for number in range(1, count + 1)]
+
+    shown = shortened(lines)
+
+    assert shown[:10] == lines[:10]
+    assert len(shown) == min(count, 11)
+    assert shown[-1].startswith(last)

@@ -263,9 +263,19 @@ class TestTampering:
 
         assert project.ensure().built
 
-    @pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"format": 1}'])
-    def test_a_snapshot_with_a_broken_manifest_does_not_exist(self, project, built, text):
-        (built.path.parent / "manifest.json").write_text(text)
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"{}", b"[]", b"null", b"7", b'"text"', b"[" * 9999, b"not json", b"\xff{}",
+         b'{"format": 1}', b'{"format": 3, "revisions": null}'],
+    )  # fmt: skip
+    def test_a_snapshot_with_a_broken_manifest_does_not_exist(self, project, built, content):
+        (built.path.parent / "manifest.json").write_bytes(content)
+
+        assert project.ensure().built
+
+    def test_a_snapshot_with_a_folder_as_its_manifest_does_not_exist(self, project, built):
+        (built.path.parent / "manifest.json").unlink()
+        (built.path.parent / "manifest.json").mkdir()
 
         assert project.ensure().built
 

@@ -442,8 +442,7 @@ class _Proposing:
             self.result.extras["alembic-snapshot[async]"] = "an async engine needs aiosqlite"
         drivers = ("psycopg", *["asyncpg", "greenlet"] * self.result.is_async)
         if backend != "sqlite" and lacks(*drivers):
-            extra = "async,postgres" if self.result.is_async else "postgres"
-            self.result.extras[f"alembic-snapshot[{extra}]"] = "PostgreSQL needs its drivers"
+            self.result.extras["alembic-snapshot[postgres]"] = "PostgreSQL needs its drivers"
         if lacks("pytest"):
             self.result.extras["pytest"] = "tests run with it"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PostgreSQL:
     """A project's databases on the server in use."""
 
-    async_extras: ClassVar[str] = "async,postgres"
+    async_extras: ClassVar[str] = "postgres"
     async_drivers: ClassVar[tuple[str, ...]] = ("asyncpg", "greenlet")
     project: Project
 

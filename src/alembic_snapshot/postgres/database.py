@@ -83,6 +83,11 @@ class ServerDatabase:
         cargs[:] = place
         cparams.update(arguments)
 
+    def places(self) -> dict[str, str]:
+        """Its URLs, its name, and the parts of the server's address."""
+        urls = {"url": self.url(), "async_url": self.url("async")}
+        return {**urls, "path": self.name, "database": self.name, **self.server.parts()}
+
     def to_job(self) -> dict[str, Any]:
         """The JSON from which the builder's process finds it."""
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import hashlib
 import os
 import secrets
@@ -19,7 +20,11 @@ VARIABLE = "SNAPSHOT_POSTGRES_URL"
 # Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
 _PATIENT = {"statement_timeout": 0, "lock_timeout": 0, "idle_in_transaction_session_timeout": 0}
 _HAS_IDLE_TIMEOUT = 14_00_00
+# What SQLAlchemy writes into the query of a URL, and what everybody reads there.
+_NEEDLESS = {"+": "%20", "%2F": "/", "%3A": ":", "%2C": ","}
 _HAS_STRATEGY = 15_00_00
+# What libpq takes where nobody says otherwise; the user is the system's.
+_PARTS = {"host": "localhost", "port": "5432", "user": "", "password": ""}
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Server:
         from sqlalchemy import make_url
 
         url = make_url(self.url)
-        host = url.host or url.query.get("host") or "localhost"
-        port = url.port or url.query.get("port")
+        host = url.query.get("host") or url.host or "localhost"
+        port = url.query.get("port") or url.port
         return f"{host}:{port}" if port else str(host)
 
     def address(self, database: str, driver: str = "psycopg") -> str:
@@ -47,6 +52,19 @@ class Server:
 
         url = make_url(self.url).set(drivername=f"postgresql+{driver}", database=database)
         return spelled(url)
+
+    def parts(self) -> dict[str, str]:
+        """The host, the port, the user and the password, as a driver is given them."""
+        from sqlalchemy import make_url
+
+        url = make_url(self.url)
+        own = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+        found = {
+            name: url.query.get(name) or own[name] or os.environ.get(f"PG{name.upper()}") or default
+            for name, default in _PARTS.items()
+        }
+        return {name: _listed(value or getpass.getuser()) if name == "user" else _listed(value)
+                for name, value in found.items()}  # fmt: skip
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection that commits by itself and waits for locks as long as it takes.
@@ -168,10 +186,13 @@ def major_version() -> int:
 def spelled(url: URL) -> str:
     """A URL, with its password, as both SQLAlchemy and libpq read it.
 
-    libpq takes no spaces, which SQLAlchemy leaves before the query, and no ``+`` for them in it.
+    libpq takes no spaces, which SQLAlchemy leaves before the query, and no ``+`` for them in it. A
+    percent sign that need not be is left out: ``Config.set_main_option()`` takes none.
     """
     place, mark, query = url.render_as_string(hide_password=False).partition("?")
-    return f"{place.replace(' ', '%20')}{mark}{query.replace('+', '%20')}"
+    for escaped, plain in _NEEDLESS.items():
+        query = query.replace(escaped, plain)
+    return f"{place.replace(' ', '%20')}{mark}{query}"
 
 
 def without_password(url: URL) -> str:
@@ -191,6 +212,11 @@ def new_owner(connection: psycopg.Connection[Any]) -> str:
     owner = secrets.token_hex(6)
     connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(f"owner {owner}"),))
     return owner
+
+
+def _listed(value: object) -> str:
+    """One host or port, or several as libpq has them."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 @functools.cache

@@ -26,11 +26,11 @@ ROOMS = {
         ["supervisor"],
     ],
     "project": [
-        ["callsite", "references", "spelling", "toml_file"],
+        ["callsite", "references", "spelling", "toml_file", "unsupported"],
         ["alembic_settings", "places", "table"],
         ["config"],
     ],
-    "key": [["fields"], ["parsing"], ["inputs"], ["history", "observed"], ["layers"]],
+    "key": [["fields"], ["libraries", "parsing"], ["inputs"], ["history", "observed"], ["layers"]],
     "database": [["diff", "identity", "schema", "target"], ["clone"], ["lasting"]],
     "store": [["manifest"], ["store"]],
     "sqlite": [
@@ -43,7 +43,7 @@ ROOMS = {
     ],
     "postgres": [
         ["placeholder", "reset.changes", "reset.connections", "schema", "server"],
-        ["diff", "memory", "psql"],
+        ["diff", "extensions", "memory", "psql"],
         ["database", "reset.log", "reset.pristine"],
         ["pool", "reset.database", "store"],
         ["clone"],
@@ -74,7 +74,8 @@ ROOMS = {
         ["__main__"],
     ],
     "build": [
-        ["lookup", "process", "progress", "stairway_cache"],
+        ["hints", "lookup", "progress", "stairway_cache"],
+        ["process"],
         ["handovers", "heads"],
         ["steps", "upgrade"],
         ["snapshot"],

@@ -64,6 +64,9 @@ class Backend(Protocol):
         ``source`` is what :meth:`clones` gave, ``how`` what ``reset`` insists on.
         """
 
+    def hint_for(self, text: str) -> str | None:
+        """What to do about an error of the database's own in a build, if it is known."""
+
     def stand_in(self) -> Callable[[], None]:
         """Let engines that are made at import have the right dialect; how to undo that."""
 

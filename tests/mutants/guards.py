@@ -70,6 +70,7 @@ ROOMS = {
             "build/ensure": "builds store/in_use store",
             "builder/alembic_config": "order builds",
             "build/process": "builds mistakes",
+            "build/hints": "failing_builds unsupported",
             "build/steps": "builds store/in_use back_and_forth leftovers store",
             "build/heads": "heads two_places",
             "builder/ran": "heads options",

@@ -9,6 +9,7 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.errors import files_are_readable
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
+from alembic_snapshot.key.libraries import refuse_old
 from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest
@@ -50,6 +51,7 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
 
 
 def _look_up(project: Project, layer: str | None, revision: str | None) -> Status:
+    refuse_old()
     backend = backend_of(project)
     store = backend.store()
     files = Files(project.root, project.search_path, store.parse_cache)

@@ -25,6 +25,7 @@ from alembic_snapshot.cli import console
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.records import (
     counted_of,
+    not_supported,
     one_layer,
     seconds_of,
     snapshot_record,
@@ -32,6 +33,7 @@ from alembic_snapshot.cli.records import (
     told_of,
 )
 from alembic_snapshot.errors import CloneError, CommandError, SnapshotError
+from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
 from alembic_snapshot.store.manifest import Entry
 
@@ -242,6 +244,9 @@ def build(
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
     lines = told_of(snapshot.manifest, project)
+    other = unsupported_url(project.alembic)
+    if other is not None and snapshot.built and not quiet:
+        console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
     if snapshot.built and not quiet:
         console.warn(shortened([*snapshot.manifest.warnings, *lines]))
     elif lines:

@@ -36,6 +36,12 @@ def one_layer(opaque: Sequence[str]) -> list[str]:
     return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
 
 
+def not_supported(title: str, project: Project) -> str:
+    """What is said of a ``sqlalchemy.url`` that is for a database that is not supported."""
+    title_of_ours = "PostgreSQL" if project.backend == "postgresql" else "SQLite"
+    return f"it is for {title}, which is not supported: the migrations run on {title_of_ours}"
+
+
 def snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
     """What ``--json`` says of a snapshot."""
     assert entry is not None

@@ -266,7 +266,10 @@ class PluginSession:
             database.redirect.abandon()
 
     def _install(self) -> None:
+        from alembic_snapshot.key.libraries import refuse_old
+
         try:
+            refuse_old()
             _ = self.databases
             self.events.install()
         except ConfigError as error:

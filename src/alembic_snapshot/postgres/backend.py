@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import Server, major_version, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
@@ -56,6 +57,11 @@ class PostgreSQL:
 
         del how
         return LastingDatabases(source)
+
+    def hint_for(self, text: str) -> str | None:
+        """The way out for an extension that the server lacks."""
+        name = extensions.missing_in(text)
+        return extensions.way_out([name], server_in_use()) if name else None
 
     def stand_in(self) -> Callable[[], None]:
         """As :func:`alembic_snapshot.postgres.placeholder.stand_in`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import ServerError
+from alembic_snapshot.project import unsupported
 
 if TYPE_CHECKING:
     import psycopg
@@ -229,8 +230,10 @@ def _named(text: str) -> Server:
     except (ArgumentError, ValueError):
         url = None
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        other = unsupported.known_title(text) if "://" in text else None
+        what = f"is a URL of {other}, which is not supported" if other else None
         raise ServerError(
-            f"{VARIABLE} is not the URL of a PostgreSQL server",
+            f"{VARIABLE} {what or 'is not the URL of a PostgreSQL server'}",
             hint="write for example postgresql://user:password@localhost:5432/",
         )
     plain = url.set(drivername="postgresql")._replace(database=None)

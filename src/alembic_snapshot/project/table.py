@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.references import Reference
 
 # What stands for the database in variables and arguments, in braces, and what does on a server.
@@ -50,6 +51,11 @@ def check_values(
                 hint=f"write for example {key} = {_EXAMPLES[kind]}",
             )
         _check_texts(key, value, title)
+        if key == "backend" and unsupported.known_title(str(value)):
+            raise ConfigError(
+                f"backend in [{title}] is {value!r}: {unsupported.title(value)} is not supported",
+                hint=unsupported.HINT,
+            )
         if choices and value not in choices:
             raise ConfigError(
                 f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
@@ -133,7 +139,15 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _check_reference(key: str, value: str | None, title: str) -> None:
-    if value is None or (key == "engine" and "://" in value):
+    if value is None:
+        return
+    if key == "engine" and "://" in value:
+        other = unsupported.title(value)
+        if other is not None:
+            raise ConfigError(
+                f"engine in [{title}] is a URL of {other}, which is not supported",
+                hint=unsupported.HINT,
+            )
         return
     try:
         reference = Reference.parse(value)

@@ -57,6 +57,9 @@ class SQLite:
             return LastingFiles(source, Rewindable if how == "rewind" else Reusable)
         return LastingFiles(source, Reusable, for_large=Rewindable)
 
+    def hint_for(self, text: str) -> None:
+        """None: nothing of SQLite's can be installed."""
+
     def stand_in(self) -> Callable[[], None]:
         """Nothing: SQLite is what URLs say that are in no variable."""
         return lambda: None

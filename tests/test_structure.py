@@ -29,6 +29,7 @@ ROOMS = {
         ["callsite", "references", "spelling", "toml_file", "unsupported"],
         ["alembic_settings", "places", "table"],
         ["config"],
+        ["owner"],
     ],
     "key": [["fields"], ["libraries", "parsing"], ["inputs"], ["history", "observed"], ["layers"]],
     "database": [["diff", "identity", "schema", "target"], ["clone"], ["lasting"]],

@@ -23,6 +23,7 @@ from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
+from alembic_snapshot.project.owner import is_owned, owner
 from alembic_snapshot.project.places import TABLE
 
 if TYPE_CHECKING:
@@ -171,8 +172,12 @@ def _store(project: Project) -> Iterator[Finding]:
         yield _error("store", store.unwritable(error))
         return
     entries = store.entries() if store.root.exists() else []
-    used = sum(entry.manifest.size for entry in entries)
-    yield good("store", f"{store.root}, {number(len(entries), 'snapshot')}, {size(used)}")
+    whose = owner(project)
+    own = [entry for entry in entries if is_owned(entry.manifest.project, whose)]
+    used = size(sum(entry.manifest.size for entry in own))
+    others = len(entries) - len(own)
+    more = f", and {others} of other projects" if others else ""
+    yield good("store", f"{store.root}, {number(len(own), 'snapshot')}, {used}{more}")
 
 
 def _snapshot(project: Project) -> Iterator[Finding]:

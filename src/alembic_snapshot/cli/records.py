@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, shortened, told, unchecked
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.config import Project
@@ -38,8 +39,8 @@ def one_layer(opaque: Sequence[str]) -> list[str]:
 
 def not_supported(title: str, project: Project) -> str:
     """What is said of a ``sqlalchemy.url`` that is for a database that is not supported."""
-    title_of_ours = "PostgreSQL" if project.backend == "postgresql" else "SQLite"
-    return f"it is for {title}, which is not supported: the migrations run on {title_of_ours}"
+    ours = next(iter(backend_of(project).versions()))
+    return f"it is for {title}, which is not supported: the migrations run on {ours}"
 
 
 def snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[
     assert entry is not None
     manifest = entry.manifest
     return {
+        "project": manifest.project,
         "path": entry.database.name,
         "url": entry.database.url(),
         "key": manifest.digest,

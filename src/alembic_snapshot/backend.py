@@ -64,6 +64,13 @@ class Backend(Protocol):
         ``source`` is what :meth:`clones` gave, ``how`` what ``reset`` insists on.
         """
 
+    def refuse_crowd(self, processes: int) -> None:
+        """Refuse so many processes of tests if there is no room for them.
+
+        Raises:
+            ServerError: the server has too few connections.
+        """
+
     def hint_for(self, text: str) -> str | None:
         """What to do about an error of the database's own in a build, if it is known."""
 

@@ -140,6 +140,8 @@ def _server(project: Project) -> Iterator[Finding]:
     version = server.facts.version
     kind = "a private server" if server.is_private else str(server)
     yield good("server", f"PostgreSQL {version // 10_000} on {kind}, may create databases")
+    if server.is_private:
+        yield good("clones", server.facts.copying)
     scripts = project.alembic.version_locations
     texts = (
         path.read_text("utf-8", "replace") for folder in scripts for path in folder.glob("*.py")

@@ -167,6 +167,7 @@ class PluginSession:
                 self.tally,
                 folder=lambda: self.folder,
                 rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+                crowd=self._processes() * len(self.projects),
             )
             for name, project in self.projects.items()
         }
@@ -303,6 +304,10 @@ class PluginSession:
         quiet = self.config.get_verbosity() < 0
         with Progress(quiet=quiet, stream=sys.__stderr__) as progress:
             next(iter(self.databases.values())).snapshot(wanted, listener=progress)
+
+    def _processes(self) -> int:
+        """How many processes of this run run tests."""
+        return int(getattr(self.config, "workerinput", {}).get("workercount", 1))
 
     def _run_started(self) -> float:
         workerinput = getattr(self.config, "workerinput", {})

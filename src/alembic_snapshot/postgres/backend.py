@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.room import refuse_crowd
 from alembic_snapshot.postgres.server import Server, major_version, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.config import Project
@@ -57,6 +58,10 @@ class PostgreSQL:
 
         del how
         return LastingDatabases(source)
+
+    def refuse_crowd(self, processes: int) -> None:
+        """As :func:`alembic_snapshot.postgres.room.refuse_crowd`."""
+        refuse_crowd(server_in_use(), processes, resets=self.project.clones == "reset")
 
     def hint_for(self, text: str) -> str | None:
         """The way out for an extension that the server lacks."""

@@ -6,8 +6,11 @@ import functools
 import getpass
 import hashlib
 import os
+import re
 import secrets
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import ServerError
@@ -18,12 +21,18 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 VARIABLE = "SNAPSHOT_POSTGRES_URL"
+# How our own connections are called on the server.
+APPLICATION = "alembic-snapshot"
 # Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
 _PATIENT = {"statement_timeout": 0, "lock_timeout": 0, "idle_in_transaction_session_timeout": 0}
 _HAS_IDLE_TIMEOUT = 14_00_00
 # What SQLAlchemy writes into the query of a URL, and what everybody reads there.
 _NEEDLESS = {"+": "%20", "%2F": "/", "%3A": ":", "%2C": ","}
 _HAS_STRATEGY = 15_00_00
+_HAS_COPY_METHOD = 18_00_00
+# Seconds for which a server is waited for that recovers, and what it says meanwhile.
+_STARTING = 30.0
+_IS_STARTING = re.compile("starting up|in recovery mode|not yet accepting")
 # What libpq takes where nobody says otherwise; the user is the system's.
 _PARTS = {"host": "localhost", "port": "5432", "user": "", "password": ""}
 
@@ -77,9 +86,11 @@ class Server:
         import psycopg
         from sqlalchemy import make_url
 
+        from alembic_snapshot.postgres.connection import OwnConnection
+
         url = make_url(self.url).set(drivername="postgresql", database=database)
         try:
-            connection = psycopg.connect(spelled(url), autocommit=True)
+            connection = self._connected(OwnConnection, spelled(url))
         except psycopg.OperationalError as error:
             raise self._refused(error, url) from error
         except psycopg.ProgrammingError as error:
@@ -87,11 +98,12 @@ class Server:
                 f"{VARIABLE} can't be understood: {' '.join(str(error).split())}",
                 hint="its options are libpq's, for example ?sslmode=require",
             ) from error
+        connection.server = str(self)
         for name, value in _PATIENT.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
         if connection.info.server_version >= _HAS_IDLE_TIMEOUT:
             connection.execute("SET idle_session_timeout = 0")
-        return connection
+        return connection  # type: ignore[no-any-return]
 
     @functools.cached_property
     def facts(self) -> Facts:
@@ -107,17 +119,49 @@ class Server:
                 "(SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user), "
                 "current_user"
             ).fetchone()
-        assert row is not None
-        version, waits, may_create, role = row
+            assert row is not None
+            version, waits, may_create, role = row
+            shares = self.is_private and version >= _HAS_COPY_METHOD and _shares_blocks(connection)
         if not may_create:
             raise ServerError(
                 f"role {role!r} may not create databases on {self}",
                 hint=f'let it, as an administrator: ALTER ROLE "{role}" CREATEDB',
             )
-        return Facts(version, waits)
+        return Facts(version, waits, shares)
+
+    def _connected(self, kind: Any, url: str) -> Any:
+        """A connection, once a server that is just starting lets one in.
+
+        A private server that has ended meanwhile is started again, once.
+        """
+        import psycopg
+
+        from alembic_snapshot.postgres.connection import OwnCursor
+
+        deadline = time.monotonic() + _STARTING
+        may_start = self.is_private
+        while True:
+            try:
+                return kind.connect(
+                    url, autocommit=True, cursor_factory=OwnCursor, application_name=APPLICATION
+                )
+            except psycopg.OperationalError as error:
+                if _IS_STARTING.search(str(error)) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                elif may_start and ("FATAL" not in str(error) or "shutting down" in str(error)):
+                    may_start = False
+                    _start_again()
+                else:
+                    raise
 
     def _refused(self, error: Any, url: Any) -> ServerError:
         text = " ".join(str(error).split())
+        if "too many" in text or "remaining connection slots" in text:
+            return ServerError(
+                f"the server at {self} has no room for one more connection: {text}",
+                hint="raise max_connections there (or the role's CONNECTION LIMIT), or run fewer "
+                "workers (-n)",
+            )
         if any(word in text for word in ("password", "authentication", "role ", "pg_hba.conf")):
             return ServerError(
                 f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
@@ -140,10 +184,23 @@ class Server:
 
 @dataclass(frozen=True)
 class Facts:
-    """A server's version as a number (150003 is 15.3), and whether it waits for the disk."""
+    """A server's version as a number (150003 is 15.3), and whether it waits for the disk.
+
+    ``shares_blocks`` says that copies of files on our own server can share their blocks.
+    """
 
     version: int
     waits_for_disk: bool
+    shares_blocks: bool = False
+
+    @property
+    def copying(self) -> str:
+        """How our own server copies a database's files on the disk."""
+        if self.shares_blocks:
+            return "on the disk they share the snapshot's blocks (file_copy_method = clone)"
+        if self.version < _HAS_COPY_METHOD:
+            return f"files are copied: PostgreSQL {self.version // 10_000} can't have them shared"
+        return "files are copied: the file system does not let them share blocks"
 
     @property
     def strategy(self) -> str:
@@ -202,6 +259,11 @@ def without_password(url: URL) -> str:
     return spelled(url._replace(password=None).difference_update_query(["password"]))
 
 
+def said(error: BaseException) -> str:
+    """The first line of what a driver raised, also of an error that is ours beside that."""
+    return str(error.__cause__ or error).partition("\n")[0]
+
+
 def lock_key(text: str) -> int:
     """A text as the key of an advisory lock: 64 bits with a sign."""
     digest = hashlib.sha256(f"alembic-snapshot {text}".encode()).digest()
@@ -218,6 +280,20 @@ def new_owner(connection: psycopg.Connection[Any]) -> str:
 def _listed(value: object) -> str:
     """One host or port, or several as libpq has them."""
     return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _shares_blocks(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the file system of our own server's data lets files share blocks."""
+    from alembic_snapshot.postgres.private.cluster import shares_blocks
+
+    row = connection.execute("SHOW data_directory").fetchone()
+    return row is not None and shares_blocks(Path(row[0]).parent)
+
+
+def _start_again() -> None:
+    from alembic_snapshot.postgres.private.acquire import acquire
+
+    acquire()
 
 
 @functools.cache

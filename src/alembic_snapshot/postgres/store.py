@@ -31,7 +31,7 @@ from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import BUILDING, FAILED, SNAPSHOT, ServerDatabase
-from alembic_snapshot.postgres.server import Server, lock_key, server_in_use
+from alembic_snapshot.postgres.server import Server, lock_key, said, server_in_use
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import NAME_LENGTH, Store
 
@@ -156,7 +156,7 @@ class ServerStore(Store):
                     connection.execute(statement.format(sql.Identifier(name)))
         except psycopg.Error as error:
             raise StoreError(
-                f"can't make {database.name} on {self.server} a snapshot: {error}",
+                f"can't make {database.name} on {self.server} a snapshot: {said(error)}",
                 hint="does the role own it, and may it create databases?",
             ) from error
         return self._entry(name, time.time(), manifest)

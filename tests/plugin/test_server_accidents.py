@@ -178,7 +178,7 @@ FULL = """
     def take_all():
         with pytest.raises(psycopg.OperationalError):
             while True:
-                held.append(psycopg.connect(server_in_use().url))
+                held.append(psycopg.connect(server_in_use().url, dbname="postgres"))
 
     def test_b_takes_all(db_clone):
         orders.names()

@@ -117,10 +117,19 @@ class SampleProject:
 
     def command(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command line in the project's folder."""
+        return self._run("alembic_snapshot", *arguments, **options)
+
+    def pytest(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run pytest in the project's folder."""
+        return self._run("pytest", *arguments, **options)
+
+    def _run(
+        self, module: str, *arguments: str, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         options.setdefault("env", {**os.environ, **options.pop("variables", {})})
         options.setdefault("cwd", self.root)
         return subprocess.run(
-            [sys.executable, "-m", "alembic_snapshot", *arguments],
+            [sys.executable, "-m", module, *arguments],
             capture_output=True,
             text=True,
             timeout=120,

@@ -64,6 +64,16 @@ class Backend(Protocol):
         ``source`` is what :meth:`clones` gave, ``how`` what ``reset`` insists on.
         """
 
+    def refuse_crowd(self, processes: int) -> None:
+        """Refuse so many processes of tests if there is no room for them.
+
+        Raises:
+            ServerError: the server has too few connections.
+        """
+
+    def hint_for(self, text: str) -> str | None:
+        """What to do about an error of the database's own in a build, if it is known."""
+
     def stand_in(self) -> Callable[[], None]:
         """Let engines that are made at import have the right dialect; how to undo that."""
 

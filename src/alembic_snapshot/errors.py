@@ -36,7 +36,8 @@ class SnapshotError(Exception):
         self.details = details and printable(details)
 
     def __init_subclass__(cls) -> None:
-        SnapshotError.kinds[cls.__name__] = cls
+        # One that is a driver's error, too, has the name of the one that it is of ours.
+        SnapshotError.kinds.setdefault(cls.__name__, cls)
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message

@@ -20,7 +20,7 @@ if sys.platform == "win32":
     )
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
-from alembic_snapshot.errors import ConfigError, printable
+from alembic_snapshot.errors import ConfigError, SnapshotError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.checkpoints import checkpoint_fixture
 from alembic_snapshot.plugin.current import OpenConnectionWarning
@@ -228,8 +228,19 @@ def pytest_runtest_makereport(
             for text in plugin.test.describe(item.nodeid):
                 report.sections.append(("database of the test", printable(text)))
         if call.when == "teardown":
-            plugin.test.settle(item.nodeid)
+            try:
+                plugin.test.settle(item.nodeid)
+            except SnapshotError as error:
+                fail_report(report, plugin.told_once(error))
     return report
+
+
+def fail_report(report: pytest.TestReport, text: str) -> None:
+    """Make a report one of a failure, beside what it says already."""
+    if report.failed:
+        report.sections.append(("database of the test", text))
+    else:
+        report.outcome, report.longrepr = "failed", text
 
 
 @pytest.hookimpl(trylast=True)
@@ -239,7 +250,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     plugin = session_of(config)
     if plugin.is_active:
         # Where a run ended early, the last fixtures have been torn down just now.
-        plugin.test.settle(getattr(plugin, "item", session).nodeid)
+        try:
+            plugin.test.settle(getattr(plugin, "item", session).nodeid)
+        except SnapshotError as error:
+            plugin.tally.warnings.append(error.message)
     if plugin.is_worker:
         output = getattr(config, "workeroutput", None)
         if output is not None and plugin.is_active:

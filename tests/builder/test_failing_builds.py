@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from alembic_snapshot import BuildError, SnapshotError
+from alembic_snapshot.postgres.private.binaries import find
 
 # What goes wrong in a line of Python, wherever it stands, and what is told of it.
 RAISES = {
@@ -406,8 +407,24 @@ class TestAHint:
         assert "a postgresql database" in error.message
         assert "the snapshot is a sqlite database" in error.hint
 
+    def test_for_an_extension_that_the_server_lacks_names_the_way_out(
+        self, project, postgres, monkeypatch
+    ):
+        monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "postgresql")
+        project.revision("0001", upgrade="op.execute('CREATE EXTENSION postgis')")
+        ours = fails(project)
+        monkeypatch.setenv("SNAPSHOT_POSTGRES_URL", postgres.url)
+        project.revision("0001", upgrade="op.execute('CREATE EXTENSION vector CASCADE')")
+
+        theirs = fails(project)
+
+        assert ours.hint.startswith(f"install postgis for PostgreSQL {find().major} in /")
+        assert "a server that has it in SNAPSHOT_POSTGRES_URL, for example one of" in ours.hint
+        assert ours.hint.endswith("postgis/postgis")
+        assert theirs.hint.startswith("install vector (pgvector) on /")
+
     def test_for_an_unknown_kind_does_not_guess(self, project):
-        project.configure('backend = "mysql"')
+        project.configure('backend = "nobodysdb"')
 
         with pytest.raises(SnapshotError) as raised:
             project.load()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alembic_snapshot.project.config import Project
-from alembic_snapshot.project.table import PLACEHOLDERS
+from alembic_snapshot.project.table import PLACEHOLDERS, SERVER_PLACEHOLDERS
 
 BUILD = ("build", "--quiet")
 COMMANDS = (
@@ -164,6 +164,9 @@ def values() -> Iterator[Case]:
         for wrong in (name.upper(), name[:-1], f" {name} ", name.replace("_", "-") + "s"):
             for key, value in (("environment", '{ A = "x%s" }'), ("x", '["a=%s"]')):
                 yield table(f"{key} = {value % f'{{{wrong}}}'}")
+    for name in (*SERVER_PLACEHOLDERS, "nonsense", "DB_HOST"):
+        yield table(f'environment = {{ A = "x{{{name}}}" }}')
+        yield table(f'x = ["a={{{name}}}"]')
     yield table('environment = { "" = "x" }')
     yield table('environment = { "A=B" = "x" }')
     yield table('pythonpath = ["nowhere"]')

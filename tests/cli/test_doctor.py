@@ -335,7 +335,7 @@ def test_a_version_that_is_too_old_is_named(shop, tmp_path, name, version):
     found = doctor(shop)
 
     assert found[name]["state"] == "bad"
-    assert found[name]["seen"].startswith(f"{version} is too old: ")
+    assert found[name]["seen"].startswith(f"{version} is not supported: ")
     assert found[name]["hint"].startswith(f'pip install "{name}>=')
     assert found["the rest"]["seen"] == "not looked at with these versions"
 

@@ -555,7 +555,7 @@ def test_another_kind_of_database_is_refused(folder):
     error, hint = refused(folder.command("init", "--yes"))
     folder.write("pyproject.toml", '[tool.alembic-snapshot]\nbackend = "sqlite"\n')
 
-    assert "the URL in shop/db.py line 6 is mysql's" in error
+    assert "the URL in shop/db.py line 6 is MySQL's, which is not supported" in error
     assert 'backend = "sqlite"' in hint
     assert folder.command("init", "--print").returncode == 0
 

@@ -192,7 +192,7 @@ def test_an_engine_of_another_dialect_is_refused_by_name(shop):
     )
 
     result.assert_outcomes(errors=2)
-    message = "*shop.db:engine speaks mysql, but the snapshot is a SQLite database*"
+    message = "*shop.db:engine speaks MySQL, which is not supported*"
     result.stdout.fnmatch_lines([message, message], consecutive=False)
 
 

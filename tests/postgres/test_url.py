@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import configparser
 import os
+import subprocess
 from contextlib import closing
 from urllib.parse import quote
 
+import asyncpg
 import psycopg
 import pytest
+from alembic.config import Config
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from alembic_snapshot import ServerError
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.clone import PooledClone
+from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, kept_name
 from tests.waiting import until
 
@@ -86,7 +94,7 @@ class TestAPassword:
             clone = PooledClone(project.ensure(), pool)
             shown = [*clone.kept_as(project.root), repr(clone), str(clone.target)]
 
-        assert f"postgresql://locked@/{kept_name(clone.target.name)}?" in shown[1]
+        assert f"postgresql://locked@localhost/{kept_name(clone.target.name)}?" in shown[1]
         assert "right" not in " ".join(shown)
 
     def test_is_given_to_psql_where_others_can_not_read_it(self, project, locked):
@@ -98,7 +106,147 @@ class TestAPassword:
             "psql", "mine", variables={servers.VARIABLE: locked(PASSWORD), "PATH": path}
         ).stdout
 
-        assert shown.startswith(f"{PASSWORD} for postgresql://locked@/mine?")
+        assert shown.startswith(f"{PASSWORD} for postgresql://locked@localhost/mine?")
+
+
+def by_pydantic(url):
+    pydantic = pytest.importorskip("pydantic")
+    assert str(pydantic.TypeAdapter(pydantic.PostgresDsn).validate_python(url)) == url
+
+
+def by_alembic(url):
+    config = Config()
+    config.set_main_option("sqlalchemy.url", url)
+    assert config.get_main_option("sqlalchemy.url") == url
+
+
+def by_configparser(url):
+    parser = configparser.ConfigParser()
+    parser.read_dict({"alembic": {"url": url}})
+    assert parser["alembic"]["url"] == url
+
+
+def by_psycopg(url):
+    with psycopg.connect(plain(url)) as connection:
+        assert connection.info.dbname == "made"
+
+
+def by_libpq(url):
+    command = ["psql", "-Atc", "SELECT current_database()", plain(url)]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "made\n"
+
+
+def by_sqlalchemy(url):
+    engine = create_engine(make_url(url))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT current_database()")) == "made"
+    engine.dispose()
+
+
+def by_asyncpg(url):
+    async def ask():
+        engine = create_async_engine(url.replace("+psycopg", "+asyncpg"))
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("SELECT current_database()")) == "made"
+        await engine.dispose()
+
+    asyncio.run(ask())
+
+
+def by_psycopgs_async_connection(url):
+    async def ask():
+        async with await psycopg.AsyncConnection.connect(plain(url)) as connection:
+            assert connection.info.dbname == "made"
+
+    asyncio.run(ask())
+
+
+def plain(url):
+    """The URL without SQLAlchemy's driver."""
+    return url.replace("+psycopg", "")
+
+
+WAYS = [by_pydantic, by_alembic, by_configparser, by_psycopg, by_libpq, by_sqlalchemy, by_asyncpg,
+        by_psycopgs_async_connection]  # fmt: skip
+
+
+class TestThePrivateServersUrl:
+    @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+    def test_is_taken_as_it_is(self, postgres, way):
+        database = ServerDatabase(postgres, "made")
+        database.start(None)
+
+        way(database.url())
+
+    def test_has_parts_that_each_driver_takes(self, postgres):
+        database = ServerDatabase(postgres, "made")
+        database.start(None)
+        parts = database.places()
+
+        async def ask():
+            connection = await asyncpg.connect(
+                host=parts["host"], port=parts["port"], user=parts["user"],
+                password=parts["password"], database=parts["database"],
+            )  # fmt: skip
+            found = await connection.fetchval("SELECT current_database()")
+            await connection.close()
+            return found
+
+        assert asyncio.run(ask()) == "made"
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        ("url", "parts"),
+        [
+            ("postgresql://ada:a%40b@db.x:5433/", ("db.x", "5433", "ada", "a@b")),
+            ("postgresql://db.x/", ("db.x", "5432", "eve", "")),
+            ("postgresql://ada@/?host=/a+b&port=1&password=c", ("/a b", "1", "ada", "c")),
+            ("postgresql://ada@/?host=a:1&host=b:2", ("a:1,b:2", "5432", "ada", "")),
+        ],
+    )
+    def test_are_those_of_the_server(self, monkeypatch, url, parts):
+        monkeypatch.setenv("PGUSER", "eve")
+        monkeypatch.setenv(servers.VARIABLE, url)
+        names = ("host", "port", "user", "password")
+
+        found = ServerDatabase(servers.server_in_use(), "made").places()
+
+        assert tuple(found[name] for name in names) == parts
+        assert found["database"] == "made"
+
+    def test_reach_env_py_and_a_child_of_a_test(self, project, postgres):
+        project.configure("""
+            backend = "postgresql"
+            environment = { DB_HOST = "{host}", DB = "{user}@{database}:{port}", LEFT = "{{host}}" }
+            x = ["name={database}", "all={url}"]
+        """)
+        project.write(
+            "migrations/env.py",
+            """
+            import os
+            from alembic import context
+            from sqlalchemy import URL, create_engine
+
+            user, _, rest = os.environ["DB"].partition("@")
+            name, _, port = rest.partition(":")
+            assert os.environ["LEFT"] == "{host}"
+            assert context.get_x_argument(as_dictionary=True)["name"] == name
+            url = URL.create("postgresql+psycopg", user, None, os.environ["DB_HOST"], port, name)
+            with create_engine(url).connect() as connection:
+                context.configure(connection=connection)
+                with context.begin_transaction():
+                    context.run_migrations()
+        """,
+        )
+        project.history(1)
+
+        clone = project.ensure().clone("mine")
+
+        assert clone.target.tables() == ["alembic_version", "t_0001"]
+        assert clone.environ["DB_HOST"].endswith("/socket")
+        assert clone.environ["DB"] == "postgres@mine:5432"
+        clone.delete()
 
 
 class TestRoles:

@@ -127,6 +127,32 @@ class TestMistakes:
         with pytest.raises(ConfigError, match=message):
             project.key()
 
+    @pytest.mark.parametrize(
+        ("text", "hint"),
+        [
+            ("{host}", 'known are {url}, {async_url}, {path}; set backend = "postgresql"'),
+            ("{hots}", "known are {url}, {async_url}, {path}; {{name}} is"),
+            ("{asyncurl}", "did you mean {async_url}? known are {url}, {async_url}, {path}; "),
+            ("{nonsense}", "known are {url}, {async_url}, {path}; {{name}} is {name} itself"),
+        ],
+    )
+    def test_in_braces_have_the_list_of_what_there_is(self, project, text, hint):
+        project.configure(f'environment = {{ A = "{text}" }}')
+
+        with pytest.raises(ConfigError) as caught:
+            project.load()
+
+        assert caught.value.hint.startswith(hint)
+
+    def test_other_braces_stand_for_themselves(self, project):
+        text = '{"a": {"b": 1}} {{ x }} {{url}} {3} {} ${HOME'
+        project.configure(f"environment = {{ A = '{text}' }}")
+        project.history(1)
+
+        assert project.ensure().clone(project.root / "mine.db").environ["A"] == text.replace(
+            "{{url}}", "{url}"
+        )
+
     def test_of_a_table_that_is_none_are_named(self, project):
         project.write("pyproject.toml", "[tool]\nalembic-snapshot = 3\n")
 

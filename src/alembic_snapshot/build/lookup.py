@@ -9,8 +9,10 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.errors import files_are_readable
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
+from alembic_snapshot.key.libraries import refuse_old
 from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import identity
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import Lookup, Store
 
@@ -50,6 +52,7 @@ def look_up(project: Project, *, layer: str | None = None, revision: str | None 
 
 
 def _look_up(project: Project, layer: str | None, revision: str | None) -> Status:
+    refuse_old()
     backend = backend_of(project)
     store = backend.store()
     files = Files(project.root, project.search_path, store.parse_cache)
@@ -81,11 +84,6 @@ def suits(project: Project, manifest: Manifest) -> bool:
 def _told(change: Change, chain: Chain) -> str:
     """A change in words. For a file that a constant names, they leave out that a run read it."""
     return f"{change.file} changed" if change.file in chain.named_files else change.text
-
-
-def identity(project: Project) -> str:
-    """The project's name in the store's manifests: it tells projects of one store apart."""
-    return f"{project.name} {project.relative(project.alembic.script_location)}"
 
 
 def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:

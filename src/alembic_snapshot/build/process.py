@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.backend import backend_of
+from alembic_snapshot.build.hints import hint_for, is_full
 from alembic_snapshot.builder.protocol import (
     Checks,
     Done,
@@ -42,15 +41,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 # How an env.py may be handed its target, in the order in which that is tried.
 HANDOVERS = ("url", "connection", "engine", "async", "api")
 _SHOWN_SQL = 200
-# Errors that no setting of ours mends.
-_MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
-_NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
-# What SQLite says of SQL that only listeners of the application's engine give to a connection.
-_NO_OWN_SQL = re.compile(r"(no such|unknown) function|no such collation sequence")
-# What Flask says of code that needs an application.
-_NO_CONTEXT = re.compile(r"outside of (the )?application context")
 # How the guard tells of a database of another kind than the snapshot.
-_OTHER_KIND = re.compile(r"tried to connect to (a \w+ database|.*, a SQLite file) while")
+_OTHER_KIND = re.compile(r"tried to connect to (a [\w ]+ database|.*, a SQLite file) while")
 # How PostgreSQL begins the line in which it points at a place in the statement.
 _POINTER = re.compile(r"LINE \d+:")
 
@@ -211,7 +203,7 @@ class BuilderProcess:
         if child.failed:
             failed = child.failed
             final = failed.who != "env.py" or failed.is_import or bool(failed.hint)
-            final = final or _is_full(failed)
+            final = final or is_full(failed)
             raise AttemptFailed(self._error(failed, child.output), final=final, child=child)
         if not child.done and child.reached:
             # It ended in the checks: what was built is whole, and what is not checked says so.
@@ -260,9 +252,13 @@ class BuilderProcess:
         kind = "" if failed.type in SnapshotError.kinds else f"{failed.type}: "
         return MigrationError(
             f"{failed.who} failed{where}: {kind}{_one_line(failed.text)}{sql}",
-            hint=self._hint(failed),
+            hint=hint_for(failed, self.project, self._kept()),
             details=details,
         )
+
+    def _kept(self) -> Target:
+        """Where the half-built database is kept."""
+        return self.store.failed_database(self.chain.target.digest)
 
     def _refusal(self, refused: Sequence[str], details: str) -> GuardError:
         if len(refused) > 1:
@@ -284,67 +280,6 @@ class BuilderProcess:
             )
         return GuardError(
             f"{refused[0]}: only the snapshot may be opened", hint=hint, details=details
-        )
-
-    def _hint(self, failed: Failure) -> str:
-        if _is_full(failed):
-            other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
-            return f"is the disk full? make room, or {other}"
-        if failed.hint:
-            return failed.hint
-        if failed.type in _MISTAKES:
-            return "correct the file"
-        if failed.type.startswith("Interpolation"):
-            return "correct that option in Alembic's configuration"
-        sync = [n for n, value in self.project.environment.items() if "{url}" in value]
-        if failed.wants_async and sync and "requires an async driver" in failed.text:
-            return f'write {sync[0]} = "{{async_url}}" in environment: the engine is an async one'
-        if failed.type == "ValueError" and "interpolation syntax" in failed.text:
-            return 'write url.replace("%", "%%") where a URL is put into Alembic\'s configuration'
-        lacks = failed.facts.async_lacks
-        if lacks and (failed.wants_async or any(name in failed.text for name in lacks)):
-            extras = backend_of(self.project).async_extras
-            return f'env.py needs an async driver: pip install "alembic-snapshot[{extras}]"'
-        if failed.type == "ImportError":
-            return "correct the import, or install the version that has it"
-        if failed.is_import:
-            return "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
-        if failed.facts.caught_by:
-            return f"{failed.facts.caught_by} caught this error and went on: let it end the run"
-        if failed.current and _NO_OWN_SQL.search(failed.text):
-            return (
-                "let env.py connect with the engine whose listener has it, or give it to every "
-                'engine: @event.listens_for(Engine, "connect")'
-            )
-        if failed.argument is not None:
-            return f'is it an argument of -x? set x = ["{failed.argument}=…"] in [{TABLE}]'
-        if failed.variable:
-            return f'is it a variable? set environment = {{ {failed.variable} = "…" }}'
-        if failed.who == "a revision script":
-            return "correct the file; --traceback shows how it came to be loaded"
-        if failed.who == "the revisions' history":
-            return "correct the fields of the script that it names; `alembic history` says the same"
-        if failed.who.startswith("migrate"):
-            return "correct it; --traceback shows all lines"
-        if failed.current:
-            kept = self.store.failed_database(self.chain.target.digest)
-            own = "; are its first tables not made by Alembic? then set migrate"
-            missing = own if _NO_TABLE.search(failed.text) else ""
-            opened = "" if kept.file else f"; open it: {kept.opening}"
-            return f"the half-built database is kept at {kept}{opened}{missing}"
-        if _NO_CONTEXT.search(failed.text) and not self.project.context:
-            return (
-                f"name what makes the application in [{TABLE}], for example "
-                'context = "blog:create_app().app_context()"'
-            )
-        if failed.is_context:
-            return (
-                "it is made as a command would, in the project's folder: set the variables that "
-                f"it needs with environment in [{TABLE}]"
-            )
-        return (
-            "env.py may need a variable (environment), an argument (x) or a function that makes "
-            "the database (migrate): set it in [tool.alembic-snapshot]"
         )
 
 
@@ -385,11 +320,6 @@ def _one_line(text: str) -> str:
     """A driver's message in one line, without the statement."""
     lines = (line.strip() for line in text.splitlines())
     return " ".join(line for line in lines if line.strip("^") and not _POINTER.match(line))
-
-
-def _is_full(failed: Failure) -> bool:
-    said = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC))
-    return any(words in failed.text for words in said)
 
 
 def _numbered(values: Sequence[str]) -> dict[str, str]:

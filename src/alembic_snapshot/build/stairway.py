@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.build.ensure import ensure
-from alembic_snapshot.build.lookup import Status, identity, look_up, suits
+from alembic_snapshot.build.lookup import Status, look_up, suits
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.build.stairway_cache import Finding, Findings, StairwayCache
@@ -22,6 +22,7 @@ from alembic_snapshot.errors import BuildError, CheckError
 from alembic_snapshot.key.history import find_scripts, in_order
 from alembic_snapshot.key.layers import Chain, Layer
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import identity
 from alembic_snapshot.store.manifest import Entry, Manifest, different_options
 from alembic_snapshot.store.store import Store
 

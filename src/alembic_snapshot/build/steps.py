@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.heads import Verified, Verifier
-from alembic_snapshot.build.lookup import identity, suits
+from alembic_snapshot.build.lookup import suits
 from alembic_snapshot.build.process import (
     HANDOVERS,
     AttemptFailed,
@@ -26,6 +26,7 @@ from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
 from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import identity, owner
 from alembic_snapshot.store.manifest import Entry, Manifest, different_options
 from alembic_snapshot.store.store import Store, run_id
 
@@ -60,7 +61,8 @@ class Construction:
             self.store.forget_failure(self.chain.target.digest)
             return entry
         except SnapshotError as error:
-            self.store.keep_failure(self.chain.target.digest, error, workspace.database)
+            digest, whose = self.chain.target.digest, owner(self.project)
+            self.store.keep_failure(digest, error, workspace.database, whose)
             raise
         except OSError as error:
             raise self.store.unwritable(error) from error

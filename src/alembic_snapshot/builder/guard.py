@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.builder.redirected import RedirectedName, mark, place_of
 from alembic_snapshot.database.identity import Place, file_place, server_place
 from alembic_snapshot.errors import GuardError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.sqlite.database import opened_file
 
@@ -143,7 +144,10 @@ class Guard:
                 self._server.target.rewrite_connect_args(dialect, cargs, cparams)
             return
         if dialect.name != "sqlite":
-            self._refuse(f"a {dialect.name} database", f"the snapshot is {self._kind}")
+            other = unsupported.title(dialect.name)
+            which = f"{other} is not supported, and " if other else ""
+            name = other or dialect.name
+            self._refuse(f"a {name} database", f"{which}the snapshot is {self._kind}")
         name = cargs[0] if cargs else cparams.get("database", "")
         if self._is_allowed(name):
             return

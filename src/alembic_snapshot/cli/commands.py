@@ -25,6 +25,7 @@ from alembic_snapshot.cli import console
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.records import (
     counted_of,
+    not_supported,
     one_layer,
     seconds_of,
     snapshot_record,
@@ -32,7 +33,9 @@ from alembic_snapshot.cli.records import (
     told_of,
 )
 from alembic_snapshot.errors import CloneError, CommandError, SnapshotError
+from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
+from alembic_snapshot.project.owner import identity, is_owned, owner
 from alembic_snapshot.store.manifest import Entry
 
 if TYPE_CHECKING:
@@ -242,6 +245,9 @@ def build(
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
     lines = told_of(snapshot.manifest, project)
+    other = unsupported_url(project.alembic)
+    if other is not None and snapshot.built and not quiet:
+        console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
     if snapshot.built and not quiet:
         console.warn(shortened([*snapshot.manifest.warnings, *lines]))
     elif lines:
@@ -426,13 +432,28 @@ def check(
     return 1 if has_findings or (missing and not allow_unchecked) else 0
 
 
+_every = click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Also those of others, on the server or in the store.",
+)
+
+
 @cli.command(name="list")
 @_on_project
 @_as_json
-def list_(as_json: bool, **where: Any) -> int:
-    """List the snapshots in the store, the latest first."""
+@_every
+def list_(as_json: bool, every: bool, **where: Any) -> int:
+    """List this project's snapshots in the store, the latest first.
+
+    Those of all of its databases, unless --database names one.
+    """
     project = _project(where)
-    entries = backend_of(project).store().entries()
+    found = backend_of(project).store().entries()
+    is_meant = _meant(project, every=every)
+    entries = [entry for entry in found if is_meant(entry.manifest.project)]
+    _tell_of_others(len(found) - len(entries))
     if as_json:
         print(json.dumps([snapshot_record(entry, project) for entry in entries], indent=1))
         return 0
@@ -461,14 +482,29 @@ def list_(as_json: bool, **where: Any) -> int:
 @cli.command()
 @_on_project
 @_as_json
-@click.option("--keep", type=click.IntRange(min=0), help="How many builds to keep, the last used.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    help="How many builds to keep of each database, the last used.",
+)
 @click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d.")
-def prune(keep: int | None, older_than: str | None, as_json: bool, **where: Any) -> int:
-    """Delete old snapshots, and what killed and failed builds left. One in use stays."""
+@_every
+def prune(
+    keep: int | None, older_than: str | None, as_json: bool, every: bool, **where: Any
+) -> int:
+    """Delete this project's old snapshots, and what killed and failed builds left.
+
+    Those of all of its databases, unless --database names one. A snapshot in use stays.
+    """
     if keep is None and older_than is None:
         raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
     age = seconds_of(older_than) if older_than is not None else None
-    deleted = backend_of(_project(where)).store().prune(keep, age)
+    project = _project(where)
+    store = backend_of(project).store()
+    is_meant = _meant(project, every=every)
+    others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
+    deleted = store.prune(keep, age, is_meant, None if every else owner(project))
+    _tell_of_others(len(others))
     freed = sum(entry.manifest.size for entry in deleted)
     record = {"deleted": [str(entry.database) for entry in deleted], "bytes": freed}
     _print(record, f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}", as_json)
@@ -484,6 +520,23 @@ def psql(name: str, traceback: bool) -> int:
     from alembic_snapshot.postgres.psql import run_psql
 
     return run_psql(name)
+
+
+def _meant(project: Project, *, every: bool) -> Callable[[str], bool]:
+    """Whether a manifest's project is meant: this one's, one of its databases, or all."""
+    if every:
+        return lambda _project: True
+    source = click.get_current_context().get_parameter_source("database")
+    if source is ParameterSource.COMMANDLINE:
+        own = identity(project)
+        return lambda found: found == own
+    whose = owner(project)
+    return lambda found: is_owned(found, whose)
+
+
+def _tell_of_others(count: int) -> None:
+    if count:
+        print(f"not looked at: {number(count, 'snapshot')} of others (--all)", file=sys.stderr)
 
 
 def _refuse_both(*options: tuple[str, bool]) -> None:

@@ -17,9 +17,13 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, number, size, told, unchecked
 from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
 from alembic_snapshot.cli.inside_pytest import ask
+from alembic_snapshot.cli.records import not_supported
 from alembic_snapshot.discover.layout import pytest_settings
 from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.project import unsupported
+from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
+from alembic_snapshot.project.owner import is_owned, owner
 from alembic_snapshot.project.places import TABLE
 
 if TYPE_CHECKING:
@@ -73,7 +77,8 @@ def versions() -> Iterator[Finding]:
             yield bad(name, "it is not installed", install)
             continue
         if wanted and _numbers(version) < _numbers(wanted):
-            yield bad(name, f"{version} is too old: {wanted} or later is needed", install)
+            why = f"{version} is not supported: {wanted} is the oldest that is"
+            yield bad(name, why, install)
         else:
             yield good(name, version)
 
@@ -102,6 +107,9 @@ def _database(project: Project) -> Iterator[Finding]:
         return
     file = alembic.ini or alembic.toml or project.root
     yield good("Alembic", f"{_name(file)}, scripts in {_name(alembic.script_location)}")
+    other = unsupported_url(alembic)
+    if other is not None:
+        yield doubtful("sqlalchemy.url", not_supported(other, project), unsupported.HINT)
     yield from _looked(lambda: _drivers(project), "drivers")
     yield from _looked(lambda: _server(project), "server")
     yield from _looked(lambda: _store(project), "store")
@@ -127,9 +135,13 @@ def _server(project: Project) -> Iterator[Finding]:
     server = backend_of(project).server()
     if server is None:
         return
+    from alembic_snapshot.postgres.extensions import way_out
+
     version = server.facts.version
     kind = "a private server" if server.is_private else str(server)
     yield good("server", f"PostgreSQL {version // 10_000} on {kind}, may create databases")
+    if server.is_private:
+        yield good("clones", server.facts.copying)
     scripts = project.alembic.version_locations
     texts = (
         path.read_text("utf-8", "replace") for folder in scripts for path in folder.glob("*.py")
@@ -142,7 +154,7 @@ def _server(project: Project) -> Iterator[Finding]:
         yield bad(
             "extensions",
             f"the server has no {', '.join(missing)}, which revisions create",
-            "install it there, or name a server that has it in SNAPSHOT_POSTGRES_URL",
+            way_out(missing, server),
         )
     elif wanted:
         yield good("extensions", ", ".join(sorted(wanted)))
@@ -162,8 +174,12 @@ def _store(project: Project) -> Iterator[Finding]:
         yield _error("store", store.unwritable(error))
         return
     entries = store.entries() if store.root.exists() else []
-    used = sum(entry.manifest.size for entry in entries)
-    yield good("store", f"{store.root}, {number(len(entries), 'snapshot')}, {size(used)}")
+    whose = owner(project)
+    own = [entry for entry in entries if is_owned(entry.manifest.project, whose)]
+    used = size(sum(entry.manifest.size for entry in own))
+    others = len(entries) - len(own)
+    more = f", and {others} of other projects" if others else ""
+    yield good("store", f"{store.root}, {number(len(own), 'snapshot')}, {used}{more}")
 
 
 def _snapshot(project: Project) -> Iterator[Finding]:

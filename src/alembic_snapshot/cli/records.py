@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, shortened, told, unchecked
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.config import Project
@@ -36,11 +37,18 @@ def one_layer(opaque: Sequence[str]) -> list[str]:
     return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
 
 
+def not_supported(title: str, project: Project) -> str:
+    """What is said of a ``sqlalchemy.url`` that is for a database that is not supported."""
+    ours = next(iter(backend_of(project).versions()))
+    return f"it is for {title}, which is not supported: the migrations run on {ours}"
+
+
 def snapshot_record(entry: Entry | None, project: Project, **more: Any) -> dict[str, Any]:
     """What ``--json`` says of a snapshot."""
     assert entry is not None
     manifest = entry.manifest
     return {
+        "project": manifest.project,
         "path": entry.database.name,
         "url": entry.database.url(),
         "key": manifest.digest,

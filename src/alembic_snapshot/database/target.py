@@ -5,10 +5,11 @@ The builder migrates a target; a store seals and keeps it; a clone is a copy of 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from alembic_snapshot.project.table import PLACEHOLDER
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.diff import Diff
@@ -33,6 +34,9 @@ class Target(Protocol):
 
     def url(self, driver: str = "") -> str:
         """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` names that one."""
+
+    def places(self) -> dict[str, str]:
+        """The values that stand for it in variables and arguments, by their names in braces."""
 
     def to_job(self) -> dict[str, Any]:
         """The JSON from which the builder's process finds it."""
@@ -102,16 +106,16 @@ class Workspace(Protocol):
 
 
 def substituted(variables: Mapping[str, str], target: Target) -> dict[str, str]:
-    """Environment variables with ``{url}``, ``{async_url}`` and ``{path}`` put in.
+    """Environment variables with ``{url}`` and the other names of :meth:`Target.places` put in.
 
-    On a server, ``{path}`` is the database's name.
+    What has two braces on each side, ``{{name}}``, is ``{name}``.
     """
-    places = {
-        "{url}": target.url(),
-        "{async_url}": target.url("async"),
-        "{path}": target.name,
-    }
-    return {
-        name: functools.reduce(lambda text, item: text.replace(*item), places.items(), value)
-        for name, value in variables.items()
-    }
+    places = target.places()
+    return {name: with_places(value, places) for name, value in variables.items()}
+
+
+def with_places(text: str, places: Mapping[str, str]) -> str:
+    """One text with the names in braces replaced; what has no place stays."""
+    return PLACEHOLDER.sub(
+        lambda found: f"{{{found[1]}}}" if found[1] else places.get(found[2], found[0]), text
+    )

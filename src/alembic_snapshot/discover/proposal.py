@@ -22,6 +22,7 @@ from alembic_snapshot.discover.makers import Made, Makers, Model, find_makers, f
 from alembic_snapshot.discover.sources import Source, Sources
 from alembic_snapshot.discover.values import Origin, Values
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import (
     AlembicSettings,
     database_url,
@@ -30,7 +31,7 @@ from alembic_snapshot.project.alembic_settings import (
 from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.project.toml_file import TomlFile
 
-_KINDS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+_KINDS = unsupported.SUPPORTED
 _SCHEME = re.compile(r"[a-z]+(\+\w+)?://")
 _IMPORTED = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
 
@@ -290,8 +291,10 @@ class _Proposing:
             kinds, where = {url.partition(":")[0].partition("+")[0]: url}, "sqlalchemy.url"
         known = {_KINDS[kind] for kind in kinds if kind in _KINDS}
         if kinds and not known:
+            other = unsupported.title(next(iter(kinds)))
             raise ConfigError(
-                f"{where} is {next(iter(kinds))}'s, and snapshots are of SQLite and PostgreSQL",
+                f"{where} is {other}'s, which is not supported: snapshots are of SQLite and "
+                "PostgreSQL",
                 hint=f'if the application runs on one of them too, write backend = "sqlite" or '
                 f'"postgresql" below [{TABLE}] in pyproject.toml, and run init again',
             )
@@ -442,8 +445,7 @@ class _Proposing:
             self.result.extras["alembic-snapshot[async]"] = "an async engine needs aiosqlite"
         drivers = ("psycopg", *["asyncpg", "greenlet"] * self.result.is_async)
         if backend != "sqlite" and lacks(*drivers):
-            extra = "async,postgres" if self.result.is_async else "postgres"
-            self.result.extras[f"alembic-snapshot[{extra}]"] = "PostgreSQL needs its drivers"
+            self.result.extras["alembic-snapshot[postgres]"] = "PostgreSQL needs its drivers"
         if lacks("pytest"):
             self.result.extras["pytest"] = "tests run with it"
 

@@ -13,6 +13,7 @@ from alembic_snapshot.engines import factories
 from alembic_snapshot.engines.configured import Configured
 from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.errors import EngineError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.config import Project
 
 if TYPE_CHECKING:
@@ -176,7 +177,15 @@ class Engines:
         return place is not None and self.configured.names(place)
 
     def check_dialect(self, name: str) -> None:
-        """Raise :class:`EngineError` unless it is the snapshot's."""
+        """Raise :class:`EngineError` unless it is the snapshot's; a driver may stand after it."""
+        other = unsupported.title(name)
+        if other is not None:
+            raise EngineError(
+                f"{self.name} speaks {other}, which is not supported",
+                hint=f"{unsupported.HINT}, if the application has a {self.dialect.sync_driver}:// "
+                "URL when it is tested",
+            )
+        name = name.partition("+")[0]
         if name != self.dialect.name:
             raise EngineError(
                 f"{self.name} speaks {name}, but the snapshot is a {self.dialect.title} database",

@@ -14,6 +14,7 @@ from alembic_snapshot.engines import factories
 from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.engines.named import Named, unmade
 from alembic_snapshot.errors import EngineError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.config import Project
 
 _TABLE = "[tool.alembic-snapshot]"
@@ -116,7 +117,7 @@ class Configured:
         sync = getattr(value, "sync_engine", value) if _is_engine(value) else None
         if sync is None:
             raise self._no_engine(value)
-        self._check_dialect(sync.dialect.name)
+        self._check_dialect(f"{sync.dialect.name}+{sync.dialect.driver}")
         return value
 
     def present(self) -> Iterator[Any]:
@@ -242,7 +243,12 @@ class Configured:
 
         try:
             url = make_url(text)
+            if unsupported.title(url.drivername):
+                # Its dialect may not be installed.
+                self._check_dialect(url.drivername)
             url.get_dialect()
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"engine {self.name!r} in {_TABLE} is no URL that works: {error}",

@@ -70,7 +70,7 @@ class Known:
 
     def _stored(self) -> Sequence[Manifest]:
         from alembic_snapshot.backend import backend_of
-        from alembic_snapshot.build.lookup import identity
+        from alembic_snapshot.project.owner import identity
 
         with contextlib.suppress(SnapshotError, OSError):
             own = identity(self._project)

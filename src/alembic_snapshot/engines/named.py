@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import EngineError, SnapshotError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.references import Reference
 
 _IMPORTABLE = (
@@ -64,6 +65,12 @@ class Named:
         if isinstance(error, AttributeError) and not where:
             hint = self._nearest(error) or _IMPORTABLE
             return EngineError(f"can't import {text!r}: {error}", hint=hint)
+        other = unsupported.of_error(text_of)
+        if other is not None:
+            return EngineError(
+                f"{self.key} {text!r} needs {other}{where}, which is not supported: {said}",
+                hint=unsupported.HINT,
+            )
         if isinstance(error, ImportError):
             return EngineError(
                 f"can't import {text!r}{where}: {error}",

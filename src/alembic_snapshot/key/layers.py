@@ -7,7 +7,6 @@ files: no revision script is imported.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import glob
 import hashlib
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opaque
 from alembic_snapshot.key.inputs import Files, files_below, text_digest
+from alembic_snapshot.key.libraries import library_versions
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
@@ -185,29 +185,6 @@ def read_chain(
         imported |= _reached_by(project.context, "context", project, files)
     models, _ = _split(imported, project, files)
     return Chain(base, revisions, seeds, heads, opaque, models)
-
-
-def library_versions() -> dict[str, str]:
-    """The versions of the libraries that a snapshot depends on, by name."""
-    return {
-        "Alembic": _installed_version("alembic"),
-        "SQLAlchemy": _installed_version("sqlalchemy"),
-    }
-
-
-def _installed_version(name: str) -> str:
-    # The name of the folder with the metadata tells it; importlib.metadata takes longer to import
-    # than a whole look-up takes.
-    for folder in sys.path:
-        with contextlib.suppress(OSError):
-            for entry in os.listdir(folder or "."):
-                stem = entry.removesuffix(".dist-info")
-                project, _, version = stem.partition("-")
-                if stem != entry and project.lower() == name:
-                    return version
-    from importlib import metadata
-
-    return str(metadata.version(name))
 
 
 def _base_layer(

@@ -8,12 +8,15 @@ the test was lent :meth:`~CurrentTest.take_back`, :meth:`~CurrentTest.after_tear
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+
+from alembic_snapshot.errors import SnapshotError
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -117,15 +120,25 @@ class CurrentTest:
         ]
 
     def settle(self, test: str) -> None:
-        """Delete its clones, put them back, or keep them."""
+        """Delete its clones, put them back, or keep them.
+
+        Raises:
+            SnapshotError: one of them can't be; the others have been.
+        """
         self._failed = False
         started = time.perf_counter()
+        errors = []
         while self._ended:
             database, clone = self._ended.pop()
             if self.kept.whose == "all":
                 self.kept.reserve(clone, test)
-            database.dispose(clone, self.kept.paths.get(clone))
+            try:
+                database.dispose(clone, self.kept.paths.get(clone))
+            except SnapshotError as error:
+                errors.append(error)
         self._tally.seconds += time.perf_counter() - started
+        if errors:
+            raise errors[0]
 
     def count(self) -> Tally:
         """The sums so far."""
@@ -135,14 +148,19 @@ class CurrentTest:
         return self._tally
 
     def close(self) -> None:
-        """Let go of everything, at the end of the run."""
+        """Let go of everything, at the end of the run.
+
+        What can't be deleted any more is swept by the next run.
+        """
         for database in self._databases.values():
             database.redirect.release()
         while self._ended:
             database, clone = self._ended.pop()
-            database.dispose(clone, None)
+            with contextlib.suppress(SnapshotError):
+                database.dispose(clone, None)
         for database in self._databases.values():
-            database.close()
+            with contextlib.suppress(SnapshotError):
+                database.close()
 
     def _raise_for_swallowed(self, test: str) -> None:
         error = self._notices.swallowed()

@@ -48,7 +48,8 @@ class Frozen(NamedTuple):
 class Database:
     """One database of the project: its snapshots by what a test asks for, and the clone in use.
 
-    Clones are made in ``folder``. ``rebuild`` is the time before which no snapshot counts as built.
+    Clones are made in ``folder``. ``rebuild`` is the time before which no snapshot counts as built,
+    ``crowd`` how many databases the processes of the run have at once.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Database:
         *,
         folder: Callable[[], Path],
         rebuild: float | None,
+        crowd: int = 1,
     ):
         self.project = project
         self.redirect = events.redirect(project, self._manifests)
@@ -66,6 +68,7 @@ class Database:
         self._events = events
         self._tally = tally
         self._rebuild = rebuild
+        self._crowd = crowd
         self._strategy = self._chosen(folder)
         self._clone_options = _PLAIN
         self._shared = False
@@ -265,6 +268,8 @@ class Database:
     def _ensure(self, clone_options: CloneOptions, listener: Listener | None) -> Snapshot:
         from alembic_snapshot.build.ensure import ensure
 
+        if not any(isinstance(one, Snapshot) for one in self._snapshots.values()):
+            backend_of(self.project).refuse_crowd(self._crowd)
         with self._rebuilding(clone_options) as rebuild:
             snapshot = ensure(
                 self.project,

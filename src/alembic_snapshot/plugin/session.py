@@ -169,6 +169,7 @@ class PluginSession:
                 self.tally,
                 folder=lambda: self.folder,
                 rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+                crowd=self._processes() * len(self.projects),
             )
             for name, project in self.projects.items()
         }
@@ -268,7 +269,10 @@ class PluginSession:
             database.redirect.abandon()
 
     def _install(self) -> None:
+        from alembic_snapshot.key.libraries import refuse_old
+
         try:
+            refuse_old()
             _ = self.databases
             self.events.install()
         except ConfigError as error:
@@ -302,6 +306,10 @@ class PluginSession:
         quiet = self.config.get_verbosity() < 0
         with Progress(quiet=quiet, stream=sys.__stderr__) as progress:
             next(iter(self.databases.values())).snapshot(wanted, listener=progress)
+
+    def _processes(self) -> int:
+        """How many processes of this run run tests."""
+        return int(getattr(self.config, "workerinput", {}).get("workercount", 1))
 
     def _run_started(self) -> float:
         workerinput = getattr(self.config, "workerinput", {})

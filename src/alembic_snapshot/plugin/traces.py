@@ -37,6 +37,17 @@ def shorten(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config)
     is_group = isinstance(excinfo.value, BaseExceptionGroup)
     for error in every if is_group else every[1:]:
         error.__traceback__ = _kept(error.__traceback__) or error.__traceback__
+    for error in every:
+        # What a driver said on a connection of ours is in the error's own message.
+        if isinstance(error, SnapshotError) and _is_inside(error.__cause__):
+            error.__cause__ = None
+
+
+def _is_inside(cause: BaseException | None) -> bool:
+    """Whether an error was raised and caught without a line of the project between."""
+    if cause is None:
+        return False
+    return all(_kept(error.__traceback__) is None for error in _all(cause, set()))
 
 
 def _all(error: BaseException, seen: set[int]) -> Iterator[BaseException]:

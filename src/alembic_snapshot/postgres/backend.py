@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.room import refuse_crowd
 from alembic_snapshot.postgres.server import Server, major_version, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.config import Project
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class PostgreSQL:
     """A project's databases on the server in use."""
 
-    async_extras: ClassVar[str] = "async,postgres"
+    async_extras: ClassVar[str] = "postgres"
     async_drivers: ClassVar[tuple[str, ...]] = ("asyncpg", "greenlet")
     project: Project
 
@@ -56,6 +58,15 @@ class PostgreSQL:
 
         del how
         return LastingDatabases(source)
+
+    def refuse_crowd(self, processes: int) -> None:
+        """As :func:`alembic_snapshot.postgres.room.refuse_crowd`."""
+        refuse_crowd(server_in_use(), processes, resets=self.project.clones == "reset")
+
+    def hint_for(self, text: str) -> str | None:
+        """The way out for an extension that the server lacks."""
+        name = extensions.missing_in(text)
+        return extensions.way_out([name], server_in_use()) if name else None
 
     def stand_in(self) -> Callable[[], None]:
         """As :func:`alembic_snapshot.postgres.placeholder.stand_in`."""

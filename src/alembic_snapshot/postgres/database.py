@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import CloneError, ServerError
-from alembic_snapshot.postgres.server import Server, new_owner, without_password
+from alembic_snapshot.postgres.server import Server, new_owner, said, without_password
 
 if TYPE_CHECKING:
     import psycopg
@@ -82,6 +82,11 @@ class ServerDatabase:
             cparams.pop(name, None)
         cargs[:] = place
         cparams.update(arguments)
+
+    def places(self) -> dict[str, str]:
+        """Its URLs, its name, and the parts of the server's address."""
+        urls = {"url": self.url(), "async_url": self.url("async")}
+        return {**urls, "path": self.name, "database": self.name, **self.server.parts()}
 
     def to_job(self) -> dict[str, Any]:
         """The JSON from which the builder's process finds it."""
@@ -204,7 +209,8 @@ class ServerDatabase:
                 return compare(here, there, limit)
         except psycopg.Error as error:
             raise CloneError(
-                f"can't compare {self}: {error}", hint="does somebody still hold a lock in it?"
+                f"can't compare {self}: {said(error)}",
+                hint="does somebody still hold a lock in it?",
             ) from error
 
 
@@ -258,16 +264,19 @@ def create(
         statement += sql.SQL(server.facts.strategy)
     if tablespace is not None:
         statement += sql.SQL(" TABLESPACE {}").format(sql.Identifier(tablespace))
+    # A tablespace is on another file system, in memory.
+    shares = server.facts.shares_blocks and template is not None and tablespace is None
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            connection.execute(statement)
+            with _sharing_blocks(connection) if shares else contextlib.nullcontext():
+                connection.execute(statement)
             break
         except psycopg.errors.ObjectInUse as error:
             # Autovacuum, or somebody who is just leaving (55006).
             if time.monotonic() > deadline:
                 raise CloneError(
-                    f"{template or 'template1'} on {server} stays in use: {_first(error)}",
+                    f"{template or 'template1'} on {server} stays in use: {said(error)}",
                     hint="who is connected to it? SELECT * FROM pg_stat_activity",
                 ) from error
             time.sleep(0.02)
@@ -278,10 +287,20 @@ def create(
             ) from error
         except psycopg.errors.DiskFull as error:
             raise CloneError(
-                f"can't create {name} on {server}: {_first(error)}", hint="is its disk full?"
+                f"can't create {name} on {server}: {said(error)}", hint="is its disk full?"
             ) from error
     if template is not None:
         alter(connection, name, settings(connection, template))
+
+
+@contextlib.contextmanager
+def _sharing_blocks(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    connection.execute("SET file_copy_method = clone")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ServerError):
+            connection.execute("RESET file_copy_method")
 
 
 def settings(connection: psycopg.Connection[Any], database: str) -> list[tuple[str | None, str]]:
@@ -338,7 +357,7 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
             )
         except psycopg.errors.InsufficientPrivilege as error:
             raise ServerError(
-                f"can't drop {name}: {_first(error)}", hint="drop it as the role that owns it"
+                f"can't drop {name}: {said(error)}", hint="drop it as the role that owns it"
             ) from error
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
@@ -447,7 +466,3 @@ def _names(setting: str) -> list[str]:
 def _text(value: Any) -> str:
     # "char" arrives as bytes or text.
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
+from alembic_snapshot.database.target import with_places
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.table import PLACEHOLDER
 
 _NOWHERE = "alembic-snapshot-has-no-engine"
 _URLS = {
-    "{url}": f"postgresql+psycopg://localhost/{_NOWHERE}",
-    "{async_url}": f"postgresql+asyncpg://localhost/{_NOWHERE}",
+    "url": f"postgresql+psycopg://localhost/{_NOWHERE}",
+    "async_url": f"postgresql+asyncpg://localhost/{_NOWHERE}",
+}
+_PLACES = {
+    **_URLS,
+    "path": _NOWHERE,
+    "database": _NOWHERE,
+    "host": "localhost",
+    "port": "5432",
+    "user": "nobody",
+    "password": "none",
 }
 
 
 def stand_in(project: Project) -> Callable[[], None]:
-    """Set the variables of ``environment`` that are to hold a URL. The result undoes that.
+    """Set the variables of ``environment`` that are to hold a URL or a part. The result undoes it.
 
     An engine that is made at import has its dialect for good, so that it has to be PostgreSQL's
-    from the beginning. One that names PostgreSQL already stays as it is: nothing ever connects.
+    from the beginning. One that names PostgreSQL already stays as it is, and so does a part that
+    is set: nothing ever connects.
     """
     before: dict[str, str | None] = {}
     for name, template in project.environment.items():
-        url = _URLS.get(template)
-        if url is not None and not os.environ.get(name, "").startswith("postgres"):
-            before[name] = os.environ.get(name)
-            os.environ[name] = url
+        names = {found[2] for found in PLACEHOLDER.finditer(template)} & _PLACES.keys()
+        now = os.environ.get(name)
+        has_one = now is not None if names.isdisjoint(_URLS) else _is_postgresql(now, template)
+        if names and not has_one:
+            before[name] = now
+            os.environ[name] = with_places(template, _PLACES)
 
     def restore() -> None:
         for name, value in before.items():
@@ -35,3 +50,9 @@ def stand_in(project: Project) -> Callable[[], None]:
                 os.environ[name] = value
 
     return restore
+
+
+def _is_postgresql(value: str | None, template: str) -> bool:
+    """Whether a variable has a URL of PostgreSQL already, where its template has one."""
+    start = re.escape(template.partition("{")[0])
+    return re.match(f"{start}postgres", value or "") is not None

@@ -14,11 +14,11 @@ import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import ServerError, SnapshotError
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import frozen, memory
 from alembic_snapshot.postgres.database import CLONE, KEPT, ServerDatabase
@@ -34,6 +34,7 @@ WAITING = 6
 # What is named so by a process, and not by a user who likes the word.
 _OWNED = re.compile(f"{CLONE}[0-9a-f]{{12}}_")
 
+T = TypeVar("T")
 Settings = list[tuple[str | None, str]]
 
 
@@ -64,7 +65,7 @@ class Pool:
             waiting = self._ready.get(template) if template else None
             name = waiting.popleft() if waiting else None
             if name is None:
-                name = self._create(self._connection, template)
+                name = self._with(lambda connection: self._create(connection, template))
         if template is not None:
             self._refill(template)
         return ServerDatabase(self.server, name)
@@ -112,19 +113,25 @@ class Pool:
     def keep(self, name: str, slot: Path) -> str:
         """Keep a clone when the run is over, for as long as ``slot`` is there; its new name."""
         kept = kept_name(name)
-        with self._lock:
-            databases.rename(self._connection, name, kept)
+
+        def keep(connection: psycopg.Connection[Any]) -> None:
+            # It may have been renamed just before the connection was lost.
+            if not databases.exists(connection, kept):
+                databases.rename(connection, name, kept)
             if self.server.is_private:
                 # It is to outlive this run. Without room on the disk it stays where it is.
                 with contextlib.suppress(_psycopg_error()):
-                    memory.move_to_disk(self._connection, kept)
-            databases.comment(self._connection, kept, f"{socket.gethostname()}:{slot}")
+                    memory.move_to_disk(connection, kept)
+            databases.comment(connection, kept, f"{socket.gethostname()}:{slot}")
+
+        with self._lock:
+            self._with(keep)
         return kept
 
     def apply_settings(self, name: str, settings: Settings) -> None:
         """Give a clone settings of its own."""
         with self._lock:
-            databases.alter(self._connection, name, settings)
+            self._with(lambda connection: databases.alter(connection, name, settings))
 
     def close(self) -> None:
         """Drop every clone that is left."""
@@ -132,10 +139,25 @@ class Pool:
             self._tasks.put(None)
             self._thread.join()
         with contextlib.suppress(SnapshotError, _psycopg_error()):
-            databases.drop_named(self._connection, f"{CLONE}{self.owner}_")
+            self._with(lambda found: databases.drop_named(found, f"{CLONE}{self.owner}_"))
         if self.server.is_private:
             memory.remove(self._connection)
         self._connection.close()
+
+    def _with(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Do something with the pool's connection; if that was lost, once more with another."""
+        try:
+            return work(self._connection)
+        except ServerError:
+            if not self._connection.closed:
+                raise
+        self._connection.close()
+        self._connection = self.server.connect()
+        # As long as nobody had it, somebody may have dropped what was ready.
+        key = lock_key(f"owner {self.owner}")
+        self._connection.execute("SELECT pg_advisory_lock(%s)", (key,))
+        self._ready.clear()
+        return work(self._connection)
 
     def _refill(self, template: str) -> None:
         with self._lock:
@@ -161,6 +183,8 @@ class Pool:
                     self._make_ready(connection, name)
             except (SnapshotError, _psycopg_error()):
                 # A test that needs a clone makes its own and reports; what stays is swept.
+                if connection is not None:
+                    connection.close()
                 connection = None
             finally:
                 if what == "drop":

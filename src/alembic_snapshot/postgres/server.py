@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import hashlib
 import os
+import re
 import secrets
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import ServerError
+from alembic_snapshot.project import unsupported
 
 if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL
 
 VARIABLE = "SNAPSHOT_POSTGRES_URL"
+# How our own connections are called on the server.
+APPLICATION = "alembic-snapshot"
 # Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
 _PATIENT = {"statement_timeout": 0, "lock_timeout": 0, "idle_in_transaction_session_timeout": 0}
 _HAS_IDLE_TIMEOUT = 14_00_00
+# What SQLAlchemy writes into the query of a URL, and what everybody reads there.
+_NEEDLESS = {"+": "%20", "%2F": "/", "%3A": ":", "%2C": ","}
 _HAS_STRATEGY = 15_00_00
+_HAS_COPY_METHOD = 18_00_00
+# Seconds for which a server is waited for that recovers, and what it says meanwhile.
+_STARTING = 30.0
+_IS_STARTING = re.compile("starting up|in recovery mode|not yet accepting")
+# What libpq takes where nobody says otherwise; the user is the system's.
+_PARTS = {"host": "localhost", "port": "5432", "user": "", "password": ""}
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,8 @@ class Server:
         from sqlalchemy import make_url
 
         url = make_url(self.url)
-        host = url.host or url.query.get("host") or "localhost"
-        port = url.port or url.query.get("port")
+        host = url.query.get("host") or url.host or "localhost"
+        port = url.query.get("port") or url.port
         return f"{host}:{port}" if port else str(host)
 
     def address(self, database: str, driver: str = "psycopg") -> str:
@@ -47,6 +62,19 @@ class Server:
 
         url = make_url(self.url).set(drivername=f"postgresql+{driver}", database=database)
         return spelled(url)
+
+    def parts(self) -> dict[str, str]:
+        """The host, the port, the user and the password, as a driver is given them."""
+        from sqlalchemy import make_url
+
+        url = make_url(self.url)
+        own = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+        found = {
+            name: url.query.get(name) or own[name] or os.environ.get(f"PG{name.upper()}") or default
+            for name, default in _PARTS.items()
+        }
+        return {name: _listed(value or getpass.getuser()) if name == "user" else _listed(value)
+                for name, value in found.items()}  # fmt: skip
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection that commits by itself and waits for locks as long as it takes.
@@ -58,9 +86,11 @@ class Server:
         import psycopg
         from sqlalchemy import make_url
 
+        from alembic_snapshot.postgres.connection import OwnConnection
+
         url = make_url(self.url).set(drivername="postgresql", database=database)
         try:
-            connection = psycopg.connect(spelled(url), autocommit=True)
+            connection = self._connected(OwnConnection, spelled(url))
         except psycopg.OperationalError as error:
             raise self._refused(error, url) from error
         except psycopg.ProgrammingError as error:
@@ -68,11 +98,12 @@ class Server:
                 f"{VARIABLE} can't be understood: {' '.join(str(error).split())}",
                 hint="its options are libpq's, for example ?sslmode=require",
             ) from error
+        connection.server = str(self)
         for name, value in _PATIENT.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
         if connection.info.server_version >= _HAS_IDLE_TIMEOUT:
             connection.execute("SET idle_session_timeout = 0")
-        return connection
+        return connection  # type: ignore[no-any-return]
 
     @functools.cached_property
     def facts(self) -> Facts:
@@ -88,17 +119,49 @@ class Server:
                 "(SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user), "
                 "current_user"
             ).fetchone()
-        assert row is not None
-        version, waits, may_create, role = row
+            assert row is not None
+            version, waits, may_create, role = row
+            shares = self.is_private and version >= _HAS_COPY_METHOD and _shares_blocks(connection)
         if not may_create:
             raise ServerError(
                 f"role {role!r} may not create databases on {self}",
                 hint=f'let it, as an administrator: ALTER ROLE "{role}" CREATEDB',
             )
-        return Facts(version, waits)
+        return Facts(version, waits, shares)
+
+    def _connected(self, kind: Any, url: str) -> Any:
+        """A connection, once a server that is just starting lets one in.
+
+        A private server that has ended meanwhile is started again, once.
+        """
+        import psycopg
+
+        from alembic_snapshot.postgres.connection import OwnCursor
+
+        deadline = time.monotonic() + _STARTING
+        may_start = self.is_private
+        while True:
+            try:
+                return kind.connect(
+                    url, autocommit=True, cursor_factory=OwnCursor, application_name=APPLICATION
+                )
+            except psycopg.OperationalError as error:
+                if _IS_STARTING.search(str(error)) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                elif may_start and ("FATAL" not in str(error) or "shutting down" in str(error)):
+                    may_start = False
+                    _start_again()
+                else:
+                    raise
 
     def _refused(self, error: Any, url: Any) -> ServerError:
         text = " ".join(str(error).split())
+        if "too many" in text or "remaining connection slots" in text:
+            return ServerError(
+                f"the server at {self} has no room for one more connection: {text}",
+                hint="raise max_connections there (or the role's CONNECTION LIMIT), or run fewer "
+                "workers (-n)",
+            )
         if any(word in text for word in ("password", "authentication", "role ", "pg_hba.conf")):
             return ServerError(
                 f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
@@ -121,10 +184,23 @@ class Server:
 
 @dataclass(frozen=True)
 class Facts:
-    """A server's version as a number (150003 is 15.3), and whether it waits for the disk."""
+    """A server's version as a number (150003 is 15.3), and whether it waits for the disk.
+
+    ``shares_blocks`` says that copies of files on our own server can share their blocks.
+    """
 
     version: int
     waits_for_disk: bool
+    shares_blocks: bool = False
+
+    @property
+    def copying(self) -> str:
+        """How our own server copies a database's files on the disk."""
+        if self.shares_blocks:
+            return "on the disk they share the snapshot's blocks (file_copy_method = clone)"
+        if self.version < _HAS_COPY_METHOD:
+            return f"files are copied: PostgreSQL {self.version // 10_000} can't have them shared"
+        return "files are copied: the file system does not let them share blocks"
 
     @property
     def strategy(self) -> str:
@@ -168,16 +244,24 @@ def major_version() -> int:
 def spelled(url: URL) -> str:
     """A URL, with its password, as both SQLAlchemy and libpq read it.
 
-    libpq takes no spaces, which SQLAlchemy leaves before the query, and no ``+`` for them in it.
+    libpq takes no spaces, which SQLAlchemy leaves before the query, and no ``+`` for them in it. A
+    percent sign that need not be is left out: ``Config.set_main_option()`` takes none.
     """
     place, mark, query = url.render_as_string(hide_password=False).partition("?")
-    return f"{place.replace(' ', '%20')}{mark}{query.replace('+', '%20')}"
+    for escaped, plain in _NEEDLESS.items():
+        query = query.replace(escaped, plain)
+    return f"{place.replace(' ', '%20')}{mark}{query}"
 
 
 def without_password(url: URL) -> str:
     """As :func:`spelled`, for what others can read: reports, the list of processes."""
     # URL.set() takes None for no change.
     return spelled(url._replace(password=None).difference_update_query(["password"]))
+
+
+def said(error: BaseException) -> str:
+    """The first line of what a driver raised, also of an error that is ours beside that."""
+    return str(error.__cause__ or error).partition("\n")[0]
 
 
 def lock_key(text: str) -> int:
@@ -193,6 +277,25 @@ def new_owner(connection: psycopg.Connection[Any]) -> str:
     return owner
 
 
+def _listed(value: object) -> str:
+    """One host or port, or several as libpq has them."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _shares_blocks(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the file system of our own server's data lets files share blocks."""
+    from alembic_snapshot.postgres.private.cluster import shares_blocks
+
+    row = connection.execute("SHOW data_directory").fetchone()
+    return row is not None and shares_blocks(Path(row[0]).parent)
+
+
+def _start_again() -> None:
+    from alembic_snapshot.postgres.private.acquire import acquire
+
+    acquire()
+
+
 @functools.cache
 def _named(text: str) -> Server:
     from sqlalchemy import make_url
@@ -203,8 +306,10 @@ def _named(text: str) -> Server:
     except (ArgumentError, ValueError):
         url = None
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        other = unsupported.known_title(text) if "://" in text else None
+        what = f"is a URL of {other}, which is not supported" if other else None
         raise ServerError(
-            f"{VARIABLE} is not the URL of a PostgreSQL server",
+            f"{VARIABLE} {what or 'is not the URL of a PostgreSQL server'}",
             hint="write for example postgresql://user:password@localhost:5432/",
         )
     plain = url.set(drivername="postgresql")._replace(database=None)

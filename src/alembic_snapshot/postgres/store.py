@@ -31,7 +31,7 @@ from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import BUILDING, FAILED, SNAPSHOT, ServerDatabase
-from alembic_snapshot.postgres.server import Server, lock_key, server_in_use
+from alembic_snapshot.postgres.server import Server, lock_key, said, server_in_use
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import NAME_LENGTH, Store
 
@@ -156,7 +156,7 @@ class ServerStore(Store):
                     connection.execute(statement.format(sql.Identifier(name)))
         except psycopg.Error as error:
             raise StoreError(
-                f"can't make {database.name} on {self.server} a snapshot: {error}",
+                f"can't make {database.name} on {self.server} a snapshot: {said(error)}",
                 hint="does the role own it, and may it create databases?",
             ) from error
         return self._entry(name, time.time(), manifest)
@@ -178,9 +178,11 @@ class ServerStore(Store):
     def _candidates(self, digest: str) -> Iterator[Entry]:
         return self._read(SNAPSHOT + digest[:NAME_LENGTH])
 
-    def _keep(self, database: Target, digest: str) -> None:
+    def _keep(self, database: Target, digest: str, owner: str) -> None:
+        kept = self.failed_database(digest).name
         with self.server.connect() as connection:
-            databases.rename(connection, database.name, self.failed_database(digest).name)
+            databases.rename(connection, database.name, kept)
+            databases.comment(connection, kept, owner)
 
     def _read(self, prefix: str) -> Iterator[Entry]:
         """The finished snapshots whose names begin so."""
@@ -218,15 +220,18 @@ class ServerStore(Store):
         with self.server.connect() as connection:
             return _drop_if_free(connection, entry.name, lock_key(entry.name))
 
-    def _sweep(self) -> None:
-        """Drop what dead builders and failed builds left, where nobody holds the lock."""
+    def _sweep(self, owner: str | None) -> None:
+        """Drop what dead builders left, and an owner's failed builds, or all of these."""
         with self.server.connect() as connection:
             rows = connection.execute(
-                f"SELECT datname FROM pg_database WHERE datname ~ %s AND {databases.OURS} AND NOT "
+                "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
+                f"WHERE datname ~ %s AND {databases.OURS} AND NOT "
                 "(starts_with(datname, %s) AND datistemplate AND NOT datallowconn)",
                 (f"^({BUILDING}|{FAILED}|{SNAPSHOT})[0-9a-f]{{24,32}}(_|$)", SNAPSHOT),
             ).fetchall()
-            for (name,) in rows:
+            for name, comment in rows:
+                if owner is not None and name.startswith(FAILED) and comment != owner:
+                    continue
                 digest = name.split("_")[2]
                 is_snapshot = name.startswith(SNAPSHOT)
                 key = lock_key(name) if is_snapshot else _lock_key(digest)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError, files_are_readable
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.toml_file import TomlFile
 
 # Settings that can't change what a migration does: where the database is, how new files are made.
@@ -166,6 +167,14 @@ def database_url(settings: AlembicSettings) -> str | None:
         # It may refer to options that only env.py sets.
         return None
     return value if isinstance(value, str) else None
+
+
+def unsupported_url(settings: AlembicSettings) -> str | None:
+    """The title of the database that ``sqlalchemy.url`` is for, if that is not supported."""
+    url = database_url(settings)
+    # Alembic's template has driver://user:pass@localhost/dbname.
+    is_one = url is not None and "://" in url and not url.startswith("driver:")
+    return unsupported.title(url) if url is not None and is_one else None
 
 
 def _read_ini(path: Path) -> dict[str, dict[str, str]]:

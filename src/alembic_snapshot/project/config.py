@@ -20,7 +20,7 @@ from alembic_snapshot.project.places import (
     store_folder,
 )
 from alembic_snapshot.project.spelling import Spelling, is_ignored
-from alembic_snapshot.project.table import check_values
+from alembic_snapshot.project.table import check_placeholders, check_values
 from alembic_snapshot.project.toml_file import TomlFile
 
 DEFAULT = "default"
@@ -341,6 +341,7 @@ def _title(database: str) -> str:
 def _checked(values: dict[str, Any], root: Path, title: str) -> dict[str, Any]:
     """The table's values, those of the environment too, with their paths made absolute."""
     check_values(values, title, _KEYS)
+    check_placeholders(values, title)
     checked = {key: _frozen(value) for key, value in values.items()}
     folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
     checked["pythonpath"] = tuple(map(Path, folders))

@@ -8,10 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.references import Reference
 
-# What stands for the database in variables and arguments, in braces.
+# What stands for the database in variables and arguments, in braces, and what does on a server.
 PLACEHOLDERS = ("url", "async_url", "path")
+SERVER_PLACEHOLDERS = ("host", "port", "user", "password", "database")
+# Two braces on each side are one in the end.
+PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+_NEARLY = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{\s*([\w-]+)\s*\}")
 _EXAMPLES = {
     "text": '"text"',
     "flag": "true",
@@ -46,6 +51,11 @@ def check_values(
                 hint=f"write for example {key} = {_EXAMPLES[kind]}",
             )
         _check_texts(key, value, title)
+        if key == "backend" and unsupported.known_title(str(value)):
+            raise ConfigError(
+                f"backend in [{title}] is {value!r}: {unsupported.title(value)} is not supported",
+                hint=unsupported.HINT,
+            )
         if choices and value not in choices:
             raise ConfigError(
                 f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
@@ -70,19 +80,39 @@ def _check_texts(key: str, value: Any, title: str) -> None:
                 f"{key} in [{title}] has an empty string",
                 hint=f"write what it should be, or leave {key} out",
             )
-    if key in ("environment", "x"):
-        for text in _texts(value):
-            _check_placeholders(key, text, title)
 
 
-def _check_placeholders(key: str, text: str, title: str) -> None:
-    """Refuse what is nearly one of the names that a database is put in for, and none of them."""
-    for found in re.finditer(r"\{\s*([\w-]+)\s*\}", text):
-        near = difflib.get_close_matches(found[1].lower().replace("-", "_"), PLACEHOLDERS, 1, 0.75)
-        if near and found[0] != f"{{{near[0]}}}":
+def check_placeholders(values: Mapping[str, Any], title: str) -> None:
+    """See that what is in braces in variables and arguments stands for a part of the database.
+
+    Raises:
+        ConfigError: it stands for nothing, or a file has no such part.
+    """
+    is_server = values.get("backend") == "postgresql"
+    for key in ("environment", "x"):
+        value = values.get(key, ())
+        for text in _texts(list(value.values()) if isinstance(value, Mapping) else value):
+            _check_braces(key, text, title, is_server=is_server)
+
+
+def _check_braces(key: str, text: str, title: str, *, is_server: bool) -> None:
+    known = PLACEHOLDERS + (SERVER_PLACEHOLDERS if is_server else ())
+    listed = ", ".join(f"{{{name}}}" for name in known)
+    for found in PLACEHOLDER.finditer(text):
+        if found[2] in SERVER_PLACEHOLDERS and not is_server:
+            raise ConfigError(
+                f"{key} in [{title}] has {found[0]}, which a SQLite file does not have",
+                hint=f'known are {listed}; set backend = "postgresql" for a server\'s',
+            )
+    for found in _NEARLY.finditer(text):
+        if found[1] or found[0] in {f"{{{name}}}" for name in known}:
+            continue
+        near = difflib.get_close_matches(found[2].lower().replace("-", "_"), known, 1, 0.75)
+        if near or PLACEHOLDER.fullmatch(found[0]):
+            meant = f"did you mean {{{near[0]}}}? " if near else ""
             raise ConfigError(
                 f"{key} in [{title}] has {found[0]}, which stands for nothing",
-                hint=f"did you mean {{{near[0]}}}?",
+                hint=f"{meant}known are {listed}; {{{{name}}}} is {{name}} itself",
             )
 
 
@@ -109,7 +139,15 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _check_reference(key: str, value: str | None, title: str) -> None:
-    if value is None or (key == "engine" and "://" in value):
+    if value is None:
+        return
+    if key == "engine" and "://" in value:
+        other = unsupported.title(value)
+        if other is not None:
+            raise ConfigError(
+                f"engine in [{title}] is a URL of {other}, which is not supported",
+                hint=unsupported.HINT,
+            )
         return
     try:
         reference = Reference.parse(value)

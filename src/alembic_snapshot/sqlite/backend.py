@@ -57,6 +57,12 @@ class SQLite:
             return LastingFiles(source, Rewindable if how == "rewind" else Reusable)
         return LastingFiles(source, Reusable, for_large=Rewindable)
 
+    def refuse_crowd(self, processes: int) -> None:
+        """Nothing: any number of processes can have files."""
+
+    def hint_for(self, text: str) -> None:
+        """None: nothing of SQLite's can be installed."""
+
     def stand_in(self) -> Callable[[], None]:
         """Nothing: SQLite is what URLs say that are in no variable."""
         return lambda: None

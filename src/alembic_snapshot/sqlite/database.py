@@ -66,6 +66,10 @@ class DatabaseFile:
         """The SQLAlchemy URL, for the default driver or ``driver``; ``async`` is aiosqlite."""
         return url(self.path, "aiosqlite" if driver == "async" else driver)
 
+    def places(self) -> dict[str, str]:
+        """Its URLs, and its path."""
+        return {"url": self.url(), "async_url": self.url("async"), "path": self.name}
+
     def to_job(self) -> dict[str, Any]:
         """The JSON from which the builder's process finds it."""
         return {"kind": "sqlite", "name": str(self.path)}

@@ -185,7 +185,8 @@ class FileStore(Store):
             if entry:
                 yield entry
 
-    def _keep(self, database: Target, digest: str) -> None:
+    def _keep(self, database: Target, digest: str, owner: str) -> None:
+        del owner
         source, kept = Path(database.name), self.failed_database(digest).path
         os.replace(source, kept)
         for side, kept_side in zip(files.side_files(source), files.side_files(kept), strict=True):
@@ -230,18 +231,20 @@ class FileStore(Store):
         shutil.rmtree(trash, ignore_errors=True)
         return True
 
-    def _sweep(self) -> None:
-        """Delete what dead builders and failed builds left, where nobody holds the lock."""
+    def _sweep(self, owner: str | None) -> None:
+        """Delete what dead builders left, and an owner's failed builds, or all of these."""
         import filelock
 
         names = {path.name.split(".")[0] for path in self.building.glob(f"{'?' * NAME_LENGTH}.*")}
-        names |= {path.stem for path in self.failed.glob("*.json")}
-        for name in names:
+        records = self.failed.glob("*.json")
+        failed = {path.stem for path in records if self._is_owned(path, owner)}
+        for name in names | failed:
             lock = filelock.FileLock(self.root / "locks" / f"{name}.lock")
             with contextlib.suppress(OSError, filelock.Timeout), lock.acquire(timeout=0):
                 for leftover in self.building.glob(name + ".*"):
                     shutil.rmtree(leftover, ignore_errors=True)
-                self.forget_failure(name)
+                if name in failed:
+                    self.forget_failure(name)
 
 
 def _entry(folder: Path, manifest: Manifest) -> Entry:

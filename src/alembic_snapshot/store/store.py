@@ -14,7 +14,8 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +121,20 @@ class Store(abc.ABC):
             StoreError: the store can't be written.
         """
 
-    def keep_failure(self, digest: str, error: SnapshotError, database: Target | None) -> None:
+    def keep_failure(
+        self, digest: str, error: SnapshotError, database: Target | None, owner: str = ""
+    ) -> None:
         """Remember a failed build: its error for those who waited, its database for a look."""
-        record = {"id": time.time_ns(), "run": run_id(), "error": error.to_record()}
+        record = {
+            "id": time.time_ns(),
+            "run": run_id(),
+            "owner": owner,
+            "error": error.to_record(),
+        }
         with contextlib.suppress(OSError, SnapshotError):
             self.failed_database(digest).remove()
             if database and database.is_there():
-                self._keep(database, digest)
+                self._keep(database, digest, owner)
         with contextlib.suppress(OSError):
             write_whole(self._failure_record(digest), json.dumps(record))
 
@@ -148,20 +156,35 @@ class Store(abc.ABC):
             self._failure_record(digest).unlink(missing_ok=True)
             self.failed_database(digest).remove()
 
-    def prune(self, keep: int | None = None, older_than: float | None = None) -> list[Entry]:
+    def prune(
+        self,
+        keep: int | None = None,
+        older_than: float | None = None,
+        is_meant: Callable[[str], bool] = lambda _project: True,
+        owner: str | None = None,
+    ) -> list[Entry]:
         """Delete snapshots by when they were last asked for; the deleted ones are returned.
 
         The states that one build published, or stands on, go or stay together. ``keep`` is how
-        many builds stay; ``older_than`` is an age in seconds. A snapshot that a process is using
-        stays.
+        many builds of each database of a project stay; ``older_than`` is an age in seconds. A
+        snapshot that a process is using stays, and so does one whose manifest names a project
+        that is not meant. Of failed builds those of the ``owner`` go, or all.
         """
-        families: dict[str, list[Entry]] = {}
-        for entry in self.entries():
-            families.setdefault(entry.manifest.family, []).append(entry)
-        ranked = sorted(families.values(), key=lambda f: max(e.used for e in f), reverse=True)
+        families: dict[tuple[str, str], list[Entry]] = {}
         kept: list[Entry] = []
+        for entry in self.entries():
+            if is_meant(entry.manifest.project):
+                key = (entry.manifest.project, entry.manifest.family)
+                families.setdefault(key, []).append(entry)
+            else:
+                kept.append(entry)
         gone: list[Entry] = []
-        for rank, family in enumerate(ranked):
+        ranks: Counter[str] = Counter()
+        ranked = sorted(
+            families.items(), key=lambda item: max(e.used for e in item[1]), reverse=True
+        )
+        for (project, _), family in ranked:
+            rank, ranks[project] = ranks[project], ranks[project] + 1
             age = time.time() - max(entry.used for entry in family)
             too_many = keep is not None and rank >= keep
             too_old = older_than is not None and age > older_than
@@ -171,7 +194,7 @@ class Store(abc.ABC):
             e for e in gone if not any(e.manifest.is_published_with(later) for later in whole)
         ]
         deleted = [entry for entry in needless if self._delete(entry)]
-        self._sweep()
+        self._sweep(owner)
         return deleted
 
     @abc.abstractmethod
@@ -187,7 +210,7 @@ class Store(abc.ABC):
         """The snapshots whose names fit a digest."""
 
     @abc.abstractmethod
-    def _keep(self, database: Target, digest: str) -> None:
+    def _keep(self, database: Target, digest: str, owner: str) -> None:
         """Move a half-built database to where :meth:`failed_database` says."""
 
     @abc.abstractmethod
@@ -195,8 +218,19 @@ class Store(abc.ABC):
         """Delete a snapshot unless a process is using it."""
 
     @abc.abstractmethod
-    def _sweep(self) -> None:
-        """Delete what dead builders and failed builds left, where nobody holds the lock."""
+    def _sweep(self, owner: str | None) -> None:
+        """Delete what dead builders left, and an owner's failed builds, or all of these.
+
+        Nothing is deleted while somebody holds its lock.
+        """
+
+    def _is_owned(self, record: Path, owner: str | None) -> bool:
+        """Whether a failed build is that owner's, or any."""
+        if owner is None:
+            return True
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return bool(json.loads(record.read_bytes()).get("owner") == owner)
+        return False
 
     def _failure_record(self, digest: str) -> Path:
         return self.failed / f"{digest[:NAME_LENGTH]}.json"

@@ -46,9 +46,12 @@ class PrivateServer:
 
     @property
     def url(self) -> str:
-        """The URL of the database ``postgres``, as libpq, psql and SQLAlchemy understand it."""
-        host = urllib.parse.quote(os.fspath(self.socket_folder))
-        return f"postgresql://{self.user}@/postgres?host={host}&port={self.port}"
+        """The URL of the database ``postgres``, as libpq, SQLAlchemy and pydantic understand it.
+
+        pydantic takes no URL without a host. The folder in the query wins over it.
+        """
+        folder = urllib.parse.quote(os.fspath(self.socket_folder))
+        return f"postgresql://{self.user}@localhost/postgres?host={folder}&port={self.port}"
 
 
 def acquire(binaries: Binaries | None = None) -> PrivateServer:

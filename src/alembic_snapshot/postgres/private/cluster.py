@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import locale
 import os
 import shutil
@@ -29,6 +30,8 @@ from alembic_snapshot.postgres.private.processes import Launcher
 # initdb takes a second or two; longer than this, and something else is wrong.
 INITDB_SECONDS = 300
 _DAY = 86400.0
+# The request by which Linux lets two files share blocks (ioctl_ficlone(2)).
+_FICLONE = 0x40049409
 _UTF8 = "C.UTF-8"
 _SETTINGS = {
     # Only we can reach it, through a socket in a folder of our own.
@@ -173,6 +176,24 @@ def failure(folder: Folder, message: str, output: str) -> ServerError:
     else:
         hint = f"delete {folder.path} to begin anew, or set SNAPSHOT_POSTGRES_URL to use another"
     return ServerError(": ".join([message, *telling[:1]]), hint=hint, details=output or None)
+
+
+def shares_blocks(folder: Path) -> bool:
+    """Whether files in a folder can share blocks, as on btrfs and XFS: that is tried.
+
+    It is known of Linux only.
+    """
+    try:
+        with (
+            tempfile.TemporaryFile(dir=folder) as one,
+            tempfile.TemporaryFile(dir=folder) as other,
+        ):
+            one.write(b"\0" * 8192)
+            one.flush()
+            fcntl.ioctl(other.fileno(), _FICLONE, one.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def boot_id() -> str:

@@ -15,7 +15,7 @@ from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.postgres.reset.database import LastingDatabase
 from alembic_snapshot.postgres.reset.log import Log
 from alembic_snapshot.postgres.reset.pristine import Pristine
-from alembic_snapshot.postgres.server import server_in_use
+from alembic_snapshot.postgres.server import said, server_in_use
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -95,10 +95,10 @@ class LastingDatabases:
         try:
             log = self._own_log()
             log.read(log.position(), 0)
+        except psycopg.Error as error:
+            return f"the server's log can't be read: {said(error)}"
         except SnapshotError as error:
             return error.message
-        except psycopg.Error as error:
-            return f"the server's log can't be read: {str(error).partition(chr(10))[0]}"
         return None
 
     def pool(self) -> Pool:

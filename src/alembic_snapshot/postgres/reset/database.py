@@ -18,6 +18,7 @@ from alembic_snapshot.postgres.reset.changes import Changes, judge
 from alembic_snapshot.postgres.reset.connections import Sessions
 from alembic_snapshot.postgres.reset.log import MOST_BYTES, Log
 from alembic_snapshot.postgres.reset.pristine import Pristine, describe, read_rows
+from alembic_snapshot.postgres.server import said
 
 if TYPE_CHECKING:
     import psycopg
@@ -74,7 +75,7 @@ class LastingDatabase:
             self._connection = self._log.server.connect(database.name)
             self._begin(self._connection, snapshot, known)
         except (psycopg.Error, SnapshotError) as error:
-            self._obstacle = f"its content can't be learnt: {_first_line(error)}"
+            self._obstacle = f"its content can't be learnt: {said(error)}"
 
     def put_back(self) -> str | None:
         """Give it the snapshot's content again; nothing is written if nothing was.
@@ -90,12 +91,14 @@ class LastingDatabase:
             return self._obstacle
         try:
             return self._put_back(self._connection)
-        except SnapshotError as error:
-            return error.message
         except psycopg.errors.UndefinedFile:
             return "the server has removed what its log had of the test"
         except psycopg.Error as error:
-            return f"the server refused: {_first_line(error)}"
+            if self._connection.closed or self._log.is_closed:
+                return "the connection to the server was lost"
+            return f"the server refused: {said(error)}"
+        except SnapshotError as error:
+            return error.message
 
     def expose(self, why: str) -> None:
         """Nothing is in anybody's way."""
@@ -245,7 +248,3 @@ class LastingDatabase:
         assert row is not None
         self._position: str = row[0]
         self._next_xid = int(row[1]) % 2**32
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

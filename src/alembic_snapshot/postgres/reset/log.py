@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.reset.changes import Record
+from alembic_snapshot.postgres.server import said
 
 if TYPE_CHECKING:
     from alembic_snapshot.postgres.server import Server
@@ -145,7 +146,7 @@ class Log:
             self._connection.execute(_DECLARE)
         except psycopg.Error as error:
             raise CloneError(
-                f"{self.server} has no pg_walinspect ({str(error).partition(chr(10))[0]})",
+                f"{self.server} has no pg_walinspect ({said(error)})",
                 hint="install PostgreSQL's contrib modules there",
             ) from error
 

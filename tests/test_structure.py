@@ -26,7 +26,7 @@ ROOMS = {
         ["supervisor"],
     ],
     "project": [
-        ["callsite", "references", "spelling", "toml_file"],
+        ["callsite", "references", "remote", "sizes", "spelling", "toml_file"],
         ["alembic_settings", "places", "table"],
         ["config"],
     ],
@@ -37,7 +37,7 @@ ROOMS = {
         ["attaching", "schema", "stand_ins"],
         ["diff"],
         ["database", "reset.connections"],
-        ["clone", "reset.interface", "store"],
+        ["clone", "received", "reset.interface", "store"],
         ["reset.clones", "reset.rewind", "reset.rewrite"],
         ["backend"],
     ],
@@ -52,6 +52,14 @@ ROOMS = {
         ["backend"],
     ],
     "backend": [[""]],
+    "remote": [
+        ["packing", "signature"],
+        ["record", "settings"],
+        ["process", "transport"],
+        ["exchange", "shared"],
+        ["lease"],
+        ["__main__"],
+    ],
     "builder": [
         [
             "app_context",
@@ -75,6 +83,7 @@ ROOMS = {
     ],
     "build": [
         ["lookup", "process", "progress", "stairway_cache"],
+        ["sharing"],
         ["handovers", "heads"],
         ["steps", "upgrade"],
         ["snapshot"],
@@ -90,7 +99,7 @@ ROOMS = {
     ],
     "cli": [
         ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
-        ["checking", "doctor", "init"],
+        ["checking", "doctor", "init", "remote"],
         ["commands"],
     ],
     "__main__": [[""]],

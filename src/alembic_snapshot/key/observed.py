@@ -155,8 +155,12 @@ class Present:
 
 
 def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a builder inherits. ``PYTHONPATH`` is not one: it is configured."""
-    variables = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    """The variables that a builder inherits.
+
+    ``PYTHONPATH`` is not one: it is configured. What signs for a shared store is no revision's.
+    """
+    kept_out = ("PYTHONPATH", "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY")
+    variables = {name: value for name, value in environ.items() if name not in kept_out}
     if project.inherit_environment is not None:
         allowed = _INHERITED.union(project.inherit_environment)
         variables = {name: value for name, value in variables.items() if name in allowed}

@@ -69,8 +69,8 @@ class Backend(Protocol):
     def stand_in(self) -> Callable[[], None]:
         """Let engines that are made at import have the right dialect; how to undo that."""
 
-    def as_file(self, entry: Entry) -> Path:
-        """A snapshot as one file, for a shared store.
+    def as_file(self, entry: Entry, folder: Path) -> Path:
+        """A snapshot as one file in a folder, for a shared store.
 
         Raises:
             StoreError: it can't be, or what is in it would not be believed elsewhere.

@@ -66,8 +66,9 @@ class PostgreSQL:
 
         return stand_in(self.project)
 
-    def as_file(self, entry: Entry) -> Path:
+    def as_file(self, entry: Entry, folder: Path) -> Path:
         """None: a snapshot is a database on a server, and not shared yet."""
+        del folder
         raise StoreError(f"{entry.database}: {self.not_shared}", hint="build it on each machine")
 
     def from_file(self, file: Path, manifest: Manifest) -> ServerDatabase:

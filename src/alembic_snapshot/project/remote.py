@@ -105,15 +105,15 @@ def check_scope(scope: str, what: str) -> str:
     )
 
 
-def check_keys(keys: Mapping[str, Sequence[str]], what: str) -> None:
-    """See that a table has public keys by scope.
+def check_keys(keys: Mapping[str, str | Sequence[str]], what: str) -> None:
+    """See that a table has public keys by scope, one or a list of them for each.
 
     Raises:
         ConfigError: it names the one that is wrong.
     """
     for pattern, values in keys.items():
         check_scope(pattern.replace("*", "x"), f"a scope in {what}")
-        for value in values:
+        for value in (values,) if isinstance(values, str) else values:
             if value.startswith(SECRET):
                 raise ConfigError(
                     f"{what} has a signing key for {pattern}, which must stay secret",

@@ -271,13 +271,15 @@ class SharedStore:
         with self._store.in_use(entry):
             if not entry.database.is_there():
                 return
-            try:
-                file = self._backend.as_file(entry)
-            except SnapshotError as error:
-                self._warn(f"the snapshot {manifest.digest[:12]} is not shared: {error.message}")
-                return
             plain = dataclasses.replace(manifest, origins=(), received=False)
             with self._workspace() as folder:
+                try:
+                    file = self._backend.as_file(entry, folder)
+                except SnapshotError as error:
+                    self._warn(
+                        f"the snapshot {manifest.digest[:12]} is not shared: {error.message}"
+                    )
+                    return
                 answer = self._ask(
                     "publish",
                     _WHOLE,

@@ -63,13 +63,14 @@ class SQLite:
         """Nothing: SQLite is what URLs say that are in no variable."""
         return lambda: None
 
-    def as_file(self, entry: Entry) -> Path:
-        """Its file, if others would believe it."""
+    def as_file(self, entry: Entry, folder: Path) -> Path:
+        """A copy of its file, if others would believe it."""
         from alembic_snapshot.sqlite.received import verify
 
-        path = Path(entry.database.name)
-        verify(path, entry.manifest)
-        return path
+        copy = DatabaseFile(folder / "sent.db")
+        copy.start(DatabaseFile(Path(entry.database.name)))
+        verify(copy.path, entry.manifest)
+        return copy.path
 
     def from_file(self, file: Path, manifest: Manifest) -> DatabaseFile:
         """The file itself, as :func:`alembic_snapshot.sqlite.received.verify` has it."""

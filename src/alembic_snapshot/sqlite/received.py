@@ -11,21 +11,26 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.sqlite import database as files
 from alembic_snapshot.store.manifest import Manifest
 
 _HINT = "nothing is used of it; the snapshot is built instead"
+_HEADER = 100
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 
 
 def verify(path: Path, manifest: Manifest) -> None:
     """See that a file is the database that a manifest describes, and that nothing in it acts.
 
+    It is the caller's own copy, open nowhere else, and stays as it is.
+
     Raises:
         StoreError: it says what is wrong.
     """
+    _refuse_log(path)
     try:
         with _distrustful(path) as connection:
             _verify_schema(connection)
@@ -42,9 +47,13 @@ def verify(path: Path, manifest: Manifest) -> None:
 
 @contextlib.contextmanager
 def _distrustful(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection on which a schema can call only what has no effect."""
-    connection = sqlite3.connect(files.immutable(path), uri=True, isolation_level=None)
+    """A connection on which a schema can call only what has no effect, and nothing is written.
+
+    It may write as far as SQLite knows: for a file that can't be written, checks are not compiled.
+    """
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None)
     try:
+        connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
         yield connection
@@ -53,47 +62,58 @@ def _distrustful(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _verify_schema(connection: sqlite3.Connection) -> None:
-    """Have SQLite compile, and not run, every statement that runs something of the schema."""
+    """Have SQLite compile every statement that runs something of the schema, and run none."""
+    statements = list(_statements(connection))
+    # A statement is compiled whole before its first step, at which it ends. With EXPLAIN, functions
+    # that are not there would be let through (SQLITE_ENABLE_UNKNOWN_SQL_FUNCTION).
+    connection.set_progress_handler(lambda: True, 1)
+    for statement in statements:
+        try:
+            connection.execute(statement).fetchall()
+        except sqlite3.Error as error:
+            if not _is_of_no_matter(error):
+                raise
+    connection.set_progress_handler(None, 1)
+
+
+def _statements(connection: sqlite3.Connection) -> Iterator[str]:
     for kind, name, table, sql in connection.execute(_OBJECTS).fetchall():
         if not all(isinstance(text, str) for text in (kind, name, table, sql)):
             raise sqlite3.DatabaseError("its schema has something else than text in it")
-        if kind == "table" and name.startswith("sqlite_"):
-            continue
         if kind == "view":
-            connection.execute(f"EXPLAIN SELECT * FROM {_quoted(name)}").fetchall()
-        elif kind == "table":
-            _compile_changes(connection, name)
-        elif kind == "trigger":
-            _compile_changes(connection, table)
+            yield f"SELECT * FROM {_quoted(name)}"
+        if kind in ("table", "trigger") and not name.startswith("sqlite_"):
+            yield from _changes(connection, table)
 
 
-def _compile_changes(connection: sqlite3.Connection, table: str) -> None:
-    """Compile an insert, an update and a delete: with them triggers, checks and indexes."""
+def _changes(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    """What reads and changes all of a table: with that go triggers, checks, indexes, defaults."""
     rows = connection.execute(f"PRAGMA table_xinfo({_quoted(table)})").fetchall()
     # Generated and hidden columns can't be written.
     columns = [_quoted(row[1]) for row in rows if row[6] == 0]
     name = _quoted(table)
-    if not columns:
-        return
     values = ", ".join("NULL" for _ in columns)
-    changes = ", ".join(f"{column} = NULL" for column in columns)
-    for statement in (
-        f"SELECT * FROM {name}",
-        f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})",
-        f"INSERT INTO {name} DEFAULT VALUES",
-        f"UPDATE {name} SET {changes}",
-        f"DELETE FROM {name}",
-    ):
-        try:
-            connection.execute(f"EXPLAIN {statement}").fetchall()
-        except sqlite3.OperationalError as error:
-            if not _is_of_no_matter(str(error)):
-                raise
+    yield f"SELECT * FROM {name}"
+    yield f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})"
+    yield f"INSERT INTO {name} DEFAULT VALUES"
+    yield f"UPDATE {name} SET {', '.join(f'{column} = NULL' for column in columns)}"
+    yield f"DELETE FROM {name}"
 
 
-def _is_of_no_matter(message: str) -> bool:
-    """Whether it is only that a view, or a table of SQLite's own, can't be written."""
+def _is_of_no_matter(error: sqlite3.Error) -> bool:
+    """Whether it is only that nothing is run or written here, or that a view can't be written."""
+    if error.sqlite_errorcode in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_READONLY):
+        return True
+    message = str(error)
     return message.startswith("cannot modify") or message.endswith("may not be modified")
+
+
+def _refuse_log(path: Path) -> None:
+    """Refuse a file that SQLite would open with a log beside it, which a sealed one never is."""
+    with open(path, "rb") as file:
+        header = file.read(_HEADER)
+    if header[:16] == b"SQLite format 3\0" and header[18:20] != b"\x01\x01":
+        raise StoreError("it is in WAL mode, as no snapshot is", hint=_HINT)
 
 
 def _quoted(name: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.lookup import Status, find, look_up
 from alembic_snapshot.build.sharing import Sharing
 from alembic_snapshot.build.snapshot import Snapshot
-from alembic_snapshot.checks import NO_METADATA
+from alembic_snapshot.checks import NO_METADATA, number, size
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.sizes import bytes_of
 from alembic_snapshot.store.manifest import Entry
 from alembic_snapshot.store.store import run_id
 
@@ -59,7 +60,25 @@ def ensure(
             snapshot = Snapshot(project, status.entry)
         # Who waits for the lock can go on meanwhile.
         sharing.send(status.chain)
-    return dataclasses.replace(snapshot, shared=sharing.report)
+    notes = () if is_hit else tuple(_trimmed(status))
+    return dataclasses.replace(snapshot, shared=sharing.report, notes=notes)
+
+
+def _trimmed(status: Status) -> Iterator[str]:
+    """Delete what is too much for the store; what is to be said of that."""
+    limit = status.project.max_size
+    deleted, left = status.store.trim(bytes_of(limit))
+    if deleted:
+        freed = sum(entry.manifest.size for entry in deleted)
+        yield (
+            f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}, which nobody had asked "
+            f"for longest: the store is to have at most {limit} (max_size)"
+        )
+    if left > bytes_of(limit):
+        yield (
+            f"the store has {size(left)}, more than {limit} (max_size): all of it is in use, or "
+            "was just now"
+        )
 
 
 def _under_lock(

@@ -24,7 +24,7 @@ class Snapshot:
 
     ``built`` says whether this call built it, and ``why`` what made that necessary. ``entry`` is
     None for the empty snapshot, which is no file at all. ``shared`` is what the shared store did
-    for it, None if it was not asked.
+    for it, None if it was not asked; ``notes`` says what was deleted to make room.
     """
 
     project: Project
@@ -32,6 +32,7 @@ class Snapshot:
     built: bool = False
     why: tuple[str, ...] = ()
     shared: Report | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:

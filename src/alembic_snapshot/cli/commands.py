@@ -257,6 +257,7 @@ def build(
         )
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
+    console.warn(snapshot.notes)
     record = snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
     if snapshot.shared is not None:
         from alembic_snapshot.cli.remote import told

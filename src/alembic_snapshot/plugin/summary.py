@@ -78,6 +78,7 @@ class Tally:
         """Take in a snapshot that was found or built, and what its build warned of."""
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
         self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else "reused"
+        self.warnings += [note for note in snapshot.notes if note not in self.warnings]
         if snapshot.shared is not None:
             self.shared.append(snapshot.shared.to_record())
             self.warnings += [w for w in snapshot.shared.warnings if w not in self.warnings]

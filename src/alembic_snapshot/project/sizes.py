@@ -6,8 +6,8 @@ import re
 
 from alembic_snapshot.errors import ConfigError
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b", re.IGNORECASE)
+_UNITS = " kmgt"
 
 
 def bytes_of(text: str) -> int:
@@ -19,7 +19,8 @@ def bytes_of(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(text)
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    unit = (1024 if match[3] else 1000) ** _UNITS.index(match[2].lower() or " ")
+    return int(float(match[1]) * unit)
 
 
 def check_size(text: str | None, what: str) -> None:

@@ -30,6 +30,8 @@ from alembic_snapshot.store.store import Store, run_id
 # Seconds: for what is small, for a snapshot, and for a build of which nothing is known.
 _SMALL, _WHOLE, _UNKNOWN_BUILD = 10.0, 60.0, 60.0
 _SHORTEST, _START = 3.0, 2.0
+# Who builds for others has processes to start, checks to make, and something to send.
+_MORE = 15.0
 _ANCESTORS = 64
 _SENT, _SENT_LENGTH = "sent.json", 1000
 _OFF = "remote-off.json"
@@ -246,7 +248,8 @@ class SharedStore:
 
     def _wait_for(self, target: State, fits: Callable[[Manifest], bool]) -> Entry | None:
         """The snapshot that another machine builds; None if it is to be built here."""
-        digest, until = target.digest, time.monotonic() + self._patience
+        patience = self._patience + _MORE
+        digest, until = target.digest, time.monotonic() + patience
         while True:
             if self.settings.write and self._take(digest):
                 # Whoever had it before may have been done by now.
@@ -350,7 +353,8 @@ class SharedStore:
         self._leased = None
         self._warn(f"not used for the rest of this run: {why}")
         if run_id() is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, SnapshotError):
+                self._store.prepare()
                 record = {"run": run_id(), "url": self.settings.url}
                 write_whole(self._store.root / _OFF, json.dumps(record))
 

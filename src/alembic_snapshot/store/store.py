@@ -26,6 +26,8 @@ from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 
 NAME_LENGTH = 32
+# Seconds for which a snapshot is not deleted by itself after somebody has asked for it.
+_RECENT = 600.0
 
 
 @dataclass(frozen=True)
@@ -155,24 +157,48 @@ class Store(abc.ABC):
         many builds stay; ``older_than`` is an age in seconds. A snapshot that a process is using
         stays.
         """
+        kept: list[Entry] = []
+        gone: list[Entry] = []
+        for rank, family in enumerate(self._families()):
+            too_many = keep is not None and rank >= keep
+            too_old = older_than is not None and _age(family) > older_than
+            (gone if too_many or too_old else kept).extend(family)
+        deleted = self._delete_but(kept, gone)
+        self._sweep()
+        return deleted
+
+    def trim(self, limit: int) -> tuple[list[Entry], int]:
+        """Delete what was not asked for longest until the rest has at most ``limit`` bytes.
+
+        The deleted ones are returned, and the bytes that are left. What was asked for in the last
+        minutes stays, as does what :meth:`prune` leaves.
+        """
+        families = self._families()
+        total = sum(_size(family) for family in families)
+        kept, gone, over = [], [], total - limit
+        for family in reversed(families):
+            if over > 0 and _age(family) > _RECENT:
+                over -= _size(family)
+                gone += family
+            else:
+                kept += family
+        deleted = self._delete_but(kept, gone) if gone else []
+        return deleted, total - _size(deleted)
+
+    def _families(self) -> list[list[Entry]]:
+        """The snapshots by the build that published them, the one last asked for first."""
         families: dict[str, list[Entry]] = {}
         for entry in self.entries():
             families.setdefault(entry.manifest.family, []).append(entry)
-        ranked = sorted(families.values(), key=lambda f: max(e.used for e in f), reverse=True)
-        kept: list[Entry] = []
-        gone: list[Entry] = []
-        for rank, family in enumerate(ranked):
-            age = time.time() - max(entry.used for entry in family)
-            too_many = keep is not None and rank >= keep
-            too_old = older_than is not None and age > older_than
-            (gone if too_many or too_old else kept).extend(family)
+        return sorted(families.values(), key=_age)
+
+    def _delete_but(self, kept: Sequence[Entry], gone: Sequence[Entry]) -> list[Entry]:
+        """Delete what is neither in use nor published with what is kept; what was deleted."""
         whole = [entry.manifest for entry in kept if entry.manifest.digest == entry.manifest.family]
         needless = [
             e for e in gone if not any(e.manifest.is_published_with(later) for later in whole)
         ]
-        deleted = [entry for entry in needless if self._delete(entry)]
-        self._sweep()
-        return deleted
+        return [entry for entry in needless if self._delete(entry)]
 
     @abc.abstractmethod
     def in_use(self, entry: Entry) -> AbstractContextManager[None]:
@@ -200,6 +226,15 @@ class Store(abc.ABC):
 
     def _failure_record(self, digest: str) -> Path:
         return self.failed / f"{digest[:NAME_LENGTH]}.json"
+
+
+def _age(family: Sequence[Entry]) -> float:
+    """Seconds since something of what one build published was asked for."""
+    return time.time() - max(entry.used for entry in family)
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(entry.manifest.size for entry in entries)
 
 
 def run_id() -> str | None:

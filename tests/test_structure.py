@@ -26,7 +26,7 @@ ROOMS = {
         ["supervisor"],
     ],
     "project": [
-        ["callsite", "references", "spelling", "toml_file", "unsupported"],
+        ["callsite", "references", "remote", "sizes", "spelling", "toml_file", "unsupported"],
         ["alembic_settings", "places", "table"],
         ["config"],
         ["owner"],
@@ -38,7 +38,7 @@ ROOMS = {
         ["attaching", "schema", "stand_ins"],
         ["diff"],
         ["database", "reset.connections"],
-        ["clone", "reset.interface", "store"],
+        ["clone", "received", "reset.interface", "store"],
         ["reset.clones", "reset.rewind", "reset.rewrite"],
         ["backend"],
     ],
@@ -55,6 +55,14 @@ ROOMS = {
         ["backend"],
     ],
     "backend": [[""]],
+    "remote": [
+        ["packing", "signature"],
+        ["record", "settings"],
+        ["process", "transport"],
+        ["exchange", "shared"],
+        ["lease"],
+        ["__main__"],
+    ],
     "builder": [
         [
             "app_context",
@@ -79,6 +87,7 @@ ROOMS = {
     "build": [
         ["hints", "lookup", "progress", "stairway_cache"],
         ["process"],
+        ["sharing"],
         ["handovers", "heads"],
         ["steps", "upgrade"],
         ["snapshot"],
@@ -94,7 +103,7 @@ ROOMS = {
     ],
     "cli": [
         ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
-        ["checking", "doctor", "init"],
+        ["checking", "doctor", "init", "remote"],
         ["commands"],
     ],
     "__main__": [[""]],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.database.lasting import LastingClones
     from alembic_snapshot.database.target import Target
+    from alembic_snapshot.store.manifest import Entry, Manifest
     from alembic_snapshot.store.store import Store
 
 
@@ -30,11 +31,12 @@ class Backend(Protocol):
     """One project's databases, of one kind.
 
     ``async_extras`` are what an async ``env.py`` needs of this package, ``async_drivers`` the
-    modules that these bring.
+    modules that these bring. ``not_shared`` says why snapshots are in no shared store, if so.
     """
 
     async_extras: ClassVar[str]
     async_drivers: ClassVar[tuple[str, ...]]
+    not_shared: ClassVar[str | None]
 
     def store(self) -> Store:
         """Where its snapshots are."""
@@ -76,6 +78,20 @@ class Backend(Protocol):
 
     def stand_in(self) -> Callable[[], None]:
         """Let engines that are made at import have the right dialect; how to undo that."""
+
+    def as_file(self, entry: Entry, folder: Path) -> Path:
+        """A snapshot as one file in a folder, for a shared store.
+
+        Raises:
+            StoreError: it can't be, or what is in it would not be believed elsewhere.
+        """
+
+    def from_file(self, file: Path, manifest: Manifest) -> Target:
+        """The database in a file that came from a shared store, looked at before it is used.
+
+        Raises:
+            StoreError: it is not what the manifest says, or not to be trusted.
+        """
 
     def refuse_taken(self, name: str) -> None:
         """Refuse a path or a name that no new clone can have, before anything is built for it.

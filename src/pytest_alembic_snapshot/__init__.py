@@ -105,6 +105,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="bool",
         default=False,
     )
+    group.addoption(
+        "--snapshot-no-remote",
+        action="store_true",
+        help="neither ask the shared store nor use what came from it",
+    )
     group.addoption("--snapshot-dir", type=Path, metavar="DIR", help="where snapshots are kept")
     group.addoption(
         "--snapshot-config",

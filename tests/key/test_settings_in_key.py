@@ -32,6 +32,11 @@ FITTING = {
     "layers": [{"demo": ["app.seeds:one"]}, {"demo": ["app.seeds:two"]}],
     "inputs": [["data/a.txt"], ["data/*.txt"]],
     "backend": ["sqlite"],
+    "remote_keys": [
+        {"main": ["ed25519:" + "A" * 43 + "="]},
+        {"main": ["ed25519:" + "B" * 42 + "A="]},
+    ],
+    "max_size": ["1 GB", "2 GB"],
 }
 # An order that has no meaning makes no difference.
 SETS = ("ignore_inputs", "inherit_environment", "ignore_environment")

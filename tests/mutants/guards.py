@@ -93,7 +93,7 @@ ROOMS = {
             "sqlite/stand_ins": "own_sql",
             "sqlite/store": "store/in_use leftovers store",
             "build/lookup": "settings_in_key key/key options back_and_forth commands",
-            "store/store": "store/in_use leftovers store",
+            "store/store": "store/in_use max_size leftovers store",
         },
         "commands builds",
     ),
@@ -163,6 +163,24 @@ ROOMS = {
         },
         "unchecked",
     ),
+    "remote": Room(
+        {
+            "build/sharing": "shared_commands threat servers",
+            "project/remote": "threat shared_commands",
+            "project/sizes": "max_size",
+            "remote/exchange": "threat servers shared_commands",
+            "remote/lease": "fleet",
+            "remote/packing": "threat",
+            "remote/process": "servers threat",
+            "remote/record": "threat",
+            "remote/settings": "threat shared_commands",
+            "remote/shared": "threat servers fleet shared_commands",
+            "remote/signature": "threat",
+            "remote/transport": "servers threat fleet shared_commands",
+            "sqlite/received": "threat",
+        },
+        "threat",
+    ),
     "application": Room(
         {
             "core/agent_governance_service": (
@@ -205,6 +223,8 @@ UNGUARDED = {
     "project/table": "as config",
     "builder/failure": "it shows",
     "cli/console": "it shows",
+    "cli/remote": "it says what others have found; its tests compare output",
+    "remote/__main__": "it passes on",
     "engines/uncommitted": "it shows",
     "plugin/traces": "it shows",
     "build/snapshot": "it passes on",

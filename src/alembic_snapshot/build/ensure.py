@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.lookup import Status, find, look_up
+from alembic_snapshot.build.sharing import Sharing
 from alembic_snapshot.build.snapshot import Snapshot
-from alembic_snapshot.checks import NO_METADATA
+from alembic_snapshot.checks import NO_METADATA, number, size
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.sizes import bytes_of
 from alembic_snapshot.store.manifest import Entry
 from alembic_snapshot.store.store import run_id
 
@@ -44,10 +46,51 @@ def ensure(
     """
     status = look_up(project, layer=layer, revision=revision)
     listener = listener or _silent
-    if status.entry and not rebuild and _is_checked(status.entry, status, revision):
+    sharing = Sharing(project, status.store)
+    is_hit = status.entry and not rebuild and _is_checked(status.entry, status, revision)
+    if is_hit and status.entry and not sharing.is_due(status.entry):
         status.store.touch(status.entry)
-        return Snapshot(project, status.entry)
-    store, digest = status.store, status.chain.target.digest
+        return Snapshot(project, status.entry, shared=sharing.report)
+    with sharing.open(listener):
+        if not is_hit:
+            snapshot = _under_lock(status, layer, revision, listener, rebuild, sharing)
+        else:
+            assert status.entry
+            status.store.touch(status.entry)
+            snapshot = Snapshot(project, status.entry)
+        # Who waits for the lock can go on meanwhile.
+        sharing.send(status.chain)
+    notes = () if is_hit else tuple(_trimmed(status))
+    return dataclasses.replace(snapshot, shared=sharing.report, notes=notes)
+
+
+def _trimmed(status: Status) -> Iterator[str]:
+    """Delete what is too much for the store; what is to be said of that."""
+    limit = status.project.max_size
+    deleted, left = status.store.trim(bytes_of(limit))
+    if deleted:
+        freed = sum(entry.manifest.size for entry in deleted)
+        yield (
+            f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}, which nobody had asked "
+            f"for longest: the store is to have at most {limit} (max_size)"
+        )
+    if left > bytes_of(limit):
+        yield (
+            f"the store has {size(left)}, more than {limit} (max_size): all of it is in use, or "
+            "was just now"
+        )
+
+
+def _under_lock(
+    status: Status,
+    layer: str | None,
+    revision: str | None,
+    listener: Listener,
+    rebuild: bool,
+    sharing: Sharing,
+) -> Snapshot:
+    """The snapshot, from another process, from another machine, or built now."""
+    project, store, digest = status.project, status.store, status.chain.target.digest
     store.prepare()
     status.files.save()
     failure = store.failure(digest)
@@ -68,6 +111,9 @@ def ensure(
         construction = Construction(
             project, status.chain, store, status.present, listener, chain_now
         )
+        if not (entry or rebuild):
+            sharing.receive(construction)
+            entry = find(store, status.chain, status.present, project).entry
         if entry and not rebuild:
             if _is_checked(entry, status, revision):
                 return Snapshot(project, entry)

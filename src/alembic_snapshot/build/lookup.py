@@ -70,15 +70,24 @@ def _look_up(project: Project, layer: str | None, revision: str | None) -> Statu
 def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:
     """The snapshot in the store, if it was built as the project's settings allow."""
     lookup = store.find(chain.target, present)
-    if lookup.entry and not suits(project, lookup.entry.manifest):
-        why = 'it was built with redirects, which foreign = "refuse" does not allow'
-        return Lookup(None, [Change(why)])
-    return lookup
+    why = unsuited(project, lookup.entry.manifest) if lookup.entry else None
+    return Lookup(None, [Change(why)]) if why else lookup
 
 
 def suits(project: Project, manifest: Manifest) -> bool:
-    """Whether a state was built as the project's settings allow."""
-    return project.foreign == "redirect" or not manifest.databases
+    """Whether a state was built, or received, as the project's settings allow."""
+    return unsuited(project, manifest) is None
+
+
+def unsuited(project: Project, manifest: Manifest) -> str | None:
+    """Why a state is none that the project's settings allow, if so."""
+    if manifest.databases and project.foreign != "redirect":
+        return 'it was built with redirects, which foreign = "refuse" does not allow'
+    if manifest.origins:
+        from alembic_snapshot.remote.settings import mistrust
+
+        return mistrust(project, manifest)
+    return None
 
 
 def _told(change: Change, chain: Chain) -> str:

@@ -42,7 +42,9 @@ class Progress:
             self._summarise()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        """Show one step of a build."""
+        """Show one step of a build, and what it warns of even when it is quiet."""
+        for line in event["lines"] if event["event"] == "warnings" else ():
+            self._line(f"warning: {line}")
         if self.quiet:
             return
         kind = event["event"]

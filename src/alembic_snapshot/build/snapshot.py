@@ -16,6 +16,7 @@ from alembic_snapshot.store.manifest import Entry, Manifest
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.database.target import Target
+    from alembic_snapshot.remote.shared import Report
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ class Snapshot:
     """A migrated database that nobody writes to.
 
     ``built`` says whether this call built it, and ``why`` what made that necessary. ``entry`` is
-    None for the empty snapshot, which is no file at all.
+    None for the empty snapshot, which is no file at all. ``shared`` is what the shared store did
+    for it, None if it was not asked; ``notes`` says what was deleted to make room.
     """
 
     project: Project
     entry: Entry | None
     built: bool = False
     why: tuple[str, ...] = ()
+    shared: Report | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -54,7 +54,7 @@ class Construction:
 
     def run(self) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
-        ancestor = None if self.from_scratch else self._ancestor()
+        ancestor = None if self.from_scratch else self.ancestor()
         workspace = self.store.workspace(self.chain.target.digest)
         try:
             entry = self._from(ancestor, workspace)
@@ -252,7 +252,7 @@ class Construction:
                 step = dataclasses.replace(step, does="seed", function=seed)
             yield step
 
-    def _ancestor(self) -> tuple[Entry, State] | None:
+    def ancestor(self) -> tuple[Entry, State] | None:
         """The stored snapshot with the most of our revisions and seeds, and with no others."""
         ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
         seeds = tuple(layer.digest for layer in self.chain.seeds)
@@ -361,6 +361,8 @@ class Construction:
             timings=dict(self.builder.timings),
             warnings=[*child.facts.redirected, *verified.notes],
             databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor[0]),
+            # What stands on another machine's work is believed as far as that is.
+            origins=plan.ancestor[0].manifest.origins if plan.ancestor else (),
         )
 
     def _databases(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import math
@@ -32,13 +33,14 @@ from alembic_snapshot.cli.records import (
     time_of,
     told_of,
 )
-from alembic_snapshot.errors import CloneError, CommandError, SnapshotError
+from alembic_snapshot.errors import CloneError, CommandError, SnapshotError, printable
 from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
 from alembic_snapshot.project.owner import identity, is_owned, owner
 from alembic_snapshot.store.manifest import Entry
 
 if TYPE_CHECKING:
+    from alembic_snapshot.build.lookup import Status
     from alembic_snapshot.build.snapshot import Snapshot
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -155,12 +157,17 @@ def _on_project(command: _Command) -> _Command:
 
 _layer = click.option("--layer", metavar="NAME", help="The snapshot with this layer on top.")
 _revision = click.option("--revision", metavar="REV", help="The snapshot at this revision.")
+_no_remote = click.option(
+    "--no-remote",
+    is_flag=True,
+    help="Neither ask the shared store nor use what came from it: for jobs that release or deploy.",
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 
 
 def _on_snapshot(command: _Command) -> _Command:
     """The options that every command on one of a project's snapshots takes."""
-    for option in (_as_json, _revision, _layer):
+    for option in (_as_json, _no_remote, _revision, _layer):
         command = option(command)
     return _on_project(command)
 
@@ -256,7 +263,15 @@ def build(
         )
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
+    console.warn(snapshot.notes)
     record = snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
+    if snapshot.shared is not None:
+        from alembic_snapshot.cli.remote import told
+
+        for line in told(snapshot.shared) if not quiet else ():
+            print(line, file=sys.stderr)
+        console.warn(snapshot.shared.warnings)
+        record["remote"] = snapshot.shared.to_record()
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     _print(record, text, as_json)
     return 1 if difference else 0
@@ -299,14 +314,23 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
 @cli.command()
 @_on_snapshot
 def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not."""
+    """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not.
+
+    What the shared store has counts as had: a build would fetch it.
+    """
     from alembic_snapshot.build.lookup import look_up
 
     project = _project(where)
     lookup = look_up(project, layer=layer, revision=revision)
     if lookup.entry is None:
+        there = _peek(lookup)
+        if there is not None:
+            record, line = there
+            _print({"hit": False, "remote_hit": True, **record}, line, as_json)
+            return 0
         record = {
             "hit": False,
+            "remote_hit": False,
             "key": lookup.chain.key,
             "why": list(lookup.reasons),
             "cures": list(lookup.cures),
@@ -340,6 +364,22 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     }
     _print(record, "\n".join(lines), as_json)
     return 0
+
+
+def _peek(lookup: Status) -> tuple[dict[str, Any], str] | None:
+    """The record in the shared store, as JSON and as a line; None if there is none."""
+    from alembic_snapshot.build.sharing import remote_settings
+
+    if remote_settings(lookup.project) is None:
+        return None
+    from alembic_snapshot.cli.remote import peek, record_of
+
+    there, report = peek(lookup)
+    console.warn(report.warnings)
+    if there is None:
+        return None
+    line = f"remote hit {report.name}, scope {there.scope}"
+    return {"key": lookup.chain.key, "remote": record_of(there)}, line
 
 
 @cli.command()
@@ -390,6 +430,7 @@ def diff(
 
 @cli.command()
 @_on_project
+@_no_remote
 @_as_json
 @click.option("--no-stairway", is_flag=True, help="Leave out taking every revision up and down.")
 @click.option("--allow-unchecked", is_flag=True, help="Exit 0 although something was not checked, "
@@ -417,7 +458,10 @@ def check(
     if is_one:
         projects = {where["database"]: project}
     else:
-        projects = load_projects(project.root, store=where["store"])
+        projects = {
+            name: dataclasses.replace(one, no_remote=where["no_remote"])
+            for name, one in load_projects(project.root, store=where["store"]).items()
+        }
     every: dict[str, dict[str, Any]] = {}
     lines: list[str] = []
     for name, database_project in projects.items():
@@ -444,12 +488,16 @@ _every = click.option(
 @_on_project
 @_as_json
 @_every
-def list_(as_json: bool, every: bool, **where: Any) -> int:
+@click.option("--remote", is_flag=True, help="List what is in the shared store instead, in the "
+              "scopes that count here.")  # fmt: skip
+def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     """List this project's snapshots in the store, the latest first.
 
     Those of all of its databases, unless --database names one.
     """
     project = _project(where)
+    if remote:
+        return _list_remote(project, as_json)
     found = backend_of(project).store().entries()
     is_meant = _meant(project, every=every)
     entries = [entry for entry in found if is_meant(entry.manifest.project)]
@@ -476,6 +524,63 @@ def list_(as_json: bool, every: bool, **where: Any) -> int:
         )
     # A line for each, whatever reads it; only a terminal has an edge.
     Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
+    return 0
+
+
+def _list_remote(project: Project, as_json: bool) -> int:
+    from alembic_snapshot.cli.remote import ROW, listed, record_of, row_of
+
+    records, warnings = listed(project)
+    console.warn(warnings)
+    if as_json:
+        print(json.dumps([record_of(record) for record in records], indent=1))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*ROW, box=None)
+    for record in records:
+        table.add_row(*map(printable, row_of(record)))
+    Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
+    return 0
+
+
+@cli.command()
+@_on_snapshot
+def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Put the snapshot into the shared store, in the scope of this run; it has to be built."""
+    from alembic_snapshot.cli.remote import push as run
+
+    record, line, warnings = run(_project(where), layer=layer, revision=revision)
+    console.warn(warnings)
+    _print(record, line, as_json)
+    return 0
+
+
+@cli.command()
+@_on_snapshot
+def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Fetch the snapshot from the shared store; print its path. Exit 1: it has none."""
+    from alembic_snapshot.cli.remote import pull as run
+
+    record, line, warnings, is_there = run(_project(where), layer=layer, revision=revision)
+    console.warn(warnings)
+    _print(record, line, as_json)
+    return 0 if is_there else 1
+
+
+@cli.command(name="remote-key")
+@click.option("--scope", required=True, metavar="SCOPE", help="Whose records it signs: main, or "
+              "pr/* for every pull request.")  # fmt: skip
+@_as_json
+@_traceback
+def remote_key(scope: str, as_json: bool, traceback: bool) -> int:
+    """Make a pair of keys for a shared store: print the secret, and the table's line."""
+    del traceback
+    from alembic_snapshot.cli.remote import new_key
+
+    record, text = new_key(scope)
+    _print(record, text, as_json)
     return 0
 
 
@@ -556,7 +661,8 @@ def _entry(snapshot: Snapshot) -> Entry:
 
 
 def _project(where: Mapping[str, Any]) -> Project:
-    return load_project(config=where["config"], store=where["store"], database=where["database"])
+    project = load_project(config=where["config"], store=where["store"], database=where["database"])
+    return dataclasses.replace(project, no_remote=bool(where.get("no_remote")))
 
 
 def _print(record: Any, text: str, as_json: bool) -> None:

@@ -113,6 +113,7 @@ def _database(project: Project) -> Iterator[Finding]:
     yield from _looked(lambda: _drivers(project), "drivers")
     yield from _looked(lambda: _server(project), "server")
     yield from _looked(lambda: _store(project), "store")
+    yield from _looked(lambda: _shared(project), "shared store")
     yield from _looked(lambda: _snapshot(project), "scripts")
 
 
@@ -180,6 +181,30 @@ def _store(project: Project) -> Iterator[Finding]:
     others = len(entries) - len(own)
     more = f", and {others} of other projects" if others else ""
     yield good("store", f"{store.root}, {number(len(own), 'snapshot')}, {used}{more}")
+
+
+def _shared(project: Project) -> Iterator[Finding]:
+    """The findings on the store that many machines share, which is asked for something."""
+    from alembic_snapshot.build.sharing import remote_settings
+
+    settings = remote_settings(project)
+    if settings is None:
+        return
+    from alembic_snapshot.remote.shared import opened
+
+    backend = backend_of(project)
+    if backend.not_shared is not None:
+        yield doubtful("shared store", f"{settings.name}: {backend.not_shared}")
+        return
+    with opened(settings, project, backend, backend.store()) as shared:
+        assert shared is not None
+        if not shared.is_reached():
+            hint = "are its address and the credentials right? Builds go on without it"
+            yield doubtful("shared store", shared.report.warnings[-1], hint)
+            return
+    does = "written" if settings.write else "read"
+    kind = "signed" if settings.keys else "unsigned, for this machine alone"
+    yield good("shared store", f"{settings.name} is {does} in the scope {settings.scope}, {kind}")
 
 
 def _snapshot(project: Project) -> Iterator[Finding]:

@@ -24,11 +24,14 @@ ALL = "*"
 # What tells of a terminal, a shell, a machine or a job of CI counts only if code asks for it by
 # name.
 _SURROUNDINGS = (
-    "ALACRITTY_*", "BITBUCKET_*", "BUILDKITE", "BUILDKITE_*", "BUILD_ID", "BUILD_NUMBER",
+    "ACTIONS_*", "ALACRITTY_*", "AWS_ACCESS_KEY_ID", "AWS_ROLE_*", "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AZURE_FEDERATED_TOKEN*", "BITBUCKET_*",
+    "BUILDKITE", "BUILDKITE_*", "BUILD_ID", "BUILD_NUMBER",
     "BUILD_TAG", "BUILD_URL", "CI", "CIRCLECI", "CIRCLE_*", "CI_*", "CODEBUILD_*", "COLORTERM",
     "COLUMNS", "CONDA_DEFAULT_ENV", "CONDA_EXE", "CONDA_PREFIX", "CONDA_PROMPT_MODIFIER",
     "CONDA_PYTHON_EXE", "CONDA_SHLVL", "DBUS_*", "DESKTOP_SESSION", "DIRENV_*", "DISPLAY", "DRONE",
     "DRONE_*", "EDITOR", "EXECUTOR_NUMBER", "FORCE_COLOR", "GITHUB_*", "GITLAB_*", "GNOME_*",
+    "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_GHA_CREDS_PATH",
     "GPG_AGENT_INFO", "GPG_TTY", "HISTCONTROL", "HISTFILE", "HISTFILESIZE", "HISTSIZE", "HOME",
     "HOSTNAME", "HUDSON_*", "INSIDE_EMACS", "INVOCATION_ID", "ITERM_*", "JENKINS_*",
     "JOURNAL_STREAM", "KITTY_*", "KONSOLE_*", "LANG", "LANGUAGE", "LC_*", "LESS", "LESSCLOSE",
@@ -155,8 +158,12 @@ class Present:
 
 
 def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a builder inherits. ``PYTHONPATH`` is not one: it is configured."""
-    variables = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    """The variables that a builder inherits.
+
+    ``PYTHONPATH`` is not one: it is configured. What signs for a shared store is no revision's.
+    """
+    kept_out = ("PYTHONPATH", "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY")
+    variables = {name: value for name, value in environ.items() if name not in kept_out}
     if project.inherit_environment is not None:
         allowed = _INHERITED.union(project.inherit_environment)
         variables = {name: value for name, value in variables.items() if name in allowed}

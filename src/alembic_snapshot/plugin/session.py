@@ -125,7 +125,8 @@ class PluginSession:
             "clones": self.options.snapshot_clones,
             "reset": self.options.snapshot_reset,
         }
-        own = {name: value for name, value in chosen.items() if value is not None}
+        own: dict[str, Any] = {name: one for name, one in chosen.items() if one is not None}
+        own["no_remote"] = self.options.snapshot_no_remote
         return {name: dataclasses.replace(one, **own) for name, one in projects.items()}
 
     @functools.cached_property

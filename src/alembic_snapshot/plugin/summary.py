@@ -30,7 +30,7 @@ class Tally:
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
-    more of them there were.
+    more of them there were. ``shared`` is what the shared store did for each snapshot.
     """
 
     clones: int = 0
@@ -47,6 +47,7 @@ class Tally:
     unguarded: int = 0
     refused: list[str] = field(default_factory=list)
     refused_more: int = 0
+    shared: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Tally:
@@ -71,6 +72,7 @@ class Tally:
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
             total.refused_more += record["refused_more"]
+            total.shared += record["shared"]
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
@@ -78,6 +80,10 @@ class Tally:
         """Take in a snapshot that was found or built, and what its build warned of."""
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
         self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else "reused"
+        self.warnings += [note for note in snapshot.notes if note not in self.warnings]
+        if snapshot.shared is not None:
+            self.shared.append(snapshot.shared.to_record())
+            self.warnings += [w for w in snapshot.shared.warnings if w not in self.warnings]
         project, manifest = snapshot.project, snapshot.manifest
         checked = told(manifest.checks, drift=project.drift, heads=project.heads)
         found = [*manifest.warnings, *checked]
@@ -99,8 +105,29 @@ class Tally:
             )
         return [
             *self._numbers(),
+            *self._shared(),
             *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
         ]
+
+    def _shared(self) -> list[str]:
+        """What the shared store did, and loudly if nothing that was found in it verified."""
+        asked = [record for record in self.shared if record["got"] is not None]
+        if not asked:
+            return []
+        got = [record["got"] for record in asked]
+        found, verified, rejected, sent = (
+            sum(record[name] for record in asked)
+            for name in ("found", "verified", "rejected", "sent")
+        )
+        line = (
+            f"alembic-snapshot: shared store {asked[0]['name']}: {number(got.count('hit'), 'hit')}"
+        )
+        line += f", {got.count('ancestor')} built on, {got.count('miss')} missed"
+        line += f", {rejected} rejected; {sent} put there"
+        if found and not verified:
+            line = line.replace(": ", ": warning: ", 1)
+            line += f"; 0 of {found} verified: have the keys changed?"
+        return [line]
 
     def _why_renewed(self) -> str:
         """The reasons that came most often first, with how often."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from alembic_snapshot.errors import StoreError
 from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.room import refuse_crowd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.postgres.clone import NamedClone
     from alembic_snapshot.postgres.clones import PooledClones
     from alembic_snapshot.postgres.reset.clones import LastingDatabases
+    from alembic_snapshot.store.manifest import Entry, Manifest
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class PostgreSQL:
 
     async_extras: ClassVar[str] = "postgres"
     async_drivers: ClassVar[tuple[str, ...]] = ("asyncpg", "greenlet")
+    not_shared: ClassVar[str | None] = "snapshots of PostgreSQL are not shared yet"
     project: Project
 
     def store(self) -> ServerStore:
@@ -73,6 +76,16 @@ class PostgreSQL:
         from alembic_snapshot.postgres.placeholder import stand_in
 
         return stand_in(self.project)
+
+    def as_file(self, entry: Entry, folder: Path) -> Path:
+        """None: a snapshot is a database on a server, and not shared yet."""
+        del folder
+        raise StoreError(f"{entry.database}: {self.not_shared}", hint="build it on each machine")
+
+    def from_file(self, file: Path, manifest: Manifest) -> ServerDatabase:
+        """None: a file can't be read into a server yet."""
+        del manifest
+        raise StoreError(f"{file}: {self.not_shared}", hint="build it on each machine")
 
     def refuse_taken(self, name: str) -> None:
         """As :func:`alembic_snapshot.postgres.clone.refuse_taken`."""

@@ -26,7 +26,10 @@ from alembic_snapshot.project.toml_file import TomlFile
 DEFAULT = "default"
 _NAME = "alembic-snapshot"
 # What every database takes from the first one's table, if its own does not say otherwise.
-_SHARED = ("pythonpath", "backend", "clones", "reset", "guard")
+_SHARED = (
+    "pythonpath", "backend", "clones", "reset", "guard", "remote", "remote_keys", "remote_private",
+    "max_size",
+)  # fmt: skip
 
 
 class Counts(enum.Enum):
@@ -94,6 +97,14 @@ class Project:
     heads: str = field(default="one", metadata=_says(_HIT, "text", ("one", "many")))
     foreign: str = field(default="redirect", metadata=_says(_HIT, "text", ("redirect", "refuse")))
     guard: str = field(default="on", metadata=_says(_NO, "text", ("on", "off")))
+    # A store that many machines share, whose keys sign for which scopes, what stays here.
+    remote: str | None = field(default=None, metadata=_says(_NO, "text"))
+    remote_keys: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict, metadata=_says(_NO, "mapping of one or more")
+    )
+    remote_private: tuple[str, ...] = field(default=(), metadata=_says(_NO, "texts"))
+    no_remote: bool = field(default=False, metadata=_says(_NO))
+    max_size: str = field(default="5 GB", metadata=_says(_NO, "text"))
 
     @functools.cached_property
     def alembic(self) -> AlembicSettings:
@@ -352,6 +363,11 @@ def _checked(values: dict[str, Any], root: Path, title: str) -> dict[str, Any]:
                 hint=f"write it as it is seen from {root}, or take it out",
             )
     checked["config"] = _ini(checked.get("config"), root, title)
+    if "remote_keys" in checked:
+        keys = checked["remote_keys"].items()
+        checked["remote_keys"] = {
+            scope: (one,) if isinstance(one, str) else one for scope, one in keys
+        }
     return checked
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.references import Reference
+from alembic_snapshot.project.remote import check_keys, check_url
+from alembic_snapshot.project.sizes import check_size
 
 # What stands for the database in variables and arguments, in braces, and what does on a server.
 PLACEHOLDERS = ("url", "async_url", "path")
@@ -23,6 +25,7 @@ _EXAMPLES = {
     "texts": '["text"]',
     "mapping": '{ name = "text" }',
     "mapping of lists": '{ name = ["text"] }',
+    "mapping of one or more": '{ name = "text" }',
 }
 _DESCRIPTIONS = {
     "text": "a string",
@@ -30,6 +33,7 @@ _DESCRIPTIONS = {
     "texts": "a list of strings",
     "mapping": "a table of strings",
     "mapping of lists": "a table of lists of strings",
+    "mapping of one or more": "a table of strings, or of lists of them",
 }
 
 
@@ -62,6 +66,9 @@ def check_values(
                 hint=_nearest(str(value).lower(), choices, 0.7),
             )
     _check_names(values.get("environment", {}), title)
+    check_keys(values.get("remote_keys", {}), f"remote_keys in [{title}]")
+    check_url(values.get("remote", ""), f"remote in [{title}]")
+    check_size(values.get("max_size"), f"max_size in [{title}]")
     for key in ("engine", "sessionmaker", "migrate", "context"):
         _check_reference(key, values.get(key), title)
     for reference in (*values.get("seeds", ()), *_all_values(values.get("layers", {}))):
@@ -179,8 +186,10 @@ def _fits(value: object, kind: str) -> bool:
         return isinstance(value, bool)
     if kind == "texts":
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    inner = "text" if kind == "mapping" else "texts"
-    return isinstance(value, dict) and all(_fits(item, inner) for item in value.values())
+    if not isinstance(value, dict):
+        return False
+    inner = {"mapping": ("text",), "mapping of lists": ("texts",)}.get(kind, ("text", "texts"))
+    return all(any(_fits(item, one) for one in inner) for item in value.values())
 
 
 def _nearest(key: str, names: tuple[str, ...], likeness: float = 0.5) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.sqlite.clone import FileClone, FileClones
     from alembic_snapshot.sqlite.reset.clones import LastingFiles
+    from alembic_snapshot.store.manifest import Entry, Manifest
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class SQLite:
 
     async_extras: ClassVar[str] = "async"
     async_drivers: ClassVar[tuple[str, ...]] = ("aiosqlite", "greenlet")
+    not_shared: ClassVar[str | None] = None
     project: Project
 
     def store(self) -> FileStore:
@@ -66,6 +68,22 @@ class SQLite:
     def stand_in(self) -> Callable[[], None]:
         """Nothing: SQLite is what URLs say that are in no variable."""
         return lambda: None
+
+    def as_file(self, entry: Entry, folder: Path) -> Path:
+        """A copy of its file, if others would believe it."""
+        from alembic_snapshot.sqlite.received import verify
+
+        copy = DatabaseFile(folder / "sent.db")
+        copy.start(DatabaseFile(Path(entry.database.name)))
+        verify(copy.path, entry.manifest)
+        return copy.path
+
+    def from_file(self, file: Path, manifest: Manifest) -> DatabaseFile:
+        """The file itself, as :func:`alembic_snapshot.sqlite.received.verify` has it."""
+        from alembic_snapshot.sqlite.received import verify
+
+        verify(file, manifest)
+        return DatabaseFile(file)
 
     def refuse_taken(self, name: str) -> None:
         """As :func:`alembic_snapshot.sqlite.clone.refuse_taken`."""

@@ -15,7 +15,7 @@ from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.key.observed import Observed
 
 _SEAL = ',\n "seal": "'
-_LISTS = ("databases", "heads", "seeds", "warnings")
+_LISTS = ("databases", "heads", "origins", "seeds", "warnings")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Manifest:
     ``context.configure()``, and what else of it reached a revision, spelled ``<…>``; ``checks`` are
     the findings, by the digest of the models that they hold for.
     ``databases`` are those that ``env.py`` would have opened, and was redirected from.
+    ``origins`` are the scopes and signers of what it stands on that came from a shared store;
+    ``received`` says that all of it came from there.
     """
 
     digest: str
@@ -50,12 +52,14 @@ class Manifest:
     timings: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     databases: Sequence[Mapping[str, Any]] = ()
+    origins: Sequence[Mapping[str, str]] = ()
+    received: bool = False
     format: int = FORMAT
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Manifest:
         """The manifest that a JSON object describes."""
-        lists = {name: tuple(record[name]) for name in _LISTS}
+        lists = {name: tuple(record[name]) for name in _LISTS if name in record}
         read = {name: Observed(**record[name]) for name in ("observed", "through_env")}
         return cls(**{**record, **lists, **read})
 

@@ -27,6 +27,8 @@ from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 
 NAME_LENGTH = 32
+# Seconds for which a snapshot is not deleted by itself after somebody has asked for it.
+_RECENT = 600.0
 
 
 @dataclass(frozen=True)
@@ -170,32 +172,55 @@ class Store(abc.ABC):
         snapshot that a process is using stays, and so does one whose manifest names a project
         that is not meant. Of failed builds those of the ``owner`` go, or all.
         """
-        families: dict[tuple[str, str], list[Entry]] = {}
         kept: list[Entry] = []
-        for entry in self.entries():
-            if is_meant(entry.manifest.project):
-                key = (entry.manifest.project, entry.manifest.family)
-                families.setdefault(key, []).append(entry)
-            else:
-                kept.append(entry)
         gone: list[Entry] = []
         ranks: Counter[str] = Counter()
-        ranked = sorted(
-            families.items(), key=lambda item: max(e.used for e in item[1]), reverse=True
-        )
-        for (project, _), family in ranked:
+        for family in self._families():
+            project = family[0].manifest.project
+            if not is_meant(project):
+                kept += family
+                continue
             rank, ranks[project] = ranks[project], ranks[project] + 1
-            age = time.time() - max(entry.used for entry in family)
             too_many = keep is not None and rank >= keep
-            too_old = older_than is not None and age > older_than
+            too_old = older_than is not None and _age(family) > older_than
             (gone if too_many or too_old else kept).extend(family)
+        deleted = self._delete_but(kept, gone)
+        self._sweep(owner)
+        return deleted
+
+    def trim(self, limit: int) -> tuple[list[Entry], int]:
+        """Delete what was not asked for longest until the rest has at most ``limit`` bytes.
+
+        The deleted ones are returned, and the bytes that are left. What was asked for in the last
+        minutes stays, as does what :meth:`prune` leaves.
+        """
+        families = self._families()
+        total = sum(_size(family) for family in families)
+        kept, gone, over = [], [], total - limit
+        for family in reversed(families):
+            if over > 0 and _age(family) > _RECENT:
+                over -= _size(family)
+                gone += family
+            else:
+                kept += family
+        deleted = self._delete_but(kept, gone) if gone else []
+        return deleted, total - _size(deleted)
+
+    def _families(self) -> list[list[Entry]]:
+        """The snapshots by the build that published them, the one last asked for first."""
+        families: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.entries():
+            key = (entry.manifest.project, entry.manifest.family)
+            families.setdefault(key, []).append(entry)
+        return sorted(families.values(), key=_age)
+
+    def _delete_but(self, kept: Sequence[Entry], gone: Sequence[Entry]) -> list[Entry]:
+        """Delete what is neither in use nor published with what is kept; what was deleted."""
         whole = [entry.manifest for entry in kept if entry.manifest.digest == entry.manifest.family]
         needless = [
             e for e in gone if not any(e.manifest.is_published_with(later) for later in whole)
         ]
-        deleted = [entry for entry in needless if self._delete(entry)]
-        self._sweep(owner)
-        return deleted
+        return [entry for entry in needless if self._delete(entry)]
 
     @abc.abstractmethod
     def in_use(self, entry: Entry) -> AbstractContextManager[None]:
@@ -234,6 +259,15 @@ class Store(abc.ABC):
 
     def _failure_record(self, digest: str) -> Path:
         return self.failed / f"{digest[:NAME_LENGTH]}.json"
+
+
+def _age(family: Sequence[Entry]) -> float:
+    """Seconds since something of what one build published was asked for."""
+    return time.time() - max(entry.used for entry in family)
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(entry.manifest.size for entry in entries)
 
 
 def run_id() -> str | None:

@@ -1,0 +1,129 @@
+"""What a table may say of a shared store: its address, and public keys by their scopes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from alembic_snapshot.errors import ConfigError
+
+MAIN = "main"
+PUBLIC, SECRET = "ed25519:", "ed25519-signing:"
+_RAW_LENGTH = 32
+_SCOPE = re.compile(r"(?!.*\.\.)(?!main/)[\w][\w.@+-]*(/[\w][\w.@+-]*)*", re.ASCII)
+_SCOPE_LENGTH = 200
+_SCHEMES = (
+    "file", "memory", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https",
+)  # fmt: skip
+
+
+def check_url(url: str, what: str) -> None:
+    """See that an address is a folder's path, or a URL of a kind that there are stores for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if "://" not in url:
+        return
+    parts = urlsplit(url)
+    shown = without_secrets(url)
+    if parts.scheme not in _SCHEMES:
+        raise ConfigError(
+            f"{what} {shown} begins with {parts.scheme}://, for which there is no store",
+            hint="write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX, "
+            "file:///FOLDER or the path of a folder",
+        )
+    if parts.scheme == "file" and parts.netloc:
+        raise ConfigError(
+            f"{what} {shown} names a host",
+            hint=f"a folder's URL has three slashes: file:///{parts.netloc}{parts.path}",
+        )
+    if parts.scheme not in ("file", "memory") and not parts.netloc:
+        raise ConfigError(
+            f"{what} {shown} names no bucket", hint=f"write {parts.scheme}://BUCKET/PREFIX"
+        )
+
+
+def without_secrets(url: str) -> str:
+    """A URL without a user, a password and a query, for messages."""
+    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+
+
+def raw_of(key: str, kind: str) -> bytes:
+    """The bytes of a key that is spelled as ``kind`` begins.
+
+    Raises:
+        ValueError: it is no such key.
+    """
+    if not key.startswith(kind):
+        raise ValueError(f"it does not begin with {kind}")
+    try:
+        raw = base64.b64decode(key.removeprefix(kind), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"what comes after {kind} is not base64") from None
+    if len(raw) != _RAW_LENGTH:
+        raise ValueError(f"it has {len(raw)} bytes instead of {_RAW_LENGTH}")
+    return raw
+
+
+def fingerprint(public_key: str) -> str:
+    """A short name for a public key, which can be part of a path."""
+    return hashlib.sha256(raw_of(public_key, PUBLIC)).hexdigest()[:16]
+
+
+def keys_for(scope: str, keys: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The public keys that may sign for a scope, by their fingerprints.
+
+    A pattern with a ``*`` in it is never for ``main``.
+    """
+    patterns = [
+        pattern
+        for pattern in keys
+        if pattern == scope or (scope != MAIN and fnmatch.fnmatchcase(scope, pattern))
+    ]
+    return {fingerprint(key): key for pattern in patterns for key in keys[pattern]}
+
+
+def check_scope(scope: str, what: str) -> str:
+    """A scope that is one.
+
+    Raises:
+        ConfigError: it is empty, climbs, or has characters that not every store takes.
+    """
+    if len(scope) <= _SCOPE_LENGTH and _SCOPE.fullmatch(scope):
+        return scope
+    if not scope:
+        raise ConfigError(f"{what} is empty", hint="set it, as main or pr/123, or leave it unset")
+    raise ConfigError(
+        f"{what} {scope!r} is no scope",
+        hint="write names of letters, digits and ._@+- with slashes between them: main, pr/123",
+    )
+
+
+def check_keys(keys: Mapping[str, str | Sequence[str]], what: str) -> None:
+    """See that a table has public keys by scope, one or a list of them for each.
+
+    Raises:
+        ConfigError: it names the one that is wrong.
+    """
+    for pattern, values in keys.items():
+        check_scope(pattern.replace("*", "x"), f"a scope in {what}")
+        for value in (values,) if isinstance(values, str) else values:
+            if value.startswith(SECRET):
+                raise ConfigError(
+                    f"{what} has a signing key for {pattern}, which must stay secret",
+                    hint="put its public key there; make a new pair with "
+                    f"`alembic-snapshot remote-key --scope {pattern}`, for this one was shown",
+                )
+            try:
+                raw_of(value, PUBLIC)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{what} has {value!r} for {pattern}, which is no public key: {error}",
+                    hint=f"`alembic-snapshot remote-key --scope {pattern}` makes a pair",
+                ) from None

@@ -1,0 +1,195 @@
+"""Records and contents in a store: looked for, verified, fetched and put there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from alembic_snapshot.remote.packing import Damaged, pack, unpack
+from alembic_snapshot.remote.record import (
+    LIMIT,
+    VARIANTS,
+    NotVerified,
+    Record,
+    Unknown,
+    content_path,
+    record_path,
+    seal,
+    signer_of,
+    signers_of,
+    unseal,
+)
+from alembic_snapshot.remote.transport import Found, TooLarge
+from alembic_snapshot.store.manifest import Manifest
+
+AT_ONCE = 8
+# What one put can carry everywhere.
+_LARGEST = 4 * 1024**3
+
+
+class Objects(Protocol):
+    """What is needed of a :class:`~alembic_snapshot.remote.transport.Transport`."""
+
+    def read(self, path: str, limit: int) -> Found | None: ...
+    def stream(self, path: str, limit: int) -> Iterator[bytes] | None: ...
+    def size(self, path: str) -> int | None: ...
+    def create(self, path: str, content: bytes | Path) -> bool: ...
+    def write(self, path: str, content: bytes | Path) -> None: ...
+    def replace(self, path: str, content: bytes, version: str | None) -> bool: ...
+    def delete(self, path: str) -> None: ...
+    def list(self, prefix: str) -> list[str]: ...
+
+
+class Looked(NamedTuple):
+    """The result of a look for records: those that verify, and why others do not."""
+
+    records: list[Record]
+    rejected: list[str]
+
+
+class Exchange:
+    """Records of one run. ``scope`` is its own; ``bad`` has contents that were not as recorded."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        scope: str,
+        keys: Mapping[str, Sequence[str]],
+        signing_key: str | None = None,
+    ):
+        self.objects = objects
+        self.scope = scope
+        self.keys = keys
+        self.signing_key = signing_key
+        self.bad: set[str] = set()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="remote")
+
+    def look(self, digests: Sequence[str], scopes: Sequence[str]) -> Looked:
+        """The records of these snapshots, in their order, then in that of the scopes."""
+        places = [
+            (scope, digest, signer)
+            for digest in digests
+            for scope in scopes
+            for signer in signers_of(scope, self.keys)
+        ]
+        looked = Looked([], [])
+        for one in self._pool.map(lambda place: self._variants(*place), places):
+            looked.records.extend(one.records)
+            looked.rejected.extend(one.rejected)
+        return looked
+
+    def fetch(self, record: Record, target: Path) -> str | None:
+        """Write a record's content to a file; why it is not what the record says, if so."""
+        manifest = record.manifest
+        try:
+            parts = self.objects.stream(content_path(record.scope, manifest.sha256), record.packed)
+            if parts is None:
+                raise Damaged("its content is gone")
+            unpack(parts, target, manifest.size, manifest.sha256)
+        except TooLarge:
+            why = "its content is larger than its record says"
+        except Damaged as error:
+            why = str(error)
+        else:
+            return None
+        self.bad.add(manifest.sha256)
+        target.unlink(missing_ok=True)
+        return why
+
+    def publish(self, manifest: Manifest, file: Path, workspace: Path) -> bool:
+        """Put a snapshot there, content first; whether there was none that is as good."""
+        packed_file = workspace / f"{manifest.sha256}.zst"
+        try:
+            packed = pack(file, packed_file)
+            if packed > _LARGEST:
+                raise NotVerified("it is too large for one object")
+            self._put_content(content_path(self.scope, manifest.sha256), packed_file, packed)
+        finally:
+            packed_file.unlink(missing_ok=True)
+        signer = signer_of(self.signing_key)
+        record = Record(self.scope, signer, time.time(), packed, manifest)
+        return self._put_record(record, seal(record, self.signing_key))
+
+    def listed(self, scopes: Sequence[str]) -> Looked:
+        """Every record of these scopes, the latest first."""
+        looked = Looked([], [])
+        for scope in scopes:
+            prefix = record_path(scope, "", "", 0).partition("/records/")[0] + "/records/"
+            for path in self.objects.list(prefix):
+                _, _, rest = path.partition("/-/records/")
+                digest, _, name = rest.partition("/")
+                one = self._at(path, scope, digest, name.rpartition("-")[0])
+                if isinstance(one, Record):
+                    looked.records.append(one)
+                elif isinstance(one, str):
+                    looked.rejected.append(one)
+        looked.records.sort(key=lambda record: record.signed, reverse=True)
+        return looked
+
+    def _variants(self, scope: str, digest: str, signer: str) -> Looked:
+        """The records of one snapshot by one signer; each is looked for if there is one before."""
+        looked = Looked([], [])
+        for variant in range(VARIANTS):
+            one = self._at(record_path(scope, digest, signer, variant), scope, digest, signer)
+            if one is None:
+                break
+            if isinstance(one, Record):
+                looked.records.append(one)
+            elif isinstance(one, str):
+                looked.rejected.append(one)
+        return looked
+
+    def _at(self, path: str, scope: str, digest: str, signer: str) -> Record | str | bool | None:
+        """The record at a path; why it does not count; True if it is unknown, None if none is."""
+        try:
+            found = self.objects.read(path, LIMIT)
+            return found and unseal(found.content, scope, digest, signer, self.keys)
+        except TooLarge:
+            why = "it is too large"
+        except NotVerified as error:
+            why = str(error)
+        except Unknown:
+            return True
+        return f"the record {digest[:12]} in {scope}: {why}"
+
+    def _put_content(self, path: str, file: Path, size: int) -> None:
+        sha256 = path.rpartition("/")[2].removesuffix(".zst")
+        if sha256 in self.bad or (
+            not self.objects.create(path, file) and self.objects.size(path) != size
+        ):
+            self.objects.write(path, file)
+
+    def _put_record(self, record: Record, content: bytes) -> bool:
+        """Put a record where there is none, or none that is believed, or of no use any more."""
+        digest = record.manifest.digest
+        oldest: tuple[float, str] | None = None
+        for variant in range(VARIANTS):
+            path = record_path(self.scope, digest, record.signer, variant)
+            if self.objects.create(path, content):
+                return True
+            there = self._at(path, self.scope, digest, record.signer)
+            if there is True:
+                continue
+            if not isinstance(there, Record) or there.manifest.sha256 in self.bad:
+                self.objects.write(path, content)
+                return True
+            if _is_same(there.manifest, record.manifest):
+                return False
+            oldest = min(oldest or (there.signed, path), (there.signed, path))
+        if oldest is not None:
+            self.objects.write(oldest[1], content)
+        return oldest is not None
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        with contextlib.suppress(RuntimeError):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_same(there: Manifest, here: Manifest) -> bool:
+    """Whether two snapshots of one digest were built by reading the same."""
+    return there.is_like(here) and there.observed == here.observed

@@ -1,0 +1,455 @@
+"""The shared store in one build: what comes from it, what goes to it, and what there is to say.
+
+It is never in the way: one failure switches it off for the run, and what it can't give is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.backend import Backend
+from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.key.layers import Chain, State
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
+from alembic_snapshot.remote.record import Record
+from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings
+from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
+from alembic_snapshot.store.store import Store, run_id
+
+# Seconds: for what is small, for a snapshot, and for a build of which nothing is known.
+_SMALL, _WHOLE, _UNKNOWN_BUILD = 10.0, 60.0, 60.0
+_SHORTEST, _START = 3.0, 2.0
+# Who builds for others has processes to start, checks to make, and something to send.
+_MORE = 15.0
+_ANCESTORS = 64
+_SENT, _SENT_LENGTH = "sent.json", 1000
+_OFF = "remote-off.json"
+
+
+@dataclass
+class Report:
+    """What a shared store did for one snapshot, in numbers and in lines.
+
+    ``got`` says what came: ``hit`` the snapshot, ``ancestor`` a state below it, ``miss`` neither;
+    None if it was not asked.
+    """
+
+    name: str
+    got: str | None = None
+    scope: str = ""
+    found: int = 0
+    verified: int = 0
+    rejected: int = 0
+    sent: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def to_record(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return dataclasses.asdict(self)
+
+
+class SharedStore:
+    """The shared store, for one snapshot of a project."""
+
+    def __init__(self, settings: RemoteSettings, project: Project, backend: Backend, store: Store):
+        self.settings = settings
+        self.report = Report(settings.name)
+        self._project, self._backend, self._store = project, backend, store
+        self._process: RemoteProcess | None = None
+        self._leased: str | None = None
+        # As long as a build takes, it may take to do without one.
+        self._patience = _WHOLE
+
+    def receive(
+        self, chain: Chain, fits: Callable[[Manifest], bool], local: Sequence[Manifest], have: int
+    ) -> Entry | None:
+        """The snapshot, from another machine, or the deepest state below it; None if neither.
+
+        Whoever may write holds the lease of the build from then on, if it has not come. ``fits``
+        says whether a snapshot is as the project has it now, ``local`` are the store's own, the
+        deepest of which has ``have`` of the layers.
+        """
+        self.report.got = "miss"
+        self._patience = expected_seconds(chain, local)
+        try:
+            exact = self._fetch_first([chain.target], fits)
+            if exact is not None:
+                self.report.got = "hit"
+                return exact
+            below = _below(chain, have)
+            records = self._look(below)
+            known = [*local, *(record.manifest for record in records)]
+            self._patience = expected_seconds(chain, known)
+            exact = self._wait_for(chain.target, fits)
+            if exact is not None:
+                self.report.got = "hit"
+                return exact
+            ancestor = self._first(records, below, fits)
+            self.report.got = "ancestor" if ancestor else "miss"
+            return ancestor
+        except _Off:
+            return None
+
+    def peek(self, state: State, fits: Callable[[Manifest], bool]) -> Record | None:
+        """The record of a snapshot that would be received; nothing is fetched."""
+        with contextlib.suppress(_Off):
+            return next((one for one in self._look([state]) if fits(one.manifest)), None)
+        return None
+
+    def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
+        """The snapshot itself, if it is there."""
+        self.report.got = "miss"
+        with contextlib.suppress(_Off):
+            entry = self._fetch_first([chain.target], fits)
+            if entry is not None:
+                self.report.got = "hit"
+            return entry
+        return None
+
+    def send(self, entries: Sequence[Entry], chain: Chain, *, again: bool = False) -> None:
+        """Put what was built here into the run's own scope, but for what is private.
+
+        What this machine has put there before is left out, unless it is to be put there ``again``.
+        """
+        with contextlib.suppress(_Off):
+            for entry in entries:
+                if entry.manifest.received or (self.is_sent(entry) and not again):
+                    continue
+                private = self.private_in(entry.manifest, chain)
+                if private is None:
+                    self._send(entry)
+
+    def is_sent(self, entry: Entry) -> bool:
+        """Whether this machine has put a snapshot there before."""
+        return self._token(entry.manifest) in self._sent()
+
+    def private_in(self, manifest: Manifest, chain: Chain) -> str | None:
+        """The layer of a snapshot that stays on this machine, None if none does."""
+        names = {layer.digest: layer.name for layer in chain.layers}
+        mine = [*manifest.revisions, *(names.get(digest, digest) for digest in manifest.seeds)]
+        private = set(self.settings.private)
+        for name in self.settings.private:
+            private.update(self._project.layers.get(name, ()))
+        return next((name for name in mine if name in private), None)
+
+    def listed(self) -> list[Record]:
+        """Every record of the scopes that are read, the latest first."""
+        with contextlib.suppress(_Off):
+            return self._records(self._ask("listed", _WHOLE, scopes=list(self.settings.scopes)))
+        return []
+
+    def is_reached(self) -> bool:
+        """Whether it answers."""
+        with contextlib.suppress(_Off):
+            self._ask("look", _SMALL, digests=["0" * 64], scopes=list(self.settings.scopes))
+            return True
+        return False
+
+    def release(self) -> None:
+        """Let others build what this process did not."""
+        leased, self._leased = self._leased, None
+        if leased is not None:
+            with contextlib.suppress(_Off):
+                self._ask("release", _SMALL, digest=leased)
+
+    def close(self) -> None:
+        """Talk to it no more."""
+        self.release()
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    @property
+    def _little(self) -> float:
+        """Seconds for what is small."""
+        return min(_SMALL, self._patience)
+
+    def _look(self, states: Sequence[State]) -> list[Record]:
+        if not states:
+            return []
+        digests, scopes = [state.digest for state in states], list(self.settings.scopes)
+        return self._records(self._ask("look", self._little, digests=digests, scopes=scopes))
+
+    def _records(self, answer: Mapping[str, Any]) -> list[Record]:
+        records = [
+            Record(**{**one, "manifest": Manifest.from_json(one["manifest"])})
+            for one in answer["records"]
+        ]
+        self.report.found += len(records) + len(answer["rejected"])
+        self.report.verified += len(records)
+        self._reject(answer["rejected"])
+        return [record for record in records if self.settings.believes(record.scope, record.signer)]
+
+    def _reject(self, reasons: Sequence[str]) -> None:
+        self.report.rejected += len(reasons)
+        for reason in reasons:
+            line = f"shared store {self.settings.name}: ignored {reason}"
+            if line not in self.report.warnings:
+                self.report.warnings.append(line)
+
+    def _fetch_first(
+        self, states: Sequence[State], fits: Callable[[Manifest], bool]
+    ) -> Entry | None:
+        return self._first(self._look(states), states, fits)
+
+    def _first(
+        self, records: Sequence[Record], states: Sequence[State], fits: Callable[[Manifest], bool]
+    ) -> Entry | None:
+        """The first of these records that fits, and whose content is what it says."""
+        for state in states:
+            for record in records:
+                if record.manifest.digest != state.digest or not _is_of(record.manifest, state):
+                    continue
+                if self._leads_outside(record.manifest) or not fits(record.manifest):
+                    continue
+                entry = self._fetch(record)
+                if entry is not None:
+                    return entry
+        return None
+
+    def _leads_outside(self, manifest: Manifest) -> bool:
+        """Whether a manifest names a file that no build of this project would have looked at."""
+        outside = names_outside(manifest, self._project)
+        if outside:
+            where = f"the record {manifest.digest[:12]}: it names {outside}"
+            self._reject([f"{where}, which is outside of the project"])
+        return bool(outside)
+
+    def _fetch(self, record: Record) -> Entry | None:
+        manifest = record.manifest
+        with self._workspace() as folder:
+            file = folder / "received"
+            told = {**vars(record), "manifest": manifest.to_json()}
+            why = self._ask("fetch", self._patience, record=told, target=str(file))["why"]
+            if why is None:
+                try:
+                    database = self._backend.from_file(file, manifest)
+                except SnapshotError as error:
+                    why = error.message
+                    self._ask("distrust", _SMALL, sha256=manifest.sha256)
+            if why is not None:
+                self._reject([f"the snapshot {manifest.digest[:12]} in {record.scope}: {why}"])
+                return None
+            origin = {"scope": record.scope, "signer": record.signer}
+            received = dataclasses.replace(manifest, origins=(origin,), received=True)
+            self.report.scope = record.scope
+            return self._store.publish(database, received)
+
+    def _wait_for(self, target: State, fits: Callable[[Manifest], bool]) -> Entry | None:
+        """The snapshot that another machine builds; None if it is to be built here."""
+        patience = self._patience + _MORE
+        digest, until = target.digest, time.monotonic() + patience
+        while True:
+            if self.settings.write and self._take(digest):
+                # Whoever had it before may have been done by now.
+                return self._fetch_first([target], fits)
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            scopes = list(self.settings.scopes)
+            end = self._ask("wait", left + _SMALL, digest=digest, scopes=scopes, patience=left)
+            if end["end"] == "there":
+                return self._fetch_first([target], fits)
+            if end["end"] == "over" or not self.settings.write:
+                return None
+
+    def _take(self, digest: str) -> bool:
+        if self._ask("take", _SMALL, digest=digest)["is_held"]:
+            self._leased = digest
+        return self._leased is not None
+
+    def _send(self, entry: Entry) -> None:
+        manifest = entry.manifest
+        with self._store.in_use(entry):
+            if not entry.database.is_there():
+                return
+            plain = dataclasses.replace(manifest, origins=(), received=False)
+            with self._workspace() as folder:
+                try:
+                    file = self._backend.as_file(entry, folder)
+                except SnapshotError as error:
+                    self._warn(
+                        f"the snapshot {manifest.digest[:12]} is not shared: {error.message}"
+                    )
+                    return
+                answer = self._ask(
+                    "publish",
+                    _WHOLE,
+                    manifest=plain.to_json(),
+                    file=str(file),
+                    workspace=str(folder),
+                )
+        self.report.sent += answer["is_new"]
+        self._note_sent(manifest)
+
+    @contextlib.contextmanager
+    def _workspace(self) -> Iterator[Path]:
+        """A folder of this process's own in the store; what one that was killed left is deleted."""
+        self._store.prepare()
+        own = hashlib.sha256(f"shared by {os.getpid()}".encode()).hexdigest()
+        with self._store.lock(own):
+            workspace = self._store.workspace(own)
+            try:
+                yield workspace.folder
+            finally:
+                workspace.close()
+
+    def _ask(self, do: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """An answer of the store.
+
+        Raises:
+            _Off: it is switched off, from now on at the latest.
+            ConfigError: whoever is to write has a key that can't sign for the scope.
+        """
+        if self._is_off():
+            raise _Off
+        try:
+            return self._begun().ask(do, seconds, **arguments)
+        except Missing as error:
+            hint = "pip install 'alembic-snapshot[remote]'"
+            if self.settings.write:
+                raise ConfigError(f"the shared store needs {error}", hint=hint) from None
+            self._switch_off(f"{error} is not installed ({hint})")
+        except Failed as error:
+            self._switch_off(str(error))
+        raise _Off
+
+    def _begun(self) -> RemoteProcess:
+        if self._process is None:
+            self._process = RemoteProcess(self.settings)
+            signer = self._process.begin()
+            is_ours = self.settings.believes(self.settings.scope, signer)
+            if self.settings.write and not is_ours:
+                raise ConfigError(
+                    f"{KEY_VARIABLE} is a key that remote_keys in [{TABLE}] has not for the scope "
+                    f"{self.settings.scope}",
+                    hint="nobody would believe what it signs: use the scope's own key, or set "
+                    "ALEMBIC_SNAPSHOT_REMOTE_SCOPE to the scope that this one is for",
+                )
+        return self._process
+
+    def _is_off(self) -> bool:
+        return self.settings.url in _off_for or (
+            run_id() is not None and self._off_file() == {"run": run_id(), "url": self.settings.url}
+        )
+
+    def _switch_off(self, why: str) -> None:
+        """Do without from now on; every process of a distributed run hears of it."""
+        _off_for.add(self.settings.url)
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        self._leased = None
+        self._warn(f"not used for the rest of this run: {why}")
+        if run_id() is not None:
+            with contextlib.suppress(OSError, SnapshotError):
+                self._store.prepare()
+                record = {"run": run_id(), "url": self.settings.url}
+                write_whole(self._store.root / _OFF, json.dumps(record))
+
+    def _off_file(self) -> Any:
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((self._store.root / _OFF).read_bytes())
+        return None
+
+    def _warn(self, text: str) -> None:
+        self.report.warnings.append(f"shared store {self.settings.name}: {text}")
+
+    def _token(self, manifest: Manifest) -> str:
+        parts = (self.settings.url, self.settings.scope, manifest.digest, manifest.sha256)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    def _sent(self) -> list[str]:
+        with contextlib.suppress(OSError, ValueError):
+            sent = json.loads((self._store.root / _SENT).read_bytes())
+            return sent if isinstance(sent, list) else []
+        return []
+
+    def _note_sent(self, manifest: Manifest) -> None:
+        sent = [*self._sent(), self._token(manifest)][-_SENT_LENGTH:]
+        with contextlib.suppress(OSError):
+            write_whole(self._store.root / _SENT, json.dumps(sent))
+
+
+class _Off(Exception):
+    """The shared store is switched off for this run."""
+
+
+# The stores that failed once in this process.
+_off_for: set[str] = set()
+
+
+def names_outside(manifest: Manifest, project: Project) -> str | None:
+    """A file that a manifest names and that lies in no folder of the project, if there is one."""
+    settings = project.alembic
+    folders = (project.root, *project.search_path, settings.script_location)
+    folders = (*folders, *settings.version_locations)
+    for read in (manifest.observed, manifest.through_env):
+        for name in (*read.files, *read.folders, *read.stats):
+            path = Path(project.spelling.path(name))
+            if not any(path.is_relative_to(folder) for folder in folders):
+                return name
+    return None
+
+
+def expected_seconds(chain: Chain, known: Sequence[Manifest]) -> float:
+    """How long a build from nothing would take, as earlier builds' times tell; else a limit."""
+    timings: dict[str, float] = {}
+    for manifest in known:
+        timings.update(manifest.timings)
+    ours = [*chain.revisions, *(layer.name for layer in chain.seeds)]
+    told = [timings[name] for name in ours if name in timings]
+    if not told:
+        return _UNKNOWN_BUILD
+    return max(_SHORTEST, _START + sum(told) / len(told) * len(ours))
+
+
+def _below(chain: Chain, have: int) -> list[State]:
+    """The states below the snapshot that a build may have published, the deepest first.
+
+    Of those with ``have`` layers or fewer, the machine has one itself.
+    """
+    states = [state for state in chain.published_states() if state.digest != chain.target.digest]
+    if not chain.opaque:
+        order = list(chain.revisions)
+        states += [chain.state(chain.below([name])) for name in reversed(order)]
+    deepest: dict[str, State] = {}
+    for state in states:
+        if len(state.revisions) + len(state.seeds) > have:
+            deepest.setdefault(state.digest, state)
+    ranked = sorted(deepest.values(), key=lambda s: (len(s.revisions), len(s.seeds)), reverse=True)
+    return [one for one in ranked if one.digest != chain.target.digest][:_ANCESTORS]
+
+
+def _is_of(manifest: Manifest, state: State) -> bool:
+    """Whether a manifest describes a state of ours, layer by layer."""
+    return (dict(manifest.revisions), list(manifest.seeds)) == (
+        dict(state.revisions),
+        list(state.seeds),
+    )
+
+
+@contextlib.contextmanager
+def opened(
+    settings: RemoteSettings | None, project: Project, backend: Backend, store: Store
+) -> Iterator[SharedStore | None]:
+    """The shared store, if there is one; closed at the end."""
+    if settings is None:
+        yield None
+        return
+    shared = SharedStore(settings, project, backend, store)
+    try:
+        yield shared
+    finally:
+        shared.close()

@@ -1,0 +1,187 @@
+"""A project on several machines, and the stores that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.build.ensure import ensure
+from alembic_snapshot.build.lookup import Status, look_up
+from alembic_snapshot.build.sharing import Fits, built
+from alembic_snapshot.remote.exchange import Exchange
+from alembic_snapshot.remote.settings import settings_of
+from alembic_snapshot.remote.shared import Report, SharedStore, opened
+from alembic_snapshot.remote.signature import make_pair
+from alembic_snapshot.remote.transport import Transport
+from alembic_snapshot.store.manifest import Entry
+
+from ..sample import SampleProject
+
+MAIN_KEY, PR_KEY, STRANGER = (make_pair() for _ in range(3))
+KEYS = {"main": (MAIN_KEY[1],), "pr/*": (PR_KEY[1],)}
+SERVER = Path(__file__).with_name("s3_server.py")
+# What a run of the tests may have inherited of all this.
+_PREFIXES = ("ALEMBIC_SNAPSHOT_REMOTE", "AWS_")
+
+
+@dataclass
+class Shared:
+    """A store that many machines share, and one project that they all have."""
+
+    project: SampleProject
+    url: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where its objects are, if it is a folder."""
+        return Path(self.url.removeprefix("file://"))
+
+    def configure(self, keys: dict[str, Any] | None = None, more: str = "") -> None:
+        """Write the table, with these public keys."""
+        pairs = KEYS if keys is None else keys
+        values = ", ".join(f'"{s}" = {json.dumps(list(k))}' for s, k in pairs.items())
+        line = f"remote_keys = {{ {values} }}\n" if pairs else ""
+        self.project.configure(f"remote = {json.dumps(self.url)}\n{line}{more}")
+
+    def as_writer(self, scope: str = "main", key: str | None = None) -> dict[str, str]:
+        """The variables of a job that writes to a scope."""
+        own = MAIN_KEY[0] if scope == "main" else PR_KEY[0]
+        return {
+            **self.variables,
+            "ALEMBIC_SNAPSHOT_REMOTE_SCOPE": scope,
+            "ALEMBIC_SNAPSHOT_REMOTE_WRITE": "1",
+            "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY": own if key is None else key,
+        }
+
+    def run(self, machine: str, *arguments: str, **variables: str) -> Any:
+        """Run a command on a machine, which is a store of its own."""
+        command = (arguments or ("build",))[0]
+        rest = (arguments or ("build",))[1:]
+        return self.project.command(
+            command,
+            *rest,
+            "--store",
+            self.store(machine),
+            variables={**self.variables, **variables},
+        )
+
+    def store(self, machine: str) -> str:
+        return str(self.project.root.parent / f"machine-{machine}")
+
+    def build(self, machine: str, *more: str, **variables: str) -> dict[str, Any]:
+        """Build on a machine; what it says in JSON, and its warnings of the shared store."""
+        done = self.run(machine, "build", "--json", *more, **variables)
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("warning: shared ")]
+        return {**json.loads(done.stdout), "warned": lines}
+
+    def fill(self, scope: str = "main") -> None:
+        """Put there, as a writing job does, what a machine has built already."""
+        with self.opened("of the builder", **self.as_writer(scope)) as (store, status):
+            store.send(built(status.store, status.chain.target.digest), status.chain)
+            assert store.report.sent == 2, store.report
+
+    @contextlib.contextmanager
+    def opened(self, machine: str, **variables: str) -> Iterator[tuple[SharedStore, Status]]:
+        """The shared store as a build on a machine has it, and the look-up before."""
+        with _environment({**self.variables, **variables}):
+            status = look_up(self.project.load(store=Path(self.store(machine))))
+            settings = settings_of(status.project)
+            backend = backend_of(status.project)
+            with opened(settings, status.project, backend, status.store) as store:
+                assert store is not None
+                yield store, status
+
+    def pull(self, machine: str, **variables: str) -> tuple[Entry | None, Report]:
+        """Fetch the snapshot as a build on a machine would, and what there is to say of it."""
+        with self.opened(machine, **variables) as (store, status):
+            entry = store.pull(status.chain, Fits(status.project, status.present))
+            return entry, store.report
+
+    def exchange(self, scope: str = "main", key: str | None = None) -> Exchange:
+        """Somebody with a signing key, who does as he likes."""
+        return Exchange(Transport(self.url), scope, KEYS, key or MAIN_KEY[0])
+
+    def records(self, scope: str = "main") -> list[Path]:
+        return sorted((self.folder / "v1" / scope / "-" / "records").glob("*/*"))
+
+    def contents(self, scope: str = "main") -> list[Path]:
+        return sorted((self.folder / "v1" / scope / "-" / "content").glob("*"))
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def without_a_shared_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+    for name in list(os.environ):
+        if name.startswith(_PREFIXES):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a project of two revisions, and a machine that has built it."""
+    folder = tmp_path_factory.mktemp("built once")
+    project = SampleProject(folder / "project")
+    project.history(2)
+    ensure(project.load(store=folder / "machine-of the builder"))
+    return folder
+
+
+@pytest.fixture
+def shared(built_once: Path, tmp_path: Path) -> Shared:
+    """A folder that machines share, with keys; a project, and one machine that has built it."""
+    folder = tmp_path / "all"
+    shutil.copytree(built_once, folder)
+    shared = Shared(SampleProject(folder / "project"), (folder / "bucket").as_uri())
+    shared.configure()
+    return shared
+
+
+@pytest.fixture(scope="session")
+def s3_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The port of an S3 server on loopback."""
+    server = subprocess.Popen(
+        [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    yield server.stdout.readline().strip()
+    server.stdin.close()
+    server.wait(timeout=30)
+    server.stdout.close()
+
+
+@pytest.fixture
+def s3(shared: Shared, s3_port: str, tmp_path: Path) -> Shared:
+    """The same in a bucket of an S3 server, with a prefix of its own."""
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    there = replace(shared, url=f"s3://bucket/{tmp_path.name}", variables=variables)
+    there.configure()
+    return there

@@ -1,0 +1,226 @@
+"""A store that is dead, silent, slow or full is never in the way: one line, and a build."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from alembic_snapshot.build.sharing import Fits, built
+
+from .conftest import MAIN_KEY
+
+NAMES = ("dead", "silent", "slow", "forbidden", "full", "flapping", "strange", "endless")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as its server's name says."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        name, self.server.count = self.server.name, self.server.count + 1
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if name == "slow":
+            # A byte now and then, and never all of them.
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not self.server.over.wait(0.2):
+                self.wfile.write(b"x")
+                self.wfile.flush()
+        elif name == "endless":
+            self.reply(200, b"[" * 5_000_000)
+        elif name == "strange":
+            self.reply(200, b"<html>Please log in</html>")
+        elif name == "flapping" and self.server.count % 3:
+            self.close_connection = True
+        elif name == "full" and self.command == "PUT":
+            self.reply(507, b"<Error><Code>Full</Code><Message>no room</Message></Error>")
+        elif name == "forbidden":
+            self.reply(403, b"<Error><Code>AccessDenied</Code></Error>")
+        else:
+            self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = answer
+
+    def reply(self, status, content):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.send_header("ETag", '"a"')
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def handle(self):
+        with contextlib.suppress(OSError):
+            super().handle()
+
+    def log_message(self, *_):
+        return
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, name):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.name, self.count, self.over = name, 0, threading.Event()
+
+
+@contextlib.contextmanager
+def port_of(name):
+    if name in ("dead", "silent"):
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            if name == "silent":
+                one.listen(50)
+            yield one.getsockname()[1]
+        return
+    server = Server(name)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(params=NAMES)
+def server(request, shared):
+    """A shared store on a server that does what its name says."""
+    with port_of(request.param) as port:
+        shared.url = "s3://bucket/prefix"
+        shared.variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        shared.configure()
+        yield request.param, shared
+
+
+def receive(shared, machine="reader", **variables):
+    """What a build asks of the store before it builds, on a machine that knows the build's time."""
+    with shared.opened("of the builder", **variables) as (_, known):
+        manifests = [entry.manifest for entry in known.store.entries()]
+    with shared.opened(machine, **variables) as (store, status):
+        fits = Fits(status.project, status.present)
+        entry = store.receive(status.chain, fits, manifests, have=0)
+        if store.settings.write:
+            store.send(built(known.store, status.chain.target.digest), status.chain)
+        return entry, store.report
+
+
+def test_a_server_that_fails_costs_one_line_a_run(server):
+    name, shared = server
+    first, again = (receive(shared, machine, **shared.as_writer()) for machine in "ab")
+
+    lines = [*first[1].warnings, *again[1].warnings]
+
+    assert first[0] is None
+    assert again[0] is None
+    assert first[1].got == again[1].got == "miss"
+    if name in ("strange", "endless"):
+        # It answers: what it says is no record.
+        assert all("ignored the record" in line or "not used" in line for line in lines)
+    else:
+        assert len(lines) == 1, lines
+        assert "not used for the rest of this run: " in lines[0]
+    assert not any("\n" in line or len(line) > 600 for line in lines)
+
+
+@pytest.mark.parametrize("name", ["dead", "silent"])
+def test_what_can_not_be_fetched_is_built(shared, name):
+    with port_of(name) as port:
+        shared.url = "s3://bucket/prefix"
+        shared.configure()
+        shared.variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        shared.project.revision("0003", "0002")
+
+        made = shared.build("of the builder", **shared.as_writer())
+
+    assert made["built"]
+    assert len(made["warned"]) == 1
+    assert shared.run("of the builder", "status", "--no-remote").returncode == 0
+
+
+def test_one_process_of_a_run_tells_the_others(shared, monkeypatch):
+    shared.url = "s3://bucket/prefix"
+    shared.configure()
+    with port_of("dead") as port:
+        variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "PYTEST_XDIST_TESTRUNUID": "a run",
+        }
+        first = shared.pull("reader", **variables)[1]
+        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+        second = shared.pull("reader", **variables)[1]
+        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+        later = shared.pull("reader", **{**variables, "PYTEST_XDIST_TESTRUNUID": "another"})[1]
+
+    assert [len(report.warnings) for report in (first, second, later)] == [1, 0, 1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_can_only_be_read_disables_nothing_here(shared):
+    shared.folder.mkdir(mode=0o500)
+    shared.project.revision("0003", "0002")
+
+    made = shared.build("writer", **shared.as_writer())
+
+    assert made["built"]
+    assert len(made["warned"]) == 1
+
+
+def test_a_file_where_the_folder_should_be_is_one_line(shared):
+    shared.folder.write_text("")
+    shared.project.revision("0003", "0002")
+
+    made = shared.build("of the builder", **shared.as_writer())
+
+    assert made["built"]
+    assert len(made["warned"]) == 1
+
+
+def test_a_library_that_is_missing_is_one_line_for_readers_and_an_error_for_writers(
+    shared, tmp_path
+):
+    # The process that talks to the store finds this one first.
+    (tmp_path / "obstore").mkdir()
+    (tmp_path / "obstore" / "__init__.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'obstore'\", name='obstore')"
+    )
+    variables = {"PYTHONPATH": str(tmp_path)}
+
+    report = shared.pull("reader", **variables)[1]
+    writer = shared.run("writer", "build", **variables, **shared.as_writer())
+
+    assert len(report.warnings) == 1
+    assert "alembic-snapshot[remote]" in report.warnings[0]
+    assert writer.returncode == 2
+    assert "alembic-snapshot[remote]" in writer.stderr
+
+
+def test_no_secret_is_in_a_message(shared):
+    url = "s3://user:secret@bucket/x?sig=secret"
+    with port_of("dead") as port:
+        variables = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        done = shared.run("reader", "pull", **variables, ALEMBIC_SNAPSHOT_REMOTE=url)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: shared store s3://bucket/x: ")
+    assert "secret" not in done.stderr.replace("credentials", "")
+    assert MAIN_KEY[0] not in done.stderr

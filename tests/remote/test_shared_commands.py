@@ -1,0 +1,304 @@
+"""What the commands and pytest say of a shared store, what they put there and what they fetch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from alembic_snapshot import ensure
+from alembic_snapshot.remote.signature import is_signed, sign
+
+READ_VARIABLE = "import os\nop.execute(f\"create table t (x default '{os.environ.get('FLAG')}')\")"
+
+
+class TestKeys:
+    def test_a_pair_is_made_and_is_said_where_each_goes(self, project):
+        done = project.command("remote-key", "--scope", "pr/*")
+
+        assert done.returncode == 0
+        variable, line = (one for one in done.stdout.splitlines() if not one.startswith("#"))
+        name, _, signing_key = variable.partition("=")
+        (public_key,) = tomllib.loads(line)["remote_keys"].values()
+        assert name == "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY"
+        assert tomllib.loads(line)["remote_keys"].keys() == {"pr/*"}
+        assert is_signed(public_key, sign(signing_key, b"x"), b"x")
+
+    def test_it_is_there_as_json_and_another_each_time(self, project):
+        first, second = (
+            json.loads(project.command("remote-key", "--scope", "main", "--json").stdout)
+            for _ in range(2)
+        )
+
+        assert first.keys() == {"signing_key", "public_key", "scope"}
+        assert first["signing_key"] != second["signing_key"]
+
+    @pytest.mark.parametrize(
+        "scope", ["", "a b", "../x", "main/x", "x/", "/x", "a//b", "é", "a" * 300]
+    )
+    def test_what_is_no_scope_is_an_error(self, project, scope):
+        done = project.command("remote-key", "--scope", scope)
+
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert "hint: " in done.stderr
+        assert done.stdout == ""
+
+
+class TestByHand:
+    def test_what_one_machine_pushes_another_pulls(self, s3):
+        pushed = s3.run("of the builder", "push", "--json", **s3.as_writer())
+        again = s3.run("of the builder", "push", **s3.as_writer())
+        before = s3.run("reader", "status", "--json")
+        pulled = s3.run("reader", "pull", "--json")
+        after = s3.run("reader", "status")
+
+        assert json.loads(pushed.stdout)["sent"] == 2
+        assert again.stdout.startswith("0 new snapshots in s3://bucket/")
+        assert "; 2 there already" in again.stdout
+        assert before.returncode == 0
+        assert json.loads(before.stdout)["remote_hit"]
+        assert not json.loads(before.stdout)["hit"]
+        assert json.loads(pulled.stdout)["remote"]["got"] == "hit"
+        assert after.stdout.startswith("hit ")
+
+    def test_what_was_not_built_is_not_pushed(self, shared):
+        done = shared.run("empty", "push", **shared.as_writer())
+
+        assert done.returncode == 2
+        assert "build it first" in done.stderr
+
+    @pytest.mark.parametrize("key", ["", None])
+    def test_who_pushes_has_a_key(self, shared, key):
+        variables = {**shared.as_writer(), "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY": key}
+        given = {name: value for name, value in variables.items() if value is not None}
+
+        done = shared.run("of the builder", "push", **given)
+
+        assert done.returncode == 2
+        assert "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY is " in done.stderr
+
+    def test_what_is_not_there_is_a_miss(self, shared):
+        pulled = shared.run("reader", "pull")
+        status = shared.run("reader", "status")
+
+        assert pulled.returncode == 1
+        assert pulled.stdout.startswith("miss: ")
+        assert status.returncode == 1
+        assert status.stdout.startswith("miss\n")
+
+    @pytest.mark.parametrize("command", [("push",), ("pull",), ("list", "--remote")])
+    def test_without_a_shared_store_it_is_an_error(self, project, command):
+        project.history(1)
+
+        done = project.command(*command)
+
+        assert done.returncode == 2
+        assert "there is no shared store" in done.stderr
+        assert "set remote in" in done.stderr
+
+    def test_what_is_there_is_listed(self, shared):
+        shared.fill()
+        shared.fill("pr/1")
+        shared.records()[0].write_text("")
+
+        text = shared.run("reader", "list", "--remote")
+        record = json.loads(shared.run("reader", "list", "--remote", "--json").stdout)
+
+        assert "main" in text.stdout
+        assert "pr/1" not in text.stdout
+        assert "warning: shared store " in text.stderr
+        assert [one["scope"] for one in record] == ["main"]
+
+    def test_doctor_asks_it(self, shared):
+        shared.fill()
+        good = shared.run("reader", "doctor")
+        bad = shared.run("reader", "doctor", ALEMBIC_SNAPSHOT_REMOTE="/dev/null/nowhere")
+
+        assert re.search(r"✓ shared store: .* is read in the scope main, signed", good.stdout)
+        assert re.search(r"! shared store: .*not used", bad.stdout)
+
+    @pytest.mark.parametrize(
+        "url", ["ftp://x/y", "file://host/x", "s3://", "s3:///prefix", "memoryy:///"]
+    )
+    def test_what_is_no_address_is_an_error(self, shared, url):
+        shared.url = url
+        shared.configure()
+
+        done = shared.run("reader", "key")
+
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: remote in [tool.alembic-snapshot] ")
+
+    @pytest.mark.parametrize(
+        "value", ['"x"', "{ main = 3 }", '{ main = "x" }', '{ main = ["x", 3] }', '{ "" = "x" }']
+    )
+    def test_what_are_no_keys_is_an_error(self, shared, value):
+        shared.project.configure(f"remote_keys = {value}")
+
+        done = shared.run("reader", "key")
+
+        assert done.returncode == 2
+        assert "remote_keys in [tool.alembic-snapshot]" in done.stderr
+
+
+class TestWhatIsShared:
+    def test_what_was_built_before_is_put_there_once(self, shared):
+        first = shared.build("of the builder", **shared.as_writer())
+        before = {path: path.stat().st_mtime_ns for path in shared.folder.rglob("*.*")}
+        second = shared.build("of the builder", **shared.as_writer())
+
+        assert not first["built"]
+        assert first["remote"]["sent"] == 2
+        assert second["remote"]["sent"] == 0
+        assert {p: p.stat().st_mtime_ns for p in shared.folder.rglob("*.*")} == before
+
+    def test_who_only_reads_writes_nothing(self, shared):
+        shared.folder.mkdir()
+        shared.pull("reader")
+        shared.build("of the builder")
+
+        assert list(shared.folder.iterdir()) == []
+
+    def test_a_private_layer_stays_here(self, shared):
+        shared.project.write("seeding.py", "def demo(connection): ...\n")
+        more = 'layers = { demo = ["seeding:demo"] }\nremote_private = ["demo"]\n'
+        shared.configure(more=more)
+
+        made = shared.build("of the builder", "--layer", "demo", **shared.as_writer())
+
+        digests = {path.parent.name for path in shared.records()}
+        assert made["built"]
+        assert made["key"] not in digests
+        pushed = shared.run("of the builder", "push", "--layer", "demo", **shared.as_writer())
+        assert "1 private" in pushed.stdout
+        assert made["key"] not in {path.parent.name for path in shared.records()}
+
+    def test_a_private_revision_stays_here(self, shared):
+        shared.configure(more='remote_private = ["0002"]\n')
+
+        shared.run("of the builder", "push", **shared.as_writer())
+
+        assert len(shared.records()) == 1
+
+    def test_states_that_read_other_variables_are_beside_each_other(self, shared):
+        shared.project.revision("0003", "0002", upgrade=READ_VARIABLE)
+        for flag in ("a", "b"):
+            shared.build(f"writer {flag}", FLAG=flag, **shared.as_writer())
+
+        pulled = [shared.pull(f"reader {flag}", FLAG=flag)[0] for flag in ("a", "b", "c")]
+
+        assert [entry is not None for entry in pulled] == [True, True, False]
+        assert pulled[0].manifest.observed != pulled[1].manifest.observed
+
+    def test_only_what_is_new_runs_on_what_another_machine_made(self, shared):
+        shared.fill()
+        shared.project.revision("0003", "0002")
+        shared.project.revision("0004", "0003")
+        ran = []
+        with shared.opened("reader") as (_, status):
+            made = ensure(status.project, listener=ran.append)
+
+        assert [one["revision"] for one in ran if one["event"] == "revision"] == ["0003", "0004"]
+        assert made.shared.got == "ancestor"
+
+
+class TestImports:
+    CODE = """
+import sys
+from alembic_snapshot import ensure, load_project
+
+assert not ensure(load_project()).built
+names = [name for name in sys.modules if name.startswith(("alembic_snapshot.remote", "obstore",
+         "cryptography", "backports"))]
+print(" ".join(names))
+"""
+
+    def modules(self, shared):
+        done = subprocess.run(
+            [sys.executable, "-c", self.CODE],
+            cwd=shared.project.root,
+            env={"ALEMBIC_SNAPSHOT_DIR": shared.store("of the builder")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    def test_nothing_of_it_is_imported_without_a_url(self, shared, real_starts):
+        shared.project.configure()
+
+        assert self.modules(shared) == []
+
+    def test_no_library_is_imported_on_a_hit(self, shared, real_starts):
+        names = self.modules(shared)
+
+        assert names
+        assert not [name for name in names if not name.startswith("alembic_snapshot.remote")]
+
+
+class TestInPytest:
+    @pytest.fixture
+    def run(self, shared):
+        shared.project.write("test_it.py", "def test_it(db_clone): assert db_clone.path.exists()\n")
+
+        def run(machine, *more, **variables):
+            options = ("-q", "-p", "no:cacheprovider", f"--snapshot-dir={shared.store(machine)}")
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *more],
+                cwd=shared.project.root,
+                env={**os.environ, **shared.variables, **variables},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        return run
+
+    def test_the_summary_has_the_numbers(self, shared, run):
+        shared.fill()
+
+        out = run("reader")
+
+        assert re.search(r"shared store .*: 1 hit, 0 built on, 0 missed, 0 rejected; 0 put", out)
+        assert "shared store" not in run("reader").replace("passed", "")
+
+    def test_nothing_verified_is_loud(self, shared, run):
+        shared.fill()
+        for path in shared.records():
+            path.write_bytes(path.read_bytes().replace(b"signature", b"signaturo"))
+
+        out = run("reader")
+
+        assert re.search(r"warning: .*shared store .* 0 of 2 verified: have the keys changed", out)
+
+    def test_a_run_can_do_without(self, shared, run):
+        shared.fill()
+
+        out = run("reader", "--snapshot-no-remote")
+
+        assert " built (" in out
+        assert "shared store" not in out
+
+
+def test_on_postgresql_it_says_that_nothing_is_shared_yet(shared, postgres):
+    shared.configure(more='backend = "postgresql"\n')
+
+    made = shared.build("one", **shared.as_writer())
+    status = shared.run("one", "doctor")
+    pushed = shared.run("one", "push", **shared.as_writer())
+
+    assert made["warned"] == [
+        f"warning: shared store {shared.url}: snapshots of PostgreSQL are not shared yet"
+    ]
+    assert "snapshots of PostgreSQL are not shared yet" in status.stdout
+    assert pushed.returncode == 2
+    assert "snapshots of PostgreSQL are not shared yet" in pushed.stderr
+    assert not shared.folder.exists()

@@ -1,0 +1,114 @@
+"""The store does not grow for ever: what was not asked for longest goes, and that is said."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from alembic_snapshot.project.sizes import bytes_of
+from alembic_snapshot.sqlite.store import FileStore
+
+
+@pytest.fixture
+def store(project):
+    return FileStore(project.root / ".alembic-snapshot")
+
+
+def builds(project, count):
+    """So many builds of which none stands on another, the first used longest ago."""
+    made = []
+    for number in range(count):
+        project.revision("0001", upgrade=f"op.execute('create table t_{number} (x)')")
+        made.append(project.ensure())
+        os.utime(made[-1].path.parent, (number + 1, number + 1))
+    return made
+
+
+def small(project, size):
+    project.configure(f'max_size = "{size} B"')
+
+
+def test_what_was_not_asked_for_longest_goes_first_and_is_said(project, store):
+    old, middle, new = builds(project, 3)
+    small(project, old.manifest.size * 2)
+    project.revision("0001", upgrade="op.execute('create table last (x)')")
+
+    last = project.ensure()
+
+    assert [s.path.exists() for s in (old, middle, new, last)] == [False, False, True, True]
+    (note,) = last.notes
+    assert note.startswith("deleted 2 snapshots, ")
+    assert "max_size" in note
+
+
+def test_what_is_in_use_stays_and_that_is_said(project, store):
+    old, new = builds(project, 2)
+    small(project, 1)
+    project.revision("0001", upgrade="op.execute('create table last (x)')")
+
+    with old.in_use():
+        last = project.ensure()
+
+    assert [s.path.exists() for s in (old, new, last)] == [True, False, True]
+    assert last.notes[0].startswith("deleted 1 snapshot, ")
+    assert "all of it is in use" in last.notes[1]
+
+
+def test_what_a_build_stands_on_stays(project, store):
+    project.history(2)
+    project.ensure()
+    project.revision("0003", "0002")
+    second = project.ensure()
+    for entry in store.entries():
+        os.utime(os.path.dirname(entry.database.name), (1, 1))
+    os.utime(second.path.parent)
+    below = [e for e in store.entries() if e.manifest.is_published_with(second.manifest)]
+    project.revision("0004", "0002", upgrade="op.execute('create table other (x)')")
+    project.configure('heads = "many"\nmax_size = "1 B"')
+
+    last = project.ensure()
+
+    assert all(os.path.exists(entry.database.name) for entry in below if entry.used > 1)
+    assert second.path.exists()
+    assert last.path.exists()
+
+
+def test_nothing_goes_while_there_is_room_nor_on_a_hit(project, store):
+    old, new = builds(project, 2)
+
+    assert project.ensure().notes == ()
+    small(project, 1)
+    assert project.ensure().notes == ()
+    assert old.path.exists()
+    assert new.path.exists()
+
+
+@pytest.mark.parametrize("text", ["", "5", "GB", "-1 GB", "5 PB", "5 GB or so"])
+def test_what_is_no_size_is_an_error(project, text):
+    project.configure(f'max_size = "{text}"')
+
+    done = project.command("key")
+
+    assert done.returncode == 2
+    assert "max_size" in done.stderr
+    assert "hint: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("5 GB", 5 * 10**9), ("5GB", 5 * 10**9), ("1.5 gb", 15 * 10**8), ("0 B", 0), ("1 KiB", 1024)],
+)
+def test_sizes_are_as_people_write_them(text, size):
+    assert bytes_of(text) == size
+
+
+def test_the_command_says_what_it_deleted(project, store):
+    builds(project, 1)
+    small(project, 1)
+    project.revision("0001", upgrade="op.execute('create table last (x)')")
+
+    done = project.command("build", "--quiet")
+
+    assert done.returncode == 0
+    assert "warning: deleted 1 snapshot, " in done.stderr

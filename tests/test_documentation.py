@@ -51,6 +51,12 @@ def test_the_help_of_every_command_is_in_the_documentation(command):
     assert shown.output in (ROOT / "docs/command-line.md").read_text()
 
 
+def test_no_command_is_cut_short_where_all_are_listed():
+    listed = CliRunner().invoke(cli, ["--help"], terminal_width=80, max_content_width=80).output
+
+    assert "..." not in listed.partition("Commands:")[2]
+
+
 class Options:
     """Notes the options that a plugin adds, as pytest's parser and its groups would take them."""
 

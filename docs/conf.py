@@ -12,7 +12,9 @@ author = _PROJECT["authors"][0]["name"]
 copyright = author  # Sphinx's name
 release = version = _PROJECT["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+# A command is copied without its prompt.
+copybutton_prompt_text = "$ "
 # Links to headings are spelled as on GitHub, where the same pages are read.
 myst_heading_anchors = 4
 autodoc_member_order = "bysource"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -51,6 +53,12 @@ def test_the_help_of_every_command_is_in_the_documentation(command):
     assert shown.output in (ROOT / "docs/command-line.md").read_text()
 
 
+def test_no_command_is_cut_short_where_all_are_listed():
+    listed = CliRunner().invoke(cli, ["--help"], terminal_width=80, max_content_width=80).output
+
+    assert "..." not in listed.partition("Commands:")[2]
+
+
 class Options:
     """Notes the options that a plugin adds, as pytest's parser and its groups would take them."""
 
@@ -80,6 +88,44 @@ def test_every_key_of_the_configuration_is_in_its_table():
     described = set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE))
 
     assert described == set(config._KEYS)
+
+
+def rows(page):
+    """The rows of a page's tables, as lists of cells."""
+    lines = re.findall(r"^\| (.*) \|$", page, flags=re.MULTILINE)
+    return [re.split(r" ?(?<!\\)\| ", line) for line in lines]
+
+
+def test_every_default_and_every_choice_is_that_of_the_code():
+    page = (ROOT / "docs/configuration.md").read_text()
+    described = {cells[0].strip("`"): cells[1:] for cells in rows(page) if len(cells) == 3}
+
+    for field in dataclasses.fields(config.Project):
+        default, text = described.get(field.name, ["", ""])
+        for choice in field.metadata["choices"]:
+            # The default is in its own column.
+            assert f"`{choice}`" in text or choice == field.default, (field.name, choice)
+        if isinstance(field.default, (str, bool)) and field.name in config._KEYS:
+            assert default == f"`{json.dumps(field.default)}`"
+        elif field.default == ():
+            assert default == "`[]`"
+
+
+def test_the_settings_that_change_the_key_are_those_that_count():
+    page = (ROOT / "docs/configuration.md").read_text()
+    (counting,) = (cells[0] for cells in rows(page) if cells[0].startswith("of this table:"))
+    compared = re.search(r"^- (.*) which are compared with the stored", page, re.MULTILINE)
+    assert compared is not None
+    parts = config.Counts.BASE, config.Counts.NAMED
+    keys = {name: says["counts"] for name, says in config._KEYS.items()}
+
+    # What `inputs` names counts, and has a row of its own.
+    assert {*re.findall(r"`(\w+)`", counting), "inputs"} == {
+        k for k, c in keys.items() if c in parts
+    }
+    assert set(re.findall(r"`(\w+)[^`]*`", compared[1])) == {
+        key for key, counts in keys.items() if counts is config.Counts.HIT
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -179,7 +179,7 @@ def _on_snapshot(command: _Command) -> _Command:
 @click.option("--print", "only_print", is_flag=True, help="Only show the table, and write nothing.")
 @_traceback
 def init(traceback: bool, **wishes: Any) -> int:
-    """Propose a table for this project, write it if that is right, and build the snapshot.
+    """Propose a table for this project. Write it if that is right, and build the snapshot.
 
     Nothing of the project is imported for the proposal. What the table has already stays; run again
     for what is missing. Exit 1: nothing was written, for the answer was no.
@@ -202,7 +202,7 @@ def init(traceback: bool, **wishes: Any) -> int:
 def doctor(
     config: Path | None, store: Path | None, as_json: bool, timeout: float, traceback: bool
 ) -> int:
-    """Look at what tests will need, a line for each: ✓ good, ! doubtful, ✗ bad, with a hint.
+    """Look at what tests will need. A line for each: ✓ good, ! doubtful, ✗ bad, with a hint.
 
     The application is imported, in a process of its own. Exit 0: nothing is bad; 1: something is.
     """
@@ -386,7 +386,7 @@ def _peek(lookup: Status) -> tuple[dict[str, Any], str] | None:
 @_on_snapshot
 @click.argument("path")
 def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Put a clone of your own at PATH, or of that name on PostgreSQL; print its URL."""
+    """Put a clone of your own at PATH, and print its URL. On PostgreSQL PATH is its name."""
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
 
@@ -446,7 +446,8 @@ def check(
     quiet: bool,
     **where: Any,
 ) -> int:
-    """Check the migrations: one head, sound data, mappers, drift, every revision up, down and up.
+    """Check the migrations and the models. That is: one head, sound data, mappers, drift, every
+    revision up, down and up.
 
     Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
     found; 1: something was found, or not checked.
@@ -597,7 +598,7 @@ def remote_key(scope: str, as_json: bool, traceback: bool) -> int:
 def prune(
     keep: int | None, older_than: str | None, as_json: bool, every: bool, **where: Any
 ) -> int:
-    """Delete this project's old snapshots, and what killed and failed builds left.
+    """Delete this project's old snapshots. Delete what killed and failed builds left, too.
 
     Those of all of its databases, unless --database names one. A snapshot in use stays.
     """
@@ -620,7 +621,8 @@ def prune(
 @_traceback
 @click.argument("name", default="postgres")
 def psql(name: str, traceback: bool) -> int:
-    """Open the database NAME on the PostgreSQL server in use, started if need be, with psql."""
+    """Open the database NAME with psql. It is on the PostgreSQL server in use, which is started if
+    need be."""
     del traceback
     from alembic_snapshot.postgres.psql import run_psql
 

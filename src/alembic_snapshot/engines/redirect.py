@@ -209,7 +209,8 @@ class EngineRedirect:
         """What is not committed on the clone, a line each."""
         lines = list(unflushed(self.sessions.idle()))
         for record, tracked in list(self._records):
-            if record.in_use and is_in_transaction(record.dbapi_connection):
+            may_ask = not is_another(tracked.thread)
+            if record.in_use and is_in_transaction(record.dbapi_connection, may_ask=may_ask):
                 lines.append(
                     "not committed: a transaction is open, on a connection that "
                     f"{self._place(tracked.site)} took; what it wrote is not below"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +45,65 @@ def check(folder, text):
     out, errors, status = api.run([*options, cache, str(folder / "user.py")])
     assert not errors
     return out, status
+
+
+def blocks():
+    """Every example in Python of the documentation, by its page and its number there."""
+    for page in (*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"):
+        text = page.read_text(encoding="utf-8")
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+            # One shows a decorator alone.
+            with contextlib.suppress(SyntaxError):
+                ast.parse(block)
+                yield f"{page.stem.replace('-', '_')}_{number}.py", block
+
+
+def pyright(folder, mode, **rules):
+    """What pyright says of the files in a folder, a line for each error."""
+    settings = {"typeCheckingMode": mode, "reportMissingModuleSource": "none", **rules}
+    folder.joinpath("pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson"]
+    command += ["--pythonpath", sys.executable, "--project", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert found["summary"]["filesAnalyzed"], done.stdout
+    return [
+        f"{Path(one['file']).name} line {one['range']['start']['line'] + 1}: {one['message']}"
+        for one in found["generalDiagnostics"]
+        if one["severity"] == "error"
+    ]
+
+
+def test_the_typed_examples_are_typed_for_pyright_too_and_a_mistake_is_found(tmp_path):
+    (tmp_path / "user.py").write_text("\n".join(TYPED))
+    head = (
+        "from pytest_alembic_snapshot import Clones, clone_fixture\n"
+        "def test_it(db_clones: Clones) -> None:\n"
+    )
+    lines = "".join(f"    {line}\n" for line in WRONG.values())
+    (tmp_path / "wrong.py").write_text(head + lines)
+
+    told = pyright(tmp_path, "strict", reportUnusedExpression="none")
+
+    assert [line for line in told if line.startswith("user.py")] == []
+    found = {int(line) for line in re.findall(r"^wrong\.py line (\d+):", "\n".join(told), re.M)}
+    assert found == set(range(3, 3 + len(WRONG))), told
+
+
+def test_every_example_fits_what_it_calls(tmp_path):
+    """Parts of files: names from above them and the reader's modules are not there."""
+    examples = dict(blocks())
+    assert len(examples) > 30
+    for name, block in examples.items():
+        (tmp_path / name).write_text(block)
+    (tmp_path / "wrong.py").write_text("from sqlalchemy import create_engine\ncreate_engine(1)\n")
+
+    told = pyright(
+        tmp_path, "standard", reportMissingImports="none", reportUndefinedVariable="none"
+    )
+
+    assert [line for line in told if not line.startswith("wrong.py")] == []
+    assert len(told) == 1
 
 
 def test_every_public_name_is_listed():

@@ -92,7 +92,10 @@ class EngineError(SnapshotError):
 
 
 class ServerError(SnapshotError):
-    """PostgreSQL's programs can't be found, or the private server can't be made or started."""
+    """PostgreSQL's programs or its server can't be had, or it refuses, is full or was lost.
+
+    What a driver raises on a connection of ours is one of these, and the driver's error too.
+    """
 
 
 class CommandError(SnapshotError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 FILE = "services/shop/pyproject.toml"
@@ -63,3 +65,22 @@ def test_one_that_can_not_be_it_is_an_error_before_any_test(above, named, told):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *{told}*"])
     result.stderr.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "dangling", "device"])
+def test_a_pyproject_that_is_no_file_is_an_error_and_no_wait(shop, kind):
+    path = shop.root / "pyproject.toml"
+    path.unlink()
+    makes = {
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "loop": lambda: path.symlink_to(path),
+        "dangling": lambda: path.symlink_to(shop.root / "nowhere"),
+        "device": lambda: path.symlink_to(os.devnull),
+    }
+    makes[kind]()
+
+    result = shop.run("--rootdir", str(shop.root), test_it="def test_it():\n    pass\n")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{path} is no file*"])

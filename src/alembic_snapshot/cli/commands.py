@@ -549,7 +549,10 @@ def _list_remote(project: Project, as_json: bool) -> int:
 @cli.command()
 @_on_snapshot
 def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Put the snapshot into the shared store, in the scope of this run; it has to be built."""
+    """Put the snapshot into the shared store.
+
+    It goes into the scope of this run. It has to be built.
+    """
     from alembic_snapshot.cli.remote import push as run
 
     record, line, warnings = run(_project(where), layer=layer, revision=revision)
@@ -561,7 +564,10 @@ def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
 @cli.command()
 @_on_snapshot
 def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Fetch the snapshot from the shared store; print its path. Exit 1: it has none."""
+    """Fetch the snapshot from the shared store.
+
+    Print its path. The exit status is 1 if the shared store has none.
+    """
     from alembic_snapshot.cli.remote import pull as run
 
     record, line, warnings, is_there = run(_project(where), layer=layer, revision=revision)
@@ -576,7 +582,10 @@ def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
 @_as_json
 @_traceback
 def remote_key(scope: str, as_json: bool, traceback: bool) -> int:
-    """Make a pair of keys for a shared store: print the secret, and the table's line."""
+    """Make a pair of keys for a shared store.
+
+    Print the secret, and the table's line.
+    """
     del traceback
     from alembic_snapshot.cli.remote import new_key
 

@@ -84,7 +84,12 @@ class LentClone(Clone):
 
 
 class LastingClones(Protocol):
-    """Where a process has a database from that lasts."""
+    """Where a process has a database from that lasts.
+
+    ``detour`` says in which other way than the one that fits databases are put back, and why.
+    """
+
+    detour: str | None
 
     def obstacle(self) -> str | None:
         """Why databases can't be put back here, and tests get fresh ones; None if they can."""

@@ -83,6 +83,7 @@ class Reset:
             self.fresh.dispose(clone, kept)
             return
         lent, self._lent = self._lent, None
+        self._tally.detour = self._clones.detour
         if kept is not None and lent.made:
             self._let_go()
             lent.keep(kept)

@@ -26,7 +26,8 @@ class Tally:
 
     ``resets`` counts how often a clone was put back, None if that is not tried; ``no_reset`` is
     why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
-    needed instead. ``checkpoints`` counts those that were made.
+    needed instead; ``detour`` is why they are put back in another way than the one that fits.
+    ``checkpoints`` counts those that were made.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
@@ -43,6 +44,7 @@ class Tally:
     resets: int | None = None
     no_reset: str | None = None
     renewed: dict[str, int] = field(default_factory=dict)
+    detour: str | None = None
     fixtures_only: bool = False
     unguarded: int = 0
     refused: list[str] = field(default_factory=list)
@@ -67,6 +69,7 @@ class Tally:
             if record["resets"] is not None:
                 total.resets = (total.resets or 0) + record["resets"]
             total.no_reset = total.no_reset or record["no_reset"]
+            total.detour = total.detour or record["detour"]
             for reason, count in record["renewed"].items():
                 total.renewed[reason] = total.renewed.get(reason, 0) + count
             total.fixtures_only |= record["fixtures_only"]
@@ -151,6 +154,8 @@ class Tally:
             if self.renewed:
                 times = number(sum(self.renewed.values()), "time")
                 line += f", and fresh {times}: {self._why_renewed()}"
+            if self.detour:
+                line += f"; {self.detour}"
         if self.kept:
             line += f"; {len(self.kept)} kept in {_folder_of(self.kept)}"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""

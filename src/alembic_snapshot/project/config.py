@@ -16,7 +16,7 @@ from alembic_snapshot.project.alembic_settings import AlembicSettings, read_sett
 from alembic_snapshot.project.places import (
     BACKEND_VARIABLE,
     TABLE,
-    is_another_thing,
+    refuse_another_thing,
     store_folder,
 )
 from alembic_snapshot.project.spelling import Spelling, is_ignored
@@ -290,10 +290,7 @@ def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict
     folders = (start, *start.parents)
     for folder in folders[:1] if config else folders:
         for name in ("pyproject.toml", "alembic.ini"):
-            if is_another_thing(folder / name):
-                raise ConfigError(
-                    f"{folder / name} is no file", hint="make it one, or take it away"
-                )
+            refuse_another_thing(folder / name)
         if any((folder / name).is_file() for name in ("pyproject.toml", "alembic.ini")):
             break
     files: dict[Path, TomlFile | None] = {}

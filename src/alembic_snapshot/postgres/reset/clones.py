@@ -79,6 +79,8 @@ class LentDatabase(LentClone, PooledClone):
 class LastingDatabases:
     """Databases that are put back by what the server's log says."""
 
+    detour: str | None = None
+
     def __init__(self, source: PooledClones):
         self.source = source
         self.lasting: LastingDatabase | None = None

@@ -85,6 +85,7 @@ class LastingFiles:
         self._for_large = for_large
         self._file: ResetFile | None = None
         self._logs = 0
+        self.detour: str | None = None
 
     def obstacle(self) -> str | None:
         """As :func:`alembic_snapshot.sqlite.reset.interface.obstacle`."""
@@ -116,8 +117,10 @@ class LastingFiles:
 
     def _kind_for_large(self) -> Kind:
         """What does not read the file, if there is such a way and it works here."""
-        if self._for_large is not None and obstacle(self.source.folder(), self._for_large):
+        why = self._for_large and obstacle(self.source.folder(), self._for_large)
+        if why:
             self._for_large = None
+            self.detour = f"files are rewritten and not rewound: {why}"
         return self._for_large or self._kind
 
     @property

@@ -281,7 +281,7 @@ def build(
 @_on_snapshot
 @click.option("--explain", is_flag=True, help="List the layers and the inputs of each.")
 def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
-    """Print the snapshot's digest, for example as the key of a CI cache. Builds nothing."""
+    """Print the snapshot's digest, as a CI cache's key. Builds nothing."""
     from alembic_snapshot.build.lookup import look_up
 
     chain = look_up(_project(where), layer=layer, revision=revision).chain

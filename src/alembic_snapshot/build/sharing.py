@@ -83,8 +83,7 @@ class Sharing:
         """Put there what a build made, or has made before."""
         if self._shared is None or self._settings is None or not self._settings.write:
             return
-        digest = chain.target.digest
-        self._shared.send(built(self._store, digest), chain)
+        self._shared.send(built(self._store, chain.target.digest), chain)
 
     def is_due(self, entry: Entry) -> bool:
         """Whether a snapshot that is here has yet to be put there."""
@@ -113,8 +112,8 @@ class Fits:
 
 
 def built(store: Store, digest: str) -> list[Entry]:
-    """What one build published, the snapshot itself last."""
-    entries = [entry for entry in store.entries() if entry.manifest.family == digest]
+    """What one build published, the snapshot itself, whoever published it, last."""
+    entries = [e for e in store.entries() if digest in (e.manifest.family, e.manifest.digest)]
     return sorted(entries, key=lambda entry: entry.manifest.digest == digest)
 
 

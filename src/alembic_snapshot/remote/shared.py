@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.backend import Backend
+from alembic_snapshot.checks import number
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
@@ -32,7 +33,8 @@ _SMALL, _WHOLE, _UNKNOWN_BUILD = 10.0, 60.0, 60.0
 _SHORTEST, _START = 3.0, 2.0
 # Who builds for others has processes to start, checks to make, and something to send.
 _MORE = 15.0
-_ANCESTORS = 64
+# How many states below a snapshot are looked for, and how many of them at a time.
+_ANCESTORS, _TOGETHER = 64, 8
 _SENT, _SENT_LENGTH = "sent.json", 1000
 _OFF = "remote-off.json"
 
@@ -53,6 +55,16 @@ class Report:
     rejected: int = 0
     sent: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    def in_words(self) -> str:
+        """What came, and what was put there."""
+        came = {
+            "hit": f"the snapshot came from the scope {self.scope}",
+            "ancestor": f"built on a state that came from the scope {self.scope}",
+        }
+        line = came.get(self.got or "", "it has not the snapshot")
+        line += f", {self.rejected} of {self.found} rejected" if self.rejected else ""
+        return line + (f"; {number(self.sent, 'snapshot')} put there" if self.sent else "")
 
     def to_record(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -87,8 +99,7 @@ class SharedStore:
             if exact is not None:
                 self.report.got = "hit"
                 return exact
-            below = _below(chain, have)
-            records = self._look(below)
+            below, records = self._look_below(_below(chain, have), fits)
             known = [*local, *(record.manifest for record in records)]
             self._patience = expected_seconds(chain, known)
             exact = self._wait_for(chain.target, fits)
@@ -169,6 +180,17 @@ class SharedStore:
         if self._process is not None:
             self._process.close()
             self._process = None
+
+    def _look_below(
+        self, states: Sequence[State], fits: Callable[[Manifest], bool]
+    ) -> tuple[Sequence[State], list[Record]]:
+        """Some states, and their records: the first of which any has one that fits."""
+        for first in range(0, len(states), _TOGETHER):
+            some = states[first : first + _TOGETHER]
+            records = [one for one in self._look(some) if fits(one.manifest)]
+            if records:
+                return some, records
+        return (), []
 
     @property
     def _little(self) -> float:

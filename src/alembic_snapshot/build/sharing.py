@@ -31,9 +31,10 @@ class Sharing:
         ConfigError: what is said of it is wrong, or nothing could be believed.
     """
 
-    def __init__(self, project: Project, store: Store):
-        self._project, self._store = project, store
+    def __init__(self, project: Project):
+        self._project = project
         self._backend = backend_of(project)
+        self._store = self._backend.store()
         self._settings = remote_settings(project)
         self._shared: SharedStore | None = None
         self._report: Report | None = None
@@ -62,7 +63,11 @@ class Sharing:
         from alembic_snapshot.remote.shared import opened
 
         with opened(self._settings, self._project, self._backend, self._store) as self._shared:
+            assert self._shared is not None
             try:
+                if not self._store.root.exists():
+                    # As on a new machine: it will be a miss, and the key takes a while.
+                    self._shared.start()
                 yield
             except SnapshotError:
                 assert self.report is not None
@@ -87,12 +92,9 @@ class Sharing:
 
     def is_due(self, entry: Entry) -> bool:
         """Whether a snapshot that is here has yet to be put there."""
-        if not self or self._settings is None or not self._settings.write:
+        if self._shared is None or self._settings is None or not self._settings.write:
             return False
-        from alembic_snapshot.remote.shared import SharedStore
-
-        shared = SharedStore(self._settings, self._project, self._backend, self._store)
-        return not (entry.manifest.received or shared.is_sent(entry))
+        return not (entry.manifest.received or self._shared.is_sent(entry))
 
     def fits(self, present: Present) -> Fits:
         """Whether snapshots were built as the project's files and settings are now."""

@@ -79,9 +79,19 @@ class SharedStore:
         self.report = Report(settings.name)
         self._project, self._backend, self._store = project, backend, store
         self._process: RemoteProcess | None = None
+        self._has_begun = False
         self._leased: str | None = None
         # As long as a build takes, it may take to do without one.
         self._patience = _WHOLE
+
+    def start(self) -> None:
+        """Have ready what will talk to it, where it is known that it will be asked."""
+        if not self._is_off():
+            self._process = RemoteProcess(self.settings)
+            try:
+                self._process.start()
+            except Failed as error:
+                self._switch_off(str(error))
 
     def receive(
         self, chain: Chain, fits: Callable[[Manifest], bool], local: Sequence[Manifest], have: int
@@ -179,7 +189,7 @@ class SharedStore:
         self.release()
         if self._process is not None:
             self._process.close()
-            self._process = None
+            self._process, self._has_begun = None, False
 
     def _look_below(
         self, states: Sequence[State], fits: Callable[[Manifest], bool]
@@ -348,9 +358,10 @@ class SharedStore:
         raise _Off
 
     def _begun(self) -> RemoteProcess:
-        if self._process is None:
-            self._process = RemoteProcess(self.settings)
+        self._process = self._process or RemoteProcess(self.settings)
+        if not self._has_begun:
             signer = self._process.begin()
+            self._has_begun = True
             is_ours = self.settings.believes(self.settings.scope, signer)
             if self.settings.write and not is_ours:
                 raise ConfigError(
@@ -371,7 +382,7 @@ class SharedStore:
         _off_for.add(self.settings.url)
         if self._process is not None:
             self._process.close()
-            self._process = None
+            self._process, self._has_begun = None, False
         self._leased = None
         self._warn(f"not used for the rest of this run: {why}")
         if run_id() is not None:

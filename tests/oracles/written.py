@@ -93,7 +93,7 @@ class Generator:
         self._made.calls.append(("await " if self._is_async else "") + line)
 
     def _is_full(self) -> bool:
-        return len(self._there) > _ROWS - 1
+        return len(self._there) > _ROWS - 2
 
     def _key(self) -> int:
         self._next += 1
@@ -110,9 +110,11 @@ class Generator:
 
     def _add_later(self) -> None:
         if not self._is_full():
-            key = self._key()
-            self._function(f"session.add({self._model}(id={key}, {self._column}='n{key}'))")
-            self._there[key] = self._function("WAIT session.flush()")
+            # One of them is a statement for itself, and two are one with many rows.
+            keys = [self._key() for _ in range(self._random.randint(1, 2))]
+            for key in keys:
+                self._function(f"session.add({self._model}(id={key}, {self._column}='n{key}'))")
+            self._there.update(dict.fromkeys(keys, self._function("WAIT session.flush()")))
 
     def _many(self) -> None:
         if len(self._there) < _ROWS - 1:

@@ -103,7 +103,7 @@ APPLICATION = """
     from shop import orders
     from shop.db import SessionLocal, engine
     from shop.models import Customer, Order
-    from sqlalchemy import text
+    from sqlalchemy import insert, text
     from sqlalchemy.orm import Session
 
     def flushed(session):
@@ -131,6 +131,13 @@ APPLICATION = """
         db_session.add(Customer(name="Bob"))
         flushed(db_session)
         db_session.add(Customer(name="Eve"))
+        db_session.commit()
+        assert False
+
+    def test_of_many_objects_at_once(db_session):
+        db_session.add_all(Customer(name=f"customer {number}") for number in range(3))
+        db_session.commit()
+        db_session.execute(insert(Customer), [{"name": "Ada"}, {"name": "Bob"}])
         db_session.commit()
         assert False
 
@@ -264,6 +271,13 @@ TOLD = {
     "test_of_unflushed_objects": [
         "test_it.py:{session.flush()} flushed",
         "test_it.py:{db_session.add(Customer(name='Eve'))+1} test_of_unflushed_objects",
+    ],
+    "test_of_many_objects_at_once": [
+        "test_it.py:{for number in range(3))+1} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+1} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+1} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+2} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+2} test_of_many_objects_at_once",
     ],
     "test_of_what_came_to_nothing": ["test_it.py:{connection.execute(text(statement))} run"],
     "test_of_several_lines": [

@@ -53,6 +53,8 @@ class Recorder:
         _context: Any,
         is_many: bool,
     ) -> None:
+        # Of many rows that are inserted by one statement, the values come as those of one.
+        is_many = is_many and isinstance(parameters, list)
         self._note(connection, EXECUTE, statement, parameters, is_many)
 
     def _on_error(self, context: Any) -> None:

@@ -92,3 +92,13 @@ def test_links_of_the_readme_are_absolute_and_lead_to_what_is_there():
         file = re.fullmatch(rf"(?:{source}/(?:blob|tree)|{raw})/main/(\S+)", link)
         assert page or file, link
         assert (ROOT / (f"docs/{page[1]}.md" if page else file[1])).exists(), link
+
+
+def test_the_changelog_has_one_section_of_a_kind_in_each_version():
+    versions = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1:]
+
+    for text in versions:
+        headings = re.findall(r"^### (.*)$", text, flags=re.MULTILINE)
+        assert len(headings) == len(set(headings)), text.splitlines()[0]
+    # The first release has no before.
+    assert "Previously" not in versions[-1]

@@ -159,7 +159,10 @@ class _told:
             return
         # The first line is for readers; what follows is how the library sees it inside.
         text = str(error).split("\n\nDebug source", 1)[0].strip()
-        raise StoreError(f"{_kind_of(error)}{' '.join(text.split())}") from error
+        raise StoreError(
+            f"{_kind_of(error)}{' '.join(text.split())}",
+            hint="are the address and the credentials right?",
+        ) from error
 
 
 def _kind_of(error: Exception) -> str:

@@ -20,6 +20,7 @@ import builds
 import checkpoints_compared
 import postgres_compared
 import projects
+import shared
 import sides
 import tests_compared as compared
 from measure import Row, Skipped
@@ -35,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
     parser.add_argument(
-        "--only", choices=("tests", "builds", "rewind", "checkpoints"), help="one part"
+        "--only", choices=("tests", "builds", "rewind", "checkpoints", "shared"), help="one part"
     )
     parser.add_argument(
         "--postgres", action="store_true", help="whole tests on PostgreSQL instead of SQLite"
@@ -61,7 +62,7 @@ def main() -> int:
                 print(_line(row), flush=True)
                 rows.append(row)
     name = "postgres-" * options.postgres + ("quick" if options.quick else "full")
-    if options.only in ("rewind", "checkpoints"):
+    if options.only in ("rewind", "checkpoints", "shared"):
         name = "postgres-" * options.postgres + options.only
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
@@ -86,6 +87,9 @@ def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
         return
     if options.only == "rewind":
         yield from _rewind_rows(folder, options.rounds or 3)
+        return
+    if options.only == "shared":
+        yield shared.from_empty_store(folder, 100, options.rounds or 3)
         return
     if options.only != "tests":
         yield from _build_rows(folder / "builds", options)
@@ -152,6 +156,7 @@ def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Ski
     folder.mkdir()
     rounds = options.rounds or 3
     yield builds.build_from_empty(folder, 100, rounds)
+    yield shared.from_empty_store(folder, 100, rounds)
     yield builds.what_hearing_costs(folder, 100, 3 * rounds)
     yield from builds.with_many_revisions(folder, 400, rounds)
     yield builds.plugin_without_databases(folder, (2 if options.quick else 5) * rounds)

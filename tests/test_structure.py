@@ -32,12 +32,18 @@ ROOMS = {
         ["owner"],
     ],
     "key": [["fields"], ["libraries", "parsing"], ["inputs"], ["history", "observed"], ["layers"]],
-    "database": [["diff", "identity", "schema", "target"], ["clone"], ["lasting"]],
+    "database": [
+        ["diff", "identity", "recording", "schema", "target"],
+        ["writers"],
+        ["clone"],
+        ["lasting"],
+    ],
     "store": [["manifest"], ["store"]],
     "sqlite": [
         ["attaching", "schema", "stand_ins"],
         ["diff"],
         ["database", "reset.connections"],
+        ["replay"],
         ["clone", "received", "reset.interface", "store"],
         ["reset.clones", "reset.rewind", "reset.rewrite"],
         ["backend"],
@@ -47,7 +53,7 @@ ROOMS = {
         ["server"],
         ["diff", "extensions", "memory", "psql", "reset.log"],
         ["database", "reset.pristine"],
-        ["frozen", "reset.database", "room", "store"],
+        ["frozen", "replay", "reset.database", "room", "store"],
         ["pool"],
         ["clone"],
         ["clones"],
@@ -113,11 +119,12 @@ ROOMS = {
         ["configured"],
         ["application"],
         ["redirect"],
+        ["recorder"],
         ["events"],
     ],
     "plugin": [
-        ["calls", "failures", "fakes", "kept", "marker", "returned", "summary", "traces"],
-        ["clones", "declared"],
+        ["calls", "failures", "fakes", "marker", "returned", "summary", "traces", "written"],
+        ["clones", "declared", "kept"],
         ["reset"],
         ["database"],
         ["current"],
@@ -273,7 +280,8 @@ def test_kinds_of_databases_have_files_of_the_same_names():
     kinds = (SOURCE / "alembic_snapshot" / kind for kind in ("sqlite", "postgres"))
     here, there = ({path.name for path in kind.glob("*.py")} for kind in kinds)
 
-    same = {"backend.py", "clone.py", "database.py", "diff.py", "schema.py", "store.py"}
+    names = ("backend", "clone", "database", "diff", "replay", "schema", "store")
+    same = {f"{name}.py" for name in names}
     assert here & there == same | {"__init__.py"}
 
 

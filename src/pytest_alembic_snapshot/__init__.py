@@ -89,6 +89,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how a file is restored, instead of the way that fits (default: as configured)",
     )
     group.addoption(
+        "--snapshot-sql",
+        action="store_true",
+        help="show the SQL of failed tests, with its values (as -vv does)",
+    )
+    group.addoption(
         "--snapshot-check",
         action="store_true",
         help="add the checks of the migrations to the tests: one head, sound data, drift, mappers, "
@@ -232,6 +237,9 @@ def pytest_runtest_makereport(
         if report.failed:
             for text in plugin.test.describe(item.nodeid):
                 report.sections.append(("database of the test", printable(text)))
+            if item.config.option.snapshot_sql or item.config.get_verbosity() > 1:
+                for text in plugin.test.sql():
+                    report.sections.append(("SQL of the test", printable(text)))
         if call.when == "teardown":
             try:
                 plugin.test.settle(item.nodeid)

@@ -134,6 +134,10 @@ ROOMS = {
             "plugin/checkpoints": "checkpoints",
             "plugin/declared": "checkpoints scopes",
             "plugin/returned": "checkpoints",
+            "database/recording": "written",
+            "database/writers": "written",
+            "engines/recorder": "written",
+            "sqlite/replay": "written",
         },
         "scopes failures",
     ),
@@ -258,6 +262,7 @@ UNGUARDED = {
     "plugin/marker": "a mistake in it is an error of a marker's arguments",
     "project/toml_file": "a mistake in it is an error of configuration",
     "plugin/summary": "it shows",
+    "plugin/written": "it shows",
 }
 
 

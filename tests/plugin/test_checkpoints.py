@@ -98,7 +98,7 @@ def test_a_failing_tests_report_names_the_one_it_began_from_and_differs_from_tha
             str(kept),
             "compared with the checkpoint customer (test_it.py line 9):",
             "customers: 1 added",
-            "  + id=4, name='Bob'",
+            "  + id=4, name='Bob' ← shop/orders.py:12 add_customer",
             "*test_that_opens_nothing*",
             "the test did not open its database",
         ]

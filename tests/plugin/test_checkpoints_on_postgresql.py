@@ -14,19 +14,6 @@ from alembic_snapshot.postgres.server import lock_key
 
 
 @pytest.fixture
-def on_server(new_sample, postgres, monkeypatch):
-    """Makes a copy of a project whose one setting is the environment variable."""
-    monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "postgresql")
-
-    def make(project, variable, url="{url}"):
-        sample = new_sample(project)
-        sample.configure(f'environment = {{ {variable} = "{url}" }}')
-        return sample
-
-    return make
-
-
-@pytest.fixture
 def shop(on_server):
     return on_server("shop", "SHOP_URL")
 
@@ -93,7 +80,7 @@ def test_a_failing_tests_difference_is_from_the_checkpoint(shop, names):
             f"database {kept} on *",
             "compared with the checkpoint customer (test_it.py line 6):",
             "customers: 1 added",
-            "  + id='3', name='Bob'",
+            "  + id='3', name='Bob' ← shop/orders.py:12 add_customer",
         ]
     )
     assert names("alembic_clone_") == []

@@ -77,8 +77,8 @@ def test_a_failure_keeps_the_clone_and_its_report_leads_there(shop, mode):
             f"open it: sqlite3 {shlex.quote(str(call))}",
             "compared with the snapshot:",
             "customers: 9 added, 1 changed",
-            f"  + id=2, name='customer 0 {'x' * 27}…",
-            "  ~ id=1, name='the house' → 'renamed'",
+            f"  + id=2, name='customer 0 {'x' * 27}… ← test_it.py:* test_call",
+            "  ~ id=1, name='the house' → 'renamed' ← test_it.py:* test_call",
             "  … 4 more",
         ]
     )

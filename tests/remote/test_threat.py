@@ -15,6 +15,7 @@ import pytest
 
 from alembic_snapshot.build.sharing import Fits, built
 from alembic_snapshot.project.remote import fingerprint
+from alembic_snapshot.remote import packing
 from alembic_snapshot.remote.record import Record, content_path, record_path, seal, unseal
 from alembic_snapshot.remote.signature import sign
 from alembic_snapshot.sqlite.store import FileStore
@@ -111,7 +112,8 @@ class TestAccidents:
         done = shared.run("writer", "build", **variables)
 
         assert done.returncode == 2
-        assert done.stderr.startswith(f"error: {KEY} ")
+        what = "is not set" if key is None else "is no signing key" if key.strip() else "is empty"
+        assert done.stderr.startswith(f"error: {KEY} {what}")
         assert "hint: " in done.stderr
         assert not shared.folder.exists()
 
@@ -219,6 +221,15 @@ def swap_records(shared):
         path.write_bytes(text)
 
 
+def same_size(content):
+    """Another sound database at the same revision, with as many bytes."""
+    zstd = packing.zstd_module()
+
+    plain = zstd.decompress(content)
+    assert plain.count(b"t_0001") >= 2
+    return zstd.compress(plain.replace(b"t_0001", b"t_evil"))
+
+
 def swap_contents(shared):
     paths = shared.contents()
     texts = [path.read_bytes() for path in paths]
@@ -236,7 +247,7 @@ def altered(content):
 
 
 def bomb(_content):
-    from backports import zstd
+    zstd = packing.zstd_module()
 
     return zstd.compress(bytes(64 * 1024 * 1024))
 
@@ -252,6 +263,7 @@ DAMAGES = {
     "altered content": edit_content(lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:]),
     "other content": edit_content(lambda content: b"x" * 100),
     "longer content": edit_content(lambda content: content + content),
+    "content of the same size": edit_content(same_size),
     "bomb": edit_content(bomb),
     "swapped contents": swap_contents,
     "contents gone": forget_contents,
@@ -394,6 +406,8 @@ class TestWhatIsInIt:
             ({"heads": ("0001",)}, "it is at 0002"),
             ({"handover": "__import__"}, "values that none has"),
             ({"checks": []}, "values that none has"),
+            ({"checks": {"drift": 5, "integrity": 3}}, "values that none has"),
+            ({"databases": [{"kind": "sqlite"}]}, "values that none has"),
             ({"layers": {}}, "values that none has"),
             ({"timings": {"0001": "x"}}, "values that none has"),
         ],

@@ -44,23 +44,24 @@ def ensure(
         BuildError: the migrations failed; the half-built database is kept.
         StoreError: the store can't be written.
     """
-    status = look_up(project, layer=layer, revision=revision)
     listener = listener or _silent
-    sharing = Sharing(project, status.store)
-    is_hit = status.entry and not rebuild and _is_checked(status.entry, status, revision)
-    if is_hit and status.entry and not sharing.is_due(status.entry):
-        status.store.touch(status.entry)
-        return Snapshot(project, status.entry, shared=sharing.report)
+    sharing = Sharing(project)
     with sharing.open(listener):
-        if not is_hit:
-            snapshot = _under_lock(status, layer, revision, listener, rebuild, sharing)
+        status = look_up(project, layer=layer, revision=revision)
+        entry = status.entry
+        notes: tuple[str, ...] = ()
+        if entry and not rebuild and _is_checked(entry, status, revision):
+            status.store.touch(entry)
+            snapshot, is_due = Snapshot(project, entry), sharing.is_due(entry)
         else:
-            assert status.entry
-            status.store.touch(status.entry)
-            snapshot = Snapshot(project, status.entry)
-        # Who waits for the lock can go on meanwhile.
-        sharing.send(status.chain)
-    notes = () if is_hit else tuple(_trimmed(status))
+            snapshot, is_due = (
+                _under_lock(status, layer, revision, listener, rebuild, sharing),
+                True,
+            )
+            notes = tuple(_trimmed(status))
+        if is_due:
+            # Who waits for the lock can go on meanwhile.
+            sharing.send(status.chain)
     return dataclasses.replace(snapshot, shared=sharing.report, notes=notes)
 
 

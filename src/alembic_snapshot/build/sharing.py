@@ -31,9 +31,10 @@ class Sharing:
         ConfigError: what is said of it is wrong, or nothing could be believed.
     """
 
-    def __init__(self, project: Project, store: Store):
-        self._project, self._store = project, store
+    def __init__(self, project: Project):
+        self._project = project
         self._backend = backend_of(project)
+        self._store = self._backend.store()
         self._settings = remote_settings(project)
         self._shared: SharedStore | None = None
         self._report: Report | None = None
@@ -62,7 +63,11 @@ class Sharing:
         from alembic_snapshot.remote.shared import opened
 
         with opened(self._settings, self._project, self._backend, self._store) as self._shared:
+            assert self._shared is not None
             try:
+                if not self._store.root.exists():
+                    # As on a new machine: it will be a miss, and the key takes a while.
+                    self._shared.start()
                 yield
             except SnapshotError:
                 assert self.report is not None
@@ -83,17 +88,13 @@ class Sharing:
         """Put there what a build made, or has made before."""
         if self._shared is None or self._settings is None or not self._settings.write:
             return
-        digest = chain.target.digest
-        self._shared.send(built(self._store, digest), chain)
+        self._shared.send(built(self._store, chain.target.digest), chain)
 
     def is_due(self, entry: Entry) -> bool:
         """Whether a snapshot that is here has yet to be put there."""
-        if not self or self._settings is None or not self._settings.write:
+        if self._shared is None or self._settings is None or not self._settings.write:
             return False
-        from alembic_snapshot.remote.shared import SharedStore
-
-        shared = SharedStore(self._settings, self._project, self._backend, self._store)
-        return not (entry.manifest.received or shared.is_sent(entry))
+        return not (entry.manifest.received or self._shared.is_sent(entry))
 
     def fits(self, present: Present) -> Fits:
         """Whether snapshots were built as the project's files and settings are now."""
@@ -113,8 +114,8 @@ class Fits:
 
 
 def built(store: Store, digest: str) -> list[Entry]:
-    """What one build published, the snapshot itself last."""
-    entries = [entry for entry in store.entries() if entry.manifest.family == digest]
+    """What one build published, the snapshot itself, whoever published it, last."""
+    entries = [e for e in store.entries() if digest in (e.manifest.family, e.manifest.digest)]
     return sorted(entries, key=lambda entry: entry.manifest.digest == digest)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from alembic_snapshot.checks import counted, findings, not_checked, number, unchecked
-from alembic_snapshot.cli.records import revision_count
+from alembic_snapshot.cli import console
+from alembic_snapshot.cli.records import notes_of, revision_count
 from alembic_snapshot.errors import CheckError
 from alembic_snapshot.project.config import Project
 
@@ -30,6 +31,7 @@ def checked(
                 missing["stairway"] = error.message
         is_tried = snapshot is not None
         snapshot = snapshot or ensure(project, listener=progress)
+    console.warn(notes_of(snapshot))
     checks = snapshot.manifest.checks
     finding_lines = [*findings(checks, drift=project.drift, heads=project.heads), *stairway]
     missing = {**unchecked(checks, drift=project.drift), **missing}

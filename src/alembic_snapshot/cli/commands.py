@@ -27,6 +27,7 @@ from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.records import (
     counted_of,
     not_supported,
+    notes_of,
     one_layer,
     seconds_of,
     snapshot_record,
@@ -263,14 +264,13 @@ def build(
         )
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
-    console.warn(snapshot.notes)
+    console.warn(notes_of(snapshot))
     record = snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
     if snapshot.shared is not None:
         from alembic_snapshot.cli.remote import told
 
         for line in told(snapshot.shared) if not quiet else ():
             print(line, file=sys.stderr)
-        console.warn(snapshot.shared.warnings)
         record["remote"] = snapshot.shared.to_record()
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     _print(record, text, as_json)
@@ -394,6 +394,7 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
     backend_of(project).refuse_taken(path)
     with Progress() as progress:
         snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
+    console.warn(notes_of(snapshot))
     copy = snapshot.clone(path)
     _print({"url": copy.url, "path": copy.target.name}, copy.url, as_json)
     return 0
@@ -419,7 +420,9 @@ def diff(
     if not database.is_there() or (database.file and not database.file.is_file()):
         what = "file " if database.file else ""
         raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
-    entry = _entry(ensure(project, layer=layer, revision=revision))
+    snapshot = ensure(project, layer=layer, revision=revision)
+    console.warn(notes_of(snapshot))
+    entry = _entry(snapshot)
     try:
         difference = database.diff(entry.database, rows)
     except sqlite3.Error as error:

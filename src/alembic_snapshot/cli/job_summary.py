@@ -23,11 +23,14 @@ def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object 
         ("revisions", f"{count}, at {_code(manifest.heads)}"),
         ("tables", f"{manifest.tables}, {size(manifest.size)}"),
     ]
+    if snapshot.shared is not None and snapshot.shared.got is not None:
+        rows.append(("shared store", snapshot.shared.in_words()))
     if snapshot.built:
         rows.insert(1, ("ran", _ran(manifest.timings)))
     lines = ["### Database snapshot", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(text)} |" for name, text in rows]
-    notes = [*manifest.warnings, *findings]
+    shared = snapshot.shared.warnings if snapshot.shared is not None else ()
+    notes = [*manifest.warnings, *findings, *snapshot.notes, *shared]
     if difference:
         notes.insert(0, f"the snapshot that was built step by step differs: {difference}")
     if notes:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, shortened, told, unchecked
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.snapshot import Snapshot
 
 _AGE = re.compile(r"(\d+)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -30,6 +33,11 @@ def counted_of(manifest: Manifest, project: Project) -> str:
 def revision_count(manifest: Manifest) -> int:
     """The number of revisions in a snapshot."""
     return int(manifest.checks.get("revisions", len(manifest.revisions)))
+
+
+def notes_of(snapshot: Snapshot) -> list[str]:
+    """What there is to say of the store, and of the one that machines share."""
+    return [*snapshot.notes, *(snapshot.shared.warnings if snapshot.shared else ())]
 
 
 def one_layer(opaque: Sequence[str]) -> list[str]:

@@ -166,13 +166,7 @@ def told(report: Report | None) -> list[str]:
     """What a build says of the shared store, beside its warnings."""
     if report is None or report.got is None:
         return []
-    came = {
-        "hit": f"the snapshot came from the scope {report.scope}",
-        "ancestor": f"built on a state that came from the scope {report.scope}",
-        "miss": "it has not the snapshot",
-    }
-    line = f"shared store {report.name}: {came[report.got]}"
-    return [line + (f"; {number(report.sent, 'snapshot')} put there" if report.sent else "")]
+    return [f"shared store {report.name}: {report.in_words()}"]
 
 
 def _settings(project: Project, *, write: bool) -> RemoteSettings:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import abc
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter as _now
 from typing import TYPE_CHECKING, Any, Protocol
 
-from alembic_snapshot.database.target import Target, substituted
+from alembic_snapshot.database.target import SHOWN_ROWS, Target, substituted
 from alembic_snapshot.errors import CloneError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.database.diff import Diff
+    from alembic_snapshot.database.recording import Recording
+    from alembic_snapshot.database.writers import Replay
 
 _CHECKPOINT = "checkpoint"
 
@@ -62,13 +64,15 @@ class Clone(abc.ABC):
     first connection; from whichever thread, or forked child, comes first. ``on_make`` is told how
     many seconds that took. ``connections`` looks after those that are for the next test too, if
     they are; ``was_told`` says whether somebody asked where it is, and ``suffix`` how the name of
-    what is kept of it ends. ``users`` are there while it is a test's.
+    what is kept of it ends. ``users`` are there while it is a test's, and ``recording`` has the SQL
+    that their engines ran on it.
     """
 
     is_read_only = False
     suffix: str
     connections: Connections | None = None
     users: Users | None = None
+    recording: Recording | None = None
 
     def __init__(self, snapshot: Snapshot, on_make: Callable[[float], None] | None = None):
         self.snapshot = snapshot
@@ -79,6 +83,7 @@ class Clone(abc.ABC):
         self._is_over = False
         self._engines: list[Engine] = []
         self._states: dict[str, Target] = {}
+        self._positions: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}{'' if self.made else ', not made yet'}>"
@@ -195,9 +200,12 @@ class Clone(abc.ABC):
         """
         self.snapshot.upgrade(self.target, revision)
 
-    def diff(self) -> Diff:
-        """Which rows and tables differ from the snapshot, or the checkpoint that it began from."""
-        found = self.target.diff(self._beginning)
+    def diff(self, limit: int = SHOWN_ROWS) -> Diff:
+        """Which rows and tables differ from the snapshot, or the checkpoint that it began from.
+
+        At most ``limit`` rows of each kind of difference are listed for a table.
+        """
+        found = self.target.diff(self._beginning, limit)
         return found.named(self.snapshot.title)
 
     def checkpoint(self, name: str = _CHECKPOINT) -> None:
@@ -218,6 +226,7 @@ class Clone(abc.ABC):
         state = self._save()
         forgotten = self._states.pop(name, None)
         self._states[name] = state
+        self._positions[name] = len(self.recording.steps) if self.recording else 0
         if forgotten is not None:
             self._forget(forgotten)
 
@@ -235,6 +244,7 @@ class Clone(abc.ABC):
         self.make()
         users.let_go()
         self._restore(state)
+        self._record_restored(state)
         users.read_again()
 
     def close(self) -> None:
@@ -244,6 +254,15 @@ class Clone(abc.ABC):
             self._engines.pop().dispose()
         while self._states:
             self._forget(self._states.popitem()[1])
+
+    def _record_restored(self, state: Target | None) -> None:
+        if self.recording is None:
+            return
+        names = [name for name, one in self._states.items() if one is state]
+        if names or state == self._beginning:
+            self.recording.back_to(self._positions[names[0]] if names else 0)
+        else:
+            self.recording.obstacle = "the database was put back to what was before its checkpoint"
 
     @property
     def _beginning(self) -> Target | None:
@@ -298,6 +317,13 @@ class Clone(abc.ABC):
         for engine in self._engines:
             engine.dispose()
         return self.users
+
+    def replays(self) -> Iterator[Replay]:
+        """Copies of what it began with, on which its SQL can be run again; each is closed in turn.
+
+        The second is for what the first does not explain.
+        """
+        yield from ()
 
     @abc.abstractmethod
     def freeze(self) -> Target:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 Row = tuple[Any, ...]
+Ending = Callable[["TableDiff", Row, bool], str]
 _SHOWN_CHARACTERS = 40
 _SAME_CHARACTERS = 10
 _SNAPSHOT = "the snapshot"
@@ -28,16 +29,20 @@ class TableDiff:
     changed: Sequence[tuple[Row, Row]]
     counts: tuple[int, int, int]
 
-    def lines(self) -> Iterator[str]:
-        """The table's differences as text, values shortened."""
+    def lines(self, ending: Ending | None = None) -> Iterator[str]:
+        """The table's differences as text, values shortened.
+
+        ``ending`` ends a row's line: it is asked with the table, the row and whether it is gone.
+        """
+        end = ending or (lambda _table, _row, _is_gone: "")
         words = ("added", "removed", "changed")
         counted = [f"{n} {word}" for n, word in zip(self.counts, words, strict=True) if n]
         yield f"{self.name}: {', '.join(counted)}"
         for sign, rows in (("+", self.added), ("-", self.removed)):
             for row in rows:
-                yield f"  {sign} {self._shown(row)}"
+                yield f"  {sign} {self._shown(row)}{end(self, row, sign == '-')}"
         for before, after in self.changed:
-            yield f"  ~ {self._shown_change(before, after)}"
+            yield f"  ~ {self._shown_change(before, after)}{end(self, after, False)}"
         hidden = sum(self.counts) - len(self.added) - len(self.removed) - len(self.changed)
         if hidden:
             yield f"  … {hidden} more"
@@ -68,7 +73,11 @@ class Diff:
         return bool(self.schema or self.tables)
 
     def __str__(self) -> str:
-        lines = [*self.schema, *(line for table in self.tables for line in table.lines())]
+        return self.text()
+
+    def text(self, ending: Ending | None = None) -> str:
+        """The difference as text; ``ending`` is as in :meth:`TableDiff.lines`."""
+        lines = [*self.schema, *(line for table in self.tables for line in table.lines(ending))]
         return "\n".join(lines) or "no difference"
 
     def named(self, before: str) -> Diff:
@@ -78,6 +87,19 @@ class Diff:
             for line in self.schema
         ]
         return replace(self, schema=lines)
+
+    def cut(self, limit: int) -> Diff:
+        """The same with so many rows of each kind at most."""
+        tables = [
+            replace(
+                table,
+                added=table.added[:limit],
+                removed=table.removed[:limit],
+                changed=table.changed[:limit],
+            )
+            for table in self.tables
+        ]
+        return replace(self, tables=tables)
 
     def to_record(self) -> dict[str, Any]:
         """The counts as JSON."""

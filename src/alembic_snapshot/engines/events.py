@@ -19,6 +19,7 @@ from alembic_snapshot.engines.importing import when_imported
 from alembic_snapshot.engines.known import Known
 from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.notices import Notices
+from alembic_snapshot.engines.recorder import Recorder
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.engines.strangers import Strangers, open_place
 from alembic_snapshot.engines.threads import Owned
@@ -53,6 +54,7 @@ class EngineEvents:
         self.notices = Notices(self.callsites)
         self.loop = Loop()
         self._calls: dict[str, Any] = {}
+        self._recorder = Recorder(self.redirects, self.callsites, _HEARD)
         self._strangers = Strangers(self.redirects, self.notices, temporary)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
@@ -113,6 +115,7 @@ class EngineEvents:
         self._hear(Engine, "do_connect", self._on_do_connect)
         self._hear(Pool, "connect", self._on_connect)
         self._hear(Pool, "checkout", self._on_checkout)
+        self._recorder.listen(self._hear)
         self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
 
     def _listen_to_sessions(self) -> None:
@@ -191,7 +194,7 @@ class EngineEvents:
                 record.dbapi_connection = None
             if tracked.is_elsewhere or tracked.clone is not tracked.redirect.clone:
                 self._refuse(tracked.redirect)
-            tracked.redirect.take(connection, tracked)
+            tracked.redirect.take(connection, tracked, info)
             tracked.site = self.callsites.here()
             return
         if _HEARD not in info:

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.database.recording import ROLLBACK, Recording
 from alembic_snapshot.engines.application import Engines
 from alembic_snapshot.engines.loops import Loop, before_close, run_in
 from alembic_snapshot.engines.threads import Owned, is_another, is_at_work, others_at_work
@@ -91,6 +92,7 @@ class EngineRedirect:
         self.was_used = self.was_told = False
         self.unknown: str | None = None
         self.sessions: Owned[Session] = Owned()
+        self.recording = Recording()
         self._loop = loop
         self._records: list[tuple[Any, TrackedConnection]] = []
         self._abandoned: list[Any] = []
@@ -132,6 +134,7 @@ class EngineRedirect:
         self.durable = False
         self.was_used = self.was_told = False
         self.unknown = None
+        self.recording = Recording()
         self.strays.clear()
 
     def rest(self) -> list[Site | None]:
@@ -247,6 +250,11 @@ class EngineRedirect:
         for session in self.sessions.idle():
             session.expire_all()
 
+    def is_at(self, place: Place) -> bool:
+        """Whether a place is that of the clone in use."""
+        clone = self.clone
+        return clone is not None and place.name == str(clone.place or clone.label)
+
     def has_altered(self, cparams: dict[str, Any]) -> bool:
         """Whether :meth:`rewrite_connect_args` has made these very arguments the clone's."""
         return any(altered[2] is cparams for altered in self._altered)
@@ -303,9 +311,11 @@ class EngineRedirect:
         if not self.durable:
             tracked.clone.disable_fsync(connection)
 
-    def take(self, connection: Any, tracked: TrackedConnection) -> None:
+    def take(self, connection: Any, tracked: TrackedConnection, info: Any) -> None:
         """Note that a connection is taken from its pool, and its state when that happens first."""
         self.was_used = tracked.was_taken = True
+        # Whatever it had not committed is gone since it was given back.
+        self.recording.end(id(info), ROLLBACK)
         connections = tracked.clone.connections if tracked.clone is not None else None
         if tracked.state is None and connections is not None:
             tracked.state = connections.state_of(connection, self)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.plugin import written
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -117,6 +118,15 @@ class CurrentTest:
             )
             for database, clone in [*in_use, *self._ended]
             if clone is not None
+        ]
+
+    def sql(self) -> list[str]:
+        """The SQL that was run on each database, in use or just ended."""
+        in_use = [(one, one.clone) for one in self._databases.values()]
+        return [
+            written.sql(clone.recording, database.project.root)
+            for database, clone in [*in_use, *self._ended]
+            if clone is not None and clone.recording is not None and clone.recording.steps
         ]
 
     def settle(self, test: str) -> None:

@@ -142,7 +142,7 @@ class Database:
         self._tally.fixtures_only |= not self.redirect.engines.configured.is_there
         begin = self._strategy.begin if making is None else self._strategy.begin_apart
         self.clone = begin(snapshot, clone_options)
-        self.clone.users = self.redirect
+        self.clone.users, self.clone.recording = self.redirect, self.redirect.recording
         self._clone_options, self._shared, self._process = clone_options, shared, os.getpid()
         self._owner = "one for several tests" if shared else "the test's own"
         if making is not None:

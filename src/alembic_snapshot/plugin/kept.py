@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.plugin.written import with_writers
 from alembic_snapshot.sqlite import database as files
 
 FOLDER = "kept-databases"
@@ -118,6 +119,6 @@ def _in_words(line: str) -> str:
 
 def _difference(clone: Clone) -> str:
     try:
-        return str(clone.diff())
+        return with_writers(clone)
     except Exception as error:
         return f"it can't be shown: {error}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from alembic_snapshot.postgres.server import server_in_use
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.postgres.replay import ServerReplay
 
 _NAME_BYTES = 63
 
@@ -111,6 +112,13 @@ class PooledClone(ServerClone):
         kept = ServerDatabase(self.target.server, self._pool.keep(self.target.name, path))
         path.write_text(f"{kept.name}\n{kept.opening}\n", encoding="utf-8")
         return path
+
+    def replays(self) -> Iterator[ServerReplay]:
+        from alembic_snapshot.postgres.replay import ServerReplay
+
+        beginning = self._beginning
+        database = self._pool.take(beginning.name if beginning else None)
+        yield ServerReplay(database, lambda: self._pool.drop(database.name))
 
     def freeze(self) -> ServerDatabase:
         self.make()

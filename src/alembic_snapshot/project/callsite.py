@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 Site = tuple[str, int]
+# A line as its file, its number and its function.
+Writer = tuple[str, int, str]
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PLUGIN = os.path.join(os.path.dirname(_LIBRARY), "pytest_alembic_snapshot")
 _OWN = (_LIBRARY + os.sep, _PLUGIN + os.sep)
@@ -43,6 +45,20 @@ class Callsites:
         """
         return self._innermost(sys._getframe(1)) or self._elsewhere()
 
+    def writer(self) -> Writer | None:
+        """The innermost line of the project that is running, with its function.
+
+        That of the coroutine that a greenlet works for, but none that only waits for a thread.
+        """
+        frame = self._frame(sys._getframe(1))
+        if frame is None and "greenlet" in sys.modules:
+            frames = waiting(threads=False)
+            frame = next((found for each in frames if (found := self._frame(each))), None)
+        if frame is None:
+            return None
+        code = frame.f_code
+        return code.co_filename, frame.f_lineno, code.co_qualname
+
     def current(self) -> str:
         """The innermost line of the project that is running, as messages spell it."""
         return self.text(self.here())
@@ -60,6 +76,10 @@ class Callsites:
         return path
 
     def _innermost(self, frame: FrameType | None) -> Site | None:
+        found = self._frame(frame)
+        return (os.path.abspath(found.f_code.co_filename), found.f_lineno) if found else None
+
+    def _frame(self, frame: FrameType | None) -> FrameType | None:
         known = self._known
         while frame is not None:
             name = frame.f_code.co_filename
@@ -67,7 +87,7 @@ class Callsites:
             if is_ours is None:
                 is_ours = known[name] = self.is_ours(name)
             if is_ours:
-                return os.path.abspath(name), frame.f_lineno
+                return frame
             frame = frame.f_back
         return None
 
@@ -86,12 +106,12 @@ class Callsites:
         return path.startswith(self._below)
 
 
-def waiting() -> Iterator[FrameType | None]:
+def waiting(*, threads: bool = True) -> Iterator[FrameType | None]:
     """The frames that wait for this code: those of greenlets' parents, and of the main thread."""
     greenlet = sys.modules.get("greenlet")
     current = greenlet.getcurrent().parent if greenlet else None
     while current is not None:
         yield current.gr_frame
         current = current.parent
-    if threading.current_thread() is not threading.main_thread():
+    if threads and threading.current_thread() is not threading.main_thread():
         yield sys._current_frames().get(threading.main_thread().ident or 0)

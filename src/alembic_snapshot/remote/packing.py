@@ -18,7 +18,7 @@ class Damaged(Exception):
 
 def pack(source: Path, target: Path) -> int:
     """Write a packed copy of a file; its size in bytes."""
-    zstd = _zstd()
+    zstd = zstd_module()
     with open(source, "rb") as plain, zstd.open(target, "wb", level=_LEVEL) as packed:
         while part := plain.read(_PART):
             packed.write(part)
@@ -33,7 +33,7 @@ def unpack(parts: Iterable[bytes], target: Path, size: int, sha256: str) -> None
     Raises:
         Damaged: it is of another size, has another hash, or can't be unpacked.
     """
-    zstd = _zstd()
+    zstd = zstd_module()
     unpacker = zstd.ZstdDecompressor()
     written, digest = 0, hashlib.sha256()
     with open(target, "wb") as file:
@@ -58,7 +58,8 @@ def unpack(parts: Iterable[bytes], target: Path, size: int, sha256: str) -> None
         raise Damaged("its content is another one than its record says")
 
 
-def _zstd() -> Any:
+def zstd_module() -> Any:
+    """The standard library's module, or what stands for it before Python 3.14."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

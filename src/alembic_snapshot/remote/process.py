@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from alembic_snapshot.remote.settings import RemoteSettings
@@ -35,11 +36,11 @@ class RemoteProcess:
         self._waiting = b""
         self._stderr = subprocess.DEVNULL
 
-    def begin(self) -> str:
-        """Start it; the fingerprint of the key that signs in it.
+    def start(self) -> None:
+        """Start it, and go on meanwhile.
 
         Raises:
-            Failed, Missing: it can't work.
+            Failed: it can't be started.
         """
         command = [sys.executable, "-P", "-m", "alembic_snapshot.remote"]
         try:
@@ -48,7 +49,17 @@ class RemoteProcess:
             )
         except OSError as error:
             raise Failed(f"can't start a process: {error.strerror or error}") from error
-        signer: str = self.ask("begin", _START, **self._settings.to_job())["signer"]
+        self._question("begin", self._settings.to_job())
+
+    def begin(self) -> str:
+        """Have it started; the fingerprint of the key that signs in it.
+
+        Raises:
+            Failed, Missing: it can't work.
+        """
+        if self._process is None:
+            self.start()
+        signer: str = self._answer(_START)["signer"]
         return signer
 
     def ask(self, do: str, seconds: float, **arguments: Any) -> dict[str, Any]:
@@ -58,13 +69,21 @@ class RemoteProcess:
             Failed: there is none, or it is that the store refuses.
             Missing: a library is not installed.
         """
-        process = self._process
-        if process is None:
+        if self._process is None:
             raise Failed("the process that talks to it has ended")
-        assert process.stdin is not None
+        self._question(do, arguments)
+        return self._answer(seconds)
+
+    def _question(self, do: str, arguments: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        # If it has ended, there is no answer either.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
         try:
-            process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
-            process.stdin.flush()
             answer: dict[str, Any] = json.loads(self._line(time.monotonic() + seconds))
         except TimeoutError:
             self.close()

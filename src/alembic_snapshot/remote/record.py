@@ -10,8 +10,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from alembic_snapshot.checks import told
+from alembic_snapshot.database.identity import Place
 from alembic_snapshot.key.layers import FORMAT as KEY_FORMAT
 from alembic_snapshot.project.remote import fingerprint, keys_for
 from alembic_snapshot.remote.signature import UNSIGNED, is_signed, public_of, sign
@@ -74,14 +77,9 @@ def seal(record: Record, signing_key: str | None) -> bytes:
         {
             "format": FORMAT,
             "scope": record.scope,
-            "project": record.manifest.project,
-            "key": record.manifest.digest,
-            "content": {
-                "sha256": record.manifest.sha256,
-                "size": record.manifest.size,
-                "packed": record.packed,
-            },
             "signed": record.signed,
+            "packed": record.packed,
+            # Project, key, heads, layers, the content's hash and size.
             "manifest": record.manifest.to_json(),
         },
         sort_keys=True,
@@ -115,8 +113,6 @@ def unseal(
     said = _object(body.encode())
     if said.get("scope") != scope:
         raise NotVerified(f"it was signed for the scope {said.get('scope')!r}")
-    if said.get("key") != digest:
-        raise NotVerified("it is another snapshot's")
     return _record(said, scope, digest, signer)
 
 
@@ -142,8 +138,7 @@ def _verify(
 def _record(said: Mapping[str, Any], scope: str, digest: str, signer: str) -> Record:
     try:
         manifest = Manifest.from_json(said["manifest"])
-        content, signed = said["content"], float(said["signed"])
-        packed = content["packed"]
+        signed, packed = float(said["signed"]), said["packed"]
     except TypeError:
         # Newer libraries may have fields that this one does not know.
         raise Unknown from None
@@ -153,9 +148,7 @@ def _record(said: Mapping[str, Any], scope: str, digest: str, signer: str) -> Re
         raise Unknown
     _check_manifest(manifest)
     if manifest.digest != digest:
-        raise NotVerified("its manifest is another snapshot's")
-    if (content.get("sha256"), content.get("size")) != (manifest.sha256, manifest.size):
-        raise NotVerified("its manifest is of another content")
+        raise NotVerified("it is another snapshot's")
     if not isinstance(packed, int) or packed < 0:
         raise NotVerified("its size is no size")
     return Record(scope, signer, signed, packed, manifest)
@@ -183,6 +176,13 @@ def _check_manifest(manifest: Manifest) -> None:
         raise NotVerified("its manifest has values that none has")
     if not all(_maps_texts(part) for part in _read_parts(manifest)):
         raise NotVerified("its manifest has values that none has")
+    try:
+        # What shows them, and what points engines, has to be able to read them.
+        told(manifest.checks, drift="warn", heads="one")
+        for record in manifest.databases:
+            Place.from_record(record, Path("/"))
+    except Exception:
+        raise NotVerified("its manifest has values that none has") from None
 
 
 def _read_parts(manifest: Manifest) -> list[object]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.backend import Backend
+from alembic_snapshot.checks import number
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
@@ -32,7 +33,8 @@ _SMALL, _WHOLE, _UNKNOWN_BUILD = 10.0, 60.0, 60.0
 _SHORTEST, _START = 3.0, 2.0
 # Who builds for others has processes to start, checks to make, and something to send.
 _MORE = 15.0
-_ANCESTORS = 64
+# How many states below a snapshot are looked for, and how many of them at a time.
+_ANCESTORS, _TOGETHER = 64, 8
 _SENT, _SENT_LENGTH = "sent.json", 1000
 _OFF = "remote-off.json"
 
@@ -54,6 +56,16 @@ class Report:
     sent: int = 0
     warnings: list[str] = field(default_factory=list)
 
+    def in_words(self) -> str:
+        """What came, and what was put there."""
+        came = {
+            "hit": f"the snapshot came from the scope {self.scope}",
+            "ancestor": f"built on a state that came from the scope {self.scope}",
+        }
+        line = came.get(self.got or "", "it has not the snapshot")
+        line += f", {self.rejected} of {self.found} rejected" if self.rejected else ""
+        return line + (f"; {number(self.sent, 'snapshot')} put there" if self.sent else "")
+
     def to_record(self) -> dict[str, Any]:
         """The report as plain values."""
         return dataclasses.asdict(self)
@@ -67,9 +79,19 @@ class SharedStore:
         self.report = Report(settings.name)
         self._project, self._backend, self._store = project, backend, store
         self._process: RemoteProcess | None = None
+        self._has_begun = False
         self._leased: str | None = None
         # As long as a build takes, it may take to do without one.
         self._patience = _WHOLE
+
+    def start(self) -> None:
+        """Have ready what will talk to it, where it is known that it will be asked."""
+        if not self._is_off():
+            self._process = RemoteProcess(self.settings)
+            try:
+                self._process.start()
+            except Failed as error:
+                self._switch_off(str(error))
 
     def receive(
         self, chain: Chain, fits: Callable[[Manifest], bool], local: Sequence[Manifest], have: int
@@ -87,8 +109,7 @@ class SharedStore:
             if exact is not None:
                 self.report.got = "hit"
                 return exact
-            below = _below(chain, have)
-            records = self._look(below)
+            below, records = self._look_below(_below(chain, have), fits)
             known = [*local, *(record.manifest for record in records)]
             self._patience = expected_seconds(chain, known)
             exact = self._wait_for(chain.target, fits)
@@ -168,7 +189,18 @@ class SharedStore:
         self.release()
         if self._process is not None:
             self._process.close()
-            self._process = None
+            self._process, self._has_begun = None, False
+
+    def _look_below(
+        self, states: Sequence[State], fits: Callable[[Manifest], bool]
+    ) -> tuple[Sequence[State], list[Record]]:
+        """Some states, and their records: the first of which any has one that fits."""
+        for first in range(0, len(states), _TOGETHER):
+            some = states[first : first + _TOGETHER]
+            records = [one for one in self._look(some) if fits(one.manifest)]
+            if records:
+                return some, records
+        return (), []
 
     @property
     def _little(self) -> float:
@@ -326,9 +358,10 @@ class SharedStore:
         raise _Off
 
     def _begun(self) -> RemoteProcess:
-        if self._process is None:
-            self._process = RemoteProcess(self.settings)
+        self._process = self._process or RemoteProcess(self.settings)
+        if not self._has_begun:
             signer = self._process.begin()
+            self._has_begun = True
             is_ours = self.settings.believes(self.settings.scope, signer)
             if self.settings.write and not is_ours:
                 raise ConfigError(
@@ -349,7 +382,7 @@ class SharedStore:
         _off_for.add(self.settings.url)
         if self._process is not None:
             self._process.close()
-            self._process = None
+            self._process, self._has_begun = None, False
         self._leased = None
         self._warn(f"not used for the rest of this run: {why}")
         if run_id() is not None:

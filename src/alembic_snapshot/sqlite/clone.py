@@ -7,7 +7,7 @@ import itertools
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from alembic_snapshot.sqlite import database as files
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.sqlite.replay import FileReplay
 
 
 class FileClone(Clone):
@@ -107,6 +108,17 @@ class FileClone(Clone):
 
     def has_open_writes(self) -> bool:
         return files.has_writer(self._path)
+
+    def replays(self) -> Iterator[FileReplay]:
+        from alembic_snapshot.sqlite.replay import FileReplay
+
+        beginning = self._beginning
+        for foreign_keys in (True, False):
+            path = self._path.with_name(f"{self._path.stem}-replay-{next(self._numbers)}.db")
+            if isinstance(beginning, files.DatabaseFile):
+                files.copy(beginning.path, path)
+            path.touch()
+            yield FileReplay(path, foreign_keys=foreign_keys)
 
     def freeze(self) -> files.DatabaseFile:
         self.make()

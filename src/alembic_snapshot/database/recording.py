@@ -1,0 +1,62 @@
+"""The SQL that a test's engines ran on its clone, in the order in which it was done.
+
+It is cheap to keep, and read only when the test has failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from alembic_snapshot.project.callsite import Writer
+
+# What nobody reads through, nor runs again, in a moment.
+MOST_STEPS = 10_000
+COMMIT, ROLLBACK, EXECUTE, FAILED = "commit", "rollback", "execute", "failed"
+
+
+class Step(NamedTuple):
+    """What one connection did: a statement, one that failed, or a transaction's end.
+
+    ``writer`` is the line that had it done; it is looked for only where something may be written.
+    """
+
+    connection: int
+    kind: str
+    statement: str = ""
+    parameters: Any = None
+    is_many: bool = False
+    is_autocommit: bool = False
+    writer: Writer | None = None
+
+
+class Recording:
+    """The steps since a clone began. ``obstacle`` is why they don't tell who wrote what."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.obstacle: str | None = None
+        self._at_work: set[int] = set()
+
+    def add(self, step: Step) -> None:
+        """Note a statement."""
+        if len(self.steps) < MOST_STEPS:
+            self._at_work.add(step.connection)
+            self.steps.append(step)
+        else:
+            self.obstacle = f"more than {MOST_STEPS} statements were executed"
+
+    def end(self, connection: int, kind: str) -> None:
+        """Note the end of a connection's transaction, if it has done anything."""
+        if connection in self._at_work:
+            self._at_work.discard(connection)
+            self.steps.append(Step(connection, kind))
+
+    def back_to(self, position: int) -> None:
+        """Forget what came later: the database is what it was then."""
+        del self.steps[position:]
+        self._at_work.clear()
+
+
+def is_reading(statement: str) -> bool:
+    """Whether a statement is one that only reads, unless a function in it does more."""
+    return statement.lstrip()[:6].upper() in ("SELECT", "EXPLAI", "PRAGMA")

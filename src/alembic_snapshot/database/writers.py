@@ -1,0 +1,293 @@
+"""Who wrote each row of a difference: the recorded SQL is run again, and watched.
+
+A line is named only where that gives the very row. What the SQL does not give was written in
+another way, and what can't be run again is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from alembic_snapshot.database.diff import Diff, Row, TableDiff
+from alembic_snapshot.database.recording import (
+    COMMIT,
+    EXECUTE,
+    FAILED,
+    Recording,
+    Step,
+    is_reading,
+)
+from alembic_snapshot.project.callsite import Writer
+
+_ELSE = "something was written past the engines"
+# Rows that are read while statements run again: more would take longer than anybody waits.
+MOST_ROWS = 200_000
+_TARGET = re.compile(
+    r"\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|MERGE\s+INTO|UPDATE(?:\s+OR\s+\w+)?"
+    r"(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|TRUNCATE(?:\s+TABLE)?)\s+"
+    r"((?:\"[^\"]+\"|[\w$]+)(?:\.(?:\"[^\"]+\"|[\w$]+))?)",
+    re.IGNORECASE,
+)
+_SAVEPOINT = re.compile(r"\s*SAVEPOINT\s+(\S+)", re.IGNORECASE)
+_BACK = re.compile(r"\s*ROLLBACK\s+TO\s+(?:SAVEPOINT\s+)?(\S+)", re.IGNORECASE)
+_SCHEMA = re.compile(r"\s*(?:CREATE|ALTER|DROP)\b", re.IGNORECASE)
+_END = re.compile(r"\s*(COMMIT|END|ROLLBACK)\s*;?\s*$", re.IGNORECASE)
+_OF_THE_MOMENT = re.compile(
+    r"current_(?:timestamp|date|time)|\b(?:now|random|randomblob|gen_random_uuid|clock_timestamp|"
+    r"datetime|date|time|strftime|julianday|unixepoch|uuid\w*)\s*\(",
+    re.IGNORECASE,
+)
+
+
+class Replay(Protocol):
+    """A copy of what a clone began with, on which its SQL can be run again."""
+
+    def connection(self, number: int, *, autocommit: bool) -> Any:
+        """The connection of that number."""
+
+    def execute(self, connection: Any, step: Step) -> int:
+        """Run a statement; how many rows it says that it wrote, -1 if it does not say.
+
+        Raises:
+            Exception: the driver's own, or what is not run again.
+        """
+
+    def end(self, connection: Any, *, commit: bool) -> None:
+        """End the connection's transaction."""
+
+    def rows(self, connection: Any, table: TableDiff) -> Sequence[Row]:
+        """A table's rows, as the connection sees them and the difference has them."""
+
+    def relations(self, connection: Any) -> Relations:
+        """What in the schema writes rows by itself, as the connection sees it."""
+
+    def close(self) -> None:
+        """Close, and delete the copy."""
+
+
+@dataclass
+class Relations:
+    """What in a schema writes rows by itself, by table: all names in lower case, without quotes.
+
+    ``cascades`` are the tables whose rows follow another's, ``triggered`` the tables with triggers,
+    ``generated`` the columns whose default is another one each time.
+    """
+
+    cascades: set[tuple[str, str]] = field(default_factory=set)
+    triggered: set[str] = field(default_factory=set)
+    generated: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Note(NamedTuple):
+    """Who wrote a row, and how, if not by itself.
+
+    Whether its SQL gives other values each time, and whether it deleted the row.
+    """
+
+    writer: Writer | None
+    how: str
+    is_of_the_moment: bool
+    is_end: bool
+
+
+Rows = dict[Hashable, Any]
+
+
+class Written:
+    """What running the SQL again gave: who wrote which rows, and what they are in the end."""
+
+    def __init__(self, diff: Diff, recording: Recording, replay: Replay):
+        self.obstacle = recording.obstacle
+        self._tables = {table.name: table for table in diff.tables}
+        self._replay = replay
+        self._relations: Relations | None = None
+        self._notes: dict[tuple[str, Hashable], list[Note]] = {}
+        self._pending: dict[int, list[tuple[str, Hashable, Note]]] = {}
+        self._savepoints: dict[tuple[int, str], int] = {}
+        self._seen: tuple[int, Mapping[str, Rows]] | None = None
+        self._read = 0
+        self._first = self._look(replay.connection(-1, autocommit=True))
+        if self.obstacle is None:
+            self._run(recording.steps)
+        self._final = self._look(replay.connection(-1, autocommit=True))
+        self._related(-1)
+        self._is_astray = self._strays(diff)
+
+    def of(self, table: TableDiff, row: Row, *, is_gone: bool) -> list[Note] | str:
+        """Who wrote a row of the difference, one after the other; or why that is not known.
+
+        The reason is empty where the SQL explains everything but rows that it never touched.
+        """
+        notes = self._notes.get((table.name, _key(table, row)), [])
+        if notes and self._gives(table, row, notes, is_gone=is_gone):
+            return notes[-1:] if is_gone else notes
+        if self.obstacle is not None:
+            return self.obstacle
+        return _ELSE if notes or self._is_astray else ""
+
+    def _gives(self, table: TableDiff, row: Row, notes: Sequence[Note], *, is_gone: bool) -> bool:
+        """Whether running the SQL again gave that row, or took it away."""
+        now = self._final[table.name].get(_key(table, row))
+        if not table.key:
+            return notes[-1].is_end if is_gone else now is not None
+        if is_gone or now is None:
+            return is_gone and now is None
+        if notes[-1].is_of_the_moment:
+            return True
+        name, generated = plain(table.name), self._related(-1).generated
+        return all(
+            one == other or (name, column.lower()) in generated
+            for column, one, other in zip(table.columns, now, row, strict=True)
+        )
+
+    def _strays(self, diff: Diff) -> bool:
+        """Whether running the SQL again gave something that is not in the difference."""
+        given = {
+            (table.name, _key(table, row)): (table, row, is_gone)
+            for table, row, is_gone in every_row(diff)
+        }
+        listed = {name: sum(1 for one in given if one[0] == name) for name in self._tables}
+        if any(sum(table.counts) != listed[table.name] for table in diff.tables):
+            return True
+        return any(
+            (name, key) not in given and self._final[name].get(key) != self._first[name].get(key)
+            for name, key in self._notes
+        ) or any(
+            not self._gives(*given[one][:2], notes, is_gone=given[one][2])
+            for one, notes in self._notes.items()
+            if one in given
+        )
+
+    def _run(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if step.kind in (EXECUTE, FAILED):
+                try:
+                    self._execute(step)
+                except TooMuch as reason:
+                    self.obstacle = str(reason)
+                    return
+                except Exception as error:
+                    self._seen = None
+                    if step.kind == EXECUTE:
+                        first = str(error).partition("\n")[0]
+                        self.obstacle = f"its SQL can't be run again: {first}"
+                        return
+            else:
+                self._end(step.connection, commit=step.kind == COMMIT)
+
+    def _execute(self, step: Step) -> None:
+        number, statement = step.connection, step.statement
+        connection = self._replay.connection(number, autocommit=step.is_autocommit)
+        end = _END.match(statement)
+        if end:
+            self._end(number, commit=end[1].upper() != "ROLLBACK")
+            return
+        savepoint, back = _SAVEPOINT.match(statement), _BACK.match(statement)
+        is_watched = not (savepoint or back or is_reading(statement))
+        before = self._before(number, connection) if is_watched else {}
+        count = self._replay.execute(connection, step)
+        if _SCHEMA.match(statement):
+            self._relations = None
+        pending = self._pending.setdefault(number, [])
+        if savepoint:
+            self._savepoints[number, savepoint[1]] = len(pending)
+        elif back:
+            del pending[self._savepoints.get((number, back[1]), 0) :]
+            self._seen = None
+        if not is_watched:
+            return
+        after = self._look(connection)
+        pending += self._changes(step, before, after, count)
+        self._seen = number, after
+        if step.is_autocommit:
+            self._end(number, commit=True, is_done=True)
+
+    def _before(self, number: int, connection: Any) -> Mapping[str, Rows]:
+        if self._seen is not None and self._seen[0] == number:
+            return self._seen[1]
+        return self._look(connection)
+
+    def _end(self, number: int, *, commit: bool, is_done: bool = False) -> None:
+        if not is_done:
+            self._replay.end(self._replay.connection(number, autocommit=False), commit=commit)
+        pending = self._pending.pop(number, [])
+        if commit:
+            for table, key, note in pending:
+                notes = self._notes.setdefault((table, key), [])
+                if notes and notes[-1].is_end:
+                    # The row of that key is another one since.
+                    notes.clear()
+                notes.append(note)
+        else:
+            self._seen = None
+
+    def _look(self, connection: Any) -> dict[str, Rows]:
+        found: dict[str, Rows] = {}
+        for name, table in self._tables.items():
+            rows = self._replay.rows(connection, table)
+            self._read += len(rows)
+            if self._read > MOST_ROWS and self.obstacle is None:
+                raise TooMuch(f"more than {MOST_ROWS} rows would have to be looked at")
+            counted = Counter(rows)
+            found[name] = {_key(table, row): row for row in rows} if table.key else dict(counted)
+        return found
+
+    def _changes(
+        self, step: Step, before: Mapping[str, Rows], after: Mapping[str, Rows], count: int
+    ) -> Iterator[tuple[str, Hashable, Note]]:
+        target = _TARGET.match(step.statement)
+        aim = plain(target[1]) if target else None
+        is_moment = bool(_OF_THE_MOMENT.search(step.statement))
+        for name in self._tables:
+            old, new = before[name], after[name]
+            keys = [k for k in old.keys() | new.keys() if old.get(k) != new.get(k)]
+            how = self._how(step.connection, aim, plain(name), is_more=0 <= count < len(keys))
+            for key in keys:
+                yield name, key, Note(step.writer, how, is_moment, key not in new)
+
+    def _related(self, number: int) -> Relations:
+        if self._relations is None:
+            connection = self._replay.connection(number, autocommit=False)
+            self._relations = self._replay.relations(connection)
+        return self._relations
+
+    def _how(self, number: int, aim: str | None, table: str, *, is_more: bool) -> str:
+        """How a statement on one table came to write to another, or to more rows than it says."""
+        if aim is None or (aim == table and not is_more):
+            return ""
+        related = self._related(number)
+        is_cascade = (table, aim) in related.cascades
+        is_trigger = aim in related.triggered
+        if aim == table:
+            if not (is_cascade or is_trigger):
+                return ""
+            return "perhaps " + ("a cascade" if not is_trigger else "a trigger")
+        if is_cascade == is_trigger:
+            return "a trigger or a cascade"
+        return "a cascade" if is_cascade else "a trigger"
+
+
+class TooMuch(Exception):
+    """It would take too long to find out."""
+
+
+def every_row(diff: Diff) -> Iterator[tuple[TableDiff, Row, bool]]:
+    """The rows of a difference, and whether each is gone; of a changed one, as it is now."""
+    for table in diff.tables:
+        yield from ((table, row, False) for row in table.added)
+        yield from ((table, row, True) for row in table.removed)
+        yield from ((table, after, False) for _, after in table.changed)
+
+
+def plain(name: str) -> str:
+    """A table's name without quotes and without the schema that is meant anyway, in lower case."""
+    bare = name.replace('"', "").replace("`", "").lower()
+    return bare.removeprefix("public.").removeprefix("main.")
+
+
+def _key(table: TableDiff, row: Row) -> Hashable:
+    return tuple(row[index] for index in table.key) if table.key else row

@@ -1,0 +1,140 @@
+"""What a failed test's report says of its SQL: the line that wrote each row, and the statements."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.checks import number
+from alembic_snapshot.database.diff import Diff, Row, TableDiff, shortened
+from alembic_snapshot.database.recording import FAILED, Recording, Step
+from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.database.writers import Note, Written, every_row
+
+if TYPE_CHECKING:
+    from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.project.callsite import Writer
+
+# Rows of a kind that are compared with what the SQL gives, of which a few are shown.
+_COMPARED = 2000
+_MOST_LINES = 3
+_MOST_VALUES = 12
+_MOST_STATEMENTS = 200
+_OUTSIDE = "code outside the project"
+Ending = Callable[[TableDiff, Row, bool], str]
+
+
+def with_writers(clone: Clone) -> str:
+    """How a clone differs, as text, each row with the line of the project that wrote it."""
+    whole = clone.diff(_COMPARED)
+    shown = whole.cut(SHOWN_ROWS)
+    return shown.text(_ending(clone, whole)) if whole.tables else str(shown)
+
+
+def _ending(clone: Clone, diff: Diff) -> Ending:
+    """What ends each row's line. It never raises: a report is more than this."""
+    root, recording = clone.snapshot.project.root, clone.recording
+    if recording is None:
+        return lambda _table, _row, _is_gone: ""
+    reason = ""
+    try:
+        found = _best(clone, diff, recording)
+    except Exception as error:
+        found, reason = None, str(error).partition("\n")[0]
+
+    def ending(table: TableDiff, row: Row, is_gone: bool) -> str:
+        if found is None:
+            return f" ← not known: {reason or 'its SQL can not be run again here'}"
+        notes = found.of(table, row, is_gone=is_gone)
+        if isinstance(notes, str):
+            return f" ← not known: {notes}" if notes else " ← not through an engine"
+        return f" ← {_told(notes, root)}"
+
+    return ending
+
+
+def _best(clone: Clone, diff: Diff, recording: Recording) -> Written | None:
+    """What explains the most rows: whether foreign keys were enforced, nobody has written down."""
+    best: tuple[int, Written] | None = None
+    for replay in clone.replays():
+        try:
+            written = Written(diff, recording, replay)
+        finally:
+            replay.close()
+        unknown = sum(
+            isinstance(written.of(table, row, is_gone=is_gone), str)
+            for table, row, is_gone in every_row(diff)
+        )
+        if best is None or unknown < best[0]:
+            best = unknown, written
+        if not unknown:
+            break
+    return best[1] if best else None
+
+
+def _told(notes: Sequence[Note], root: Path) -> str:
+    lines: list[str] = []
+    for note in notes:
+        line = place(note.writer, root)
+        line = f"{note.how}, after {line}" if note.how else line
+        if line not in lines[-1:]:
+            lines.append(line)
+    if len(lines) > _MOST_LINES:
+        lines = [lines[0], "…", lines[-1]]
+    return ", then ".join(lines)
+
+
+def place(writer: Writer | None, root: Path) -> str:
+    """A line of the project with its function."""
+    if writer is None:
+        return _OUTSIDE
+    file, line, function = writer
+    path = os.path.relpath(os.path.realpath(file), os.path.realpath(root))
+    return f"{path}:{line} {function.rpartition('<locals>.')[2]}"
+
+
+def sql(recording: Recording, root: Path) -> str:
+    """The statements in their order, with values cut short, and where transactions ended."""
+    numbers: dict[int, int] = {}
+    for step in recording.steps:
+        numbers.setdefault(step.connection, len(numbers) + 1)
+    shown = recording.steps[-_MOST_STATEMENTS:]
+    more = len(recording.steps) - len(shown)
+    lines = [f"… {number(more, 'statement')} before"] if more else []
+    for step in shown:
+        which = f"[{numbers[step.connection]}] " if len(numbers) > 1 else ""
+        lines.append(f"{which}{_statement(step, root)}")
+    if recording.obstacle:
+        lines.append(f"… {recording.obstacle}")
+    return "\n".join(lines)
+
+
+def _statement(step: Step, root: Path) -> str:
+    if not step.statement:
+        return step.kind.upper()
+    text = " ".join(step.statement.split())
+    values = _values(step.parameters, is_many=step.is_many)
+    parts = [text, *([f"-- {values}"] if values else [])]
+    if step.kind == FAILED:
+        parts.append("-- failed")
+    if step.writer is not None:
+        parts.append(f"← {place(step.writer, root)}")
+    return " ".join(parts)
+
+
+def _values(parameters: Any, *, is_many: bool) -> str:
+    if not parameters:
+        return ""
+    if is_many:
+        rows = [_values(one, is_many=False) for one in parameters[:_MOST_LINES]]
+        more = len(parameters) - len(rows)
+        return ", ".join(rows) + (f", … {more} more" if more else "")
+    if isinstance(parameters, Mapping):
+        cells = [f"{name}={shortened(value)}" for name, value in parameters.items()]
+    else:
+        cells = [shortened(value) for value in parameters]
+    hidden = len(cells) - _MOST_VALUES
+    cells[_MOST_VALUES:] = [f"… {hidden} more"] if hidden > 0 else []
+    return f"({', '.join(cells)})"

@@ -1,0 +1,132 @@
+"""Runs a test's SQL again in a copy of what its database was in the beginning."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.database.diff import Row, TableDiff
+from alembic_snapshot.database.recording import Step, is_reading
+from alembic_snapshot.database.writers import MOST_ROWS, Relations, plain
+from alembic_snapshot.postgres.database import ServerDatabase
+
+if TYPE_CHECKING:
+    import psycopg
+
+_RUN = re.compile(
+    r"\s*(?:INSERT|UPDATE|DELETE|MERGE|WITH|TRUNCATE|BEGIN|START|SAVEPOINT|RELEASE|ROLLBACK|SET\b(?!"
+    r"\s+ROLE)|(?:CREATE|ALTER|DROP)\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|VIEW|SEQUENCE|TYPE|TRIGGER))\b",
+    re.IGNORECASE,
+)
+# A function that a SELECT calls may write. These do not.
+_HARMLESS = re.compile(
+    r"\b(?:count|sum|min|max|avg|coalesce|lower|upper|length|exists|in|values|cast|and|or|not|any|"
+    r"as|over|from|where|on|array_agg|string_agg|nullif|abs|round|version|current_schema)\s*\(",
+    re.IGNORECASE,
+)
+# What reaches out of the database from inside of it.
+_REACHING = (
+    "SELECT (SELECT count(*) FROM pg_foreign_server) + (SELECT count(*) FROM pg_extension "
+    "WHERE extname IN ('dblink', 'http', 'pg_net', 'pg_cron', 'file_fdw')) + (SELECT count(*) "
+    "FROM pg_language WHERE NOT lanpltrusted AND lanname NOT IN ('internal', 'c'))"
+)
+_CASCADES = (
+    "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint "
+    "WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))"
+)
+_TRIGGERED = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
+_GENERATED = (
+    "SELECT attrelid::regclass::text, attname FROM pg_attrdef JOIN pg_attribute "
+    "ON attrelid = adrelid AND attnum = adnum WHERE pg_get_expr(adbin, adrelid) ~* "
+    r"'current_|\(' AND pg_get_expr(adbin, adrelid) !~* '^nextval'"
+)
+
+
+class ServerReplay:
+    """The copy, which ``drop`` drops when it is closed.
+
+    Raises:
+        Exception: its SQL might reach out of the database, or the server can't be asked.
+    """
+
+    def __init__(self, database: ServerDatabase, drop: Callable[[], None]):
+        self._database = database
+        self._drop = drop
+        self._connections: dict[int, psycopg.Connection[Any]] = {}
+        try:
+            row = self.connection(-1, autocommit=True).execute(_REACHING).fetchone()
+            if row and row[0]:
+                raise RuntimeError("what is written may reach other databases")
+        except BaseException:
+            self.close()
+            raise
+
+    def connection(self, number: int, *, autocommit: bool) -> psycopg.Connection[Any]:
+        if number not in self._connections:
+            made = self._database.server.connect(self._database.name)
+            made.execute("SET lock_timeout = '500ms'")
+            made.execute("SET statement_timeout = '10s'")
+            made.autocommit = autocommit or number == -1
+            self._connections[number] = made
+        found = self._connections[number]
+        if autocommit and not found.autocommit:
+            found.rollback()
+            found.autocommit = True
+        return found
+
+    def execute(self, connection: psycopg.Connection[Any], step: Step) -> int:
+        import psycopg
+
+        statement: Any = step.statement
+        calls = re.search(r"\w\s*\(", _HARMLESS.sub("", statement))
+        if not (_RUN.match(statement) or (is_reading(statement) and calls)):
+            return -1
+        raw = re.search(r"\$\d", statement) is not None
+        cursor = psycopg.RawCursor(connection) if raw else connection.cursor()
+        with cursor:
+            if step.is_many:
+                cursor.executemany(statement, step.parameters)
+            else:
+                cursor.execute(statement, step.parameters or None)
+            return int(cursor.rowcount)
+
+    def end(self, connection: psycopg.Connection[Any], *, commit: bool) -> None:
+        import psycopg
+
+        with contextlib.suppress(psycopg.Error):
+            if commit:
+                connection.commit()
+                return
+        connection.rollback()
+
+    def rows(self, connection: psycopg.Connection[Any], table: TableDiff) -> Sequence[Row]:
+        import psycopg
+        from psycopg import sql
+
+        listed = sql.SQL(", ").join(
+            sql.SQL("{}::text").format(sql.Identifier(name)) for name in table.columns
+        )
+        name: Any = table.name if "." in table.name else f"public.{table.name}"
+        try:
+            with connection.transaction():
+                query = sql.SQL("SELECT {} FROM {} LIMIT {}").format(
+                    listed, sql.SQL(name), sql.Literal(MOST_ROWS + 1)
+                )
+                return connection.execute(query).fetchall()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+            return ()
+
+    def relations(self, connection: psycopg.Connection[Any]) -> Relations:
+        ask = connection.execute
+        return Relations(
+            cascades={(plain(a), plain(b)) for a, b in ask(_CASCADES)},
+            triggered={plain(name) for (name,) in ask(_TRIGGERED)},
+            generated={(plain(table), name.lower()) for table, name in ask(_GENERATED)},
+        )
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._drop()

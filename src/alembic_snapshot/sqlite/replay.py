@@ -1,0 +1,94 @@
+"""Runs a test's SQL again on a copy of what its file was in the beginning."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.database.diff import Row, TableDiff
+from alembic_snapshot.database.recording import Step
+from alembic_snapshot.database.writers import MOST_ROWS, Relations
+from alembic_snapshot.sqlite import database as files
+
+_RUN = re.compile(
+    r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|"
+    r"PRAGMA\s+(?:foreign_keys|defer_foreign_keys|recursive_triggers|ignore_check_constraints))\b",
+    re.IGNORECASE,
+)
+_ACTIONS = ("CASCADE", "SET NULL", "SET DEFAULT")
+
+
+class FileReplay:
+    """The copy, which is deleted when it is closed. It attaches nothing."""
+
+    def __init__(self, path: Path, *, foreign_keys: bool):
+        self._path = path
+        self._foreign_keys = foreign_keys
+        self._connections: dict[int, sqlite3.Connection] = {}
+
+    def connection(self, number: int, *, autocommit: bool) -> sqlite3.Connection:
+        if number not in self._connections:
+            made = sqlite3.connect(self._path, timeout=0.1)
+            made.text_factory = lambda text: text.decode(errors="backslashreplace")
+            made.execute(f"PRAGMA foreign_keys={'ON' if self._foreign_keys else 'OFF'}")
+            made.execute("PRAGMA synchronous=OFF")
+            made.set_authorizer(_refuse_attaching)
+            self._connections[number] = made
+        found = self._connections[number]
+        if autocommit and found.isolation_level is not None:
+            found.isolation_level = None
+        return found
+
+    def execute(self, connection: sqlite3.Connection, step: Step) -> int:
+        if not _RUN.match(step.statement):
+            return -1
+        run = connection.executemany if step.is_many else connection.execute
+        return run(step.statement, step.parameters or ()).rowcount
+
+    def end(self, connection: sqlite3.Connection, *, commit: bool) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if commit:
+                connection.commit()
+                return
+        connection.rollback()
+
+    def rows(self, connection: sqlite3.Connection, table: TableDiff) -> Sequence[Row]:
+        listed = ", ".join(_quoted(name) for name in table.columns)
+        try:
+            query = f"SELECT {listed} FROM {_quoted(table.name)} LIMIT {MOST_ROWS + 1}"
+            return connection.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            # It is not there yet, or has not yet these columns.
+            return ()
+
+    def relations(self, connection: sqlite3.Connection) -> Relations:
+        found = Relations()
+        query = "SELECT lower(tbl_name) FROM sqlite_master WHERE type = 'trigger'"
+        found.triggered = {row[0] for row in connection.execute(query)}
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        for (name,) in connection.execute(tables).fetchall():
+            for row in connection.execute(f"PRAGMA foreign_key_list({_quoted(name)})"):
+                if row[5] in _ACTIONS or row[6] in _ACTIONS:
+                    found.cascades.add((name.lower(), str(row[2]).lower()))
+            for row in connection.execute(f"PRAGMA table_info({_quoted(name)})"):
+                if row[4] and ("(" in row[4] or row[4].upper().startswith("CURRENT_")):
+                    found.generated.add((name.lower(), row[1].lower()))
+        return found
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        files.remove(self._path)
+
+
+def _refuse_attaching(action: int, *_: Any) -> int:
+    refused = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
+    return sqlite3.SQLITE_DENY if action in refused else sqlite3.SQLITE_OK
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,329 @@
+"""Who wrote it: each row of a failing test's report ends with the project's line that wrote it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from ..oracles.written import Generator
+
+IMPORTS = """
+import sqlite3
+import pytest
+from sqlalchemy import insert, make_url, text
+from {models}
+
+def raw(clone, key):
+    # Past every engine.
+    url, values = make_url(clone.url), "({{}}, 'raw')".format(key)
+    if url.get_backend_name() == "sqlite":
+        connection = sqlite3.connect(clone.path)
+    else:
+        import psycopg
+        connection = psycopg.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False)
+        )
+    connection.execute("INSERT INTO {table} (id, {column}) VALUES " + values)
+    connection.commit()
+    connection.close()
+
+
+"""
+CASES = int(os.environ.get("ORACLE_CASES", "0")) // 10 or 12
+
+
+def report_of(output, test):
+    """What a failing test's report says of its database."""
+    section = output.partition(f" {test} _")[2].partition("\n____")[0]
+    return section.partition("- database of the test -")[2]
+
+
+def check(text, output, program):
+    """Compare a report with who wrote each row."""
+    lines = text.splitlines()
+    report = report_of(output, f"test_{program.name}")
+    rows = re.findall(r"^  [+~-] id='?(\d+)'?,? .*?← (.*)$", report, flags=re.MULTILINE)
+    assert sorted(int(key) for key, _ in rows) == sorted(program.writers), report
+    for key, told in rows:
+        name = program.writers[int(key)]
+        if name is None:
+            assert told in (
+                "not through an engine",
+                "not known: something was written past the engines",
+            ), report
+        else:
+            heading = next(n for n, line in enumerate(lines, 1) if f"def {name}(" in line)
+            assert told.endswith(f":{heading + 1} {name}"), report
+
+
+def run_programs(sample, *, is_async):
+    """Run generated programs in a project, and compare each report."""
+    programs = [Generator(seed, is_async=is_async).program() for seed in range(CASES)]
+    table, column = ("notes", "text") if is_async else ("customers", "name")
+    models = "notes.models import Note" if is_async else "shop.models import Customer"
+    text = IMPORTS.format(models=models, table=table, column=column)
+    text += "\n\n".join(one.text(is_async=is_async) for one in programs)
+    (sample.root / "test_programs.py").write_text(text)
+
+    result = sample.run("-p", "no:randomly", "test_programs.py", "--tb=short", "-rN")
+
+    result.assert_outcomes(failed=len(programs))
+    for program in programs:
+        check(text, str(result.stdout), program)
+
+
+@pytest.mark.campaign
+class TestGeneratedPrograms:
+    """Each row ends with the line of the program that wrote it, or with why there is none."""
+
+    def test_of_a_synchronous_application(self, shop):
+        run_programs(shop, is_async=False)
+
+    def test_of_an_async_one(self, new_sample):
+        run_programs(new_sample("notes"), is_async=True)
+
+    def test_on_a_server(self, on_server):
+        run_programs(on_server("shop", "SHOP_URL"), is_async=False)
+
+    @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+    def test_on_a_server_and_async(self, on_server, driver, monkeypatch):
+        if driver == "psycopg":
+            monkeypatch.setenv("NOTES_URL", "postgresql+psycopg://localhost/notes")
+        run_programs(on_server("notes", "NOTES_URL", "{async_url}"), is_async=True)
+
+
+APPLICATION = """
+    import contextlib
+    import sqlite3
+    import threading
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
+    from shop import orders
+    from shop.db import SessionLocal, engine
+    from shop.models import Customer, Order
+    from sqlalchemy import insert, text
+    from sqlalchemy.orm import Session
+
+    def flushed(session):
+        session.flush()
+
+    def run(statement):
+        with engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def rerun(statement):
+        run(statement)
+
+    @pytest.fixture
+    def ada(db_clone):
+        orders.add_customer("Ada")
+
+    def test_of_fixtures_and_the_application(ada, db_session):
+        orders.order("Ada", "tea")
+        db_session.add(Order(customer_id=2, item="milk"))
+        db_session.query(Order).all()
+        db_session.commit()
+        assert False
+
+    def test_of_unflushed_objects(db_session):
+        db_session.add(Customer(name="Bob"))
+        flushed(db_session)
+        db_session.add(Customer(name="Eve"))
+        db_session.commit()
+        assert False
+
+    def test_of_many_objects_at_once(db_session):
+        db_session.add_all(Customer(name=f"customer {number}") for number in range(3))
+        db_session.commit()
+        db_session.execute(insert(Customer), [{"name": "Ada"}, {"name": "Bob"}])
+        db_session.commit()
+        assert False
+
+    def test_of_what_came_to_nothing(db_session):
+        db_session.add(Customer(name="Ada"))
+        db_session.flush()
+        db_session.rollback()
+        with contextlib.suppress(Exception):
+            orders.add_customer("the house")
+        with engine.connect() as connection:
+            connection.execute(text("INSERT INTO customers (name) VALUES ('never')"))
+        rerun("INSERT INTO customers (id, name) VALUES (7, 'seven')")
+        assert False
+
+    def test_of_several_lines(db_clone):
+        orders.add_customer("Ada")
+        rerun("UPDATE customers SET name = 'Eve' WHERE name = 'Ada'")
+        assert False
+
+    def test_of_a_key_that_comes_again(db_clone):
+        orders.add_customer("Ada")
+        run("DELETE FROM customers WHERE id = 2")
+        run("INSERT INTO customers (id, name) VALUES (2, 'Bob')")
+        assert False
+
+    def test_of_triggers_and_cascades(db_clone):
+        run("DROP TABLE orders")
+        run("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES "
+            "customers (id) ON DELETE CASCADE, item VARCHAR(200))")
+        orders.add_customer("Ada")
+        orders.order("Ada", "tea")
+        db_clone.checkpoint("x")
+        assert False
+
+    @checkpoint_fixture("module")
+    def with_a_cascade():
+        run("DROP TABLE orders")
+        run("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES "
+            "customers (id) ON DELETE CASCADE, item VARCHAR(200))")
+        run("CREATE TABLE log (id INTEGER PRIMARY KEY, what VARCHAR(20))")
+        orders.add_customer("Ada")
+        orders.order("Ada", "tea")
+
+    def test_of_a_cascade(with_a_cascade):
+        run("DELETE FROM customers WHERE id = 2")
+        assert False
+
+    @checkpoint_fixture("module")
+    def with_a_trigger(with_a_cascade):
+        run("CREATE TRIGGER logging AFTER INSERT ON customers BEGIN "
+            "INSERT INTO log (what) VALUES (NEW.name); END")
+
+    def test_of_a_trigger(with_a_trigger):
+        orders.add_customer("Bob")
+        assert False
+
+    def test_of_another_driver(db_clone):
+        orders.add_customer("Ada")
+        connection = sqlite3.connect(db_clone.path)
+        connection.execute("INSERT INTO customers (id, name) VALUES (50, 'raw')")
+        connection.commit()
+        connection.close()
+        assert False
+
+    def test_of_another_driver_in_between(db_clone):
+        connection = sqlite3.connect(db_clone.path)
+        connection.execute("INSERT INTO customers (name) VALUES ('raw')")
+        connection.commit()
+        connection.close()
+        orders.add_customer("Ada")
+        assert False
+
+    def test_of_a_raw_cursor(db_clone):
+        connection = engine.raw_connection()
+        connection.cursor().execute("INSERT INTO customers (name) VALUES ('raw')")
+        connection.commit()
+        connection.close()
+        assert False
+
+    def test_of_an_engine_of_its_own(db_clone):
+        with Session(db_clone.engine()) as session:
+            session.add(Customer(name="Ada"))
+            session.commit()
+        assert False
+
+    def test_of_a_thread(db_clone):
+        thread = threading.Thread(target=orders.add_customer, args=("Ada",))
+        thread.start()
+        thread.join()
+        session = SessionLocal()
+        session.add(Customer(name="Bob"))
+        thread = threading.Thread(target=session.commit)
+        thread.start()
+        thread.join()
+        session.close()
+        assert False
+
+    def test_of_a_restored_database(db_clone):
+        orders.add_customer("Ada")
+        db_clone.checkpoint("before")
+        orders.add_customer("Bob")
+        db_clone.restore("before")
+        orders.add_customer("Eve")
+        assert False
+
+    def test_of_functions_of_its_own(db_clone):
+        with engine.begin() as connection:
+            driver = connection.connection.driver_connection
+            driver.create_function("shouted", 1, str.upper)
+            connection.execute(text("INSERT INTO customers (name) VALUES (shouted('ada'))"))
+        assert False
+
+    def test_of_values_of_the_moment(db_clone):
+        run("INSERT INTO customers (name) VALUES ('x' || random())")
+        assert False
+
+    def test_of_a_migration(db_clone):
+        run("DELETE FROM orders")
+        run("UPDATE customers SET name = name")
+        db_clone.upgrade()
+        orders.add_customer("Ada")
+        assert False
+    """
+# The ends of the lines of rows in each test's report, in their order.
+TOLD = {
+    "test_of_fixtures_and_the_application": [
+        "shop/orders.py:12 add_customer",
+        "shop/orders.py:29 order",
+        "test_it.py:{db_session.query(Order).all()} test_of_fixtures_and_the_application",
+    ],
+    "test_of_unflushed_objects": [
+        "test_it.py:{session.flush()} flushed",
+        "test_it.py:{db_session.add(Customer(name='Eve'))+1} test_of_unflushed_objects",
+    ],
+    "test_of_many_objects_at_once": [
+        "test_it.py:{for number in range(3))+1} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+1} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+1} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+2} test_of_many_objects_at_once",
+        "test_it.py:{for number in range(3))+2} test_of_many_objects_at_once",
+    ],
+    "test_of_what_came_to_nothing": ["test_it.py:{connection.execute(text(statement))} run"],
+    "test_of_several_lines": [
+        "shop/orders.py:12 add_customer, then test_it.py:{connection.execute(text(statement))} run"
+    ],
+    "test_of_a_key_that_comes_again": ["test_it.py:{connection.execute(text(statement))} run"],
+    "test_of_a_cascade": [
+        "test_it.py:{connection.execute(text(statement))} run",
+        "a cascade, after test_it.py:{connection.execute(text(statement))} run",
+    ],
+    "test_of_a_trigger": [
+        "shop/orders.py:12 add_customer",
+        "a trigger, after shop/orders.py:12 add_customer",
+    ],
+    "test_of_another_driver": ["shop/orders.py:12 add_customer", "not through an engine"],
+    "test_of_another_driver_in_between": [
+        "not known: something was written past the engines",
+        "not known: something was written past the engines",
+    ],
+    "test_of_a_raw_cursor": ["not through an engine"],
+    "test_of_an_engine_of_its_own": [
+        "test_it.py:{with Session(db_clone.engine()) as session:+2} test_of_an_engine_of_its_own"
+    ],
+    "test_of_a_thread": ["shop/orders.py:12 add_customer", "code outside the project"],
+    "test_of_a_restored_database": [
+        "shop/orders.py:12 add_customer",
+        "shop/orders.py:12 add_customer",
+    ],
+    "test_of_functions_of_its_own": [
+        "not known: its SQL can't be run again: no such function: shouted"
+    ],
+    "test_of_values_of_the_moment": ["test_it.py:{connection.execute(text(statement))} run"],
+    "test_of_a_migration": ["shop/orders.py:12 add_customer"],
+}
+
+
+def test_each_way_to_write_is_told_as_what_it_is(shop):
+    result = shop.run("-p", "no:randomly", "-rN", "--tb=short", test_it=APPLICATION)
+
+    text = (shop.root / "test_it.py").read_text().replace('"', "'").splitlines()
+
+    def numbered(match):
+        wanted, _, more = match[1].partition("+")
+        return str(next(n for n, line in enumerate(text, 1) if wanted in line) + int(more or 0))
+
+    for test, lines in TOLD.items():
+        report = report_of(str(result.stdout), test)
+        told = re.findall(r"^  [+~-] .*? ← (.*)$", report, flags=re.MULTILINE)
+        assert told == [re.sub(r"\{(.*?)\}", numbered, line) for line in lines], test

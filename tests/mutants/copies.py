@@ -105,7 +105,9 @@ def _environment(root: Path, copy: Path) -> None:
     """The running environment, linked file by file; what names the tree names the copy."""
     there, here = Path(sys.prefix), copy / ".venv"
     shutil.copytree(there, here, symlinks=True, copy_function=_link)
-    scripts = [path for path in (here / "bin").iterdir() if not path.is_symlink()]
+    scripts = [
+        path for path in (here / "bin").iterdir() if path.is_file() and not path.is_symlink()
+    ]
     for path in [*scripts, *here.glob("lib/*/site-packages/*.pth")]:
         text = path.read_bytes()
         changed = text.replace(bytes(there), bytes(here)).replace(bytes(root / "src"), b"%s/src")

@@ -687,9 +687,15 @@ class TestTheStairwayFromAbove(test_stairway.TestFromAbove):
     def test_is_about_a_server(self, created):
         assert created.load().backend == "postgresql"
 
-    def test_a_url_that_alembics_configuration_does_not_take_has_the_right_hint(self, created):
+    def test_a_url_that_alembics_configuration_does_not_take_has_the_right_hint(
+        self, created, postgres, monkeypatch
+    ):
         text = (created.root / "setup_db.py").read_text()
         created.write("setup_db.py", text.replace('.replace("%", "%%")', ""))
+        assert created.ensure().built
+        url = f"{postgres.url}&fallback_application_name=a%25b"
+        monkeypatch.setenv("SNAPSHOT_POSTGRES_URL", url)
+        created.revision("0009", "0002")
 
         with pytest.raises(MigrationError, match="invalid interpolation syntax") as error:
             created.ensure()

@@ -65,12 +65,7 @@ class Recorder:
     def _ending(self, own: Callable[[Any], None], kind: str) -> Callable[[Any], None]:
         def end(connection: Any) -> None:
             own(connection)
-            try:
-                info = connection.info
-            except Exception:
-                # One that is not from a pool, with which a dialect looks around.
-                return
-            recording = self._recording(info)
+            info, recording = self._recording(connection)
             if recording is not None:
                 recording.end(id(info), kind)
 
@@ -87,17 +82,14 @@ class Recorder:
 
     def _on_error(self, context: Any) -> None:
         if context.connection is not None and context.statement is not None:
-            with contextlib.suppress(Exception):
-                info = context.connection.info
-                recording = self._recording(info)
-                if recording is not None:
-                    recording.fail(id(info), context.statement)
+            info, recording = self._recording(context.connection)
+            if recording is not None:
+                recording.fail(id(info), context.statement)
 
     def _note(
         self, connection: Connection, statement: str, parameters: Any, *, is_many: bool
     ) -> None:
-        info = connection.info
-        recording = self._recording(info)
+        info, recording = self._recording(connection)
         if recording is not None:
             writer = None if is_reading(statement) else self._callsites.writer()
             is_autocommit = connection._is_autocommit_isolation()
@@ -105,14 +97,21 @@ class Recorder:
                 Step(id(info), EXECUTE, statement, parameters, is_many, is_autocommit, writer)
             )
 
-    def _recording(self, info: Any) -> Recording | None:
+    def _recording(self, connection: Any) -> tuple[Any, Recording | None]:
+        """A connection's info, and the recording of the clone that it is on, if it is on one."""
+        try:
+            info = connection.info
+        except Exception:
+            # It is closed; or not from a pool, and a dialect looks around with it. To a dialect an
+            # error of ours there would be an answer.
+            return None, None
         tracked: TrackedConnection | None = info.get(TrackedConnection)
         if tracked is not None:
-            return tracked.redirect.recording if tracked.clone is not None else None
+            return info, tracked.redirect.recording if tracked.clone is not None else None
         place = info.get(self._heard)
         if isinstance(place, Place):
             # An engine of the test's own, on its clone.
             for redirect in self._redirects:
                 if redirect.is_at(place):
-                    return redirect.recording
-        return None
+                    return info, redirect.recording
+        return info, None

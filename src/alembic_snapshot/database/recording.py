@@ -45,6 +45,15 @@ class Recording:
         else:
             self.obstacle = f"more than {MOST_STEPS} statements were executed"
 
+    def fail(self, connection: int, statement: str) -> None:
+        """Note that the connection's newest statement failed."""
+        for index in range(len(self.steps) - 1, -1, -1):
+            step = self.steps[index]
+            if step.connection == connection:
+                if step.statement == statement:
+                    self.steps[index] = step._replace(kind=FAILED)
+                return
+
     def end(self, connection: int, kind: str) -> None:
         """Note the end of a connection's transaction, if it has done anything."""
         if connection in self._at_work:

@@ -108,11 +108,14 @@ class Written:
         self._notes: dict[tuple[str, Hashable], list[Note]] = {}
         self._pending: dict[int, list[tuple[str, Hashable, Note]]] = {}
         self._savepoints: dict[tuple[int, str], int] = {}
+        self._undone: set[tuple[str, Hashable]] = set()
         self._seen: tuple[int, Mapping[str, Rows]] | None = None
         self._read = 0
         self._first = self._look(replay.connection(-1, autocommit=True))
         if self.obstacle is None:
             self._run(recording.steps)
+        for number in list(self._pending):
+            self._end(number, commit=False)
         self._final = self._look(replay.connection(-1, autocommit=True))
         self._related(-1)
         self._is_astray = self._strays(diff)
@@ -127,6 +130,8 @@ class Written:
             return notes[-1:] if is_gone else notes
         if self.obstacle is not None:
             return self.obstacle
+        if (table.name, _key(table, row)) in self._undone:
+            return "what wrote it seems to have been rolled back"
         return _ELSE if notes or self._is_astray else ""
 
     def _gives(self, table: TableDiff, row: Row, notes: Sequence[Note], *, is_gone: bool) -> bool:
@@ -224,6 +229,7 @@ class Written:
                 notes.append(note)
         else:
             self._seen = None
+            self._undone |= {(table, key) for table, key, _ in pending}
 
     def _look(self, connection: Any) -> dict[str, Rows]:
         found: dict[str, Rows] = {}

@@ -83,6 +83,7 @@ class EngineEvents:
         self._installed = False
         while self._undo:
             self._undo.pop()()
+        self._recorder.release()
 
     def listen_to(self, redirect: EngineRedirect) -> None:
         """Listen to the configured engine itself, which may have a creator."""
@@ -150,11 +151,16 @@ class EngineEvents:
                     cparams.setdefault("factory", Asking)
                 for place in places:
                     self._strangers.meet(place)
+                    if any(one.is_at(place) for one in self.redirects):
+                        # An engine of the test's own, on its clone.
+                        self._recorder.watch(dialect)
                 return
         if redirect.clone is None:
             self.notices.not_requested(redirect.project, redirect.engines.name)
         with self.notices.noting():
             redirect.rewrite_connect_args(dialect, record, cargs, cparams)
+        if redirect.clone is not None:
+            self._recorder.watch(dialect)
 
     def _on_connect(self, connection: Any, record: Any) -> None:
         __tracebackhide__ = True

@@ -1,10 +1,13 @@
 """Hears of every statement on a clone, and keeps it for the report of a test that fails.
 
-Green tests pay for it: so nothing is looked at but what has to be taken while it is there.
+Green tests pay for it: so nothing is looked at but what has to be taken while it is there, and no
+event of connections is listened to, which makes SQLAlchemy prepare them for every statement.
 """
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,6 @@ from alembic_snapshot.database.identity import Place
 from alembic_snapshot.database.recording import (
     COMMIT,
     EXECUTE,
-    FAILED,
     ROLLBACK,
     Recording,
     Step,
@@ -24,7 +26,7 @@ from alembic_snapshot.project.callsite import Callsites
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_KINDS = {"commit": COMMIT, "rollback": ROLLBACK}
+_ENDS = {"do_commit": COMMIT, "do_rollback": ROLLBACK}
 
 
 class Recorder:
@@ -34,61 +36,82 @@ class Recorder:
         self._redirects = redirects
         self._callsites = callsites
         self._heard = heard
+        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def listen(self, hear: Callable[[Any, str, Callable[..., None]], None]) -> None:
         """Listen by way of ``hear``."""
         from sqlalchemy import Engine
 
-        hear(Engine, "after_cursor_execute", self._on_executed)
+        hear(Engine, "do_execute", self._on_execute)
+        hear(Engine, "do_executemany", self._on_executemany)
+        hear(Engine, "do_execute_no_params", self._on_execute_no_params)
         hear(Engine, "handle_error", self._on_error)
-        hear(Engine, "commit", lambda connection: self._on_end(connection, COMMIT))
-        hear(Engine, "rollback", lambda connection: self._on_end(connection, ROLLBACK))
 
-    def _on_executed(
-        self,
-        connection: Connection,
-        _cursor: Any,
-        statement: str,
-        parameters: Any,
-        _context: Any,
-        is_many: bool,
-    ) -> None:
-        # Of many rows that are inserted by one statement, the values come as those of one.
-        is_many = is_many and isinstance(parameters, list)
-        self._note(connection, EXECUTE, statement, parameters, is_many)
+    def watch(self, dialect: Any) -> None:
+        """Hear of the ends of transactions, too, on connections of a dialect to a clone."""
+        if dialect not in self._watched:
+            self._watched.add(dialect)
+            for name, kind in _ENDS.items():
+                setattr(dialect, name, self._ending(getattr(dialect, name), kind))
+
+    def release(self) -> None:
+        """Leave the dialects as they were."""
+        for dialect in list(self._watched):
+            for name in _ENDS:
+                with contextlib.suppress(AttributeError):
+                    delattr(dialect, name)
+        self._watched.clear()
+
+    def _ending(self, own: Callable[[Any], None], kind: str) -> Callable[[Any], None]:
+        def end(connection: Any) -> None:
+            own(connection)
+            info, recording = self._recording(connection)
+            if recording is not None:
+                recording.end(id(info), kind)
+
+        return end
+
+    def _on_execute(self, _cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        self._note(context.root_connection, statement, parameters, is_many=False)
+
+    def _on_executemany(self, _cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        self._note(context.root_connection, statement, parameters, is_many=True)
+
+    def _on_execute_no_params(self, _cursor: Any, statement: str, context: Any) -> None:
+        self._note(context.root_connection, statement, None, is_many=False)
 
     def _on_error(self, context: Any) -> None:
         if context.connection is not None and context.statement is not None:
-            parameters = context.parameters
-            is_many = isinstance(parameters, list)
-            self._note(context.connection, FAILED, context.statement, parameters, is_many)
+            info, recording = self._recording(context.connection)
+            if recording is not None:
+                recording.fail(id(info), context.statement)
 
     def _note(
-        self, connection: Connection, kind: str, statement: str, parameters: Any, is_many: bool
+        self, connection: Connection, statement: str, parameters: Any, *, is_many: bool
     ) -> None:
-        info = connection.info
-        recording = self._recording(info)
+        info, recording = self._recording(connection)
         if recording is not None:
             writer = None if is_reading(statement) else self._callsites.writer()
             is_autocommit = connection._is_autocommit_isolation()
             recording.add(
-                Step(id(info), kind, statement, parameters, is_many, is_autocommit, writer)
+                Step(id(info), EXECUTE, statement, parameters, is_many, is_autocommit, writer)
             )
 
-    def _on_end(self, connection: Connection, kind: str) -> None:
-        info = connection.info
-        recording = self._recording(info)
-        if recording is not None and not connection._is_autocommit_isolation():
-            recording.end(id(info), kind)
-
-    def _recording(self, info: Any) -> Recording | None:
+    def _recording(self, connection: Any) -> tuple[Any, Recording | None]:
+        """A connection's info, and the recording of the clone that it is on, if it is on one."""
+        try:
+            info = connection.info
+        except Exception:
+            # It is closed; or not from a pool, and a dialect looks around with it. To a dialect an
+            # error of ours there would be an answer.
+            return None, None
         tracked: TrackedConnection | None = info.get(TrackedConnection)
         if tracked is not None:
-            return tracked.redirect.recording if tracked.clone is not None else None
+            return info, tracked.redirect.recording if tracked.clone is not None else None
         place = info.get(self._heard)
         if isinstance(place, Place):
             # An engine of the test's own, on its clone.
             for redirect in self._redirects:
                 if redirect.is_at(place):
-                    return redirect.recording
-        return None
+                    return info, redirect.recording
+        return info, None

@@ -226,3 +226,47 @@ def test_nothing_else_counts(readers, restored):
     os.utime(readers.root / "files/open", (1, 1))
 
     assert changes(readers) == ()
+
+
+# The ways to start something whose reads nobody hears.
+STARTS = {
+    "subprocess": "subprocess.run(['true'], check=True)",
+    "system": "assert os.system('true') == 0",
+    "popen": "os.popen('true').close()",
+    "spawn": "assert os.spawnlp(os.P_WAIT, 'true', 'true') == 0",
+    "posix_spawn": "os.waitpid(os.posix_spawnp('true', ['true'], {}), 0)",
+    "fork": "child = os.fork()\nif not child:\n    os._exit(0)\nos.waitpid(child, 0)",
+    "forkpty": "child, end = os.forkpty()\nif not child:\n    os._exit(0)\nos.waitpid(child, 0)\n"
+               "os.close(end)",
+    "a library": "import ctypes.util\nctypes.CDLL(ctypes.util.find_library('m'))",
+    "nothing": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_file_that_a_constant_names_counts_where_something_may_have_read_it_unheard(
+    project, start
+):
+    data = project.write("data/rows.csv", "1")
+    project.revision(
+        "a",
+        header="import os, subprocess",
+        upgrade=f"name = 'data/rows.csv'\n{STARTS[start]}\nop.execute('create table t (x)')",
+    )
+    project.ensure()
+
+    data.write_text("2")
+
+    assert project.ensure().built == (start != "nothing")
+
+
+def test_the_functions_that_are_heard_look_as_they_did(project):
+    names = ("stat", "lstat", "access", "readlink")
+    project.revision(
+        "a",
+        header="import os",
+        upgrade=f"assert [getattr(os, n).__name__ for n in {names}] == list({names})\n"
+        "assert os.stat.__doc__\nop.execute('create table t (x)')",
+    )
+
+    assert project.ensure().built

@@ -306,6 +306,19 @@ class TestWhatOnlyARunTells:
             "migrations/versions/b.py line 4: down_revision is computed",
         )
 
+    def test_makes_what_any_script_imports_or_names_count_for_all(self, project):
+        names = project.write("names.py", "TABLE = 'x'\n")
+        project.revision("a", "b", header="import names\nstr('computed')")
+        project.write(
+            "migrations/versions/b.py", "revision = str('b')\ndown_revision = depends_on = None\n"
+        )
+        before = project.key()
+        assert project.chain().opaque
+
+        names.write_text("TABLE = 'y'\n")
+
+        assert project.key() != before
+
     def test_is_said_of_a_function_that_makes_the_database_and_of_no_scripts(self, project):
         no_scripts = project.chain().opaque
         project.write("setup_db.py", "def create(url): ...\n")

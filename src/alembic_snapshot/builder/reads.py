@@ -23,8 +23,7 @@ _LISTED = frozenset({"os.listdir", "os.scandir"})
 _CHANGED = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
 # What a process that the project starts reads, or a library loaded past Python, nobody hears of.
 _UNHEARD = frozenset(
-    {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"}
-    | {"os.forkpty", "ctypes.dlopen"}
+    {"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "ctypes.dlopen"}
 )
 _HEARD = _LISTED | _CHANGED | _UNHEARD | {"open"}
 _ASKED = ("stat", "lstat", "access", "readlink")

@@ -11,7 +11,7 @@ import pytest
 from alembic_snapshot import ConfigError, MigrationError, ServerError
 from alembic_snapshot.key.libraries import OLDEST
 from alembic_snapshot.postgres import server as servers
-from alembic_snapshot.project.unsupported import known_title, of_error, title
+from alembic_snapshot.project.unsupported import known_title, of_error, of_server, title
 
 URLS = {
     "mysql://localhost/shop": "MySQL",
@@ -63,6 +63,21 @@ def test_what_is_supported_is_not_told(url):
 @pytest.mark.parametrize(("text", "name"), ERRORS.items())
 def test_a_dialect_or_a_driver_that_is_missing(text, name):
     assert of_error(text) == name
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("CockroachDB CCL v24.1.1 (x86_64-pc-linux-gnu, built 2024/06/14)", "CockroachDB"),
+        ("PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC, Redshift 1.0.68205",
+         "Amazon Redshift"),
+        ("PostgreSQL 11.2-YB-2.21.0.0-b0 on x86_64-pc-linux-gnu", "YugabyteDB"),
+        ("PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu", None),
+        ("PostgreSQL 16.4 on aarch64-apple-darwin, compiled by Apple clang", None),
+    ],
+)  # fmt: skip
+def test_a_server_that_speaks_as_postgresql_does(version, name):
+    assert of_server(version) == name
 
 
 @pytest.mark.parametrize("name", ["mysql", "MariaDB", "duckdb", "oracle", "mssql", "cockroachdb"])

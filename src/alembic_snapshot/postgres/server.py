@@ -110,9 +110,17 @@ class Server:
         """The server's version, and whether it waits for the disk. They are asked once.
 
         Raises:
-            ServerError: it can't be reached, or the role may not create databases.
+            ServerError: it can't be reached, is another database that speaks as PostgreSQL does,
+                or the role may not create databases.
         """
         with self.connect() as connection:
+            told = connection.execute("SELECT version()").fetchone()
+            other = unsupported.of_server(str(told and told[0]))
+            if other:
+                raise ServerError(
+                    f"the server at {self} is {other}, which is not supported",
+                    hint=unsupported.HINT,
+                )
             row = connection.execute(
                 "SELECT current_setting('server_version_num')::int, "
                 "current_setting('fsync')::bool, "

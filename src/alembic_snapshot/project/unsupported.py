@@ -87,6 +87,17 @@ _DRIVERS = {
     "sqlcipher3": "SQLCipher",
     "trino": "Trino",
 }
+# What servers that speak PostgreSQL's protocol say of themselves, of those that are not it.
+_SERVERS = {
+    "CockroachDB": "CockroachDB",
+    "CrateDB": "CrateDB",
+    "Greenplum": "Greenplum",
+    "Materialize": "Materialize",
+    "QuestDB": "QuestDB",
+    "Redshift": "Amazon Redshift",
+    "RisingWave": "RisingWave",
+    "-YB-": "YugabyteDB",
+}
 HINT = (
     "snapshots are SQLite files or databases on PostgreSQL: migrations that run on one of these "
     "can be tested there"
@@ -118,3 +129,8 @@ def of_error(text: str) -> str | None:
         return title(found[1].replace(".", "+"))
     found = re.search(r"No module named '([\w.]+)'", text)
     return _DRIVERS.get(found[1].partition(".")[0]) if found else None
+
+
+def of_server(version: str) -> str | None:
+    """The title of a server that speaks as PostgreSQL does and is not it, by its ``version()``."""
+    return next((name for word, name in _SERVERS.items() if word in version), None)

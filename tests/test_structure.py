@@ -109,7 +109,8 @@ ROOMS = {
     ],
     "cli": [
         ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
-        ["checking", "doctor", "init", "remote"],
+        ["checking", "doctor", "init", "options", "remote"],
+        ["stored"],
         ["commands"],
     ],
     "__main__": [[""]],

@@ -1,0 +1,73 @@
+"""Options that several commands have, the project that they name, and how facts are printed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from alembic_snapshot.cli import console
+from alembic_snapshot.project.config import DEFAULT, Project, load_project
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="An alembic.ini or pyproject.toml to use instead of the nearest.",
+)
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Where snapshots are kept (default: .alembic-snapshot beside the configuration, or "
+    "$ALEMBIC_SNAPSHOT_DIR).",
+)
+database_option = click.option(
+    "--database",
+    default=DEFAULT,
+    metavar="NAME",
+    help="One of [tool.alembic-snapshot.databases].",
+)
+traceback_option = click.option("--traceback", is_flag=True, help="Show the whole of an error.")
+
+
+def on_project(command: Command) -> Command:
+    """The options that every command on a project takes."""
+    for option in (traceback_option, database_option, store_option, config_option):
+        command = option(command)
+    return command
+
+
+layer_option = click.option("--layer", metavar="NAME", help="The snapshot with this layer on top.")
+revision_option = click.option("--revision", metavar="REV", help="The snapshot at this revision.")
+no_remote_option = click.option(
+    "--no-remote",
+    is_flag=True,
+    help="Neither ask the shared store nor use what came from it: for jobs that release or deploy.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+
+
+def on_snapshot(command: Command) -> Command:
+    """The options that every command on one of a project's snapshots takes."""
+    for option in (json_option, no_remote_option, revision_option, layer_option):
+        command = option(command)
+    return on_project(command)
+
+
+def project_of(where: Mapping[str, Any]) -> Project:
+    """The project that a command's options name."""
+    project = load_project(config=where["config"], store=where["store"], database=where["database"])
+    return dataclasses.replace(project, no_remote=bool(where.get("no_remote")))
+
+
+def print_facts(record: Any, text: str, as_json: bool) -> None:
+    """Print a record as JSON, or the text that says it."""
+    if as_json:
+        print(json.dumps(record, indent=1))
+    else:
+        console.show(text)

@@ -1,0 +1,194 @@
+"""The commands on what is kept: in the store, and in one that many machines share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from alembic_snapshot.backend import backend_of
+from alembic_snapshot.checks import number, size
+from alembic_snapshot.cli import console
+from alembic_snapshot.cli.options import (
+    json_option,
+    on_project,
+    on_snapshot,
+    print_facts,
+    project_of,
+    traceback_option,
+)
+from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record, time_of
+from alembic_snapshot.errors import CommandError, printable
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import identity, is_owned, owner
+
+_NO_EDGE = 10_000
+
+_every = click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Also those of others, on the server or in the store.",
+)
+
+
+@click.command(name="list")
+@on_project
+@json_option
+@_every
+@click.option("--remote", is_flag=True, help="List what is in the shared store instead, in the "
+              "scopes that count here.")  # fmt: skip
+def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
+    """List this project's snapshots in the store, the latest first.
+
+    Those of all of its databases, unless --database names one.
+    """
+    project = project_of(where)
+    if remote:
+        return _list_remote(project, as_json)
+    found = backend_of(project).store().entries()
+    is_meant = _meant(project, every=every)
+    entries = [entry for entry in found if is_meant(entry.manifest.project)]
+    _tell_of_others(len(found) - len(entries))
+    if as_json:
+        print(json.dumps([snapshot_record(entry, project) for entry in entries], indent=1))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
+    table = Table(*names, box=None)
+    for entry in entries:
+        manifest = entry.manifest
+        table.add_row(
+            entry.manifest.digest[:12],
+            manifest.project,
+            " ".join(manifest.heads),
+            str(len(manifest.seeds)),
+            str(manifest.tables),
+            size(manifest.size),
+            time_of(manifest.created),
+            counted_of(manifest, project) if "drift" in manifest.checks else "",
+        )
+    # A line for each, whatever reads it; only a terminal has an edge.
+    Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
+    return 0
+
+
+def _list_remote(project: Project, as_json: bool) -> int:
+    from alembic_snapshot.cli.remote import ROW, listed, record_of, row_of
+
+    records, warnings = listed(project)
+    console.warn(warnings)
+    if as_json:
+        print(json.dumps([record_of(record) for record in records], indent=1))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*ROW, box=None)
+    for record in records:
+        table.add_row(*map(printable, row_of(record)))
+    Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
+    return 0
+
+
+@click.command()
+@on_snapshot
+def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Put the snapshot into the shared store.
+
+    It goes into the scope of this run. It has to be built.
+    """
+    from alembic_snapshot.cli.remote import push as run
+
+    record, line, warnings = run(project_of(where), layer=layer, revision=revision)
+    console.warn(warnings)
+    print_facts(record, line, as_json)
+    return 0
+
+
+@click.command()
+@on_snapshot
+def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
+    """Fetch the snapshot from the shared store.
+
+    Print its path. The exit status is 1 if the shared store has none.
+    """
+    from alembic_snapshot.cli.remote import pull as run
+
+    record, line, warnings, is_there = run(project_of(where), layer=layer, revision=revision)
+    console.warn(warnings)
+    print_facts(record, line, as_json)
+    return 0 if is_there else 1
+
+
+@click.command(name="remote-key")
+@click.option("--scope", required=True, metavar="SCOPE", help="Whose records it signs: main, or "
+              "pr/* for every pull request.")  # fmt: skip
+@json_option
+@traceback_option
+def remote_key(scope: str, as_json: bool, traceback: bool) -> int:
+    """Make a pair of keys for a shared store.
+
+    Print the secret, and the table's line.
+    """
+    del traceback
+    from alembic_snapshot.cli.remote import new_key
+
+    record, text = new_key(scope)
+    print_facts(record, text, as_json)
+    return 0
+
+
+@click.command()
+@on_project
+@json_option
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    help="How many builds to keep of each database, the last used.",
+)
+@click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d.")
+@_every
+def prune(
+    keep: int | None, older_than: str | None, as_json: bool, every: bool, **where: Any
+) -> int:
+    """Delete this project's old snapshots. Delete what killed and failed builds left, too.
+
+    Those of all of its databases, unless --database names one. A snapshot in use stays.
+    """
+    if keep is None and older_than is None:
+        raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
+    age = seconds_of(older_than) if older_than is not None else None
+    project = project_of(where)
+    store = backend_of(project).store()
+    is_meant = _meant(project, every=every)
+    others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
+    deleted = store.prune(keep, age, is_meant, None if every else owner(project))
+    _tell_of_others(len(others))
+    freed = sum(entry.manifest.size for entry in deleted)
+    record = {"deleted": [str(entry.database) for entry in deleted], "bytes": freed}
+    print_facts(record, f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}", as_json)
+    return 0
+
+
+def _meant(project: Project, *, every: bool) -> Callable[[str], bool]:
+    """Whether a manifest's project is meant: this one's, one of its databases, or all."""
+    if every:
+        return lambda _project: True
+    source = click.get_current_context().get_parameter_source("database")
+    if source is ParameterSource.COMMANDLINE:
+        own = identity(project)
+        return lambda found: found == own
+    whose = owner(project)
+    return lambda found: is_owned(found, whose)
+
+
+def _tell_of_others(count: int) -> None:
+    if count:
+        print(f"not looked at: {number(count, 'snapshot')} of others (--all)", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import threading
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from alembic_snapshot.build.sharing import Fits, built
+from alembic_snapshot.remote.shared import expected_seconds
 
 from .conftest import MAIN_KEY
 
@@ -224,3 +226,13 @@ def test_no_secret_is_in_a_message(shared):
     assert done.stderr.startswith("error: shared store s3://bucket/x: ")
     assert "secret" not in done.stderr.replace("credentials", "")
     assert MAIN_KEY[0] not in done.stderr
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(1e10, 600, 600), (0.0, 3, 3), (5, 12, 12)])
+def test_how_long_a_build_takes_has_bounds_whoever_tells_it(shared, seconds, least, most):
+    with shared.opened("of the builder") as (_, status):
+        told = dataclasses.replace(status.entry.manifest, timings={"0001": seconds})
+
+        expected = expected_seconds(status.chain, [told])
+
+    assert least <= expected <= most

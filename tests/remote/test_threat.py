@@ -410,6 +410,8 @@ class TestWhatIsInIt:
             ({"databases": [{"kind": "sqlite"}]}, "values that none has"),
             ({"layers": {}}, "values that none has"),
             ({"timings": {"0001": "x"}}, "values that none has"),
+            ({"timings": {"0001": float("nan")}}, "values that none has"),
+            ({"created": float("inf")}, "values that none has"),
         ],
         ids=lambda value: str(value)[:30],
     )
@@ -427,6 +429,14 @@ class TestWhatIsInIt:
         put(shared, "pr/1", PR_KEY[0], observed=read)
 
         assert "outside of the project" in assert_refused(shared, **{SCOPE: "pr/1"})
+
+    def test_a_state_below_that_names_what_is_outside_is_not_looked_at(self, shared):
+        from alembic_snapshot.key.observed import Observed
+
+        put(shared, "pr/1", PR_KEY[0], observed=Observed(files={"../../outside": "missing"}))
+        shared.project.revision("0003", "0002")
+
+        assert "outside of the project" in assert_built(shared, **{SCOPE: "pr/1"})
 
     def test_a_content_larger_than_signed_is_not_unpacked(self, shared, tmp_path):
         manifest, file = poisoned(shared)

@@ -26,6 +26,7 @@ LIMIT = 32 * 1024 * 1024
 # As many states that differ in what a run read (a variable, a file) are kept under one digest.
 VARIANTS = 4
 _HASH = re.compile(r"[0-9a-f]{64}")
+_LONG = 1e11
 _HANDOVERS = (None, "url", "connection", "engine", "async", "api")
 _TEXTS = ("digest", "family", "project", "sha256", "version_table")
 _LISTS_OF_TEXTS = ("heads", "seeds", "warnings")
@@ -149,8 +150,8 @@ def _record(said: Mapping[str, Any], scope: str, digest: str, signer: str) -> Re
     _check_manifest(manifest)
     if manifest.digest != digest:
         raise NotVerified("it is another snapshot's")
-    if not isinstance(packed, int) or packed < 0:
-        raise NotVerified("its size is no size")
+    if not isinstance(packed, int) or packed < 0 or not _is_time(signed):
+        raise NotVerified("its size or its time is none")
     return Record(scope, signer, signed, packed, manifest)
 
 
@@ -166,9 +167,9 @@ def _check_manifest(manifest: Manifest) -> None:
         and isinstance(manifest.size, int)
         and manifest.size >= 0
         and isinstance(manifest.tables, int)
-        and isinstance(manifest.created, int | float)
+        and _is_time(manifest.created)
         and isinstance(manifest.checks, dict)
-        and all(isinstance(value, int | float) for value in manifest.timings.values())
+        and all(_is_time(value) for value in manifest.timings.values())
         and all(isinstance(one, dict) for one in manifest.databases)
         and manifest.handover in _HANDOVERS
     )
@@ -197,6 +198,11 @@ def _object(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NotVerified("it is no record")
     return value
+
+
+def _is_time(value: object) -> bool:
+    """Whether it is a number of seconds, as no infinite one is."""
+    return isinstance(value, int | float) and 0 <= value < _LONG
 
 
 def _are_texts(values: object) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from alembic_snapshot.backend import Backend
 from alembic_snapshot.checks import number
-from alembic_snapshot.errors import ConfigError, SnapshotError
+from alembic_snapshot.errors import ConfigError, SnapshotError, StoreError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import TABLE
@@ -30,7 +30,8 @@ from alembic_snapshot.store.store import Store, run_id
 
 # Seconds: for what is small, for a snapshot, and for a build of which nothing is known.
 _SMALL, _WHOLE, _UNKNOWN_BUILD = 10.0, 60.0, 60.0
-_SHORTEST, _START = 3.0, 2.0
+# What is told of a build is told by others, and is not waited for without end.
+_SHORTEST, _START, _LONGEST = 3.0, 2.0, 600.0
 # Who builds for others has processes to start, checks to make, and something to send.
 _MORE = 15.0
 # How many states below a snapshot are looked for, and how many of them at a time.
@@ -81,6 +82,7 @@ class SharedStore:
         self._process: RemoteProcess | None = None
         self._has_begun = False
         self._leased: str | None = None
+        self._outside: set[str] = set()
         # As long as a build takes, it may take to do without one.
         self._patience = _WHOLE
 
@@ -125,7 +127,8 @@ class SharedStore:
     def peek(self, state: State, fits: Callable[[Manifest], bool]) -> Record | None:
         """The record of a snapshot that would be received; nothing is fetched."""
         with contextlib.suppress(_Off):
-            return next((one for one in self._look([state]) if fits(one.manifest)), None)
+            records = self._look([state])
+            return next((one for one in records if self._is_usable(one.manifest, fits)), None)
         return None
 
     def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
@@ -147,9 +150,13 @@ class SharedStore:
             for entry in entries:
                 if entry.manifest.received or (self.is_sent(entry) and not again):
                     continue
-                private = self.private_in(entry.manifest, chain)
-                if private is None:
-                    self._send(entry)
+                if self.private_in(entry.manifest, chain) is None:
+                    try:
+                        self._send(entry)
+                    except StoreError as error:
+                        # This machine's own store can't be written, and has the snapshot.
+                        self._warn(f"nothing is put there: {error.message}")
+                        return
 
     def is_sent(self, entry: Entry) -> bool:
         """Whether this machine has put a snapshot there before."""
@@ -197,7 +204,7 @@ class SharedStore:
         """Some states, and their records: the first of which any has one that fits."""
         for first in range(0, len(states), _TOGETHER):
             some = states[first : first + _TOGETHER]
-            records = [one for one in self._look(some) if fits(one.manifest)]
+            records = [one for one in self._look(some) if self._is_usable(one.manifest, fits)]
             if records:
                 return some, records
         return (), []
@@ -243,20 +250,26 @@ class SharedStore:
             for record in records:
                 if record.manifest.digest != state.digest or not _is_of(record.manifest, state):
                     continue
-                if self._leads_outside(record.manifest) or not fits(record.manifest):
+                if not self._is_usable(record.manifest, fits):
                     continue
                 entry = self._fetch(record)
                 if entry is not None:
                     return entry
         return None
 
-    def _leads_outside(self, manifest: Manifest) -> bool:
-        """Whether a manifest names a file that no build of this project would have looked at."""
+    def _is_usable(self, manifest: Manifest, fits: Callable[[Manifest], bool]) -> bool:
+        """Whether a snapshot is as the project has it now.
+
+        No file is looked at that no build of this project would have looked at.
+        """
         outside = names_outside(manifest, self._project)
-        if outside:
+        if outside is None:
+            return fits(manifest)
+        if manifest.sha256 not in self._outside:
+            self._outside.add(manifest.sha256)
             where = f"the record {manifest.digest[:12]}: it names {outside}"
             self._reject([f"{where}, which is outside of the project"])
-        return bool(outside)
+        return False
 
     def _fetch(self, record: Record) -> Entry | None:
         manifest = record.manifest
@@ -445,7 +458,7 @@ def expected_seconds(chain: Chain, known: Sequence[Manifest]) -> float:
     told = [timings[name] for name in ours if name in timings]
     if not told:
         return _UNKNOWN_BUILD
-    return max(_SHORTEST, _START + sum(told) / len(told) * len(ours))
+    return min(_LONGEST, max(_SHORTEST, _START + sum(told) / len(told) * len(ours)))
 
 
 def _below(chain: Chain, have: int) -> list[State]:

@@ -35,11 +35,11 @@ def verify(path: Path, manifest: Manifest) -> None:
         with _distrustful(path) as connection:
             _verify_schema(connection)
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+        heads = files.heads(path, manifest.version_table)
     except (sqlite3.Error, UnicodeError) as error:
         raise StoreError(f"SQLite can't trust it: {error}", hint=_HINT) from error
     if problems != ["ok"]:
         raise StoreError(f"SQLite finds it damaged: {problems[0]}", hint=_HINT)
-    heads = files.heads(path, manifest.version_table)
     if sorted(heads) != sorted(manifest.heads):
         at, said = " ".join(heads) or "no revision", " ".join(manifest.heads) or "none"
         raise StoreError(f"it is at {at}, and its manifest says {said}", hint=_HINT)

@@ -172,6 +172,16 @@ class TestAccidents:
         assert "there are no remote_keys" in done.stderr
         assert "remote-key --scope main" in done.stderr
 
+    @pytest.mark.parametrize("command", ["build", "status", "pull", "push"])
+    def test_it_is_one_too_where_the_local_store_has_the_snapshot(self, shared, command):
+        shared.configure(keys={})
+        assert shared.run("reader", "build").returncode == 0
+
+        done = shared.run("reader", command, ALEMBIC_SNAPSHOT_REMOTE="s3://bucket/x")
+
+        assert done.returncode == 2
+        assert "there are no remote_keys" in done.stderr
+
     def test_a_signing_key_in_the_table_is_an_error(self, shared):
         shared.configure(keys={"main": (MAIN_KEY[0],)})
 

@@ -278,8 +278,11 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     What the shared store has counts as had: a build would fetch it.
     """
     from alembic_snapshot.build.lookup import look_up
+    from alembic_snapshot.build.sharing import remote_settings
 
     project = project_of(where)
+    # What a build would refuse is refused here too, although the store has the snapshot.
+    remote_settings(project)
     lookup = look_up(project, layer=layer, revision=revision)
     if lookup.entry is None:
         there = _peek(lookup)

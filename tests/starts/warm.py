@@ -32,6 +32,9 @@ class Warm:
         self._specs: dict[str, Any] = {}
         self._imports: dict[str, set[str]] = {}
         self._is_attribute: set[str] = set()
+        # What a module adds to those that are asked for modules.
+        self._bare_finders = list(sys.meta_path)
+        self._added: dict[str, list[Any]] = {}
 
     def gather(self, work: Callable[[], Any]) -> Any:
         """Do ``work``, which imports modules."""
@@ -74,6 +77,10 @@ class Warm:
 
     def put_aside(self) -> None:
         """Take all modules but the bare ones away, to be given back when they are imported."""
+        for finder in [one for one in sys.meta_path if one not in self._bare_finders]:
+            name = finder.__module__ if isinstance(finder, type) else type(finder).__module__
+            self._added.setdefault(name, []).append(finder)
+            sys.meta_path.remove(finder)
         for name in [name for name in sys.modules if name not in self.bare]:
             self.modules[name] = sys.modules.pop(name)
             self._specs[name] = _of(self.modules[name], "__spec__")
@@ -117,6 +124,7 @@ class Warm:
                 if spec is not None:
                     spec.loader.create_module(spec)
                     spec.loader.exec_module(self.modules[one])
+                sys.meta_path.extend(self._added.get(one, ()))
         for one in wanted & self._is_attribute:
             above, _, last = one.rpartition(".")
             if above in sys.modules:

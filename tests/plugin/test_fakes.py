@@ -117,12 +117,21 @@ def test_fakes_of_files_times_and_sockets_do_not_reach_a_clone(shop, clones):
 
     result.assert_outcomes(passed=13, failed=1)
     result.stdout.fnmatch_lines(["*FAILED*test_a_fake_file_system_fails*"])
-    result.stdout.fnmatch_lines(["customers: 1 added", "  + id=2, name='kept'"])
+    result.stdout.fnmatch_lines(["customers: 1 added", "  + id=2, name='kept' ← *write"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
     (kept,) = shop.kept()
     assert kept.stat().st_size > 0
     # Nothing else stays of a run, whatever was made beside the clones.
     assert not list(shop.temporary.glob("databases*"))
+
+
+def test_a_fake_file_system_may_be_there_before_the_first_clone(shop):
+    pytest.importorskip("pyfakefs")
+
+    result = shop.run("-k", "a_fake_file_system_fails", test_fakes=FAKES)
+
+    result.assert_outcomes(failed=1, deselected=13)
+    result.stdout.fnmatch_lines(["customers: 1 added", "  + id=2, name='kept' ← *write"])
 
 
 def test_what_a_uri_says_beside_the_file_stays(shop):

@@ -13,7 +13,7 @@ import sys
 
 import alembic_snapshot
 
-_PATCHER = "pyfakefs.fake_filesystem_unittest"
+PATCHER = "pyfakefs.fake_filesystem_unittest"
 # What works while a test runs. Whatever is imported later is imported under the fake.
 _ROOMS = ("database", "engines", "sqlite", "sqlite.reset", "store")
 _MODULES = ("plugin.calls", "plugin.kept", "plugin.reset")
@@ -21,7 +21,7 @@ _MODULES = ("plugin.calls", "plugin.kept", "plugin.reset")
 
 def keep_out() -> None:
     """Have a fake file system leave this library's modules alone, from the first test on."""
-    patcher = getattr(sys.modules.get(_PATCHER), "Patcher", None)
+    patcher = getattr(sys.modules.get(PATCHER), "Patcher", None)
     skipped = getattr(patcher, "SKIPMODULES", None)
     if skipped is None:
         return

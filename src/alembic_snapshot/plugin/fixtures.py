@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack
 
@@ -10,6 +11,7 @@ import pytest
 
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin.declared import asked_by, beginning_of
+from alembic_snapshot.plugin.fakes import PATCHER
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.session import PluginSession, session_of
 
@@ -40,6 +42,9 @@ def _db_run(
     # than all that they do.
     session = session_of(request.config)
     session.temporary = tmp_path_factory.getbasetemp
+    if PATCHER in sys.modules:
+        # Within a fake file system the folder of the clones could not be made.
+        _ = session.folder
     return session
 
 

@@ -117,7 +117,6 @@ class FileClone(Clone):
             path = self._path.with_name(f"{self._path.stem}-replay-{next(self._numbers)}.db")
             if isinstance(beginning, files.DatabaseFile):
                 files.copy(beginning.path, path)
-            path.touch()
             yield FileReplay(path, foreign_keys=foreign_keys)
 
     def freeze(self) -> files.DatabaseFile:

@@ -127,7 +127,7 @@ MISTAKES = {
     "another dialect": ("shop.db:postgres", None, "*speaks postgresql, but the snapshot is a *"),
     "another dialect's URL": ("postgresql://localhost/x", None, "*speaks postgresql, but *"),
     "no URL": ("sqlite:/shop://db", None, "*is no URL that works*"),
-    "another driver": ("oracel://localhost/x", None, "*is no URL that works*"),
+    "another driver": ("sqlite+nothing:///x", None, "*is no URL that works*"),
     "the factory's name": ("shop.db:engine", "shop.db:Session_", "*did you mean 'Session'?"),
     "another engine's": ("shop.db:engine", "shop.db:Elsewhere", "*go to 'other.db', and those of*"),
     "others'": ("shop.db:engine", "shop.db:InTwoPlaces", "*go to 'other.db', and those of*"),

@@ -111,7 +111,8 @@ def title(name: str) -> str | None:
     """
     scheme = name.partition("://")[0].strip().lower()
     dialect, _, driver = scheme.partition("+")
-    if dialect in SUPPORTED:
+    # A URL that is mistyped is of no database.
+    if dialect in SUPPORTED or not re.fullmatch(r"\w+", dialect):
         return _TITLES.get(driver)
     return _TITLES.get(dialect, dialect or None)
 

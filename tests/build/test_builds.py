@@ -173,6 +173,7 @@ class TestOnlyTheNewPart:
         one, two = new_project("one"), new_project("two")
         for project in (one, two):
             project.history(3)
+            project.append("pyproject.toml", '[project]\nname = "shop"\n')
         two.revision("0004", "0003")
         store = tmp_path / "store"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from sqlalchemy import make_url
 
 from .server_others import Outsider
 
@@ -278,7 +279,15 @@ def writes_asynchronously(campaign: ServerCampaign, _connection: Connection) -> 
     import asyncpg
 
     async def work() -> None:
-        found = await asyncpg.connect(campaign.url)
+        # It has a host of its own for a URL that has one, and a folder in its query.
+        parts = make_url(campaign.url)
+        found = await asyncpg.connect(
+            host=parts.query.get("host", parts.host),
+            port=parts.query.get("port", parts.port),
+            user=parts.username,
+            password=parts.password,
+            database=parts.database,
+        )
         campaign.lasting.sessions.note(found)
         try:
             await found.execute("SET lock_timeout = 50")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -97,11 +98,13 @@ def _told(change: Change, chain: Chain) -> str:
 
 def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
     """Why the store lacks the snapshot: how it differs from the project's most similar one."""
+    # What lies in the project's folder is its own, also if another checkout's cache brought it.
+    folder = f"{project.root}{os.sep}"
     own = [
         entry.manifest
         for entry in store.entries()
-        if entry.manifest.project == identity(project)
-        and entry.manifest.digest == entry.manifest.family
+        if entry.manifest.digest == entry.manifest.family
+        and (entry.manifest.project == identity(project) or entry.database.name.startswith(folder))
     ]
     if not own:
         yield "the store has no snapshot of this project"

@@ -326,7 +326,7 @@ def test_options_of_pytest_do_no_harm(shop):
 
 
 @pytest.mark.parametrize(("name", "version"), [("SQLAlchemy", "1.4.54"), ("pytest", "7.4.0")])
-def test_a_version_that_is_too_old_is_named(shop, tmp_path, name, version):
+def test_a_version_that_is_too_old_is_named(real_starts, shop, tmp_path, name, version):
     folder = tmp_path / f"old/{name}-{version}.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")

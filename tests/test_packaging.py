@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import alembic_snapshot
+from alembic_snapshot.cli.doctor import OLDEST_FOR_TESTS
+from alembic_snapshot.key.libraries import OLDEST
 
 ROOT = Path(__file__).parents[1]
 TABLE = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -102,3 +104,13 @@ def test_the_changelog_has_one_section_of_a_kind_in_each_version():
         assert len(headings) == len(set(headings)), text.splitlines()[0]
     # The first release has no before.
     assert "Previously" not in versions[-1]
+
+
+def test_the_oldest_versions_that_are_refused_are_those_that_the_package_allows():
+    allowed = {
+        **dict(least(PROJECT["dependencies"])),
+        **{name: at for name, at in least(GROUPS["test"]).items() if name == "pytest"},
+    }
+
+    for name, version in {**OLDEST, **OLDEST_FOR_TESTS}.items():
+        assert allowed[name.lower()] == version

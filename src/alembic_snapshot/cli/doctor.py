@@ -20,6 +20,7 @@ from alembic_snapshot.cli.inside_pytest import ask
 from alembic_snapshot.cli.records import not_supported
 from alembic_snapshot.discover.layout import pytest_settings
 from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.key.libraries import OLDEST, numbers
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.lookup import Status
 
 _PACKAGE = "alembic-snapshot"
-_LOOKED_AT = ("SQLAlchemy", "alembic", "pytest")
-_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[.*?\])?\s*\(?>=\s*([\d.]+)")
+# Whoever runs no tests does without pytest: it is no requirement of the package.
+OLDEST_FOR_TESTS = {
+    "SQLAlchemy": OLDEST["SQLAlchemy"],
+    "alembic": OLDEST["Alembic"],
+    "pytest": "8.2",
+}
 _EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?[\\\"']*([\w-]+)", re.I)
 _ASYNC_PYTEST = "pytest-asyncio"
 
@@ -67,34 +72,19 @@ def versions() -> Iterator[Finding]:
     """Python, SQLite and the packages that tests need, with the oldest that will do."""
     yield good("Python", platform.python_version())
     yield good("SQLite", sqlite3.sqlite_version)
-    least = _least()
-    for name in _LOOKED_AT:
-        wanted = least.get(name.lower())
-        install = f'pip install "{name}>={wanted}"' if wanted else f"pip install {name}"
+    for name in OLDEST_FOR_TESTS:
+        wanted = OLDEST_FOR_TESTS[name]
+        install = f'pip install "{name}>={wanted}"'
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             yield bad(name, "it is not installed", install)
             continue
-        if wanted and _numbers(version) < _numbers(wanted):
+        if numbers(version) < numbers(wanted):
             why = f"{version} is not supported: {wanted} is the oldest that is"
             yield bad(name, why, install)
         else:
             yield good(name, version)
-
-
-def _least() -> dict[str, str]:
-    """The oldest version of each package that this one requires, extras included."""
-    oldest: dict[str, str] = {}
-    for line in importlib.metadata.requires(_PACKAGE) or ():
-        match = _REQUIREMENT.match(line)
-        if match:
-            oldest.setdefault(match[1].lower(), match[2])
-    return oldest
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _database(project: Project) -> Iterator[Finding]:

@@ -157,6 +157,7 @@ def write(name):
     engine = create_engine(f"sqlite:///{name}.db")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE customers (id INTEGER)"))
+    engine.dispose()
 """
 REFUSED = """
 import pytest
@@ -248,7 +249,9 @@ def test_where_the_engine_is_not_known_every_real_file_is_refused(shop, engine):
 
         def test_one_of_the_test(tmp_path):
             write(tmp_path / "any")
-            create_engine("sqlite://").connect().close()
+            memory = create_engine("sqlite://")
+            memory.connect().close()
+            memory.dispose()
         """
     )
 
@@ -420,7 +423,9 @@ def test_a_failing_test_says_so_too_with_the_line_that_was_first(shop):
         from sqlalchemy import create_engine, text
 
         def test_it(db_session):
-            create_engine("sqlite://").connect().close()
+            memory = create_engine("sqlite://")
+            memory.connect().close()
+            memory.dispose()
             with create_engine("sqlite://").connect() as connection:
                 connection.execute(text("SELECT * FROM customers"))
         """

@@ -35,7 +35,6 @@ class Dialect:
     async_extra: str
     drivers: tuple[str, ...]
     nowhere: str
-    crashes_if_closed_in_use: bool = False
     has_server: bool = False
 
 
@@ -48,7 +47,6 @@ _DIALECTS = {
         async_extra="alembic-snapshot[async]",
         drivers=("sqlite3", "aiosqlite"),
         nowhere="sqlite:///alembic-snapshot-has-no-engine.db",
-        crashes_if_closed_in_use=True,
     ),
     "postgresql": Dialect(
         name="postgresql",

@@ -352,9 +352,10 @@ class EngineRedirect:
             if record.in_use and record.dbapi_connection is not None:
                 held.append(tracked.site)
             tracked.is_elsewhere |= _is_elsewhere(record, tracked)
-            if tracked.is_elsewhere and self.engines.dialect.crashes_if_closed_in_use:
+            if tracked.is_elsewhere:
                 # Python crashes where a connection is closed while another thread is in a
-                # statement on it. Without ours, that thread's is the last reference.
+                # statement on it: sqlite3's, and libpq's too. Without ours, that thread's is the
+                # last reference. A server ends it when the clone is dropped.
                 record.dbapi_connection = None
                 self.was_told = True
             else:

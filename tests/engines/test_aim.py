@@ -423,9 +423,7 @@ def test_a_failing_test_says_so_too_with_the_line_that_was_first(shop):
         from sqlalchemy import create_engine, text
 
         def test_it(db_session):
-            memory = create_engine("sqlite://")
-            memory.connect().close()
-            memory.dispose()
+            create_engine("sqlite://").connect().close()
             with create_engine("sqlite://").connect() as connection:
                 connection.execute(text("SELECT * FROM customers"))
         """

@@ -123,13 +123,18 @@ def test_six_steps_lead_from_alembic_init_to_a_passing_test_on_a_clone(shop):
     assert "reused" in run(shop, *PYTEST)
 
 
-def test_the_first_example_passes_with_the_four_lines(shop):
+def begin_in_src(shop):
+    """Follow the steps from an empty folder, with the application below src/."""
     for step in blocks("## From an empty folder", START)[:3]:
         follow(shop, *step)
     write(shop / "shop/orders.py", ORDERS)
     (shop / "src").mkdir()
     (shop / "shop").rename(shop / "src/shop")
     follow(shop, *blocks()[0])
+
+
+def test_the_first_example_passes_with_the_four_lines(shop):
+    begin_in_src(shop)
     _, (language, table) = blocks("## Three commands")
     follow(shop, language, f'{table}[tool.pytest.ini_options]\npythonpath = ["src"]\n')
 
@@ -146,12 +151,7 @@ def commands(heading):
 
 
 def test_the_three_commands_lead_to_the_lines_that_are_shown_and_to_passing_tests(shop):
-    for step in blocks("## From an empty folder", START)[:3]:
-        follow(shop, *step)
-    write(shop / "shop/orders.py", ORDERS)
-    (shop / "src").mkdir()
-    (shop / "shop").rename(shop / "src/shop")
-    follow(shop, *blocks()[0])
+    begin_in_src(shop)
     install, init, test = commands("## Three commands")
 
     assert install == ["pip", "install", "alembic-snapshot"]

@@ -223,12 +223,16 @@ def edit_content(change):
     return edit
 
 
-def swap_records(shared):
-    """Another snapshot's record, signed as it should be, under each name."""
-    paths = shared.records()
+def swap(paths):
+    """Give the files each other's contents, the first the last one's."""
     texts = [path.read_bytes() for path in paths]
     for path, text in zip(paths, reversed(texts), strict=True):
         path.write_bytes(text)
+
+
+def swap_records(shared):
+    """Another snapshot's record, signed as it should be, under each name."""
+    swap(shared.records())
 
 
 def same_size(content):
@@ -241,10 +245,7 @@ def same_size(content):
 
 
 def swap_contents(shared):
-    paths = shared.contents()
-    texts = [path.read_bytes() for path in paths]
-    for path, text in zip(paths, reversed(texts), strict=True):
-        path.write_bytes(text)
+    swap(shared.contents())
 
 
 def forget_contents(shared):

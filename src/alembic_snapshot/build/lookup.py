@@ -99,12 +99,12 @@ def _told(change: Change, chain: Chain) -> str:
 def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
     """Why the store lacks the snapshot: how it differs from the project's most similar one."""
     # What lies in the project's folder is its own, also if another checkout's cache brought it.
-    folder = f"{project.root}{os.sep}"
+    folder, own_name = f"{project.root}{os.sep}", identity(project)
     own = [
         entry.manifest
         for entry in store.entries()
         if entry.manifest.digest == entry.manifest.family
-        and (entry.manifest.project == identity(project) or entry.database.name.startswith(folder))
+        and (entry.manifest.project == own_name or entry.database.name.startswith(folder))
     ]
     if not own:
         yield "the store has no snapshot of this project"

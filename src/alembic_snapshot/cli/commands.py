@@ -282,10 +282,10 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
 
     project = project_of(where)
     # What a build would refuse is refused here too, although the store has the snapshot.
-    remote_settings(project)
+    has_remote = remote_settings(project) is not None
     lookup = look_up(project, layer=layer, revision=revision)
     if lookup.entry is None:
-        there = _peek(lookup)
+        there = _peek(lookup) if has_remote else None
         if there is not None:
             record, line = there
             print_facts({"hit": False, "remote_hit": True, **record}, line, as_json)
@@ -330,10 +330,6 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
 
 def _peek(lookup: Status) -> tuple[dict[str, Any], str] | None:
     """The record in the shared store, as JSON and as a line; None if there is none."""
-    from alembic_snapshot.build.sharing import remote_settings
-
-    if remote_settings(lookup.project) is None:
-        return None
     from alembic_snapshot.cli.remote import peek, record_of
 
     there, report = peek(lookup)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -25,6 +25,7 @@ from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record
 from alembic_snapshot.errors import CommandError, printable
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, is_owned, owner
+from alembic_snapshot.store.manifest import Manifest
 
 _NO_EDGE = 10_000
 
@@ -57,26 +58,33 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     if as_json:
         print(json.dumps([snapshot_record(entry, project) for entry in entries], indent=1))
         return 0
+    names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
+    _print_table(names, [_row(entry.manifest, project) for entry in entries])
+    return 0
+
+
+def _row(manifest: Manifest, project: Project) -> Sequence[str]:
+    return (
+        manifest.digest[:12],
+        manifest.project,
+        " ".join(manifest.heads),
+        str(len(manifest.seeds)),
+        str(manifest.tables),
+        size(manifest.size),
+        time_of(manifest.created),
+        counted_of(manifest, project) if "drift" in manifest.checks else "",
+    )
+
+
+def _print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
     table = Table(*names, box=None)
-    for entry in entries:
-        manifest = entry.manifest
-        table.add_row(
-            entry.manifest.digest[:12],
-            manifest.project,
-            " ".join(manifest.heads),
-            str(len(manifest.seeds)),
-            str(manifest.tables),
-            size(manifest.size),
-            time_of(manifest.created),
-            counted_of(manifest, project) if "drift" in manifest.checks else "",
-        )
+    for row in rows:
+        table.add_row(*row)
     # A line for each, whatever reads it; only a terminal has an edge.
     Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
-    return 0
 
 
 def _list_remote(project: Project, as_json: bool) -> int:
@@ -87,13 +95,7 @@ def _list_remote(project: Project, as_json: bool) -> int:
     if as_json:
         print(json.dumps([record_of(record) for record in records], indent=1))
         return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*ROW, box=None)
-    for record in records:
-        table.add_row(*map(printable, row_of(record)))
-    Console(width=None if sys.stdout.isatty() else _NO_EDGE).print(table)
+    _print_table(ROW, [[printable(text) for text in row_of(record)] for record in records])
     return 0
 
 

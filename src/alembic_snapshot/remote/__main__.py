@@ -45,7 +45,7 @@ class Answers:
 
     def fetch(self, record: Mapping[str, Any], target: str) -> dict[str, Any]:
         """A record's content, into a file."""
-        return {"why": self._exchange.fetch(record_of(record), Path(target))}
+        return {"why": self._exchange.fetch(Record.from_values(record), Path(target))}
 
     def distrust(self, sha256: str) -> dict[str, Any]:
         """Note a content that turned out not to be what it has to be."""
@@ -85,22 +85,8 @@ class Answers:
         return bool(self._exchange.look([digest], scopes).records)
 
 
-def record_of(told: Mapping[str, Any]) -> Record:
-    """The record that an answer has."""
-    return Record(**{**told, "manifest": Manifest.from_json(told["manifest"])})
-
-
 def _told(looked: Looked) -> dict[str, Any]:
-    records = [
-        {
-            "scope": one.scope,
-            "signer": one.signer,
-            "signed": one.signed,
-            "packed": one.packed,
-            "manifest": one.manifest.to_json(),
-        }
-        for one in looked.records
-    ]
+    records = [record.to_values() for record in looked.records]
     return {"records": records, "rejected": looked.rejected}
 
 

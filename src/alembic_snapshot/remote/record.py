@@ -51,6 +51,15 @@ class Record:
     packed: int
     manifest: Manifest
 
+    def to_values(self) -> dict[str, Any]:
+        """The record as values that JSON has."""
+        return {**vars(self), "manifest": self.manifest.to_json()}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Record:
+        """The record that :meth:`to_values` gave."""
+        return cls(**{**values, "manifest": Manifest.from_json(values["manifest"])})
+
 
 def record_path(scope: str, digest: str, signer: str, variant: int) -> str:
     """Where a record is. Each signer has a place of its own, which no other can take."""

@@ -221,10 +221,7 @@ class SharedStore:
         return self._records(self._ask("look", self._little, digests=digests, scopes=scopes))
 
     def _records(self, answer: Mapping[str, Any]) -> list[Record]:
-        records = [
-            Record(**{**one, "manifest": Manifest.from_json(one["manifest"])})
-            for one in answer["records"]
-        ]
+        records = [Record.from_values(values) for values in answer["records"]]
         self.report.found += len(records) + len(answer["rejected"])
         self.report.verified += len(records)
         self._reject(answer["rejected"])
@@ -275,7 +272,7 @@ class SharedStore:
         manifest = record.manifest
         with self._workspace() as folder:
             file = folder / "received"
-            told = {**vars(record), "manifest": manifest.to_json()}
+            told = record.to_values()
             why = self._ask("fetch", self._patience, record=told, target=str(file))["why"]
             if why is None:
                 try:
@@ -466,7 +463,7 @@ def _below(chain: Chain, have: int) -> list[State]:
 
     Of those with ``have`` layers or fewer, the machine has one itself.
     """
-    states = [state for state in chain.published_states() if state.digest != chain.target.digest]
+    states = [*chain.published_states()]
     if not chain.opaque:
         order = list(chain.revisions)
         states += [chain.state(chain.below([name])) for name in reversed(order)]

@@ -7,8 +7,9 @@ from alembic_snapshot.postgres.server import APPLICATION, Server
 
 # Each process of tests holds, for each database of the project: one connection that makes clones,
 # one behind the tests' back, one that keeps the snapshot from being pruned, and up to three for a
-# moment, when a failing test's database is compared.
-_OWN = 6
+# moment, when a failing test's database is compared. One that has just been closed counts on the
+# server until its process there has ended.
+_OWN = 7
 # With reset: one to the log and one to the database that is put back.
 _FOR_RESET = 2
 # The application needs one at least.

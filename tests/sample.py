@@ -18,6 +18,8 @@ from alembic_snapshot import Snapshot, ensure, load_project
 from alembic_snapshot.build.lookup import Status, look_up
 from alembic_snapshot.key.layers import Chain
 
+from .starts.owned import NOT_BY_HAND
+
 STOCK_ENV = """
     from logging.config import fileConfig
     from alembic import context
@@ -151,9 +153,7 @@ def _rows(path: Path, query: str) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def as_if_run_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = ("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID")
-    pytests = ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS")
-    for name in ours + pytests:
+    for name in NOT_BY_HAND:
         monkeypatch.delenv(name, raising=False)
 
 

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,12 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
         for name, _ in list(database.named(connection, "")):
             if name not in _STAY and not name.startswith(database.SNAPSHOT):
                 database.drop(connection, name)
+
+
+def setting(connection: Any, name: str) -> str:
+    """What a server says of itself; more than one may have had the tests' folder."""
+    (found,) = connection.execute(f"SHOW {name}").fetchone()
+    return str(found)
 
 
 @pytest.fixture

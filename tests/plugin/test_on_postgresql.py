@@ -10,6 +10,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -214,10 +215,11 @@ def test_a_worker_has_dropped_its_clones_when_it_reports_that_it_is_done(shop, n
     assert names("alembic_clone_") == []
 
 
-def test_the_private_server_is_gone_with_a_killed_run(shop, postgres_folder):
+def test_the_private_server_is_gone_with_a_killed_run(shop, postgres):
+    socket = Path(str(make_url(postgres.url).query["host"])) / ".s.PGSQL.5432"
     private.release()
     process = started(shop, "-p", "no:xdist")
-    (socket,) = postgres_folder.glob("postgres-*/socket/.s.*.5432")
+    assert socket.exists()
 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

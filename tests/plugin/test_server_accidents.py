@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.room import needed, refuse_crowd
+from tests.server import setting
 
 ACCIDENTS = """
     import contextlib, os, signal, sys, time
@@ -331,10 +333,11 @@ class TestOwnConnections:
         pool.close()
         assert names("alembic_clone_") == []
 
-    def test_a_pool_whose_server_is_gone_says_so(self, postgres, postgres_folder, monkeypatch):
+    def test_a_pool_whose_server_is_gone_says_so(self, postgres, monkeypatch):
         own = servers.Server(postgres.url)
         pool = Pool(own)
-        (status,) = postgres_folder.glob("postgres-*/data/postmaster.pid")
+        with own.connect() as connection:
+            status = Path(setting(connection, "data_directory")) / "postmaster.pid"
         os.kill(int(status.read_text().split()[0]), signal.SIGKILL)
 
         with pytest.raises(SnapshotError, match="no PostgreSQL server at"):

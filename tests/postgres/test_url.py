@@ -7,6 +7,7 @@ import configparser
 import os
 import subprocess
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
@@ -22,6 +23,7 @@ from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.clone import PooledClone
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, kept_name
+from tests.server import setting
 from tests.waiting import until
 
 PASSWORD = "a right+one: %41/@"
@@ -44,11 +46,11 @@ def project(project, postgres, monkeypatch):
 
 
 @pytest.fixture
-def locked(postgres, postgres_folder):
+def locked(postgres):
     """Makes URLs, with a password, of a role that needs one."""
     with postgres.connect() as connection:
         connection.execute(f"CREATE ROLE locked LOGIN CREATEDB PASSWORD '{PASSWORD}'")
-        (rules,) = postgres_folder.glob("postgres-*/data/pg_hba.conf")
+        rules = Path(setting(connection, "hba_file"))
         before = rules.read_text()
         rules.write_text(f"local all locked scram-sha-256\n{before}")
         connection.execute("SELECT pg_reload_conf()")

@@ -32,7 +32,12 @@ class Popen(Real[Any]):
     """A process that a template was asked for, or else a real one."""
 
     socket_path = ""
+    # Why it was started; empty where it is forked, or no template was asked.
+    refusal = ""
     _link: Any = None
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]} {self.refusal or 'forked'}>"
 
     def _execute_child(
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,
@@ -64,12 +69,12 @@ class Popen(Real[Any]):
             link.sendall(text)
             self._lines = link.makefile("rb")
             answer = json.loads(self._lines.readline())
-        except OSError:
+        except (OSError, json.JSONDecodeError) as error:
             # The template is gone, or a stream is closed: a start tells what that means.
-            link.close()
-            return None
+            answer = {"refused": f"no answer: {error!r}"}
         if "refused" in answer:
             link.close()
+            self.refusal = f"started: {answer['refused']}"
             return None
         self._link = link
         return answer

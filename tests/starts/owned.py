@@ -14,6 +14,11 @@ from pathlib import Path
 from . import forked
 
 HERE = Path(__file__).parent
+# What a run by hand has not: the tests are without it wherever they run, and so is a template.
+NOT_BY_HAND = (
+    *("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID"),
+    *("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS"),
+)
 
 
 @contextlib.contextmanager
@@ -23,7 +28,7 @@ def template() -> Iterator[str]:
     path = os.path.join(folder, "template")
     reading, writing = os.pipe()
     program = (HERE / "begin.py").read_text(encoding="utf-8")
-    dropped = ("PYTHONPATH", "PYTHONIOENCODING")
+    dropped = ("PYTHONIOENCODING", *NOT_BY_HAND)
     process = forked.Real(
         [sys.executable, "-P", "-c", program, str(HERE), path, str(reading)],
         pass_fds=[reading],
@@ -39,6 +44,9 @@ def template() -> Iterator[str]:
         if process.stdout.readline() != b"listening\n":
             raise RuntimeError(f"the template ended with status {process.wait()}")
         yield path
+        # Without it everything would be started, slower and unnoticed.
+        if process.poll() is not None:
+            raise RuntimeError(f"the template ended before its owner: status {process.returncode}")
     finally:
         os.close(writing)
         process.wait()

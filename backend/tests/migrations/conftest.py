@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -216,8 +217,12 @@ def _value(
 
 @contextmanager
 def stopped(engine: Engine, program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that migrates the engine's database, where it says that it is and waits."""
+    """A process that migrates the engine's database, where it says that it is and waits.
+
+    Once it has ended, its server has noticed that, too.
+    """
     url = engine.url.render_as_string(hide_password=False)
+    before = connected(engine)
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
@@ -229,7 +234,21 @@ def stopped(engine: Engine, program: str, *arguments: str) -> Iterator["subproce
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
+        its = connected(engine) - before
         yield process
+    deadline = time.monotonic() + 60
+    while its & connected(engine):
+        assert time.monotonic() < deadline, "the server has not noticed that a client has ended"
+        time.sleep(0.01)
+
+
+def connected(engine: Engine) -> set[int]:
+    """Who is connected to a database, by the numbers of a server's processes."""
+    if engine.dialect.name == "sqlite":
+        return set()
+    with engine.connect() as connection:
+        listing = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        return set(connection.scalars(text(listing)))
 
 
 def insert(connection: Connection, table: str, **values: Any) -> None:

@@ -133,8 +133,9 @@ import functools
 
 def wrapped(function):
     def called(**kw):
-        return function(**kw)
+        return function(**kw) if function else bound_later
     return called
+    bound_later = None
 """
 HOOKS = {
     "a partial": "functools.partial(audit.audit, 'partial')",

@@ -232,7 +232,7 @@ class Reading:
         """Whether it is no input: a log, a database, or what ``ignore_inputs`` has."""
         if is_log_or_database(path):
             return True
-        return bool(self.ignored) and is_ignored(self.spelling.name(path), self.ignored)
+        return is_ignored(self.spelling.name(path), self.ignored)
 
 
 def _followed(path: str) -> str:

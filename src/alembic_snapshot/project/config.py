@@ -138,7 +138,7 @@ class Project:
 
     def ignores(self, name: str) -> bool:
         """Whether ``ignore_inputs`` has a file or a folder's entry with this spelling."""
-        return bool(self.ignore_inputs) and is_ignored(name, self.ignore_inputs)
+        return is_ignored(name, self.ignore_inputs)
 
     def base_inputs(self) -> dict[str, str]:
         """The settings that are inputs of the base layer, as JSON; defaults are left out.

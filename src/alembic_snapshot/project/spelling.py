@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -57,9 +57,13 @@ class Spelling:
 
 def is_ignored(name: str, patterns: Sequence[str]) -> bool:
     """Whether a pattern fits a name or a folder above it; ``*`` stands for slashes too."""
-    parts = name.split("/")
-    above = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-    return any(fnmatch.fnmatchcase(path, p) for p in patterns for path in above)
+    return any(fnmatch.fnmatchcase(path, p) for p in patterns for path in _and_above(name))
+
+
+def _and_above(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
 
 
 def _escaped(name: str) -> str:

@@ -488,6 +488,33 @@ class TestAnUnwritableStore:
             path.chmod(0o755)
         assert done.stdout.strip() == str(first.path), done.stderr
 
+    @pytest.mark.parametrize("ending", ["db", "json"])
+    def test_says_whether_the_database_of_a_failed_build_is_kept(self, project, ending):
+        project.revision("a", upgrade="1 / 0")
+        first = project.command("build")
+        (kept,) = (project.root / ".alembic-snapshot/failed").glob(f"*.{ending}")
+        kept.unlink()
+        (kept / "in the way").mkdir(parents=True)
+
+        failed = project.command("build")
+
+        for one in (first, failed):
+            assert "error: revision a failed at migrations/versions/a_" in one.stderr
+            assert one.returncode == 2
+        assert f"hint: the half-built database is kept at {kept.with_suffix('.db')}" in first.stderr
+        is_lost = "hint: the half-built database is lost: it can't be kept at" in failed.stderr
+        assert is_lost == (ending == "db")
+        assert ("Is a directory" in failed.stderr) == is_lost
+
+    def test_says_that_a_failed_build_has_deleted_its_database(self, project):
+        deletes = "import os; os.unlink(op.get_bind().engine.url.database)\n1 / 0"
+        project.revision("a", upgrade=deletes)
+
+        failed = project.command("build")
+
+        assert "hint: the half-built database is lost: it can't be kept at" in failed.stderr
+        assert failed.stderr.endswith(".db: it is gone\n")
+
     def test_that_has_it_not_is_one_error(self, project):
         project.history(1)
         project.root.chmod(0o555)

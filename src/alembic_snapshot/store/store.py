@@ -126,19 +126,35 @@ class Store(abc.ABC):
     def keep_failure(
         self, digest: str, error: SnapshotError, database: Target | None, owner: str = ""
     ) -> None:
-        """Remember a failed build: its error for those who waited, its database for a look."""
+        """Remember a failed build: its error for those who waited, its database for a look.
+
+        A hint that says where the database is kept says why instead, where it can't be.
+        """
+        if lost := self._lost(digest, database, owner):
+            kept = str(self.failed_database(digest))
+            if error.hint and kept in error.hint:
+                error.hint = f"the half-built database is lost: it can't be kept at {kept}: {lost}"
         record = {
             "id": time.time_ns(),
             "run": run_id(),
             "owner": owner,
             "error": error.to_record(),
         }
-        with contextlib.suppress(OSError, SnapshotError):
+        with contextlib.suppress(OSError):
+            write_whole(self._failure_record(digest), json.dumps(record))
+
+    def _lost(self, digest: str, database: Target | None, owner: str) -> str:
+        """Keep the database of a failed build; why it can't be, or nothing if it is kept."""
+        try:
             self.failed_database(digest).remove()
             if database and database.is_there():
                 self._keep(database, digest, owner)
-        with contextlib.suppress(OSError):
-            write_whole(self._failure_record(digest), json.dumps(record))
+                return ""
+        except OSError as error:
+            return error.strerror or str(error)
+        except SnapshotError as error:
+            return error.message
+        return "it is gone"
 
     @abc.abstractmethod
     def failed_database(self, digest: str) -> Target:

@@ -210,6 +210,25 @@ APPLICATION = """
         orders.add_customer("Ada")
         assert False
 
+    def past_engines(db_clone, statement):
+        with contextlib.closing(sqlite3.connect(db_clone.path)) as connection, connection:
+            connection.execute(statement)
+
+    @checkpoint_fixture("module")
+    def with_ada():
+        orders.add_customer("Ada")
+
+    def test_of_a_row_that_another_driver_deletes(with_ada, db_clone):
+        run("UPDATE customers SET name = 'Eve' WHERE id = 2")
+        run("UPDATE customers SET name = 'Ada' WHERE id = 2")
+        past_engines(db_clone, "DELETE FROM customers WHERE id = 2")
+        assert False
+
+    def test_of_a_row_that_another_driver_brings_back(with_ada, db_clone):
+        run("DELETE FROM customers WHERE id = 2")
+        past_engines(db_clone, "INSERT INTO customers (id, name) VALUES (2, 'Eve')")
+        assert False
+
     def test_of_a_raw_cursor(db_clone):
         connection = engine.raw_connection()
         connection.cursor().execute("INSERT INTO customers (name) VALUES ('raw')")
@@ -296,6 +315,12 @@ TOLD = {
     "test_of_another_driver_in_between": [
         "not known: something was written past the engines",
         "not known: something was written past the engines",
+    ],
+    "test_of_a_row_that_another_driver_deletes": [
+        "not known: something was written past the engines"
+    ],
+    "test_of_a_row_that_another_driver_brings_back": [
+        "not known: something was written past the engines"
     ],
     "test_of_a_raw_cursor": ["not through an engine"],
     "test_of_an_engine_of_its_own": [

@@ -208,6 +208,28 @@ class TestWhatIsShared:
         assert made.shared.got == "ancestor"
 
 
+    def test_a_build_says_what_came(self, shared):
+        def said(machine, **variables):
+            lines = shared.run(machine, "build", **variables).stderr.splitlines()
+            start = f"shared store {shared.url}: "
+            return [line.removeprefix(start) for line in lines if line.startswith(start)]
+
+        first = said("builder", **shared.as_writer())
+        same = said("reader")
+        again = said("reader")
+        shared.project.revision("0003", "0002")
+        below = said("another")
+        for path in shared.records():
+            path.write_bytes(path.read_bytes().replace(b"signature", b"signaturo"))
+        rejected = said("a third")
+
+        assert first == ["it has not the snapshot; 2 snapshots put there"]
+        assert same == ["the snapshot came from the scope main"]
+        assert again == []
+        assert below == ["built on a state that came from the scope main"]
+        assert rejected == ["it has not the snapshot, 2 of 2 rejected"]
+
+
 class TestImports:
     CODE = """
 import sys

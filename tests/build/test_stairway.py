@@ -582,6 +582,26 @@ class TestFromAbove:
             ("c", "downgrade failed"),
         ]
 
+    def test_says_once_of_each_that_it_was_not_tried(self, created):
+        with_downgrade(created, "a", "0002", "op.execute('select 1')", "1 / 0")
+        created.revision("b", "0002")
+        with_downgrade(created, "c", "b", "op.execute('select 1')", "1 / 0")
+
+        assert sorted(one[:2] for one in tried(created)) == [
+            ("0001", "not tried"),
+            ("0002", "not tried"),
+            ("a", "downgrade failed"),
+            ("b", "not tried"),
+            ("c", "downgrade failed"),
+        ]
+
+    def test_says_nothing_of_those_that_were_not_asked_for(self, created):
+        with_downgrade(created, "0005", "0004", "op.execute('select 1')", "1 / 0")
+
+        found = tried(created, revisions=["0002", "0003"])
+
+        assert [one[:2] for one in found] == [("0002", "not tried"), ("0003", "not tried")]
+
     def test_is_not_checked_where_env_py_needs_migrate(self, created):
         env = (created.root / "migrations/env.py").read_text()
         created.write(

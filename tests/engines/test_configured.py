@@ -59,6 +59,7 @@ def test_not_asking():
     pass
 """
 REAL = """
+import contextlib
 from pathlib import Path
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -81,6 +82,20 @@ async def make_async():
 def get_db():
     with Session(engine) as session:
         yield session
+
+get_context = contextlib.contextmanager(get_db)
+
+async def get_async_db():
+    yield session
+
+get_async_context = contextlib.asynccontextmanager(get_async_db)
+
+class Unit:
+    def __enter__(self):
+        return session
+    def __exit__(self, *_):
+        pass
+    __aenter__, __aexit__ = __enter__, __exit__
 
 class Broken:
     @property
@@ -136,6 +151,11 @@ MISTAKES = {
     "an engine": ("shop.db:engine", "shop.db:engine", "*is Engine, not a session factory"),
     "no factory": ("shop.db:engine", "shop.db:session", "*is Session, not a session factory"),
     "a generator": ("shop.db:engine", "shop.db:get_db", "*makes a generator, not a session"),
+    "an async generator": ("shop.db:engine", "shop.db:get_async_db", "*makes a generator, not a *"),
+    "a coroutine": ("shop.db:engine", "shop.db:make_async", "*makes a coroutine, of an async fun*"),
+    "a context": ("shop.db:engine", "shop.db:get_context", "*makes a context manager, not a *"),
+    "an async one": ("shop.db:engine", "shop.db:get_async_context", "*makes a context manager, *"),
+    "its own": ("shop.db:engine", "shop.db:Unit", "*makes Unit, not a session"),
     "a number": ("shop.db:engine", "shop.db:gives_a_number", "*makes int, not a session"),
     "raises": ("shop.db:engine", "shop.db:fails", "*can't make a session: KeyError*"),
     "the factory alone, unbound": (None, "shop.db:Unbound", "*are bound to no engine"),

@@ -141,8 +141,5 @@ def unmade(value: Any) -> str | None:
         return "a coroutine, of an async function"
     if inspect.isgenerator(value) or inspect.isasyncgen(value):
         return "a generator"
-    if hasattr(type(value), "__enter__") and type(value).__module__ == "contextlib":
-        return "a context manager"
-    if hasattr(type(value), "__aenter__") and type(value).__module__ == "contextlib":
-        return "a context manager"
-    return None
+    # That module makes nothing else.
+    return "a context manager" if type(value).__module__ == "contextlib" else None

@@ -194,6 +194,36 @@ APPLICATION = """
         orders.add_customer("Bob")
         assert False
 
+    @checkpoint_fixture("module")
+    def with_more_rows():
+        run("CREATE TABLE nodes (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES nodes (id) "
+            "ON DELETE CASCADE)")
+        run("INSERT INTO nodes VALUES (1, NULL), (2, 1), (3, 2)")
+        run("CREATE TABLE visits (id INTEGER PRIMARY KEY, later INTEGER)")
+        run("INSERT INTO visits VALUES (1, 0)")
+        run("CREATE TRIGGER counting AFTER INSERT ON visits BEGIN "
+            "UPDATE visits SET later = later + 1 WHERE id < NEW.id; END")
+        run("CREATE TABLE names (id INTEGER PRIMARY KEY, name VARCHAR(20) UNIQUE)")
+        run("INSERT INTO names VALUES (1, 'Ada')")
+
+    def test_of_a_cascade_within_a_table(with_more_rows):
+        run("DELETE FROM nodes WHERE id = 2")
+        assert False
+
+    def test_of_a_trigger_within_a_table(with_more_rows):
+        run("INSERT INTO visits VALUES (2, 0)")
+        assert False
+
+    def test_of_a_row_in_the_place_of_another(with_more_rows):
+        run("INSERT OR REPLACE INTO names VALUES (2, 'Ada')")
+        assert False
+
+    def test_of_a_trigger_or_a_cascade(with_a_cascade, db_clone):
+        run("CREATE TRIGGER following AFTER DELETE ON customers BEGIN "
+            "DELETE FROM orders WHERE customer_id = OLD.id; END")
+        run("DELETE FROM customers WHERE id = 2")
+        assert False
+
     def test_of_another_driver(db_clone):
         orders.add_customer("Ada")
         connection = sqlite3.connect(db_clone.path)
@@ -310,6 +340,22 @@ TOLD = {
     "test_of_a_trigger": [
         "shop/orders.py:12 add_customer",
         "a trigger, after shop/orders.py:12 add_customer",
+    ],
+    "test_of_a_cascade_within_a_table": [
+        "perhaps a cascade, after test_it.py:{connection.execute(text(statement))} run"
+    ]
+    * 2,
+    "test_of_a_trigger_within_a_table": [
+        "perhaps a trigger, after test_it.py:{connection.execute(text(statement))} run"
+    ]
+    * 2,
+    "test_of_a_row_in_the_place_of_another": [
+        "test_it.py:{connection.execute(text(statement))} run"
+    ]
+    * 2,
+    "test_of_a_trigger_or_a_cascade": [
+        "test_it.py:{connection.execute(text(statement))} run",
+        "a trigger or a cascade, after test_it.py:{connection.execute(text(statement))} run",
     ],
     "test_of_another_driver": ["shop/orders.py:12 add_customer", "not through an engine"],
     "test_of_another_driver_in_between": [

@@ -207,7 +207,6 @@ class TestWhatIsShared:
         assert [one["revision"] for one in ran if one["event"] == "revision"] == ["0003", "0004"]
         assert made.shared.got == "ancestor"
 
-
     def test_a_build_says_what_came(self, shared):
         def said(machine, **variables):
             lines = shared.run(machine, "build", **variables).stderr.splitlines()

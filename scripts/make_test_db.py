@@ -14,7 +14,7 @@ from pathlib import Path
 from alembic_snapshot import SnapshotError, ensure, load_project
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.build.progress import Progress
-from alembic_snapshot.sqlite.database import replace
+from alembic_snapshot.sqlite.files import replace
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -40,7 +40,7 @@ ROOMS = {
     ],
     "store": [["manifest"], ["store"]],
     "sqlite": [
-        ["attaching", "schema", "stand_ins"],
+        ["attaching", "files", "schema", "stand_ins"],
         ["diff"],
         ["database", "reset.connections"],
         ["replay"],

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from alembic_snapshot.errors import BuildError
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.sqlite.stand_ins import NeedsOwnSql, StandIns
 
 DB = """
@@ -253,4 +253,4 @@ def test_a_schema_is_known_to_need_it(tmp_path, schema, is_plain):
         connection.create_collation("own", lambda a, b: 0)
         connection.executescript(schema)
 
-    assert files.is_plain(path) == is_plain
+    assert databases.is_plain(path) == is_plain

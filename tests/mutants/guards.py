@@ -89,7 +89,8 @@ ROOMS = {
         {
             "database/identity": "sqlite/databases engines/aim",
             "store/manifest": "store commands options",
-            "sqlite/database": "leftovers sqlite/databases builds diff own_sql make_test_db",
+            "sqlite/database": "sqlite/databases builds diff own_sql make_test_db",
+            "sqlite/files": "leftovers sqlite/databases make_test_db",
             "sqlite/stand_ins": "own_sql",
             "sqlite/store": "store/in_use leftovers store",
             "project/owner": "store/owners",

@@ -12,7 +12,7 @@ import pytest
 
 from alembic_snapshot.database.identity import address_of, file_of, file_place
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import files
 
 NAMES = [
     "a.db",

@@ -8,7 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import database as databases
+from alembic_snapshot.sqlite import files
 
 SIDE_FILES = ("-journal", "-wal", "-shm")
 
@@ -48,8 +49,8 @@ def test_no_side_file_outlives_the_database_that_it_was_of(project, way, suffix)
     if way == "replace":
         files.replace(snapshot.path, target)
     else:
-        source = files.DatabaseFile(snapshot.path) if way == "start from a snapshot" else None
-        files.DatabaseFile(target).start(source)
+        source = databases.DatabaseFile(snapshot.path) if way == "start from a snapshot" else None
+        databases.DatabaseFile(target).start(source)
 
     assert not side.exists()
 

@@ -310,15 +310,17 @@ class TestTampering:
         assert project.build()[1] == ["0002", "0003"]
 
     def test_a_restored_store_is_verified_and_then_used(self, project, built, monkeypatch):
-        from alembic_snapshot.sqlite import database as files
+        from alembic_snapshot.sqlite import database as databases
 
         store = project.root / ".alembic-snapshot"
         shutil.copytree(store, project.root / "restored")
         shutil.rmtree(store)
         os.rename(project.root / "restored", store)
         hashed = []
-        real = files.content_hash
-        monkeypatch.setattr(files, "content_hash", lambda path: hashed.append(path) or real(path))
+        real = databases.content_hash
+        monkeypatch.setattr(
+            databases, "content_hash", lambda path: hashed.append(path) or real(path)
+        )
 
         assert not project.ensure().built
         assert not project.ensure().built

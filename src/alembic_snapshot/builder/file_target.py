@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import sqlalchemy as sa
 
 from alembic_snapshot.database.schema import Schema
-from alembic_snapshot.sqlite import database as files
-from alembic_snapshot.sqlite import schema
+from alembic_snapshot.sqlite import database as databases
+from alembic_snapshot.sqlite import files, schema
 from alembic_snapshot.sqlite.database import DatabaseFile
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class FileTarget:
         files.remove(backup)
         if any(side.exists() for side in files.side_files(path)):
             with own_work(self.backup):
-                files.backup(path, backup)
+                databases.backup(path, backup)
         else:
             path.touch()
             shutil.copyfile(path, backup)
@@ -70,7 +70,7 @@ class FileTarget:
     def put_back(self, own_work: OwnWork) -> None:
         """Write the backup into the same file: somebody may have it open."""
         with own_work(self.backup):
-            files.put_back(Path(self.backup), self.target.path)
+            databases.put_back(Path(self.backup), self.target.path)
 
     def finish(
         self,
@@ -82,14 +82,14 @@ class FileTarget:
         """Make a file compact that can't be without the application's own SQL; its problems."""
         path = Path(name)
         with own_work(name):
-            if not path.exists() or files.is_plain(path):
+            if not path.exists() or databases.is_plain(path):
                 return None
             close_idle()
             try:
                 problems: dict[str, Any] = own_sql.run(name, lambda one: _compacted(one, path))
             except Exception as error:
                 told = str(getattr(error, "orig", None) or error)
-                return files.unknown_problems(f"{type(error).__name__}: {told}")
+                return databases.unknown_problems(f"{type(error).__name__}: {told}")
         return problems
 
     def read_schema(self, cursor: Any, version_table: str) -> Schema:
@@ -107,8 +107,8 @@ def _compacted(connection: sa.Connection, path: Path) -> dict[str, Any]:
     # Whoever is still connected keeps it from being written anew, which it can do without.
     with contextlib.suppress(sa.exc.DBAPIError):
         rows("PRAGMA journal_mode=DELETE")
-        files.compact(rows, path)
-    return files.problems_by(rows)
+        databases.compact(rows, path)
+    return databases.problems_by(rows)
 
 
 def _make_quick(connection: Any, _record: Any) -> None:

@@ -46,7 +46,7 @@ from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.references import Reference
 from alembic_snapshot.project.spelling import Spelling
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import database as databases
 
 Report = Callable[..., None]
 # Whose error it is that Alembic finds when it reads all scripts together.
@@ -418,4 +418,4 @@ def _disable_fsync(connection: Any, _record: Any) -> None:
     # Whoever seals a file waits for the disk, once. A server's connection is no business of ours.
     driver = getattr(connection, "driver_connection", connection)
     if any(kind.__module__ in ("sqlite3", "aiosqlite.core") for kind in type(driver).__mro__):
-        files.disable_fsync(connection)
+        databases.disable_fsync(connection)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.plugin.written import with_writers
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import files
 
 FOLDER = "kept-databases"
 _LIMIT = 10

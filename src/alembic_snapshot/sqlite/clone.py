@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import database as databases
+from alembic_snapshot.sqlite import files
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -28,7 +29,7 @@ class FileClone(Clone):
     """
 
     is_own_file = True
-    suffix = files.SUFFIX
+    suffix = databases.SUFFIX
 
     def __init__(
         self, snapshot: Snapshot, path: Path, on_make: Callable[[float], None] | None = None
@@ -57,8 +58,8 @@ class FileClone(Clone):
         return str(self.path)
 
     @property
-    def target(self) -> files.DatabaseFile:
-        return files.DatabaseFile(self.path)
+    def target(self) -> databases.DatabaseFile:
+        return databases.DatabaseFile(self.path)
 
     @property
     def size(self) -> int:
@@ -77,7 +78,7 @@ class FileClone(Clone):
         cparams["check_same_thread"] = False
 
     def other_database(self, connection: Any) -> str | None:
-        file = files.opened_file(connection)
+        file = databases.opened_file(connection)
         if file == str(self._path):
             return None
         with contextlib.suppress(OSError):
@@ -86,7 +87,7 @@ class FileClone(Clone):
         return file or "memory"
 
     def disable_fsync(self, connection: Any) -> None:
-        files.disable_fsync(connection)
+        databases.disable_fsync(connection)
 
     def delete(self) -> None:
         self.close()
@@ -99,7 +100,7 @@ class FileClone(Clone):
     def keep(self, path: Path) -> Path:
         """Close, and move the file to ``path`` as one plain file; what was there is replaced."""
         self.close()
-        files.checkpoint(self._path)
+        databases.checkpoint(self._path)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.remove(path)
         self._path.rename(path)
@@ -107,7 +108,7 @@ class FileClone(Clone):
         return path
 
     def has_open_writes(self) -> bool:
-        return files.has_writer(self._path)
+        return databases.has_writer(self._path)
 
     def replays(self) -> Iterator[FileReplay]:
         from alembic_snapshot.sqlite.replay import FileReplay
@@ -115,11 +116,11 @@ class FileClone(Clone):
         beginning = self._beginning
         for foreign_keys in (True, False):
             path = self._path.with_name(f"{self._path.stem}-replay-{next(self._numbers)}.db")
-            if isinstance(beginning, files.DatabaseFile):
+            if isinstance(beginning, databases.DatabaseFile):
                 files.copy(beginning.path, path)
             yield FileReplay(path, foreign_keys=foreign_keys)
 
-    def freeze(self) -> files.DatabaseFile:
+    def freeze(self) -> databases.DatabaseFile:
         self.make()
         # Another file: whoever has the old one open, a thread or a child, writes to nobody's.
         state = self._save()
@@ -128,30 +129,30 @@ class FileClone(Clone):
         self._path = state.path
         return state
 
-    def _save(self) -> files.DatabaseFile:
+    def _save(self) -> databases.DatabaseFile:
         original = self.path
-        path = original.with_name(f"{original.stem}-state-{next(self._numbers)}{files.SUFFIX}")
+        path = original.with_name(f"{original.stem}-state-{next(self._numbers)}{databases.SUFFIX}")
         try:
-            files.backup(original, path)
+            databases.backup(original, path)
         except sqlite3.Error as error:
             files.remove(path)
             raise CloneError(
                 f"can't make a checkpoint of {self.label}: {error}",
                 hint="does a thread or a child process still write to it?",
             ) from error
-        files.checkpoint(path)
-        return files.DatabaseFile(path)
+        databases.checkpoint(path)
+        return databases.DatabaseFile(path)
 
-    def _restore(self, state: files.DatabaseFile | None) -> None:
+    def _restore(self, state: databases.DatabaseFile | None) -> None:
         try:
-            files.put_back(state.path if state else None, self.path)
+            databases.put_back(state.path if state else None, self.path)
         except sqlite3.Error as error:
             raise CloneError(
                 f"can't restore {self.label}: {error}",
                 hint="does a thread or a child process still use it?",
             ) from error
 
-    def _forget(self, state: files.DatabaseFile) -> None:
+    def _forget(self, state: databases.DatabaseFile) -> None:
         state.remove()
 
     def _copy(self) -> None:
@@ -190,7 +191,7 @@ class ReadOnlyFile(FileClone):
 
     @property
     def address(self) -> str:
-        return files.immutable(self._path)
+        return databases.immutable(self._path)
 
     @property
     def url(self) -> str:
@@ -230,7 +231,7 @@ class FileClones:
         """A path that no clone has had."""
         # Test processes that are forked for each test count alike.
         process = "" if os.getpid() == self._process else f"-{os.getpid()}"
-        return self.folder() / f"{self._name}-{next(self._numbers)}{process}{files.SUFFIX}"
+        return self.folder() / f"{self._name}-{next(self._numbers)}{process}{databases.SUFFIX}"
 
     def close(self) -> None:
         """Nothing is left to close: each test's clone was deleted with the test."""

@@ -1,15 +1,12 @@
-"""SQLite: seal a database into a snapshot, clone it, read its heads. No SQLAlchemy in here."""
+"""A SQLite database: sealed into a snapshot, looked into, written over. No SQLAlchemy in here."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import shlex
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from alembic_snapshot.database.target import SHOWN_ROWS
-from alembic_snapshot.errors import CloneError, StoreError
+from alembic_snapshot.errors import StoreError
+from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.stand_ins import is_missing
 
 if TYPE_CHECKING:
@@ -29,13 +27,10 @@ SUFFIX = ".db"
 # smaller to copy. With much data in it, larger pages are quicker to read.
 _SMALL_PAGE, _LARGE_PAGE = 512, 4096
 _LARGE_DATABASE = 64 * 1024 * 1024
-_SIDE_FILES = ("-journal", "-wal", "-shm")
 # Seconds for which a connection that is in a transaction is waited for.
 _PATIENCE = 5.0
 # Executes a statement, and gives its rows.
 Rows = Callable[[str], Sequence[Any]]
-_PART = 1 << 20
-_FICLONE = 0x40049409  # linux/fs.h
 
 
 @dataclass(frozen=True)
@@ -80,9 +75,9 @@ class DatabaseFile:
 
     def start(self, source: DatabaseFile | None) -> None:
         """Make it anew: a writable copy of another, or nothing, which is an empty database."""
-        remove(self.path)
+        files.remove(self.path)
         if source is not None:
-            copy(source.path, self.path)
+            files.copy(source.path, self.path)
             os.chmod(self.path, 0o600)
 
     def save(self, name: str) -> None:
@@ -116,7 +111,7 @@ class DatabaseFile:
 
     def remove(self) -> None:
         """Delete it and its side files."""
-        remove(self.path)
+        files.remove(self.path)
 
     def diff(self, before: DatabaseFile | None, limit: int = SHOWN_ROWS) -> Diff:
         """As :func:`alembic_snapshot.sqlite.diff.compare`."""
@@ -243,60 +238,6 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a sealed database, sharing its blocks where the file system can.
-
-    Raises:
-        CloneError: the target can't be written; nothing is left there.
-        FileNotFoundError: the source isn't there.
-    """
-    try:
-        _copy_content(source, target)
-    except OSError as error:
-        if error.errno == errno.ENOENT and error.filename == str(source):
-            raise FileNotFoundError(error.errno, error.strerror, str(source)) from error
-        remove(target)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise CloneError(
-            f"can't copy the snapshot to {target}: {error.strerror}",
-            hint="make room on the disk" if full else "may this user write there?",
-        ) from error
-
-
-def replace(source: Path, target: Path) -> None:
-    """Put a writable copy of a sealed database at ``target``, whole or not at all.
-
-    Raises:
-        CloneError: the target can't be written; what was there is as it was.
-    """
-    temporary = target.parent / f".{target.name}.{os.getpid()}"
-    try:
-        _refuse_as_target(target, source)
-        copy(source, temporary)
-        for side in side_files(target):
-            side.unlink(missing_ok=True)
-        os.replace(temporary, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            remove(temporary)
-        raise CloneError(
-            f"can't put a copy of the snapshot at {target}: {error.strerror}",
-            hint="give another path",
-        ) from error
-
-
-def remove(path: Path) -> None:
-    """Delete a database and its side files, as far as they are there."""
-    for name in (path, *side_files(path)):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            _Real.unlink(str(name))
-
-
-def side_files(path: Path) -> list[Path]:
-    """The names that SQLite may give to files beside a database."""
-    return [path.with_name(path.name + suffix) for suffix in _SIDE_FILES]
-
-
 def checkpoint(path: Path) -> None:
     """Move a closed database's log into its file, so that the file alone has everything."""
     with contextlib.suppress(sqlite3.Error):
@@ -398,71 +339,6 @@ def tables(path: Path) -> list[str]:
             "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
         )
         return [row[0] for row in rows]
-
-
-def _refuse_as_target(target: Path, source: Path) -> None:
-    if target.is_dir():
-        raise CloneError(f"{target} is a folder", hint="give the path of a file")
-    if not target.absolute().parent.is_dir():
-        raise CloneError(f"there is no folder {target.absolute().parent}", hint="make it first")
-    if target.exists() and not target.is_file():
-        # A device or a pipe: whoever may, root for one, would put a file in its place.
-        raise CloneError(f"{target} is no regular file", hint="give the path of a file")
-    if target.exists() and target.samefile(source):
-        raise CloneError(f"{target} is the snapshot itself", hint="give another path")
-
-
-class _Real:
-    """The system's own functions, whatever a test puts in their place."""
-
-    open, close, fstat = staticmethod(os.open), staticmethod(os.close), staticmethod(os.fstat)
-    read, write, unlink = staticmethod(os.read), staticmethod(os.write), staticmethod(os.unlink)
-    sendfile, ioctl = staticmethod(os.sendfile), staticmethod(fcntl.ioctl)
-
-
-def _copy_content(source: Path, target: Path) -> None:
-    """Copy a file's content into another, made anew; its blocks are shared if they can be."""
-    original = _Real.open(str(source), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        copied = _Real.open(str(target), flags, 0o666)
-        try:
-            if not _reflink(original, copied, str(target.parent)):
-                _pump(original, copied)
-        finally:
-            _Real.close(copied)
-    finally:
-        _Real.close(original)
-
-
-def _pump(original: int, copied: int) -> None:
-    if sys.platform == "linux":
-        offset, size = 0, _Real.fstat(original).st_size
-        while sent := _Real.sendfile(copied, original, offset, size - offset) if size else 0:
-            offset += sent
-        return
-    while part := _Real.read(original, _PART):
-        while part:
-            part = part[_Real.write(copied, part) :]
-
-
-def _reflink(original: int, copied: int, folder: str) -> bool:
-    if sys.platform != "linux" or not _can_reflink(folder):
-        return False
-    try:
-        _Real.ioctl(copied, _FICLONE, original)
-    except OSError:
-        _without_reflink.add(folder)
-        return False
-    return True
-
-
-# The folders where sharing blocks was tried and refused: ext4 and tmpfs have no such thing.
-_without_reflink: set[str] = set()
-
-
-def _can_reflink(folder: str) -> bool:
-    return folder not in _without_reflink
 
 
 def _hint(error: sqlite3.Error) -> str:

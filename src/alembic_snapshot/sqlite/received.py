@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from alembic_snapshot.errors import StoreError
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.store.manifest import Manifest
 
 _HINT = "nothing is used of it; the snapshot is built instead"
@@ -35,7 +35,7 @@ def verify(path: Path, manifest: Manifest) -> None:
         with _distrustful(path) as connection:
             _verify_schema(connection)
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
-        heads = files.heads(path, manifest.version_table)
+        heads = databases.heads(path, manifest.version_table)
     except (sqlite3.Error, UnicodeError) as error:
         raise StoreError(f"SQLite can't trust it: {error}", hint=_HINT) from error
     if problems != ["ok"]:

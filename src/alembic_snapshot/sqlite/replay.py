@@ -12,7 +12,7 @@ from typing import Any
 from alembic_snapshot.database.diff import Row, TableDiff
 from alembic_snapshot.database.recording import Step
 from alembic_snapshot.database.writers import MOST_ROWS, Relations
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import files
 
 _RUN = re.compile(
     r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|"

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.key.layers import FORMAT
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import database as databases
+from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.store.store import NAME_LENGTH, Store
@@ -96,7 +97,7 @@ class FileStore(Store):
         with contextlib.suppress(OSError, ValueError):
             if json.loads(verified.read_bytes()) == seen:
                 return True
-        if files.content_hash(database) != entry.manifest.sha256:
+        if databases.content_hash(database) != entry.manifest.sha256:
             return False
         with contextlib.suppress(OSError):
             write_whole(verified, json.dumps(seen))

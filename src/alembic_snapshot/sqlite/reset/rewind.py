@@ -23,7 +23,7 @@ from typing import Any
 
 from alembic_snapshot.database.lasting import forks
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.reset.connections import Watched
 from alembic_snapshot.sqlite.reset.interface import UNTOUCHED
 

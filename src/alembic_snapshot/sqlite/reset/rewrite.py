@@ -15,7 +15,7 @@ import sqlite3
 from pathlib import Path
 
 from alembic_snapshot.database.lasting import forks
-from alembic_snapshot.sqlite import database as files
+from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.reset.connections import Watched
 from alembic_snapshot.sqlite.reset.interface import UNTOUCHED
 

@@ -292,6 +292,11 @@ APPLICATION = """
         orders.add_customer("Eve")
         assert False
 
+    def test_of_what_was_before_its_checkpoint(with_a_trigger, db_clone):
+        db_clone.restore("with_a_cascade")
+        orders.add_customer("Bob")
+        assert False
+
     def test_of_functions_of_its_own(db_clone):
         with engine.begin() as connection:
             driver = connection.connection.driver_connection
@@ -376,6 +381,9 @@ TOLD = {
     "test_of_a_restored_database": [
         "shop/orders.py:12 add_customer",
         "shop/orders.py:12 add_customer",
+    ],
+    "test_of_what_was_before_its_checkpoint": [
+        "not known: the database was put back to what was before its checkpoint"
     ],
     "test_of_functions_of_its_own": [
         "not known: its SQL can't be run again: no such function: shouted"

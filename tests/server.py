@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from alembic_snapshot.postgres import database, server
 from alembic_snapshot.postgres.private import acquire as private
@@ -47,6 +48,12 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
         for name, _ in list(database.named(connection, "")):
             if name not in _STAY and not name.startswith(database.SNAPSHOT):
                 database.drop(connection, name)
+
+
+def as_role(found: server.Server, role: str, password: str | None = None) -> str:
+    """The server's URL for another role."""
+    url = make_url(found.url)._replace(username=role, password=password)
+    return url.render_as_string(hide_password=False)
 
 
 def setting(connection: Any, name: str) -> str:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,11 @@ class Folder:
         ours = {".git", ".alembic-snapshot", "__pycache__"}
         return {path.as_posix() for path in found if not ours & set(path.parts)}
 
-    def _run(self, module: str, *arguments: str, **options: Any) -> Any:
+    def _run(self, module: str, *arguments: str, before: Sequence[str] = (), **options: Any) -> Any:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(_NOT_THE_PROJECTS)}
         options.setdefault("cwd", self.root)
         return subprocess.run(
-            [sys.executable, "-P", "-m", module, *arguments],
+            [*before, sys.executable, "-P", "-m", module, *arguments],
             env={**kept, **self.variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,

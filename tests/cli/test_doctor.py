@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -372,6 +374,21 @@ class TestPostgreSQL:
         assert states(found) == {"good"}
         assert "may create databases" in found["server"]["seen"]
         assert "postgresql+psycopg" in found["engine"]["seen"]
+
+    def test_a_private_server_that_asyncpg_itself_can_not_reach_is_a_line(
+        self, shop, postgres_folder
+    ):
+        if shutil.which("unshare") is None or subprocess.run(["unshare", "-n", "true"]).returncode:
+            pytest.skip("no network can be taken away from a process here")
+        del shop.variables["SNAPSHOT_POSTGRES_URL"]
+        shop.variables["ALEMBIC_SNAPSHOT_POSTGRES_DIR"] = str(postgres_folder / "alone")
+
+        done = shop.command("doctor", "--json", before=("unshare", "-n"))
+
+        found = {one["about"]: one for one in json.loads(done.stdout)["findings"]}
+        assert found["asyncpg"]["state"] == "doubtful"
+        assert "one by one" in found["asyncpg"]["hint"]
+        assert found["server"]["state"] == "good"
 
     def test_an_extension_that_the_server_lacks_is_named(self, shop):
         shop.write("migrations/versions/0002_more.py", "revision, down_revision = '2', '0001'\n"

@@ -216,7 +216,8 @@ def test_a_worker_has_dropped_its_clones_when_it_reports_that_it_is_done(shop, n
 
 
 def test_the_private_server_is_gone_with_a_killed_run(shop, postgres):
-    socket = Path(str(make_url(postgres.url).query["host"])) / ".s.PGSQL.5432"
+    url = make_url(postgres.url)
+    socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.port}"
     private.release()
     process = started(shop, "-p", "no:xdist")
     assert socket.exists()
@@ -319,9 +320,9 @@ def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop):
 
 @pytest.fixture
 def by_tcp(postgres):
-    """A port of this machine that leads to the server, which listens on a socket only."""
-    query = make_url(postgres.url).query
-    socket_file = f"{query['host']}/.s.PGSQL.{query['port']}"
+    """A port of this machine that leads to the server's socket, which asks for no password."""
+    url = make_url(postgres.url)
+    socket_file = f"{url.query['host']}/.s.PGSQL.{url.port}"
 
     class Forward(socketserver.BaseRequestHandler):
         def handle(self):

@@ -8,6 +8,7 @@ import pytest
 
 # Imported here, and not only in fixtures: pytester forgets what is imported while it is in use.
 from alembic_snapshot.postgres.private import acquire  # noqa: F401
+from tests.server import as_role
 
 RESET = "--snapshot-clones=reset"
 
@@ -208,7 +209,7 @@ def test_a_server_whose_log_cannot_be_read_gets_fresh_clones_and_the_summary_say
     with postgres.connect() as connection:
         connection.execute("DROP ROLE IF EXISTS plain")
         connection.execute("CREATE ROLE plain LOGIN CREATEDB")
-    monkeypatch.setenv("SNAPSHOT_POSTGRES_URL", postgres.url.replace("postgres@", "plain@", 1))
+    monkeypatch.setenv("SNAPSHOT_POSTGRES_URL", as_role(postgres, "plain"))
 
     result = shop.run(
         RESET,

@@ -15,7 +15,7 @@ from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.room import needed, refuse_crowd
-from tests.server import setting
+from tests.server import as_role, setting
 
 ACCIDENTS = """
     import contextlib, os, signal, sys, time
@@ -210,7 +210,7 @@ def limited(postgres):
     def make(limit):
         with postgres.connect() as connection:
             connection.execute(f"ALTER ROLE few CONNECTION LIMIT {limit}")
-        return postgres.url.replace("postgres@", "few@")
+        return as_role(postgres, "few")
 
     yield make
     with postgres.connect() as connection:

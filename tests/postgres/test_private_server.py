@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -9,12 +10,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -91,9 +94,9 @@ def supervisor_of(place):
 class User:
     """A process that uses the server, in a group of its own, as a run of pytest is."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, before=()):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", USER, *arguments],
+            [*before, sys.executable, "-c", USER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -124,8 +127,8 @@ class User:
 def user():
     users = []
 
-    def start(*arguments):
-        users.append(User(*arguments))
+    def start(*arguments, **options):
+        users.append(User(*arguments, **options))
         return users[-1]
 
     yield start
@@ -287,6 +290,65 @@ class TestLife:
 
         assert left.wait() == 0
         assert ask(server, "SELECT 1") == [(1,)]
+
+
+def by_network(url, **changed):
+    """What the server answers to who reads no more of its URL than the host and the port."""
+
+    async def connect():
+        connection = await asyncpg.connect(url, **changed)
+        answer = await connection.fetchval("SELECT inet_server_addr()")
+        await connection.close()
+        return str(answer)
+
+    return asyncio.run(connect())
+
+
+class TestNetwork:
+    def test_who_reads_the_host_and_port_alone_gets_in_with_the_password(self, place):
+        server = private.acquire()
+
+        assert by_network(server.url).startswith("127.0.0.1")
+        assert server.password not in repr(server)
+        assert folder_of(server).password_file.stat().st_mode & 0o777 == 0o600
+
+    @pytest.mark.parametrize("password", ["", "guessed"])
+    def test_nobody_else_does(self, place, password, monkeypatch):
+        monkeypatch.setenv("PGPASSFILE", str(place / "none"))
+
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            by_network(private.acquire().url, password=password)
+
+    def test_other_addresses_of_this_machine_do_not_lead_there(self, place):
+        assert ask(private.acquire(), "SHOW listen_addresses") == [("127.0.0.1",)]
+
+    def test_the_port_stays_while_it_is_free(self, place):
+        server = private.acquire()
+        private.release()
+        gone(folder_of(server))
+        assert private.acquire() == server
+        private.release()
+        gone(folder_of(server))
+
+        with socket.create_server(("127.0.0.1", server.port)):
+            other = private.acquire()
+
+            assert other.port != server.port
+            assert by_network(other.url).startswith("127.0.0.1")
+
+    def test_a_machine_without_it_has_the_socket_alone(self, place, user):
+        if shutil.which("unshare") is None or subprocess.run(["unshare", "-n", "true"]).returncode:
+            pytest.skip("no network can be taken away from a process here")
+        alone = user(before=("unshare", "-n"))
+
+        with psycopg.connect(alone.told["url"]) as connection:
+            answers = connection.execute("SHOW listen_addresses").fetchall()
+
+        assert answers == [("",)]
+        assert private.acquire().password == ""
+        assert server_in_use().has_port is False
+        with pytest.raises(OSError, match="Connect"):
+            by_network(private.acquire().url)
 
 
 class TestData:

@@ -15,6 +15,7 @@ from alembic_snapshot.postgres.reset.clones import LastingDatabases
 from alembic_snapshot.postgres.reset.database import LastingDatabase
 from alembic_snapshot.postgres.reset.log import Log
 from alembic_snapshot.postgres.server import Server
+from tests.server import as_role
 
 OURS, OTHER, SPACE = 16500, 16600, 1663
 RELATIONS = {
@@ -323,11 +324,11 @@ def test_a_record_whose_blocks_are_not_understood_is_given(postgres):
 
 def test_a_role_that_is_no_superuser_is_told(postgres):
     with postgres.connect() as connection:
-        connection.execute("DROP ROLE IF EXISTS plain")
-        connection.execute("CREATE ROLE plain LOGIN")
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN")
 
     with pytest.raises(CloneError, match="no superuser"):
-        Log(Server(postgres.url.replace("postgres@", "plain@", 1)))
+        Log(Server(as_role(postgres, "reader")))
 
 
 def test_there_is_no_obstacle_on_a_private_server(postgres):

@@ -8,7 +8,6 @@ import os
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 import psycopg
@@ -23,7 +22,7 @@ from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.clone import PooledClone
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, kept_name
-from tests.server import setting
+from tests.server import as_role, setting
 from tests.waiting import until
 
 PASSWORD = "a right+one: %41/@"
@@ -56,7 +55,7 @@ def locked(postgres):
         connection.execute("SELECT pg_reload_conf()")
 
     def url(password):
-        return postgres.url.replace("postgres@", f"locked:{quote(password)}@")
+        return as_role(postgres, "locked", password)
 
     # Until the server has read the rules it lets everybody in.
     until(lambda: not lets_in(url("wrong")), "the rules are read")
@@ -74,12 +73,18 @@ def other_role(postgres):
     """A URL for somebody who may create databases, and nothing else."""
     with postgres.connect() as connection:
         connection.execute("CREATE ROLE other LOGIN CREATEDB")
-    yield postgres.url.replace("postgres@", "other@")
+    yield as_role(postgres, "other")
     with postgres.connect() as connection:
         for name, _ in list(databases.named(connection, "")):
             if name == "mine" or name.startswith("alembic_"):
                 databases.drop(connection, name)
         connection.execute("DROP ROLE other")
+
+
+@pytest.fixture
+def start(postgres):
+    """How a URL without a password begins."""
+    return lambda role: f"postgresql://{role}@127.0.0.1:{make_url(postgres.url).port}"
 
 
 class TestAPassword:
@@ -89,17 +94,17 @@ class TestAPassword:
 
         assert project.ensure().built
 
-    def test_stays_out_of_reports(self, project, locked, monkeypatch):
+    def test_stays_out_of_reports(self, project, locked, start, monkeypatch):
         monkeypatch.setenv(servers.VARIABLE, locked(PASSWORD))
         project.history(1)
         with closing(Pool(servers.server_in_use())) as pool:
             clone = PooledClone(project.ensure(), pool)
             shown = [*clone.kept_as(project.root), repr(clone), str(clone.target)]
 
-        assert f"postgresql://locked@localhost/{kept_name(clone.target.name)}?" in shown[1]
+        assert f"{start('locked')}/{kept_name(clone.target.name)}?" in shown[1]
         assert "right" not in " ".join(shown)
 
-    def test_is_given_to_psql_where_others_can_not_read_it(self, project, locked):
+    def test_is_given_to_psql_where_others_can_not_read_it(self, project, locked, start):
         psql = project.write("bin/psql", '#!/bin/sh\necho "$PGPASSWORD" for "$@"\n')
         psql.chmod(0o755)
         path = f"{psql.parent}{os.pathsep}{os.environ['PATH']}"
@@ -108,7 +113,7 @@ class TestAPassword:
             "psql", "mine", variables={servers.VARIABLE: locked(PASSWORD), "PATH": path}
         ).stdout
 
-        assert shown.startswith(f"{PASSWORD} for postgresql://locked@localhost/mine?")
+        assert shown.startswith(f"{PASSWORD} for {start('locked')}/mine?")
 
 
 def by_pydantic(url):
@@ -147,6 +152,15 @@ def by_sqlalchemy(url):
 
 def by_asyncpg(url):
     async def ask():
+        connection = await asyncpg.connect(plain(url))
+        assert await connection.fetchval("SELECT current_database()") == "made"
+        await connection.close()
+
+    asyncio.run(ask())
+
+
+def by_sqlalchemys_asyncpg(url):
+    async def ask():
         engine = create_async_engine(url.replace("+psycopg", "+asyncpg"))
         async with engine.connect() as connection:
             assert await connection.scalar(text("SELECT current_database()")) == "made"
@@ -168,8 +182,8 @@ def plain(url):
     return url.replace("+psycopg", "")
 
 
-WAYS = [by_pydantic, by_alembic, by_configparser, by_psycopg, by_libpq, by_sqlalchemy, by_asyncpg,
-        by_psycopgs_async_connection]  # fmt: skip
+WAYS = [by_pydantic, by_alembic, by_configparser, by_psycopg, by_libpq, by_sqlalchemy,
+        by_sqlalchemys_asyncpg, by_asyncpg, by_psycopgs_async_connection]  # fmt: skip
 
 
 class TestThePrivateServersUrl:
@@ -247,7 +261,7 @@ class TestParts:
 
         assert clone.target.tables() == ["alembic_version", "t_0001"]
         assert clone.environ["DB_HOST"].endswith("/socket")
-        assert clone.environ["DB"] == "postgres@mine:5432"
+        assert clone.environ["DB"] == f"postgres@mine:{make_url(postgres.url).port}"
         clone.delete()
 
 
@@ -320,7 +334,7 @@ class TestErrors:
     def test_a_role_that_may_not_create_databases(self, project, postgres, monkeypatch):
         with postgres.connect() as connection:
             connection.execute("CREATE ROLE humble LOGIN")
-        monkeypatch.setenv(servers.VARIABLE, postgres.url.replace("postgres@", "humble@"))
+        monkeypatch.setenv(servers.VARIABLE, as_role(postgres, "humble"))
         project.history(1)
         try:
             with pytest.raises(ServerError, match="role 'humble' may not create") as caught:

@@ -133,6 +133,12 @@ def _server(project: Project) -> Iterator[Finding]:
     yield good("server", f"PostgreSQL {version // 10_000} on {kind}, may create databases")
     if server.is_private:
         yield good("clones", server.facts.copying)
+    if not server.has_port:
+        yield doubtful(
+            "asyncpg",
+            "its own connect(url) can't reach the private server: 127.0.0.1 can't be listened on",
+            "give it the host, port, user and database one by one; SQLAlchemy's engines need not",
+        )
     scripts = project.alembic.version_locations
     texts = (
         path.read_text("utf-8", "replace") for folder in scripts for path in folder.glob("*.py")

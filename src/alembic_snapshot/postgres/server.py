@@ -56,6 +56,16 @@ class Server:
         port = url.query.get("port") or url.port
         return f"{host}:{port}" if port else str(host)
 
+    @property
+    def has_port(self) -> bool:
+        """Whether it is reached by its URL's host and port; a private one may have only a socket.
+
+        Who reads no more of a URL than them, as asyncpg itself does, needs that.
+        """
+        from sqlalchemy import make_url
+
+        return not self.is_private or make_url(self.url).password is not None
+
     def address(self, database: str, driver: str = "psycopg") -> str:
         """The SQLAlchemy URL of a database on it."""
         from sqlalchemy import make_url

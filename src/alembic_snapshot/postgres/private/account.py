@@ -34,6 +34,18 @@ class Account:
         if self.is_other:
             os.chown(path, self.uid, self.uid)
 
+    def tell(self, path: Path, secret: str) -> None:
+        """Write a new file that nobody but this user can read.
+
+        Raises:
+            FileExistsError: there is one.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            if self.is_other:
+                os.fchown(descriptor, self.uid, self.uid)
+            file.write(secret)
+
     def closed(self, path: Path) -> Path | None:
         """The first folder on the way to ``path``, or itself, that this user can't enter."""
         if not self.is_other:

@@ -20,7 +20,7 @@ from pathlib import Path
 from alembic_snapshot.errors import ServerError, from_record
 from alembic_snapshot.postgres.private.binaries import Binaries, find
 from alembic_snapshot.postgres.private.folder import (
-    PORT,
+    LOOPBACK,
     USER,
     VARIABLE,
     Folder,
@@ -37,21 +37,29 @@ _STEP = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class PrivateServer:
-    """A running server that this process has a share in: ``user`` may do everything on it."""
+    """A running server that this process has a share in: ``user`` may do everything on it.
+
+    ``password`` lets ``user`` in by :data:`~.folder.LOOPBACK`. It is empty on a machine without
+    that: there the server has its Unix socket alone, which asks for no password.
+    """
 
     socket_folder: Path
     port: int
     user: str
     binaries: Binaries
+    password: str = dataclasses.field(default="", repr=False)
 
     @property
     def url(self) -> str:
-        """The URL of the database ``postgres``, as libpq, SQLAlchemy and pydantic understand it.
+        """The URL of the database ``postgres``, as whoever reads URLs of PostgreSQL takes it.
 
-        pydantic takes no URL without a host. The folder in the query wins over it.
+        For libpq and SQLAlchemy the folder in the query wins over the host. asyncpg reads the host
+        alone, and pydantic takes no URL without one.
         """
         folder = urllib.parse.quote(os.fspath(self.socket_folder))
-        return f"postgresql://{self.user}@localhost/postgres?host={folder}&port={self.port}"
+        secret = f":{self.password}" if self.password else ""
+        host = f"{LOOPBACK}:{self.port}"
+        return f"postgresql://{self.user}{secret}@{host}/postgres?host={folder}"
 
 
 def acquire(binaries: Binaries | None = None) -> PrivateServer:
@@ -85,7 +93,7 @@ def acquire(binaries: Binaries | None = None) -> PrivateServer:
                 f"the private PostgreSQL server can't be used: {error}",
                 hint=f"set {VARIABLE} to a folder that can be written to",
             ) from error
-    return PrivateServer(folder.socket, PORT, USER, binaries)
+    return PrivateServer(folder.socket, folder.port, USER, binaries, folder.password)
 
 
 def held() -> PrivateServer:

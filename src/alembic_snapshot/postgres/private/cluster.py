@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import locale
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from alembic_snapshot.errors import ServerError
 from alembic_snapshot.postgres.private.account import Account
 from alembic_snapshot.postgres.private.binaries import Binaries
 from alembic_snapshot.postgres.private.folder import (
-    PORT,
+    LOOPBACK,
     USER,
     VARIABLE,
     Folder,
@@ -33,10 +35,12 @@ _DAY = 86400.0
 # The request by which Linux lets two files share blocks (ioctl_ficlone(2)).
 _FICLONE = 0x40049409
 _UTF8 = "C.UTF-8"
+# Below those that systems give to outgoing connections (Linux: 32768 and more).
+_PORTS = range(20_000, 32_000)
+_TRIES = 50
+_HAS_ITERATIONS = 16
 _SETTINGS = {
-    # Only we can reach it, through a socket in a folder of our own.
-    "listen_addresses": "",
-    "port": str(PORT),
+    # Only we can reach it: by a socket in a folder of our own, or with a password in another.
     "unix_socket_permissions": "0700",
     "max_connections": "300",
     "max_prepared_transactions": "300",
@@ -109,7 +113,7 @@ class Cluster:
         os.truncate(self._folder.data / "postgresql.auto.conf", 0)
         (self._folder.data / "postmaster.pid").unlink(missing_ok=True)
         self._user.give(self._folder.socket)
-        self._folder.settings.write_text(self._settings())
+        self._folder.settings.write_text(self._settings(self._choose_port()))
         self._folder.settings.chmod(0o644)
 
     def release_and_sync(self, release: Callable[[], None]) -> None:
@@ -129,7 +133,7 @@ class Cluster:
 
     def _is_trusted(self, boot: str) -> bool:
         version = self._folder.data / "PG_VERSION"
-        if not version.exists():
+        if not version.exists() or not self._folder.password_file.exists():
             return False
         started = self._boot.read_text() if self._boot.exists() else None
         if not self._clean.exists() and (started is None or started != boot or not boot):
@@ -147,11 +151,18 @@ class Cluster:
 
     def _initialise(self, launcher: Launcher) -> None:
         self._user.give(self._folder.data)
+        password = self._folder.path / "password"
+        password.unlink(missing_ok=True)
+        self._user.tell(password, secrets.token_hex(16))
         command: list[str | Path] = [
             *(self._binaries.folder / "initdb", "--pgdata", self._folder.data),
-            *("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync"),
+            *("--username", USER, "--encoding", "UTF8", "--no-sync"),
+            *("--auth-local", "trust", "--auth-host", "scram-sha-256", "--pwfile", password),
             *_locale(self._binaries.major),
         ]
+        if self._binaries.major >= _HAS_ITERATIONS:
+            # They slow down who guesses; nobody guesses 128 random bits.
+            command += ["--set", "scram_iterations=1"]
         if self._binaries.major >= 18:
             command.append("--no-data-checksums")
         with tempfile.TemporaryFile() as output:
@@ -160,9 +171,29 @@ class Cluster:
                 output.seek(0)
                 text = output.read().decode(errors="replace")
                 raise failure(self._folder, f"initdb of {self._binaries} failed", text)
+        password.replace(self._folder.password_file)
 
-    def _settings(self) -> str:
-        settings = {**_SETTINGS, "unix_socket_directories": f'"{self._folder.socket}"'}
+    def _choose_port(self) -> int | None:
+        """The port of the last time if it is free, or else another; None without a network.
+
+        Who knows the server by its port finds it again when it was killed and started again.
+        """
+        before = None
+        with contextlib.suppress(OSError, ValueError):
+            before = self._folder.port
+        others = (secrets.choice(_PORTS) for _ in range(_TRIES))
+        ports = [*([before] if before else []), *others]
+        port = next((port for port in ports if _is_free(port)), None)
+        self._folder.port_file.write_text(str(port or ports[0]))
+        return port
+
+    def _settings(self, port: int | None) -> str:
+        settings = {
+            **_SETTINGS,
+            "listen_addresses": LOOPBACK if port else "",
+            "port": str(self._folder.port),
+            "unix_socket_directories": f'"{self._folder.socket}"',
+        }
         lines = (f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
         return "# Written by alembic-snapshot whenever the server starts.\n" + "".join(lines)
 
@@ -173,6 +204,8 @@ def failure(folder: Folder, message: str, output: str) -> ServerError:
     telling = [line for line in lines if "FATAL" in line or "error:" in line] or lines[-1:]
     if "No space left on device" in output:
         hint = f"free some space, or set {VARIABLE} to a folder on another disk"
+    elif "Address already in use" in output:
+        hint = "run it again: another program took the server's port while it started"
     else:
         hint = f"delete {folder.path} to begin anew, or set SNAPSHOT_POSTGRES_URL to use another"
     return ServerError(": ".join([message, *telling[:1]]), hint=hint, details=output or None)
@@ -205,6 +238,19 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+def _is_free(port: int) -> bool:
+    """Whether a server could listen there now, and be reached: that is tried."""
+    try:
+        # Linux lets somebody listen where nothing is connected, too.
+        with (
+            socket.create_server((LOOPBACK, port)),
+            socket.create_connection((LOOPBACK, port), timeout=5),
+        ):
+            return True
+    except OSError:
+        return False
 
 
 def _locale(major: int) -> list[str]:

@@ -16,8 +16,11 @@ from alembic_snapshot.errors import ServerError
 from alembic_snapshot.postgres.private.binaries import WHEEL, Binaries
 
 VARIABLE = "ALEMBIC_SNAPSHOT_POSTGRES_DIR"
-PORT = 5432
+# Where a server listens beside its socket: other machines, and other users' names, can't get there.
+LOOPBACK = "127.0.0.1"
 USER = "postgres"
+# The socket is called after the port, which has five digits at most.
+_LONGEST_PORT = 65535
 # What fits into an address of a Unix socket (unix(7)), without the zero byte that ends it.
 LONGEST = 103 if sys.platform == "darwin" else 107
 _HINT = f"set {VARIABLE} to a folder that is yours alone; it is made if it is not there"
@@ -39,14 +42,32 @@ class Folder:
         self.socket = path / "socket"
         self.log = path / "server.log"
         self.settings = path / "postgresql.conf"
+        self.port_file = path / "port"
+        self.password_file = self.data / "password"
         self.users = path / "users.lock"
         self.starting = path / "starting.lock"
         self.processes = path / "processes.lock"
 
+    def address(self, port: int) -> Path:
+        """The Unix socket of a server with this port."""
+        return self.socket / f".s.PGSQL.{port}"
+
     @property
-    def address(self) -> Path:
-        """The Unix socket that the server listens on."""
-        return self.socket / f".s.PGSQL.{PORT}"
+    def port(self) -> int:
+        """The port that the server in here was started with last.
+
+        Raises:
+            OSError, ValueError: there is none, or it has not come so far.
+        """
+        return int(self.port_file.read_text())
+
+    @property
+    def password(self) -> str:
+        """What the server asks those for who come by :data:`LOOPBACK`; empty if nobody can."""
+        with contextlib.suppress(OSError, IndexError):
+            if self._status()[5] == LOOPBACK:
+                return self.password_file.read_text()
+        return ""
 
     def is_ready(self) -> bool:
         """Whether a server says that it is ready."""
@@ -60,7 +81,7 @@ class Folder:
             return False
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
-            return client.connect_ex(os.fspath(self.address)) == 0
+            return client.connect_ex(os.fspath(self.address(self.port))) == 0
 
     def postmaster(self) -> int | None:
         """The process id of the server that wrote it here last, if there is one."""
@@ -87,10 +108,11 @@ def folder_for(binaries: Binaries) -> Folder:
     base = Path(os.environ.get(VARIABLE) or default_base()).absolute()
     kind = f"-{WHEEL}" if binaries.origin == WHEEL else ""
     folder = Folder(base / f"postgres-{binaries.major}{kind}")
-    length = len(os.fsencode(folder.address))
+    longest = folder.address(_LONGEST_PORT)
+    length = len(os.fsencode(longest))
     if length > LONGEST:
         raise ServerError(
-            f"{folder.address} is too long for a Unix socket: {length} bytes, at most {LONGEST}",
+            f"{longest} is too long for a Unix socket: {length} bytes, at most {LONGEST}",
             hint=f"set {VARIABLE} to a folder with a shorter path",
         )
     if set(os.fspath(folder.socket)) & {",", '"'}:

@@ -188,6 +188,13 @@ def test_a_hostile_token_does_nothing(files, changes, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "snapshot.db", "test.db"]
 
 
+def test_a_statement_that_would_run_a_query_is_stopped_before_it_does(files):
+    query = made("table", "x", "CREATE TABLE x AS SELECT randomblob(5) AS a", "x")
+
+    with pytest.raises(CommandError, match="not authorized"):
+        apply(files[2], query)
+
+
 def test_a_token_can_not_compute_for_ever(files):
     slow = "CREATE TABLE x (a, b AS (length(replace(hex(zeroblob(7000000)), '0', '0'))) STORED)"
     changes = dataclasses.replace(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import string
+import tracemalloc
 import zlib
 
 import pytest
@@ -135,6 +136,17 @@ BOMBS = {
 def test_what_does_not_unpack_to_a_token_is_one_error(packed):
     with pytest.raises(CommandError, match="none that alembic-snapshot wrote"):
         from_line(signed(b"", packed=packed))
+
+
+def test_a_bomb_is_not_unpacked_to_its_end():
+    line = signed(b"", packed=BOMBS["zeros"])
+    tracemalloc.start()
+    try:
+        with pytest.raises(CommandError):
+            from_line(line)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def foreign_records():

@@ -18,6 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ROOMS = {
     "errors": [[""]],
     "checks": [[""]],
+    "tokens": [["changeset", "parts", "safe_sql"], ["token"]],
     "postgres.private": [
         ["binaries"],
         ["account", "folder"],
@@ -40,20 +41,21 @@ ROOMS = {
     ],
     "store": [["manifest"], ["store"]],
     "sqlite": [
-        ["attaching", "files", "schema", "stand_ins"],
+        ["attaching", "catalog", "files", "schema", "stand_ins"],
         ["diff"],
         ["database", "reset.connections"],
         ["replay"],
         ["clone", "received", "reset.interface", "store"],
+        ["changeset"],
         ["reset.clones", "reset.rewind", "reset.rewrite"],
         ["backend"],
     ],
     "postgres": [
         ["connection", "placeholder", "reset.changes", "reset.connections", "schema"],
-        ["server"],
+        ["catalog", "definitions", "server"],
         ["diff", "extensions", "memory", "psql", "reset.log"],
         ["database", "reset.pristine"],
-        ["frozen", "replay", "reset.database", "room", "store"],
+        ["changeset", "frozen", "replay", "reset.database", "room", "store"],
         ["pool"],
         ["clone"],
         ["clones"],
@@ -110,7 +112,7 @@ ROOMS = {
     "cli": [
         ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
         ["checking", "doctor", "init", "options", "remote"],
-        ["stored"],
+        ["opening", "stored"],
         ["commands"],
     ],
     "__main__": [[""]],
@@ -124,7 +126,17 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
-        ["calls", "failures", "fakes", "marker", "returned", "summary", "traces", "written"],
+        [
+            "calls",
+            "failures",
+            "fakes",
+            "marker",
+            "returned",
+            "summary",
+            "tokens",
+            "traces",
+            "written",
+        ],
         ["clones", "declared", "kept"],
         ["reset"],
         ["database"],
@@ -281,7 +293,17 @@ def test_kinds_of_databases_have_files_of_the_same_names():
     kinds = (SOURCE / "alembic_snapshot" / kind for kind in ("sqlite", "postgres"))
     here, there = ({path.name for path in kind.glob("*.py")} for kind in kinds)
 
-    names = ("backend", "clone", "database", "diff", "replay", "schema", "store")
+    names = (
+        "backend",
+        "catalog",
+        "changeset",
+        "clone",
+        "database",
+        "diff",
+        "replay",
+        "schema",
+        "store",
+    )
     same = {f"{name}.py" for name in names}
     assert here & there == same | {"__init__.py"}
 

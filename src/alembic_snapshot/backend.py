@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.target import Target
     from alembic_snapshot.store.manifest import Entry, Manifest
     from alembic_snapshot.store.store import Store
+    from alembic_snapshot.tokens.changeset import Changeset, Fingerprint
 
 
 class CloneSource(Protocol):
@@ -105,6 +106,38 @@ class Backend(Protocol):
 
         Raises:
             CloneError: there is such a one already, or it can't be made.
+        """
+
+    def capture(self, before: Any | None, after: Any) -> tuple[Changeset, str, Fingerprint]:
+        """How a target differs from another, or from an empty one, as values that can travel.
+
+        With the hashes of what it was and of what it is.
+
+        Raises:
+            NotCarried: something in it can't travel.
+            CloneError: it can't be read.
+        """
+
+    def apply(self, target: Any, changes: Changeset) -> Fingerprint:
+        """Make these changes in a copy of the snapshot; the hash of what it is then.
+
+        Raises:
+            CommandError: they do not fit, or would do more than change what is in it.
+        """
+
+    def fingerprint(self, target: Any) -> str:
+        """The hash of a target's schema and rows."""
+
+    def free_name(self, stem: str) -> str:
+        """A path or a name that is free, for a database that is opened; it has ``stem`` in it."""
+
+    def open_shell(self, target: Any) -> int | None:
+        """Run the database's own shell until its user leaves it; its exit status.
+
+        None if there is no such program.
+
+        Raises:
+            ServerError: it can't be run.
         """
 
 

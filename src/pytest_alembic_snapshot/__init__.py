@@ -89,6 +89,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how a file is restored, instead of the way that fits (default: as configured)",
     )
     group.addoption(
+        "--snapshot-tokens",
+        choices=("on", "off"),
+        help="whether reports of failed tests have a token that opens their database elsewhere; it "
+        "has the test's rows (default: as configured)",
+    )
+    group.addoption(
         "--snapshot-sql",
         action="store_true",
         help="show the SQL of failed tests, with its values (as -vv does)",
@@ -237,6 +243,8 @@ def pytest_runtest_makereport(
         if report.failed:
             for text in plugin.test.describe(item.nodeid):
                 report.sections.append(("database of the test", printable(text)))
+            item.user_properties.extend(plugin.test.properties)
+            report.user_properties.extend(plugin.test.properties)
             if item.config.option.snapshot_sql or item.config.get_verbosity() > 1:
                 for text in plugin.test.sql():
                     report.sections.append(("SQL of the test", printable(text)))

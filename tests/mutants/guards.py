@@ -187,6 +187,19 @@ ROOMS = {
         },
         "threat",
     ),
+    "tokens": Room(
+        {
+            "cli/opening": "cli/open",
+            "plugin/tokens": "plugin/tokens",
+            "sqlite/catalog": "sqlite/changeset oracles/travels",
+            "sqlite/changeset": "sqlite/changeset oracles/travels",
+            "tokens/changeset": "tokens/token sqlite/changeset",
+            "tokens/parts": "cli/open",
+            "tokens/safe_sql": "safe_sql",
+            "tokens/token": "tokens/token",
+        },
+        "cli/open",
+    ),
     "application": Room(
         {
             "core/agent_governance_service": (

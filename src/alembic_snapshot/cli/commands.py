@@ -20,7 +20,7 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import (
     shortened,
 )
-from alembic_snapshot.cli import console, stored
+from alembic_snapshot.cli import console, opening, stored
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.options import (
     config_option,
@@ -30,6 +30,7 @@ from alembic_snapshot.cli.options import (
     on_snapshot,
     print_facts,
     project_of,
+    refuse_both,
     store_option,
     traceback_option,
 )
@@ -148,7 +149,7 @@ def init(traceback: bool, **wishes: Any) -> int:
     from alembic_snapshot.cli.init import Wishes
     from alembic_snapshot.cli.init import init as run
 
-    _refuse_both(("--yes", wishes["yes"]), ("--print", wishes["only_print"]))
+    refuse_both(("--yes", wishes["yes"]), ("--print", wishes["only_print"]))
     return run(Wishes(**wishes))
 
 
@@ -201,7 +202,7 @@ def build(
     from alembic_snapshot.build.progress import Progress
     from alembic_snapshot.cli.job_summary import job_summary
 
-    _refuse_both(("--json", as_json), ("--summary", summary))
+    refuse_both(("--json", as_json), ("--summary", summary))
     project = project_of(where)
     with Progress(quiet=quiet) as progress:
         if from_scratch:
@@ -413,7 +414,7 @@ def check(
     Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
     found; 1: something was found, or not checked.
     """
-    _refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
+    refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
     project = project_of(where)
     source = click.get_current_context().get_parameter_source("database")
     is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
@@ -450,21 +451,17 @@ def psql(name: str, traceback: bool) -> int:
     return run_psql(name)
 
 
-def _refuse_both(*options: tuple[str, bool]) -> None:
-    """Refuse options of which one alone can be meant.
-
-    Raises:
-        CommandError: it names them.
-    """
-    given = [name for name, is_given in options if is_given]
-    if given[1:]:
-        raise CommandError(f"{' and '.join(given)} exclude each other", hint="give one of them")
-
-
 def _entry(snapshot: Snapshot) -> Entry:
     assert snapshot.entry is not None
     return snapshot.entry
 
 
-for _command in (stored.list_, stored.prune, stored.push, stored.pull, stored.remote_key):
+for _command in (
+    opening.open_,
+    stored.list_,
+    stored.prune,
+    stored.push,
+    stored.pull,
+    stored.remote_key,
+):
     cli.add_command(_command)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from alembic_snapshot.cli import console
+from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.config import DEFAULT, Project, load_project
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -71,3 +72,14 @@ def print_facts(record: Any, text: str, as_json: bool) -> None:
         print(json.dumps(record, indent=1))
     else:
         console.show(text)
+
+
+def refuse_both(*options: tuple[str, bool]) -> None:
+    """Refuse options of which one alone can be meant.
+
+    Raises:
+        CommandError: it names them.
+    """
+    given = [name for name, is_given in options if is_given]
+    if given[1:]:
+        raise CommandError(f"{' and '.join(given)} exclude each other", hint="give one of them")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin import written
+from alembic_snapshot.plugin import tokens, written
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -47,6 +47,8 @@ class CurrentTest:
         self._tally = tally
         self._ended: list[tuple[Database, Clone]] = []
         self._failed = False
+        # Of the phase that failed last, for JUnit's file.
+        self.properties: list[tuple[str, str]] = []
 
     def begin(self) -> None:
         """Before its set-up: what was refused until now was not refused to it."""
@@ -109,6 +111,7 @@ class CurrentTest:
     def describe(self, test: str) -> list[str]:
         """What the report of a phase that failed says of each database, in use or just ended."""
         self._failed = True
+        self.properties.clear()
         in_use = [(database, database.clone) for database in self._databases.values()]
         strays = [database.stray(test) for database, clone in in_use if clone is not None]
         return [str(stray[0]) for stray in strays if stray] + [
@@ -116,9 +119,21 @@ class CurrentTest:
             + self.kept.describe(
                 clone, test, database.redirect.uncommitted() if clone is database.clone else ()
             )
+            + self._token(database, clone, test)
             for database, clone in [*in_use, *self._ended]
             if clone is not None
         ]
+
+    def _token(self, database: Database, clone: Clone, test: str) -> str:
+        """The line about the token of a database, which is noted as a property, too."""
+        note = tokens.note_of(clone, test, database.wanted, self.kept.paths.get(clone))
+        if note is None:
+            return ""
+        if note.property is not None:
+            name, value = note.property
+            suffix = f"[{database.project.name}]" if len(self._databases) > 1 else ""
+            self.properties.append((f"{name}{suffix}", value))
+        return f"\n{note.line}"
 
     def sql(self) -> list[str]:
         """The SQL that was run on each database, in use or just ended."""

@@ -108,6 +108,11 @@ class Database:
             raise found
         return found
 
+    def wanted(self, snapshot: Snapshot) -> tuple[str | None, str | None]:
+        """The layer and the revision with which a snapshot was asked for."""
+        found = (key for key, one in self._snapshots.items() if one is snapshot)
+        return next(found, _PLAIN.key)
+
     def begin(
         self,
         clone_options: CloneOptions,

@@ -15,8 +15,8 @@ import alembic_snapshot
 
 PATCHER = "pyfakefs.fake_filesystem_unittest"
 # What works while a test runs. Whatever is imported later is imported under the fake.
-_ROOMS = ("database", "engines", "sqlite", "sqlite.reset", "store")
-_MODULES = ("plugin.calls", "plugin.kept", "plugin.reset")
+_ROOMS = ("database", "engines", "sqlite", "sqlite.reset", "store", "tokens")
+_MODULES = ("plugin.calls", "plugin.kept", "plugin.reset", "plugin.tokens")
 
 
 def keep_out() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.plugin.written import with_writers
 from alembic_snapshot.sqlite import files
+from alembic_snapshot.tokens.token import SUFFIX
 
 FOLDER = "kept-databases"
 _LIMIT = 10
@@ -77,6 +78,8 @@ def delete(paths: Iterable[str]) -> None:
     for path in map(Path, paths):
         if path.parent.parent.name == FOLDER:
             files.remove(path)
+            with contextlib.suppress(OSError):
+                path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
                 path.parent.parent.rmdir()

@@ -124,6 +124,7 @@ class PluginSession:
         chosen = {
             "clones": self.options.snapshot_clones,
             "reset": self.options.snapshot_reset,
+            "tokens": self.options.snapshot_tokens,
         }
         own: dict[str, Any] = {name: one for name, one in chosen.items() if one is not None}
         own["no_remote"] = self.options.snapshot_no_remote

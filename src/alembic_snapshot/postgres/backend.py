@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from alembic_snapshot.errors import StoreError
+from alembic_snapshot.errors import CloneError, StoreError
 from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.room import refuse_crowd
-from alembic_snapshot.postgres.server import Server, major_version, server_in_use
+from alembic_snapshot.postgres.server import Server, major_version, said, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.config import Project
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.postgres.clones import PooledClones
     from alembic_snapshot.postgres.reset.clones import LastingDatabases
     from alembic_snapshot.store.manifest import Entry, Manifest
+    from alembic_snapshot.tokens.changeset import Changeset, Fingerprint
 
 
 @dataclass(frozen=True)
@@ -98,3 +100,43 @@ class PostgreSQL:
         from alembic_snapshot.postgres.clone import named_clone
 
         return named_clone(snapshot, name)
+
+    def capture(
+        self, before: ServerDatabase | None, after: ServerDatabase
+    ) -> tuple[Changeset, str, Fingerprint]:
+        """As :func:`alembic_snapshot.postgres.changeset.capture`."""
+        import psycopg
+
+        from alembic_snapshot.postgres.changeset import capture
+
+        try:
+            return capture(before, after)
+        except psycopg.Error as error:
+            raise CloneError(
+                f"{after} can't be read: {said(error)}",
+                hint="does somebody still hold a lock in it?",
+            ) from error
+
+    def apply(self, target: ServerDatabase, changes: Changeset) -> Fingerprint:
+        """As :func:`alembic_snapshot.postgres.changeset.apply`."""
+        from alembic_snapshot.postgres import changeset
+
+        changeset.apply(target, changes)
+        return changeset.fingerprint(target)
+
+    def fingerprint(self, target: ServerDatabase) -> str:
+        """As :func:`alembic_snapshot.postgres.changeset.fingerprint`."""
+        from alembic_snapshot.postgres.changeset import fingerprint
+
+        return fingerprint(target).whole
+
+    def free_name(self, stem: str) -> str:
+        """A name that no database on the server has."""
+        names = (f"opened_{stem}{f'_{n}' if n > 1 else ''}" for n in itertools.count(1))
+        return next(name for name in names if not self.target(name).is_there())
+
+    def open_shell(self, target: ServerDatabase) -> int | None:
+        """``psql``."""
+        from alembic_snapshot.postgres.psql import run_psql
+
+        return run_psql(target.name)

@@ -28,7 +28,7 @@ _NAME = "alembic-snapshot"
 # What every database takes from the first one's table, if its own does not say otherwise.
 _SHARED = (
     "pythonpath", "backend", "clones", "reset", "guard", "remote", "remote_keys", "remote_private",
-    "max_size",
+    "max_size", "tokens",
 )  # fmt: skip
 
 
@@ -104,6 +104,7 @@ class Project:
     )
     remote_private: tuple[str, ...] = field(default=(), metadata=_says(_NO, "texts"))
     no_remote: bool = field(default=False, metadata=_says(_NO))
+    tokens: str = field(default="on", metadata=_says(_NO, "text", ("on", "off")))
     max_size: str = field(default="5 GB", metadata=_says(_NO, "text"))
 
     @functools.cached_property

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from alembic_snapshot.errors import CloneError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.store import FileStore
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.sqlite.clone import FileClone, FileClones
     from alembic_snapshot.sqlite.reset.clones import LastingFiles
     from alembic_snapshot.store.manifest import Entry, Manifest
+    from alembic_snapshot.tokens.changeset import Changeset, Fingerprint
 
 
 @dataclass(frozen=True)
@@ -96,3 +102,50 @@ class SQLite:
         from alembic_snapshot.sqlite.clone import named_clone
 
         return named_clone(snapshot, name)
+
+    def capture(
+        self, before: DatabaseFile | None, after: DatabaseFile
+    ) -> tuple[Changeset, str, Fingerprint]:
+        """As :func:`alembic_snapshot.sqlite.changeset.capture`."""
+        from alembic_snapshot.sqlite.changeset import capture
+
+        try:
+            return capture(before.path if before else None, after.path)
+        except sqlite3.Error as error:
+            raise CloneError(
+                f"{after} can't be read: {error}", hint="does somebody still hold a lock in it?"
+            ) from error
+
+    def apply(self, target: DatabaseFile, changes: Changeset) -> Fingerprint:
+        """As :func:`alembic_snapshot.sqlite.changeset.apply`."""
+        from alembic_snapshot.sqlite import catalog, changeset
+
+        changeset.apply(target.path, changes)
+        return catalog.fingerprint(target.path)
+
+    def fingerprint(self, target: DatabaseFile) -> str:
+        """As :func:`alembic_snapshot.sqlite.catalog.fingerprint`."""
+        from alembic_snapshot.sqlite.catalog import fingerprint
+
+        return fingerprint(target.path).whole
+
+    def free_name(self, stem: str) -> str:
+        """A path in the store's folder."""
+        store = self.store()
+        store.prepare()
+        folder = store.root / "opened"
+        folder.mkdir(exist_ok=True)
+        names = (f"{stem}{'-' * (n > 1)}{n if n > 1 else ''}.db" for n in itertools.count(1))
+        return str(next(folder / name for name in names if not (folder / name).exists()))
+
+    def open_shell(self, target: DatabaseFile) -> int | None:
+        """``sqlite3``, with nothing of the schema trusted."""
+        program = shutil.which("sqlite3")
+        if program is None:
+            return None
+        options = ("-cmd", "PRAGMA trusted_schema=OFF")
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.run([program, *options, target.name], check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -45,6 +45,16 @@ def verify(path: Path, manifest: Manifest) -> None:
         raise StoreError(f"it is at {at}, and its manifest says {said}", hint=_HINT)
 
 
+def refuse_acting(path: Path) -> None:
+    """See that nothing in a file's schema acts, or calls what has an effect.
+
+    Raises:
+        sqlite3.Error: something does.
+    """
+    with _distrustful(path) as connection:
+        _verify_schema(connection)
+
+
 @contextlib.contextmanager
 def _distrustful(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection on which a schema can call only what has no effect, and nothing is written.

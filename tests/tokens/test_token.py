@@ -1,0 +1,194 @@
+"""A token's line: what it has comes back, and what was cut, altered or made elsewhere is told."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import string
+import tracemalloc
+import zlib
+
+import pytest
+
+from alembic_snapshot.errors import CommandError
+from alembic_snapshot.tokens import token as tokens
+from alembic_snapshot.tokens.changeset import (
+    Changeset,
+    Fingerprint,
+    NotCarried,
+    RawText,
+    RowChanges,
+    SchemaObject,
+)
+from alembic_snapshot.tokens.token import Token, from_line, read_argument
+
+ROW = (1, -(2**63), 0.1, float("inf"), None, "it's ü\n", "\0", b"\x00\xff", RawText(b"\xff"), "")
+CHANGES = Changeset(
+    dropped=[("view", "old")],
+    created=[SchemaObject("table", "new", "new", "CREATE TABLE new (x)")],
+    rows={"t": RowChanges(tuple("abcdefghij"), 2, [(1, "x")], [ROW])},
+    counters={"t": (5, True)},
+    settings={"user_version": 3},
+)
+TOKEN = Token(
+    "sqlite",
+    "default",
+    "test_it.py::test_ü",
+    "ab" * 32,
+    CHANGES,
+    "be" * 16,
+    Fingerprint("af" * 16, {"t": "0123456789"}),
+    revision="0001",
+    parts={"<version of SQLite>": "3.45.1", "<settings>": "abcdef"},
+)
+LINE = TOKEN.to_line()
+
+
+def signed(content, *, packed=None):
+    """The line of any content, as somebody who knows the format writes it."""
+    packed = zlib.compress(content, 9) if packed is None else packed
+    check = hashlib.sha256(b"1" + packed).digest()[:12]
+    return "asnap1_" + base64.urlsafe_b64encode(check + packed).decode().rstrip("=")
+
+
+def record():
+    return json.loads(zlib.decompress(base64.urlsafe_b64decode(LINE[7:] + "==")[12:]))
+
+
+def test_everything_comes_back():
+    assert from_line(LINE) == TOKEN
+    # Among values that are equal, the types count.
+    (row,) = from_line(LINE).changes.rows["t"].added
+    assert [type(value) for value in row] == [type(value) for value in ROW]
+
+
+def test_it_is_one_line_of_safe_characters():
+    assert set(LINE) <= set(string.ascii_letters + string.digits + "_-")
+    assert read_argument(f"  {LINE}\n") == TOKEN
+
+
+def test_a_token_that_was_cut_anywhere_is_told():
+    for end in range(len(LINE)):
+        with pytest.raises(CommandError) as caught:
+            from_line(LINE[:end])
+        assert caught.value.hint
+
+
+def test_a_token_with_any_byte_altered_is_told():
+    chance = random.Random(5)
+    for at in range(len(LINE)):
+        others = set(string.printable) - {LINE[at]}
+        for other in [*chance.sample(sorted(others), 3), "\x00", "ü"]:
+            line = LINE[:at] + other + LINE[at + 1 :]
+            if line.strip() == LINE.strip():
+                continue
+            with pytest.raises(CommandError):
+                from_line(line)
+
+
+@pytest.mark.parametrize("number", ["0", "2", "01", "10", "999999999"])
+def test_another_format_is_told_by_its_number(number):
+    with pytest.raises(CommandError, match=f"format {number}, and this version reads format 1"):
+        from_line(LINE.replace("asnap1_", f"asnap{number}_"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "asnap", "asnap1", "hello", "eyJhbGciOiJIUzI1NiJ9.e30.x", "asnap1_", "asnapx_ab"]
+)
+def test_what_is_no_token_is_told(text):
+    with pytest.raises(CommandError) as caught:
+        from_line(text)
+    assert "asnap" in str(caught.value.hint)
+
+
+def test_a_token_may_be_in_a_file(tmp_path):
+    path = tmp_path / "a.token"
+    path.write_text(LINE + "\n")
+
+    assert read_argument(str(path)) == TOKEN
+
+
+def test_a_file_that_has_none_or_is_none_is_told(tmp_path):
+    (tmp_path / "log.txt").write_bytes(b"\x00\xff no token\n" * 10)
+
+    with pytest.raises(CommandError, match=r"log\.txt is no token"):
+        read_argument(str(tmp_path / "log.txt"))
+    with pytest.raises(CommandError, match="there is no file"):
+        read_argument(str(tmp_path / "missing"))
+    with pytest.raises(CommandError, match="there is no file"):
+        read_argument(str(tmp_path))
+    with pytest.raises(CommandError, match="neither a token nor a file"):
+        read_argument("x" * 10_000)
+
+
+BOMBS = {
+    "zeros": zlib.compress(b"0" * (200 * 1024 * 1024), 9),
+    "no end": zlib.compress(b"{}" * 100)[:-3],
+    "more after it": zlib.compress(b"{}") + b"more",
+    "not packed": b"nothing",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("packed", BOMBS.values(), ids=BOMBS)
+def test_what_does_not_unpack_to_a_token_is_one_error(packed):
+    with pytest.raises(CommandError, match="none that alembic-snapshot wrote"):
+        from_line(signed(b"", packed=packed))
+
+
+def test_a_bomb_is_not_unpacked_to_its_end():
+    line = signed(b"", packed=BOMBS["zeros"])
+    tracemalloc.start()
+    try:
+        with pytest.raises(CommandError):
+            from_line(line)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def foreign_records():
+    """Records that are not quite those of a token, with a hash that fits."""
+    chance = random.Random(7)
+    wrong = [None, True, 1, 1.5, "", "x\0", [], {}, [[]], {"bytes": "?"}, 2**64, [1, 2], [None]]
+    for _ in range(300):
+        found = record()
+        where, name = found, chance.choice(sorted(found))
+        while isinstance(where[name], dict | list) and where[name] and chance.random() < 0.7:
+            where = where[name]
+            name = chance.choice([*(where if isinstance(where, dict) else range(len(where)))])
+        value = chance.choice(wrong)
+        if chance.random() < 0.2 and isinstance(where, dict):
+            del where[name]
+        else:
+            where[name] = value
+        yield found
+
+
+def test_a_foreign_record_is_a_token_or_one_error():
+    refused = 0
+    for found in foreign_records():
+        try:
+            read = from_line(signed(json.dumps(found).encode()))
+        except CommandError:
+            refused += 1
+        else:
+            assert from_line(read.to_line()) == read
+    assert refused > 200
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"[]", b"null", b"\xff\xfe", b'{"a": 1' + b"0" * 5000 + b"}"]
+)
+def test_what_is_no_record_is_one_error(content):
+    with pytest.raises(CommandError, match="none that alembic-snapshot wrote"):
+        from_line(signed(content))
+
+
+def test_what_is_too_large_for_any_token_is_said(monkeypatch):
+    monkeypatch.setattr(tokens, "_UNPACKED_LIMIT", 100)
+
+    with pytest.raises(NotCarried, match="a token at most"):
+        TOKEN.to_line()

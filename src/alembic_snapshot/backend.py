@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.database.lasting import LastingClones
-    from alembic_snapshot.database.target import Target
+    from alembic_snapshot.database.target import Target, Workspace
     from alembic_snapshot.store.manifest import Entry, Manifest
     from alembic_snapshot.store.store import Store
     from alembic_snapshot.tokens.changeset import Changeset, Fingerprint
@@ -32,12 +32,11 @@ class Backend(Protocol):
     """One project's databases, of one kind.
 
     ``async_extras`` are what an async ``env.py`` needs of this package, ``async_drivers`` the
-    modules that these bring. ``not_shared`` says why snapshots are in no shared store, if so.
+    modules that these bring.
     """
 
     async_extras: ClassVar[str]
     async_drivers: ClassVar[tuple[str, ...]]
-    not_shared: ClassVar[str | None]
 
     def store(self) -> Store:
         """Where its snapshots are."""
@@ -80,15 +79,19 @@ class Backend(Protocol):
     def stand_in(self) -> Callable[[], None]:
         """Let engines that are made at import have the right dialect; how to undo that."""
 
-    def as_file(self, entry: Entry, folder: Path) -> Path:
-        """A snapshot as one file in a folder, for a shared store.
+    def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
+        """A snapshot as one file in a folder of ours, and its manifest with the file's hash.
 
         Raises:
             StoreError: it can't be, or what is in it would not be believed elsewhere.
         """
 
-    def from_file(self, file: Path, manifest: Manifest) -> Target:
-        """The database in a file that came from a shared store, looked at before it is used.
+    def from_file(
+        self, file: Path, manifest: Manifest, workspace: Workspace, seconds: float
+    ) -> tuple[Target, Manifest]:
+        """The database in a file that came from elsewhere, looked at before it is used.
+
+        Its manifest is what a store here has to keep of it. Nothing takes longer than ``seconds``.
 
         Raises:
             StoreError: it is not what the manifest says, or not to be trusted.

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from alembic_snapshot.build.sharing import Fits, built
-from alembic_snapshot.remote.shared import expected_seconds
+from alembic_snapshot.store.states import expected_seconds
 
 from .conftest import MAIN_KEY
 

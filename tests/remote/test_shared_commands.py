@@ -307,19 +307,3 @@ class TestInPytest:
 
         assert " built (" in out
         assert "shared store" not in out
-
-
-def test_on_postgresql_it_says_that_nothing_is_shared_yet(shared, postgres):
-    shared.configure(more='backend = "postgresql"\n')
-
-    made = shared.build("one", **shared.as_writer())
-    status = shared.run("one", "doctor")
-    pushed = shared.run("one", "push", **shared.as_writer())
-
-    assert made["warned"] == [
-        f"warning: shared store {shared.url}: snapshots of PostgreSQL are not shared yet"
-    ]
-    assert "snapshots of PostgreSQL are not shared yet" in status.stdout
-    assert pushed.returncode == 2
-    assert "snapshots of PostgreSQL are not shared yet" in pushed.stderr
-    assert not shared.folder.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -9,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
+from alembic_snapshot.build.archiving import Archiving
 from alembic_snapshot.build.lookup import Status, find, look_up
-from alembic_snapshot.build.sharing import Sharing
+from alembic_snapshot.build.sharing import Sharing, built
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.checks import NO_METADATA, number, size
+from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.project.config import Project
@@ -45,8 +48,8 @@ def ensure(
         StoreError: the store can't be written.
     """
     listener = listener or _silent
-    sharing = Sharing(project)
-    with sharing.open(listener):
+    sharing, archiving = Sharing(project), Archiving(project)
+    with sharing.open(listener), _telling(archiving, listener):
         status = look_up(project, layer=layer, revision=revision)
         entry = status.entry
         notes: tuple[str, ...] = ()
@@ -55,14 +58,26 @@ def ensure(
             snapshot, is_due = Snapshot(project, entry), sharing.is_due(entry)
         else:
             snapshot, is_due = (
-                _under_lock(status, layer, revision, listener, rebuild, sharing),
+                _under_lock(status, layer, revision, listener, rebuild, sharing, archiving),
                 True,
             )
             notes = tuple(_trimmed(status))
+        if archiving.is_wanted:
+            archiving.keep(built(status.store, status.chain.target.digest))
         if is_due:
             # Who waits for the lock can go on meanwhile.
             sharing.send(status.chain)
-    return dataclasses.replace(snapshot, shared=sharing.report, notes=notes)
+    return dataclasses.replace(snapshot, shared=sharing.report, notes=(*archiving.notes, *notes))
+
+
+@contextlib.contextmanager
+def _telling(archiving: Archiving, listener: Listener) -> Iterator[None]:
+    """Have a build that fails say why an archive was of no use."""
+    try:
+        yield
+    except SnapshotError:
+        listener({"event": "warnings", "lines": archiving.notes})
+        raise
 
 
 def _trimmed(status: Status) -> Iterator[str]:
@@ -89,6 +104,7 @@ def _under_lock(
     listener: Listener,
     rebuild: bool,
     sharing: Sharing,
+    archiving: Archiving,
 ) -> Snapshot:
     """The snapshot, from another process, from another machine, or built now."""
     project, store, digest = status.project, status.store, status.chain.target.digest
@@ -112,15 +128,20 @@ def _under_lock(
         construction = Construction(
             project, status.chain, store, status.present, listener, chain_now
         )
+        is_restored = False
+        if not (entry or rebuild):
+            archiving.restore(construction)
+            entry = find(store, status.chain, status.present, project).entry
+            is_restored = entry is not None
         if not (entry or rebuild):
             sharing.receive(construction)
             entry = find(store, status.chain, status.present, project).entry
         if entry and not rebuild:
             if _is_checked(entry, status, revision):
-                return Snapshot(project, entry)
+                return Snapshot(project, entry, restored=is_restored)
             checked = construction.check_again(entry)
             if checked:
-                return Snapshot(project, checked)
+                return Snapshot(project, checked, restored=is_restored)
             gone = "the snapshot was deleted meanwhile"
             status = dataclasses.replace(status, reasons=tuple(construction.differences) or (gone,))
             rebuild = True

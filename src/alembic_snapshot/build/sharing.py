@@ -42,9 +42,6 @@ class Sharing:
             from alembic_snapshot.remote.shared import Report
 
             self._report = Report(self._settings.name)
-            why = self._backend.not_shared
-            if why is not None:
-                self._report.warnings.append(f"shared store {self._settings.name}: {why}")
 
     @property
     def report(self) -> Report | None:
@@ -52,7 +49,7 @@ class Sharing:
         return self._shared.report if self._shared is not None else self._report
 
     def __bool__(self) -> bool:
-        return self._settings is not None and self._backend.not_shared is None
+        return self._settings is not None
 
     @contextlib.contextmanager
     def open(self, listener: Listener) -> Iterator[None]:
@@ -78,11 +75,11 @@ class Sharing:
         """Bring what the store has into the machine's own: the snapshot, or a state below it."""
         if self._shared is None:
             return
-        own = construction.ancestor()
-        have = len(own[1].revisions) + len(own[1].seeds) if own else 0
         ours = identity(self._project)
         local = [e.manifest for e in self._store.entries() if e.manifest.project == ours]
-        self._shared.receive(construction.chain, self.fits(construction.present), local, have)
+        self._shared.receive(
+            construction.chain, self.fits(construction.present), local, construction.depth
+        )
 
     def send(self, chain: Chain) -> None:
         """Put there what a build made, or has made before."""

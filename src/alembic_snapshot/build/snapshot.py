@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 class Snapshot:
     """A migrated database that nobody writes to.
 
-    ``built`` says whether this call built it, and ``why`` what made that necessary. ``entry`` is
-    None for the empty snapshot, which is no file at all. ``shared`` is what the shared store did
-    for it, None if it was not asked; ``notes`` says what was deleted to make room.
+    ``built`` says whether this call built it, and ``why`` what made that necessary; ``restored``
+    says whether it came from its archive. ``entry`` is None for the empty snapshot, which is no
+    file at all. ``shared`` is what the shared store did
+    for it, None if it was not asked; ``notes`` says what was deleted to make room, and what is
+    wrong with archives.
     """
 
     project: Project
@@ -34,6 +36,7 @@ class Snapshot:
     why: tuple[str, ...] = ()
     shared: Report | None = None
     notes: tuple[str, ...] = ()
+    restored: bool = False
 
     @property
     def title(self) -> str:

@@ -52,6 +52,12 @@ class Construction:
         """The builder process, which is told what to do and is heard out."""
         return BuilderProcess(self.project, self.chain, self.store, self.listener)
 
+    @property
+    def depth(self) -> int:
+        """How many layers the deepest state that can be built on has."""
+        own = self.ancestor()
+        return len(own[1].revisions) + len(own[1].seeds) if own else 0
+
     def run(self) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
         ancestor = None if self.from_scratch else self.ancestor()

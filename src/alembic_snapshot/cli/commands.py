@@ -187,6 +187,8 @@ def doctor(
 @click.option("--from-scratch", is_flag=True, help="Build from nothing, and compare with the "
               "stored one: schema and rows.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Print a summary in Markdown, for a CI job's page.")
+@click.option("--archive", is_flag=True, help="On PostgreSQL, write it into a file of the store, "
+              "too, as in CI.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def build(
     layer: str | None,
@@ -194,6 +196,7 @@ def build(
     as_json: bool,
     from_scratch: bool,
     summary: bool,
+    archive: bool,
     quiet: bool,
     **where: Any,
 ) -> int:
@@ -204,6 +207,8 @@ def build(
 
     refuse_both(("--json", as_json), ("--summary", summary))
     project = project_of(where)
+    if archive:
+        project = dataclasses.replace(project, archive="always")
     with Progress(quiet=quiet) as progress:
         if from_scratch:
             snapshot, difference = rebuild_and_compare(
@@ -225,7 +230,15 @@ def build(
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
     console.warn(notes_of(snapshot))
-    record = snapshot_record(snapshot.entry, project, built=snapshot.built, why=list(snapshot.why))
+    record = snapshot_record(
+        snapshot.entry,
+        project,
+        built=snapshot.built,
+        restored=snapshot.restored,
+        why=list(snapshot.why),
+    )
+    if snapshot.restored and not quiet:
+        print("restored from its archive", file=sys.stderr)
     if snapshot.shared is not None:
         from alembic_snapshot.cli.remote import told
 
@@ -276,8 +289,9 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
 def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not.
 
-    What the shared store has counts as had: a build would fetch it.
+    What the shared store has, or an archive, counts as had: a build would fetch or restore it.
     """
+    from alembic_snapshot.build.archiving import archived
     from alembic_snapshot.build.lookup import look_up
     from alembic_snapshot.build.sharing import remote_settings
 
@@ -286,6 +300,12 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     has_remote = remote_settings(project) is not None
     lookup = look_up(project, layer=layer, revision=revision)
     if lookup.entry is None:
+        file = archived(lookup)
+        if file is not None:
+            facts = {"hit": False, "archived": True, "key": lookup.chain.key}
+            line = f"archived {file.file}\n  the next build restores it"
+            print_facts({**facts, "path": str(file.file)}, line, as_json)
+            return 0
         there = _peek(lookup) if has_remote else None
         if there is not None:
             record, line = there

@@ -189,9 +189,6 @@ def _shared(project: Project) -> Iterator[Finding]:
     from alembic_snapshot.remote.shared import opened
 
     backend = backend_of(project)
-    if backend.not_shared is not None:
-        yield doubtful("shared store", f"{settings.name}: {backend.not_shared}")
-        return
     with opened(settings, project, backend, backend.store()) as shared:
         assert shared is not None
         if not shared.is_reached():

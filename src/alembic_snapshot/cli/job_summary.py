@@ -15,7 +15,7 @@ def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object 
     """The snapshot, whether and why it was built, and the ``findings`` of its checks."""
     manifest = snapshot.manifest
     count = manifest.checks.get("revisions", len(manifest.revisions))
-    what = "reused"
+    what = "restored from its archive" if snapshot.restored else "reused"
     if snapshot.built:
         what = f"built: {_some(snapshot.why) or 'it was asked for'}"
     rows = [

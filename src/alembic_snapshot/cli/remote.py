@@ -104,9 +104,6 @@ def peek(status: Status) -> tuple[Record | None, Report]:
     """The record of a snapshot in the shared store, which is only asked; None if it has none."""
     settings = settings_of(status.project)
     assert settings is not None
-    backend = backend_of(status.project)
-    if backend.not_shared is not None:
-        return None, Report(settings.name, warnings=[_not_shared(settings, backend.not_shared)])
     settings = dataclasses.replace(settings, write=False)
     with _open(settings, status.project, status) as shared:
         fits = Fits(status.project, status.present)
@@ -181,18 +178,11 @@ def _settings(project: Project, *, write: bool) -> RemoteSettings:
             "there is no shared store",
             hint=f"set remote in [{TABLE}], or {REMOTE_VARIABLE}",
         )
-    why = backend_of(project).not_shared
-    if why is not None:
-        raise CommandError(why, hint="build it on each machine; docs/limits.md says more")
     return settings_of(project, write=True) or settings if write else settings
 
 
 def _open(settings: RemoteSettings, project: Project, status: Status) -> Any:
     return opened(settings, project, backend_of(project), status.store)
-
-
-def _not_shared(settings: RemoteSettings, why: str) -> str:
-    return f"shared store {settings.name}: {why}"
 
 
 def _refuse_failure(report: Report) -> None:

@@ -82,15 +82,16 @@ class Tally:
     def note(self, snapshot: Snapshot) -> None:
         """Take in a snapshot that was found or built, and what its build warned of."""
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
-        self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else "reused"
+        found = "restored from its archive" if snapshot.restored else "reused"
+        self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else found
         self.warnings += [note for note in snapshot.notes if note not in self.warnings]
         if snapshot.shared is not None:
             self.shared.append(snapshot.shared.to_record())
             self.warnings += [w for w in snapshot.shared.warnings if w not in self.warnings]
         project, manifest = snapshot.project, snapshot.manifest
         checked = told(manifest.checks, drift=project.drift, heads=project.heads)
-        found = [*manifest.warnings, *checked]
-        self.warnings += [warning for warning in found if warning not in self.warnings]
+        told_there = [*manifest.warnings, *checked]
+        self.warnings += [warning for warning in told_there if warning not in self.warnings]
 
     def to_record(self) -> dict[str, Any]:
         """The numbers as plain values, which a worker can send."""

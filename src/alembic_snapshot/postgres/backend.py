@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from alembic_snapshot.errors import CloneError, StoreError
+from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.room import refuse_crowd
 from alembic_snapshot.postgres.server import Server, major_version, said, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.archives import hashed
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.target import Workspace
     from alembic_snapshot.postgres.clone import NamedClone
     from alembic_snapshot.postgres.clones import PooledClones
     from alembic_snapshot.postgres.reset.clones import LastingDatabases
@@ -31,7 +34,6 @@ class PostgreSQL:
 
     async_extras: ClassVar[str] = "postgres"
     async_drivers: ClassVar[tuple[str, ...]] = ("asyncpg", "greenlet")
-    not_shared: ClassVar[str | None] = "snapshots of PostgreSQL are not shared yet"
     project: Project
 
     def store(self) -> ServerStore:
@@ -79,15 +81,32 @@ class PostgreSQL:
 
         return stand_in(self.project)
 
-    def as_file(self, entry: Entry, folder: Path) -> Path:
-        """None: a snapshot is a database on a server, and not shared yet."""
-        del folder
-        raise StoreError(f"{entry.database}: {self.not_shared}", hint="build it on each machine")
+    def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
+        """A copy of it, written as :func:`alembic_snapshot.postgres.archive.write` does."""
+        from alembic_snapshot.postgres.archive import write
 
-    def from_file(self, file: Path, manifest: Manifest) -> ServerDatabase:
-        """None: a file can't be read into a server yet."""
-        del manifest
-        raise StoreError(f"{file}: {self.not_shared}", hint="build it on each machine")
+        archived = self.store().archives.of(entry.name, entry.manifest)
+        if archived is not None and archived.is_intact():
+            whole = archived.manifest
+            known = dataclasses.replace(entry.manifest, size=whole.size, sha256=whole.sha256)
+            return archived.file, known
+        # Nobody can connect to a snapshot.
+        workspace.database.start(entry.database)
+        file = workspace.folder / "sent.archive"
+        write(workspace.database, file)
+        size, sha256 = hashed(file)
+        return file, dataclasses.replace(entry.manifest, size=size, sha256=sha256)
+
+    def from_file(
+        self, file: Path, manifest: Manifest, workspace: Workspace, seconds: float
+    ) -> tuple[ServerDatabase, Manifest]:
+        """A database restored as :func:`alembic_snapshot.postgres.restore.restore` does."""
+        from alembic_snapshot.postgres.restore import restore
+
+        database: ServerDatabase = workspace.database
+        restore(file, manifest, database, seconds)
+        here = dataclasses.replace(manifest, size=database.size(), sha256=database.content_hash())
+        return database, here
 
     def refuse_taken(self, name: str) -> None:
         """As :func:`alembic_snapshot.postgres.clone.refuse_taken`."""

@@ -247,10 +247,11 @@ def create(
     name: str,
     template: str | None,
     tablespace: str | None = None,
+    owner: str | None = None,
 ) -> None:
     """Create a database as a copy of ``template``, its settings included, or an empty one.
 
-    It is in ``tablespace``, or where its template is.
+    It is in ``tablespace``, or where its template is; ``owner`` is a role, ours if it is None.
 
     Raises:
         CloneError: the template is not there, or stays in use.
@@ -259,6 +260,8 @@ def create(
     from psycopg import sql
 
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if owner is not None:
+        statement += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
     if template is not None:
         statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         statement += sql.SQL(server.facts.strategy)

@@ -8,6 +8,8 @@ that owns it::
     alembic_failed_DIGEST                     the last failed build, for a look
     alembic_clone_OWNER_NUMBER                a test's own
     alembic_kept_OWNER_NUMBER                 a failed test's
+
+In the store's directory each may be a file, too, under the same name: its archive.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import BUILDING, FAILED, SNAPSHOT, ServerDatabase
+from alembic_snapshot.postgres.restorer import sweep
 from alembic_snapshot.postgres.server import Server, lock_key, said, server_in_use
+from alembic_snapshot.store.archives import Archives
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import NAME_LENGTH, Store
 
@@ -74,7 +78,13 @@ class ServerWorkspace:
 
 
 class ServerStore(Store):
-    """The snapshots on a server; the directory has failures and the parse cache."""
+    """The snapshots on a server; the directory has archives, failures and the parse cache."""
+
+    archives: Archives
+
+    def __init__(self, root: Path):
+        super().__init__(root)
+        self.archives = Archives(root / "archives")
 
     @functools.cached_property
     def server(self) -> Server:
@@ -97,6 +107,7 @@ class ServerStore(Store):
 
     def touch(self, entry: Entry) -> None:
         """Note that a snapshot was asked for, unless that was noted within the last hour."""
+        self.archives.touch(entry.name)
         if time.time() - entry.used > _NOTED_ANYWAY:
             with self.server.connect() as connection:
                 self._write(connection, entry.name, entry.manifest)
@@ -117,6 +128,8 @@ class ServerStore(Store):
         prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
             databases.drop_named(connection, prefix)
+        for leftover in self.building.glob(f"{digest[:NAME_LENGTH]}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         try:
             folder = Path(tempfile.mkdtemp(prefix=f"{digest[:NAME_LENGTH]}.", dir=self.building))
         except OSError as error:
@@ -216,13 +229,32 @@ class ServerStore(Store):
             ).fetchone()
         return f"{name}_{hashlib.sha256(taken[0].encode()).hexdigest()[:4]}" if taken else name
 
+    def _kept(self) -> list[Entry]:
+        """The snapshots on the server, and those that are archives, with the bytes of both."""
+        kept = {entry.name: entry for entry in self.entries()}
+        for one in self.archives.all():
+            there = kept.get(one.name)
+            entry = there or self._entry(one.name, one.used, one.manifest)
+            size = one.manifest.size + (there.manifest.size if there else 0)
+            manifest = dataclasses.replace(entry.manifest, size=size)
+            kept[one.name] = dataclasses.replace(entry, manifest=manifest)
+        return list(kept.values())
+
     def _delete(self, entry: Entry) -> bool:
         with self.server.connect() as connection:
-            return _drop_if_free(connection, entry.name, lock_key(entry.name))
+            if not _drop_if_free(connection, entry.name, lock_key(entry.name)):
+                return False
+        try:
+            self.archives.remove(entry.name)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        return True
 
     def _sweep(self, owner: str | None) -> None:
         """Drop what dead builders left, and an owner's failed builds, or all of these."""
+        self.archives.sweep()
         with self.server.connect() as connection:
+            sweep(connection)
             rows = connection.execute(
                 "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
                 f"WHERE datname ~ %s AND {databases.OURS} AND NOT "

@@ -105,6 +105,8 @@ class Project:
     remote_private: tuple[str, ...] = field(default=(), metadata=_says(_NO, "texts"))
     no_remote: bool = field(default=False, metadata=_says(_NO))
     tokens: str = field(default="on", metadata=_says(_NO, "text", ("on", "off")))
+    # When a server's snapshots are files in the store's folder, too.
+    archive: str = field(default="ci", metadata=_says(_NO, "text", ("ci", "always", "never")))
     max_size: str = field(default="5 GB", metadata=_says(_NO, "text"))
 
     @functools.cached_property

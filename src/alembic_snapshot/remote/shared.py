@@ -18,6 +18,7 @@ from typing import Any
 
 from alembic_snapshot.backend import Backend
 from alembic_snapshot.checks import number
+from alembic_snapshot.database.target import Workspace
 from alembic_snapshot.errors import ConfigError, SnapshotError, StoreError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
@@ -26,16 +27,15 @@ from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
 from alembic_snapshot.remote.record import Record
 from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
+from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 from alembic_snapshot.store.store import Store, run_id
 
-# Seconds: for what is small, for a snapshot, and for a build of which nothing is known.
-_SMALL, _WHOLE, _UNKNOWN_BUILD = 10.0, 60.0, 60.0
-# What is told of a build is told by others, and is not waited for without end.
-_SHORTEST, _START, _LONGEST = 3.0, 2.0, 600.0
+# Seconds: for what is small, and for a snapshot.
+_SMALL, _WHOLE = 10.0, 60.0
 # Who builds for others has processes to start, checks to make, and something to send.
 _MORE = 15.0
-# How many states below a snapshot are looked for, and how many of them at a time.
-_ANCESTORS, _TOGETHER = 64, 8
+# How many states below a snapshot are looked for at a time.
+_TOGETHER = 8
 _SENT, _SENT_LENGTH = "sent.json", 1000
 _OFF = "remote-off.json"
 
@@ -111,7 +111,7 @@ class SharedStore:
             if exact is not None:
                 self.report.got = "hit"
                 return exact
-            below, records = self._look_below(_below(chain, have), fits)
+            below, records = self._look_below(states_below(chain, have), fits)
             known = [*local, *(record.manifest for record in records)]
             self._patience = expected_seconds(chain, known)
             exact = self._wait_for(chain.target, fits)
@@ -245,7 +245,7 @@ class SharedStore:
         """The first of these records that fits, and whose content is what it says."""
         for state in states:
             for record in records:
-                if record.manifest.digest != state.digest or not _is_of(record.manifest, state):
+                if record.manifest.digest != state.digest or not is_of(record.manifest, state):
                     continue
                 if not self._is_usable(record.manifest, fits):
                     continue
@@ -270,13 +270,15 @@ class SharedStore:
 
     def _fetch(self, record: Record) -> Entry | None:
         manifest = record.manifest
-        with self._workspace() as folder:
-            file = folder / "received"
+        with self._workspace() as workspace:
+            file = workspace.folder / "received"
             told = record.to_values()
             why = self._ask("fetch", self._patience, record=told, target=str(file))["why"]
             if why is None:
                 try:
-                    database = self._backend.from_file(file, manifest)
+                    database, here = self._backend.from_file(
+                        file, manifest, workspace, self._patience
+                    )
                 except SnapshotError as error:
                     why = error.message
                     self._ask("distrust", _SMALL, sha256=manifest.sha256)
@@ -284,7 +286,7 @@ class SharedStore:
                 self._reject([f"the snapshot {manifest.digest[:12]} in {record.scope}: {why}"])
                 return None
             origin = {"scope": record.scope, "signer": record.signer}
-            received = dataclasses.replace(manifest, origins=(origin,), received=True)
+            received = dataclasses.replace(here, origins=(origin,), received=True)
             self.report.scope = record.scope
             return self._store.publish(database, received)
 
@@ -316,34 +318,34 @@ class SharedStore:
         with self._store.in_use(entry):
             if not entry.database.is_there():
                 return
-            plain = dataclasses.replace(manifest, origins=(), received=False)
-            with self._workspace() as folder:
+            with self._workspace() as workspace:
                 try:
-                    file = self._backend.as_file(entry, folder)
+                    file, sent = self._backend.as_file(entry, workspace)
                 except SnapshotError as error:
                     self._warn(
                         f"the snapshot {manifest.digest[:12]} is not shared: {error.message}"
                     )
                     return
+                plain = dataclasses.replace(sent, origins=(), received=False)
                 answer = self._ask(
                     "publish",
                     _WHOLE,
                     manifest=plain.to_json(),
                     file=str(file),
-                    workspace=str(folder),
+                    workspace=str(workspace.folder),
                 )
         self.report.sent += answer["is_new"]
         self._note_sent(manifest)
 
     @contextlib.contextmanager
-    def _workspace(self) -> Iterator[Path]:
-        """A folder of this process's own in the store; what one that was killed left is deleted."""
+    def _workspace(self) -> Iterator[Workspace]:
+        """A place of this process's own in the store; what one that was killed left is deleted."""
         self._store.prepare()
         own = hashlib.sha256(f"shared by {os.getpid()}".encode()).hexdigest()
         with self._store.lock(own):
             workspace = self._store.workspace(own)
             try:
-                yield workspace.folder
+                yield workspace
             finally:
                 workspace.close()
 
@@ -410,7 +412,9 @@ class SharedStore:
         self.report.warnings.append(f"shared store {self.settings.name}: {text}")
 
     def _token(self, manifest: Manifest) -> str:
-        parts = (self.settings.url, self.settings.scope, manifest.digest, manifest.sha256)
+        # A database on a server has no hash of its content.
+        which = manifest.sha256 or str(manifest.created)
+        parts = (self.settings.url, self.settings.scope, manifest.digest, which)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     def _sent(self) -> list[str]:
@@ -444,43 +448,6 @@ def names_outside(manifest: Manifest, project: Project) -> str | None:
             if not any(path.is_relative_to(folder) for folder in folders):
                 return name
     return None
-
-
-def expected_seconds(chain: Chain, known: Sequence[Manifest]) -> float:
-    """How long a build from nothing would take, as earlier builds' times tell; else a limit."""
-    timings: dict[str, float] = {}
-    for manifest in known:
-        timings.update(manifest.timings)
-    ours = [*chain.revisions, *(layer.name for layer in chain.seeds)]
-    told = [timings[name] for name in ours if name in timings]
-    if not told:
-        return _UNKNOWN_BUILD
-    return min(_LONGEST, max(_SHORTEST, _START + sum(told) / len(told) * len(ours)))
-
-
-def _below(chain: Chain, have: int) -> list[State]:
-    """The states below the snapshot that a build may have published, the deepest first.
-
-    Of those with ``have`` layers or fewer, the machine has one itself.
-    """
-    states = [*chain.published_states()]
-    if not chain.opaque:
-        order = list(chain.revisions)
-        states += [chain.state(chain.below([name])) for name in reversed(order)]
-    deepest: dict[str, State] = {}
-    for state in states:
-        if len(state.revisions) + len(state.seeds) > have:
-            deepest.setdefault(state.digest, state)
-    ranked = sorted(deepest.values(), key=lambda s: (len(s.revisions), len(s.seeds)), reverse=True)
-    return [one for one in ranked if one.digest != chain.target.digest][:_ANCESTORS]
-
-
-def _is_of(manifest: Manifest, state: State) -> bool:
-    """Whether a manifest describes a state of ours, layer by layer."""
-    return (dict(manifest.revisions), list(manifest.seeds)) == (
-        dict(state.revisions),
-        list(state.seeds),
-    )
 
 
 @contextlib.contextmanager

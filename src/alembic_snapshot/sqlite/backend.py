@@ -19,6 +19,7 @@ from alembic_snapshot.sqlite.store import FileStore
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
+    from alembic_snapshot.database.target import Workspace
     from alembic_snapshot.sqlite.clone import FileClone, FileClones
     from alembic_snapshot.sqlite.reset.clones import LastingFiles
     from alembic_snapshot.store.manifest import Entry, Manifest
@@ -31,7 +32,6 @@ class SQLite:
 
     async_extras: ClassVar[str] = "async"
     async_drivers: ClassVar[tuple[str, ...]] = ("aiosqlite", "greenlet")
-    not_shared: ClassVar[str | None] = None
     project: Project
 
     def store(self) -> FileStore:
@@ -75,21 +75,24 @@ class SQLite:
         """Nothing: SQLite is what URLs say that are in no variable."""
         return lambda: None
 
-    def as_file(self, entry: Entry, folder: Path) -> Path:
+    def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
         """A copy of its file, if others would believe it."""
         from alembic_snapshot.sqlite.received import verify
 
-        copy = DatabaseFile(folder / "sent.db")
+        copy = DatabaseFile(workspace.folder / "sent.db")
         copy.start(DatabaseFile(Path(entry.database.name)))
         verify(copy.path, entry.manifest)
-        return copy.path
+        return copy.path, entry.manifest
 
-    def from_file(self, file: Path, manifest: Manifest) -> DatabaseFile:
+    def from_file(
+        self, file: Path, manifest: Manifest, workspace: Workspace, seconds: float
+    ) -> tuple[DatabaseFile, Manifest]:
         """The file itself, as :func:`alembic_snapshot.sqlite.received.verify` has it."""
         from alembic_snapshot.sqlite.received import verify
 
+        del workspace, seconds
         verify(file, manifest)
-        return DatabaseFile(file)
+        return DatabaseFile(file), manifest
 
     def refuse_taken(self, name: str) -> None:
         """As :func:`alembic_snapshot.sqlite.clone.refuse_taken`."""

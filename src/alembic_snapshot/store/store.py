@@ -24,6 +24,7 @@ from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
 from alembic_snapshot.key.layers import State
 from alembic_snapshot.key.observed import Change, Present
+from alembic_snapshot.store.archives import Archives
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 
 NAME_LENGTH = 32
@@ -40,7 +41,12 @@ class Lookup:
 
 
 class Store(abc.ABC):
-    """Snapshots by digest; its directory is made when something is first written to it."""
+    """Snapshots by digest; its directory is made when something is first written to it.
+
+    ``archives`` are those that it has as files, too; None where a snapshot is a file itself.
+    """
+
+    archives: Archives | None = None
 
     def __init__(self, root: Path):
         self.root = root
@@ -225,7 +231,7 @@ class Store(abc.ABC):
     def _families(self) -> list[list[Entry]]:
         """The snapshots by the build that published them, the one last asked for first."""
         families: dict[tuple[str, str], list[Entry]] = {}
-        for entry in self.entries():
+        for entry in self._kept():
             key = (entry.manifest.project, entry.manifest.family)
             families.setdefault(key, []).append(entry)
         return sorted(families.values(), key=_age)
@@ -237,6 +243,10 @@ class Store(abc.ABC):
             e for e in gone if not any(e.manifest.is_published_with(later) for later in whole)
         ]
         return [entry for entry in needless if self._delete(entry)]
+
+    def _kept(self) -> list[Entry]:
+        """Everything that can be deleted."""
+        return self.entries()
 
     @abc.abstractmethod
     def in_use(self, entry: Entry) -> AbstractContextManager[None]:

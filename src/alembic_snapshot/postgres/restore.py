@@ -1,0 +1,212 @@
+"""A database made from a file: statement by statement, without rights, and verified."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic_snapshot.database.schema import Schema, differences
+from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.postgres import archive
+from alembic_snapshot.postgres.archive import Archive, Contents
+from alembic_snapshot.postgres.database import ServerDatabase, alter
+from alembic_snapshot.postgres.extensions import missing_in
+from alembic_snapshot.postgres.restorer import restoring
+from alembic_snapshot.postgres.server import said
+from alembic_snapshot.postgres.statements import NotCarried, refuse
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from alembic_snapshot.store.manifest import Manifest
+
+_HINT = "nothing is used of it; the snapshot is built instead"
+
+
+def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: float) -> None:
+    """Make a database of what is in a file. It is ours then, and compact.
+
+    Nothing is there if that fails, or takes longer than ``seconds``.
+
+    Raises:
+        StoreError: the file is not what the manifest says, or this server can't have it.
+    """
+    import psycopg
+
+    try:
+        with archive.opened(file) as opened, restoring(database) as server:
+            _refuse_unfit(opened.contents, database)
+            there = ServerDatabase(server, database.name)
+            with server.connect(there.name) as connection, _limited(database, connection, seconds):
+                _fill(connection, opened)
+                _verify(connection, there, opened.contents, manifest)
+            # Indexes on expressions are still their owner's, and so are the functions in them.
+            with database.server.connect(database.name) as connection:
+                connection.execute("VACUUM (FREEZE, ANALYZE)")
+    except StoreError as error:
+        raise StoreError(error.message, hint=error.hint or _HINT) from error
+    except (SnapshotError, psycopg.Error) as error:
+        raise StoreError(_why(error), hint=_HINT) from error
+
+
+def _why(error: BaseException) -> str:
+    text = " ".join(said(error).split())
+    extension = missing_in(text)
+    if extension is not None:
+        return f"this server has no extension {extension}"
+    return f"the server refuses what is in it: {text}"
+
+
+def _refuse_unfit(contents: Contents, database: ServerDatabase) -> None:
+    """Refuse what is from a newer server, or would be sorted and compared otherwise here.
+
+    Raises:
+        StoreError: it says so.
+    """
+    here, there = database.server.facts.version // 10_000, contents.version // 10_000
+    if there > here:
+        raise StoreError(f"it is from PostgreSQL {there}, and this server is {here}", hint=_HINT)
+    with database.server.connect(database.name) as connection:
+        ours = archive.locale(connection)
+    if ours != contents.locale:
+        theirs, own = "/".join(contents.locale), "/".join(ours)
+        raise StoreError(f"its locale is {theirs}, and this server's is {own}", hint=_HINT)
+
+
+@contextlib.contextmanager
+def _limited(
+    database: ServerDatabase, connection: psycopg.Connection[Any], seconds: float
+) -> Iterator[None]:
+    """End a connection that is at work for too long, whatever it has set."""
+    import psycopg
+
+    is_late = threading.Event()
+    process = connection.info.backend_pid
+
+    def end() -> None:
+        is_late.set()
+        with contextlib.suppress(SnapshotError), database.server.connect() as own:
+            own.execute("SELECT pg_terminate_backend(%s)", (process,))
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (SnapshotError, psycopg.Error) as error:
+        if is_late.is_set():
+            raise StoreError(f"it was not restored within {seconds:.0f} s", hint=_HINT) from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _fill(connection: psycopg.Connection[Any], opened: Archive) -> None:
+    """Make the schema, its rows and its sequences' values, in one transaction."""
+    contents = opened.contents
+    archive.prepare(connection)
+    with connection.transaction():
+        if "schema public" not in contents.facts:
+            connection.execute("DROP SCHEMA public")
+        _run(connection, contents.before)
+        for index, table in enumerate(contents.tables):
+            if table.rows:
+                _copy(connection, opened, index)
+        with connection.pipeline():
+            for schema, name, value, is_called in contents.sequences:
+                connection.execute(
+                    "SELECT setval(format('%%I.%%I', %s::text, %s::text)::regclass, %s, %s)",
+                    (schema, name, value, is_called),
+                )
+        _run(connection, contents.after)
+        for schema, name, _rows, _hash in contents.views:
+            _refresh(connection, schema, name)
+    alter(connection, connection.info.dbname, ((None, setting) for setting in contents.settings))
+
+
+def _run(connection: psycopg.Connection[Any], statements: list[str]) -> None:
+    try:
+        for statement in statements:
+            refuse(statement)
+    except NotCarried as error:
+        raise StoreError(f"it has {error}, which makes no schema", hint=_HINT) from None
+    with connection.pipeline():
+        for statement in statements:
+            # In a pipeline a message is one statement: the server refuses more.
+            connection.execute(statement, prepare=False)
+
+
+def _copy(connection: psycopg.Connection[Any], opened: Archive, index: int) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(archive.copying(opened.contents.tables[index], "FROM STDIN")) as copy,
+    ):
+        for part in opened.rows(index):
+            copy.write(part)
+
+
+def _refresh(connection: psycopg.Connection[Any], schema: str, name: str) -> None:
+    from psycopg import sql
+
+    statement = sql.SQL("REFRESH MATERIALIZED VIEW {}")
+    connection.execute(statement.format(sql.Identifier(schema, name)))
+
+
+def _verify(
+    connection: psycopg.Connection[Any],
+    database: ServerDatabase,
+    contents: Contents,
+    manifest: Manifest,
+) -> None:
+    """See that it is what was written: the schema, the number of rows, the heads.
+
+    Raises:
+        StoreError: it is not.
+    """
+    archive.prepare(connection)
+    is_newer = connection.info.server_version // 10_000 > contents.version // 10_000
+    expected, found = (
+        Schema(frozenset(map(_object, facts) if is_newer else facts))
+        for facts in (contents.facts, archive.facts(connection))
+    )
+    changes = differences(expected, found)
+    if changes:
+        raise StoreError(f"its schema is another one here: {changes[0]}", hint=_HINT)
+    listed = {
+        "r": [[table.schema, table.name] for table in contents.tables],
+        "S": [list(sequence[:2]) for sequence in contents.sequences],
+        "m": [list(view[:2]) for view in contents.views],
+    }
+    for kind, names in listed.items():
+        if sorted(names) != sorted(archive.relations(connection, kind)):
+            raise StoreError("it has not the rows or values of all that it makes", hint=_HINT)
+    for table in contents.tables:
+        _count(connection, table)
+    for view in contents.views:
+        if list(archive.counted_view(connection, view[0], view[1])) != list(view):
+            raise StoreError(f"the materialized view {view[1]} has other rows here", hint=_HINT)
+    heads = database.heads(manifest.version_table)
+    if sorted(heads) != sorted(manifest.heads):
+        at, told = " ".join(heads) or "no revision", " ".join(manifest.heads) or "none"
+        raise StoreError(f"it is at {at}, and its manifest says {told}", hint=_HINT)
+
+
+def _object(fact: str) -> str:
+    """What a fact is about. Versions write down in other words how it is defined."""
+    kind, *more = fact.split()
+    return " ".join([kind, *more[: 1 if kind == "extension" else 2]])
+
+
+def _count(connection: psycopg.Connection[Any], table: archive.Table) -> None:
+    from psycopg import sql
+
+    query = sql.SQL("SELECT count(*) FROM ONLY {}")
+    row = connection.execute(query.format(sql.Identifier(table.schema, table.name))).fetchone()
+    if row != (table.rows,):
+        count = row[0] if row else 0
+        raise StoreError(
+            f"the table {table.name} has {count} rows, and {table.rows} were written", hint=_HINT
+        )

@@ -1,0 +1,537 @@
+"""Databases as files: what is in one comes back on another server, or a line says why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from alembic_snapshot.errors import StoreError
+from alembic_snapshot.postgres import archive, database, pg_dump
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.private import acquire as private
+from alembic_snapshot.postgres.private.binaries import wheel
+from alembic_snapshot.postgres.restore import restore
+from alembic_snapshot.postgres.restorer import restoring, sweep
+from alembic_snapshot.postgres.server import Server
+
+MANIFEST = SimpleNamespace(version_table="alembic_version", heads=["0002"])
+BASE = """
+    CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+    INSERT INTO alembic_version VALUES ('0002');
+    CREATE TABLE plain (id int PRIMARY KEY, name text);
+    INSERT INTO plain SELECT n, 'row ' || n FROM generate_series(1, 1000) n;
+"""
+RICH = (
+    BASE
+    + """
+    CREATE EXTENSION citext;
+    CREATE SCHEMA "odd ""name";
+    CREATE TYPE mood AS ENUM ('sad', 'ok');
+    CREATE TYPE pair AS (a int, b mood);
+    CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+    CREATE TABLE users (
+        id serial PRIMARY KEY, name text NOT NULL DEFAULT 'x;y', gone int, m mood, ms mood[],
+        p pair, c citext, r regclass, twice int GENERATED ALWAYS AS (id * 2) STORED, d positive,
+        at timestamptz DEFAULT now(), j jsonb, f float8, b bytea, i interval, n numeric
+    );
+    ALTER TABLE users DROP COLUMN gone;
+    INSERT INTO users (name, m, ms, p, c, r, d, j, f, b, i, n) VALUES
+        ('a', 'ok', '{sad,ok}', '(1,ok)', 'Hi', 'users', 7, '{"a": [1, 2]}', 0.1, '\\x00ff',
+         '1 day 2:03:04.5', 1e30),
+        (E'b\\n\\t\\\\', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'NaN', NULL, NULL, 'NaN');
+    CREATE TABLE orders (
+        id int GENERATED ALWAYS AS IDENTITY, user_id int REFERENCES users (id), at date,
+        PRIMARY KEY (id, at)
+    ) PARTITION BY RANGE (at);
+    CREATE TABLE orders_1 PARTITION OF orders FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+    INSERT INTO orders (user_id, at) VALUES (1, '2020-05-05'), (2, '2020-06-06');
+    CREATE TABLE parent (a int);
+    CREATE TABLE child (b int) INHERITS (parent);
+    INSERT INTO parent VALUES (1);
+    INSERT INTO child VALUES (2, 3);
+    CREATE TABLE nothing ();
+    INSERT INTO nothing DEFAULT VALUES;
+    CREATE UNLOGGED TABLE unlogged (a int);
+    CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql IMMUTABLE
+        BEGIN ATOMIC SELECT CASE WHEN x > 1 THEN 1 ELSE 2 END; SELECT x; END;
+    CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS
+        $x$ BEGIN NEW.name := NEW.name || ';'; RETURN NEW; END $x$;
+    CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION changed();
+    CREATE INDEX i ON users (f(id)) WHERE name <> 'a;b''c';
+    CREATE VIEW v AS SELECT id, name FROM users;
+    CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM users;
+    CREATE RULE r AS ON INSERT TO unlogged DO ALSO
+        (INSERT INTO parent VALUES (9); INSERT INTO parent VALUES (8));
+    CREATE SEQUENCE fresh START 100;
+    CREATE SEQUENCE used START 7 INCREMENT 3;
+    SELECT nextval('used');
+    ALTER TABLE users ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY po ON users USING (id > 0);
+    COMMENT ON TABLE users IS 'people; all -- of "them"';
+    GRANT SELECT ON users TO PUBLIC;
+    CREATE STATISTICS st ON name, m FROM users;
+    CREATE TABLE "odd ""name"."T ""x" ("a %s" int);
+    INSERT INTO "odd ""name"."T ""x" VALUES (1);
+"""
+)
+
+
+@pytest.fixture
+def made(postgres):
+    """A database in which these statements were run, by its server."""
+
+    def made(sql, server=postgres, name="source"):
+        source = ServerDatabase(server, name)
+        source.start(None)
+        with server.connect(source.name) as connection:
+            connection.execute(sql)
+        return source
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def once():
+    """The archives of this process's tests, by the statements from which they were made."""
+    return {}
+
+
+@pytest.fixture
+def written(made, once, tmp_path):
+    """An archive of a database in which these statements were run."""
+
+    def written(sql=BASE):
+        path = tmp_path / "a.archive"
+        if sql not in once or sql == RICH:
+            archive.write(made(sql), path)
+            once[sql] = path.read_bytes()
+        path.write_bytes(once[sql])
+        return path
+
+    return written
+
+
+@pytest.fixture
+def newest(postgres_folder, postgres):
+    """Another private server, of the wheel's version, which is a later one."""
+    server = Server(private.acquire(wheel()).url, is_private=True)
+    assert server.facts.version // 10_000 > postgres.facts.version // 10_000
+    yield server
+    with server.connect() as connection:
+        for name, _ in list(database.named(connection, "restored")):
+            database.drop(connection, name)
+
+
+@pytest.fixture
+def tenant(postgres):
+    """The server as a role sees it that may create databases, and nothing else."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
+        yield Server(postgres.url.replace("//postgres@", "//tenant@"))
+        for name, _ in list(database.named(connection, "")):
+            if name in ("restored", "source"):
+                database.drop(connection, name)
+        connection.execute("DROP ROLE tenant")
+
+
+def edited(path, change):
+    """The archive with its contents changed, as somebody would who wants more."""
+    with zipfile.ZipFile(path) as before:
+        members = {name: before.read(name) for name in before.namelist()}
+    record = json.loads(members["schema.json"])
+    change(record)
+    members["schema.json"] = json.dumps(record).encode()
+    with zipfile.ZipFile(path, "w") as after:
+        for name, content in members.items():
+            after.writestr(name, content)
+
+
+def roles(server):
+    with server.connect() as connection:
+        query = "SELECT rolname FROM pg_roles WHERE rolname ~ '^alembic_'"
+        return connection.execute(query).fetchall()
+
+
+def refused(path, server, manifest=MANIFEST, seconds=60.0):
+    """What is said of an archive that is not restored; nothing of it is left."""
+    target = ServerDatabase(server, "restored")
+    with pytest.raises(StoreError) as caught:
+        restore(path, manifest, target, seconds)
+    assert not target.is_there()
+    assert roles(server) == []
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+class TestADatabase:
+    def test_comes_back_with_all_that_is_in_it(self, written, postgres):
+        target = ServerDatabase(postgres, "restored")
+
+        restore(written(RICH), MANIFEST, target, 60.0)
+
+        assert str(target.diff(ServerDatabase(postgres, "source"))) == "no difference"
+        with postgres.connect("restored") as connection:
+            values = connection.execute("SELECT nextval('fresh'), nextval('used')").fetchone()
+            assert values == (100, 10)
+            assert connection.execute("SELECT n FROM counted").fetchone() == (2,)
+            foreign = connection.execute(
+                "SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) <> current_user"
+            )
+            assert foreign.fetchall() == []
+            grants = "SELECT relacl::text FROM pg_class WHERE relname = 'users'"
+            assert "=r/postgres" in connection.execute(grants).fetchone()[0]
+        assert roles(postgres) == []
+
+    def test_comes_back_on_a_newer_server(self, written, newest):
+        restore(written(RICH), MANIFEST, ServerDatabase(newest, "restored"), 60.0)
+
+        with newest.connect("restored") as connection:
+            rows = connection.execute("SELECT count(*), sum(twice) FROM users").fetchone()
+            names = connection.execute("SELECT r::text, ms::text FROM users WHERE id = 1")
+            assert rows == (2, 6)
+            assert names.fetchone() == ("users", "{sad,ok}")
+
+    def test_does_not_come_back_on_an_older_one(self, made, newest, postgres, tmp_path):
+        made(BASE, newest, "restored_source")
+        path = tmp_path / "a.archive"
+        archive.write(ServerDatabase(newest, "restored_source"), path)
+
+        said = refused(path, postgres)
+
+        assert said == "it is from PostgreSQL 18, and this server is 15"
+
+    def test_comes_back_for_a_role_that_is_no_superuser(self, written, made, tenant, tmp_path):
+        restore(written(RICH), MANIFEST, ServerDatabase(tenant, "restored"), 60.0)
+
+        path = tmp_path / "again.archive"
+        archive.write(ServerDatabase(tenant, "restored"), path)
+        with archive.opened(path) as again, archive.opened(tmp_path / "a.archive") as first:
+            assert again.contents.facts == first.contents.facts
+            rows = [
+                {(t.schema, t.name, t.rows) for t in one.contents.tables} for one in (again, first)
+            ]
+            assert rows[0] == rows[1]
+
+    def test_keeps_its_settings(self, written, postgres, made, tmp_path):
+        source = made(BASE)
+        with postgres.connect() as connection:
+            connection.execute('ALTER DATABASE source SET search_path = public, "a b"')
+            connection.execute("ALTER DATABASE source SET work_mem = '5MB'")
+        archive.write(source, tmp_path / "a.archive")
+
+        restore(tmp_path / "a.archive", MANIFEST, ServerDatabase(postgres, "restored"), 60.0)
+
+        with postgres.connect() as connection:
+            settings = [database.settings(connection, name) for name in ("source", "restored")]
+        assert sorted(settings[0]) == sorted(settings[1])
+        assert len(settings[0]) == 2
+
+    def test_without_the_schema_public_has_none_again(self, written, postgres):
+        moved = "; ".join(
+            f"ALTER TABLE {name} SET SCHEMA a" for name in ("alembic_version", "plain")
+        )
+        path = written(f"{BASE}; CREATE SCHEMA a; {moved}; DROP SCHEMA public")
+
+        restore(path, MANIFEST, ServerDatabase(postgres, "restored"), 60.0)
+
+        with postgres.connect("restored") as connection:
+            assert connection.execute("SELECT to_regnamespace('public')").fetchone() == (None,)
+
+    def test_is_the_same_file_each_time(self, made, tmp_path):
+        source = made(BASE)
+        for name in ("a", "b"):
+            archive.write(source, tmp_path / name)
+
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("SELECT lo_create(0)", "large objects"),
+        ("CREATE EXTENSION postgres_fdw; CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw",
+         "foreign servers"),
+        ("CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; "
+         "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION e()", "CREATE EVENT TRIGGER"),
+        ("ALTER TABLE plain OWNER TO pg_monitor", 'objects of the role "pg_monitor"'),
+        ("PREPARE TRANSACTION 'p'", "prepared transactions"),
+        ("ALTER ROLE postgres IN DATABASE source SET work_mem = '5MB'", "settings of a role"),
+    ],
+)  # fmt: skip
+def test_what_a_file_can_not_carry_is_said(made, tmp_path, postgres, sql, what):
+    source = made(BASE)
+    with postgres.connect("source") as connection:
+        if sql.startswith("PREPARE"):
+            sql = f"BEGIN; CREATE TABLE p (); {sql}"
+        connection.execute(sql)
+
+    with pytest.raises(StoreError, match=what) as caught:
+        archive.write(source, tmp_path / "a.archive")
+
+    assert caught.value.message.startswith("a file can't carry it: it has ")
+
+
+class TestASeverCanNotHaveIt:
+    def test_without_an_extension(self, written, postgres):
+        path = written()
+        edited(path, lambda c: c["before"].insert(0, 'CREATE EXTENSION "vector"'))
+
+        assert refused(path, postgres) == "this server has no extension vector"
+
+    def test_with_an_extension_that_is_not_trusted(self, written, postgres):
+        said = refused(written(BASE + "CREATE EXTENSION pg_walinspect"), postgres)
+
+        assert 'permission denied to create extension "pg_walinspect"' in said
+
+    def test_in_another_locale(self, written, postgres):
+        path = written()
+        edited(path, lambda c: c["locale"].__setitem__(1, "tlh_QO"))
+
+        assert refused(path, postgres).startswith("its locale is UTF8/tlh_QO/")
+
+    def test_with_a_role_that_may_run_programs(self, written, postgres, tenant):
+        path = written()
+        with postgres.connect() as connection:
+            connection.execute("GRANT pg_execute_server_program TO tenant")
+
+        said = refused(path, tenant)
+
+        assert said.startswith("role 'tenant' is a member of pg_execute_server_program")
+
+
+class TestPgDump:
+    def test_of_the_servers_version_is_found(self, postgres):
+        program = pg_dump.find(postgres.facts.version // 10_000)
+
+        assert pg_dump._major(program) == postgres.facts.version // 10_000
+
+    def test_that_is_missing_is_said(self):
+        with pytest.raises(StoreError, match="no pg_dump for PostgreSQL 99 on this machine"):
+            pg_dump.find(99)
+
+    def test_that_fails_is_said(self, postgres):
+        with pytest.raises(StoreError, match="pg_dump failed: error: connection to server"):
+            pg_dump.sections(postgres, "nowhere")
+
+
+HOSTILE = {
+    "a program": ("before", "COPY plain FROM PROGRAM 'touch {mark}'", "COPY plain FROM"),
+    "a program in a block": (
+        "after",
+        "DO $$ BEGIN COPY plain FROM PROGRAM 'touch {mark}'; END $$",
+        "a statement DO",
+    ),
+    "two in one": ("before", "GRANT pg_monitor TO PUBLIC; COPY a FROM PROGRAM 'x'", "multiple"),
+    "a commit": ("before", "COMMIT", "a statement COMMIT"),
+    "a role": ("before", "GRANT pg_execute_server_program TO CURRENT_USER", "admin option"),
+    "an untrusted language": (
+        "before",
+        "CREATE FUNCTION public.s(cstring) RETURNS int LANGUAGE c AS 'libc.so.6', 'system'",
+        "permission denied for language c",
+    ),
+    "an internal function": (
+        "before",
+        "CREATE FUNCTION public.s(text) RETURNS text LANGUAGE internal AS 'pg_read_file_all'",
+        "permission denied for language internal",
+    ),
+    "a file of the server": (
+        "after",
+        "CREATE MATERIALIZED VIEW public.m AS SELECT pg_read_file('PG_VERSION') AS x",
+        "permission denied for function pg_read_file",
+    ),
+    "the catalog": (
+        "after",
+        "ALTER TABLE pg_catalog.pg_authid ADD COLUMN a int",
+        "must be owner of table pg_authid",
+    ),
+}
+
+
+class TestAHostileFile:
+    """What somebody could put there who has a key, or who may write to a cache."""
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_gets_nothing_done(self, written, postgres, tmp_path, name):
+        where, statement, said = HOSTILE[name]
+        mark, path = tmp_path / "mark", written()
+        edited(path, lambda c: c[where].append(statement.format(mark=mark)))
+
+        told = refused(path, postgres)
+
+        assert any(one in told for one in said.split("|")), told
+        assert not mark.exists()
+
+    @pytest.mark.parametrize("how", ["an index", "a default", "a trigger"])
+    def test_with_a_function_that_acts_acts_without_rights(self, written, postgres, tmp_path, how):
+        mark = tmp_path / "mark"
+        body = f"BEGIN EXECUTE $y$COPY (SELECT 1) TO PROGRAM 'touch {mark}'$y$;"
+        path = written()
+        if how == "an index":
+            make = (
+                f"CREATE FUNCTION public.f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS "
+                f"$x${body} RETURN 1; END $x$"
+            )
+            edited(path, lambda c: c["before"].append(make))
+            edited(path, lambda c: c["after"].append("CREATE INDEX i ON public.plain (f(id))"))
+        elif how == "a default":
+            make = (
+                f"CREATE FUNCTION public.f() RETURNS bool LANGUAGE plpgsql AS "
+                f"$x${body} RETURN true; END $x$"
+            )
+            check = "ALTER TABLE public.plain ADD CHECK (public.f())"
+            edited(path, lambda c: c["before"].extend([make, check]))
+        else:
+            make = (
+                f"CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$x${body} RETURN NEW; END $x$"
+            )
+            on = (
+                "CREATE TRIGGER t BEFORE INSERT ON public.plain FOR EACH ROW "
+                "EXECUTE FUNCTION public.f()"
+            )
+            edited(path, lambda c: c["before"].extend([make, on]))
+
+        told = refused(path, postgres)
+
+        assert "COPY to or from an external program" in told or "does not exist" in told
+        assert not mark.exists()
+
+    def test_can_not_become_who_we_are(self, written, postgres):
+        body = "BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; EXECUTE 'SET ROLE postgres'; "
+        make = (
+            "CREATE FUNCTION public.f() RETURNS bool LANGUAGE plpgsql AS "
+            f"$x${body} RETURN true; END $x$"
+        )
+        path = written()
+        check = "ALTER TABLE public.plain ADD CHECK (public.f())"
+        edited(path, lambda c: c["before"].extend([make, check]))
+
+        assert "permission denied to set role" in refused(path, postgres)
+
+    def test_that_never_ends_is_ended_whatever_it_sets(self, written, postgres):
+        body = "BEGIN SET statement_timeout = 0; PERFORM pg_sleep(1000); RETURN true; END"
+        make = f"CREATE FUNCTION public.f() RETURNS bool LANGUAGE plpgsql AS $x${body}$x$"
+        path = written()
+        check = "ALTER TABLE public.plain ADD CHECK (public.f())"
+        edited(path, lambda c: c["before"].extend([make, check]))
+
+        assert refused(path, postgres, seconds=1.0) == "it was not restored within 1 s"
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda c: c["facts"].append("table more"), "its schema is another one here"),
+            (lambda c: c["before"].append("CREATE TABLE public.more (a int)"), "left behind: "),
+            (lambda c: c["tables"][1].update(rows=999), "1000 rows, and 999 were written"),
+            (lambda c: c["tables"].pop(), "it has not the rows or values of all"),
+            (lambda c: c["tables"][1].update(name="../../etc"), "does not exist"),
+            (lambda c: c["tables"][1].update(format="text) FROM PROGRAM 'id' --"), "no archive"),
+            (lambda c: c["tables"][1].update(columns=[1]), "something else than text"),
+            (lambda c: c.update(before="CREATE"), "it has a statement C"),
+            (lambda c: c.update(tables=None), "it is no archive"),
+            (lambda c: c.update(format=2), "its format is 2, not 1"),
+            (lambda c: c.update(more=1), "it is no archive"),
+            (lambda c: c.pop("views"), "it is no archive"),
+            (lambda c: c.update(sequences=[["public", "plain", 1, True]]), "is not a sequence"),
+            (lambda c: c.update(views=[["public", "plain", 1, "0"]]), "not a materialized view"),
+            (lambda c: c.update(settings=["session_preload_libraries=x"]), "permission denied"),
+            (lambda c: c.update(settings=["log_statement=all"]), "permission denied"),
+        ],
+    )
+    def test_that_says_what_is_not_so(self, written, postgres, change, said):
+        path = written()
+        edited(path, change)
+
+        told = refused(path, postgres)
+
+        assert said in told
+
+    def test_at_other_heads(self, written, postgres):
+        manifest = SimpleNamespace(version_table="alembic_version", heads=["0003"])
+
+        assert refused(written(), postgres, manifest) == (
+            "it is at 0002, and its manifest says 0003"
+        )
+
+    @pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
+    def test_that_is_cut_off(self, written, postgres, part):
+        path = written()
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * part)])
+
+        assert refused(path, postgres).startswith("it is no archive of a database: ")
+
+    def test_that_is_compressed_is_a_bomb(self, written, postgres):
+        path = written()
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+            bomb.writestr("schema.json", " " * 10_000_000 + "{}")
+
+        assert "compressed" in refused(path, postgres)
+
+    def test_whose_rows_are_damaged(self, written, postgres):
+        path = written()
+        content = bytearray(path.read_bytes())
+        place = content.index(b"row 500")
+        content[place : place + 7] = b"ROW 500"
+        path.write_bytes(content)
+
+        assert "Bad CRC-32" in refused(path, postgres)
+
+
+class TestInterrupted:
+    def test_nothing_is_left(self, postgres, names):
+        target = ServerDatabase(postgres, "restored")
+
+        def interrupted():
+            with restoring(target) as server:
+                assert target.is_there()
+                with server.connect("restored") as connection:
+                    connection.execute("CREATE TABLE a (b int)")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+
+        assert not target.is_there()
+        assert roles(postgres) == []
+
+    def test_what_a_killed_one_left_is_swept_and_who_is_at_work_is_not(self, postgres):
+        begun, go = threading.Event(), threading.Event()
+
+        def work():
+            with restoring(ServerDatabase(postgres, "restored")):
+                begun.set()
+                go.wait()
+
+        at_work = threading.Thread(target=work)
+        at_work.start()
+        assert begun.wait(60)
+        with postgres.connect() as connection:
+            killed = "alembic_restorer_0123456789abcdef"
+            connection.execute(f"CREATE ROLE {killed}")
+            connection.execute(f"CREATE DATABASE left_behind OWNER {killed}")
+
+            sweep(connection)
+
+            assert len(roles(postgres)) == 1
+            assert (killed,) not in roles(postgres)
+            assert not ServerDatabase(postgres, "left_behind").is_there()
+        go.set()
+        at_work.join()
+        assert ServerDatabase(postgres, "restored").is_there()
+        assert roles(postgres) == []
+
+
+def test_contents_are_what_was_read(written):
+    path = written()
+
+    with archive.opened(path) as opened:
+        record = dataclasses.asdict(opened.contents)
+
+    with zipfile.ZipFile(path) as raw:
+        assert record == json.loads(raw.read("schema.json"))

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import threading
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 
 from alembic_snapshot.errors import StoreError
@@ -18,6 +20,8 @@ from alembic_snapshot.postgres.private.binaries import wheel
 from alembic_snapshot.postgres.restore import restore
 from alembic_snapshot.postgres.restorer import restoring, sweep
 from alembic_snapshot.postgres.server import Server
+from tests.server import setting
+from tests.waiting import until
 
 MANIFEST = SimpleNamespace(version_table="alembic_version", heads=["0002"])
 BASE = """
@@ -168,6 +172,32 @@ def refused(path, server, manifest=MANIFEST, seconds=60.0):
     return caught.value.message
 
 
+@pytest.fixture
+def asking(postgres):
+    """The server, once it asks everybody but its superuser for a password, or lets none in."""
+    with postgres.connect() as connection:
+        rules = Path(setting(connection, "hba_file"))
+    before = rules.read_text()
+
+    def write(text):
+        rules.write_text(text)
+        with postgres.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+
+    def is_trusting():
+        with pytest.raises(psycopg.OperationalError) as caught:
+            psycopg.connect(postgres.url.replace("//postgres@", "//stranger@"))
+        return 'role "stranger" does not exist' in str(caught.value)
+
+    def asking(method):
+        write(f"local all postgres trust\nlocal all all {method}\n")
+        until(lambda: not is_trusting(), "the server has read its rules")
+
+    yield asking
+    write(before)
+    until(is_trusting, "the server has read its rules")
+
+
 class TestADatabase:
     def test_comes_back_with_all_that_is_in_it(self, written, postgres):
         target = ServerDatabase(postgres, "restored")
@@ -216,6 +246,20 @@ class TestADatabase:
                 {(t.schema, t.name, t.rows) for t in one.contents.tables} for one in (again, first)
             ]
             assert rows[0] == rows[1]
+
+    def test_comes_back_where_roles_need_a_password(self, written, postgres, asking):
+        asking("scram-sha-256")
+        target = ServerDatabase(postgres, "restored")
+
+        restore(written(), MANIFEST, target, 60.0)
+
+        assert target.heads("alembic_version") == ["0002"]
+        assert roles(postgres) == []
+
+    def test_does_not_come_back_where_no_other_role_gets_in(self, written, postgres, asking):
+        asking("reject")
+
+        assert "pg_hba.conf rejects connection" in refused(written(), postgres)
 
     def test_keeps_its_settings(self, written, postgres, made, tmp_path):
         source = made(BASE)

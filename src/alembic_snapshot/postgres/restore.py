@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.schema import Schema, differences
+from alembic_snapshot.database.target import NotForHere
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.postgres import archive
 from alembic_snapshot.postgres.archive import Archive, Contents
@@ -35,7 +36,8 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
     Nothing is there if that fails, or takes longer than ``seconds``.
 
     Raises:
-        StoreError: the file is not what the manifest says, or this server can't have it.
+        NotForHere: this server can't have it.
+        StoreError: the file is not what the manifest says.
     """
     import psycopg
 
@@ -51,33 +53,34 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
                 connection.execute("VACUUM (FREEZE, ANALYZE)")
         database.connect_once()
     except StoreError as error:
-        raise StoreError(error.message, hint=error.hint or _HINT) from error
+        raise StoreError(error.message, hint=_HINT) from error
     except (SnapshotError, psycopg.Error) as error:
-        raise StoreError(_why(error), hint=_HINT) from error
+        raise _refusal(error) from error
 
 
-def _why(error: BaseException) -> str:
+def _refusal(error: BaseException) -> StoreError | NotForHere:
+    """What is said of what the server did not take."""
     text = " ".join(said(error).split())
     extension = missing_in(text)
     if extension is not None:
-        return f"this server has no extension {extension}"
-    return f"the server refuses what is in it: {text}"
+        return NotForHere(f"this server has no extension {extension}")
+    return StoreError(f"the server refuses what is in it: {text}", hint=_HINT)
 
 
 def _refuse_unfit(contents: Contents, database: ServerDatabase) -> None:
     """Refuse what is from a newer server, or would be sorted and compared otherwise here.
 
     Raises:
-        StoreError: it says so.
+        NotForHere: it says so.
     """
     here, there = database.server.facts.version // 10_000, contents.version // 10_000
     if there > here:
-        raise StoreError(f"it is from PostgreSQL {there}, and this server is {here}", hint=_HINT)
+        raise NotForHere(f"it is from PostgreSQL {there}, and this server is {here}")
     with database.server.connect(database.name) as connection:
         ours = archive.locale(connection)
     if ours != contents.locale:
         theirs, own = "/".join(contents.locale), "/".join(ours)
-        raise StoreError(f"its locale is {theirs}, and this server's is {own}", hint=_HINT)
+        raise NotForHere(f"its locale is {theirs}, and this server's is {own}")
 
 
 @contextlib.contextmanager
@@ -102,7 +105,7 @@ def _limited(
         yield
     except (SnapshotError, psycopg.Error) as error:
         if is_late.is_set():
-            raise StoreError(f"it was not restored within {seconds:.0f} s", hint=_HINT) from error
+            raise NotForHere(f"it was not restored within {seconds:.0f} s") from error
         raise
     finally:
         timer.cancel()

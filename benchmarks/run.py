@@ -80,6 +80,9 @@ def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
     if options.only == "checkpoints":
         yield from _checkpoint_rows(folder, options)
         return
+    if options.postgres and options.only == "shared":
+        yield from shared.on_postgresql(folder, 100, options.rounds or 3)
+        return
     if options.postgres:
         sizes = (10,) if options.quick else (10, 100, 400)
         rounds, tests = options.rounds or 3, 25 if options.quick else 40

@@ -12,8 +12,12 @@ from pathlib import Path
 import projects
 from measure import Row, interleaved, process, row
 
+from alembic_snapshot.postgres.database import SNAPSHOT, drop_named
+from alembic_snapshot.postgres.server import server_in_use
+from alembic_snapshot.project.places import BACKEND_VARIABLE
 from alembic_snapshot.remote.signature import make_pair
 
+_CLONE = "bench_first_clone"
 _COMMAND = [sys.executable, "-m", "alembic_snapshot"]
 _SERVER = Path(__file__).parents[1] / "tests" / "remote" / "s3_server.py"
 
@@ -41,6 +45,45 @@ def from_empty_store(folder: Path, revisions: int, rounds: int) -> Row:
         taken = interleaved(actions, rounds)
     name = "from an empty local store to the first clone: fetched ÷ built"
     return row(name, f"{revisions} revisions", taken["fetched"], taken["built"], 0.2)
+
+
+def on_postgresql(folder: Path, revisions: int, rounds: int) -> Iterator[Row]:
+    """The same on PostgreSQL, its server running and empty: from the shared store, an archive."""
+    folder.mkdir(exist_ok=True)
+    project = projects.generated(folder / "postgresql", tables=revisions, revisions=revisions)
+    signing_key, public_key = make_pair()
+    with (project.folder / "pyproject.toml").open("a") as file:
+        file.write(f'\n[tool.alembic-snapshot.remote_keys]\nmain = "{public_key}"\n')
+    server, kept = server_in_use(), folder / "archives"
+    own = {BACKEND_VARIABLE: "postgresql", "CI": ""}
+    with _server() as variables:
+        writer = {
+            "ALEMBIC_SNAPSHOT_REMOTE_WRITE": "1",
+            "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY": signing_key,
+        }
+        command = [*_COMMAND, "build", "--quiet", "--archive"]
+        process(command, project.folder, {**own, **variables, **writer})
+        (project.folder / ".alembic-snapshot" / "archives").rename(kept)
+
+        def first_clone(archives: Path | None = None, **more: str) -> float:
+            shutil.rmtree(project.folder / ".alembic-snapshot", ignore_errors=True)
+            if archives is not None:
+                shutil.copytree(archives, project.folder / ".alembic-snapshot" / "archives")
+            with server.connect() as connection:
+                for name in (SNAPSHOT, _CLONE):
+                    drop_named(connection, name)
+            return process([*_COMMAND, "clone", _CLONE], project.folder, {**own, **more})
+
+        actions = {
+            "fetched": lambda: first_clone(**variables),
+            "restored": lambda: first_clone(kept),
+            "built": first_clone,
+        }
+        taken = interleaved(actions, rounds)
+    for way in ("fetched", "restored"):
+        name = f"PostgreSQL, from an empty server to the first clone: {way} ÷ built"
+        schema = f"{revisions} revisions, {revisions} tables"
+        yield row(name, schema, taken[way], taken["built"], 0.25)
 
 
 @contextmanager

@@ -94,6 +94,7 @@ class Backend(Protocol):
         Its manifest is what a store here has to keep of it. Nothing takes longer than ``seconds``.
 
         Raises:
+            NotForHere: it can't be had here.
             StoreError: it is not what the manifest says, or not to be trusted.
         """
 

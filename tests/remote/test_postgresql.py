@@ -155,6 +155,20 @@ class TestItTravels:
             "a file can't carry it: it has large objects"
         ]
 
+    def test_what_this_server_can_not_have_is_built_and_stays_for_others(self, shared, forget):
+        put(shared, "main", MAIN_KEY[0], lambda contents: contents["locale"].__setitem__(2, "tlh"))
+        (before,) = shared.records()
+        signed = before.read_bytes()
+        forget()
+
+        built = shared.build("writer", **shared.as_writer())
+
+        assert built["built"]
+        assert built["remote"]["rejected"] == 0
+        (line,) = built["warned"]
+        assert "its locale is UTF8/" in line
+        assert before.read_bytes() == signed
+
     def test_doctor_asks_it(self, shared):
         done = shared.run("reader", "doctor", "--json")
 

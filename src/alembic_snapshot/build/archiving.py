@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.lookup import Status, unsuited
 from alembic_snapshot.build.sharing import Fits
-from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.database.target import NotForHere
+from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.key.layers import State
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.steps import Construction
 
 CI_VARIABLE = "CI"
+# Seconds beside what a build may take: a server may be busy.
+_MORE = 15.0
 _NO = ("", "0", "false", "no", "off")
 
 
@@ -52,7 +55,7 @@ class Archiving:
         if not known:
             return None
         chain = construction.chain
-        seconds = expected_seconds(chain, [one.manifest for one in known])
+        seconds = _MORE + expected_seconds(chain, [one.manifest for one in known])
         for state in [chain.target, *states_below(chain, construction.depth)]:
             for archived in self._fitting(state, construction.present, known):
                 entry = self._restored(archived, seconds)
@@ -75,7 +78,7 @@ class Archiving:
         own = hashlib.sha256(f"restored by {os.getpid()}".encode()).hexdigest()
         try:
             if not archived.is_intact():
-                raise StoreError("it is damaged or was changed")
+                raise NotForHere("it is damaged or was changed")
             self._store.prepare()
             with self._store.lock(own):
                 workspace = self._store.workspace(own)
@@ -86,8 +89,9 @@ class Archiving:
                     entry = self._store.publish(database, manifest)
                 finally:
                     workspace.close()
-        except SnapshotError as error:
-            self.notes.append(f"the archive {archived.name} is not used: {error.message}")
+        except (SnapshotError, NotForHere) as error:
+            why = error.message if isinstance(error, SnapshotError) else str(error)
+            self.notes.append(f"the archive {archived.name} is not used: {why}")
             return None
         self._store.archives.touch(archived.name)
         return entry

@@ -9,12 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from alembic_snapshot.errors import printable
 from alembic_snapshot.project.table import PLACEHOLDER
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.diff import Diff
 
 SHOWN_ROWS = 5
+
+
+class NotForHere(Exception):
+    """A database from elsewhere may be right, and can't be had here; the text says why."""
+
+    def __init__(self, why: str):
+        super().__init__(printable(why))
 
 
 class Target(Protocol):

@@ -267,7 +267,9 @@ def opened(path: Path) -> Iterator[Archive]:
     except StoreError:
         raise
     except _DAMAGED as error:
-        raise StoreError(f"it is no archive of a database: {error}") from error
+        raise StoreError(
+            f"it is no archive of a database: {error}", hint="the snapshot is built instead"
+        ) from error
 
 
 class Archive:

@@ -126,7 +126,10 @@ class ServerDatabase:
             disconnect(connection, self.name)
         with self.server.connect(self.name) as connection:
             connection.execute("VACUUM (FULL, ANALYZE)")
-        # Somebody has to be the first to connect, and to write down what all others then read.
+        self.connect_once()
+
+    def connect_once(self) -> None:
+        """Be the first to connect, who writes down what all others then read."""
         with self.server.connect(self.name) as connection:
             connection.execute("SELECT count(*) FROM pg_class")
 

@@ -22,6 +22,7 @@ PROGRAM = "pg_dump"
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _OPTIONS = ("--schema-only", "--no-tablespaces", "--quote-all-identifiers", "--encoding=UTF8")
 _PATIENCE = 300.0
+_HINT = "the snapshot is there all the same; only its file is not"
 
 
 def sections(server: Server, database: str) -> tuple[str, str]:
@@ -105,15 +106,18 @@ def _start(program: Path, server: Server, database: str, section: str) -> subpro
             env=environment,
         )
     except OSError as error:
-        raise StoreError(f"{program} can't be started: {error.strerror or error}") from error
+        raise StoreError(
+            f"{program} can't be started: {error.strerror or error}", hint=_HINT
+        ) from error
 
 
 def _output(process: subprocess.Popen[str]) -> str:
     try:
         output, said = process.communicate(timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
-        raise StoreError(f"{PROGRAM} did not end within {_PATIENCE:.0f} s") from None
+        raise StoreError(f"{PROGRAM} did not end within {_PATIENCE:.0f} s", hint=_HINT) from None
     if process.returncode != 0:
         lines = [line for line in said.splitlines() if line.strip()] or ["it does not say why"]
-        raise StoreError(f"{PROGRAM} failed: {lines[0].removeprefix(f'{PROGRAM}: ')}")
+        said_first = lines[0].removeprefix(f"{PROGRAM}: ")
+        raise StoreError(f"{PROGRAM} failed: {said_first}", hint=_HINT)
     return output

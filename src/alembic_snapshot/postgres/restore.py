@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.schema import Schema, differences
+from alembic_snapshot.database.target import NotForHere
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.postgres import archive
 from alembic_snapshot.postgres.archive import Archive, Contents
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.store.manifest import Manifest
 
 _HINT = "nothing is used of it; the snapshot is built instead"
+# How many tables are counted at a time.
+_TOGETHER = 100
 
 
 def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: float) -> None:
@@ -32,7 +36,8 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
     Nothing is there if that fails, or takes longer than ``seconds``.
 
     Raises:
-        StoreError: the file is not what the manifest says, or this server can't have it.
+        NotForHere: this server can't have it.
+        StoreError: the file is not what the manifest says.
     """
     import psycopg
 
@@ -46,34 +51,36 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
             # Indexes on expressions are still their owner's, and so are the functions in them.
             with database.server.connect(database.name) as connection:
                 connection.execute("VACUUM (FREEZE, ANALYZE)")
+        database.connect_once()
     except StoreError as error:
-        raise StoreError(error.message, hint=error.hint or _HINT) from error
+        raise StoreError(error.message, hint=_HINT) from error
     except (SnapshotError, psycopg.Error) as error:
-        raise StoreError(_why(error), hint=_HINT) from error
+        raise _refusal(error) from error
 
 
-def _why(error: BaseException) -> str:
+def _refusal(error: BaseException) -> StoreError | NotForHere:
+    """What is said of what the server did not take."""
     text = " ".join(said(error).split())
     extension = missing_in(text)
     if extension is not None:
-        return f"this server has no extension {extension}"
-    return f"the server refuses what is in it: {text}"
+        return NotForHere(f"this server has no extension {extension}")
+    return StoreError(f"the server refuses what is in it: {text}", hint=_HINT)
 
 
 def _refuse_unfit(contents: Contents, database: ServerDatabase) -> None:
     """Refuse what is from a newer server, or would be sorted and compared otherwise here.
 
     Raises:
-        StoreError: it says so.
+        NotForHere: it says so.
     """
     here, there = database.server.facts.version // 10_000, contents.version // 10_000
     if there > here:
-        raise StoreError(f"it is from PostgreSQL {there}, and this server is {here}", hint=_HINT)
+        raise NotForHere(f"it is from PostgreSQL {there}, and this server is {here}")
     with database.server.connect(database.name) as connection:
         ours = archive.locale(connection)
     if ours != contents.locale:
         theirs, own = "/".join(contents.locale), "/".join(ours)
-        raise StoreError(f"its locale is {theirs}, and this server's is {own}", hint=_HINT)
+        raise NotForHere(f"its locale is {theirs}, and this server's is {own}")
 
 
 @contextlib.contextmanager
@@ -98,7 +105,7 @@ def _limited(
         yield
     except (SnapshotError, psycopg.Error) as error:
         if is_late.is_set():
-            raise StoreError(f"it was not restored within {seconds:.0f} s", hint=_HINT) from error
+            raise NotForHere(f"it was not restored within {seconds:.0f} s") from error
         raise
     finally:
         timer.cancel()
@@ -115,12 +122,11 @@ def _fill(connection: psycopg.Connection[Any], opened: Archive) -> None:
         for index, table in enumerate(contents.tables):
             if table.rows:
                 _copy(connection, opened, index)
-        with connection.pipeline():
-            for schema, name, value, is_called in contents.sequences:
-                connection.execute(
-                    "SELECT setval(format('%%I.%%I', %s::text, %s::text)::regclass, %s, %s)",
-                    (schema, name, value, is_called),
-                )
+        connection.execute(
+            "SELECT setval(format('%%I.%%I', s ->> 0, s ->> 1)::regclass, (s ->> 2)::bigint, "
+            "(s ->> 3)::bool) FROM jsonb_array_elements(%s::jsonb) s",
+            (json.dumps(contents.sequences),),
+        )
         _run(connection, contents.after)
         for schema, name, _rows, _hash in contents.views:
             _refresh(connection, schema, name)
@@ -183,8 +189,8 @@ def _verify(
     for kind, names in listed.items():
         if sorted(names) != sorted(archive.relations(connection, kind)):
             raise StoreError("it has not the rows or values of all that it makes", hint=_HINT)
-    for table in contents.tables:
-        _count(connection, table)
+    for first in range(0, len(contents.tables), _TOGETHER):
+        _count(connection, contents.tables[first : first + _TOGETHER])
     for view in contents.views:
         if list(archive.counted_view(connection, view[0], view[1])) != list(view):
             raise StoreError(f"the materialized view {view[1]} has other rows here", hint=_HINT)
@@ -200,13 +206,19 @@ def _object(fact: str) -> str:
     return " ".join([kind, *more[: 1 if kind == "extension" else 2]])
 
 
-def _count(connection: psycopg.Connection[Any], table: archive.Table) -> None:
+def _count(connection: psycopg.Connection[Any], tables: Sequence[archive.Table]) -> None:
     from psycopg import sql
 
-    query = sql.SQL("SELECT count(*) FROM ONLY {}")
-    row = connection.execute(query.format(sql.Identifier(table.schema, table.name))).fetchone()
-    if row != (table.rows,):
-        count = row[0] if row else 0
-        raise StoreError(
-            f"the table {table.name} has {count} rows, and {table.rows} were written", hint=_HINT
+    counts = [
+        sql.SQL("SELECT {}, count(*) FROM ONLY {}").format(
+            sql.Literal(index), sql.Identifier(table.schema, table.name)
         )
+        for index, table in enumerate(tables)
+    ]
+    for index, count in connection.execute(sql.SQL(" UNION ALL ").join(counts)):
+        table = tables[index]
+        if count != table.rows:
+            raise StoreError(
+                f"the table {table.name} has {count} rows, and {table.rows} were written",
+                hint=_HINT,
+            )

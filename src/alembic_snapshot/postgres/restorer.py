@@ -13,7 +13,8 @@ import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.database.target import NotForHere
+from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.server import Server, lock_key, said, spelled
 
@@ -39,7 +40,7 @@ def restoring(database: ServerDatabase) -> Iterator[Server]:
     At the end the database and all that is in it are ours. After an error it is gone.
 
     Raises:
-        StoreError: there can be no role that is harmless.
+        NotForHere: there can be no role that is harmless.
     """
     server = database.server
     with server.connect() as connection:
@@ -47,9 +48,8 @@ def restoring(database: ServerDatabase) -> Iterator[Server]:
         assert row is not None
         is_superuser, rights, role = row
         if not is_superuser and rights:
-            raise StoreError(
-                f"role {role!r} is a member of {rights[0]}, and may not restore what others wrote",
-                hint="take that from it, or use a superuser's URL, which makes a role without it",
+            raise NotForHere(
+                f"role {role!r} is a member of {rights[0]}, and may not restore what others wrote"
             )
         with _owner(connection, server) if is_superuser else _nobody(server) as (owner, restorer):
             databases.drop(connection, database.name)
@@ -114,7 +114,7 @@ def _make(connection: psycopg.Connection[Any], statement: Any) -> None:
     try:
         connection.execute(statement)
     except psycopg.Error as error:
-        raise StoreError(f"no role can be made to restore it with: {said(error)}") from error
+        raise NotForHere(f"no role can be made to restore it with: {said(error)}") from error
 
 
 def _take_over(database: ServerDatabase, owner: str) -> None:

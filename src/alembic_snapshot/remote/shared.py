@@ -18,7 +18,7 @@ from typing import Any
 
 from alembic_snapshot.backend import Backend
 from alembic_snapshot.checks import number
-from alembic_snapshot.database.target import Workspace
+from alembic_snapshot.database.target import NotForHere, Workspace
 from alembic_snapshot.errors import ConfigError, SnapshotError, StoreError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
@@ -230,9 +230,12 @@ class SharedStore:
     def _reject(self, reasons: Sequence[str]) -> None:
         self.report.rejected += len(reasons)
         for reason in reasons:
-            line = f"shared store {self.settings.name}: ignored {reason}"
-            if line not in self.report.warnings:
-                self.report.warnings.append(line)
+            self._ignore(reason)
+
+    def _ignore(self, what: str) -> None:
+        line = f"shared store {self.settings.name}: ignored {what}"
+        if line not in self.report.warnings:
+            self.report.warnings.append(line)
 
     def _fetch_first(
         self, states: Sequence[State], fits: Callable[[Manifest], bool]
@@ -277,8 +280,11 @@ class SharedStore:
             if why is None:
                 try:
                     database, here = self._backend.from_file(
-                        file, manifest, workspace, self._patience
+                        file, manifest, workspace, self._patience + _MORE
                     )
+                except NotForHere as error:
+                    self._ignore(f"the snapshot {manifest.digest[:12]}: {error}")
+                    return None
                 except SnapshotError as error:
                     why = error.message
                     self._ask("distrust", _SMALL, sha256=manifest.sha256)

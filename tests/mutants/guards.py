@@ -136,6 +136,7 @@ ROOMS = {
             "plugin/returned": "checkpoints",
             "database/recording": "written",
             "database/writers": "written",
+            "engines/lost": "checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "written",
         },

@@ -24,6 +24,7 @@ autodoc_typehints_format = "short"
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_static_path = ["_static"]
+html_extra_path = ["../llms.txt"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_theme_options = {

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,18 @@ def test_every_folder_of_tests_that_a_guarantee_names_is_there():
 
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_what_agents_read_first_leads_to_pages_that_there_are():
+    text = (ROOT / "llms.txt").read_text()
+    site = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Documentation"]
+    links = re.findall(r"\]\((.*?)\)", text)
+
+    assert text.startswith("# alembic-snapshot\n\n> ")
+    for link in links:
+        name = link.removeprefix(f"{site}/en/latest/").removesuffix(".html")
+        assert (ROOT / f"docs/{name}.md").is_file(), link
+    assert f"{site}/en/latest/agents.html" in links
 
 
 def test_the_readme_is_short():

@@ -117,7 +117,7 @@ ROOMS = {
     ],
     "__main__": [[""]],
     "engines": [
-        ["importing", "known", "loops", "named", "notices", "threads", "uncommitted"],
+        ["importing", "known", "loops", "lost", "named", "notices", "threads", "uncommitted"],
         ["factories", "strangers"],
         ["configured"],
         ["application"],

@@ -137,6 +137,7 @@ ROOMS = {
             "plugin/returned": "checkpoints",
             "database/recording": "written",
             "database/writers": "written",
+            "engines/lost": "checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "written",
         },

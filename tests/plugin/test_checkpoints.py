@@ -174,6 +174,14 @@ MISUSE = {
     "flushed: a session has 1 object added",
     "test_never_connected": "the checkpoint never_connected ended with work that is not committed: "
     "not flushed: a session has 1 object added",
+    "test_closed": "the checkpoint closed ended with work that is not committed: what test_it.py:*"
+    " closed wrote was rolled back, because its session or connection was closed",
+    "test_closed_connection": "the checkpoint closed_connection ended with work that is not *: what"
+    " test_it.py:* closed_connection wrote was rolled back, because its session or connection *",
+    "test_never_sent": "the checkpoint never_sent ended with work that is not committed: a session "
+    "was closed with 1 object that it never sent",
+    "test_changed": "the checkpoint changed ended with work that is not committed: a session "
+    "was closed with 1 object that it never sent",
     "test_raw": "the checkpoint raw ended with work that is not committed: a transaction is open",
     "test_returned": "the checkpoint returned returned an object of Customer, which the function's "
     "session loaded",
@@ -189,6 +197,7 @@ WRONG = """
     from shop.db import SessionLocal, engine
     from shop.models import Customer
     from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import IntegrityError
 
     held = []
 
@@ -227,6 +236,48 @@ WRONG = """
     def never_connected():
         held.append(SessionLocal())
         held[-1].add(Customer(name="Ada"))
+
+    @checkpoint_fixture("module")
+    def closed():
+        with SessionLocal() as session:
+            session.add(Customer(name="Ada"))
+            session.flush()
+
+    @checkpoint_fixture("module")
+    def closed_connection():
+        with engine.connect() as connection:
+            connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+
+    @checkpoint_fixture("module")
+    def never_sent():
+        with SessionLocal() as session:
+            session.add(Customer(name="Ada"))
+
+    @checkpoint_fixture("module")
+    def changed():
+        with SessionLocal() as session:
+            session.get(Customer, 1).name = "another"
+
+    @checkpoint_fixture("module")
+    def meant():
+        with SessionLocal() as session:
+            session.add(Customer(name="Ada"))
+            session.flush()
+            session.rollback()
+        with engine.connect() as connection:
+            connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+            connection.rollback()
+        with pytest.raises(ValueError), SessionLocal() as session:
+            session.add(Customer(name="Ada"))
+            session.flush()
+            raise ValueError
+        with pytest.raises(IntegrityError), SessionLocal() as session:
+            session.add(Customer(name="the house"))
+            session.commit()
+        with SessionLocal() as session:
+            session.add(Customer(name="Eve"))
+            session.commit()
+            assert session.get(Customer, 1).name == "the house"
 
     @checkpoint_fixture("module")
     def raw(db_clone):
@@ -276,7 +327,14 @@ WRONG = """
     def test_uncommitted(uncommitted): pass
     def test_unflushed(unflushed): pass
     def test_never_connected(never_connected): pass
+    def test_closed(closed): pass
+    def test_closed_connection(closed_connection): pass
+    def test_never_sent(never_sent): pass
+    def test_changed(changed): pass
     def test_raw(raw): pass
+
+    def test_what_is_meant(meant):
+        assert orders.names() == ["Eve", "the house"]
 
     def test_after_it():
         held[-1].close()
@@ -294,7 +352,7 @@ WRONG = """
 def test_each_misuse_is_one_clear_error_of_its_test_only(shop):
     result = shop.run("-p", "no:randomly", "-rN", test_it=WRONG)
 
-    result.assert_outcomes(passed=2, errors=len(MISUSE))
+    result.assert_outcomes(passed=3, errors=len(MISUSE))
     text = str(result.stdout)
     for test, message in MISUSE.items():
         block = text.partition(f"ERROR at setup of {test}")[2] or text.partition(f".{test} _")[2]

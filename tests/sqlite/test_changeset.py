@@ -66,6 +66,7 @@ CARRIED = {
     "checks that are broken": "CREATE TABLE c (x CHECK (x > 0)); PRAGMA "
     "ignore_check_constraints = ON; INSERT INTO c VALUES (-1)",
     "everything gone": "DROP TABLE t; DROP TABLE plain; DROP TABLE log",
+    "a trigger whose table is gone": "DROP TABLE log; ALTER TABLE t ADD COLUMN x",
     "a trigger alone": "DROP TRIGGER noted",
     "numbers that count on": "CREATE TABLE n (id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO n "
     "VALUES (41); DELETE FROM n",

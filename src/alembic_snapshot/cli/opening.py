@@ -65,12 +65,12 @@ class Opened:
         }
 
     def __str__(self) -> str:
+        # It came from elsewhere, and must not look like a line of ours.
+        test = " ".join(self.token.test.split())
         if self.target is None:
-            return "\n".join(
-                [f"not opened: the snapshot of {self.token.test} is another one", *self._told()]
-            )
+            return "\n".join([f"not opened: the snapshot of {test} is another one", *self._told()])
         if self.reasons:
-            head = f"{self.target.name}\nit differs from the database of {self.token.test}:"
+            head = f"{self.target.name}\nit differs from the database of {test}:"
             return "\n".join([head, *self._told(), f"open it: {self.target.opening}"])
         return f"{self.target.name}\nopen it: {self.target.opening}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,6 +48,19 @@ class TableDiff:
         hidden = sum(self.counts) - len(self.added) - len(self.removed) - len(self.changed)
         if hidden:
             yield f"  … {hidden} more"
+
+    def to_record(self) -> dict[str, Any]:
+        """The table's differences as JSON, as :meth:`Diff.to_record` has them."""
+        words = ("added", "removed", "changed")
+        return {
+            **dict(zip(words, self.counts, strict=True)),
+            "columns": list(self.columns),
+            "rows": {
+                "added": [_as_json(row) for row in self.added],
+                "removed": [_as_json(row) for row in self.removed],
+                "changed": [[_as_json(before), _as_json(after)] for before, after in self.changed],
+            },
+        }
 
     def _shown(self, row: Row) -> str:
         cells = zip(self.columns, row, strict=True)
@@ -102,9 +117,11 @@ class Diff:
         return replace(self, tables=tables)
 
     def to_record(self) -> dict[str, Any]:
-        """The counts as JSON."""
-        words = ("added", "removed", "changed")
-        tables = {t.name: dict(zip(words, t.counts, strict=True)) for t in self.tables}
+        """The difference as JSON: the counts, and the rows as far as they are listed.
+
+        Bytes are ``{"base64": text}``; a changed row is two, before and after.
+        """
+        tables = {table.name: table.to_record() for table in self.tables}
         return {"schema": list(self.schema), "tables": tables}
 
 
@@ -145,6 +162,17 @@ def _shown_values(before: Any, after: Any) -> str:
         if start > 0 and max(len(before), len(after)) > _SHOWN_CHARACTERS:
             before, after = f"…{before[start:]}", f"…{after[start:]}"
     return f"{shortened(before)} → {shortened(after)}"
+
+
+def _as_json(row: Row) -> list[Any]:
+    return [_value_as_json(value) for value in row]
+
+
+def _value_as_json(value: Any) -> Any:
+    if isinstance(value, bytes | memoryview):
+        return {"base64": base64.b64encode(value).decode()}
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return value if value is None or is_number or isinstance(value, str) else str(value)
 
 
 def _key(row: Row, key: Sequence[int]) -> Row:

@@ -5,6 +5,7 @@ It is cheap to keep, and read only when the test has failed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from alembic_snapshot.project.callsite import Writer
@@ -30,9 +31,13 @@ class Step(NamedTuple):
 
 
 class Recording:
-    """The steps since a clone began. ``obstacle`` is why they don't tell who wrote what."""
+    """The steps since a clone began. ``obstacle`` is why they don't tell who wrote what.
+
+    ``on_rollback`` is told the steps of a transaction that was rolled back, if somebody listens.
+    """
 
     def __init__(self) -> None:
+        self.on_rollback: Callable[[Sequence[Step]], None] | None = None
         self.steps: list[Step] = []
         self.obstacle: str | None = None
         self._at_work: set[int] = set()
@@ -58,7 +63,19 @@ class Recording:
         """Note the end of a connection's transaction, if it has done anything."""
         if connection in self._at_work:
             self._at_work.discard(connection)
+            if kind == ROLLBACK and self.on_rollback is not None:
+                self.on_rollback(self._transaction(connection))
             self.steps.append(Step(connection, kind))
+
+    def _transaction(self, connection: int) -> list[Step]:
+        """The connection's steps since its last transaction ended."""
+        found = []
+        for step in reversed(self.steps):
+            if step.connection == connection:
+                if step.kind in (COMMIT, ROLLBACK):
+                    break
+                found.append(step)
+        return found[::-1]
 
     def back_to(self, position: int) -> None:
         """Forget what came later: the database is what it was then."""

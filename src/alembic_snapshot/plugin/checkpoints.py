@@ -21,9 +21,11 @@ from alembic_snapshot.plugin.declared import ATTRIBUTE, Declared, parent_of
 from alembic_snapshot.plugin.fixtures import failing
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.returned import bound_to_a_session
+from alembic_snapshot.plugin.written import place
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
+    from alembic_snapshot.engines.lost import LostWork
     from alembic_snapshot.plugin.calls import Call
     from alembic_snapshot.plugin.database import Database
     from alembic_snapshot.plugin.session import PluginSession
@@ -145,9 +147,9 @@ class Making:
         parent = parent_of(self._declared, self._session.item)
         database.begin(self._declared.options, base=parent, making=self._title)
         try:
-            with contextlib.ExitStack() as stack:
+            with contextlib.ExitStack() as stack, self._listening(database) as lost:
                 value = self._call.start(**_lent(database, own, stack))
-                self._refuse(database, value)
+                self._refuse(database, value, lost)
             self._keep(database)
         except BaseException:
             self._session.test.put_aside(database)
@@ -167,9 +169,23 @@ class Making:
             if self._clone is not None and self._process == os.getpid():
                 self._clone.delete()
 
-    def _refuse(self, database: Database, value: Any) -> None:
+    def _listening(self, database: Database) -> LostWork:
+        from alembic_snapshot.engines.lost import LostWork
+
+        return LostWork(database.redirect.recording)
+
+    def _refuse(self, database: Database, value: Any, lost: LostWork) -> None:
         """Refuse what was not committed, and a value that is no use to tests."""
-        unfinished = database.unfinished()
+        root = database.project.root
+        unfinished = [
+            *database.unfinished(),
+            *(
+                f"what {place(writer, root)} wrote was rolled back, because its session or "
+                "connection was closed"
+                for writer in lost.writers
+            ),
+            *lost.objects(),
+        ]
         if unfinished:
             raise CloneError(
                 f"the checkpoint {self._title} ended with work that is not committed: "

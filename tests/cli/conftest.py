@@ -49,6 +49,11 @@ class Folder:
         """Run pytest as its program does, which does not look for modules where it is started."""
         return self._run("pytest", *_QUIET, *arguments)
 
+    def pytest_in_two(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run pytest in random order and two processes."""
+        return self._run("pytest", "-n", "2", "-p", "no:cacheprovider", "-p", "no:anyio",
+                         *arguments)  # fmt: skip
+
     def init(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``init --yes``, which has to end well."""
         done = self.command("init", "--yes", *arguments)

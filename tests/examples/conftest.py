@@ -17,13 +17,15 @@ from ..cli.conftest import Folder
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/frameworks.md"
 TABLE = "alembic-snapshot"
-_CELLS = 4
+_CELLS = 5
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """An empty folder."""
-    return Folder(tmp_path / "project")
+def folder(tmp_path: Path, postgres_folder: Path) -> Folder:
+    """An empty folder; the private server is the tests'."""
+    made = Folder(tmp_path / "project")
+    made.variables["ALEMBIC_SNAPSHOT_POSTGRES_DIR"] = str(postgres_folder)
+    return made
 
 
 class Taken:
@@ -43,7 +45,7 @@ class Taken:
             assert done.returncode == 0, done.stdout + done.stderr
 
     def row(self, *, whole: bool = True) -> tuple[str, ...]:
-        """Lines of configuration, layers, drift, and if it is the ``whole`` row reset."""
+        """Lines of configuration, layers, drift; of the ``whole`` row reset and PostgreSQL, too."""
         toml = self.root / "pyproject.toml"
         table = tomllib.loads(toml.read_text())["tool"][TABLE]
         databases = ["default", *table.pop("databases", {})]
@@ -53,7 +55,8 @@ class Taken:
         layers = "one" if status.chain.opaque else "each revision"
         drift = checks.get("drift_error") or "compared"
         lines = f"{len(table)}" + (f" for each of {len(databases)}" if databases[1:] else "")
-        return (lines, layers, drift, *([self._reset(toml)] if whole else []))
+        more = (self._reset(toml), self._on_postgresql()) if whole else ()
+        return (lines, layers, drift, *more)
 
     def _reset(self, toml: Path) -> str:
         """Whether its tests pass on one clone that is put back."""
@@ -62,8 +65,27 @@ class Taken:
         done = self.folder.pytest()
         toml.write_text(before)
         assert done.returncode == 0, done.stdout + done.stderr
-        no = re.search(r"fresh clones instead of reset ones: (.*)", done.stdout)
-        return no[1] if no else "yes"
+        return _why_fresh(done.stdout) or "yes"
+
+    def _on_postgresql(self) -> str:
+        """Whether its tests pass there, in two processes, on fresh clones and on one put back."""
+        self.folder.variables["ALEMBIC_SNAPSHOT_BACKEND"] = "postgresql"
+        self.folder.variables["SNAPSHOT_POSTGRES_URL"] = ""
+        try:
+            for mode in ("fresh", "reset"):
+                done = self.folder.pytest_in_two(f"--snapshot-clones={mode}")
+                if "speaks sqlite, but the snapshot is a PostgreSQL database" in done.stdout:
+                    return "its URL is SQLite's"
+                assert done.returncode == 0, done.stdout + done.stderr
+            return _why_fresh(done.stdout) or "yes"
+        finally:
+            del self.folder.variables["ALEMBIC_SNAPSHOT_BACKEND"]
+
+
+def _why_fresh(said: str) -> str | None:
+    """Why clones were fresh in a run that was to put one back."""
+    found = re.search(r"fresh clones instead of reset ones: (.*)", said)
+    return found[1] if found else None
 
 
 def check_row(situation: str, cells: tuple[str, ...]) -> None:

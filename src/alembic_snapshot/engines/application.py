@@ -185,10 +185,16 @@ class Engines:
             )
         name = name.partition("+")[0]
         if name != self.dialect.name:
+            url = f"a {self.dialect.sync_driver}:// URL"
+            wanted = (
+                f"let engine be {url}, the one that the application has when it is tested"
+                if "://" in self.name
+                else f"give the application {url} when it is tested, by a variable that "
+                "environment names"
+            )
             raise EngineError(
                 f"{self.name} speaks {name}, but the snapshot is a {self.dialect.title} database",
-                hint=f"give the application a {self.dialect.sync_driver}:// URL when it is "
-                "tested, or set backend in [tool.alembic-snapshot]",
+                hint=f"{wanted}; or set backend in [tool.alembic-snapshot]",
             )
 
     def _own_url(self) -> Any:

@@ -1,7 +1,9 @@
+import os
+
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-engine = create_engine("sqlite:///billing.db")
+engine = create_engine(os.environ.get("BILLING_DATABASE", "sqlite:///billing.db"))
 SessionLocal = sessionmaker(engine)
 
 

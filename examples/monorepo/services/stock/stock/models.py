@@ -1,7 +1,9 @@
+import os
+
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-engine = create_engine("sqlite:///stock.db")
+engine = create_engine(os.environ.get("STOCK_DATABASE", "sqlite:///stock.db"))
 SessionLocal = sessionmaker(engine)
 
 

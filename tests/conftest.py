@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from .sample import as_if_run_by_hand, new_project, project, rows, tables
-from .server import names, postgres, postgres_folder
+from .server import forget, names, postgres, postgres_folder
 from .starts import forked, owned
 
 __all__ = [
     "as_if_run_by_hand",
+    "forget",
     "names",
     "new_project",
     "postgres",

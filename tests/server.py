@@ -71,3 +71,15 @@ def names(postgres):
             return [name for name, _ in database.named(connection, prefix)]
 
     return found
+
+
+@pytest.fixture
+def forget(postgres):
+    """Make the server as another machine's is, which has none of our snapshots."""
+
+    def forget() -> None:
+        with postgres.connect() as connection:
+            for name, _ in list(database.named(connection, database.SNAPSHOT)):
+                database.drop(connection, name)
+
+    return forget

@@ -16,18 +16,6 @@ from alembic_snapshot.postgres.store import ServerStore
 
 
 @pytest.fixture
-def forget(postgres):
-    """Make the server as another one is, which has none of our snapshots."""
-
-    def forget():
-        with postgres.connect() as connection:
-            for name, _ in list(databases.named(connection, databases.SNAPSHOT)):
-                databases.drop(connection, name)
-
-    return forget
-
-
-@pytest.fixture
 def project(project, forget, monkeypatch):
     for name in ("ALEMBIC_SNAPSHOT_BACKEND", "CI"):
         monkeypatch.delenv(name, raising=False)

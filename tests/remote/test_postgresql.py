@@ -23,18 +23,6 @@ SCOPE = "ALEMBIC_SNAPSHOT_REMOTE_SCOPE"
 
 
 @pytest.fixture
-def forget(postgres):
-    """Make the server as another machine's is, which has none of our snapshots."""
-
-    def forget():
-        with postgres.connect() as connection:
-            for name, _ in list(databases.named(connection, databases.SNAPSHOT)):
-                databases.drop(connection, name)
-
-    return forget
-
-
-@pytest.fixture
 def shared(tmp_path, postgres, forget, monkeypatch):
     """A folder that machines share, with keys; a project on PostgreSQL that one has built."""
     for name in ("ALEMBIC_SNAPSHOT_BACKEND", "CI"):

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.postgres import catalog
-from alembic_snapshot.postgres.database import CLONE, ServerDatabase
+from alembic_snapshot.postgres.database import ServerDatabase, copied
 from alembic_snapshot.postgres.definitions import HINT, NO, as_sql, drop, known, statement, texts
 from alembic_snapshot.postgres.schema import read_schema
-from alembic_snapshot.postgres.server import new_owner, said
+from alembic_snapshot.postgres.server import said
 from alembic_snapshot.tokens.changeset import (
     Changeset,
     Fingerprint,
@@ -48,7 +47,7 @@ def capture(
         NotCarried: there is something that can't travel.
         psycopg.Error: one of the databases can't be read.
     """
-    with _copy(before, after) as here, after.server.connect(after.name) as there:
+    with copied(before, after.server) as here, after.server.connect(after.name) as there:
         catalog.spell_alike(here)
         catalog.spell_alike(there)
         there.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -96,21 +95,6 @@ def apply(database: ServerDatabase, changes: Changeset) -> None:
     with database.server.connect(database.name) as connection:
         catalog.spell_alike(connection)
         _apply(connection, changes)
-
-
-@contextmanager
-def _copy(
-    before: ServerDatabase | None, after: ServerDatabase
-) -> Iterator[psycopg.Connection[Any]]:
-    server = after.server
-    with server.connect() as own:
-        copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_travels")
-        copy.start(before)
-        try:
-            with server.connect(copy.name) as connection:
-                yield connection
-        finally:
-            copy.remove()
 
 
 def _changes(here: Any, there: Any, was: Fingerprint, now: Fingerprint) -> Changeset:

@@ -224,8 +224,15 @@ def readable(database: ServerDatabase | None, server: Server) -> Iterator[psycop
         with server.connect(database.name) as connection:
             yield connection
         return
+    with copied(database, server) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def copied(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a copy of a database, or to an empty one; it is dropped at the end."""
     with server.connect() as own:
-        copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_compared")
+        copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_copied")
         copy.start(database)
         try:
             with server.connect(copy.name) as connection:

@@ -105,7 +105,9 @@ def _may_have_parentheses(words: list[tuple[str, str]], at: int) -> bool:
     if kind in ("sign", "number", "text"):
         return word not in (".",)
     if kind == "name" and word.lower() in _STRUCTURE | _FUNCTIONS:
-        return True
+        # A function of that name in another schema is somebody else's.
+        is_qualified = at > 0 and words[at - 1] == ("sign", ".")
+        return not is_qualified or words[at - 2][1] == "pg_catalog"
     # REFERENCES table (column)
     before = at - 1
     while before > 0 and words[before] == ("sign", "."):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from xml.etree import ElementTree
 
 import pytest
@@ -36,13 +38,12 @@ def opened(sample, token):
 
 
 def rows_of(opened):
-    from sqlalchemy import create_engine, text
-
-    engine = create_engine(opened.target.url())
-    with engine.connect() as connection:
-        rows = [tuple(row) for row in connection.execute(text(CUSTOMERS))]
-    engine.dispose()
-    return rows
+    target = opened.target
+    if target.file is not None:
+        with closing(sqlite3.connect(target.path)) as connection:
+            return connection.execute(CUSTOMERS).fetchall()
+    with target.server.connect(target.name) as connection:
+        return connection.execute(CUSTOMERS).fetchall()
 
 
 def test_the_report_has_a_token_that_gives_the_database_elsewhere(shop, mode):

@@ -389,7 +389,9 @@ def test_the_path(db_clone):
     use(file)
 
 def test_the_url(db_clone):
-    use(create_engine(db_clone.url))
+    clone = create_engine(db_clone.url)
+    use(clone)
+    clone.dispose()
     use(memory)
 
 def test_a_child(db_clone):

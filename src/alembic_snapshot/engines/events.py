@@ -20,7 +20,7 @@ from alembic_snapshot.engines.known import Known
 from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.recorder import Recorder
-from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
+from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection, leave
 from alembic_snapshot.engines.strangers import Strangers, open_place
 from alembic_snapshot.engines.threads import Owned
 from alembic_snapshot.engines.uncommitted import unflushed
@@ -196,8 +196,7 @@ class EngineEvents:
         if tracked is not None:
             tracked.thread = threading.get_ident()
             if tracked.is_elsewhere:
-                # Another thread may be in a statement on it; it is closed with its last reference.
-                record.dbapi_connection = None
+                leave(record)
             if tracked.is_elsewhere or tracked.clone is not tracked.redirect.clone:
                 self._refuse(tracked.redirect)
             tracked.redirect.take(connection, tracked, info)

@@ -353,10 +353,7 @@ class EngineRedirect:
                 held.append(tracked.site)
             tracked.is_elsewhere |= _is_elsewhere(record, tracked)
             if tracked.is_elsewhere:
-                # Python crashes where a connection is closed while another thread is in a
-                # statement on it: sqlite3's, and libpq's too. Without ours, that thread's is the
-                # last reference. A server ends it when the clone is dropped.
-                record.dbapi_connection = None
+                leave(record)
                 self.was_told = True
             else:
                 _close_connection(record)
@@ -384,6 +381,17 @@ def _close_connection(record: Any) -> None:
         # Older versions of SQLAlchemy leave a record half made if a listener raises an error.
         with contextlib.suppress(Exception):
             record.dbapi_connection.close()
+
+
+def leave(record: Any) -> None:
+    """Leave a connection to the thread that is at work on it, which then has the last reference.
+
+    Python crashes where a connection is closed while another thread is in a statement on it:
+    sqlite3's, and libpq's too. A server ends it when the clone is dropped.
+    """
+    if isinstance(record.dbapi_connection, Asking):
+        record.dbapi_connection.is_left = True
+    record.dbapi_connection = None
 
 
 def _abort(record: Any) -> None:

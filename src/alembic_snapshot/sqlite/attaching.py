@@ -29,6 +29,16 @@ class Asking(sqlite3.Connection):
     """The driver's connection, which asks ``on_attach`` before it attaches a file."""
 
     on_attach: OnAttach | None = None
+    # Its pool left it to a thread that was at work on it: whoever has it last closes it unawares.
+    is_left = False
+
+    def __del__(self) -> None:
+        # From Python 3.13 on, an open one that is not needed any more is warned of.
+        if self.is_left:
+            with contextlib.suppress(sqlite3.Error):
+                self.close()
+        else:
+            getattr(super(), "__del__", lambda: None)()
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that asks too, of whatever class."""

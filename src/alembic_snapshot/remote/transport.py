@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import StoreError
-from alembic_snapshot.remote.settings import is_on_loopback
+from alembic_snapshot.remote.settings import may_be_plain
 
 _CONNECT, _REQUEST = timedelta(seconds=5), timedelta(seconds=300)
 _RETRIES = 1
@@ -183,7 +183,7 @@ def _opened(url: str) -> Any:
     if parts.scheme == "memory":
         return from_url("memory:///")
     options: dict[str, Any] = {"connect_timeout": _CONNECT, "timeout": _REQUEST}
-    if is_on_loopback(url):
+    if may_be_plain(url):
         options["allow_http"] = True
     config: dict[str, Any] = {}
     if parts.scheme in ("s3", "s3a") and "AWS_REGION" not in os.environ:

@@ -173,20 +173,16 @@ def shared(built_once: Path, tmp_path: Path) -> Shared:
 @contextlib.contextmanager
 def _server(script: str, *arguments: str) -> Iterator[str]:
     """A server of a process of its own, which ends with this one; what it prints first."""
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / script), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    first = server.stdout.readline().strip()
-    assert first, f"{script} did not start"
-    yield first
-    server.stdin.close()
-    server.wait(timeout=30)
-    server.stdout.close()
+    command = [sys.executable, str(HERE / script), *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        first = server.stdout.readline().strip()
+        assert first, f"{script} did not start: its standard error says why"
+        yield first
+        server.stdin.close()
+        server.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -30,9 +31,12 @@ from ..sample import SampleProject
 
 MAIN_KEY, PR_KEY, STRANGER = (make_pair() for _ in range(3))
 KEYS = {"main": (MAIN_KEY[1],), "pr/*": (PR_KEY[1],)}
-SERVER = Path(__file__).with_name("s3_server.py")
+HERE = Path(__file__).parent
+ACCOUNT, ACCOUNT_KEY, OTHER_KEY = "shop", *(base64.b64encode(k * 64).decode() for k in (b"k", b"o"))
+# The path of the program azurite-blob, where it is not on PATH.
+AZURITE = "ALEMBIC_SNAPSHOT_TEST_AZURITE"
 # What a run of the tests may have inherited of all this.
-_PREFIXES = ("ALEMBIC_SNAPSHOT_REMOTE", "AWS_")
+_PREFIXES = ("ALEMBIC_SNAPSHOT_REMOTE", "AWS_", "AZURE_", "AZURITE_")
 
 
 @dataclass
@@ -110,6 +114,12 @@ class Shared:
             entry = store.pull(status.chain, Fits(status.project, status.present))
             return entry, store.report
 
+    @contextlib.contextmanager
+    def transport(self) -> Iterator[Transport]:
+        """Whoever may read and write the store's objects, signed or not."""
+        with _environment(self.variables):
+            yield Transport(self.url)
+
     def exchange(self, scope: str = "main", key: str | None = None) -> Exchange:
         """Somebody with a signing key, who does as he likes."""
         return Exchange(Transport(self.url), scope, KEYS, key or MAIN_KEY[0])
@@ -160,18 +170,39 @@ def shared(built_once: Path, tmp_path: Path) -> Shared:
     return shared
 
 
+@contextlib.contextmanager
+def _server(script: str, *arguments: str) -> Iterator[str]:
+    """A server of a process of its own, which ends with this one; what it prints first."""
+    command = [sys.executable, str(HERE / script), *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        first = server.stdout.readline().strip()
+        assert first, f"{script} did not start: its standard error says why"
+        yield first
+        server.stdin.close()
+        server.wait(timeout=30)
+
+
 @pytest.fixture(scope="session")
-def s3_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3_port() -> Iterator[str]:
     """The port of an S3 server on loopback."""
-    server = subprocess.Popen(
-        [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    yield server.stdout.readline().strip()
-    server.stdin.close()
-    server.wait(timeout=30)
-    server.stdout.close()
+    with _server("s3_server.py") as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def azure_endpoint(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The endpoint of an account on an Azure Blob server on loopback."""
+    named = os.environ.get(AZURITE)
+    program = str(pytestconfig.rootpath / named) if named else shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip(f"needs Azurite: azurite-blob is not on PATH, and {AZURITE} is not set")
+    if shutil.which("node") is None:
+        pytest.skip("needs Node.js, which runs Azurite")
+    with _server("azure_server.py", program, ACCOUNT, ACCOUNT_KEY) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -184,4 +215,24 @@ def s3(shared: Shared, s3_port: str, tmp_path: Path) -> Shared:
     }
     there = replace(shared, url=f"s3://bucket/{tmp_path.name}", variables=variables)
     there.configure()
+    return there
+
+
+@pytest.fixture
+def azure(shared: Shared, azure_endpoint: str, tmp_path: Path) -> Shared:
+    """The same in a container of an Azure Blob server, with a prefix of its own."""
+    variables = {
+        "AZURE_STORAGE_ENDPOINT": azure_endpoint,
+        "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+        "AZURE_STORAGE_ACCOUNT_KEY": ACCOUNT_KEY,
+    }
+    there = replace(shared, url=f"az://bucket/{tmp_path.name}", variables=variables)
+    there.configure()
+    return there
+
+
+@pytest.fixture(params=["s3", "azure"])
+def served(request: pytest.FixtureRequest) -> Shared:
+    """The same on a server of each protocol."""
+    there: Shared = request.getfixturevalue(request.param)
     return there

@@ -32,7 +32,10 @@ def new_revision(shared, body='op.execute("insert into t_0001 values (abs(random
     shared.project.revision("0003", "0002", upgrade=body)
 
 
-@pytest.mark.parametrize(("kind", "scope"), [("shared", "pr/1"), ("s3", "main"), ("s3", "pr/1")])
+@pytest.mark.parametrize(
+    ("kind", "scope"),
+    [("shared", "pr/1"), ("s3", "main"), ("s3", "pr/1"), ("azure", "main")],
+)
 def test_one_builds_for_all(request, kind, scope):
     shared = request.getfixturevalue(kind)
     shared.fill()
@@ -49,19 +52,19 @@ def test_one_builds_for_all(request, kind, scope):
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("scope", ["main", "pr/7"])
-def test_a_fleet_with_nothing_builds_once(s3, scope):
-    new_revision(s3)
+def test_a_fleet_with_nothing_builds_once(served, scope):
+    new_revision(served)
 
-    results = build_on(s3, [str(n) for n in range(MACHINES)], **s3.as_writer(scope))
+    results = build_on(served, [str(n) for n in range(MACHINES)], **served.as_writer(scope))
 
     assert sum(one["built"] for one in results) == 1
     assert len(contents(results)) == 1
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_when_the_builder_is_killed_another_one_builds(request, seed):
-    shared = request.getfixturevalue("s3" if seed % 2 else "shared")
+    shared = request.getfixturevalue(("shared", "s3", "azure")[seed])
     new_revision(shared)
     first = subprocess.Popen(
         [sys.executable, "-m", "alembic_snapshot", "build", "--store", shared.store("killed")],

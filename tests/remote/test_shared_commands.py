@@ -51,15 +51,15 @@ class TestKeys:
 
 
 class TestByHand:
-    def test_what_one_machine_pushes_another_pulls(self, s3):
-        pushed = s3.run("of the builder", "push", "--json", **s3.as_writer())
-        again = s3.run("of the builder", "push", **s3.as_writer())
-        before = s3.run("reader", "status", "--json")
-        pulled = s3.run("reader", "pull", "--json")
-        after = s3.run("reader", "status")
+    def test_what_one_machine_pushes_another_pulls(self, served):
+        pushed = served.run("of the builder", "push", "--json", **served.as_writer())
+        again = served.run("of the builder", "push", **served.as_writer())
+        before = served.run("reader", "status", "--json")
+        pulled = served.run("reader", "pull", "--json")
+        after = served.run("reader", "status")
 
         assert json.loads(pushed.stdout)["sent"] == 2
-        assert again.stdout.startswith("0 new snapshots in s3://bucket/")
+        assert again.stdout.startswith(f"0 new snapshots in {served.url}")
         assert "; 2 there already" in again.stdout
         assert before.returncode == 0
         assert json.loads(before.stdout)["remote_hit"]

@@ -17,6 +17,7 @@ from alembic_snapshot.build.sharing import Fits, built
 from alembic_snapshot.project.remote import fingerprint
 from alembic_snapshot.remote import packing
 from alembic_snapshot.remote.record import Record, content_path, record_path, seal, unseal
+from alembic_snapshot.remote.settings import is_on_loopback
 from alembic_snapshot.remote.signature import sign
 from alembic_snapshot.sqlite.store import FileStore
 
@@ -161,7 +162,7 @@ class TestAccidents:
         assert f"{WRITE} is set" in done.stderr
 
     @pytest.mark.parametrize(
-        "url", ["s3://bucket/x", "gs://bucket", "az://account/container", "https://example.org/x"]
+        "url", ["s3://bucket/x", "gs://bucket", "az://container/x", "https://example.org/x"]
     )
     def test_without_keys_a_store_that_others_reach_is_an_error(self, shared, url):
         shared.configure(keys={})
@@ -171,6 +172,34 @@ class TestAccidents:
         assert done.returncode == 2
         assert "there are no remote_keys" in done.stderr
         assert "remote-key --scope main" in done.stderr
+
+    @pytest.mark.parametrize("url", ["az://container/x", "abfs://container@account/x"])
+    @pytest.mark.parametrize(
+        ("variables", "is_here"),
+        [
+            ("AZURE_STORAGE_ENDPOINT=http://127.0.0.1:1", True),
+            ("AZURE_ENDPOINT=http://[::1]:1/account", True),
+            ("AZURE_STORAGE_ENDPOINT=http://localhost:1 AZURE_ENDPOINT=https://example.org", False),
+            ("AZURE_STORAGE_USE_EMULATOR=true", True),
+            ("AZURE_STORAGE_USE_EMULATOR=Y", True),
+            ("AZURE_STORAGE_USE_EMULATOR=1 AZURITE_BLOB_STORAGE_URL=http://127.0.0.1:1", True),
+            ("AZURE_STORAGE_USE_EMULATOR=n", False),
+            ("AZURE_STORAGE_USE_EMULATOR=", False),
+            ("AZURE_STORAGE_USE_EMULATOR=maybe AZURE_ENDPOINT=http://127.0.0.1:1", False),
+            ("AZURITE_BLOB_STORAGE_URL=http://127.0.0.1:1", False),
+            ("AZURE_STORAGE_USE_EMULATOR=1 AZURITE_BLOB_STORAGE_URL=http://example.org", False),
+            (
+                "AZURE_STORAGE_ENDPOINT=http://127.0.0.1:1 AZURE_STORAGE_USE_EMULATOR=on "
+                "AZURITE_BLOB_STORAGE_URL=http://example.org",
+                False,
+            ),
+        ],
+    )
+    def test_which_azure_servers_others_can_not_reach(self, monkeypatch, url, variables, is_here):
+        for variable in variables.split(" "):
+            monkeypatch.setenv(*variable.split("="))
+
+        assert is_on_loopback(url) is is_here
 
     @pytest.mark.parametrize("command", ["build", "status", "pull", "push"])
     def test_it_is_one_too_where_the_local_store_has_the_snapshot(self, shared, command):

@@ -35,7 +35,7 @@ def check_url(url: str, what: str) -> None:
     if parts.scheme not in _SCHEMES:
         raise ConfigError(
             f"{what} {shown} begins with {parts.scheme}://, for which there is no store",
-            hint="write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX, "
+            hint="write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, "
             "file:///FOLDER or the path of a folder",
         )
     if parts.scheme == "file" and parts.netloc:

@@ -28,11 +28,16 @@ from alembic_snapshot.store.manifest import Manifest
 SCOPE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_SCOPE"
 KEY_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY"
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+# As obstore reads a provider's variables; any other value is an error there.
+_TRUE, _FALSE = (*_YES, "y"), ("0", "false", "no", "off", "n")
 # Where a provider's own variables may have the server instead.
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
+# With the flag obstore asks the emulator, whatever the endpoints say; it has a default here.
+_EMULATOR_FLAG, _EMULATOR = "AZURE_STORAGE_USE_EMULATOR", "AZURITE_BLOB_STORAGE_URL"
+_PLAIN = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 _FAMILIES = {"s3a": "s3", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"}
 
 
@@ -156,9 +161,20 @@ def is_on_loopback(url: str) -> bool:
     if family in ("http", "https"):
         return _is_local(parts.hostname)
     said = [os.environ[name] for name in _ENDPOINTS.get(family, ()) if os.environ.get(name)]
-    if said:
-        return all(_is_local(urlsplit(endpoint).hostname) for endpoint in said)
-    return family == "az" and os.environ.get("AZURE_STORAGE_USE_EMULATOR", "").lower() == "true"
+    if family == "az":
+        flag = os.environ.get(_EMULATOR_FLAG, "no").lower()
+        if flag in _TRUE:
+            said.append(os.environ.get(_EMULATOR, "http://localhost"))
+        elif flag not in _FALSE:
+            return False
+    return bool(said) and all(_is_local(urlsplit(endpoint).hostname) for endpoint in said)
+
+
+def may_be_plain(url: str) -> bool:
+    """Whether a store may be asked without TLS: on this machine, or if its variable says so."""
+    scheme = urlsplit(url).scheme
+    variable = _PLAIN.get(_FAMILIES.get(scheme, scheme), "")
+    return is_on_loopback(url) or os.environ.get(variable, "").lower() in _TRUE
 
 
 def _checked_url(url: str, root: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import StoreError
-from alembic_snapshot.remote.settings import is_on_loopback
+from alembic_snapshot.remote.settings import may_be_plain
 
 _CONNECT, _REQUEST = timedelta(seconds=5), timedelta(seconds=300)
 _RETRIES = 1
 _PART = 1 << 20
+# What S3, Google and Azure call it when not only the object is missing.
+_NO_BUCKET = re.compile(r"\b(NoSuchBucket|ContainerNotFound)\b")
 
 
 class Found(NamedTuple):
@@ -56,7 +59,8 @@ class Transport:
                 if result.meta["size"] > limit:
                     raise TooLarge
                 content = bytes(result.bytes())
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _see_that_the_bucket_exists(error)
                 return None
             return Found(content, result.meta["last_modified"], result.meta.get("e_tag"))
 
@@ -71,7 +75,8 @@ class Transport:
         with _told(self.url):
             try:
                 result = obstore.get(self._store, path)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _see_that_the_bucket_exists(error)
                 return None
             if result.meta["size"] > limit:
                 raise TooLarge
@@ -157,11 +162,25 @@ class _told:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, StoreError | TooLarge) or not isinstance(error, Exception):
             return
+        _see_that_the_bucket_exists(error)
         # The first line is for readers; what follows is how the library sees it inside.
         text = str(error).split("\n\nDebug source", 1)[0].strip()
         raise StoreError(
             f"{_kind_of(error)}{' '.join(text.split())}",
             hint="are the address and the credentials right?",
+        ) from error
+
+
+def _see_that_the_bucket_exists(error: Exception) -> None:
+    """Tell a bucket that does not exist from an object that does not.
+
+    Raises:
+        StoreError: the error is about the bucket.
+    """
+    if code := _NO_BUCKET.search(str(error)):
+        raise StoreError(
+            f"its bucket or container does not exist ({code[0]})",
+            hint="make it, or mend the address: s3://BUCKET/PREFIX, az://CONTAINER/PREFIX",
         ) from error
 
 
@@ -183,7 +202,7 @@ def _opened(url: str) -> Any:
     if parts.scheme == "memory":
         return from_url("memory:///")
     options: dict[str, Any] = {"connect_timeout": _CONNECT, "timeout": _REQUEST}
-    if is_on_loopback(url):
+    if may_be_plain(url):
         options["allow_http"] = True
     config: dict[str, Any] = {}
     if parts.scheme in ("s3", "s3a") and "AWS_REGION" not in os.environ:

@@ -1,0 +1,220 @@
+"""Servers of each protocol answer alike, and what they refuse is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from alembic_snapshot.errors import StoreError
+
+from .conftest import OTHER_KEY
+
+LIMIT = 100
+
+
+def answers(transport, seed):
+    """What a store says to generated questions, and what a dictionary would say."""
+    chance = random.Random(seed)
+    objects, versions, said, expected = {}, {}, [], []
+    for n in range(40):
+        path = chance.choice(["a", "b/c", "b/d", "main/-/e.json"])
+        do = chance.choice(["read", "size", "create", "write", "replace", "delete", "list"])
+        content = b"%d" % n
+        if do == "list":
+            said.append((do, transport.list("b/")))
+            expected.append((do, sorted(p for p in objects if p.startswith("b/"))))
+        elif do == "read":
+            found = transport.read(path, LIMIT)
+            if found is not None:
+                versions[path] = found.version, objects[path]
+            said.append((do, path, found and found.content))
+            expected.append((do, path, objects.get(path)))
+        elif do == "size":
+            said.append((do, path, transport.size(path)))
+            expected.append((do, path, len(objects[path]) if path in objects else None))
+        elif do == "create":
+            said.append((do, path, transport.create(path, content)))
+            expected.append((do, path, path not in objects))
+            objects.setdefault(path, content)
+        elif do == "write":
+            transport.write(path, content)
+            objects[path] = content
+        elif do == "delete":
+            transport.delete(path)
+            objects.pop(path, None)
+        elif path in versions:
+            version, read = versions[path]
+            said.append((do, path, transport.replace(path, content, version)))
+            # No two contents are the same: it is the version that was read, or it is not.
+            expected.append((do, path, objects.get(path) == read))
+            if objects.get(path) == read:
+                objects[path] = content
+    return said, expected
+
+
+class TestAServer:
+    @pytest.mark.parametrize("seed", range(4))
+    def test_it_answers_as_a_dictionary_would(self, served, seed):
+        with served.transport() as transport:
+            said, expected = answers(transport, seed)
+
+        assert said == expected
+        assert any(one[0] == "replace" for one in said)
+
+    def test_of_many_that_create_one_object_one_does(self, served):
+        with served.transport() as transport, ThreadPoolExecutor(8) as pool:
+            for n in range(5):
+                paths = [f"lease-{n}"] * 8
+                done = list(pool.map(lambda path: transport.create(path, os.urandom(8)), paths))
+                assert sorted(done) == [False] * 7 + [True]
+
+    def test_of_many_that_replace_one_version_one_does(self, served):
+        with served.transport() as transport, ThreadPoolExecutor(8) as pool:
+            transport.write("lease", b"")
+            version = transport.read("lease", LIMIT).version
+            contents = [b"%d" % n for n in range(8)]
+            done = list(pool.map(lambda c: transport.replace("lease", c, version), contents))
+
+            assert sorted(done) == [False] * 7 + [True]
+            assert transport.read("lease", LIMIT).content == contents[done.index(True)]
+
+    def test_a_large_object_comes_back_in_parts(self, served, tmp_path):
+        content = random.Random(1).randbytes(9 << 20)
+        (tmp_path / "large").write_bytes(content)
+        with served.transport() as transport:
+            assert transport.create("large", tmp_path / "large")
+            transport.write("again", tmp_path / "large")
+            parts = [list(transport.stream(path, len(content))) for path in ("large", "again")]
+
+        assert [b"".join(one) for one in parts] == [content, content]
+        assert all(len(one) > 1 for one in parts)
+
+    def test_a_bucket_that_does_not_exist_is_an_error_and_no_miss(self, served):
+        served.url = served.url.replace("bucket", "bocket")
+        served.configure()
+
+        with served.transport() as transport:
+            for ask in (
+                lambda: transport.read("x", LIMIT),
+                lambda: transport.stream("x", LIMIT),
+                lambda: transport.create("x", b""),
+                lambda: transport.list(""),
+            ):
+                with pytest.raises(StoreError, match="its bucket or container does not exist"):
+                    ask()
+        pulled = served.run("reader", "pull")
+        made = served.build("reader")
+
+        assert pulled.returncode == 2
+        assert pulled.stderr.startswith(f"error: shared store {served.url}: ")
+        assert made["built"]
+        assert len(made["warned"]) == 1
+        assert "its bucket or container does not exist" in made["warned"][0]
+
+
+class TestWhatIsThere:
+    def test_it_is_listed_with_its_scope(self, served):
+        served.fill()
+        served.fill("pr/1")
+
+        listed = served.run("reader", "list", "--remote", "--json")
+
+        assert listed.returncode == 0
+        assert [one["scope"] for one in json.loads(listed.stdout)] == ["main", "main"]
+
+    @pytest.mark.parametrize("what", ["records", "content"])
+    def test_what_is_damaged_is_said_ignored_and_put_right(self, served, what):
+        served.fill()
+        with served.transport() as transport:
+            paths = transport.list(f"v1/main/-/{what}/")
+            for path in paths:
+                transport.write(path, transport.read(path, 1 << 20).content[:-20])
+
+        made = served.build("another")
+
+        assert len(paths) == 2
+        assert made["built"]
+        assert "ignored the " in made["warned"][0]
+        assert made["remote"]["rejected"] > 0
+        assert served.run("of the builder", "push", **served.as_writer()).returncode == 0
+        assert served.pull("reader")[0] is not None
+
+
+class TestAzure:
+    @pytest.mark.parametrize(
+        "key", [OTHER_KEY, "not base64!", ""], ids=["other", "no key", "empty"]
+    )
+    def test_a_wrong_key_of_the_account_is_one_line_and_a_build(self, azure, key):
+        azure.fill()
+        azure.variables["AZURE_STORAGE_ACCOUNT_KEY"] = key
+
+        made = azure.build("reader")
+        wrote = azure.build("writer", **azure.as_writer())
+
+        for one in (made, wrote):
+            assert one["built"]
+            assert len(one["warned"]) == 1
+            assert "not used for the rest of this run: " in one["warned"][0]
+            assert not key or key not in one["warned"][0]
+
+    def test_a_wrong_token_is_in_no_message(self, azure):
+        del azure.variables["AZURE_STORAGE_ACCOUNT_KEY"]
+        azure.variables["AZURE_STORAGE_SAS_TOKEN"] = "sv=2021-12-02&sp=r&sig=c2VjcmV0"
+
+        made = azure.build("reader")
+
+        assert made["built"]
+        assert len(made["warned"]) == 1
+        assert "permission denied" in made["warned"][0]
+        assert "c2VjcmV0" not in made["warned"][0]
+
+    @pytest.mark.parametrize(
+        "address", ["azure://bucket/{}", "abfs://bucket@shop.dfs.core.windows.net/{}"]
+    )
+    def test_its_other_addresses_lead_to_the_same(self, azure, address):
+        azure.fill()
+        azure.url = address.format(azure.url.rpartition("/")[2])
+        azure.configure()
+
+        entry, report = azure.pull("reader")
+
+        assert entry is not None
+        assert report.warnings == []
+
+    def test_the_emulator_is_found_by_its_own_variables(self, azure):
+        azure.fill()
+        endpoint = azure.variables.pop("AZURE_STORAGE_ENDPOINT")
+        azure.variables["AZURE_STORAGE_USE_EMULATOR"] = "1"
+        azure.variables["AZURITE_BLOB_STORAGE_URL"] = endpoint.rpartition("/")[0]
+
+        assert azure.pull("reader")[0] is not None
+
+    def test_without_keys_it_is_believed_on_this_machine(self, azure):
+        azure.configure(keys={})
+        azure.fill()
+
+        made = azure.build("reader")
+
+        assert not made["built"]
+        assert made["warned"] == []
+
+
+class TestPlainHttp:
+    @pytest.mark.parametrize(("kind", "prefix"), [("s3", "AWS"), ("azure", "AZURE")])
+    def test_elsewhere_it_needs_the_variable(self, request, kind, prefix):
+        shared = request.getfixturevalue(kind)
+        shared.fill()
+        for name, value in shared.variables.items():
+            # An address of this machine that is not known for one.
+            shared.variables[name] = value.replace("//127.0.0.1:", "//127.1:")
+
+        refused = shared.run("reader", "pull")
+        allowed = shared.run("reader", "pull", **{f"{prefix}_ALLOW_HTTP": "true"})
+
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("error: shared store ")
+        assert allowed.returncode == 0, allowed.stderr

@@ -20,7 +20,7 @@ class TableDiff:
     """How one table's rows differ. ``changed`` are pairs of before and after, by primary key.
 
     ``key`` are the primary key's positions in a row. Each list is cut after ``limit`` rows; the
-    counts are of all.
+    counts are of all. Where that is not known, ``unknown`` says why, and there is nothing else.
     """
 
     name: str
@@ -30,6 +30,7 @@ class TableDiff:
     removed: Sequence[Row]
     changed: Sequence[tuple[Row, Row]]
     counts: tuple[int, int, int]
+    unknown: str = ""
 
     def lines(self, ending: Ending | None = None) -> Iterator[str]:
         """The table's differences as text, values shortened.
@@ -39,7 +40,7 @@ class TableDiff:
         end = ending or (lambda _table, _row, _is_gone: "")
         words = ("added", "removed", "changed")
         counted = [f"{n} {word}" for n, word in zip(self.counts, words, strict=True) if n]
-        yield f"{self.name}: {', '.join(counted)}"
+        yield f"{self.name}: {self.unknown or ', '.join(counted)}"
         for sign, rows in (("+", self.added), ("-", self.removed)):
             for row in rows:
                 yield f"  {sign} {self._shown(row)}{end(self, row, sign == '-')}"
@@ -53,7 +54,8 @@ class TableDiff:
         """The table's differences as JSON, as :meth:`Diff.to_record` has them."""
         words = ("added", "removed", "changed")
         return {
-            **dict(zip(words, self.counts, strict=True)),
+            **dict(zip(words, [None] * 3 if self.unknown else self.counts, strict=True)),
+            "unknown": self.unknown or None,
             "columns": list(self.columns),
             "rows": {
                 "added": [_as_json(row) for row in self.added],
@@ -144,6 +146,11 @@ def table_diff(
     removed = [row for row in removed if not key or _key(row, key) not in gone]
     counts = (len(added), len(removed), len(changed))
     return TableDiff(name, columns, key, added[:limit], removed[:limit], changed[:limit], counts)
+
+
+def unknown_rows(name: str, columns: Sequence[str], why: str) -> TableDiff:
+    """Of a table whose rows differ, and how is not known."""
+    return TableDiff(name, columns, (), (), (), (), (0, 0, 0), unknown=why)
 
 
 def shortened(value: Any) -> str:

@@ -102,7 +102,7 @@ class Written:
 
     def __init__(self, diff: Diff, recording: Recording, replay: Replay):
         self.obstacle = recording.obstacle
-        self._tables = {table.name: table for table in diff.tables}
+        self._tables = {table.name: table for table in diff.tables if not table.unknown}
         self._replay = replay
         self._relations: Relations | None = None
         self._notes: dict[tuple[str, Hashable], list[Note]] = {}
@@ -156,7 +156,7 @@ class Written:
             for table, row, is_gone in every_row(diff)
         }
         listed = {name: sum(1 for one in given if one[0] == name) for name in self._tables}
-        if any(sum(table.counts) != listed[table.name] for table in diff.tables):
+        if any(sum(table.counts) != listed[name] for name, table in self._tables.items()):
             return True
         return any(
             (name, key) not in given and self._final[name].get(key) != self._first[name].get(key)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.diff import Diff, TableDiff, table_diff
+from psycopg import sql
+
+from alembic_snapshot.database.diff import Diff, TableDiff, table_diff, unknown_rows
 from alembic_snapshot.postgres.schema import read_schema
 
 if TYPE_CHECKING:
     import psycopg
 
-# A table with more rows is said to differ, but its rows are not compared.
-_COMPARED_ROWS = 20_000
+# A table with more rows is said to differ, but its rows are not compared; and where more than so
+# many differ, they are not listed.
+_COMPARED_ROWS, _DIFFERENT_ROWS = 1_000_000, 100_000
 
 
 def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit: int) -> Diff:
@@ -58,25 +61,61 @@ def _rows(
     here: psycopg.Connection[Any], there: psycopg.Connection[Any], table: str, limit: int
 ) -> TableDiff:
     columns = [name for name in _columns(here, table) if name in _columns(there, table)]
-    key = [index for index, name in enumerate(columns) if name in _key(there, table)]
+    keys = _key(there, table)
+    key = [index for index, name in enumerate(columns) if name in keys]
     shown = table.removeprefix("public.")
-    before, after = (Counter(_all_rows(c, table, columns)) for c in (here, there))
-    added, removed = list((after - before).elements()), list((before - after).elements())
+    count = max(_count(connection, table) for connection in (here, there))
+    if count > _COMPARED_ROWS:
+        return unknown_rows(shown, columns, f"it differs, and has {count} rows: none is compared")
+    before, after = (Counter(_hashes(c, table, columns)) for c in (here, there))
+    new, gone = after - before, before - after
+    different = new.total() + gone.total()
+    if different > _DIFFERENT_ROWS:
+        what = f"{different} rows differ from the snapshot's or are gone, too many to be listed"
+        return unknown_rows(shown, columns, what)
+    added, removed = _taken(there, table, columns, new), _taken(here, table, columns, gone)
     return table_diff(shown, columns, key, added, removed, limit)
 
 
-def _all_rows(
-    connection: psycopg.Connection[Any], table: str, columns: Sequence[str]
-) -> list[tuple[Any, ...]]:
-    from psycopg import sql
+def _count(connection: psycopg.Connection[Any], table: str) -> int:
+    query: Any = f"SELECT count(*) FROM {table}"
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
+
+def _hash(columns: Sequence[str]) -> sql.Composable:
+    row = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("hashtextextended(ROW({})::text, 0)").format(row)
+
+
+def _hashes(
+    connection: psycopg.Connection[Any], table: str, columns: Sequence[str]
+) -> Iterator[int]:
+    """A hash of each row; of a table of any size, that is little to send."""
+    query = sql.SQL("SELECT {} FROM {}").format(_hash(columns), sql.SQL(table))
+    for (value,) in connection.execute(query):
+        yield value
+
+
+def _taken(
+    connection: psycopg.Connection[Any],
+    table: str,
+    columns: Sequence[str],
+    wanted: Mapping[int, int],
+) -> list[tuple[Any, ...]]:
+    """The rows with these hashes, as text: as many of each as are wanted."""
     listed = sql.SQL(", ").join(
         sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns
     )
-    query = sql.SQL("SELECT {} FROM {} ORDER BY 1 LIMIT {}").format(
-        listed, sql.SQL(table), sql.Literal(_COMPARED_ROWS)
-    )
-    return connection.execute(query).fetchall()
+    text = "SELECT {hash}, {listed} FROM {table} WHERE {hash} = ANY(%s) ORDER BY 2"
+    names = {"hash": _hash(columns), "listed": listed, "table": sql.SQL(table)}
+    query = sql.SQL(text).format(**names)
+    left, rows = Counter(wanted), []
+    for value, *row in connection.execute(query, (list(wanted),)):
+        if left[value] > 0:
+            left[value] -= 1
+            rows.append(tuple(row))
+    return rows
 
 
 def _columns(connection: psycopg.Connection[Any], table: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import random
 import string
@@ -110,6 +111,36 @@ def test_a_token_may_be_in_a_file(tmp_path):
     assert read_argument(str(path)) == TOKEN
 
 
+REPORT = f"open it on any machine: alembic-snapshot open {LINE}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        REPORT,
+        f"{LINE[:50]}\n{LINE[50:90]}  \n {LINE[90:]}",
+        f'<property name="alembic_snapshot_token" value="{LINE}"/>\n<system-out/>',
+        f"E   assert False\n{REPORT}\n=== short test summary ===\n{REPORT}\n",
+    ],
+    ids=["the report's line", "broken by a terminal", "JUnit's file", "a log"],
+)
+def test_a_token_is_found_where_it_is_copied_from(tmp_path, monkeypatch, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    assert read_argument(str(path)) == read_argument(text) == read_argument("-") == TOKEN
+
+
+def test_several_tokens_are_told(tmp_path):
+    other = Token(**{**vars(TOKEN), "test": "another"}).to_line()
+    path = tmp_path / "a.log"
+    path.write_text(f"{REPORT}\nopen {other}\n")
+
+    with pytest.raises(CommandError, match=r"a\.log has 2 tokens"):
+        read_argument(str(path))
+
+
 def test_a_file_that_has_none_or_is_none_is_told(tmp_path):
     (tmp_path / "log.txt").write_bytes(b"\x00\xff no token\n" * 10)
 
@@ -117,8 +148,10 @@ def test_a_file_that_has_none_or_is_none_is_told(tmp_path):
         read_argument(str(tmp_path / "log.txt"))
     with pytest.raises(CommandError, match="there is no file"):
         read_argument(str(tmp_path / "missing"))
-    with pytest.raises(CommandError, match="there is no file"):
+    with pytest.raises(CommandError, match="is a folder"):
         read_argument(str(tmp_path))
+    with pytest.raises(CommandError, match="is no regular file"):
+        read_argument("/dev/null")
     with pytest.raises(CommandError, match="neither a token nor a file"):
         read_argument("x" * 10_000)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Wanted = tuple[str | None, str | None]
 PROPERTY, FILE_PROPERTY = "alembic_snapshot_token", "alembic_snapshot_token_file"
 _OPEN = "open it on any machine: alembic-snapshot open"
+_COPY = "copy this file, and open it on any machine: alembic-snapshot open"
 
 
 class Note(NamedTuple):
@@ -49,7 +50,7 @@ def note_of(
             )
         file = kept.with_name(kept.name + SUFFIX)
         file.write_text(line + "\n", encoding="ascii")
-        return Note(f"{_OPEN} {file}", (FILE_PROPERTY, str(file)))
+        return Note(f"{_COPY} {file}", (FILE_PROPERTY, str(file)))
     except NotCarried as error:
         return Note(f"no token: {error}")
     except SnapshotError as error:

@@ -197,6 +197,8 @@ def refuse_taken(name: str) -> None:
             f"{len(name.encode())}",
             hint="choose a shorter one",
         )
+    if "/" in name:
+        raise CloneError(f"{name!r} is a path, and no database's name", hint="give a plain name")
     if name.startswith("alembic_"):
         raise CloneError(
             f"{name!r} begins like the databases that are dropped when nobody uses them",

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,13 +92,17 @@ class Token:
 
 
 def read_argument(argument: str) -> Token:
-    """The token that somebody gave: the line itself, or a file with it.
+    """The token that somebody gave: the line itself, or a file with it; ``-`` is standard input.
+
+    A file may be the log of a run or JUnit's, if there is one token in it.
 
     Raises:
         CommandError: it is cut, altered, of another format, or nothing of ours.
     """
-    if argument.strip().startswith("asnap") and _TOKEN.match(argument.strip()):
-        return from_line(argument)
+    if argument == "-":
+        return _in_text(sys.stdin.read(_LIMIT + 1), "standard input")
+    if _TOKEN.search(argument):
+        return _in_text(argument, "the token")
     path = Path(argument)
     hint = f"a token begins with asnap{FORMAT}_: {_WHOLE}"
     if len(argument) > _LONGEST_PATH or ("/" not in argument and not os.path.lexists(path)):
@@ -105,7 +110,9 @@ def read_argument(argument: str) -> Token:
         raise CommandError(f"{shown!r} is neither a token nor a file", hint=hint)
     try:
         if not path.is_file():
-            raise CommandError(f"there is no file {argument}", hint=hint)
+            what = "is a folder" if path.is_dir() else "is no regular file"
+            there = f"{argument} {what}" if path.exists() else f"there is no file {argument}"
+            raise CommandError(there, hint=hint)
         with open(path, "rb") as file:
             content = file.read(_LIMIT + 1)
     except (OSError, ValueError) as error:
@@ -113,7 +120,22 @@ def read_argument(argument: str) -> Token:
             f"can't read {argument[:200]}: {getattr(error, 'strerror', None) or error}",
             hint="give the token, or a file with it",
         ) from error
-    return from_line(content.decode("latin-1"), str(path))
+    return _in_text(content.decode("latin-1"), str(path))
+
+
+def _in_text(text: str, what: str) -> Token:
+    """The one token in a text: by itself, if also in several lines, or among others."""
+    # A terminal or a letter may have broken the line.
+    alone = "".join(text.split())
+    if _TOKEN.match(alone):
+        return from_line(alone, what)
+    among = {match[0] for match in _TOKEN.finditer(text)}
+    if len(among) > 1:
+        raise CommandError(
+            f"{what} has {len(among)} tokens",
+            hint="give one: the line of the test's report, or the value of its property",
+        )
+    return from_line(among.pop() if among else "", what)
 
 
 def from_line(text: str, what: str = "the token") -> Token:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.masking import keep_secret, masked
 
 MAIN = "main"
 PUBLIC, SECRET = "ed25519:", "ed25519-signing:"
@@ -28,6 +29,7 @@ def check_url(url: str, what: str) -> None:
     Raises:
         ConfigError: it is none.
     """
+    keep_secret(url)
     if "://" not in url:
         return
     parts = urlsplit(url)
@@ -51,7 +53,7 @@ def check_url(url: str, what: str) -> None:
 
 def without_secrets(url: str) -> str:
     """A URL without a user, a password and a query, for messages."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+    return masked(re.sub(r"//[^/?#]*@", "//", url).partition("?")[0])
 
 
 def raw_of(key: str, kind: str) -> bytes:

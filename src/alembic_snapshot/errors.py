@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from alembic_snapshot.masking import masked
+
 # What a terminal obeys, or no encoding has: all but a new line and a tab.
 _NOT_SHOWN = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
@@ -14,7 +16,15 @@ _NOT_SHOWN = re.compile(
 
 
 def printable(text: str) -> str:
-    """Somebody else's text with its control characters spelled out: none reaches a terminal."""
+    """Somebody else's text without passwords that are known, for a terminal or a log.
+
+    Control characters are spelled out.
+    """
+    return spelled_out(masked(text))
+
+
+def spelled_out(text: str) -> str:
+    """A text with its control characters spelled out: none reaches a terminal."""
     return _NOT_SHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
@@ -23,7 +33,7 @@ class SnapshotError(Exception):
 
     The message is one clause in lower case that names the thing and its place. ``hint`` gives the
     next action. ``details`` is longer text (a traceback, a list of differences) for those who ask.
-    Control characters in all of them are spelled out.
+    In all of them control characters are spelled out, and known passwords are ``***``.
     """
 
     kinds: ClassVar[dict[str, type[SnapshotError]]] = {}

@@ -43,6 +43,7 @@ ROOMS = {
         },
         "key builds",
     ),
+    "messages": Room({"masking": "masking"}),
     "watch": Room(
         {
             "builder/app_context": "app_context",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 
 import pytest
 
 from alembic_snapshot import ConfigError, load_project
+from alembic_snapshot.project.config import _KEYS
+from alembic_snapshot.project.table import check_values
 
 
 class TestFinding:
@@ -89,7 +92,15 @@ class TestMistakes:
         [
             ("engin = 'x:y'", "unknown key 'engin'", "did you mean 'engine'?"),
             ("pythonpath = 'app'", "pythonpath .* must be a list of strings", ""),
-            ("environment = ['x']", "environment .* must be a table of strings", ""),
+            (
+                "environment = ['SHOP_URL']",
+                "environment .* must be a table of strings",
+                'environment = { SHOP_URL = "{url}" }',
+            ),
+            ("tokens = false", "tokens .* must be a string", 'tokens = "off"'),
+            ("archive = true", "archive .* must be a string", 'archive = "always"'),
+            ("heads = 3", "heads .* must be a string", 'heads = "one"'),
+            ("reset = 'x'", "reset .* must be one of rewrite, rewind", 'reset = "rewrite"'),
             ("drift = 'eror'", "drift .* must be one of warn, error, ignore", "'error'"),
             ("private_home = 'yes'", "private_home .* must be true or false", ""),
             ("engine = 'core.database'", "engine 'core.database' .* module:name", "core.database:"),
@@ -107,6 +118,21 @@ class TestMistakes:
             project.key()
 
         assert hint in failed.value.hint
+
+    @pytest.mark.parametrize("key", sorted(_KEYS.keys() - {"remote_keys"}))
+    @pytest.mark.parametrize("value", [True, False, 3, [1], {"a": 1}, "no such value"])
+    def test_in_a_type_or_a_choice_have_hints_that_are_right_to_the_letter(self, key, value):
+        kind, choices = _KEYS[key]["kind"], _KEYS[key]["choices"]
+        if (kind == "text" and isinstance(value, str) and not choices) or (
+            kind == "flag" and isinstance(value, bool)
+        ):
+            return
+        with pytest.raises(ConfigError) as failed:
+            check_values({key: value}, "t", _KEYS)
+        before, _, line = failed.value.hint.partition("write for example ")
+
+        assert not before
+        check_values(tomllib.loads(line), "t", _KEYS)
 
     @pytest.mark.parametrize(
         ("text", "message"),

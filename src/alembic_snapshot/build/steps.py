@@ -25,6 +25,7 @@ from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
 from alembic_snapshot.key.observed import Observed, Present
+from alembic_snapshot.masking import masked
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, owner
 from alembic_snapshot.store.manifest import Entry, Manifest, different_options
@@ -365,7 +366,7 @@ class Construction:
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.builder.timings),
-            warnings=[*child.facts.redirected, *verified.notes],
+            warnings=[masked(line) for line in (*child.facts.redirected, *verified.notes)],
             databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor[0]),
             # What stands on another machine's work is believed as far as that is.
             origins=plan.ancestor[0].manifest.origins if plan.ancestor else (),

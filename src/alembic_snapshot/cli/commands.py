@@ -243,7 +243,7 @@ def build(
         from alembic_snapshot.cli.remote import told
 
         for line in told(snapshot.shared) if not quiet else ():
-            print(line, file=sys.stderr)
+            console.note(line)
         record["remote"] = snapshot.shared.to_record()
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     print_facts(record, text, as_json)
@@ -375,7 +375,7 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
         snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
     console.warn(notes_of(snapshot))
     copy = snapshot.clone(path)
-    print_facts({"url": copy.url, "path": copy.target.name}, copy.url, as_json)
+    print_facts({"url": copy.url, "path": copy.target.name}, copy.url, as_json, is_url=True)
     return 0
 
 

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from alembic_snapshot.errors import CommandError, SnapshotError, printable
+from alembic_snapshot.errors import CommandError, SnapshotError, printable, spelled_out
 
 _COLOURS = {"+": 32, "-": 31, "~": 33, "✓": 32, "!": 33, "✗": 31}
 _SIGN = re.compile(r"^( *)([+~✓!✗-])(?= )", re.MULTILINE)
@@ -53,12 +53,20 @@ def broken(error: OSError | ValueError) -> CommandError:
     )
 
 
-def show(text: str) -> None:
-    """Print a result for a reader; the signs of what was added, removed and changed in colour."""
-    shown = printable(text)
+def show(text: str, *, is_url: bool = False) -> None:
+    """Print a result for a reader; the signs of what was added, removed and changed in colour.
+
+    One that is the URL of a database has its password, without which it leads nowhere.
+    """
+    shown = spelled_out(text) if is_url else printable(text)
     if _has_colours(sys.stdout):
         shown = _SIGN.sub(lambda m: m[1] + _coloured(m[2], _COLOURS[m[2]]), shown)
     print(shown)
+
+
+def note(line: str) -> None:
+    """Print to standard error what is neither a result nor a warning."""
+    print(printable(line), file=sys.stderr)
 
 
 def warn(lines: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
 from alembic_snapshot.project.owner import is_owned, owner
 from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.project.table import ENVIRONMENT_EXAMPLE
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.lookup import Status
@@ -249,7 +250,10 @@ def _scripts(status: Status, project: Project) -> Iterator[Finding]:
 
 def _warned(warning: str) -> str | None:
     if "redirect" in warning:
-        return 'let env.py prefer config.attributes["connection"], or set environment'
+        return (
+            'let env.py prefer config.attributes["connection"], or write environment = '
+            f"{ENVIRONMENT_EXAMPLE} below [{TABLE}], with the variable that it reads"
+        )
     return None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alembic_snapshot.masking import masked
+
 
 class State(enum.Enum):
     """The state of something: the sign on a line, and the word in JSON."""
@@ -18,12 +20,19 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one thing, and what was seen; without a hint there is nothing to do."""
+    """The state of one thing, and what was seen; without a hint there is nothing to do.
+
+    Passwords that are known are masked in both.
+    """
 
     about: str
     state: State
     seen: str
     hint: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", masked(self.seen))
+        object.__setattr__(self, "hint", self.hint and masked(self.hint))
 
     def __str__(self) -> str:
         line = f"{self.state.value[0]} {self.about}: {self.seen}"

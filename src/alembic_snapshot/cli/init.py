@@ -284,4 +284,4 @@ def _indented(text: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    console.note(text)

@@ -215,4 +215,5 @@ def _open_shell(project: Project, target: Target) -> None:
     except SnapshotError as error:
         reason = error.message
     if reason is not None:
-        console.warn([f"no shell was opened: {reason}; another program can use {target.url()}"])
+        console.warn([f"no shell was opened: {reason}; another program can use this URL:"])
+        console.show(target.url(), is_url=True)

@@ -12,6 +12,7 @@ import click
 
 from alembic_snapshot.cli import console
 from alembic_snapshot.errors import CommandError
+from alembic_snapshot.masking import masked_values
 from alembic_snapshot.project.config import DEFAULT, Project, load_project
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -66,12 +67,17 @@ def project_of(where: Mapping[str, Any]) -> Project:
     return dataclasses.replace(project, no_remote=bool(where.get("no_remote")))
 
 
-def print_facts(record: Any, text: str, as_json: bool) -> None:
-    """Print a record as JSON, or the text that says it."""
+def print_facts(record: Any, text: str, as_json: bool, *, is_url: bool = False) -> None:
+    """Print a record as JSON, or the text that says it, which may be the URL of a database."""
     if as_json:
-        print(json.dumps(record, indent=1))
+        print_json(record)
     else:
-        console.show(text)
+        console.show(text, is_url=is_url)
+
+
+def print_json(record: Any) -> None:
+    """Print a record as JSON. Only the URL of a database in it has a password."""
+    print(json.dumps(masked_values(record, "url"), indent=1))
 
 
 def refuse_both(*options: tuple[str, bool]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from alembic_snapshot.cli.options import (
     on_project,
     on_snapshot,
     print_facts,
+    print_json,
     project_of,
     traceback_option,
 )
@@ -56,7 +56,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     entries = [entry for entry in found if is_meant(entry.manifest.project)]
     _tell_of_others(len(found) - len(entries))
     if as_json:
-        print(json.dumps([snapshot_record(entry, project) for entry in entries], indent=1))
+        print_json([snapshot_record(entry, project) for entry in entries])
         return 0
     names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
     _print_table(names, [_row(entry.manifest, project) for entry in entries])
@@ -93,7 +93,7 @@ def _list_remote(project: Project, as_json: bool) -> int:
     records, warnings = listed(project)
     console.warn(warnings)
     if as_json:
-        print(json.dumps([record_of(record) for record in records], indent=1))
+        print_json([record_of(record) for record in records])
         return 0
     _print_table(ROW, [[printable(text) for text in row_of(record)] for record in records])
     return 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import ServerError
+from alembic_snapshot.masking import keep_secret
 from alembic_snapshot.project import unsupported
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class Server:
 
     url: str
     is_private: bool = False
+
+    def __post_init__(self) -> None:
+        keep_secret(self.url)
 
     def __str__(self) -> str:
         from sqlalchemy import make_url

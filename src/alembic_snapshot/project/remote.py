@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.masking import keep_secret, masked
 
 MAIN = "main"
 PUBLIC, SECRET = "ed25519:", "ed25519-signing:"
@@ -20,6 +21,12 @@ _SCOPE_LENGTH = 200
 _SCHEMES = (
     "file", "memory", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https",
 )  # fmt: skip
+_KINDS = (
+    "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX, "
+    "https://HOST/PREFIX (http:// on this machine only), file:///FOLDER or the path of a folder"
+)
+# One slash too few, or none; a folder with a colon in its name is written with ./ before it.
+_NEARLY_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/*(.*)")
 
 
 def check_url(url: str, what: str) -> None:
@@ -28,15 +35,20 @@ def check_url(url: str, what: str) -> None:
     Raises:
         ConfigError: it is none.
     """
+    keep_secret(url)
+    shown = without_secrets(url)
     if "://" not in url:
+        nearly = _NEARLY_URL.fullmatch(shown)
+        if nearly:
+            meant = f"did you mean {nearly[1].lower()}://{nearly[2]}?"
+            hint = meant if nearly[1].lower() in _SCHEMES else _KINDS
+            raise ConfigError(f"{what} {shown} is neither a URL nor a folder's path", hint=hint)
         return
     parts = urlsplit(url)
-    shown = without_secrets(url)
     if parts.scheme not in _SCHEMES:
         raise ConfigError(
             f"{what} {shown} begins with {parts.scheme}://, for which there is no store",
-            hint="write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, "
-            "file:///FOLDER or the path of a folder",
+            hint=_KINDS,
         )
     if parts.scheme == "file" and parts.netloc:
         raise ConfigError(
@@ -51,7 +63,7 @@ def check_url(url: str, what: str) -> None:
 
 def without_secrets(url: str) -> str:
     """A URL without a user, a password and a query, for messages."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+    return masked(re.sub(r"//[^/?#]*@", "//", url).partition("?")[0])
 
 
 def raw_of(key: str, kind: str) -> bytes:

@@ -27,6 +27,7 @@ _EXAMPLES = {
     "mapping of lists": '{ name = ["text"] }',
     "mapping of one or more": '{ name = "text" }',
 }
+ENVIRONMENT_EXAMPLE = '{ DATABASE_URL = "{url}" }'
 _DESCRIPTIONS = {
     "text": "a string",
     "flag": "true or false",
@@ -34,6 +35,24 @@ _DESCRIPTIONS = {
     "mapping": "a table of strings",
     "mapping of lists": "a table of lists of strings",
     "mapping of one or more": "a table of strings, or of lists of them",
+}
+
+
+# What a flag may have been meant for, by how Python spells it.
+_FLAGS = {"True": ("on", "always"), "False": ("off", "never")}
+# Where what any key of a kind takes would be refused, or says nothing.
+_EXAMPLES_OF_KEYS = {
+    "environment": ENVIRONMENT_EXAMPLE,
+    "engine": '"core.database:engine"',
+    "sessionmaker": '"core.database:Session"',
+    "migrate": '"core.database:migrate"',
+    "context": '"blog:app.app_context()"',
+    "config": '"alembic.ini"',
+    "remote": '"s3://BUCKET/PREFIX"',
+    "max_size": '"5 GB"',
+    "seeds": '["core.seeds:seed"]',
+    "layers": '{ demo = ["core.seeds:seed"] }',
+    "pythonpath": '["."]',
 }
 
 
@@ -50,9 +69,11 @@ def check_values(
             raise ConfigError(f"unknown key {key!r} in [{title}]", hint=_nearest(key, tuple(keys)))
         kind, choices = keys[key]["kind"], keys[key]["choices"]
         if not _fits(value, kind):
+            example = f"write for example {key} = {_example(key, value, kind, choices)}"
+            if key == "remote_keys":
+                example = "`alembic-snapshot remote-key --scope main` prints the line to write"
             raise ConfigError(
-                f"{key} in [{title}] must be {_DESCRIPTIONS[kind]}, not {value!r}",
-                hint=f"write for example {key} = {_EXAMPLES[kind]}",
+                f"{key} in [{title}] must be {_DESCRIPTIONS[kind]}, not {value!r}", hint=example
             )
         _check_texts(key, value, title)
         if key == "backend" and unsupported.known_title(str(value)):
@@ -63,7 +84,7 @@ def check_values(
         if choices and value not in choices:
             raise ConfigError(
                 f"{key} in [{title}] must be one of {', '.join(choices)}, not {value!r}",
-                hint=_nearest(str(value).lower(), choices, 0.7),
+                hint=_choice(key, str(value), choices),
             )
     _check_names(values.get("environment", {}), title)
     check_keys(values.get("remote_keys", {}), f"remote_keys in [{title}]")
@@ -128,7 +149,7 @@ def _check_names(variables: Mapping[str, str], title: str) -> None:
         if not name or "=" in name:
             raise ConfigError(
                 f"environment in [{title}] has {name!r}, which can't be a variable's name",
-                hint='write environment = { NAME = "value" }',
+                hint=f"write for example environment = {ENVIRONMENT_EXAMPLE}",
             )
 
 
@@ -190,6 +211,24 @@ def _fits(value: object, kind: str) -> bool:
         return False
     inner = {"mapping": ("text",), "mapping of lists": ("texts",)}.get(kind, ("text", "texts"))
     return all(any(_fits(item, one) for one in inner) for item in value.values())
+
+
+def _example(key: str, value: object, kind: str, choices: Sequence[str]) -> str:
+    """What a key takes, as TOML: what is most like the value, which has another type."""
+    if choices:
+        near = [one for one in _FLAGS.get(str(value), ()) if one in choices]
+        return f'"{(near or choices)[0]}"'
+    if key == "environment" and isinstance(value, list) and value:
+        names = [name for name in value if isinstance(name, str) and name.isidentifier()]
+        return f'{{ {names[0]} = "{{url}}" }}' if names else ENVIRONMENT_EXAMPLE
+    return _EXAMPLES_OF_KEYS.get(key, _EXAMPLES[kind])
+
+
+def _choice(key: str, value: str, choices: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(value.lower(), choices, n=1, cutoff=0.7)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f'write for example {key} = "{choices[0]}"'
 
 
 def _nearest(key: str, names: tuple[str, ...], likeness: float = 0.5) -> str:

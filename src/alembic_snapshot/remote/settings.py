@@ -178,9 +178,30 @@ def may_be_plain(url: str) -> bool:
 
 
 def _checked_url(url: str, root: Path) -> str:
-    """A URL, or the one of a folder, which may be relative to the project's root."""
+    """A URL, or the one of a folder, which may be relative to the project's root.
+
+    Raises:
+        ConfigError: there is no store for it, or it is a mere word and no folder.
+    """
     check_url(url, "remote")
-    return url if "://" in url else (root / os.path.expanduser(url)).absolute().as_uri()
+    if "://" in url:
+        if urlsplit(url).scheme == "http" and not is_on_loopback(url):
+            raise ConfigError(
+                f"remote {without_secrets(url)} is on another machine, and plain http:// works on "
+                "this machine only",
+                hint="write https://HOST/PREFIX",
+            )
+        return url
+    folder = root / os.path.expanduser(url)
+    is_meant = url.startswith(("~/", "./", "../", "/")) or url in (".", "..", "~")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"remote {url} is no folder", hint="write the path of a folder, or a URL")
+    if not is_meant and not folder.exists():
+        raise ConfigError(
+            f"remote {url} is neither a URL nor a folder in {root}",
+            hint=f"write ./{url} for a folder there, which is made, or a URL as s3://BUCKET/PREFIX",
+        )
+    return folder.absolute().as_uri()
 
 
 def _is_near(url: str) -> bool:

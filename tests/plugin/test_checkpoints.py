@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 
 import pytest
@@ -366,7 +367,7 @@ def test_each_misuse_is_one_clear_error_of_its_test_only(shop):
     [
         ({"scope": "function"}, "does not take the scope 'function'"),
         ({"scope": "modul"}, "does not take the scope 'modul'"),
-        ({"scope": lambda: None}, "does not take the scope <function"),
+        ({"scope": ["module"]}, r"does not take the scope \['module'\]"),
         ({"readonly": True}, "does not take readonly=True"),
         ({"layers": "demo"}, "checkpoint_fixture does not take layers"),
         ({"layer": "demo", "empty": True}, "can't have layer=… and empty=… at once"),
@@ -375,6 +376,29 @@ def test_each_misuse_is_one_clear_error_of_its_test_only(shop):
 def test_what_it_does_not_take(arguments, message):
     with pytest.raises(ConfigError, match=message):
         checkpoint_fixture(**arguments)
+
+
+def bare():
+    pass
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (bare, "bare"),
+        (type("Class", (), {}), "Class"),
+        (classmethod(bare), "bare"),
+        (staticmethod(bare), "bare"),
+        (functools.partial(bare), "a partial"),
+        (pytest.fixture(bare), "bare"),
+    ],
+)
+def test_without_parentheses_it_says_so(thing, name):
+    with pytest.raises(ConfigError) as raised:
+        checkpoint_fixture(thing)
+
+    assert raised.value.message == f"checkpoint_fixture decorates {name} without parentheses"
+    assert raised.value.hint.startswith("write @checkpoint_fixture() with parentheses")
 
 
 @pytest.mark.parametrize("thing", [pytest.fixture(lambda: None), type("Class", (), {}), 1])

@@ -64,6 +64,11 @@ def checkpoint_fixture(
     Raises:
         ConfigError: the scope, an argument or what is decorated is not what it has to be.
     """
+    if callable(scope) or isinstance(scope, classmethod | staticmethod):
+        raise ConfigError(
+            f"checkpoint_fixture decorates {_name_of(scope)} without parentheses",
+            hint="write @checkpoint_fixture() with parentheses, with or without a scope in them",
+        )
     if scope not in _SCOPES:
         raise ConfigError(
             f"checkpoint_fixture does not take the scope {scope!r}",
@@ -236,6 +241,11 @@ def _lent(database: Database, names: Iterable[str], stack: contextlib.ExitStack)
         "async_db_session": async_session,
     }
     return {name: makers[name]() for name in names}
+
+
+def _name_of(thing: Any) -> str:
+    """The name of what was decorated, without its address."""
+    return str(getattr(thing, "__name__", None) or f"a {type(thing).__name__}")
 
 
 def _place(function: Callable[..., Any]) -> str:

@@ -407,6 +407,72 @@ def test_it_decorates_functions_only(thing):
         checkpoint_fixture("module")(thing)
 
 
+# Tests that ask for checkpoints as they can't, each before one that asks as it should.
+ASKED_WRONGLY = """
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
+    from shop import orders
+
+    runs = []
+    shared = clone_fixture("class")
+
+    @checkpoint_fixture("SCOPE")
+    def catalogue():
+        runs.append("catalogue")
+        orders.add_customer("the catalogue")
+
+    @checkpoint_fixture("SCOPE")
+    def ada(catalogue):
+        runs.append("ada")
+        orders.add_customer("Ada")
+
+    @checkpoint_fixture("SCOPE")
+    def bob():
+        runs.append("bob")
+        orders.add_customer("Bob")
+
+    def test_wrong_within(request):
+        request.getfixturevalue("ada")
+
+    @pytest.mark.parametrize("time", [1, 2])
+    def test_wrong_with_a_clone(db_session, request, time):
+        with pytest.raises(pytest.fail.Exception, match="while a test was under way"):
+            request.getfixturevalue("ada")
+        request.getfixturevalue("ada")
+
+    def test_right_below(catalogue):
+        assert orders.names() == ["the catalogue", "the house"]
+
+    def test_wrong_above(catalogue, request):
+        request.getfixturevalue("ada")
+
+    def test_right(ada):
+        assert orders.names() == ["Ada", "the catalogue", "the house"]
+
+    class TestShared:
+        def test_wrong_on_a_shared_clone(self, shared, bob): pass
+
+    def test_right_without_it(bob):
+        assert orders.names() == ["Bob", "the house"]
+
+    def test_each_ran_once():
+        assert sorted(runs) == ["ada", "bob", "catalogue"]
+    """
+
+
+@pytest.mark.parametrize(("scope", "clones"), [("module", "fresh"), ("session", "reset")])
+def test_what_one_test_asks_for_wrongly_fails_no_other(shop, scope, clones):
+    source = ASKED_WRONGLY.replace("SCOPE", scope)
+
+    result = shop.run(f"--snapshot-clones={clones}", "-p", "no:randomly", test_it=source)
+
+    result.assert_outcomes(passed=4, failed=4, errors=1)
+    text = str(result.stdout)
+    assert text.count("was asked for while a test was under way") == 4
+    assert text.count("a clone is in use already, one for several tests") == 1
+    assert "failed: " not in text
+
+
 class Base(DeclarativeBase):
     pass
 

@@ -119,6 +119,8 @@ def _building(declared: Declared, function: Callable[..., Any]) -> Callable[...,
         title = f"{declared.name}{_parameter(request)}"
         bound = functools.partial(function, *arguments, **named)
         making = Making(declared, session, title, Call(bound, function.__name__))
+        with session.failures.of_one_test(request), failing(session):
+            making.begin()
         with session.failures.noting(title, session.item.nodeid), failing(session):
             value = making.start(own)
         yield value
@@ -140,17 +142,25 @@ class Making:
         self._clone: Clone | None = None
         self._process = os.getpid()
 
+    def begin(self) -> None:
+        """Have the clone on which the function is to run.
+
+        Raises:
+            SnapshotError: there can be none, or the test may not ask for the checkpoint now.
+        """
+        database = self._session.database(self._declared.database)
+        parent = parent_of(self._declared, self._session.item)
+        database.begin(self._declared.options, base=parent, making=self._title)
+
     def start(self, own: Iterable[str]) -> Any:
         """Run the function, and keep what it has committed as a state; the function's value.
 
         Raises:
-            SnapshotError: there can be no clone, or what the function left is no state.
+            SnapshotError: what the function left is no state.
             BaseException: the function's own.
         """
         __tracebackhide__ = True
         database = self._session.database(self._declared.database)
-        parent = parent_of(self._declared, self._session.item)
-        database.begin(self._declared.options, base=parent, making=self._title)
         try:
             with contextlib.ExitStack() as stack, self._listening(database) as lost:
                 value = self._call.start(**_lent(database, own, stack))

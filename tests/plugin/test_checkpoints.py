@@ -407,6 +407,64 @@ def test_it_decorates_functions_only(thing):
         checkpoint_fixture("module")(thing)
 
 
+YIELDING = """
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+
+    @checkpoint_fixture("class")
+    def twice():
+        yield 1
+        yield 2
+
+    @checkpoint_fixture("class")
+    async def twice_asynchronously():
+        orders.add_customer("Ada")
+        yield 1
+        yield 2
+
+    @checkpoint_fixture("module")
+    def never():
+        if orders.count() > 1:
+            yield
+
+    @checkpoint_fixture("module")
+    async def never_asynchronously():
+        if orders.count() > 1:
+            yield
+
+    class TestTwice:
+        def test_it(self, twice): pass
+
+    class TestTwiceAsynchronously:
+        def test_it(self, twice_asynchronously): pass
+
+    def test_never(never): pass
+    def test_never_again(never): pass
+    def test_never_asynchronously(never_asynchronously): pass
+    def test_of_none(db_session):
+        assert orders.names() == ["the house"]
+    """
+
+
+def test_a_function_that_does_not_yield_once_is_told_by_its_name_and_line(shop):
+    result = shop.run("-p", "no:randomly", "--tb=long", test_it=YIELDING)
+
+    # A second yield is known when the scope ends, and the test has passed.
+    result.assert_outcomes(passed=3, errors=5)
+    text = str(result.stdout)
+    for name, line, second in (("twice", 4, 7), ("twice_asynchronously", 9, 13)):
+        told = f"ConfigError: the checkpoint {name} (test_it.py line {line}) yields more than once"
+        assert f"\n{told}\nhint: remove the yield in line {second}: " in text
+    for name, line in (("never", 15), ("never_asynchronously", 20)):
+        told = (
+            f"ConfigError: the checkpoint {name} (test_it.py line {line}) ended before it yielded"
+        )
+        assert f"\n{told}\nhint: have it yield once" in text
+    assert "the report of test_it.py::test_never has the details" in text
+    assert "RuntimeError" not in text
+    assert "plugin/calls.py" not in text
+
+
 # Tests that ask for checkpoints as they can't, each before one that asks as it should.
 ASKED_WRONGLY = """
     import pytest

@@ -118,13 +118,15 @@ def _building(declared: Declared, function: Callable[..., Any]) -> Callable[...,
         request = named["request"] if takes_request else named.pop("request")
         title = f"{declared.name}{_parameter(request)}"
         bound = functools.partial(function, *arguments, **named)
-        making = Making(declared, session, title, Call(bound, function.__name__))
+        whose = f"the checkpoint {title} ({declared.place})"
+        making = Making(declared, session, title, Call(bound, whose))
         with session.failures.of_one_test(request), failing(session):
             making.begin()
         with session.failures.noting(title, session.item.nodeid), failing(session):
             value = making.start(own)
         yield value
-        making.forget()
+        with failing(session):
+            making.forget()
 
     vars(building)["__signature__"] = signature.replace(parameters=[*seen, *keywords])
     vars(building)[ATTRIBUTE] = declared
@@ -176,7 +178,12 @@ class Making:
         return value
 
     def forget(self) -> None:
-        """Delete the state, and run what comes after the function's ``yield``."""
+        """Delete the state, and run what comes after the function's ``yield``.
+
+        Raises:
+            SnapshotError: the function yields a second time, or the state can't be deleted.
+            BaseException: the function's own.
+        """
         self._declared.current = None
         try:
             self._call.finish()

@@ -200,6 +200,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note whose fixtures come next."""
     plugin = session_of(item.config)
     plugin.item = item
+    plugin.failures.forget()
     if plugin.is_active:
         plugin.test.begin()
 

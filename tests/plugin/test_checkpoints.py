@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 
 import pytest
@@ -366,7 +367,7 @@ def test_each_misuse_is_one_clear_error_of_its_test_only(shop):
     [
         ({"scope": "function"}, "does not take the scope 'function'"),
         ({"scope": "modul"}, "does not take the scope 'modul'"),
-        ({"scope": lambda: None}, "does not take the scope <function"),
+        ({"scope": ["module"]}, r"does not take the scope \['module'\]"),
         ({"readonly": True}, "does not take readonly=True"),
         ({"layers": "demo"}, "checkpoint_fixture does not take layers"),
         ({"layer": "demo", "empty": True}, "can't have layer=… and empty=… at once"),
@@ -377,10 +378,157 @@ def test_what_it_does_not_take(arguments, message):
         checkpoint_fixture(**arguments)
 
 
+def bare():
+    pass
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (bare, "bare"),
+        (type("Class", (), {}), "Class"),
+        (classmethod(bare), "bare"),
+        (staticmethod(bare), "bare"),
+        (functools.partial(bare), "a partial"),
+        (pytest.fixture(bare), "bare"),
+    ],
+)
+def test_without_parentheses_it_says_so(thing, name):
+    with pytest.raises(ConfigError) as raised:
+        checkpoint_fixture(thing)
+
+    assert raised.value.message == f"checkpoint_fixture decorates {name} without parentheses"
+    assert raised.value.hint.startswith("write @checkpoint_fixture() with parentheses")
+
+
 @pytest.mark.parametrize("thing", [pytest.fixture(lambda: None), type("Class", (), {}), 1])
 def test_it_decorates_functions_only(thing):
     with pytest.raises(ConfigError, match="checkpoint_fixture decorates a function, and no "):
         checkpoint_fixture("module")(thing)
+
+
+YIELDING = """
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+
+    @checkpoint_fixture("class")
+    def twice():
+        yield 1
+        yield 2
+
+    @checkpoint_fixture("class")
+    async def twice_asynchronously():
+        orders.add_customer("Ada")
+        yield 1
+        yield 2
+
+    @checkpoint_fixture("module")
+    def never():
+        if orders.count() > 1:
+            yield
+
+    @checkpoint_fixture("module")
+    async def never_asynchronously():
+        if orders.count() > 1:
+            yield
+
+    class TestTwice:
+        def test_it(self, twice): pass
+
+    class TestTwiceAsynchronously:
+        def test_it(self, twice_asynchronously): pass
+
+    def test_never(never): pass
+    def test_never_again(never): pass
+    def test_never_asynchronously(never_asynchronously): pass
+    def test_of_none(db_session):
+        assert orders.names() == ["the house"]
+    """
+
+
+def test_a_function_that_does_not_yield_once_is_told_by_its_name_and_line(shop):
+    result = shop.run("-p", "no:randomly", "--tb=long", test_it=YIELDING)
+
+    # A second yield is known when the scope ends, and the test has passed.
+    result.assert_outcomes(passed=3, errors=5)
+    text = str(result.stdout)
+    for name, line, second in (("twice", 4, 7), ("twice_asynchronously", 9, 13)):
+        told = f"ConfigError: the checkpoint {name} (test_it.py line {line}) yields more than once"
+        assert f"\n{told}\nhint: remove the yield in line {second}: " in text
+    for name, line in (("never", 15), ("never_asynchronously", 20)):
+        told = (
+            f"ConfigError: the checkpoint {name} (test_it.py line {line}) ended before it yielded"
+        )
+        assert f"\n{told}\nhint: have it yield once" in text
+    assert "the report of test_it.py::test_never has the details" in text
+    assert "RuntimeError" not in text
+    assert "plugin/calls.py" not in text
+
+
+# Tests that ask for checkpoints as they can't, each before one that asks as it should.
+ASKED_WRONGLY = """
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
+    from shop import orders
+
+    runs = []
+    shared = clone_fixture("class")
+
+    @checkpoint_fixture("SCOPE")
+    def catalogue():
+        runs.append("catalogue")
+        orders.add_customer("the catalogue")
+
+    @checkpoint_fixture("SCOPE")
+    def ada(catalogue):
+        runs.append("ada")
+        orders.add_customer("Ada")
+
+    @checkpoint_fixture("SCOPE")
+    def bob():
+        runs.append("bob")
+        orders.add_customer("Bob")
+
+    def test_wrong_within(request):
+        request.getfixturevalue("ada")
+
+    @pytest.mark.parametrize("time", [1, 2])
+    def test_wrong_with_a_clone(db_session, request, time):
+        with pytest.raises(pytest.fail.Exception, match="while a test was under way"):
+            request.getfixturevalue("ada")
+        request.getfixturevalue("ada")
+
+    def test_right_below(catalogue):
+        assert orders.names() == ["the catalogue", "the house"]
+
+    def test_wrong_above(catalogue, request):
+        request.getfixturevalue("ada")
+
+    def test_right(ada):
+        assert orders.names() == ["Ada", "the catalogue", "the house"]
+
+    class TestShared:
+        def test_wrong_on_a_shared_clone(self, shared, bob): pass
+
+    def test_right_without_it(bob):
+        assert orders.names() == ["Bob", "the house"]
+
+    def test_each_ran_once():
+        assert sorted(runs) == ["ada", "bob", "catalogue"]
+    """
+
+
+@pytest.mark.parametrize(("scope", "clones"), [("module", "fresh"), ("session", "reset")])
+def test_what_one_test_asks_for_wrongly_fails_no_other(shop, scope, clones):
+    source = ASKED_WRONGLY.replace("SCOPE", scope)
+
+    result = shop.run(f"--snapshot-clones={clones}", "-p", "no:randomly", test_it=source)
+
+    result.assert_outcomes(passed=4, failed=4, errors=1)
+    text = str(result.stdout)
+    assert text.count("was asked for while a test was under way") == 4
+    assert text.count("a clone is in use already, one for several tests") == 1
+    assert "failed: " not in text
 
 
 class Base(DeclarativeBase):

@@ -11,12 +11,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from alembic_snapshot.errors import ConfigError
+
 
 class Call:
     """A call of a function; what comes after its ``yield`` runs with :meth:`finish`.
 
     An async function runs in an event loop of its own, which is there until :meth:`finish`: what it
-    opened belongs to that loop. Nobody else's loop is touched or set.
+    opened belongs to that loop. Nobody else's loop is touched or set. ``name`` says whose function
+    it is, in messages.
     """
 
     def __init__(self, function: Callable[..., Any], name: str):
@@ -29,16 +32,20 @@ class Call:
         """What the function returns, or yields first.
 
         Raises:
+            ConfigError: it is a generator, and ends before it yields.
             BaseException: the function's own.
         """
         __tracebackhide__ = True
         made = self._function(**arguments)
-        if inspect.isgenerator(made):
-            value = next(made)
-        elif inspect.isasyncgen(made):
-            value = self._run(made.__anext__())
-        else:
+        if not (inspect.isgenerator(made) or inspect.isasyncgen(made)):
             return self._run(made) if inspect.iscoroutine(made) else made
+        try:
+            value = next(made) if inspect.isgenerator(made) else self._run(made.__anext__())
+        except (StopIteration, StopAsyncIteration):
+            raise ConfigError(
+                f"{self._name} ended before it yielded",
+                hint="have it yield once, whichever way it takes: None is a value too",
+            ) from None
         self._generator = made
         return value
 
@@ -52,22 +59,30 @@ class Call:
 
         Raises:
             BaseException: the function's own.
-            RuntimeError: the function yields a second time.
+            ConfigError: the function yields a second time.
         """
         __tracebackhide__ = True
         generator, self._generator = self._generator, None
+        frame: Any
         try:
             if inspect.isgenerator(generator):
                 next(generator)
+                frame = generator.gi_frame
             elif generator is not None:
                 self._run(generator.__anext__())
+                frame = generator.ag_frame
             else:
                 return
+            line = frame.f_lineno
         except (StopIteration, StopAsyncIteration):
             return
         finally:
             self._close()
-        raise RuntimeError(f"{self._name}() yields more than once")
+        raise ConfigError(
+            f"{self._name} yields more than once",
+            hint=f"remove the yield in line {line}: what comes after the first runs once, when the "
+            "scope ends",
+        )
 
     def _run(self, awaited: Any) -> Any:
         __tracebackhide__ = True

@@ -64,6 +64,11 @@ def checkpoint_fixture(
     Raises:
         ConfigError: the scope, an argument or what is decorated is not what it has to be.
     """
+    if callable(scope) or isinstance(scope, classmethod | staticmethod):
+        raise ConfigError(
+            f"checkpoint_fixture decorates {_name_of(scope)} without parentheses",
+            hint="write @checkpoint_fixture() with parentheses, with or without a scope in them",
+        )
     if scope not in _SCOPES:
         raise ConfigError(
             f"checkpoint_fixture does not take the scope {scope!r}",
@@ -113,11 +118,15 @@ def _building(declared: Declared, function: Callable[..., Any]) -> Callable[...,
         request = named["request"] if takes_request else named.pop("request")
         title = f"{declared.name}{_parameter(request)}"
         bound = functools.partial(function, *arguments, **named)
-        making = Making(declared, session, title, Call(bound, function.__name__))
+        whose = f"the checkpoint {title} ({declared.place})"
+        making = Making(declared, session, title, Call(bound, whose))
+        with session.failures.of_one_test(request), failing(session):
+            making.begin()
         with session.failures.noting(title, session.item.nodeid), failing(session):
             value = making.start(own)
         yield value
-        making.forget()
+        with failing(session):
+            making.forget()
 
     vars(building)["__signature__"] = signature.replace(parameters=[*seen, *keywords])
     vars(building)[ATTRIBUTE] = declared
@@ -135,17 +144,25 @@ class Making:
         self._clone: Clone | None = None
         self._process = os.getpid()
 
+    def begin(self) -> None:
+        """Have the clone on which the function is to run.
+
+        Raises:
+            SnapshotError: there can be none, or the test may not ask for the checkpoint now.
+        """
+        database = self._session.database(self._declared.database)
+        parent = parent_of(self._declared, self._session.item)
+        database.begin(self._declared.options, base=parent, making=self._title)
+
     def start(self, own: Iterable[str]) -> Any:
         """Run the function, and keep what it has committed as a state; the function's value.
 
         Raises:
-            SnapshotError: there can be no clone, or what the function left is no state.
+            SnapshotError: what the function left is no state.
             BaseException: the function's own.
         """
         __tracebackhide__ = True
         database = self._session.database(self._declared.database)
-        parent = parent_of(self._declared, self._session.item)
-        database.begin(self._declared.options, base=parent, making=self._title)
         try:
             with contextlib.ExitStack() as stack, self._listening(database) as lost:
                 value = self._call.start(**_lent(database, own, stack))
@@ -161,7 +178,12 @@ class Making:
         return value
 
     def forget(self) -> None:
-        """Delete the state, and run what comes after the function's ``yield``."""
+        """Delete the state, and run what comes after the function's ``yield``.
+
+        Raises:
+            SnapshotError: the function yields a second time, or the state can't be deleted.
+            BaseException: the function's own.
+        """
         self._declared.current = None
         try:
             self._call.finish()
@@ -236,6 +258,11 @@ def _lent(database: Database, names: Iterable[str], stack: contextlib.ExitStack)
         "async_db_session": async_session,
     }
     return {name: makers[name]() for name in names}
+
+
+def _name_of(thing: Any) -> str:
+    """The name of what was decorated, without its address."""
+    return str(getattr(thing, "__name__", None) or f"a {type(thing).__name__}")
 
 
 def _place(function: Callable[..., Any]) -> str:

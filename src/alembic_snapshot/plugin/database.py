@@ -187,8 +187,13 @@ class Database:
     def freeze(self, name: str, place: str) -> Frozen | None:
         """Take the engines off the clone in use, and make it a checkpoint.
 
-        None if it is not this process's.
+        None if it is not this process's. One that nobody has used is what it began with.
+
+        Raises:
+            CloneError: it can't be copied.
         """
+        if self.clone is not None and os.getpid() == self._process:
+            self.clone.make()
         ended = self.end()
         if ended is None:
             return None

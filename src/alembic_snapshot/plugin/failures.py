@@ -1,9 +1,14 @@
-"""Failures of what many tests need: told whole once, and in one line from then on."""
+"""Failures of what many tests need: told whole once, and in one line from then on.
+
+What a test does wrong before the function runs is that test's failure, and not the function's.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +18,7 @@ class Failures:
 
     def __init__(self) -> None:
         self._known: list[tuple[BaseException, str, str]] = []
+        self._forgetting: list[Callable[[], None]] = []
 
     @contextlib.contextmanager
     def noting(self, what: str, test: str) -> Iterator[None]:
@@ -23,6 +29,28 @@ class Failures:
         except (Exception, pytest.fail.Exception) as error:
             self._known.append((error, what, test))
             raise
+
+    @contextlib.contextmanager
+    def of_one_test(self, request: Any) -> Iterator[None]:
+        """Have an error that is raised meanwhile be that of the test, and not of the fixture.
+
+        ``request`` is the fixture's. pytest keeps the error for the fixture's scope, and only after
+        it has left the fixture's function: :meth:`forget` comes later.
+        """
+        __tracebackhide__ = True
+        try:
+            yield
+        except (Exception, pytest.fail.Exception):
+            # Not public; without it the fixture fails for its whole scope, as any other does.
+            definition = getattr(request, "_fixturedef", None)
+            if definition is not None:
+                self._forgetting.append(functools.partial(definition.finish, request))
+            raise
+
+    def forget(self) -> None:
+        """Before a test: have pytest try again what only the tests before did wrong."""
+        while self._forgetting:
+            self._forgetting.pop()()
 
     def again(self, error: BaseException, test: str) -> str | None:
         """What a further test's report says of an error; None if it is not one of these."""

@@ -108,6 +108,45 @@ def without_a_change():
     return orders.names()
 
 
+@checkpoint_fixture("module")
+def that_uses_nothing():
+    """It is what it stands on: here the snapshot."""
+    return 3
+
+
+@checkpoint_fixture("module")
+def that_only_takes_a_session(db_session):
+    pass
+
+
+@checkpoint_fixture("module")
+def on_another_and_uses_nothing(customer):
+    return customer
+
+
+@checkpoint_fixture("module", params=[0, 1])
+def of_some_rounds(request, db_session):
+    for number in range(request.param):
+        db_session.add(Customer(name=f"number {number}"))
+    db_session.commit()
+    return request.param
+
+
+@checkpoint_fixture("module", empty=True)
+def of_nothing_and_uses_nothing():
+    pass
+
+
+@checkpoint_fixture("module")
+def on_one_that_uses_nothing(that_uses_nothing):
+    orders.add_customer(f"on {that_uses_nothing}")
+
+
+@checkpoint_fixture("module")
+async def that_uses_nothing_asynchronously():
+    yield 3
+
+
 @dataclass
 class Page:
     title: str
@@ -267,6 +306,60 @@ def test_async_code_that_goes_on(that_goes_on_asynchronously):
 
 def test_without_a_change(without_a_change):
     assert orders.names() == without_a_change
+
+
+def test_that_uses_nothing_and_neither_does_the_test(that_uses_nothing):
+    assert that_uses_nothing == 3
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_that_uses_nothing(that_uses_nothing, time, db_clone):
+    assert orders.names() == ["the house"]
+    orders.add_customer("Bob")
+    assert "Bob" in str(db_clone.diff())
+    db_clone.restore("that_uses_nothing")
+    assert orders.names() == ["the house"]
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_that_only_takes_a_session(that_only_takes_a_session, time):
+    assert orders.names() == ["the house"]
+    orders.add_customer("Bob")
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_on_another_and_uses_nothing(on_another_and_uses_nothing, time, db_clone):
+    assert orders.names() == ["Ada", "the catalogue", "the house"]
+    orders.add_customer("Bob")
+    for name in ("on_another_and_uses_nothing", "customer"):
+        db_clone.restore(name)
+        assert orders.names() == ["Ada", "the catalogue", "the house"]
+    db_clone.restore("catalogue")
+    assert orders.names() == ["the catalogue", "the house"]
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_of_some_rounds(of_some_rounds, time):
+    assert orders.count() == 1 + of_some_rounds
+    orders.add_customer("Bob")
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_of_nothing_and_uses_nothing(of_nothing_and_uses_nothing, time):
+    assert inspect(engine).get_table_names() == []
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE mine (id INTEGER)"))
+
+
+def test_on_one_that_uses_nothing(on_one_that_uses_nothing, db_clone):
+    assert orders.names() == ["on 3", "the house"]
+    db_clone.restore("that_uses_nothing")
+    assert orders.names() == ["the house"]
+
+
+def test_that_uses_nothing_asynchronously(that_uses_nothing_asynchronously):
+    assert that_uses_nothing_asynchronously == 3
+    assert orders.names() == ["the house"]
 
 
 def test_of_plain_fixtures(of_plain_fixtures, page):

@@ -22,7 +22,7 @@ _SCHEMES = (
     "file", "memory", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https",
 )  # fmt: skip
 _KINDS = (
-    "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX, "
+    "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, "
     "https://HOST/PREFIX (http:// on this machine only), file:///FOLDER or the path of a folder"
 )
 # One slash too few, or none; a folder with a colon in its name is written with ./ before it.

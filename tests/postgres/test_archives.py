@@ -21,7 +21,7 @@ from alembic_snapshot.postgres.private.binaries import wheel
 from alembic_snapshot.postgres.restore import restore
 from alembic_snapshot.postgres.restorer import restoring, sweep
 from alembic_snapshot.postgres.server import Server
-from tests.server import setting
+from tests.server import as_role, setting
 from tests.waiting import until
 
 MANIFEST = SimpleNamespace(version_table="alembic_version", heads=["0002"])
@@ -137,7 +137,7 @@ def tenant(postgres):
     """The server as a role sees it that may create databases, and nothing else."""
     with postgres.connect() as connection:
         connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
-        yield Server(postgres.url.replace("//postgres@", "//tenant@"))
+        yield Server(as_role(postgres, "tenant"))
         for name, _ in list(database.named(connection, "")):
             if name in ("restored", "source"):
                 database.drop(connection, name)
@@ -188,7 +188,7 @@ def asking(postgres):
 
     def is_trusting():
         with pytest.raises(psycopg.OperationalError) as caught:
-            psycopg.connect(postgres.url.replace("//postgres@", "//stranger@"))
+            psycopg.connect(as_role(postgres, "stranger"))
         return 'role "stranger" does not exist' in str(caught.value)
 
     def asking(method):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin import tokens, written
+from alembic_snapshot.plugin import written
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -126,7 +126,9 @@ class CurrentTest:
 
     def _token(self, database: Database, clone: Clone, test: str) -> str:
         """The line about the token of a database, which is noted as a property, too."""
-        note = tokens.note_of(clone, test, database.wanted, self.kept.paths.get(clone))
+        from alembic_snapshot.plugin.tokens import note_of
+
+        note = note_of(clone, test, database.wanted, self.kept.paths.get(clone))
         if note is None:
             return ""
         if note.property is not None:

@@ -83,7 +83,9 @@ class TestASecret:
 
         assert masked(text) == text
 
-    @pytest.mark.parametrize("password", ["abc", "postgres", "password", "grace"])
+    @pytest.mark.parametrize(
+        "password", ["shop", "Bookshops", "abc", "postgres", "password", "grace"]
+    )
     def test_that_is_a_word_is_masked_as_a_password_alone(self, password):
         keep_secret(f"postgresql://grace:{password}@localhost:5432/")
 

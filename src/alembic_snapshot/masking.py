@@ -13,8 +13,8 @@ MASK = "***"
 URL_VARIABLES = ("SNAPSHOT_POSTGRES_URL", "ALEMBIC_SNAPSHOT_REMOTE")
 # Variables that are a secret themselves.
 SECRET_VARIABLES = ("PGPASSWORD", "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY")
-# Shorter ones are parts of other words.
-_SHORTEST = 4
+# Shorter ones are parts of other words; of letters alone, they are words, a project's name too.
+_SHORTEST, _SHORTEST_OF_LETTERS = 4, 12
 # Passwords that are words of messages, too. They are masked only where a URL has its password.
 _WORDS = (
     "admin", "alembic", "database", "default", "localhost", "main", "pass", "password", "postgres",
@@ -28,7 +28,8 @@ _USERS = (
 _QUERY = re.compile(
     r"[?&](?:password|sslpassword|sig|token|x-amz-signature|x-amz-security-token)=([^&#]+)", re.I
 )
-_known: set[str] = set()
+# By what matches them, how long they are: the longest comes first.
+_known: dict[str, int] = {}
 _read: set[str] = set()
 _pattern: re.Pattern[str] | None = None
 
@@ -70,7 +71,8 @@ def masked_values(value: Any, *shown: str) -> Any:
 def _keep(user: str, password: str) -> None:
     global _pattern
     _known.update(_spellings(user, password))
-    _pattern = re.compile("|".join(sorted(_known, key=len, reverse=True))) if _known else None
+    longest_first = sorted(_known, key=lambda one: _known[one], reverse=True)
+    _pattern = re.compile("|".join(longest_first)) if _known else None
 
 
 def _secrets(url: str) -> Iterator[tuple[str, str]]:
@@ -82,16 +84,20 @@ def _secrets(url: str) -> Iterator[tuple[str, str]]:
         yield "", value
 
 
-def _spellings(user: str, password: str) -> Iterator[str]:
-    """What matches a password as a URL, a driver, ``repr()`` or a configuration file has it."""
+def _spellings(user: str, password: str) -> Iterator[tuple[str, int]]:
+    """What matches a password as a URL, a driver, ``repr()`` or a configuration file has it.
+
+    Each is with the length of what it matches.
+    """
     plain = {password, unquote(password), unquote_plus(password)}
     coded = {code(one) for one in plain for code in (quote, quote_plus, _quoted_all)}
     spelled = {*plain, *coded}
     spelled |= {one.replace("%", "%%") for one in spelled}
     spelled |= {repr(one)[1:-1] for one in spelled}
-    is_word = len(unquote(password)) < _SHORTEST or password.lower() in (*_WORDS, user.lower())
+    shortest = _SHORTEST_OF_LETTERS if password.isalpha() else _SHORTEST
+    is_word = len(unquote(password)) < shortest or password.lower() in (*_WORDS, user.lower())
     for one in filter(None, spelled):
-        yield f"(?<=:){re.escape(one)}(?=@)" if is_word else re.escape(one)
+        yield f"(?<=:){re.escape(one)}(?=@)" if is_word else re.escape(one), len(one)
 
 
 def _quoted_all(text: str) -> str:

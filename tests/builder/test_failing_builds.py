@@ -429,7 +429,8 @@ class TestAHint:
         with pytest.raises(SnapshotError) as raised:
             project.load()
 
-        assert raised.value.hint == "known are postgresql, sqlite"
+        assert "must be one of sqlite, postgresql, not 'nobodysdb'" in raised.value.message
+        assert raised.value.hint == 'write for example backend = "sqlite"'
 
 
 CREATES = """

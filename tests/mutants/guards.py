@@ -90,7 +90,7 @@ ROOMS = {
         {
             "database/identity": "sqlite/databases engines/aim",
             "store/manifest": "store commands options",
-            "sqlite/database": "sqlite/databases builds diff own_sql make_test_db",
+            "sqlite/database": "sqlite/databases builds sqlite/diff own_sql make_test_db",
             "sqlite/files": "leftovers sqlite/databases make_test_db",
             "sqlite/stand_ins": "own_sql",
             "sqlite/store": "store/in_use leftovers store",
@@ -105,7 +105,7 @@ ROOMS = {
             "plugin/reset": "reset/plugin rewind_plugin",
             "sqlite/attaching": "attaching",
             "sqlite/clone": "commands plugin/guard async pools",
-            "sqlite/diff": "diff failures",
+            "sqlite/diff": "sqlite/diff failures",
             "sqlite/reset/clones": "reset/plugin rewind_plugin",
             "sqlite/reset/interface": "reusable rewindable",
             "sqlite/reset/connections": "methods reusable rewindable reset/plugin",

@@ -24,7 +24,9 @@ def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit
     # A failed test may still hold a lock.
     there.execute("SET lock_timeout = '500ms'")
     schema = list(_schema_changes(here, there))
-    tables = [_rows(here, there, name, limit) for name in _differing(here, there)]
+    tables = [
+        _rows(here, there, name, count, limit) for name, count in _differing(here, there).items()
+    ]
     return Diff(schema, tables)
 
 
@@ -34,14 +36,15 @@ def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any
     yield from (f"{fact}: only in the snapshot" for fact in sorted(before - after))
 
 
-def _differing(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> list[str]:
-    """The tables that both have and whose rows are not the same, as SQL."""
+def _differing(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> dict[str, int]:
+    """The tables that both have and whose rows are not the same, as SQL; how many rows they are."""
     before, after = _sums(here), _sums(there)
-    return sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    names = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    return {name: max(before[name][0], after[name][0]) for name in names}
 
 
 def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """A checksum of each table's rows, in any order."""
+    """How many rows each table has, and a checksum of them in any order."""
     names = connection.execute(
         "SELECT format('%I.%I', nspname, relname) FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' "
@@ -58,13 +61,16 @@ def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
 
 
 def _rows(
-    here: psycopg.Connection[Any], there: psycopg.Connection[Any], table: str, limit: int
+    here: psycopg.Connection[Any],
+    there: psycopg.Connection[Any],
+    table: str,
+    count: int,
+    limit: int,
 ) -> TableDiff:
     columns = [name for name in _columns(here, table) if name in _columns(there, table)]
     keys = _key(there, table)
     key = [index for index, name in enumerate(columns) if name in keys]
     shown = table.removeprefix("public.")
-    count = max(_count(connection, table) for connection in (here, there))
     if count > _COMPARED_ROWS:
         return unknown_rows(shown, columns, f"it differs, and has {count} rows: none is compared")
     before, after = (Counter(_hashes(c, table, columns)) for c in (here, there))
@@ -75,12 +81,6 @@ def _rows(
         return unknown_rows(shown, columns, what)
     added, removed = _taken(there, table, columns, new), _taken(here, table, columns, gone)
     return table_diff(shown, columns, key, added, removed, limit)
-
-
-def _count(connection: psycopg.Connection[Any], table: str) -> int:
-    query: Any = f"SELECT count(*) FROM {table}"
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _hash(columns: Sequence[str]) -> sql.Composable:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.store.manifest import Manifest, write_whole
 
 _FILE, _MANIFEST = ".archive", ".json"
-_PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Archives:
 
     def all(self) -> list[Archived]:
         """Every archive with a manifest, the latest made first."""
-        found = [one for path in self._manifests("*") if (one := self._read(path))]
+        paths = self.folder.glob(f"*{_MANIFEST}")
+        found = [one for path in paths if (one := self._read(path))]
         return sorted(found, key=lambda one: one.manifest.created, reverse=True)
 
     def of(self, name: str, manifest: Manifest) -> Archived | None:
@@ -82,9 +81,6 @@ class Archives:
             if not file.with_suffix(_MANIFEST).exists():
                 file.unlink(missing_ok=True)
 
-    def _manifests(self, pattern: str) -> Iterator[Path]:
-        return self.folder.glob(f"{pattern}{_MANIFEST}")
-
     def _read(self, path: Path) -> Archived | None:
         try:
             manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
@@ -98,9 +94,6 @@ class Archives:
 
 def hashed(file: Path) -> tuple[int, str]:
     """A file's size in bytes, and its SHA-256."""
-    size, digest = 0, hashlib.sha256()
     with open(file, "rb") as content:
-        while part := content.read(_PART):
-            size += len(part)
-            digest.update(part)
-    return size, digest.hexdigest()
+        digest = hashlib.file_digest(content, "sha256")
+        return content.tell(), digest.hexdigest()

@@ -56,12 +56,6 @@ def _forks(_template: str | None) -> Iterator[None]:
     subprocess.Popen = forked.Real
 
 
-@pytest.fixture(autouse=True)
-def _not_in_a_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether snapshots are written as files is what a test says, and not where it runs."""
-    monkeypatch.delenv("CI", raising=False)
-
-
 @pytest.fixture
 def real_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where starting is the point: interpreters are started, and not forked."""

@@ -17,8 +17,7 @@ from alembic_snapshot.postgres.store import ServerStore
 
 @pytest.fixture
 def project(project, forget, monkeypatch):
-    for name in ("ALEMBIC_SNAPSHOT_BACKEND", "CI"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
     forget()
     project.configure('backend = "postgresql"\narchive = "always"')
     return project

@@ -25,8 +25,7 @@ SCOPE = "ALEMBIC_SNAPSHOT_REMOTE_SCOPE"
 @pytest.fixture
 def shared(tmp_path, postgres, forget, monkeypatch):
     """A folder that machines share, with keys; a project on PostgreSQL that one has built."""
-    for name in ("ALEMBIC_SNAPSHOT_BACKEND", "CI"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
     forget()
     shared = Shared(SampleProject(tmp_path / "project"), (tmp_path / "bucket").as_uri())
     shared.project.history(2)

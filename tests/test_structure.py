@@ -42,8 +42,8 @@ ROOMS = {
     ],
     "store": [["manifest"], ["archives", "states"], ["store"]],
     "sqlite": [
-        ["attaching", "catalog", "files", "schema", "stand_ins"],
-        ["diff"],
+        ["attaching", "files", "schema", "sql", "stand_ins"],
+        ["catalog", "diff"],
         ["database", "reset.connections"],
         ["replay"],
         ["clone", "received", "reset.interface", "store"],

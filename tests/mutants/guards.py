@@ -92,6 +92,7 @@ ROOMS = {
             "store/manifest": "store commands options",
             "sqlite/database": "sqlite/databases builds sqlite/diff own_sql make_test_db",
             "sqlite/files": "leftovers sqlite/databases make_test_db",
+            "sqlite/sql": "sqlite/databases sqlite/diff",
             "sqlite/stand_ins": "own_sql",
             "sqlite/store": "store/in_use leftovers store",
             "project/owner": "store/owners",

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
+from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.tokens.changeset import (
     TABLE_HASH,
     WHOLE_HASH,
@@ -53,16 +53,12 @@ def fingerprint(path: Path) -> Fingerprint:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(uri(path), uri=True, timeout=_PATIENCE, isolation_level=None)
+    connection = sqlite3.connect(readable(path), uri=True, timeout=_PATIENCE, isolation_level=None)
     connection.text_factory = as_text
     try:
         yield connection
     finally:
         connection.close()
-
-
-def uri(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro"
 
 
 def as_text(content: bytes) -> Any:
@@ -181,7 +177,3 @@ def _hash_of_rows(connection: sqlite3.Connection, schema: str, table: Table) -> 
 def _words(statement: str) -> str:
     """A statement's words, sorted: batch mode writes constraints in an order of the moment."""
     return " ".join(sorted(re.findall(r"\w+|[^\w\s]", statement)))
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -19,6 +19,7 @@ from alembic_snapshot.sqlite import catalog
 from alembic_snapshot.sqlite.database import is_plain
 from alembic_snapshot.sqlite.files import copy, remove
 from alembic_snapshot.sqlite.received import refuse_acting
+from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.tokens.changeset import (
     Changeset,
     Fingerprint,
@@ -66,7 +67,7 @@ def capture(before: Path | None, after: Path) -> tuple[Changeset, str, Fingerpri
         if path is not None and path.stat().st_size and not is_plain(path):
             raise NotCarried("its schema uses functions or collations of the application's own")
     with catalog.reading(after) as connection:
-        connection.execute("ATTACH ? AS before", (catalog.uri(before) if before else ":memory:",))
+        connection.execute("ATTACH ? AS before", (readable(before) if before else ":memory:",))
         connection.execute("BEGIN")
         old, new = catalog.objects(connection, "before"), catalog.objects(connection, "main")
         dropped = [(o.kind, o.name) for key, o in old.items() if new.get(key) != o]
@@ -152,7 +153,7 @@ def _apply(connection: sqlite3.Connection, changes: Changeset) -> None:
     for key, one in own.items():
         # No trigger runs while rows are put in.
         if key[0] == "trigger" or (final.get(key) != one and key[0] in _BEGINNINGS):
-            connection.execute(f"DROP {key[0].upper()} IF EXISTS {catalog.quoted(key[1])}")
+            connection.execute(f"DROP {key[0].upper()} IF EXISTS {quoted(key[1])}")
     _create(connection, final, from_token, "table")
     for table, rows in changes.rows.items():
         if ("table", table) not in final or catalog.is_virtual(final["table", table]):
@@ -216,11 +217,11 @@ def _put(connection: sqlite3.Connection, table: catalog.Table, rows: RowChanges)
             f"the table {table.name} has other columns here than where the test failed",
             hint=_HINT,
         )
-    name = catalog.quoted(table.name)
-    keys = " AND ".join(f"{catalog.quoted(one)} IS ?" for one in table.columns[: table.key])
+    name = quoted(table.name)
+    keys = " AND ".join(f"{quoted(one)} IS ?" for one in table.columns[: table.key])
     for key in rows.removed:
         _execute(connection, f"DELETE FROM {name} WHERE {keys}", key)
-    listed = ", ".join(map(catalog.quoted, table.columns))
+    listed = ", ".join(map(quoted, table.columns))
     for row in rows.added:
         values = ", ".join("CAST(? AS TEXT)" if isinstance(v, RawText) else "?" for v in row)
         _execute(connection, f"INSERT INTO {name} ({listed}) VALUES ({values})", row)
@@ -297,8 +298,8 @@ def _all_rows(
 
 
 def _changed_rows(connection: sqlite3.Connection, table: catalog.Table) -> RowChanges:
-    keys = [catalog.quoted(one) for one in table.columns[: table.key]]
-    others = [catalog.quoted(one) for one in table.columns[table.key :]]
+    keys = [quoted(one) for one in table.columns[: table.key]]
+    others = [quoted(one) for one in table.columns[table.key :]]
     joined = " AND ".join(f"a.{one} = b.{one}" for one in keys)
     # What a key's own collation takes for the same need not be.
     same = [
@@ -306,7 +307,7 @@ def _changed_rows(connection: sqlite3.Connection, table: catalog.Table) -> RowCh
         for one in [*keys, *others]
     ]
     key_list = ", ".join(f"b.{one}" for one in keys)
-    name = catalog.quoted(table.name)
+    name = quoted(table.name)
     added = connection.execute(
         f"{table.select('main', 'a')} LEFT JOIN before.{name} AS b ON {joined} "
         f"WHERE b.{keys[0]} IS NULL OR NOT ({' AND '.join(same)})"

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.sqlite.stand_ins import is_missing
 
 if TYPE_CHECKING:
@@ -127,13 +127,13 @@ def url(path: Path, driver: str = "") -> str:
 
 def immutable(path: Path) -> str:
     """The URI that opens a sealed database read-only, without locks, and for root too."""
-    return f"file:{quote(str(path))}?mode=ro&immutable=1"
+    return f"{readable(path)}&immutable=1"
 
 
 @contextlib.contextmanager
 def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     """A raw read-only connection, closed at the end."""
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    connection = sqlite3.connect(readable(path), uri=True)
     try:
         yield connection
     finally:
@@ -326,8 +326,7 @@ def heads(path: Path, table: str = "alembic_version") -> list[str]:
         ).fetchone()
         if not has_table:
             return []
-        quoted = table.replace('"', '""')
-        rows = connection.execute(f'SELECT version_num FROM "{quoted}" ORDER BY 1')
+        rows = connection.execute(f"SELECT version_num FROM {quoted(table)} ORDER BY 1")
         return [row[0] for row in rows]
 
 

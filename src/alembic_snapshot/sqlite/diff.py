@@ -6,10 +6,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from alembic_snapshot.database.diff import Diff, Row, TableDiff, table_diff
 from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.sqlite.stand_ins import StandIns
 
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
@@ -21,11 +21,11 @@ def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
     Raises:
         sqlite3.Error: one of them is no database.
     """
-    connection = sqlite3.connect(_uri(after), uri=True, timeout=_PATIENCE)
+    connection = sqlite3.connect(readable(after), uri=True, timeout=_PATIENCE)
     # Text that is no UTF-8 is a difference to show, not a reason to show nothing.
     connection.text_factory = lambda text: text.decode(errors="backslashreplace")
     try:
-        connection.execute("ATTACH ? AS before", (_uri(before) if before else ":memory:",))
+        connection.execute("ATTACH ? AS before", (readable(before) if before else ":memory:",))
         schema = list(_schema_changes(connection))
         tables, select = [], StandIns(connection).rows
         for name in _common(connection):
@@ -36,10 +36,6 @@ def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
         return Diff(schema, [table for table in tables if table])
     finally:
         connection.close()
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro"
 
 
 def _schema_changes(connection: sqlite3.Connection) -> Iterator[str]:
@@ -100,8 +96,8 @@ def _rows(
 def _select(schema: str, table: str, columns: list[str], has_key: bool) -> str:
     """A query for a table's rows; without a key, for each different row and its count."""
     # What a column compares as equal, in its own collation, need not be the same.
-    listed = ", ".join(f"{_quoted(name)} COLLATE BINARY" for name in columns)
-    rows = f"{schema}.{_quoted(table)}"
+    listed = ", ".join(f"{quoted(name)} COLLATE BINARY" for name in columns)
+    rows = f"{schema}.{quoted(table)}"
     if has_key:
         return f"SELECT {listed} FROM {rows}"
     positions = ", ".join(str(number) for number in range(1, len(columns) + 1))
@@ -111,12 +107,8 @@ def _select(schema: str, table: str, columns: list[str], has_key: bool) -> str:
 def _columns(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[int]]:
     """The columns that both databases have, and the positions of those in the primary key."""
     names: dict[str, int] = {}
-    for row in connection.execute(f"PRAGMA main.table_info({_quoted(table)})"):
+    for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})"):
         names[row[1]] = row[5]
-    others = connection.execute(f"PRAGMA before.table_info({_quoted(table)})").fetchall()
+    others = connection.execute(f"PRAGMA before.table_info({quoted(table)})").fetchall()
     both = [name for name in names if name in {row[1] for row in others}]
     return both, [index for index, name in enumerate(both) if names[name]]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.sqlite import database as databases
+from alembic_snapshot.sqlite.sql import quoted
 from alembic_snapshot.store.manifest import Manifest
 
 _HINT = "nothing is used of it; the snapshot is built instead"
@@ -96,17 +97,17 @@ def _statements(connection: sqlite3.Connection) -> Iterator[str]:
         if not all(isinstance(text, str) for text in (kind, name, table, sql)):
             raise sqlite3.DatabaseError("its schema has something else than text in it")
         if kind == "view":
-            yield f"SELECT * FROM {_quoted(name)}"
+            yield f"SELECT * FROM {quoted(name)}"
         if kind in ("table", "trigger") and not name.startswith("sqlite_"):
             yield from _changes(connection, table)
 
 
 def _changes(connection: sqlite3.Connection, table: str) -> Iterator[str]:
     """What reads and changes all of a table: with that go triggers, checks, indexes, defaults."""
-    rows = connection.execute(f"PRAGMA table_xinfo({_quoted(table)})").fetchall()
+    rows = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
     # Generated and hidden columns can't be written.
-    columns = [_quoted(row[1]) for row in rows if row[6] == 0]
-    name = _quoted(table)
+    columns = [quoted(row[1]) for row in rows if row[6] == 0]
+    name = quoted(table)
     values = ", ".join("NULL" for _ in columns)
     yield f"SELECT * FROM {name}"
     yield f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})"
@@ -129,7 +130,3 @@ def _refuse_log(path: Path) -> None:
         header = file.read(_HEADER)
     if header[:16] == b"SQLite format 3\0" and header[18:20] != b"\x01\x01":
         raise StoreError("it is in WAL mode, as no snapshot is", hint=_HINT)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

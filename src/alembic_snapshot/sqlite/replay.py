@@ -13,6 +13,7 @@ from alembic_snapshot.database.diff import Row, TableDiff
 from alembic_snapshot.database.recording import Step
 from alembic_snapshot.database.writers import MOST_ROWS, Relations
 from alembic_snapshot.sqlite import files
+from alembic_snapshot.sqlite.sql import quoted
 
 _RUN = re.compile(
     r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|"
@@ -57,9 +58,9 @@ class FileReplay:
         connection.rollback()
 
     def rows(self, connection: sqlite3.Connection, table: TableDiff) -> Sequence[Row]:
-        listed = ", ".join(_quoted(name) for name in table.columns)
+        listed = ", ".join(quoted(name) for name in table.columns)
         try:
-            query = f"SELECT {listed} FROM {_quoted(table.name)} LIMIT {MOST_ROWS + 1}"
+            query = f"SELECT {listed} FROM {quoted(table.name)} LIMIT {MOST_ROWS + 1}"
             return connection.execute(query).fetchall()
         except sqlite3.OperationalError:
             # It is not there yet, or has not yet these columns.
@@ -71,10 +72,10 @@ class FileReplay:
         found.triggered = {row[0] for row in connection.execute(query)}
         tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
         for (name,) in connection.execute(tables).fetchall():
-            for row in connection.execute(f"PRAGMA foreign_key_list({_quoted(name)})"):
+            for row in connection.execute(f"PRAGMA foreign_key_list({quoted(name)})"):
                 if row[5] in _ACTIONS or row[6] in _ACTIONS:
                     found.cascades.add((name.lower(), str(row[2]).lower()))
-            for row in connection.execute(f"PRAGMA table_info({_quoted(name)})"):
+            for row in connection.execute(f"PRAGMA table_info({quoted(name)})"):
                 if row[4] and ("(" in row[4] or row[4].upper().startswith("CURRENT_")):
                     found.generated.add((name.lower(), row[1].lower()))
         return found
@@ -88,7 +89,3 @@ class FileReplay:
 def _refuse_attaching(action: int, *_: Any) -> int:
     refused = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
     return sqlite3.SQLITE_DENY if action in refused else sqlite3.SQLITE_OK
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

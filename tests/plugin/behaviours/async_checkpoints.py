@@ -1,6 +1,7 @@
 """Async functions make checkpoints, and async tests begin from them and restore."""
 
 import asyncio
+import gc
 
 import pytest
 from notes.db import SessionLocal, engine
@@ -102,3 +103,13 @@ async def test_refused_while_a_session_is_at_work(second, db_clone, async_db_ses
     await async_db_session.rollback()
     db_clone.restore()
     assert await count() == 2
+
+
+async def test_connections_that_are_left_idle_are_closed(db_clone):
+    await asyncio.gather(*(add(f"more {number}") for number in range(3)))
+    db_clone.checkpoint()
+    await add("too many")
+    db_clone.restore()
+    # A connection that is deleted open warns.
+    gc.collect()
+    assert await count() == 3

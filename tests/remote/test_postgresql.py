@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +20,7 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres.private.folder import VARIABLE
 from alembic_snapshot.project.remote import fingerprint
 from alembic_snapshot.remote.record import content_path, record_path
 from alembic_snapshot.store.archives import hashed
@@ -161,6 +170,72 @@ class TestItTravels:
 
         findings = json.loads(done.stdout)["findings"]
         assert any("is read in the scope main, signed" in json.dumps(one) for one in findings)
+
+
+class TestAFleet:
+    """Machines with a server and a store of their own, which begin at once."""
+
+    @pytest.fixture
+    def machines(self):
+        """Folders for private servers; a socket's path has to be short."""
+        folders = {name: tempfile.mkdtemp(prefix="as-") for name in ("1", "2", "3")}
+        for folder in folders.values():
+            Path(folder).chmod(0o755)
+        yield folders
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @pytest.mark.campaign
+    @pytest.mark.parametrize("scope", ["main", "pr/7"])
+    def test_with_nothing_builds_once(self, shared, machines, scope):
+        results = self.build(shared, machines, scope)
+
+        assert sum(one["built"] for one in results) == 1
+        assert sorted(one["remote"]["got"] for one in results) == ["hit", "hit", "miss"]
+
+    @pytest.mark.campaign
+    def test_when_the_builder_is_killed_another_one_builds(self, shared, machines):
+        self.new_revision(shared)
+        (name, folder) = machines.popitem()
+        command = [sys.executable, "-m", "alembic_snapshot", "build", "--store", shared.store(name)]
+        first = subprocess.Popen(
+            command,
+            cwd=shared.project.root,
+            env={**os.environ, **shared.as_writer(), "CI": "true", VARIABLE: folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        first.stderr.readline()
+        with ThreadPoolExecutor(1) as pool:
+            others = pool.submit(self.build, shared, machines)
+            first.send_signal(signal.SIGKILL)
+            results = others.result()
+        first.communicate()
+
+        assert sum(one["built"] for one in results) <= 1
+
+    def new_revision(self, shared):
+        """A revision whose result is another one in each build."""
+        different = "op.execute('INSERT INTO t_0001 VALUES (floor(random() * 1000000000))')"
+        shared.project.revision("0003", "0002", upgrade=different)
+
+    def build(self, shared, machines, scope="main"):
+        """What each machine says; all have the same content."""
+        self.new_revision(shared)
+        variables = {**shared.as_writer(scope), "CI": "true"}
+
+        def on(name):
+            return shared.build(name, **{**variables, VARIABLE: machines[name]})
+
+        with ThreadPoolExecutor(len(machines)) as pool:
+            results = list(pool.map(on, machines))
+        archives = [
+            Path(shared.store(name), "archives", f"{one['path']}.archive")
+            for name, one in zip(machines, results, strict=True)
+        ]
+        assert len({hashed(archive)[1] for archive in archives}) == 1
+        return results
 
 
 class TestItIsCode:

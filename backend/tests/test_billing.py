@@ -126,6 +126,11 @@ class TestRates:
         with pytest.raises(InvalidRates, match=problem):
             OverageRates.of(*steps)
 
+    def test_a_step_may_end_at_the_first_unit(self) -> None:
+        rates = OverageRates.of((1, "0.01"), (None, "0.005"))
+
+        assert [step.up_to for step in rates.steps] == [1, None]
+
     def test_a_list_that_ends_closed_is_refused_when_saved(self, db_session: Session) -> None:
         tier = SaaSTier(name="closed", base_price=Decimal(1))
         tier.overage_rates = [{"up_to": "500", "rate": "0.01"}]  # type: ignore[assignment]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from alembic_snapshot.build.sharing import Fits, built
+from alembic_snapshot.remote.process import Failed, RemoteProcess
 from alembic_snapshot.store.states import expected_seconds
 
 from .conftest import MAIN_KEY
@@ -157,6 +159,34 @@ def test_what_can_not_be_fetched_is_built(shared, name):
     assert made["built"]
     assert len(made["warned"]) == 1
     assert shared.run("of the builder", "status", "--no-remote").returncode == 0
+
+
+def test_an_interrupt_ends_the_process_that_waits_for_an_answer(shared):
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    with port_of("silent") as port:
+        shared.url = "s3://bucket/prefix"
+        shared.configure()
+        shared.variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        with shared.opened("reader") as (store, _):
+            process = RemoteProcess(store.settings)
+            process.begin()
+        before = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                process.ask("look", 60, digests=["0" * 64], scopes=["main"])
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    with pytest.raises(Failed, match="has ended"):
+        process.ask("look", 60, digests=["0" * 64], scopes=["main"])
 
 
 def test_one_process_of_a_run_tells_the_others(shared, monkeypatch):

@@ -55,6 +55,7 @@ def carry(files, sql):
     return changes
 
 
+ROW_NUMBERS = ("rowid", "_rowid_", "oid")
 CARRIED = {
     "a swap of unique values": "UPDATE t SET name = 'x' WHERE id = 1; UPDATE t SET name = 'one' "
     "WHERE id = 2; UPDATE t SET name = 'two' WHERE id = 1",
@@ -75,7 +76,15 @@ CARRIED = {
     "a new column": "ALTER TABLE t ADD COLUMN extra DEFAULT 'x'",
     "names that need quotes": 'CREATE TABLE "a ""b" ("c d" PRIMARY KEY, "select") WITHOUT ROWID; '
     'INSERT INTO "a ""b" VALUES (1, 2)',
+    "a version": "PRAGMA user_version = 7",
+    "an application's number": "PRAGMA application_id = 9",
     "nothing": "",
+    **{
+        f"columns that hide two names of a row's number, and not {free}": "CREATE TABLE h ("
+        + ", ".join(name for name in ROW_NUMBERS if name != free)
+        + f"); INSERT INTO h ({free}) VALUES (7), (9)"
+        for free in ROW_NUMBERS
+    },
 }
 
 

@@ -78,7 +78,7 @@ ROOMS = {
             "builder/ran": "heads options",
             "builder/own_sql": "own_sql",
             "builder/seeds": "unfinished build/checks own_sql",
-            "builder/sources": "order watch",
+            "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
             "builder/upgrade": "builds key/surroundings order heads left_by_env",
             "build/handovers": "handovers mistakes",
@@ -88,7 +88,7 @@ ROOMS = {
     ),
     "store": Room(
         {
-            "database/identity": "sqlite/databases engines/aim",
+            "database/identity": "places sqlite/databases engines/aim",
             "store/manifest": "store commands options",
             "sqlite/database": "sqlite/databases builds sqlite/diff own_sql make_test_db",
             "sqlite/files": "leftovers sqlite/databases make_test_db",
@@ -159,7 +159,7 @@ ROOMS = {
     "checks": Room(
         {
             "builder/drift": "build/checks oracles/checks",
-            "checks": "unchecked",
+            "checks": "unchecked build/checks errors",
             "plugin/items": "check_items",
         },
         "unchecked",

@@ -44,3 +44,12 @@ def test_rows_that_a_cursor_changes_leave_nothing_in_the_connection(statement, h
         getattr(connection.cursor(), how)(statement, *([[()]] if how == "executemany" else []))
 
         assert not connection.is_dirty
+
+
+def test_a_cursor_of_another_class_is_heard_by_nobody_and_so_are_its_statements():
+    connection = sqlite3.connect(":memory:", factory=Watched)
+
+    with contextlib.closing(connection):
+        connection.cursor(sqlite3.Cursor)
+
+        assert connection.is_dirty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import pytest
 
 from alembic_snapshot import StoreError, ensure, load_project
 from alembic_snapshot.sqlite.store import FileStore
+from alembic_snapshot.store.manifest import Manifest
 from tests.waiting import until
 
 MAKE = """
@@ -325,6 +327,14 @@ class TestTampering:
         assert not project.ensure().built
         assert not project.ensure().built
         assert len(hashed) == 1
+
+    def test_a_manifest_is_read_back_as_it_was_written(self, built):
+        read = Manifest.from_json((built.path.parent / "manifest.json").read_text())
+        lists = [f.name for f in dataclasses.fields(Manifest) if f.type.startswith("Sequence[")]
+        full = dataclasses.replace(read, **{name: ("a", "b") for name in lists})
+
+        assert len(lists) > 3
+        assert Manifest.from_json(full.to_json()) == full
 
     def test_a_manifest_keeps_the_facts_of_the_snapshot(self, built):
         manifest = json.loads((built.path.parent / "manifest.json").read_text())

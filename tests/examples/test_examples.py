@@ -34,8 +34,12 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.campaign)],
-                         ids=["", "and put back"])  # fmt: skip
+@pytest.fixture(scope="session")
+def whole(pytestconfig):
+    """Whether generated cases run too, and with them what takes as long."""
+    return "not campaign" not in pytestconfig.option.markexpr
+
+
 @pytest.mark.parametrize("example", CASES, ids=lambda one: one.folder)
 def test_it_is_ready_when_init_is_done(folder, example, whole):
     for package in example.needs:

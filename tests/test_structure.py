@@ -108,6 +108,8 @@ ROOMS = {
         ["names"],
         ["values"],
         ["env_py", "flask", "makers"],
+        ["lines"],
+        ["choice"],
         ["proposal"],
     ],
     "cli": [

@@ -106,6 +106,7 @@ ROOMS = {
     "discover": [
         ["layout", "sources"],
         ["names"],
+        ["readers"],
         ["values"],
         ["env_py", "flask", "makers"],
         ["lines"],

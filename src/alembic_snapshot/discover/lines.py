@@ -10,7 +10,7 @@ from typing import Any
 
 from alembic_snapshot.discover.layout import PytestSettings
 from alembic_snapshot.discover.makers import Made, Model
-from alembic_snapshot.discover.values import Origin
+from alembic_snapshot.discover.readers import Origin
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from alembic_snapshot.discover.flask import Application, find_applications
 from alembic_snapshot.discover.layout import Layout, is_importable, pytest_settings
 from alembic_snapshot.discover.lines import Line, Proposal, Shown
 from alembic_snapshot.discover.makers import Made, Makers, find_makers, find_models
+from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Source, Sources
-from alembic_snapshot.discover.values import Origin, Values
+from alembic_snapshot.discover.values import Values
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import (

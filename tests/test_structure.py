@@ -106,8 +106,11 @@ ROOMS = {
     "discover": [
         ["layout", "sources"],
         ["names"],
+        ["readers"],
         ["values"],
         ["env_py", "flask", "makers"],
+        ["lines"],
+        ["choice"],
         ["proposal"],
     ],
     "cli": [

@@ -250,3 +250,43 @@ def test_it_is_entered_for_each_run_and_left_after_it(flask):
 
     # One run of env.py makes the database, another compares the models.
     assert (flask.root / "log.txt").read_text() == "()()"
+
+
+UPGRADES = """
+    import sqlalchemy as sa
+    from alembic import command
+    from alembic.config import Config
+
+    from blog import engine, create_app as create
+
+    def create_app():
+        app = create()
+        with app.app_context():
+            config = Config("migrations/alembic.ini")
+            config.set_main_option("script_location", "migrations")
+            command.upgrade(config, "heads")
+        return app
+"""
+
+
+def test_an_application_that_upgrades_by_itself_is_told_and_the_hint_mends_it(flask):
+    flask.write("site_of.py", UPGRADES)
+    flask.configure(flask.settings + CONTEXT.replace("blog:", "site_of:"))
+    flask.revision("0001")
+    flask.revision("0002", "0001")
+
+    with pytest.raises(BuildError, match="upgraded to 0001, but the snapshot is at 0002: ") as told:
+        flask.ensure()
+    hint = told.value.hint
+    flask.write("made.py", "from site_of import create_app\ndef migrate(url):\n    create_app()\n")
+    line = 'migrate = "module:migrate"'
+    flask.configure(
+        flask.settings + CONTEXT.replace("blog:", "site_of:") + line.replace("module", "made")
+    )
+    snapshot, _ = flask.build()
+
+    assert "no script is" not in str(told.value)
+    assert "Write a function migrate(url)" in hint
+    assert line in hint
+    assert snapshot.manifest.heads == ("0002",)
+    assert snapshot.manifest.checks["drift_error"] is None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
+import aiosqlite
 import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from alembic_snapshot.sqlite.attaching import Asking
+from alembic_snapshot.sqlite.attaching import Asking, watch_attaching
 
 STATEMENTS = {
     "a literal": ("ATTACH 'real.db' AS other", (), "real.db"),
@@ -215,3 +220,29 @@ def test_a_file_is_attached_to_no_clone(shop, clones):
 
     result.assert_outcomes(passed=23)
     assert not list(shop.root.glob("*.db"))
+
+
+def test_an_async_connection_of_the_applications_own_making_is_watched_in_its_thread(tmp_path):
+    heard = []
+
+    def refuse(file):
+        heard.append(file)
+        raise Refused
+
+    async def attach():
+        engine = create_async_engine(
+            "sqlite+aiosqlite://", async_creator=lambda: aiosqlite.connect(tmp_path / "own.db")
+        )
+        event.listen(
+            engine.sync_engine, "connect", lambda connection, _: watch_attaching(connection, refuse)
+        )
+        async with engine.connect() as connection:
+            found = (await connection.execute(text("SELECT 1"))).scalar()
+            with pytest.raises(DatabaseError):
+                await connection.execute(text(f"ATTACH '{tmp_path}/real.db' AS other"))
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(attach()) == 1
+    assert heard == [f"{tmp_path}/real.db"]
+    assert not (tmp_path / "real.db").exists()

@@ -216,23 +216,32 @@ def _own_tests(package: Package) -> dict[str, Any]:
     return {"passed": passed[0], "ratio": seconds[1] / seconds[0]}
 
 
-def _by_hand(package: Package, database: str) -> float | None:
+def _by_hand(package: Package, database: str, driver: str = "sqlite") -> float | None:
     """How long `alembic upgrade heads`, or the project's own function, takes without us."""
     migrate = package.of(database).get("migrate")
     target = package.work / "measured" / f"by_hand_{database}.db"
-    url = f"sqlite:///{target}"
+    url = f"{driver}:///{target}"
     if migrate:
         module, _, name = migrate.partition(":")
-        command = ["python", "-c", f"import {module}; {module}.{name}({url!r})"]
+        given = f"import os; os.environ['DATABASE_URL'] = {url!r}"
+        command = ["python", "-c", f"{given}; import {module}; {module}.{name}({url!r})"]
     else:
         ini = package.project / package.of(database).get("config", "alembic.ini")
         other = package.project / "by_hand.ini"
         other.write_text(f"{ini.read_text()}sqlalchemy.url = {url}\n{LOGGING}")
         command = ["alembic", "-c", str(other), "upgrade", "heads"]
+    around = package.of(database).get("context")
+    if around and not migrate:
+        module, _, name = around.partition(":")
+        inside = f"alembic.config.main({command[1:]!r})"
+        command = ["python", "-c", f"import alembic.config, {module}\n"
+                   f"with {module}.{name}:\n    {inside}"]  # fmt: skip
     started = time.perf_counter()
     done = package.run(*command, status=None)
     taken = time.perf_counter() - started
     (package.project / "by_hand.ini").unlink(missing_ok=True)
+    if "requires an async driver" in done.stderr and driver == "sqlite":
+        return _by_hand(package, database, "sqlite+aiosqlite")
     return taken if done.returncode == 0 and target.exists() else None
 
 
@@ -264,13 +273,17 @@ def _compare_drift(package: Package, database: str, found: dict[str, Any]) -> No
     # Its %(here)s is the project's.
     text = ini.read_text().replace("%(here)s", str(package.project))
     other.write_text(f"{text}{LOGGING}")
-    done = package.run(
-        "python", ORACLE, package.project, other, given=json.dumps([str(copy), ["check"]]) + "\n"
-    )
+    around = package.of(database).get("context")
+    arguments = [ORACLE, package.project, other, *([around] if around else [])]
+    done = package.run("python", *arguments, given=json.dumps([str(copy), ["check"]]) + "\n")
     real = json.loads(done.stdout.splitlines()[-1])
     why = found["unchecked"].get("drift")
     if "error" in real:
-        _claim(why, f"`alembic check` fails with {real['error']}, and here drift counts as checked")
+        # In the application's context env.py may ask the application where its database is.
+        _claim(
+            why or around,
+            f"`alembic check` fails with {real['error']}, and here drift counts as checked",
+        )
         return
     _claim(not why or not real["found"], f"`alembic check` finds {real['found']}, but here: {why}")
     ours = sorted(line.partition(": ")[0] for line in found["drift"])

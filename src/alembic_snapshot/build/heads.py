@@ -208,14 +208,16 @@ class Verifier:
         goal = _listed(sorted(wanted.tops)) if wanted else "the heads"
         at = f"at {', '.join(revisions)}" if revisions else "at no revision"
         unknown = [name for name in revisions if wanted and name not in wanted.known]
-        if unknown:
+        further = [name for name in unknown if name in self.chain.revisions]
+        if unknown and not further:
             at += f", and no script is revision {unknown[0]}"
         culprit = "; ".join(self.report.redirected)
         if self.project.migrate is None:
             started = "stopped there, or wrote versions by itself"
             culprit = culprit or f"env.py {started if revisions else _NOT_COMMITTED}"
             message = f"alembic upgraded to {goal}, but the snapshot is {at}: {culprit}"
-            return AttemptFailed(BuildError(message, hint=_ENV_HINT), final=False)
+            hint = _FURTHER_HINT if further else _ENV_HINT
+            return AttemptFailed(BuildError(message, hint=hint), final=False)
         if not revisions and table not in {n.rpartition(".")[2] for n in database.tables()}:
             at += f", without a table {table}"
             if not self.report.is_heard:
@@ -245,6 +247,10 @@ class Verifier:
 
 
 _NOT_COMMITTED = "did not commit, or connects elsewhere"
+_FURTHER_HINT = (
+    "does an application upgrade by itself when it is made? Write a function migrate(url) that "
+    'makes it, and migrate = "module:migrate" in [tool.alembic-snapshot]'
+)
 _ENV_HINT = (
     'use config.attributes["connection"] or sqlalchemy.url in env.py, or set the '
     "variable it reads in [tool.alembic-snapshot] environment"

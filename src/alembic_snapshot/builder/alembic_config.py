@@ -28,9 +28,13 @@ class Config(alembic.config.Config):
     Alembic's parser takes longer than a hundred revisions, and few ``env.py`` ask for it.
     It is called as Alembic's is, which errors name. ``is_asked`` says that code of another's than
     Alembic asked for it.
+
+    ``places`` are the spellings of the target. Alembic takes a percent sign for an interpolation,
+    and few ``env.py`` double it: whether a build succeeds must not hang on the folder's name.
     """
 
     is_asked = False
+    places: tuple[str, ...] = ()
     _cmd_opts: Namespace | Callable[[], Namespace] | None
 
     @property
@@ -44,6 +48,13 @@ class Config(alembic.config.Config):
     @cmd_opts.setter
     def cmd_opts(self, given: Namespace | Callable[[], Namespace] | None) -> None:
         self._cmd_opts = given
+
+    def set_section_option(self, section: str, name: str, value: str) -> None:
+        for place in self.places:
+            doubled = place.replace("%", "%%")
+            if place in value and doubled not in value:
+                value = value.replace(place, doubled)
+        super().set_section_option(section, name, value)
 
 
 def config_of(job: Job) -> Config:
@@ -86,7 +97,9 @@ def scripts_of(job: Job, config: Config) -> ScriptDirectory:
 def offered(config: Config, kind: BuilderTarget, handover: str) -> Iterator[Config]:
     """The configuration with the target in it; a connection's work is committed at the end."""
     url = kind.target.url("async" if handover == "async" else "").replace("%", "%%")
+    config.places = ()
     config.set_main_option("sqlalchemy.url", url)
+    config.places = _places(kind)
     config.attributes.clear()
     if handover in ("url", "async"):
         yield config
@@ -106,3 +119,10 @@ def offered(config: Config, kind: BuilderTarget, handover: str) -> Iterator[Conf
                     connection.commit()
     finally:
         engine.dispose()
+
+
+def _places(kind: BuilderTarget) -> tuple[str, ...]:
+    """What follows the driver in the target's URLs, and its path, as far as they have a ``%``."""
+    texts = (text.partition("://")[2] or text for text in kind.target.places().values())
+    found = {text for text in texts if "%" in text}
+    return tuple(sorted(found, key=len, reverse=True))

@@ -17,6 +17,7 @@ from alembic.config import CommandLine
 from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder.alembic_config import Config
+from alembic_snapshot.builder.options import no_metadata_in
 from alembic_snapshot.builder.protocol import Job
 from alembic_snapshot.checks import NO_METADATA
 
@@ -80,6 +81,9 @@ class Comparison:
         try:
             if context.opts.get("target_metadata") is None:
                 raise NotCompared(NO_METADATA)
+            other = no_metadata_in(context.opts)
+            if other is not None:
+                raise NotCompared(other)
             self._revisions.run_autogenerate(revision, context)
         except BaseException as error:
             # Whatever env.py makes of it.

@@ -25,16 +25,49 @@ def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
         for name, value in sorted(options.items())
         if name not in ("connection", "url", "target_metadata", "dialect_name", "dialect_opts")
     }
-    for index, metadata in enumerate(metadata_in(options)):
-        convention = {str(k): spelled(v) for k, v in metadata.naming_convention.items()}
-        fingerprint[f"target_metadata[{index}]"] = f"{metadata.schema} {sorted(convention.items())}"
+    for index, given in enumerate(_target_metadata(options)):
+        told = spelled(given)
+        if _is_metadata(given):
+            convention = {str(k): spelled(v) for k, v in given.naming_convention.items()}
+            told = f"{given.schema} {sorted(convention.items())}"
+        fingerprint[f"target_metadata[{index}]"] = told
     return fingerprint
 
 
 def metadata_in(options: Mapping[str, Any]) -> list[Any]:
-    """The metadata that ``env.py`` gave, which may be none, one or several."""
+    """The metadata that ``env.py`` gave, which may be none, one or several.
+
+    An upgrade doesn't look at it: whatever else ``env.py`` gave there is left out.
+    """
+    return [given for given in _target_metadata(options) if _is_metadata(given)]
+
+
+def no_metadata_in(options: Mapping[str, Any]) -> str | None:
+    """What ``env.py`` gave where Alembic compares with metadata, if that is something else."""
+    for given in _target_metadata(options):
+        if not _is_metadata(given):
+            own = getattr(given, "metadata", None)
+            hint = ", and its metadata is one" if _is_metadata(own) else ""
+            return f"env.py's target_metadata has {_kind(given)}, which is no MetaData{hint}"
+    return None
+
+
+def _target_metadata(options: Mapping[str, Any]) -> list[Any]:
     given = options.get("target_metadata")
-    return [m for m in (given if isinstance(given, list | tuple) else [given]) if m is not None]
+    if isinstance(given, set | frozenset):
+        # In an order that is the same in every run.
+        given = sorted(given, key=lambda item: f"{getattr(item, 'schema', '')} {spelled(item)}")
+    several = given if isinstance(given, list | tuple) else [given]
+    return [item for item in several if item is not None]
+
+
+def _is_metadata(given: Any) -> bool:
+    return isinstance(getattr(given, "naming_convention", None), Mapping)
+
+
+def _kind(given: Any) -> str:
+    is_named = isinstance(given, type) or hasattr(given, "__qualname__")
+    return str(given.__qualname__) if is_named else f"a {type(given).__name__}"
 
 
 def called_by_alembic(options: Mapping[str, Any]) -> Iterator[Any]:

@@ -19,8 +19,9 @@ import click
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.pyproject import PyProject, shown
 from alembic_snapshot.discover.layout import Layout, find_layout
+from alembic_snapshot.discover.lines import Line, Proposal
 from alembic_snapshot.discover.makers import Model
-from alembic_snapshot.discover.proposal import Line, Proposal, propose
+from alembic_snapshot.discover.proposal import propose
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.config import Project, here, load_project, refuse_no_store
 from alembic_snapshot.project.places import TABLE, store_folder

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Source, Sources
-from alembic_snapshot.discover.values import Origin, Values
+from alembic_snapshot.discover.values import Values
 
 _URL = "sqlalchemy.url"
 _ASYNC = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
+_FROM_CONFIGURATION = ("engine_from_config", "async_engine_from_config")
+_MAKERS = ("create_engine", "create_async_engine", *_FROM_CONFIGURATION)
 _PLACEHOLDERS = {"int": "1", "float": "1", "bool": "true"}
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=", re.MULTILINE)
 
@@ -117,12 +120,10 @@ def _made(source: Source) -> Iterator[tuple[ast.expr, bool]]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             name = source.dotted(node.func).rpartition(".")[2]
-            if name in ("create_engine", "create_async_engine"):
-                given = [
-                    *node.args[:1],
-                    *(word.value for word in node.keywords if word.arg == "url"),
-                ]
-                yield from ((one, name == "create_async_engine") for one in given)
+            if name in _MAKERS:
+                given = [word.value for word in node.keywords if word.arg == "url"]
+                given += [] if name in _FROM_CONFIGURATION else node.args[:1]
+                yield from ((one, "async" in name) for one in given)
 
 
 def _from_configuration(source: Source) -> bool:
@@ -132,7 +133,7 @@ def _from_configuration(source: Source) -> bool:
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Call)
     }
-    return bool(names & {"engine_from_config", "async_engine_from_config"})
+    return bool(names & set(_FROM_CONFIGURATION))
 
 
 def _is_url(node: ast.expr) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alembic_snapshot.discover.names import local_values, returned
+from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Function, Source, Sources
-from alembic_snapshot.discover.values import Origin, Values
+from alembic_snapshot.discover.values import Values
 
 _ENGINES = {
     "create_engine": False,

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from alembic_snapshot.discover.choice import Choice
 from alembic_snapshot.discover.env_py import EnvPy, read_env_py, required
 from alembic_snapshot.discover.flask import Application, find_applications
-from alembic_snapshot.discover.layout import (
-    Layout,
-    PytestSettings,
-    is_importable,
-    pytest_settings,
-)
-from alembic_snapshot.discover.makers import Made, Makers, Model, find_makers, find_models
+from alembic_snapshot.discover.layout import Layout, is_importable, pytest_settings
+from alembic_snapshot.discover.lines import Line, Proposal, Shown
+from alembic_snapshot.discover.makers import Made, Makers, find_makers, find_models
+from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Source, Sources
-from alembic_snapshot.discover.values import Origin, Values
+from alembic_snapshot.discover.values import Values
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import (
@@ -34,41 +31,6 @@ from alembic_snapshot.project.toml_file import TomlFile
 _KINDS = unsupported.SUPPORTED
 _SCHEME = re.compile(r"[a-z]+(\+\w+)?://")
 _IMPORTED = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One key of the table, its value, and why it is so."""
-
-    key: str
-    value: Any
-    reason: str
-
-
-@dataclass
-class Proposal:
-    """The lines to write, and the notes for the user.
-
-    ``variables`` are those that tests need before they can import the application, with values.
-    ``pytest`` is what pytest's own ``pythonpath`` lacks, and ``pytest_file`` where it has to be
-    said if that is not ``pyproject.toml``. ``left_out`` are keys with the reason why they are not
-    there; ``extras`` what to install, with the reason.
-    """
-
-    lines: list[Line] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    pytest: Line | None = None
-    pytest_file: Path | None = None
-    extras: dict[str, str] = field(default_factory=dict)
-    models: list[Model] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-    is_async: bool = False
-    settings: PytestSettings = field(default_factory=lambda: PytestSettings(None))
-
-    def add(self, key: str, value: Any, reason: str) -> None:
-        """Propose a line."""
-        self.lines.append(Line(key, value, reason))
 
 
 def propose(layout: Layout, table: Mapping[str, Any]) -> Proposal:
@@ -87,6 +49,8 @@ class _Proposing:
         self.layout = layout
         self.root = layout.root
         self.table = table
+        self.shown = Shown(self.root)
+        self._name = self.shown.name
         self.result = Proposal(settings=pytest_settings(layout.root))
         self.alembic = self._alembic_settings()
         folders = (*self._table_path(), *self.alembic.prepend_sys_path)
@@ -106,8 +70,9 @@ class _Proposing:
         )
         makers = find_makers(self.sources, self.values)
         reached = {source.path for source in env.reached}
-        engine = self._engine(makers, reached)
-        factory = self._sessionmaker(makers, engine)
+        choice = Choice(self.result, self.table, self.sources, self.shown)
+        engine = choice.engine(makers, reached)
+        factory = choice.sessionmaker(makers, engine)
         self.result.models = list(find_models(self.sources))
         self.result.is_async = env.is_async or bool(engine and engine.is_async)
         backend = self._backend(engine, makers, env)
@@ -165,116 +130,6 @@ class _Proposing:
         given = self.table.get("pythonpath", ())
         return tuple(Path(os.path.abspath(self.root / str(folder))) for folder in given)
 
-    def _engine(self, makers: Makers, reached: set[Path]) -> Made | None:
-        referenced = [candidate for candidate in makers.engines if candidate.reference]
-        given = self.table.get("engine")
-        if given is not None:
-            return next(
-                (candidate for candidate in referenced if candidate.reference == given), None
-            )
-        # A function that gives what a name has, too, is no other engine.
-        kept = [candidate.call for candidate in referenced if not candidate.is_call]
-        objects = [
-            candidate
-            for candidate in referenced
-            if not candidate.is_call or candidate.call not in kept
-        ]
-        objects = list(
-            {candidate.reference: candidate for candidate in reversed(objects)}.values()
-        )[::-1]
-        chosen, why = _one_of(objects, makers.factories, reached)
-        if chosen is not None:
-            self.result.add("engine", chosen.reference, f"made in {self._line(chosen)}{why}")
-            return chosen
-        if objects:
-            places = ", ".join(
-                f"{candidate.reference} ({self._line(candidate)})" for candidate in objects
-            )
-            self.result.left_out.append(("engine", f"{len(objects)} candidates: {places}"))
-            return None
-        return self._by_url(makers)
-
-    def _by_url(self, makers: Makers) -> Made | None:
-        """An engine that nothing names, by its URL."""
-        unnamed = [*makers.flask, *makers.engines]
-        urls: dict[str, Made] = {}
-        for maker in unnamed:
-            for origin in maker.url:
-                if origin.kind == "text" and origin.form == "url" and "://" in origin.name:
-                    is_flask = maker in makers.flask
-                    url = self._instance(origin.name, maker) if is_flask else origin.name
-                    urls.setdefault(url, maker)
-        if len(urls) == 1:
-            ((url, engine),) = urls.items()
-            what = "Flask-SQLAlchemy's, of" if engine in makers.flask else "made in a function, in"
-            self.result.add(
-                "engine", url, f"every engine with this URL; {what} {self._line(engine)}"
-            )
-            return engine
-        if not unnamed:
-            why = "no create_engine(), create_async_engine() or SQLAlchemy() was found"
-        else:
-            reasons = (
-                f"{self._line(maker)}: {maker.why_not or 'its URL is not a text'}"
-                for maker in unnamed
-            )
-            why = f"no name leads to it ({'; '.join(reasons)})"
-        self.result.left_out.append(("engine", why))
-        return None
-
-    def _instance(self, url: str, maker: Made) -> str:
-        """Flask-SQLAlchemy's relative files are in the application's instance folder."""
-        before, mark, path = url.partition(":///")
-        if before.partition("+")[0] != "sqlite" or not path or path.startswith(("/", ":", "file:")):
-            return url
-        folder = self.sources.folder_of(maker.source.module) or self.root
-        return f"{before}{mark}{self._name(folder / 'instance' / path)}"
-
-    def _sessionmaker(self, makers: Makers, engine: Made | None) -> Made | None:
-        if "sessionmaker" in self.table:
-            given = self.table["sessionmaker"]
-            return next(
-                (factory for factory in makers.factories if factory.reference == given), None
-            )
-        if not makers.factories:
-            if not makers.flask:
-                why = "no sessionmaker() was found: db_session is one on the engine"
-                self.result.left_out.append(("sessionmaker", why))
-            return None
-        wanted = engine.reference if engine else self.table.get("engine")
-        fitting = [factory for factory in makers.factories if self._same(factory.bound, wanted)]
-        plain = [factory for factory in fitting if not self._is_scoped(factory)] or fitting
-        # A name that is given two, one after the other or in branches, is one name.
-        plain = list({factory.reference: factory for factory in plain}.values())
-        if len(plain) == 1:
-            (chosen,) = plain
-            reason = f"made in {self._line(chosen)}, on {wanted}"
-            self.result.add("sessionmaker", chosen.reference, reason)
-            return chosen
-        places = ", ".join(
-            f"{factory.reference} ({self._line(factory)}, on {factory.bound or 'no engine'})"
-            for factory in plain or makers.factories
-        )
-        what = "several candidates" if plain else "none is made on the engine"
-        self.result.left_out.append(("sessionmaker", f"{what}: {places}"))
-        return None
-
-    def _same(self, bound: str | None, wanted: str | None) -> bool:
-        """Whether a factory's engine is that one, also through modules that re-export it."""
-        for _ in range(5):
-            if bound is None or bound == wanted:
-                break
-            module, _, name = bound.partition(":")
-            source = self.sources.find(module)
-            step = source.imports.get(name) if source else None
-            bound = f"{step[0]}:{step[1]}" if step else None
-        return bound is not None and bound == wanted
-
-    def _is_scoped(self, factory: Made) -> bool:
-        name = (factory.reference or "").partition(":")[2]
-        calls = factory.source.assigned.get(name, [])
-        return any("scoped_session" in factory.source.dotted(getattr(c, "func", c)) for c in calls)
-
     def _backend(self, engine: Made | None, makers: Makers, env: EnvPy) -> str:
         given = self.table.get("backend")
         if given is not None:
@@ -283,7 +138,9 @@ class _Proposing:
         engines = [engine] if engine else makers.engines
         kinds = _kinds([*(url for maker in engines for url in maker.url), *env.url], self.root)
         where = (
-            f"the URL in {self._line(engines[0])}" if engines else "the URL that env.py is given"
+            f"the URL in {self.shown.line(engines[0])}"
+            if engines
+            else "the URL that env.py is given"
         )
         if not engine and "://" in str(self.table.get("engine")):
             kinds = {str(self.table["engine"]).partition(":")[0].partition("+")[0]: ""}
@@ -359,8 +216,8 @@ class _Proposing:
         if wanted:
             url = [origin for value, origin in wanted.values() if "{" in value]
             other = [origin for value, origin in wanted.values() if "{" not in value]
-            said = [f"the URL is read in {self._all_at(url)}"] * bool(url)
-            reasons = "; ".join([*said, *[f"needed in {self._all_at(other)}"] * bool(other)])
+            said = [f"the URL is read in {self.shown.all_at(url)}"] * bool(url)
+            reasons = "; ".join([*said, *[f"needed in {self.shown.all_at(other)}"] * bool(other)])
             if given is None:
                 values = {name: value for name, (value, _) in wanted.items()}
                 self.result.add("environment", values, reasons)
@@ -369,7 +226,7 @@ class _Proposing:
                 why = f"it is there already, without {names}: {reasons}"
                 self.result.left_out.append(("environment", why))
         if env.x and "x" not in self.table:
-            where = ", ".join(self._at(origin) for origin in env.x.values())
+            where = ", ".join(self.shown.at(origin) for origin in env.x.values())
             self.result.add("x", [f"{name}={{url}}" for name in env.x], f"{where} reads -x")
         if env.parts and backend == "sqlite":
             names = ", ".join(dict.fromkeys(origin.name for origin in env.parts))
@@ -448,50 +305,6 @@ class _Proposing:
             self.result.extras["alembic-snapshot[postgres]"] = "PostgreSQL needs its drivers"
         if lacks("pytest"):
             self.result.extras["pytest"] = "tests run with it"
-
-    def _line(self, maker: Made) -> str:
-        return f"{self._name(maker.source.path)} line {maker.line}"
-
-    def _at(self, origin: Origin) -> str:
-        return f"{self._name(origin.source.path)} line {origin.line}"
-
-    def _all_at(self, origins: Sequence[Origin]) -> str:
-        """The places of several origins, each file once."""
-        lines: dict[str, list[str]] = {}
-        for origin in origins:
-            lines.setdefault(self._name(origin.source.path), []).append(str(origin.line))
-        return ", ".join(f"{name} line {', '.join(numbers)}" for name, numbers in lines.items())
-
-    def _name(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self.root)).as_posix()
-
-
-def _one_of(
-    candidates: Sequence[Made], factories: Sequence[Made], reached: set[Path]
-) -> tuple[Made | None, str]:
-    """The one engine of several that is the application's, if that can be known, and why."""
-    if len(candidates) == 1:
-        return candidates[0], ""
-    near = [candidate for candidate in candidates if candidate.source.path in reached]
-    if len(near) == 1:
-        return near[0], "; of several, the one that env.py imports"
-    bound = {factory.bound for factory in factories}
-    used = [candidate for candidate in candidates if candidate.reference in bound]
-    urls = {_database(candidate) for candidate in candidates}
-    if candidates and len(urls) == 1 and None not in urls:
-        return (used or list(candidates))[0], "; others have the same URL"
-    if len(used) == 1 and len(factories) == 1:
-        return used[0], f"; of several, the one that {factories[0].reference} is on"
-    return None, ""
-
-
-def _database(maker: Made) -> frozenset[tuple[str, str]] | None:
-    """An engine's URL without its driver, by origins; None if that can't be read."""
-    if not maker.url or any(origin.kind == "unknown" for origin in maker.url):
-        return None
-    return frozenset(
-        (origin.kind, re.sub(r"^(\w+)\+\w+:", r"\1:", origin.name)) for origin in maker.url
-    )
 
 
 def _kinds(origins: Sequence[Origin], root: Path) -> dict[str, str]:

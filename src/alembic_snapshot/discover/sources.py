@@ -54,20 +54,41 @@ class Source:
         for node in body:
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        self.assigned.setdefault(target.id, []).append(node.value)
+                    self._note(target, node.value)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 if node.value is not None:
                     self.assigned.setdefault(node.target.id, []).append(node.value)
             elif isinstance(node, Function):
                 self.functions[node.name] = node
+                self._note_globals(node)
             elif isinstance(node, ast.ClassDef):
                 self.classes[node.name] = node
             else:
+                if isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple | ast.List):
+                    for item in node.iter.elts:
+                        self._note(node.target, item)
                 for field in ("body", "orelse", "finalbody"):
                     self._read(getattr(node, field, []))
                 for handler in getattr(node, "handlers", []):
                     self._read(handler.body)
+
+    def _note(self, target: ast.expr, value: ast.expr) -> None:
+        """Note what a name, or each of several, is given."""
+        if isinstance(target, ast.Name):
+            self.assigned.setdefault(target.id, []).append(value)
+        elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            for one, given in zip(target.elts, value.elts, strict=False):
+                self._note(one, given)
+
+    def _note_globals(self, function: Function) -> None:
+        """Note what a function gives to names of its module."""
+        inside = list(ast.walk(function))
+        names = {name for node in inside if isinstance(node, ast.Global) for name in node.names}
+        for node in inside if names else ():
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name) and target.id in names:
+                        self._note(target, node.value)
 
     def _own(self, node: ast.AST, function: Function | None) -> None:
         for child in ast.iter_child_nodes(node):
@@ -75,6 +96,8 @@ class Source:
                 self.owners[child] = function
             if isinstance(child, ast.Import | ast.ImportFrom):
                 self._note_import(child)
+            elif isinstance(child, ast.NamedExpr) and function is None:
+                self._note(child.target, child.value)
             self._own(child, child if isinstance(child, Function) else function)
 
     def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -124,6 +147,15 @@ class Sources:
             source = self.read(path) if any(word in content for word in words) else None
             if source is not None:
                 yield source
+
+    def mentioning(self, word: bytes) -> Iterator[Source]:
+        """The files that contain a word, Alembic's scripts among them, without tests."""
+        for path, content in sorted(self._contents.items()):
+            inside = path.relative_to(self.root).parts
+            if word in content and not any(_TESTS.fullmatch(part) for part in inside):
+                source = self.read(path)
+                if source is not None:
+                    yield source
 
     def read(self, path: Path) -> Source | None:
         """A parsed file; None if it can't be parsed, and then it is in ``unread``."""

@@ -98,8 +98,8 @@ def watch_attaching(connection: Any, on_attach: OnAttach) -> None:
 
     One of another class than ours has an authorizer, which is asked at every statement.
     """
-    driver = getattr(connection, "driver_connection", connection)
-    driver = getattr(driver, "_conn", driver)
+    outer = getattr(connection, "driver_connection", connection)
+    driver = getattr(outer, "_conn", outer)
     if isinstance(driver, Asking):
         driver.on_attach = on_attach
         return
@@ -109,8 +109,11 @@ def watch_attaching(connection: Any, on_attach: OnAttach) -> None:
             on_attach(name)
         return sqlite3.SQLITE_OK
 
-    if hasattr(driver, "set_authorizer"):
-        # Python has the statement fail if the function raises.
+    # Python has the statement fail if the function raises.
+    if driver is not outer and hasattr(outer, "_execute"):
+        # aiosqlite's connection may be used in its own thread alone.
+        connection.run_async(lambda own: own._execute(driver.set_authorizer, authorize))
+    elif hasattr(driver, "set_authorizer"):
         driver.set_authorizer(authorize)
 
 

@@ -196,7 +196,8 @@ class ReadOnlyFile(FileClone):
     @property
     def url(self) -> str:
         self.was_told = True
-        return f"sqlite:///{self.address}&uri=true"
+        uri, _, options = self.address.partition("?")
+        return f"sqlite:///{databases.in_url(uri)}?{options}&uri=true"
 
     def delete(self) -> None:
         """Close; the snapshot stays."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import StoreError
+from alembic_snapshot.key.libraries import library_versions, numbers
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.sqlite.stand_ins import is_missing
@@ -122,7 +123,19 @@ class DatabaseFile:
 
 def url(path: Path, driver: str = "") -> str:
     """The SQLAlchemy URL of a database file, for the default driver or ``driver``."""
-    return f"sqlite{'+' + driver if driver else ''}:///{path}"
+    return f"sqlite{'+' + driver if driver else ''}:///{in_url(str(path))}"
+
+
+def in_url(name: str) -> str:
+    """A file's name, or a URI, as a URL of SQLAlchemy spells it.
+
+    From 2.1 on SQLAlchemy takes ``%40`` there for ``@``. Before, it takes each character as it is.
+    """
+    if "%" not in name and "?" not in name:
+        return name
+    if numbers(library_versions()["SQLAlchemy"]) < (2, 1):
+        return name
+    return name.replace("%", "%25").replace("?", "%3F")
 
 
 def immutable(path: Path) -> str:

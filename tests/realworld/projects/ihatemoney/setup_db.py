@@ -1,10 +1,16 @@
-from ihatemoney.run import create_app
+import os
+
+from ihatemoney import run
 
 
 class Settings:
     SECRET_KEY = "tests"
+    SQLALCHEMY_DATABASE_URI = os.environ.get("DATABASE_URL", "sqlite:////nowhere/tests.db")
 
 
-def create(url):
-    Settings.SQLALCHEMY_DATABASE_URI = url
-    create_app(Settings)
+def create_app():
+    return run.create_app(Settings)
+
+
+def migrate(url):
+    create_app()

@@ -5,11 +5,7 @@ from setup_db import create_app
 
 @pytest.fixture
 def app(db_clone):
-    class Settings:
-        SECRET_KEY = "tests"
-        SQLALCHEMY_DATABASE_URI = "sqlite:////nowhere/tests.db"
-
-    app = create_app(Settings)
+    app = create_app()
     with app.app_context():
         yield app
         models.db.session.remove()

@@ -1,0 +1,165 @@
+"""The application's engine and session factory, among those that were found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alembic_snapshot.discover.lines import Proposal, Shown
+from alembic_snapshot.discover.makers import Made, Makers
+from alembic_snapshot.discover.sources import Sources
+
+
+class Choice:
+    """Chooses for one project; what it chooses, or why it can't, becomes a line of the proposal.
+
+    ``table`` has the keys that are there already, which decide.
+    """
+
+    def __init__(self, result: Proposal, table: Mapping[str, Any], sources: Sources, shown: Shown):
+        self._result = result
+        self._table = table
+        self._sources = sources
+        self._shown = shown
+
+    def engine(self, makers: Makers, reached: set[Path]) -> Made | None:
+        """The application's engine. ``reached`` are the files that ``env.py`` imports."""
+        referenced = [candidate for candidate in makers.engines if candidate.reference]
+        given = self._table.get("engine")
+        if given is not None:
+            return next(
+                (candidate for candidate in referenced if candidate.reference == given), None
+            )
+        # A function that gives what a name has, too, is no other engine.
+        kept = [candidate.call for candidate in referenced if not candidate.is_call]
+        objects = [
+            candidate
+            for candidate in referenced
+            if not candidate.is_call or candidate.call not in kept
+        ]
+        objects = list(
+            {candidate.reference: candidate for candidate in reversed(objects)}.values()
+        )[::-1]
+        chosen, why = _one_of(objects, makers.factories, reached)
+        if chosen is not None:
+            self._result.add("engine", chosen.reference, f"made in {self._shown.line(chosen)}{why}")
+            return chosen
+        if objects:
+            places = ", ".join(
+                f"{candidate.reference} ({self._shown.line(candidate)})" for candidate in objects
+            )
+            self._result.left_out.append(("engine", f"{len(objects)} candidates: {places}"))
+            return None
+        return self._by_url(makers)
+
+    def _by_url(self, makers: Makers) -> Made | None:
+        """An engine that nothing names, by its URL."""
+        unnamed = [*makers.flask, *makers.engines]
+        urls: dict[str, Made] = {}
+        for maker in unnamed:
+            for origin in maker.url:
+                if origin.kind == "text" and origin.form == "url" and "://" in origin.name:
+                    is_flask = maker in makers.flask
+                    url = self._instance(origin.name, maker) if is_flask else origin.name
+                    urls.setdefault(url, maker)
+        if len(urls) == 1:
+            ((url, engine),) = urls.items()
+            what = "Flask-SQLAlchemy's, of" if engine in makers.flask else "made in a function, in"
+            self._result.add(
+                "engine", url, f"every engine with this URL; {what} {self._shown.line(engine)}"
+            )
+            return engine
+        if not unnamed:
+            why = "no create_engine(), create_async_engine() or SQLAlchemy() was found"
+        else:
+            reasons = (
+                f"{self._shown.line(maker)}: {maker.why_not or 'its URL is not a text'}"
+                for maker in unnamed
+            )
+            why = f"no name leads to it ({'; '.join(reasons)})"
+        self._result.left_out.append(("engine", why))
+        return None
+
+    def _instance(self, url: str, maker: Made) -> str:
+        """Flask-SQLAlchemy's relative files are in the application's instance folder."""
+        before, mark, path = url.partition(":///")
+        if before.partition("+")[0] != "sqlite" or not path or path.startswith(("/", ":", "file:")):
+            return url
+        folder = self._sources.folder_of(maker.source.module) or self._shown.root
+        return f"{before}{mark}{self._shown.name(folder / 'instance' / path)}"
+
+    def sessionmaker(self, makers: Makers, engine: Made | None) -> Made | None:
+        """The session factory on that engine."""
+        if "sessionmaker" in self._table:
+            given = self._table["sessionmaker"]
+            return next(
+                (factory for factory in makers.factories if factory.reference == given), None
+            )
+        if not makers.factories:
+            if not makers.flask:
+                why = "no sessionmaker() was found: db_session is one on the engine"
+                self._result.left_out.append(("sessionmaker", why))
+            return None
+        wanted = engine.reference if engine else self._table.get("engine")
+        fitting = [factory for factory in makers.factories if self._same(factory.bound, wanted)]
+        plain = [factory for factory in fitting if not self._is_scoped(factory)] or fitting
+        # A name that is given two, one after the other or in branches, is one name.
+        plain = list({factory.reference: factory for factory in plain}.values())
+        if len(plain) == 1:
+            (chosen,) = plain
+            reason = f"made in {self._shown.line(chosen)}, on {wanted}"
+            self._result.add("sessionmaker", chosen.reference, reason)
+            return chosen
+        places = ", ".join(
+            f"{factory.reference} ({self._shown.line(factory)}, on {factory.bound or 'no engine'})"
+            for factory in plain or makers.factories
+        )
+        what = "several candidates" if plain else "none is made on the engine"
+        self._result.left_out.append(("sessionmaker", f"{what}: {places}"))
+        return None
+
+    def _same(self, bound: str | None, wanted: str | None) -> bool:
+        """Whether a factory's engine is that one, also through modules that re-export it."""
+        for _ in range(5):
+            if bound is None or bound == wanted:
+                break
+            module, _, name = bound.partition(":")
+            source = self._sources.find(module)
+            step = source.imports.get(name) if source else None
+            bound = f"{step[0]}:{step[1]}" if step else None
+        return bound is not None and bound == wanted
+
+    def _is_scoped(self, factory: Made) -> bool:
+        name = (factory.reference or "").partition(":")[2]
+        calls = factory.source.assigned.get(name, [])
+        return any("scoped_session" in factory.source.dotted(getattr(c, "func", c)) for c in calls)
+
+
+def _one_of(
+    candidates: Sequence[Made], factories: Sequence[Made], reached: set[Path]
+) -> tuple[Made | None, str]:
+    """The one engine of several that is the application's, if that can be known, and why."""
+    if len(candidates) == 1:
+        return candidates[0], ""
+    near = [candidate for candidate in candidates if candidate.source.path in reached]
+    if len(near) == 1:
+        return near[0], "; of several, the one that env.py imports"
+    bound = {factory.bound for factory in factories}
+    used = [candidate for candidate in candidates if candidate.reference in bound]
+    urls = {_database(candidate) for candidate in candidates}
+    if candidates and len(urls) == 1 and None not in urls:
+        return (used or list(candidates))[0], "; others have the same URL"
+    if len(used) == 1 and len(factories) == 1:
+        return used[0], f"; of several, the one that {factories[0].reference} is on"
+    return None, ""
+
+
+def _database(maker: Made) -> frozenset[tuple[str, str]] | None:
+    """An engine's URL without its driver, by origins; None if that can't be read."""
+    if not maker.url or any(origin.kind == "unknown" for origin in maker.url):
+        return None
+    return frozenset(
+        (origin.kind, re.sub(r"^(\w+)\+\w+:", r"\1:", origin.name)) for origin in maker.url
+    )

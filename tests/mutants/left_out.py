@@ -80,6 +80,9 @@ def _edits_of(source: Source, node: ast.AST) -> Iterable[Edit]:
                     yield source.edit("condition", node.test, value)
         case ast.With() | ast.AsyncWith():
             yield from _without_context(source, node)
+        case ast.ExceptHandler(type=ast.Attribute() as caught):
+            # Others are cosmic-ray's, or elements of a tuple.
+            yield source.edit("exception", caught, "()")
         case ast.BoolOp():
             for value in node.values:
                 yield from _without(source, "operand", node, node.values, value)

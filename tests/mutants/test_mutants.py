@@ -69,6 +69,7 @@ class TestWhatIsMade:
             ("element", "x = [1, 2]", [("x = [1, 2]", "x = [2]"), ("x = [1, 2]", "x = [1]")]),
             ("element", "x = 1, 2", [("x = 1, 2", "x = 2"), ("x = 1, 2", "x = 1,")]),
             ("argument", "f(1, a=2, b=3)", 2),
+            ("exception", "try: f()\nexcept a.B: pass", [("except a.B: pass", "except (): pass")]),
             ("call", "a.b(1).c(2)", [("a.b(1).c(2)", "a.b(1)")]),
             ("core/ReplaceComparisonOperator_Lt_LtE", "a < b", [("a < b", "a <= b")]),
             ("core/ReplaceTrueWithFalse", "f(True)", [("f(True)", "f(False)")]),
@@ -97,6 +98,16 @@ class TestWhatIsMade:
     )
     def test_none_where_nothing_runs(self, tmp_path, text):
         assert codes(tmp_path, text) == []
+
+    @pytest.mark.parametrize("caught", ["a.B", "(a.B, C)", "(C, a.B.D)"])
+    def test_that_cosmic_ray_can_not_make_is_none(self, tmp_path, caught):
+        text = f"try: f()\nexcept {caught}: pass\n"
+        (tmp_path / "module.py").write_text(text)
+
+        made = [m for m in mutants(tmp_path, "module.py") if m.is_python(text)]
+
+        assert made
+        assert all(m.code(text) != text for m in made)
 
     def test_is_found_beside_characters_of_several_bytes(self, tmp_path):
         assert codes(tmp_path, "x = 'äö€'; f()", "statement") == [

@@ -122,7 +122,7 @@ ROOMS = {
         ["factories", "strangers"],
         ["configured"],
         ["application"],
-        ["redirect"],
+        ["added", "redirect"],
         ["recorder"],
         ["events"],
     ],

@@ -140,6 +140,7 @@ ROOMS = {
             "plugin/returned": "checkpoints",
             "database/recording": "written",
             "database/writers": "written",
+            "engines/added": "written",
             "engines/lost": "checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "written",

@@ -56,6 +56,12 @@ def check(text, output, program):
         else:
             heading = next(n for n, line in enumerate(lines, 1) if f"def {name}(" in line)
             assert told.endswith(f":{heading + 1} {name}"), report
+            adder = program.adders.get(int(key))
+            first = told.partition(", then ")[0]
+            assert ("flushed by" in first) is (adder is not None), report
+            if adder is not None:
+                heading = next(n for n, line in enumerate(lines, 1) if f"def {adder}(" in line)
+                assert f":{heading + 1} {adder}, flushed by " in first, report
 
 
 def run_programs(sample, *, is_async):
@@ -98,6 +104,7 @@ APPLICATION = """
     import contextlib
     import sqlite3
     import threading
+    from functools import partial
     import pytest
     from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
     from shop import orders
@@ -278,9 +285,11 @@ APPLICATION = """
         thread.join()
         session = SessionLocal()
         session.add(Customer(name="Bob"))
-        thread = threading.Thread(target=session.commit)
-        thread.start()
-        thread.join()
+        insertion = insert(Customer).values(name="Eve")
+        for work in (session.commit, partial(session.execute, insertion), session.commit):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
         session.close()
         assert False
 
@@ -323,7 +332,8 @@ TOLD = {
         "test_it.py:{db_session.query(Order).all()} test_of_fixtures_and_the_application",
     ],
     "test_of_unflushed_objects": [
-        "test_it.py:{session.flush()} flushed",
+        "test_it.py:{Customer(name='Bob')} test_of_unflushed_objects, "
+        "flushed by test_it.py:{session.flush()} flushed",
         "test_it.py:{db_session.add(Customer(name='Eve'))+1} test_of_unflushed_objects",
     ],
     "test_of_many_objects_at_once": [
@@ -377,7 +387,12 @@ TOLD = {
     "test_of_an_engine_of_its_own": [
         "test_it.py:{with Session(db_clone.engine()) as session:+2} test_of_an_engine_of_its_own"
     ],
-    "test_of_a_thread": ["shop/orders.py:12 add_customer", "code outside the project"],
+    "test_of_a_thread": [
+        "shop/orders.py:12 add_customer",
+        "test_it.py:{insertion = insert(Customer)+-1} test_of_a_thread, "
+        "flushed by code outside the project",
+        "code outside the project",
+    ],
     "test_of_a_restored_database": [
         "shop/orders.py:12 add_customer",
         "shop/orders.py:12 add_customer",

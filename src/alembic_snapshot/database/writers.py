@@ -85,13 +85,15 @@ class Relations:
 class Note(NamedTuple):
     """Who wrote a row, and how, if not by itself.
 
-    Whether its SQL gives other values each time, and whether it deleted the row.
+    Whether its SQL gives other values each time, and whether it deleted the row. ``added`` is the
+    line that added the object which was flushed there.
     """
 
     writer: Writer | None
     how: str
     is_of_the_moment: bool
     is_end: bool
+    added: Writer | None = None
 
 
 Rows = dict[Hashable, Any]
@@ -253,7 +255,8 @@ class Written:
             keys = [k for k in old.keys() | new.keys() if old.get(k) != new.get(k)]
             how = self._how(step.connection, aim, plain(name), is_more=0 <= count < len(keys))
             for key in keys:
-                yield name, key, Note(step.writer, how, is_moment, key not in new)
+                added = None if how or key in old else _added(step, self._tables[name], key)
+                yield name, key, Note(step.writer, how, is_moment, key not in new, added)
 
     def _related(self, number: int) -> Relations:
         if self._relations is None:
@@ -293,6 +296,14 @@ def plain(name: str) -> str:
     """A table's name without quotes and without the schema that is meant anyway, in lower case."""
     bare = name.replace('"', "").replace("`", "").lower()
     return bare.removeprefix("public.").removeprefix("main.")
+
+
+def _added(step: Step, table: TableDiff, key: Any) -> Writer | None:
+    """The line that added the object of a new row."""
+    if step.flush is None or not table.key:
+        return None
+    names = [table.columns[index] for index in table.key]
+    return step.flush.line(plain(table.name), dict(zip(names, key, strict=True)))
 
 
 def _key(table: TableDiff, row: Row) -> Hashable:

@@ -712,7 +712,7 @@ class TestTheCommandLine:
 
         assert opened.returncode == 0, opened.stderr
         assert found.returncode == 1
-        assert found.stdout == "t_0001: 1 added\n  + id='3'\n"
+        assert found.stdout == "t_0001: 1 added\n  + id=3\n"
 
     def test_says_what_is_not_there(self, project):
         project.history(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 
 import pytest
 
@@ -98,6 +99,91 @@ class TestGeneratedPrograms:
         if driver == "psycopg":
             monkeypatch.setenv("NOTES_URL", "postgresql+psycopg://localhost/notes")
         run_programs(on_server("notes", "NOTES_URL", "{async_url}"), is_async=True)
+
+
+MANY = """
+    from sqlalchemy import insert, text
+    from shop.models import Customer
+
+    def one(session, key):
+        session.execute({insertion})
+
+    def back(session):
+        session.execute(text("UPDATE customers SET name = 'again' WHERE id = 10"))
+
+    def test_of_rows_one_after_the_other(db_session):
+        for key in [*range(500, 1400), 20, 10]:
+            one(db_session, key)
+        db_session.execute(text("SAVEPOINT a"))
+        one(db_session, 2000)
+        db_session.execute(text("ROLLBACK TO SAVEPOINT a"))
+        back(db_session)
+        db_session.commit()
+        one(db_session, 15)
+        db_session.rollback()
+        one(db_session, 15)
+        db_session.commit()
+        assert False
+"""
+INSERTIONS = {
+    "plain": "insert(Customer).values(id=key, name=f'n{key}')",
+    "returning": "insert(Customer).values(id=key, name=f'n{key}').returning(Customer.name)",
+    "text": "text(f\"INSERT INTO customers VALUES ({key}, 'n{key}')\")",
+}
+
+
+@pytest.mark.parametrize("how", INSERTIONS)
+@pytest.mark.parametrize("where", ["file", "server"])
+def test_rows_that_are_written_one_after_the_other_are_each_known(where, how, request):
+    if where == "file":
+        sample = request.getfixturevalue("shop")
+    else:
+        sample = request.getfixturevalue("on_server")("shop", "SHOP_URL")
+    text = textwrap.dedent(MANY).format(insertion=INSERTIONS[how])
+
+    result = sample.run("-p", "no:randomly", "-rN", "--tb=short", test_it=text)
+
+    report = report_of(str(result.stdout), "test_of_rows_one_after_the_other")
+    told = re.findall(r"^  [+] id='?(\d+)'?, .*? ← (.*)$", report, flags=re.MULTILINE)
+    assert [key for key, _ in told] == ["10", "15", "20", "500", "501"], report
+    assert [line for _, line in told] == [
+        "test_it.py:5 one, then test_it.py:8 back",
+        *["test_it.py:5 one"] * 4,
+    ], report
+
+
+RULE = """
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+    from shop.db import engine
+    from sqlalchemy import text
+
+    @checkpoint_fixture("module")
+    def with_a_rule():
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE log (id int PRIMARY KEY, what text)"))
+            connection.execute(
+                text("CREATE RULE also AS ON INSERT TO customers "
+                     "DO ALSO INSERT INTO log VALUES (9, 'x')")
+            )
+
+    def test_of_a_rule(with_a_rule):
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO customers VALUES (70, 'Ada')"))
+        assert False
+"""
+
+
+def test_what_a_rule_writes_is_told_as_that(on_server):
+    sample = on_server("shop", "SHOP_URL")
+
+    result = sample.run("-p", "no:randomly", "-rN", "--tb=short", test_it=RULE)
+
+    report = report_of(str(result.stdout), "test_of_a_rule")
+    assert re.findall(r"^  [+] (.*)$", report, flags=re.MULTILINE) == [
+        "id=70, name='Ada' ← test_it.py:16 test_of_a_rule",
+        "id=9, what='x' ← a rule, after test_it.py:16 test_of_a_rule",
+    ], report
 
 
 APPLICATION = """

@@ -277,6 +277,7 @@ UNGUARDED = {
     "postgres/*": "each of its tests starts or asks a server: minutes for one mistake",
     "build/archiving": "as postgres",
     "store/archives": "as postgres",
+    "store/opened": "as commands",
     "engines/importing": "how events are hooked in; without it nothing is pointed",
     "plugin/async_fixtures": "declarations",
     "plugin/fixtures": "declarations",

@@ -46,7 +46,6 @@ def main(arguments: Sequence[str]) -> None:
             "token_sizes",
             "--tb=short",
             f"--junitxml={file}",
-            "--show-capture=no",
         ]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *tests],

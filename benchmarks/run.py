@@ -20,6 +20,7 @@ import builds
 import checkpoints_compared
 import postgres_compared
 import projects
+import recording_compared
 import shared
 import sides
 import tests_compared as compared
@@ -36,7 +37,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
     parser.add_argument(
-        "--only", choices=("tests", "builds", "rewind", "checkpoints", "shared"), help="one part"
+        "--only",
+        choices=("tests", "builds", "rewind", "checkpoints", "recording", "shared"),
+        help="one part",
     )
     parser.add_argument(
         "--postgres", action="store_true", help="whole tests on PostgreSQL instead of SQLite"
@@ -62,7 +65,7 @@ def main() -> int:
                 print(_line(row), flush=True)
                 rows.append(row)
     name = "postgres-" * options.postgres + ("quick" if options.quick else "full")
-    if options.only in ("rewind", "checkpoints", "shared"):
+    if options.only in ("rewind", "checkpoints", "recording", "shared"):
         name = "postgres-" * options.postgres + options.only
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"{name}.json"
@@ -79,6 +82,9 @@ def main() -> int:
 def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
     if options.only == "checkpoints":
         yield from _checkpoint_rows(folder, options)
+        return
+    if options.only == "recording":
+        yield from _recording_rows(folder, options)
         return
     if options.postgres and options.only == "shared":
         yield from shared.on_postgresql(folder, 100, options.rounds or 3)
@@ -125,6 +131,17 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skip
         yield checkpoints_compared.compare(every[1], 3)
         yield from compared.compare_packages(every[1], options.venvs, tests, rounds)
         yield from _data_rows(folder, every[1])
+
+
+def _recording_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    project = projects.application(folder)
+    rounds, tests = options.rounds or 5, 200 if options.quick else 1000
+    if options.postgres:
+        with postgres_compared.on_server(project) as placed:
+            yield from recording_compared.compare(placed, tests, rounds)
+        return
+    projects.migrate(project)
+    yield from recording_compared.compare(project, tests, rounds)
 
 
 def _checkpoint_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:

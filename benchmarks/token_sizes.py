@@ -1,8 +1,9 @@
 """How long the tokens of failing tests are: this repository's application's tests, made to fail.
 
-``python benchmarks/token_sizes.py [backend/tests/test_money.py …]`` runs tests, each of which fails
-when it is over, and prints the sizes of the tokens in JUnit's file. Without arguments all of the
-application's tests but those of its migrations run.
+``python benchmarks/token_sizes.py [--postgres] [backend/tests/test_money.py …]`` runs tests, each
+of which fails when it is over, and prints the sizes of the tokens in JUnit's file. Without names
+all of the application's tests but those of its migrations run. ``--postgres`` runs them on a
+private server of the library's, or on the server that ``SNAPSHOT_POSTGRES_URL`` names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from alembic_snapshot.project.config import BACKEND_VARIABLE
+
 ROOT = Path(__file__).parents[1]
 _LINE, _FILE = "alembic_snapshot_token", "alembic_snapshot_token_file"
 
@@ -32,7 +35,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the tests, and print the sizes."""
-    tests = [*arguments] or ["backend/tests", "--ignore-glob=*migrations*"]
+    named = [one for one in arguments if one != "--postgres"]
+    tests = named or ["backend/tests", "--ignore-glob=*migrations*"]
+    kind = {BACKEND_VARIABLE: "postgresql"} if "--postgres" in arguments else {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "junit.xml"
         options = [
@@ -41,12 +46,11 @@ def main(arguments: Sequence[str]) -> None:
             "token_sizes",
             "--tb=short",
             f"--junitxml={file}",
-            "--show-capture=no",
         ]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *tests],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **kind},
             capture_output=True,
             text=True,
             check=False,

@@ -40,7 +40,7 @@ ROOMS = {
         ["clone"],
         ["lasting"],
     ],
-    "store": [["manifest"], ["archives", "states"], ["store"]],
+    "store": [["manifest"], ["archives", "opened", "states"], ["store"]],
     "sqlite": [
         ["attaching", "files", "schema", "sql", "stand_ins"],
         ["catalog", "diff"],
@@ -125,7 +125,7 @@ ROOMS = {
         ["factories", "strangers"],
         ["configured"],
         ["application"],
-        ["redirect"],
+        ["added", "redirect"],
         ["recorder"],
         ["events"],
     ],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.lasting import LastingClones
     from alembic_snapshot.database.target import Target, Workspace
     from alembic_snapshot.store.manifest import Entry, Manifest
+    from alembic_snapshot.store.opened import OpenedDatabase
     from alembic_snapshot.store.store import Store
     from alembic_snapshot.tokens.changeset import Changeset, Fingerprint
 
@@ -134,6 +135,15 @@ class Backend(Protocol):
 
     def free_name(self, stem: str) -> str:
         """A path or a name that is free, for a database that is opened; it has ``stem`` in it."""
+
+    def note_opened(self, target: Any) -> None:
+        """Note that a database under a free name was opened, and for which project."""
+
+    def opened(self) -> list[OpenedDatabase]:
+        """What was opened under free names, for any project."""
+
+    def delete_opened(self, opened: OpenedDatabase) -> bool:
+        """Delete one, unless somebody is seen to use it; whether that was done."""
 
     def open_shell(self, target: Any) -> int | None:
         """Run the database's own shell until its user leaves it; its exit status.

@@ -131,6 +131,18 @@ def test_clone_does_not_replace_a_file(project):
     assert path.read_text() == "precious"
 
 
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_an_archive_of_a_file_is_said_not_to_be_needed(project, option):
+    project.history(1)
+
+    asked = project.command("build", "--archive", *option)
+    quiet = project.command("build", "--archive", "--quiet")
+
+    assert asked.returncode == 0
+    assert "no archive is needed: the snapshot is a file already" in asked.stderr.splitlines()
+    assert "archive" not in quiet.stderr
+
+
 def test_list_and_prune(project):
     project.revision("0001")
     project.revision("a_long_name_that_makes_the_line_longer_than_a_narrow_terminal", "0001")

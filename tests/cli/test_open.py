@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sqlite3
+import time
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +121,9 @@ def test_other_code_is_told_with_what_differs_and_nothing_is_made(shop, new_proj
     assert not (there.root / ".alembic-snapshot" / "opened").exists()
     shown = there.command("open", token.to_line())
     assert shown.returncode == 1
+    assert shown.stdout.splitlines()[-1] == (
+        "hint: check out the commit that the test ran on, and open the token there"
+    )
     assert shown.stdout.startswith("not opened: the snapshot of test_it is another one\n")
 
 
@@ -189,10 +195,8 @@ def test_a_hostile_token_is_one_error_and_leaves_nothing(shop, changes):
     assert error.startswith("error: the token")
     assert hint.startswith("hint: ")
     after = sorted(path for path in shop.root.rglob("*") if "__pycache__" not in str(path))
-    assert [one for one in after if one not in before] in (
-        [],
-        [shop.root / ".alembic-snapshot" / "opened"],
-    )
+    new = [one for one in after if one not in before]
+    assert all(one.is_dir() and "opened" in one.parts for one in new)
 
 
 @pytest.mark.parametrize(
@@ -247,3 +251,74 @@ def test_an_empty_database_is_one_too(shop, rows):
     assert done.returncode == 0, done.stderr
     assert rows(done.stdout.splitlines()[0], "SELECT rowid, a FROM x") == [(4, 5)]
     assert token.key
+
+
+class TestWhatBecomesOfIt:
+    """It stays for as long as somebody may look at it, and does not stay for ever."""
+
+    @pytest.fixture
+    def line(self, shop):
+        return token_of(shop, ADDED).to_line()
+
+    def opened(self, project, line, *options, age=0):
+        done = project.command("open", "--print", line, *options)
+        path = Path(done.stdout.splitlines()[0])
+        changed = time.time() - age
+        os.utime(path, (changed, changed))
+        return done, path
+
+    def test_open_says_how_long_it_stays_and_that_deletes_it(self, shop, line):
+        done, path = self.opened(shop, line)
+        told = re.search(r"it stays until alembic-snapshot (prune --older-than) AGE deletes it, "
+                         r"as (\w+)$", done.stderr.strip())  # fmt: skip
+        days = int(told[2].removesuffix("d"))
+
+        young = shop.command(*told[1].split(), told[2])
+        os.utime(path, (time.time() - (days + 1) * 86400,) * 2)
+        old = shop.command(*told[1].split(), told[2])
+
+        assert young.stdout.startswith("deleted 0 snapshots, ")
+        assert path.parent.parent.name == "opened"
+        assert old.stdout.startswith("deleted 0 snapshots, 1 database that open made, ")
+        assert not path.parent.exists()
+
+    def test_list_shows_them(self, shop, line):
+        paths = [self.opened(shop, line)[1] for _ in range(2)]
+
+        done = shop.command("list")
+
+        head, *lines = done.stderr.splitlines()
+        assert head.startswith("beside them: 2 databases that open made, ")
+        assert sorted(lines) == sorted(f"  {path}" for path in paths)
+        assert json.loads(shop.command("list", "--json").stdout)
+
+    def test_only_an_age_deletes_them(self, shop, line):
+        _, path = self.opened(shop, line, age=10 * 86400)
+
+        shop.command("prune", "--keep", "0")
+
+        assert path.exists()
+
+    def test_what_somebody_put_somewhere_is_his(self, shop, line, tmp_path):
+        done, path = self.opened(shop, line, "--at", str(tmp_path / "a.db"), age=10 * 86400)
+
+        listed = shop.command("list")
+        shop.command("prune", "--older-than", "1d")
+
+        assert "it stays" not in done.stderr
+        assert "open made" not in listed.stderr
+        assert path.exists()
+
+    def test_another_projects_stay(self, shop, line, new_project):
+        store = str(shop.root / ".alembic-snapshot")
+        _, path = self.opened(shop, line, age=10 * 86400)
+        other = new_project("other")
+        other.history(1)
+
+        own = other.command("prune", "--older-than", "1d", "--store", store)
+        assert path.exists()
+        every = other.command("prune", "--older-than", "1d", "--store", store, "--all", "--json")
+
+        assert "open made" not in own.stdout
+        assert json.loads(every.stdout)["opened"] == [str(path)]
+        assert not path.exists()

@@ -13,13 +13,14 @@ _ROWS = 5
 class Program:
     """A generated test, and who wrote each customer: the names of the functions, or None.
 
-    A function has one line that writes.
+    A function has one line that writes. Where another function added a customer, ``adders`` has it.
     """
 
     name: str
     functions: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     writers: dict[int, str | None] = field(default_factory=dict)
+    adders: dict[int, str] = field(default_factory=dict)
 
     def text(self, *, is_async: bool) -> str:
         """The functions, and the test that calls them and fails."""
@@ -52,10 +53,12 @@ class Generator:
         self._made = made
         # What is committed, and what the session has done since: who wrote a customer last.
         self._there: dict[int, str | None] = {} if self._is_async else {1: None}
+        self._adders: dict[int, str] = {}
         self._next = 10
         for _ in range(self._random.randint(2, 5)):
             self._transaction()
         made.writers = {key: who for key, who in self._there.items() if who or key != 1}
+        made.adders = self._adders
         return made
 
     def _transaction(self) -> None:
@@ -113,7 +116,9 @@ class Generator:
             # One of them is a statement for itself, and two are one with many rows.
             keys = [self._key() for _ in range(self._random.randint(1, 2))]
             for key in keys:
-                self._function(f"session.add({self._model}(id={key}, {self._column}='n{key}'))")
+                self._adders[key] = self._function(
+                    f"session.add({self._model}(id={key}, {self._column}='n{key}'))"
+                )
             self._there.update(dict.fromkeys(keys, self._function("WAIT session.flush()")))
 
     def _many(self) -> None:

@@ -80,7 +80,7 @@ def test_a_failing_tests_difference_is_from_the_checkpoint(shop, names):
             f"database {kept} on *",
             "compared with the checkpoint customer (test_it.py line 6):",
             "customers: 1 added",
-            "  + id='3', name='Bob' ← shop/orders.py:12 add_customer",
+            "  + id=3, name='Bob' ← shop/orders.py:12 add_customer",
         ]
     )
     assert names("alembic_clone_") == []

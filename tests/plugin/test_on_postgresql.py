@@ -96,7 +96,7 @@ def test_a_failed_tests_database_is_kept_and_can_be_opened(shop, names):
             f"open it: alembic-snapshot psql {kept}",
             "compared with the snapshot:",
             "customers: 1 added",
-            "  + id='2', name='Ada' ← shop/orders.py:12 add_customer",
+            "  + id=2, name='Ada' ← shop/orders.py:12 add_customer",
         ]
     )
     command = [sys.executable, "-m", "alembic_snapshot", "psql", kept]

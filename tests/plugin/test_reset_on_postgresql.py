@@ -199,7 +199,7 @@ def test_a_failing_test_keeps_its_database_and_the_next_has_another(shop, names)
     result.assert_outcomes(passed=2, failed=1)
     (kept,) = names("alembic_kept_")
     result.stdout.fnmatch_lines(
-        [f"database {kept} on *", "customers: 1 added", "  + id='2', name='of the failing test'*"]
+        [f"database {kept} on *", "customers: 1 added", "  + id=2, name='of the failing test'*"]
     )
 
 

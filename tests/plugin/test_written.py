@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 
 import pytest
 
@@ -56,6 +57,12 @@ def check(text, output, program):
         else:
             heading = next(n for n, line in enumerate(lines, 1) if f"def {name}(" in line)
             assert told.endswith(f":{heading + 1} {name}"), report
+            adder = program.adders.get(int(key))
+            first = told.partition(", then ")[0]
+            assert ("flushed by" in first) is (adder is not None), report
+            if adder is not None:
+                heading = next(n for n, line in enumerate(lines, 1) if f"def {adder}(" in line)
+                assert f":{heading + 1} {adder}, flushed by " in first, report
 
 
 def run_programs(sample, *, is_async):
@@ -94,10 +101,96 @@ class TestGeneratedPrograms:
         run_programs(on_server("notes", "NOTES_URL", "{async_url}"), is_async=True)
 
 
+MANY = """
+    from sqlalchemy import insert, text
+    from shop.models import Customer
+
+    def one(session, key):
+        session.execute({insertion})
+
+    def back(session):
+        session.execute(text("UPDATE customers SET name = 'again' WHERE id = 10"))
+
+    def test_of_rows_one_after_the_other(db_session):
+        for key in [*range(500, 1400), 20, 10]:
+            one(db_session, key)
+        db_session.execute(text("SAVEPOINT a"))
+        one(db_session, 2000)
+        db_session.execute(text("ROLLBACK TO SAVEPOINT a"))
+        back(db_session)
+        db_session.commit()
+        one(db_session, 15)
+        db_session.rollback()
+        one(db_session, 15)
+        db_session.commit()
+        assert False
+"""
+INSERTIONS = {
+    "plain": "insert(Customer).values(id=key, name=f'n{key}')",
+    "returning": "insert(Customer).values(id=key, name=f'n{key}').returning(Customer.name)",
+    "text": "text(f\"INSERT INTO customers VALUES ({key}, 'n{key}')\")",
+}
+
+
+@pytest.mark.parametrize("how", INSERTIONS)
+@pytest.mark.parametrize("where", ["file", "server"])
+def test_rows_that_are_written_one_after_the_other_are_each_known(where, how, request):
+    if where == "file":
+        sample = request.getfixturevalue("shop")
+    else:
+        sample = request.getfixturevalue("on_server")("shop", "SHOP_URL")
+    text = textwrap.dedent(MANY).format(insertion=INSERTIONS[how])
+
+    result = sample.run("-p", "no:randomly", "-rN", "--tb=short", test_it=text)
+
+    report = report_of(str(result.stdout), "test_of_rows_one_after_the_other")
+    told = re.findall(r"^  [+] id='?(\d+)'?, .*? ← (.*)$", report, flags=re.MULTILINE)
+    assert [key for key, _ in told] == ["10", "15", "20", "500", "501"], report
+    assert [line for _, line in told] == [
+        "test_it.py:5 one, then test_it.py:8 back",
+        *["test_it.py:5 one"] * 4,
+    ], report
+
+
+RULE = """
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+    from shop.db import engine
+    from sqlalchemy import text
+
+    @checkpoint_fixture("module")
+    def with_a_rule():
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE log (id int PRIMARY KEY, what text)"))
+            connection.execute(
+                text("CREATE RULE also AS ON INSERT TO customers "
+                     "DO ALSO INSERT INTO log VALUES (9, 'x')")
+            )
+
+    def test_of_a_rule(with_a_rule):
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO customers VALUES (70, 'Ada')"))
+        assert False
+"""
+
+
+def test_what_a_rule_writes_is_told_as_that(on_server):
+    sample = on_server("shop", "SHOP_URL")
+
+    result = sample.run("-p", "no:randomly", "-rN", "--tb=short", test_it=RULE)
+
+    report = report_of(str(result.stdout), "test_of_a_rule")
+    assert re.findall(r"^  [+] (.*)$", report, flags=re.MULTILINE) == [
+        "id=70, name='Ada' ← test_it.py:16 test_of_a_rule",
+        "id=9, what='x' ← a rule, after test_it.py:16 test_of_a_rule",
+    ], report
+
+
 APPLICATION = """
     import contextlib
     import sqlite3
     import threading
+    from functools import partial
     import pytest
     from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
     from shop import orders
@@ -278,9 +371,11 @@ APPLICATION = """
         thread.join()
         session = SessionLocal()
         session.add(Customer(name="Bob"))
-        thread = threading.Thread(target=session.commit)
-        thread.start()
-        thread.join()
+        insertion = insert(Customer).values(name="Eve")
+        for work in (session.commit, partial(session.execute, insertion), session.commit):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
         session.close()
         assert False
 
@@ -323,7 +418,8 @@ TOLD = {
         "test_it.py:{db_session.query(Order).all()} test_of_fixtures_and_the_application",
     ],
     "test_of_unflushed_objects": [
-        "test_it.py:{session.flush()} flushed",
+        "test_it.py:{Customer(name='Bob')} test_of_unflushed_objects, "
+        "flushed by test_it.py:{session.flush()} flushed",
         "test_it.py:{db_session.add(Customer(name='Eve'))+1} test_of_unflushed_objects",
     ],
     "test_of_many_objects_at_once": [
@@ -377,7 +473,12 @@ TOLD = {
     "test_of_an_engine_of_its_own": [
         "test_it.py:{with Session(db_clone.engine()) as session:+2} test_of_an_engine_of_its_own"
     ],
-    "test_of_a_thread": ["shop/orders.py:12 add_customer", "code outside the project"],
+    "test_of_a_thread": [
+        "shop/orders.py:12 add_customer",
+        "test_it.py:{insertion = insert(Customer)+-1} test_of_a_thread, "
+        "flushed by code outside the project",
+        "code outside the project",
+    ],
     "test_of_a_restored_database": [
         "shop/orders.py:12 add_customer",
         "shop/orders.py:12 add_customer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from alembic_snapshot.database.schema import Schema, differences
 from alembic_snapshot.postgres import diff as differing
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.diff import compare
@@ -41,20 +42,20 @@ def compared(postgres):
     [
         (
             "UPDATE orders SET what = 'milk' WHERE id = 44999",
-            ["orders: 1 changed", "  ~ id='44999', what='tea 44999' → 'milk'"],
+            ["orders: 1 changed", "  ~ id=44999, what='tea 44999' → 'milk'"],
         ),
         (
             "INSERT INTO orders VALUES (50000, 'milk')",
-            ["orders: 1 added", "  + id='50000', what='milk'"],
+            ["orders: 1 added", "  + id=50000, what='milk'"],
         ),
-        ("DELETE FROM orders WHERE id = 1", ["orders: 1 removed", "  - id='1', what='tea 1'"]),
+        ("DELETE FROM orders WHERE id = 1", ["orders: 1 removed", "  - id=1, what='tea 1'"]),
         (
             "INSERT INTO marks VALUES ('a', 1), (NULL, 3)",
-            ["marks: 2 added", "  + what='a', n='1'", "  + n='3'"],
+            ["marks: 2 added", "  + what='a', n=1", "  + n=3"],
         ),
         (
             "DELETE FROM marks WHERE ctid = (SELECT min(ctid) FROM marks WHERE what = 'a')",
-            ["marks: 1 removed", "  - what='a', n='1'"],
+            ["marks: 1 removed", "  - what='a', n=1"],
         ),
         ("DELETE FROM marks WHERE what IS NULL", ["marks: 1 removed", "  - nothing but NULL"]),
         ("UPDATE marks SET n = 1.0 WHERE what = 'b'", ["marks: 1 added, 1 removed"]),
@@ -64,6 +65,81 @@ def test_each_row_that_differs_is_told_in_a_table_of_any_size(compared, statemen
     found = str(compared(statement)).splitlines()
 
     assert found[: len(lines)] == lines
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "shown"),
+    [
+        ("bigint", "-7", "-7"),
+        ("numeric", "1.50", "1.50"),
+        ("numeric", "'NaN'", "'NaN'"),
+        ("double precision", "1e300", "1e+300"),
+        ("boolean", "true", "true"),
+        ("text", "'1'", "'1'"),
+        ("text", "'true'", "'true'"),
+        ("text", "'it''s \"so\"'", "'it''s \"so\"'"),
+        ("money", "1", "'$1.00'"),
+        ("regclass", "'orders'", "'orders'"),
+        ("integer[]", "'{1,2}'", "'{1,2}'"),
+        ("positive", "3", "3"),
+        ("date", "'2026-11-30'", "'2026-11-30'"),
+    ],
+)
+def test_a_value_looks_as_in_sql(compared, postgres, kind, value, shown):
+    with postgres.connect("alembic_diff_1") as here:
+        here.execute("CREATE DOMAIN positive AS int CHECK (value > 0)")
+        here.execute(f"CREATE TABLE kinds (id int PRIMARY KEY, value {kind})")
+
+    found = compared(
+        "CREATE DOMAIN positive AS int CHECK (value > 0)",
+        f"CREATE TABLE kinds (id int PRIMARY KEY, value {kind})",
+        f"INSERT INTO kinds VALUES (1, {value})",
+    )
+
+    assert str(found).splitlines()[-1] == f"  + id=1, value={shown}"
+
+
+def test_what_became_null_and_rows_in_the_order_of_their_keys(compared):
+    found = compared(
+        "INSERT INTO orders SELECT n, 'x' FROM generate_series(99999, 100001) n",
+        "UPDATE orders SET what = NULL WHERE id = 2",
+    )
+
+    assert str(found).splitlines() == [
+        "orders: 3 added, 1 changed",
+        "  + id=99999, what='x'",
+        "  + id=100000, what='x'",
+        "  + id=100001, what='x'",
+        "  ~ id=2, what='tea 2' → NULL",
+    ]
+
+
+MADE = "CREATE FUNCTION {}(a int) RETURNS int LANGUAGE sql AS 'SELECT {}'"
+
+
+def test_a_function_is_told_by_its_name(compared, postgres):
+    with postgres.connect("alembic_diff_1") as here:
+        for name in ("same", "other", "gone"):
+            here.execute(MADE.format(name, 1))
+
+    found = compared(*(MADE.format(name, n) for name, n in [("same", 1), ("other", 2), ("new", 3)]))
+
+    assert list(found.schema) == [
+        "function new(a integer): not in the snapshot",
+        "function gone(a integer): only in the snapshot",
+        "function other(a integer): defined differently",
+    ]
+
+
+def test_a_function_that_a_downgrade_leaves_is_told_by_its_name():
+    before = Schema(frozenset({f"function f(): {'0' * 32}", "table t"}))
+    after = Schema(frozenset({f"function f(): {'1' * 32}", f"function g(): {'2' * 32}"}))
+
+    assert differences(before, after) == [
+        "left behind: function g()",
+        "missing: table t",
+        "defined differently: function f()",
+    ]
 
 
 def test_all_rows_are_counted_and_some_are_listed(compared):

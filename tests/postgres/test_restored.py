@@ -93,6 +93,7 @@ def test_an_archive_is_written_of_what_was_built_before(project):
 
     assert done.returncode == 0, done.stderr
     assert len(archives(project)) == 1
+    assert f"its archive is {archives(project)[0]}" in done.stderr.splitlines()
     before = archives(project)[0].stat().st_mtime_ns
     assert project.command("build", "--archive").returncode == 0
     assert archives(project)[0].stat().st_mtime_ns == before

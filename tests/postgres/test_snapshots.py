@@ -19,12 +19,14 @@ from alembic_snapshot import (
     GuardError,
     MigrationError,
 )
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.ensure import rebuild_and_compare
 from alembic_snapshot.build.stairway import run_stairway
 from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore
+from alembic_snapshot.tokens.token import Token
 from tests.build import test_stairway
 from tests.build.test_stairway import ENGINES, KEPT_ENV, failing_in_the_middle
 from tests.waiting import until
@@ -712,7 +714,37 @@ class TestTheCommandLine:
 
         assert opened.returncode == 0, opened.stderr
         assert found.returncode == 1
-        assert found.stdout == "t_0001: 1 added\n  + id='3'\n"
+        assert found.stdout == "t_0001: 1 added\n  + id=3\n"
+
+    def test_an_opened_database_goes_when_it_is_old_and_nobody_uses_it(self, project, postgres):
+        project.history(1)
+        snapshot = project.ensure()
+        backend = backend_of(snapshot.project)
+        clone = snapshot.clone("failed")
+        changes, was, now = backend.capture(snapshot.entry.database, clone.target)
+        clone.delete()
+        token = Token("postgresql", "default", "t", snapshot.digest, changes, was, now)
+        name = project.command("open", "--print", token.to_line()).stdout.splitlines()[0]
+        somebody = f"opened_{'0' * 12}"
+        with postgres.connect() as connection:
+            databases.create(connection, postgres, somebody, None)
+        try:
+            listed = project.command("list")
+            young = project.command("prune", "--older-than", "1d")
+            (one,) = backend.opened()
+            backend.note_opened(one.target, made=one.since - 2 * 86400)
+            with postgres.connect(name):
+                used = project.command("prune", "--older-than", "1d")
+            old = project.command("prune", "--older-than", "1d")
+            there = [ServerDatabase(postgres, one).is_there() for one in (name, somebody)]
+        finally:
+            ServerDatabase(postgres, somebody).remove()
+
+        assert listed.stderr.splitlines()[-1] == f"  {name}"
+        assert "open made" not in young.stdout
+        assert used.stderr.strip() == "in use, and not deleted: 1 database that open made"
+        assert "1 database that open made" in old.stdout
+        assert there == [False, True]
 
     def test_says_what_is_not_there(self, project):
         project.history(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,87 @@ def test_a_file_below_the_root_is_the_projects(tmp_path, name, is_ours):
 
 def test_a_file_elsewhere_is_not(tmp_path):
     assert not Callsites(tmp_path / "root").is_ours(str(tmp_path / "shop.py"))
+
+
+PROGRAM = """
+    import asyncio
+    import contextlib
+
+    def ask(ask_here):
+        return ask_here()
+
+    async def own(ask_here):
+        return ask(ask_here)
+
+    async def in_a_task(ask_here):
+        return await asyncio.create_task(own(ask_here))
+
+    async def of_another(library, ask_here):
+        return await asyncio.create_task(library(ask_here))
+
+    async def in_a_callback(ask_here):
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        loop.call_soon(lambda_of(answer, ask_here))
+        return await answer
+
+    def lambda_of(answer, ask_here):
+        return lambda: answer.set_result(ask_here())
+
+    async def of_a_callback(library, ask_here):
+        answer = asyncio.get_running_loop().create_future()
+        library(answer, ask_here)
+        return await answer
+
+    async def of_a_thread(ask_here):
+        return await asyncio.to_thread(ask_here)
+
+    async def of_a_generator(ask_here):
+        async with opened(ask_here) as answer:
+            return answer
+
+    @contextlib.asynccontextmanager
+    async def opened(ask_here):
+        yield ask_here()
+"""
+
+
+async def task_of_a_library(ask_here):
+    return ask_here()
+
+
+def callback_of_a_library(answer, ask_here):
+    asyncio.get_running_loop().call_soon(lambda: answer.set_result(ask_here()))
+
+
+class TestWriterInALoop:
+    """Who runs the loop only waits: it has started every task, and wrote nothing."""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        """Run a function of a project in a loop that the project runs, too."""
+        path = tmp_path / "shop.py"
+        text = textwrap.dedent(PROGRAM) + "\n\ndef run(work):\n    return asyncio.run(work)\n"
+        names = {}
+        exec(compile(text, str(path), "exec"), names)
+
+        def run(name, *arguments):
+            answer = names["run"](names[name](*arguments, Callsites(tmp_path).writer))
+            return answer[2] if answer is not None else None
+
+        return run
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "told"),
+        [
+            ("own", (), "ask"),
+            ("in_a_task", (), "ask"),
+            ("in_a_callback", (), "lambda_of.<locals>.<lambda>"),
+            ("of_a_generator", (), "opened"),
+            ("of_another", (task_of_a_library,), None),
+            ("of_a_callback", (callback_of_a_library,), None),
+            ("of_a_thread", (), None),
+        ],
+    )
+    def test_it_is_the_task_that_is_looked_at(self, run, name, arguments, told):
+        assert run(name, *arguments) == told

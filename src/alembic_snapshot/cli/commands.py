@@ -239,6 +239,8 @@ def build(
     )
     if snapshot.restored and not quiet:
         print("restored from its archive", file=sys.stderr)
+    if archive and not quiet:
+        print(_archive_of(snapshot), file=sys.stderr)
     if snapshot.shared is not None:
         from alembic_snapshot.cli.remote import told
 
@@ -248,6 +250,16 @@ def build(
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     print_facts(record, text, as_json)
     return 1 if difference else 0
+
+
+def _archive_of(snapshot: Snapshot) -> str:
+    """Where the archive is that was asked for, or why there is none."""
+    archives = backend_of(snapshot.project).store().archives
+    if archives is None:
+        return "no archive is needed: the snapshot is a file already"
+    assert snapshot.entry is not None
+    there = archives.of(snapshot.entry.name, snapshot.manifest)
+    return f"its archive is {there.file}" if there else "it has no archive"
 
 
 @cli.command()

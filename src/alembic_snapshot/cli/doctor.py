@@ -194,7 +194,8 @@ def _shared(project: Project) -> Iterator[Finding]:
         assert shared is not None
         if not shared.is_reached():
             hint = "are its address and the credentials right? Builds go on without it"
-            yield doubtful("shared store", shared.report.warnings[-1], hint)
+            said = shared.report.warnings[-1].removeprefix("shared store ")
+            yield doubtful("shared store", said, hint)
             return
     does = "written" if settings.write else "read"
     kind = "signed" if settings.keys else "unsigned, for this machine alone"

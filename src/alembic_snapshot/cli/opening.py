@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.target import Target
 
 _MOST_REASONS = 10
+_CHECK_OUT = "check out the commit that the test ran on, and open the token there"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Opened:
         # It came from elsewhere, and must not look like a line of ours.
         test = " ".join(self.token.test.split())
         if self.target is None:
-            return "\n".join([f"not opened: the snapshot of {test} is another one", *self._told()])
+            head = f"not opened: the snapshot of {test} is another one"
+            return "\n".join([head, *self._told(), f"hint: {_CHECK_OUT}"])
         if self.reasons:
             head = f"{self.target.name}\nit differs from the database of {test}:"
             return "\n".join([head, *self._told(), f"open it: {self.target.opening}"])
@@ -130,6 +132,8 @@ def open_token(
         different = [
             f"{what}: the snapshot here is not what it was there, although it has the same key"
         ]
+    if name is None:
+        backend.note_opened(clone.target)
     return Opened(token, clone.target, different, notes, difference.to_record())
 
 
@@ -198,6 +202,9 @@ def open_(
         opened = open_token(project, read, at, rows, progress)
     console.warn(opened.notes)
     print_facts(opened.to_record(), str(opened), as_json)
+    if opened.target is not None and at is None:
+        stays = "it stays until alembic-snapshot prune --older-than AGE deletes it, as 7d"
+        print(stays, file=sys.stderr)
     if opened.target is not None and not (as_json or only_print) and sys.stdin.isatty():
         console.finish()
         _open_shell(project, opened.target)

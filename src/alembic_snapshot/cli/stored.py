@@ -26,6 +26,7 @@ from alembic_snapshot.errors import CommandError, printable
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, is_owned, owner
 from alembic_snapshot.store.manifest import Manifest
+from alembic_snapshot.store.opened import OpenedDatabase
 
 _NO_EDGE = 10_000
 
@@ -55,6 +56,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     is_meant = _meant(project, every=every)
     entries = [entry for entry in found if is_meant(entry.manifest.project)]
     _tell_of_others(len(found) - len(entries))
+    _tell_of_opened(_opened(project, every=every))
     if as_json:
         print_json([snapshot_record(entry, project) for entry in entries])
         return 0
@@ -163,6 +165,7 @@ def prune(
     """Delete this project's old snapshots. Delete what killed and failed builds left, too.
 
     Those of all of its databases, unless --database names one. A snapshot in use stays.
+    --older-than deletes databases that open made and that are as old, too, unless --at placed them.
     """
     if keep is None and older_than is None:
         raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
@@ -172,11 +175,43 @@ def prune(
     is_meant = _meant(project, every=every)
     others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
     deleted = store.prune(keep, age, is_meant, None if every else owner(project))
+    opened = _opened(project, every=every) if age is not None else []
+    old = [one for one in opened if age is not None and one.is_older_than(age)]
+    gone = [one for one in old if backend_of(project).delete_opened(one)]
     _tell_of_others(len(others))
-    freed = sum(entry.manifest.size for entry in deleted)
-    record = {"deleted": [str(entry.database) for entry in deleted], "bytes": freed}
-    print_facts(record, f"deleted {number(len(deleted), 'snapshot')}, {size(freed)}", as_json)
+    freed = sum(entry.manifest.size for entry in deleted) + sum(one.size for one in gone)
+    record = {
+        "deleted": [str(entry.database) for entry in deleted],
+        "opened": [str(one.target) for one in gone],
+        "bytes": freed,
+    }
+    what = [number(len(deleted), "snapshot"), *([_counted(len(gone))] if gone else [])]
+    print_facts(record, f"deleted {', '.join(what)}, {size(freed)}", as_json)
+    if len(gone) < len(old):
+        print(f"in use, and not deleted: {_counted(len(old) - len(gone))}", file=sys.stderr)
     return 0
+
+
+def _opened(project: Project, *, every: bool) -> list[OpenedDatabase]:
+    """What was opened for this project, for one of its databases, or for all projects."""
+    if every:
+        return backend_of(project).opened()
+    source = click.get_current_context().get_parameter_source("database")
+    name = project.name if source is ParameterSource.COMMANDLINE else None
+    return [one for one in backend_of(project).opened() if one.is_of(owner(project), name)]
+
+
+def _counted(count: int) -> str:
+    return f"{number(count, 'database')} that open made"
+
+
+def _tell_of_opened(opened: Sequence[OpenedDatabase]) -> None:
+    if opened:
+        amount = size(sum(one.size for one in opened))
+        way = "prune --older-than AGE deletes old ones"
+        print(f"beside them: {_counted(len(opened))}, {amount} ({way}):", file=sys.stderr)
+        for one in opened:
+            print(f"  {one.target.name}", file=sys.stderr)
 
 
 def _meant(project: Project, *, every: bool) -> Callable[[str], bool]:

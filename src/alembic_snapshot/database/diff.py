@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,17 @@ Ending = Callable[["TableDiff", Row, bool], str]
 _SHOWN_CHARACTERS = 40
 _SAME_CHARACTERS = 10
 _SNAPSHOT = "the snapshot"
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|true|false")
+
+
+class Bare(str):
+    """The text of a number or a boolean, as a server has it: shown as in SQL, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        # There is no number for NaN, nor for an amount of money.
+        return str(self) if _NUMBER.fullmatch(self) else str.__repr__(self)
 
 
 @dataclass(frozen=True)
@@ -156,8 +168,20 @@ def unknown_rows(name: str, columns: Sequence[str], why: str) -> TableDiff:
 def shortened(value: Any) -> str:
     """A value as a test report shows it: at most 40 characters."""
     is_long = isinstance(value, bytes) and len(repr(value[:_SHOWN_CHARACTERS])) > _SHOWN_CHARACTERS
-    text = f"<{len(value)} bytes>" if is_long else repr(value)
+    text = f"<{len(value)} bytes>" if is_long else _literal(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _literal(value: Any) -> str:
+    """A value as SQL has it, on one line."""
+    if value is None:
+        return "NULL"
+    text = repr(value)
+    if isinstance(value, str) and "'" in value and not isinstance(value, Bare):
+        # Python has a quote in other quotes, or after a stroke.
+        inner = text[1:-1].replace("\\'", "'") if text[0] == "'" else text[1:-1]
+        return "'" + inner.replace("'", "''") + "'"
+    return text
 
 
 def _shown_values(before: Any, after: Any) -> str:

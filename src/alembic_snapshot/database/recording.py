@@ -5,8 +5,8 @@ It is cheap to keep, and read only when the test has failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from alembic_snapshot.project.callsite import Writer
 
@@ -15,10 +15,18 @@ MOST_STEPS = 10_000
 COMMIT, ROLLBACK, EXECUTE, FAILED = "commit", "rollback", "execute", "failed"
 
 
+class Objects(Protocol):
+    """What was inserted for objects of an application's."""
+
+    def line(self, table: str, key: Mapping[str, Any]) -> Writer | None:
+        """The line that added the row of a table with that primary key, if it is known."""
+
+
 class Step(NamedTuple):
     """What one connection did: a statement, one that failed, or a transaction's end.
 
     ``writer`` is the line that had it done; it is looked for only where something may be written.
+    ``flush`` are the objects that it was done for.
     """
 
     connection: int
@@ -28,6 +36,7 @@ class Step(NamedTuple):
     is_many: bool = False
     is_autocommit: bool = False
     writer: Writer | None = None
+    flush: Objects | None = None
 
 
 class Recording:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
+# Of what is too long to be told, a fact has a hash behind its name.
+_HASH = re.compile(r": [0-9a-f]{32}$")
 Statements = tuple[str, ...]
 
 
@@ -34,5 +37,28 @@ def differences(expected: Schema, actual: Schema) -> list[str]:
         if old != new:
             before |= expected.facts_of(table, old) if old else set()
             after |= actual.facts_of(table, new) if new else set()
-    left = [f"left behind: {fact}" for fact in sorted(after - before)]
-    return left + [f"missing: {fact}" for fact in sorted(before - after)]
+    appeared, gone, changed = sides(before, after)
+    return [
+        *(f"left behind: {fact}" for fact in appeared),
+        *(f"missing: {fact}" for fact in gone),
+        *(f"defined differently: {fact}" for fact in changed),
+    ]
+
+
+def sides(before: Set[str], after: Set[str]) -> tuple[list[str], list[str], list[str]]:
+    """The facts after that are new, those before that are gone, and what is known by a hash alone
+    and has another one.
+    """
+    new, gone = after - before, before - after
+    there = {named(fact) for fact in new if _HASH.search(fact)}
+    hashed = there & {named(fact) for fact in gone}
+    return (
+        sorted({named(fact) for fact in new} - hashed),
+        sorted({named(fact) for fact in gone} - hashed),
+        sorted(hashed),
+    )
+
+
+def named(fact: str) -> str:
+    """A fact without a hash, which tells nobody anything."""
+    return _HASH.sub("", fact)

@@ -32,6 +32,12 @@ _TARGET = re.compile(
     r"((?:\"[^\"]+\"|[\w$]+)(?:\.(?:\"[^\"]+\"|[\w$]+))?)",
     re.IGNORECASE,
 )
+# An insertion that writes new rows alone, and calls nothing that could write others.
+_NEW = re.compile(
+    r"\s*INSERT\s+INTO\s+\S+\s*(?:\([^()]*\)\s*)?VALUES\s*\([^()]*\)\s*(?:RETURNING\s[^()]*)?;?\s*$",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"%\(\w+\)s")
 _SAVEPOINT = re.compile(r"\s*SAVEPOINT\s+(\S+)", re.IGNORECASE)
 _BACK = re.compile(r"\s*ROLLBACK\s+TO\s+(?:SAVEPOINT\s+)?(\S+)", re.IGNORECASE)
 _SCHEMA = re.compile(r"\s*(?:CREATE|ALTER|DROP)\b", re.IGNORECASE)
@@ -59,8 +65,14 @@ class Replay(Protocol):
     def end(self, connection: Any, *, commit: bool) -> None:
         """End the connection's transaction."""
 
-    def rows(self, connection: Any, table: TableDiff) -> Sequence[Row]:
-        """A table's rows, as the connection sees them and the difference has them."""
+    def rows(self, connection: Any, table: TableDiff, above: Any = None) -> Sequence[Row]:
+        """A table's rows, as the connection sees them and the difference has them.
+
+        Those ``above`` a key alone, if that is given.
+        """
+
+    def newest(self, connection: Any, table: TableDiff) -> Any:
+        """The greatest key of a table with a key of one column, as the connection sees it."""
 
     def relations(self, connection: Any) -> Relations:
         """What in the schema writes rows by itself, as the connection sees it."""
@@ -74,24 +86,28 @@ class Relations:
     """What in a schema writes rows by itself, by table: all names in lower case, without quotes.
 
     ``cascades`` are the tables whose rows follow another's, ``triggered`` the tables with triggers,
-    ``generated`` the columns whose default is another one each time.
+    ``ruled`` those with rules, and ``generated`` the columns whose default is another one each
+    time.
     """
 
     cascades: set[tuple[str, str]] = field(default_factory=set)
     triggered: set[str] = field(default_factory=set)
+    ruled: set[str] = field(default_factory=set)
     generated: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Note(NamedTuple):
     """Who wrote a row, and how, if not by itself.
 
-    Whether its SQL gives other values each time, and whether it deleted the row.
+    Whether its SQL gives other values each time, and whether it deleted the row. ``added`` is the
+    line that added the object which was flushed there.
     """
 
     writer: Writer | None
     how: str
     is_of_the_moment: bool
     is_end: bool
+    added: Writer | None = None
 
 
 Rows = dict[Hashable, Any]
@@ -194,6 +210,8 @@ class Written:
         savepoint, back = _SAVEPOINT.match(statement), _BACK.match(statement)
         is_watched = not (savepoint or back or is_reading(statement))
         before = self._before(number, connection) if is_watched else {}
+        table = self._inserted_into(step) if is_watched else None
+        above = self._replay.newest(connection, table) if table else None
         count = self._replay.execute(connection, step)
         if _SCHEMA.match(statement):
             self._relations = None
@@ -205,9 +223,18 @@ class Written:
             self._seen = None
         if not is_watched:
             return
-        after = self._look(connection)
-        pending += self._changes(step, before, after, count)
-        self._seen = number, after
+        new = self._new(connection, table, above, count) if table and above is not None else None
+        if table and new is not None:
+            pending += [
+                (table.name, key, Note(step.writer, "", False, False, _added(step, table, key)))
+                for key in new
+            ]
+            before[table.name].update(new)
+            self._seen = number, before
+        else:
+            after = self._look(connection)
+            pending += self._changes(step, before, after, count)
+            self._seen = number, after
         if step.is_autocommit:
             self._end(number, commit=True, is_done=True)
 
@@ -231,13 +258,36 @@ class Written:
             self._seen = None
             self._undone |= {(table, key) for table, key, _ in pending}
 
+    def _inserted_into(self, step: Step) -> TableDiff | None:
+        """The table with a key of one column to which a statement adds rows, and does no more."""
+        target = _TARGET.match(step.statement)
+        if step.is_many or target is None or not _NEW.match(_NAMED.sub("?", step.statement)):
+            return None
+        name = plain(target[1])
+        found = next((table for table in self._tables.values() if plain(table.name) == name), None)
+        if found is None or len(found.key) != 1:
+            return None
+        relations = self._related(step.connection)
+        return None if name in relations.triggered | relations.ruled else found
+
+    def _new(self, connection: Any, table: TableDiff, above: Any, count: int) -> Rows | None:
+        """The rows that were added, if all of them are above that key."""
+        rows = self._replay.rows(connection, table, above)
+        if len(rows) != count:
+            return None
+        self._count(len(rows))
+        return {_key(table, row): row for row in rows}
+
+    def _count(self, read: int) -> None:
+        self._read += read
+        if self._read > MOST_ROWS and self.obstacle is None:
+            raise TooMuch(f"running its SQL again would read more than {MOST_ROWS:,} rows")
+
     def _look(self, connection: Any) -> dict[str, Rows]:
         found: dict[str, Rows] = {}
         for name, table in self._tables.items():
             rows = self._replay.rows(connection, table)
-            self._read += len(rows)
-            if self._read > MOST_ROWS and self.obstacle is None:
-                raise TooMuch(f"more than {MOST_ROWS} rows would have to be looked at")
+            self._count(len(rows))
             counted = Counter(rows)
             found[name] = {_key(table, row): row for row in rows} if table.key else dict(counted)
         return found
@@ -253,7 +303,8 @@ class Written:
             keys = [k for k in old.keys() | new.keys() if old.get(k) != new.get(k)]
             how = self._how(step.connection, aim, plain(name), is_more=0 <= count < len(keys))
             for key in keys:
-                yield name, key, Note(step.writer, how, is_moment, key not in new)
+                added = None if how or key in old else _added(step, self._tables[name], key)
+                yield name, key, Note(step.writer, how, is_moment, key not in new, added)
 
     def _related(self, number: int) -> Relations:
         if self._relations is None:
@@ -272,6 +323,8 @@ class Written:
             if not (is_cascade or is_trigger):
                 return ""
             return "perhaps " + ("a cascade" if not is_trigger else "a trigger")
+        if aim in related.ruled and not (is_cascade or is_trigger):
+            return "a rule"
         if is_cascade == is_trigger:
             return "a trigger or a cascade"
         return "a cascade" if is_cascade else "a trigger"
@@ -293,6 +346,14 @@ def plain(name: str) -> str:
     """A table's name without quotes and without the schema that is meant anyway, in lower case."""
     bare = name.replace('"', "").replace("`", "").lower()
     return bare.removeprefix("public.").removeprefix("main.")
+
+
+def _added(step: Step, table: TableDiff, key: Any) -> Writer | None:
+    """The line that added the object of a new row."""
+    if step.flush is None or not table.key:
+        return None
+    names = [table.columns[index] for index in table.key]
+    return step.flush.line(plain(table.name), dict(zip(names, key, strict=True)))
 
 
 def _key(table: TableDiff, row: Row) -> Hashable:

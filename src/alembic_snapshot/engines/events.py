@@ -124,6 +124,7 @@ class EngineEvents:
 
         self._hear(Session, "after_begin", self._on_begin)
         self._hear(Session, "after_transaction_create", self._on_transaction)
+        self._recorder.added.listen(self._hear)
 
     def _check_asked(self, redirect: EngineRedirect, record: Any) -> None:
         __tracebackhide__ = True
@@ -231,6 +232,7 @@ class EngineEvents:
     def _on_begin(self, session: Session, _transaction: Any, connection: Any) -> None:
         __tracebackhide__ = True
         tracked = connection.info.get(TrackedConnection)
+        self._recorder.added.begin(session, connection)
         if tracked is not None and tracked.clone is not None:
             tracked.redirect.sessions.add(session)
         elif tracked is None:

@@ -20,6 +20,7 @@ from alembic_snapshot.database.recording import (
     Step,
     is_reading,
 )
+from alembic_snapshot.engines.added import Added
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.project.callsite import Callsites
 
@@ -36,6 +37,7 @@ class Recorder:
         self._redirects = redirects
         self._callsites = callsites
         self._heard = heard
+        self.added = Added(callsites)
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def listen(self, hear: Callable[[Any, str, Callable[..., None]], None]) -> None:
@@ -93,9 +95,9 @@ class Recorder:
         if recording is not None:
             writer = None if is_reading(statement) else self._callsites.writer()
             is_autocommit = connection._is_autocommit_isolation()
-            recording.add(
-                Step(id(info), EXECUTE, statement, parameters, is_many, is_autocommit, writer)
-            )
+            step = Step(id(info), EXECUTE, statement, parameters, is_many, is_autocommit, writer)
+            flush = self.added.flush(info)
+            recording.add(step if flush is None else step._replace(flush=flush))
 
     def _recording(self, connection: Any) -> tuple[Any, Recording | None]:
         """A connection's info, and the recording of the clone that it is on, if it is on one."""

@@ -77,13 +77,25 @@ def _best(clone: Clone, diff: Diff, recording: Recording) -> Written | None:
 def _told(notes: Sequence[Note], root: Path) -> str:
     lines: list[str] = []
     for note in notes:
-        line = place(note.writer, root)
+        line = _line(note, root)
         line = f"{note.how}, after {line}" if note.how else line
         if line not in lines[-1:]:
             lines.append(line)
     if len(lines) > _MOST_LINES:
         lines = [lines[0], "…", lines[-1]]
     return ", then ".join(lines)
+
+
+def _line(note: Note, root: Path) -> str:
+    """The line that wrote; of an object that another function flushed, that which added it, too."""
+    flushed = place(note.writer, root)
+    if note.added is None or _function(note.added) == _function(note.writer):
+        return flushed
+    return f"{place(note.added, root)}, flushed by {flushed}"
+
+
+def _function(writer: Writer | None) -> tuple[str, str] | None:
+    return None if writer is None else (writer[0], writer[2])
 
 
 def place(writer: Writer | None, root: Path) -> str:

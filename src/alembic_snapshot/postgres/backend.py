@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from alembic_snapshot.errors import CloneError
+from alembic_snapshot.postgres import database as databases
 from alembic_snapshot.postgres import extensions
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.room import refuse_crowd
 from alembic_snapshot.postgres.server import Server, major_version, said, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import owner
 from alembic_snapshot.store.archives import hashed
+from alembic_snapshot.store.opened import OpenedDatabase
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
     from alembic_snapshot.postgres.reset.clones import LastingDatabases
     from alembic_snapshot.store.manifest import Entry, Manifest
     from alembic_snapshot.tokens.changeset import Changeset, Fingerprint
+
+_OPENED = "opened_"
+# In the comment of such a database.
+_NOTED = "alembic_snapshot"
 
 
 @dataclass(frozen=True)
@@ -151,8 +160,44 @@ class PostgreSQL:
 
     def free_name(self, stem: str) -> str:
         """A name that no database on the server has."""
-        names = (f"opened_{stem}{f'_{n}' if n > 1 else ''}" for n in itertools.count(1))
+        names = (f"{_OPENED}{stem}{f'_{n}' if n > 1 else ''}" for n in itertools.count(1))
         return next(name for name in names if not self.target(name).is_there())
+
+    def note_opened(self, target: ServerDatabase, made: float | None = None) -> None:
+        """Its comment says it."""
+        record = {
+            "owner": owner(self.project),
+            "database": self.project.name,
+            "made": time.time() if made is None else made,
+        }
+        with target.server.connect() as connection:
+            databases.comment(connection, target.name, json.dumps({_NOTED: record}))
+
+    def opened(self) -> list[OpenedDatabase]:
+        """The databases of ours with such a comment."""
+        server, found = server_in_use(), []
+        with server.connect() as connection:
+            for name, comment in list(databases.named(connection, _OPENED)):
+                try:
+                    noted = json.loads(comment)[_NOTED]
+                    whose, of, made = noted["owner"], noted["database"], float(noted["made"])
+                except (ValueError, TypeError, KeyError):
+                    # Somebody else's choice of a name.
+                    continue
+                target = ServerDatabase(server, name)
+                found.append(OpenedDatabase(target, whose, of, made, target.size()))
+        return found
+
+    def delete_opened(self, opened: OpenedDatabase) -> bool:
+        """Drop it, unless somebody is connected."""
+        with server_in_use().connect() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (opened.target.name,)
+            ).fetchone()
+            if row and row[0]:
+                return False
+            databases.drop(connection, opened.target.name)
+        return True
 
     def open_shell(self, target: ServerDatabase) -> int | None:
         """``psql``."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.database.schema import named
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.postgres import catalog
 from alembic_snapshot.postgres.database import ServerDatabase, copied
@@ -72,7 +73,7 @@ def capture(
                 made = read_schema(here.cursor(), None).others
                 missing = sorted((facts[1] - made) or (made - facts[1]))
                 raise NotCarried(
-                    f"the test changed what a token does not carry: {missing[0][:120]}"
+                    f"the test changed what a token does not carry: {named(missing[0])[:120]}"
                     if missing
                     else "its rows can't be put into a copy of the snapshot as they are"
                 )

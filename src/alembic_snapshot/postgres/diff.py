@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from alembic_snapshot.database.diff import Diff, TableDiff, table_diff, unknown_rows
+from alembic_snapshot.database.diff import Bare, Diff, TableDiff, table_diff, unknown_rows
+from alembic_snapshot.database.schema import sides
 from alembic_snapshot.postgres.schema import read_schema
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
     before, after = (read_schema(c.cursor(), None).others for c in (here, there))
-    yield from (f"{fact}: not in the snapshot" for fact in sorted(after - before))
-    yield from (f"{fact}: only in the snapshot" for fact in sorted(before - after))
+    new, gone, changed = sides(before, after)
+    yield from (f"{fact}: not in the snapshot" for fact in new)
+    yield from (f"{fact}: only in the snapshot" for fact in gone)
+    yield from (f"{fact}: defined differently" for fact in changed)
 
 
 def _differing(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> dict[str, int]:
@@ -107,15 +110,31 @@ def _taken(
     listed = sql.SQL(", ").join(
         sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns
     )
-    text = "SELECT {hash}, {listed} FROM {table} WHERE {hash} = ANY(%s) ORDER BY 2"
+    text = "SELECT {hash}, {listed} FROM {table} AS rows WHERE {hash} = ANY(%s) ORDER BY {order}"
+    keys = _key(connection, table)
+    # Without the table's name it would be the text that is ordered.
+    order = sql.SQL(", ").join(sql.Identifier("rows", name) for name in columns if name in keys)
     names = {"hash": _hash(columns), "listed": listed, "table": sql.SQL(table)}
-    query = sql.SQL(text).format(**names)
+    query = sql.SQL(text).format(**names, order=order if keys else sql.SQL("2"))
+    bare = _bare(connection, table)
+    kinds = [Bare if name in bare else str for name in columns]
     left, rows = Counter(wanted), []
     for value, *row in connection.execute(query, (list(wanted),)):
         if left[value] > 0:
             left[value] -= 1
-            rows.append(tuple(row))
+            cells = zip(kinds, row, strict=True)
+            rows.append(tuple(None if cell is None else kind(cell) for kind, cell in cells))
     return rows
+
+
+def _bare(connection: psycopg.Connection[Any], table: str) -> set[str]:
+    """The columns of numbers and booleans, which SQL has without quotes."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid "
+        "WHERE attrelid = %s::regclass AND attnum > 0 AND typcategory IN ('N', 'B')",
+        (table,),
+    )
+    return {row[0] for row in rows}
 
 
 def _columns(connection: psycopg.Connection[Any], table: str) -> list[str]:

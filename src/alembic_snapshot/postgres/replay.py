@@ -14,6 +14,7 @@ from alembic_snapshot.postgres.database import ServerDatabase
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg import sql
 
 _RUN = re.compile(
     r"\s*(?:INSERT|UPDATE|DELETE|MERGE|WITH|TRUNCATE|BEGIN|START|SAVEPOINT|RELEASE|ROLLBACK|SET\b(?!"
@@ -37,6 +38,7 @@ _CASCADES = (
     "WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))"
 )
 _TRIGGERED = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
+_RULED = "SELECT DISTINCT ev_class::regclass::text FROM pg_rewrite WHERE ev_type <> '1'"
 _GENERATED = (
     "SELECT attrelid::regclass::text, attname FROM pg_attrdef JOIN pg_attribute "
     "ON attrelid = adrelid AND attnum = adnum WHERE pg_get_expr(adbin, adrelid) ~* "
@@ -101,28 +103,42 @@ class ServerReplay:
                 return
         connection.rollback()
 
-    def rows(self, connection: psycopg.Connection[Any], table: TableDiff) -> Sequence[Row]:
+    def rows(
+        self, connection: psycopg.Connection[Any], table: TableDiff, above: Any = None
+    ) -> Sequence[Row]:
         import psycopg
         from psycopg import sql
 
         listed = sql.SQL(", ").join(
             sql.SQL("{}::text").format(sql.Identifier(name)) for name in table.columns
         )
-        name: Any = table.name if "." in table.name else f"public.{table.name}"
+        limit = sql.SQL(" LIMIT {}").format(sql.Literal(MOST_ROWS + 1))
+        given = () if above is None else (above,)
+        if given:
+            limit = sql.SQL(" WHERE {} > %s").format(_key(table)) + limit
         try:
             with connection.transaction():
-                query = sql.SQL("SELECT {} FROM {} LIMIT {}").format(
-                    listed, sql.SQL(name), sql.Literal(MOST_ROWS + 1)
-                )
-                return connection.execute(query).fetchall()
+                query = sql.SQL("SELECT {} FROM {}").format(listed, _name(table)) + limit
+                return connection.execute(query, given).fetchall()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             return ()
+
+    def newest(self, connection: psycopg.Connection[Any], table: TableDiff) -> Any:
+        import psycopg
+        from psycopg import sql
+
+        query = sql.SQL("SELECT max({}) FROM {}").format(_key(table), _name(table))
+        with contextlib.suppress(psycopg.errors.ProgrammingError), connection.transaction():
+            row = connection.execute(query).fetchone()
+            return row[0] if row else None
+        return None
 
     def relations(self, connection: psycopg.Connection[Any]) -> Relations:
         ask = connection.execute
         return Relations(
             cascades={(plain(a), plain(b)) for a, b in ask(_CASCADES)},
             triggered={plain(name) for (name,) in ask(_TRIGGERED)},
+            ruled={plain(name) for (name,) in ask(_RULED)},
             generated={(plain(table), name.lower()) for table, name in ask(_GENERATED)},
         )
 
@@ -130,3 +146,16 @@ class ServerReplay:
         for connection in self._connections.values():
             connection.close()
         self._drop()
+
+
+def _name(table: TableDiff) -> sql.SQL:
+    from psycopg import sql
+
+    name: Any = table.name if "." in table.name else f"public.{table.name}"
+    return sql.SQL(name)
+
+
+def _key(table: TableDiff) -> sql.Identifier:
+    from psycopg import sql
+
+    return sql.Identifier(table.columns[table.key[0]])

@@ -48,12 +48,14 @@ class Callsites:
     def writer(self) -> Writer | None:
         """The innermost line of the project that is running, with its function.
 
-        That of the coroutine that a greenlet works for, but none that only waits for a thread.
+        That of the coroutine that a greenlet works for, but none that only waits: for a thread, or
+        for what a loop does, which has other tasks than its own.
         """
-        frame = self._frame(sys._getframe(1))
+        end = _begin_of_task()
+        frame = self._frame(sys._getframe(1), end)
         if frame is None and "greenlet" in sys.modules:
             frames = waiting(threads=False)
-            frame = next((found for each in frames if (found := self._frame(each))), None)
+            frame = next((found for each in frames if (found := self._frame(each, end))), None)
         if frame is None:
             return None
         code = frame.f_code
@@ -79,7 +81,8 @@ class Callsites:
         found = self._frame(frame)
         return (os.path.abspath(found.f_code.co_filename), found.f_lineno) if found else None
 
-    def _frame(self, frame: FrameType | None) -> FrameType | None:
+    def _frame(self, frame: FrameType | None, end: FrameType | None = None) -> FrameType | None:
+        """The innermost frame of the project, looked for up to ``end``."""
         known = self._known
         while frame is not None:
             name = frame.f_code.co_filename
@@ -88,7 +91,7 @@ class Callsites:
                 is_ours = known[name] = self.is_ours(name)
             if is_ours:
                 return frame
-            frame = frame.f_back
+            frame = frame.f_back if frame is not end else None
         return None
 
     def _elsewhere(self) -> Site | None:
@@ -104,6 +107,24 @@ class Callsites:
         if "site-packages" in path or path.startswith(_OWN):
             return False
         return path.startswith(self._below)
+
+
+def _begin_of_task() -> FrameType | None:
+    """The outermost frame of the task that this thread's loop runs: below it is who waits for all.
+
+    Of what is no task but a callback of the loop's, it is the loop's own.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return None
+    task = asyncio.current_task()
+    if task is not None:
+        coroutine = task.get_coro()
+        return getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != "asyncio.events":
+        frame = frame.f_back
+    return frame
 
 
 def waiting(*, threads: bool = True) -> Iterator[FrameType | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import signal
@@ -11,11 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote, unquote
 
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import owner
+from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.store import FileStore
+from alembic_snapshot.store.opened import OpenedDatabase
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -136,10 +141,40 @@ class SQLite:
         """A path in the store's folder."""
         store = self.store()
         store.prepare()
-        folder = store.root / "opened"
-        folder.mkdir(exist_ok=True)
-        names = (f"{stem}{'-' * (n > 1)}{n if n > 1 else ''}.db" for n in itertools.count(1))
+        folder = self._opened / quote(owner(self.project), safe="")
+        folder.mkdir(parents=True, exist_ok=True)
+        first = f"{quote(self.project.name, safe='')}-{stem}"
+        names = (f"{first}{f'_{n}' if n > 1 else ''}.db" for n in itertools.count(1))
         return str(next(folder / name for name in names if not (folder / name).exists()))
+
+    @property
+    def _opened(self) -> Path:
+        return self.store().root / "opened"
+
+    def note_opened(self, target: DatabaseFile) -> None:
+        """Nothing: the path says it."""
+
+    def opened(self) -> list[OpenedDatabase]:
+        """The files in the store's folder."""
+        found = []
+        for path in sorted(self._opened.glob("*/*-*.db")):
+            with contextlib.suppress(FileNotFoundError):
+                facts, name = path.stat(), unquote(path.name.rpartition("-")[0])
+                whose = unquote(path.parent.name)
+                target = DatabaseFile(path)
+                found.append(OpenedDatabase(target, whose, name, facts.st_mtime, facts.st_size))
+        return found
+
+    def delete_opened(self, opened: OpenedDatabase) -> bool:
+        """Delete the file. Nobody can see who reads it."""
+        path = Path(opened.target.name)
+        try:
+            files.remove(path)
+        except OSError as error:
+            raise self.store().unwritable(error) from error
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        return True
 
     def open_shell(self, target: DatabaseFile) -> int | None:
         """``sqlite3``, with nothing of the schema trusted."""

@@ -48,7 +48,10 @@ class FileReplay:
         if not _RUN.match(step.statement):
             return -1
         run = connection.executemany if step.is_many else connection.execute
-        return run(step.statement, step.parameters or ()).rowcount
+        cursor = run(step.statement, step.parameters or ())
+        # How many rows were written is known when what was returned has been read.
+        cursor.fetchall()
+        return cursor.rowcount
 
     def end(self, connection: sqlite3.Connection, *, commit: bool) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -57,14 +60,25 @@ class FileReplay:
                 return
         connection.rollback()
 
-    def rows(self, connection: sqlite3.Connection, table: TableDiff) -> Sequence[Row]:
+    def rows(
+        self, connection: sqlite3.Connection, table: TableDiff, above: Any = None
+    ) -> Sequence[Row]:
         listed = ", ".join(quoted(name) for name in table.columns)
+        query = f"SELECT {listed} FROM {quoted(table.name)}"
+        if above is not None:
+            query += f" WHERE {_key(table)} > ?"
         try:
-            query = f"SELECT {listed} FROM {quoted(table.name)} LIMIT {MOST_ROWS + 1}"
-            return connection.execute(query).fetchall()
+            given = () if above is None else (above,)
+            return connection.execute(f"{query} LIMIT {MOST_ROWS + 1}", given).fetchall()
         except sqlite3.OperationalError:
             # It is not there yet, or has not yet these columns.
             return ()
+
+    def newest(self, connection: sqlite3.Connection, table: TableDiff) -> Any:
+        query = f"SELECT max({_key(table)}) FROM {quoted(table.name)}"
+        with contextlib.suppress(sqlite3.OperationalError):
+            return connection.execute(query).fetchone()[0]
+        return None
 
     def relations(self, connection: sqlite3.Connection) -> Relations:
         found = Relations()
@@ -84,6 +98,10 @@ class FileReplay:
         for connection in self._connections.values():
             connection.close()
         files.remove(self._path)
+
+
+def _key(table: TableDiff) -> str:
+    return quoted(table.columns[table.key[0]])
 
 
 def _refuse_attaching(action: int, *_: Any) -> int:

@@ -331,7 +331,7 @@ class TestTampering:
     def test_a_manifest_is_read_back_as_it_was_written(self, built):
         read = Manifest.from_json((built.path.parent / "manifest.json").read_text())
         lists = [f.name for f in dataclasses.fields(Manifest) if f.type.startswith("Sequence[")]
-        full = dataclasses.replace(read, **{name: ("a", "b") for name in lists})
+        full = dataclasses.replace(read, **dict.fromkeys(lists, ("a", "b")))
 
         assert len(lists) > 3
         assert Manifest.from_json(full.to_json()) == full

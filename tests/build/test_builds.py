@@ -261,6 +261,16 @@ class TestFailures:
             "no such table: nowhere [insert into nowhere values (1)]"
         )
         assert "Traceback" in failed.value.details
+        assert "Output:" not in failed.value.details
+
+    def test_what_a_failing_revision_wrote_to_its_output_is_told(self, project):
+        project.history(2)
+        project.revision("0003", "0002", "print('half-way')\n1 / 0")
+
+        with pytest.raises(MigrationError) as failed:
+            project.ensure()
+
+        assert failed.value.details.endswith("\nOutput:\nhalf-way\n")
 
     def test_a_failed_build_is_kept_for_inspection_but_never_used(self, project, tables):
         project.history(2)

@@ -80,7 +80,7 @@ ROOMS = {
             "builder/seeds": "unfinished build/checks own_sql",
             "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
-            "builder/upgrade": "builds key/surroundings order heads left_by_env",
+            "builder/upgrade": "builds key/surroundings order heads left_by_env guard_engines",
             "build/handovers": "handovers mistakes",
             "build/upgrade": "build/upgrade",
         },

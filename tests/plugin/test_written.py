@@ -106,7 +106,7 @@ MANY = """
     from shop.models import Customer
 
     def one(session, key):
-        session.execute({insertion})
+        {insertion}
 
     def back(session):
         session.execute(text("UPDATE customers SET name = 'again' WHERE id = 10"))
@@ -126,9 +126,13 @@ MANY = """
         assert False
 """
 INSERTIONS = {
-    "plain": "insert(Customer).values(id=key, name=f'n{key}')",
-    "returning": "insert(Customer).values(id=key, name=f'n{key}').returning(Customer.name)",
-    "text": "text(f\"INSERT INTO customers VALUES ({key}, 'n{key}')\")",
+    "plain": "session.execute(insert(Customer).values(id=key, name=f'n{key}'))",
+    "returning": "session.scalar("
+    "insert(Customer).values(id=key, name=f'n{key}').returning(Customer.name))",
+    "text": "session.execute(text(f\"INSERT INTO customers VALUES ({key}, 'n{key}')\"))",
+    "without parameters": "session.connection().exec_driver_sql("
+    "f\"INSERT INTO customers VALUES ({key}, 'n{key}')\", "
+    "execution_options={'no_parameters': True})",
 }
 
 

@@ -267,6 +267,22 @@ class TestWhatARevisionOrASeedOpens:
         with pytest.raises(GuardError, match=r"revision a, migrations/versions/a_made.py line \d+"):
             project.ensure()
 
+    @pytest.mark.parametrize(
+        ("where", "hint"),
+        [("revision", "should use the connection that it is given"), ("migrate", "hand it on")],
+    )
+    def test_the_hint_is_about_what_opened_it(self, project, real, where, hint):
+        if where == "revision":
+            project.revision("a", upgrade="import app\napp.engine.connect()")
+        else:
+            project.write("make.py", "import app\ndef make(url):\n    app.engine.connect()\n")
+            project.configure('migrate = "make:make"\nforeign = "refuse"\n')
+
+        with pytest.raises(GuardError) as refused:
+            project.ensure()
+
+        assert hint in refused.value.hint
+
     def test_at_the_import_of_a_revision_is_refused(self, project, real):
         project.revision("a", header="from app import engine\nengine.connect()")
 

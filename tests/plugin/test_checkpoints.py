@@ -191,6 +191,7 @@ MISUSE = {
     "test_wrong_layer": "no layer 'x' in layers",
 }
 WRONG = """
+    import contextlib
     import sqlite3
     import pytest
     from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
@@ -275,6 +276,11 @@ WRONG = """
         with pytest.raises(IntegrityError), SessionLocal() as session:
             session.add(Customer(name="the house"))
             session.commit()
+        with SessionLocal() as session:
+            session.add(Customer(name="Bob"))
+            session.flush()
+            with contextlib.suppress(IntegrityError):
+                session.execute(text("INSERT INTO customers VALUES (1, 'again')"))
         with SessionLocal() as session:
             session.add(Customer(name="Eve"))
             session.commit()

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from alembic_snapshot.errors import StoreError
+from alembic_snapshot.remote.exchange import Exchange
 
-from .conftest import OTHER_KEY
+from .conftest import MAIN_KEY, OTHER_KEY
 
 LIMIT = 100
 
@@ -218,3 +219,24 @@ class TestPlainHttp:
         assert refused.returncode == 2
         assert refused.stderr.startswith("error: shared store ")
         assert allowed.returncode == 0, allowed.stderr
+
+
+class Questions:
+    """An empty store that remembers what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def read(self, path, _limit):
+        self.asked.append(path)
+
+
+def test_what_is_not_there_is_one_question():
+    questions = Questions()
+    exchange = Exchange(questions, "pr/1", {"main": [MAIN_KEY[1]]})
+
+    looked = exchange.look(["0" * 64], ["pr/1", "main"])
+
+    exchange.close()
+    assert looked == ([], [])
+    assert [path.split("/")[1] for path in questions.asked] == ["main"], "it has no key of pr/1"

@@ -433,6 +433,7 @@ class TestWhatIsInIt:
             op.execute("create index i on n (upper(name))")
             op.execute("create view v as select datetime('now'), group_concat(id) from t_0001")
             op.execute("create trigger t after insert on n begin delete from t_0001; end")
+            op.execute("create trigger u instead of insert on v begin delete from n; end")
             """,
         )
         shared.build("of the builder", **shared.as_writer())

@@ -84,7 +84,7 @@ ROOMS = {
             "build/handovers": "handovers mistakes",
             "build/upgrade": "build/upgrade",
         },
-        "handovers env_py commands",
+        "handovers env_py commands build/checks builder/guard failing_builds",
     ),
     "store": Room(
         {
@@ -128,7 +128,7 @@ ROOMS = {
             "engines/redirect": "async isolation pools guard_off reset/plugin",
             "engines/threads": "pools reset/plugin",
         },
-        "plugin/guard plugin/databases scopes",
+        "plugin/guard plugin/databases scopes engines/aim checkpoints",
     ),
     "states": Room(
         {
@@ -191,7 +191,7 @@ ROOMS = {
             "sqlite/received": "threat",
             "store/states": "servers fleet",
         },
-        "threat",
+        "threat shared_commands",
     ),
     "tokens": Room(
         {

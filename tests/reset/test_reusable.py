@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -51,6 +52,15 @@ def test_open_connections_see_the_snapshot_again(file, connect):
     assert rows(reader) == rows(writer) == [(1, 1), (2, 2)]
     writer.execute("INSERT INTO t (a) VALUES ('next')")
     assert rows(reader)[-1] == (3, "next")
+
+
+def test_it_is_put_back_by_whichever_thread_ends_a_test(file, connect):
+    connect().execute("INSERT INTO t (a) VALUES (3)")
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(file.put_back).result() is None
+
+    assert rows(connect()) == [(1, 1), (2, 2)]
 
 
 def test_the_bytes_are_the_snapshots_but_for_the_change_counter(file, connect, snapshot):

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,6 +67,15 @@ def test_open_connections_see_the_snapshot_again(file, connect):
     writer.execute("INSERT INTO t (a) VALUES ('next')")
     assert reader.execute("SELECT * FROM t").fetchall()[-1] == (3, "next")
     assert file.resets == 1
+
+
+def test_it_is_put_back_by_whichever_thread_ends_a_test(file, connect):
+    connect().execute(INSERT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(file.put_back).result() is None
+
+    assert rows(connect()) == [1, 2]
 
 
 def test_the_file_itself_is_never_written_to(file, connect):

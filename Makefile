@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 REPORT := .pytest_cache/report.xml
 SHARED := -n 2 --dist worksteal --junitxml=$(REPORT)
 
+# Tests start processes by the thousand: each would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: test-db test test-all rooms mutants test-postgres lint bench bench-quick bench-postgres \
 	soak realworld docs oldest newest clean
 

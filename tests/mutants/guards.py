@@ -69,7 +69,7 @@ ROOMS = {
     ),
     "build": Room(
         {
-            "build/ensure": "builds store/in_use store",
+            "build/ensure": "builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "builds mistakes builder/guard",
             "build/hints": "failing_builds unsupported",

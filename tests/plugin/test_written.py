@@ -108,6 +108,9 @@ MANY = """
     def one(session, key):
         {insertion}
 
+    def other(session, key):
+        {insertion}
+
     def back(session):
         session.execute(text("UPDATE customers SET name = 'again' WHERE id = 10"))
 
@@ -121,7 +124,7 @@ MANY = """
         db_session.commit()
         one(db_session, 15)
         db_session.rollback()
-        one(db_session, 15)
+        other(db_session, 15)
         db_session.commit()
         assert False
 """
@@ -151,8 +154,9 @@ def test_rows_that_are_written_one_after_the_other_are_each_known(where, how, re
     told = re.findall(r"^  [+] id='?(\d+)'?, .*? ← (.*)$", report, flags=re.MULTILINE)
     assert [key for key, _ in told] == ["10", "15", "20", "500", "501"], report
     assert [line for _, line in told] == [
-        "test_it.py:5 one, then test_it.py:8 back",
-        *["test_it.py:5 one"] * 4,
+        "test_it.py:5 one, then test_it.py:11 back",
+        "test_it.py:8 other",
+        *["test_it.py:5 one"] * 3,
     ], report
 
 

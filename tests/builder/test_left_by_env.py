@@ -5,7 +5,14 @@ A changed model is a hit; a changed value that a module of ``env.py`` hands on i
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
+import pickle
+
 import pytest
+
+from alembic_snapshot.builder.left import _Heard
 
 TABLES = "op.get_bind().exec_driver_sql"
 SET = "import os\nos.environ['T'] = str(cfg.VALUE)"
@@ -151,3 +158,41 @@ def test_settings_whose_percent_signs_are_for_others_are_compared_as_they_stand(
 
     assert project.ensure().built
     assert not project.ensure().built
+
+
+# What tells nothing of a dictionary's content, but for its size in memory.
+TELLS_NOTHING = {
+    "__init__", "__new__", "__getattribute__", "__class_getitem__", "__sizeof__", "__lt__",
+    "__le__", "__gt__", "__ge__", "__setitem__", "__delitem__", "__ior__", "clear", "update",
+    "fromkeys",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in vars(dict) if callable(getattr(dict, n)) and n not in TELLS_NOTHING]
+)
+def test_whoever_asks_a_dictionary_is_heard(name):
+    heard = []
+    values = _Heard(lambda key, value: heard.append((key, value)), {"t": 1})
+
+    for arguments in ((), ("t",), ({"t": 2},)):
+        with contextlib.suppress(TypeError, KeyError):
+            getattr(values, name)(*arguments)
+
+    assert ("t", 1) in heard
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [dict, list, str, bool, sorted, copy.copy, json.dumps, pickle.dumps,
+     lambda values: values == {}, lambda values: values != {}, lambda values: {**values},
+     lambda values: "t" in values, lambda values: dict(**values), lambda values: values | {}],
+)  # fmt: skip
+def test_however_python_asks_a_dictionary_it_is_heard(ask):
+    heard = []
+    values = _Heard(lambda key, value: heard.append((key, value)), {"t": 1})
+
+    with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
+        ask(values)
+
+    assert ("t", 1) in heard

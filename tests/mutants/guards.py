@@ -180,7 +180,7 @@ ROOMS = {
             "project/remote": "threat shared_commands",
             "project/sizes": "max_size",
             "remote/exchange": "threat servers shared_commands transport",
-            "remote/lease": "fleet",
+            "remote/lease": "remote/lease fleet",
             "remote/packing": "threat",
             "remote/process": "servers threat",
             "remote/record": "threat",

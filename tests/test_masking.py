@@ -93,6 +93,15 @@ class TestASecret:
             f"correct the {password} of postgresql://grace:***@localhost"
         )
 
+    @pytest.mark.parametrize(
+        ("password", "is_masked"),
+        [("q7x", False), ("q7xz", True), ("Longestword", False), ("Longestwords", True)],
+    )
+    def test_is_masked_everywhere_from_a_length_on(self, password, is_masked):
+        keep_secret(f"postgresql://grace:{password}@localhost:5432/")
+
+        assert (masked(f"not {password}") == "not ***") is is_masked
+
     def test_of_an_environment_is_known_before_it_is_used(self, monkeypatch):
         monkeypatch.setenv("SNAPSHOT_POSTGRES_URL", "postgresql://ada:fr0m-outside@localhost/")
         monkeypatch.setenv("PGPASSWORD", "an0ther-one")

@@ -220,6 +220,16 @@ class TestAHit:
 
         assert project.key() == before
 
+    @pytest.mark.parametrize("folder", [".git", ".cache", "__pycache__", "node_modules"])
+    def test_is_in_a_folder_of_tools_among_the_scripts(self, project, folder):
+        project.history(1)
+        before = project.key()
+
+        project.write(f"migrations/{folder}/rows.csv", "a")
+        project.write(f"migrations/versions/{folder}/rows.csv", "a")
+
+        assert project.key() == before
+
     def test_is_a_setting_without_an_effect_in_a_file_among_the_scripts(self, project):
         (project.root / "alembic.ini").unlink()
         project.configure('config = "migrations/alembic.ini"')

@@ -159,6 +159,10 @@ HOSTILE = {
         "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT writefile('OUTSIDE', 'x'); END",
     ),
     "loads an extension": made("view", "x", "CREATE VIEW x AS SELECT load_extension('y')", "x"),
+    "loads an extension by default": made(
+        "table", "x", "CREATE TABLE x (a DEFAULT (load_extension('y')))", "x"
+    ),
+    "makes a pointer": made("view", "x", "CREATE VIEW x AS SELECT fts3_tokenizer('y')", "x"),
     "an unknown function": made("view", "x", "CREATE VIEW x AS SELECT edit('y')", "x"),
     "vacuums": made("index", "x", "VACUUM INTO 'OUTSIDE'"),
     "SQLite's own table": Changeset(

@@ -716,6 +716,22 @@ class TestTheCommandLine:
         assert found.returncode == 1
         assert found.stdout == "t_0001: 1 added\n  + id=3\n"
 
+    def test_opens_no_database_that_is_not_there_or_lets_nobody_in(self, project):
+        project.history(1)
+        snapshot = project.ensure()
+        project.command("clone", "mine")
+
+        misspelt = project.command("psql", "mien")
+        template = project.command("psql", snapshot.entry.name)
+        dropped = project.command("psql", input="DROP DATABASE mine")
+        gone = project.command("psql", "mine")
+
+        assert (misspelt.returncode, template.returncode) == (2, 2)
+        assert misspelt.stderr.startswith("error: there is no database mien on ")
+        assert "hint: did you mean mine? " in misspelt.stderr
+        assert "it is a template\nhint: alembic-snapshot clone NAME makes" in template.stderr
+        assert (dropped.returncode, gone.returncode) == (0, 2)
+
     def test_an_opened_database_goes_when_it_is_old_and_nobody_uses_it(self, project, postgres):
         project.history(1)
         snapshot = project.ensure()

@@ -723,3 +723,66 @@ def test_async_code(new_sample, clones):
     result = notes.run(f"--snapshot-clones={clones}", "test_async_checkpoints.py")
 
     assert result.parseoutcomes().keys() == {"passed"}
+
+
+LATE = """
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+    from shop.db import SessionLocal
+    from shop.models import Customer
+
+    def count():
+        with SessionLocal() as session:
+            return session.query(Customer).count()
+
+    @checkpoint_fixture("module")
+    def first():
+        orders.add_customer("Ada")
+
+    @checkpoint_fixture("module", params=["Bob", "Eve"])
+    def second(first, request):
+        orders.add_customer(request.param)
+        return request.param
+
+    @pytest.fixture
+    def through_a_fixture(first):
+        return count()
+
+    @pytest.fixture
+    def late(request):
+        return request.getfixturevalue("first")
+
+    def test_first(first):
+        assert count() == 2
+
+    def test_late_in_the_test(request, db_clone):
+        request.getfixturevalue("first")
+
+    def test_late_in_a_fixture(late, db_clone):
+        pass
+
+    def test_late_by_another(request, db_clone):
+        request.getfixturevalue("through_a_fixture")
+
+    def test_late_although_it_has_another(second, request):
+        assert count() == 3
+        assert request.getfixturevalue("first") is None
+
+    def test_again(first, request):
+        request.getfixturevalue("first")
+        assert count() == 2
+
+    def test_through_a_fixture(through_a_fixture):
+        assert through_a_fixture == 2
+"""
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_one_that_others_have_had_made_is_refused_to_who_asks_late(shop, clones):
+    result = shop.run("-p", "no:randomly", f"--snapshot-clones={clones}", test_it=LATE)
+
+    result.assert_outcomes(passed=5, failed=2, errors=1)
+    message = "*the checkpoint first (test_it.py line 11) was asked for while a test was under way*"
+    for name in ("test_late_in_the_test", "test_late_by_another", "test_late_in_a_fixture"):
+        result.stdout.fnmatch_lines([f"*{name} _*", message], consecutive=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 import pytest
 
 from alembic_snapshot.errors import CloneError, ConfigError
-from alembic_snapshot.plugin.declared import ATTRIBUTE, Declared, parent_of
+from alembic_snapshot.plugin.declared import ATTRIBUTE, Declared, parent_of, refusing_late
 from alembic_snapshot.plugin.fixtures import failing
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.returned import bound_to_a_session
@@ -124,7 +124,8 @@ def _building(declared: Declared, function: Callable[..., Any]) -> Callable[...,
             making.begin()
         with session.failures.noting(title, session.item.nodeid), failing(session):
             value = making.start(own)
-        yield value
+        with refusing_late(declared, request._fixturedef):
+            yield value
         with failing(session):
             making.forget()
 

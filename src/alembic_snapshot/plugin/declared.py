@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,7 @@ def parent_of(declared: Declared, item: pytest.Item) -> Checkpoint | None:
             other.
     """
     definitions, every = _definitions(item), asked_by(item)
-    if declared not in every:
-        raise ConfigError(
-            f"the checkpoint {declared} was asked for while a test was under way",
-            hint="make it an argument of the test or of a fixture, or name it in usefixtures; "
-            "getfixturevalue() comes too late",
-        )
+    _refuse_late(declared, every)
     own = next(
         one for one in _walk(definitions, item_names(item), set()) if _declared(one) is declared
     )
@@ -74,6 +70,36 @@ def parent_of(declared: Declared, item: pytest.Item) -> Checkpoint | None:
     found += [one for one in every if one.autouse and one.current is not None]
     here = {one for one in found if one is not declared and one.database == declared.database}
     return _newest(list(here), f"the checkpoint {declared}")
+
+
+@contextlib.contextmanager
+def refusing_late(declared: Declared, definition: Any) -> Iterator[None]:
+    """While a checkpoint is there, refuse a test that asks for it when it is under way.
+
+    It would get the value and not the rows: its clone has begun from something else. ``definition``
+    is pytest's of the fixture, which is asked for a value that is there, too.
+    """
+    execute = definition.execute
+
+    def asked(request: Any) -> Any:
+        __tracebackhide__ = True
+        _refuse_late(declared, asked_by(request._pyfuncitem))
+        return execute(request)
+
+    definition.execute = asked
+    try:
+        yield
+    finally:
+        del definition.execute
+
+
+def _refuse_late(declared: Declared, every: Sequence[Declared]) -> None:
+    if declared not in every:
+        raise ConfigError(
+            f"the checkpoint {declared} was asked for while a test was under way",
+            hint="make it an argument of the test or of a fixture, or name it in usefixtures; "
+            "getfixturevalue() comes too late",
+        )
 
 
 def _newest(found: Sequence[Declared], who: str) -> Checkpoint | None:

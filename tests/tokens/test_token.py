@@ -225,3 +225,28 @@ def test_what_is_too_large_for_any_token_is_said(monkeypatch):
 
     with pytest.raises(NotCarried, match="a token at most"):
         TOKEN.to_line()
+
+
+ROWS = {"columns": ["id", "a"], "key": 1, "removed": [[1]], "added": [[2, "x"]]}
+STRANGE = {
+    "a part that nobody knows": {"more": {}},
+    "a key of no column": {"rows": {"t": {**ROWS, "key": 0, "removed": []}}},
+    "a key of more columns than there are": {"rows": {"t": {**ROWS, "key": 3, "removed": []}}},
+    "a column twice": {"rows": {"t": {**ROWS, "columns": ["id", "id"]}}},
+    "a row that is too short": {"rows": {"t": {**ROWS, "added": [[2]]}}},
+    "a key that is too long": {"rows": {"t": {**ROWS, "removed": [[1, 2]]}}},
+    "a part of rows that nobody knows": {"rows": {"t": {**ROWS, "more": 1}}},
+    "rows without a part": {"rows": {"t": {"columns": ["id"], "key": 1}}},
+    "an object without a statement": {"created": [["table", "t", "t"]]},
+    "an object of no kind": {"created": [["role", "t", "t", "CREATE ROLE t"]]},
+    "a counter that is none": {"counters": {"t": [1, "yes"]}},
+    "a setting that is no number": {"settings": {"user_version": "1"}},
+}
+
+
+@pytest.mark.parametrize("record", STRANGE.values(), ids=STRANGE)
+def test_a_strange_difference_is_none(record):
+    assert Changeset.from_record({"rows": {"t": ROWS}}).rows["t"].columns == ("id", "a")
+
+    with pytest.raises(ValueError, match=r"\w"):
+        Changeset.from_record(record)

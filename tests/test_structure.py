@@ -122,9 +122,9 @@ ROOMS = {
     "__main__": [[""]],
     "engines": [
         ["importing", "known", "loops", "lost", "named", "notices", "threads", "uncommitted"],
-        ["factories", "strangers"],
+        ["children", "factories", "strangers"],
         ["configured"],
-        ["application"],
+        ["application", "child"],
         ["added", "redirect"],
         ["recorder"],
         ["events"],

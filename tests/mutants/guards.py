@@ -149,6 +149,8 @@ ROOMS = {
     ),
     "aim": Room(
         {
+            "engines/child": "child_processes",
+            "engines/children": "child_processes",
             "engines/configured": "configured",
             "engines/known": "engines/aim oracles/aim",
             "engines/named": "configured",

@@ -114,7 +114,15 @@ ROOMS = {
         ["proposal"],
     ],
     "cli": [
-        ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
+        [
+            "console",
+            "finding",
+            "importable",
+            "inside_pytest",
+            "job_summary",
+            "pyproject",
+            "records",
+        ],
         ["checking", "doctor", "init", "options", "remote"],
         ["opening", "stored"],
         ["commands"],

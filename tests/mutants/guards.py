@@ -240,6 +240,7 @@ UNGUARDED = {
     "cli/records": "it shows",
     "cli/finding": "it shows",
     "cli/init": "it proposes",
+    "cli/importable": "it proposes",
     "cli/inside_pytest": "it shows",
     "cli/pyproject": "it proposes",
     "discover/*": "what it reads is proposed, and not relied on",

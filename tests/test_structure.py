@@ -114,7 +114,15 @@ ROOMS = {
         ["proposal"],
     ],
     "cli": [
-        ["console", "finding", "inside_pytest", "job_summary", "pyproject", "records"],
+        [
+            "console",
+            "finding",
+            "importable",
+            "inside_pytest",
+            "job_summary",
+            "pyproject",
+            "records",
+        ],
         ["checking", "doctor", "init", "options", "remote"],
         ["opening", "stored"],
         ["commands"],
@@ -122,9 +130,9 @@ ROOMS = {
     "__main__": [[""]],
     "engines": [
         ["importing", "known", "loops", "lost", "named", "notices", "threads", "uncommitted"],
-        ["factories", "strangers"],
+        ["children", "factories", "strangers"],
         ["configured"],
-        ["application"],
+        ["application", "child"],
         ["added", "redirect"],
         ["recorder"],
         ["events"],

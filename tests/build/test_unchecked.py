@@ -170,7 +170,7 @@ class TestEveryOutput:
         again = found.command("build")
         quiet = found.command("build", "-q")
         status = found.command("status")
-        listed = json.loads(found.command("list", "--json").stdout)
+        listed = json.loads(found.command("list", "--json").stdout)["snapshots"]
         summary = found.command("build", "--summary", "-q")
 
         assert [f"warning: {line}" for line in said] == built.stderr.splitlines()[-2:]

@@ -148,14 +148,15 @@ def test_list_and_prune(project):
     project.revision("a_long_name_that_makes_the_line_longer_than_a_narrow_terminal", "0001")
     project.ensure()
 
-    listed = json.loads(project.command("list", "--json").stdout)
+    listed = json.loads(project.command("list", "--json").stdout)["snapshots"]
     table = project.command("list").stdout
     pruned = project.command("prune", "--keep", "0")
 
     assert [entry["heads"][0][:6] for entry in listed] == ["a_long", "0001"]
     assert len(table.splitlines()) == 3
     assert pruned.stdout.startswith("deleted 2 snapshots")
-    assert json.loads(project.command("list", "--json").stdout) == []
+    left = json.loads(project.command("list", "--json").stdout)
+    assert left == {"snapshots": [], "opened": []}
 
 
 @pytest.mark.parametrize("command", [["build"], ["key"], ["status"], ["list"]])
@@ -165,7 +166,7 @@ def test_facts_are_there_as_json(project, command):
 
     facts = json.loads(project.command(*command, "--json").stdout)
 
-    assert (facts[0] if isinstance(facts, list) else facts)["key"]
+    assert facts.get("snapshots", [facts])[0]["key"]
 
 
 def test_a_snapshot_at_a_revision_or_with_a_layer_can_be_asked_for(project):

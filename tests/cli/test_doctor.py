@@ -104,6 +104,64 @@ def test_an_application_that_pytest_can_not_import(folder, layout, file):
     assert states(doctor(folder)) == {"good"}
 
 
+@pytest.mark.parametrize("layout", ["flat", "src"])
+@pytest.mark.parametrize("wrong", ["shop.bd", "shopp.db", "shp.db"])
+def test_a_module_that_is_misspelled(folder, layout, wrong):
+    folder.shape(layout).init()
+    text = folder.read("pyproject.toml")
+    folder.write("pyproject.toml", text.replace('"shop.db:', f'"{wrong}:'))
+
+    found = doctor(folder)
+    (right,) = re.findall(r"did you mean ([\w.]+)\?", found["pytest"]["hint"])
+    folder.write("pyproject.toml", text.replace('"shop.db:', f'"{right}:'))
+
+    assert found["pytest"]["state"] == "bad"
+    assert "pythonpath" not in found["pytest"]["hint"]
+    assert states(doctor(folder)) == {"good"}
+
+
+def test_a_module_that_is_nowhere_has_no_line_for_pythonpath(shop):
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", text.replace('"shop.db:', '"warehouse:'))
+
+    hint = doctor(shop)["pytest"]["hint"]
+
+    assert hint == "install it, or correct the reference in [tool.alembic-snapshot]"
+
+
+@pytest.mark.parametrize("layout", ["src", "backend"])
+def test_a_conftest_that_imports_an_application_that_pytest_can_not_import(folder, layout):
+    folder.shape(layout).init()
+    text = folder.read("pyproject.toml")
+    head, _, _ = text.partition("[tool.pytest.ini_options]")
+    folder.write("pyproject.toml", head)
+    folder.write("conftest.py", "import shop.db\n")
+
+    hint = doctor(folder)["pytest"]["hint"]
+    line, section = re.fullmatch(
+        r"write (pythonpath = .*) below (\[.*\]) in pyproject.toml", hint
+    ).groups()
+    folder.write("pyproject.toml", f"{head}\n{section}\n{line}\n")
+
+    assert states(doctor(folder)) == {"good"}
+
+
+def test_a_build_that_failed(shop):
+    (path,) = (shop.root / "migrations/versions").glob("*.py")
+    text = path.read_text()
+    path.write_text(text.replace("def upgrade():", "def upgrade():\n    raise KeyError('tea')\n"))
+    before = doctor(shop)["snapshot"]
+    shop.command("build")
+
+    after = doctor(shop)["snapshot"]
+
+    assert before["state"] == "doubtful"
+    assert after["state"] == "bad"
+    assert "its last build failed" in after["seen"]
+    assert "KeyError: 'tea'" in after["seen"]
+    assert after["hint"].endswith("alembic-snapshot build tries it again")
+
+
 def test_a_reference_that_is_misspelled(shop):
     text = shop.read("pyproject.toml")
     shop.write("pyproject.toml", text.replace('"shop.db:engine"', '"shop.db:engin"'))

@@ -80,7 +80,7 @@ def printed(project, *arguments, status=0):
 
 
 def test_every_shape_is_compared():
-    assert sorted(SHAPES) == ["diff", "doctor", "open", "status-hit", "status-miss"]
+    assert sorted(SHAPES) == ["diff", "doctor", "list", "open", "status-hit", "status-miss"]
 
 
 def test_status(shop):
@@ -138,6 +138,10 @@ def test_open(shop, changed):
     token = Token("sqlite", "default", "test_it", snapshot.digest, *changes)
 
     record = printed(shop, "open", token.to_line())
+    listed = printed(shop, "list")
+    assert not list(misfits(listed, SHAPES["list"]))
+    assert listed["snapshots"]
+    assert [one["path"] for one in listed["opened"]] == [record["path"]]
     assert not list(misfits(record, SHAPES["open"]))
     assert record["difference"] == printed(shop, "diff", str(changed), status=1)
     other = Token("sqlite", "default", "test_it", "0" * 64, *changes)

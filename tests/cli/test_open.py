@@ -290,7 +290,22 @@ class TestWhatBecomesOfIt:
         head, *lines = done.stderr.splitlines()
         assert head.startswith("beside them: 2 databases that open made, ")
         assert sorted(lines) == sorted(f"  {path}" for path in paths)
-        assert json.loads(shop.command("list", "--json").stdout)
+        record = json.loads(shop.command("list", "--json").stdout)
+        assert record["snapshots"]
+        assert sorted(one["path"] for one in record["opened"]) == sorted(map(str, paths))
+
+    def test_only_they_are_deleted_if_that_is_asked_for(self, shop, line):
+        _, old = self.opened(shop, line, age=10 * 86400)
+        _, young = self.opened(shop, line)
+        before = json.loads(shop.command("list", "--json").stdout)["snapshots"]
+
+        shop.command("prune", "--opened", "--older-than", "1d")
+        assert (old.exists(), young.exists()) == (False, True)
+        shop.command("prune", "--opened")
+
+        after = json.loads(shop.command("list", "--json").stdout)
+        assert after == {"snapshots": before, "opened": []}
+        assert not young.exists()
 
     def test_only_an_age_deletes_them(self, shop, line):
         _, path = self.opened(shop, line, age=10 * 86400)

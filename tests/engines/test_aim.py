@@ -409,6 +409,7 @@ def test_not_asking():
 
 @pytest.mark.parametrize("clones", ["fresh", "reset", "reset --snapshot-reset=rewind"])
 def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop, clones):
+    shop.configure('environment = { SHOP_URL = "{url}" }')
     result = shop.run(*f"--snapshot-clones={clones}".split(), test_it=STRAY)
 
     result.assert_outcomes(failed=6, passed=10, errors=1)

@@ -149,6 +149,8 @@ ROOMS = {
     ),
     "aim": Room(
         {
+            "engines/child": "child_processes",
+            "engines/children": "child_processes",
             "engines/configured": "configured",
             "engines/known": "engines/aim oracles/aim",
             "engines/named": "configured",
@@ -238,6 +240,7 @@ UNGUARDED = {
     "cli/records": "it shows",
     "cli/finding": "it shows",
     "cli/init": "it proposes",
+    "cli/importable": "it proposes",
     "cli/inside_pytest": "it shows",
     "cli/pyproject": "it proposes",
     "discover/*": "what it reads is proposed, and not relied on",

@@ -56,6 +56,7 @@ BEGUN = """
 )
 def test_every_behaviour_holds_on_top_of_one(shop, behaviour, clones, workers):
     shop.write("conftest.py", BEGUN)
+    shop.configure('environment = { SHOP_URL = "{url}" }')
     shop.behaviour(behaviour)
 
     result = shop.run(f"--snapshot-clones={clones}", mode=workers)

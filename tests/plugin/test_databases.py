@@ -193,3 +193,46 @@ def test_a_wrong_engine_is_named(shop, engine, message):
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_child_process_is_led_to_each_of_them(with_events, monkeypatch, is_right):
+    path = with_events.root / "events.db"
+    monkeypatch.setenv("SHOP_URL", "sqlite:///developers.db")
+    monkeypatch.setenv("EVENTS_URL", f"sqlite:///{path}")
+    with_events.configure('environment = { SHOP_URL = "{url}" }')
+    with_events.replace("shop/events.py", '"sqlite:///events.db"', 'os.environ["EVENTS_URL"]')
+    with_events.replace("shop/events.py", "from sqlalchemy", "import os\n\nfrom sqlalchemy")
+    name = "EVENTS_URL" if is_right else "EVENT_URL"
+    with open(with_events.root / "pyproject.toml", "a") as file:
+        file.write(f'environment = {{ {name} = "{{url}}" }}\n')
+
+    result = with_events.run(
+        test_it="""
+        import subprocess
+        import sys
+
+        from shop import events, orders
+
+        CODE = "import sys; sys.path.insert(0, '.'); from shop import events, orders; "
+        CODE += "events.add(); orders.add_customer('Ada')"
+
+        def test_both(db_clone, db_clones):
+            environ = {**db_clone.environ, **db_clones["events"].environ}
+            subprocess.run([sys.executable, "-c", CODE], env=environ, check=True)
+            assert (events.count(), orders.count()) == (1, 2)
+
+        def test_the_other_way_round(db_clone, db_clones):
+            environ = {**db_clones["events"].environ, **db_clone.environ}
+            subprocess.run([sys.executable, "-c", CODE], env=environ, check=True)
+            assert (events.count(), orders.count()) == (1, 2)
+        """
+    )
+
+    assert not path.exists()
+    assert not (with_events.root / "developers.db").exists()
+    result.assert_outcomes(passed=2 if is_right else 0, failed=0 if is_right else 2)
+    if not is_right:
+        entry = 'write EVENTS_URL = "{url}" in environment'
+        table = "[[]tool.alembic-snapshot.databases.events]"
+        result.stdout.fnmatch_lines([f"*hint: {entry} below {table}; it does not read EVENT_URL"])

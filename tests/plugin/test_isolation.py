@@ -9,6 +9,7 @@ import pytest
 
 @pytest.mark.parametrize("behaviour", ["isolation", "processes"])
 def test_every_behaviour_holds_without_and_with_workers(shop, mode, behaviour):
+    shop.configure('environment = { SHOP_URL = "{url}" }')
     shop.behaviour(behaviour)
 
     result = shop.run(mode=mode)

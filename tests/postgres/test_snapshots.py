@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -746,17 +747,23 @@ class TestTheCommandLine:
             databases.create(connection, postgres, somebody, None)
         try:
             listed = project.command("list")
+            record = json.loads(project.command("list", "--json").stdout)
             young = project.command("prune", "--older-than", "1d")
             (one,) = backend.opened()
             backend.note_opened(one.target, made=one.since - 2 * 86400)
             with postgres.connect(name):
                 used = project.command("prune", "--older-than", "1d")
-            old = project.command("prune", "--older-than", "1d")
+            with postgres.connect(name):
+                still = project.command("prune", "--opened")
+            old = project.command("prune", "--opened", "--older-than", "1d")
             there = [ServerDatabase(postgres, one).is_there() for one in (name, somebody)]
         finally:
             ServerDatabase(postgres, somebody).remove()
 
         assert listed.stderr.splitlines()[-1] == f"  {name}"
+        assert [one["path"] for one in record["opened"]] == [name]
+        assert still.stderr == used.stderr
+        assert snapshot.entry.database.is_there()
         assert "open made" not in young.stdout
         assert used.stderr.strip() == "in use, and not deleted: 1 database that open made"
         assert "1 database that open made" in old.stdout

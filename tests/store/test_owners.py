@@ -54,7 +54,7 @@ def made(folder, name=None, table="c"):
 def listed(project, *options):
     done = project.command("list", "--json", *options)
     assert done.returncode == 0, done.stderr
-    return {entry["key"] for entry in json.loads(done.stdout)}, done.stderr
+    return {entry["key"] for entry in json.loads(done.stdout)["snapshots"]}, done.stderr
 
 
 # Two projects that one could take for one another; what they declare.

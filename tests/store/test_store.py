@@ -398,6 +398,26 @@ class TestPrune:
 
         assert len(FileStore(project.root / ".alembic-snapshot").prune(keep=0)) == 1
 
+    @pytest.mark.parametrize(
+        ("keep", "age", "left"), [(2, 0, 2), (0, 3600, 2), (1, 3600, 2), (1, None, 1), (9, 0, 3)]
+    )
+    def test_deletes_what_is_one_too_many_and_too_old_if_both_are_asked_for(
+        self, project, keep, age, left
+    ):
+        project.configure('migrate = "made:make"')
+        project.write("made.py", MAKE)
+        project.history(1)
+        oldest = project.ensure()
+        for _ in range(2):
+            project.append("made.py", "# changed\n")
+            project.ensure()
+        os.utime(oldest.path.parent, (1, 1))
+        store = FileStore(project.root / ".alembic-snapshot")
+
+        store.prune(keep=keep, older_than=age)
+
+        assert len(store.entries()) == left
+
     def test_deletes_by_age(self, project):
         project.history(1)
         snapshot = project.ensure()

@@ -9,16 +9,16 @@ import platform
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, number, size, told, unchecked
 from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
+from alembic_snapshot.cli.importable import importing, line_for
 from alembic_snapshot.cli.inside_pytest import ask
 from alembic_snapshot.cli.records import not_supported
-from alembic_snapshot.discover.layout import pytest_settings
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.libraries import OLDEST, numbers
 from alembic_snapshot.project import unsupported
@@ -209,6 +209,12 @@ def _snapshot(project: Project) -> Iterator[Finding]:
     status = look_up(project)
     yield from _scripts(status, project)
     if status.entry is None:
+        failure = status.store.failure(status.chain.target.digest)
+        if failure is not None:
+            error, again = failure[1], f"{_PACKAGE} build tries it again"
+            seen = f"not built, its last build failed: {error.message.splitlines()[0]}"
+            yield bad("snapshot", seen, f"{error.hint}; {again}" if error.hint else again)
+            return
         why = "; ".join(status.reasons)
         hint = f"{_PACKAGE} build builds it; so does the first test that needs it"
         yield doubtful("snapshot", f"not built: {why}", hint)
@@ -264,7 +270,9 @@ def _inside_pytest(projects: Mapping[str, Project], timeout: float) -> Iterator[
     answer = ask(project, timeout)
     report = answer.report
     if report is None:
-        yield bad("pytest", answer.seen, answer.hint)
+        # A conftest.py that imports the application ends pytest before it can look.
+        hints = (line_for(module, project) for module in answer.missing)
+        yield bad("pytest", answer.seen, next(filter(None, hints), answer.hint))
         yield _rest("without pytest", "engine, sessionmaker")
         return
     if not report["plugin"]:
@@ -290,30 +298,12 @@ def _inside_pytest(projects: Mapping[str, Project], timeout: float) -> Iterator[
         dict.fromkeys(module for d in databases.values() for module in d["unimportable"])
     )
     if missing:
-        yield bad("pytest", f"it can't import {', '.join(missing)}", _importing(missing, project))
+        yield bad("pytest", f"it can't import {', '.join(missing)}", importing(missing, project))
     else:
         yield good("pytest", "it loads the plugin, and can import the application")
     for name, database in databases.items():
         lines = list(_engine(database, projects[name], has_asyncio=report["asyncio"]))
         yield from lines if len(databases) == 1 else (_named(name, line) for line in lines)
-
-
-def _importing(missing: Sequence[str], project: Project) -> str:
-    """The hint that puts the missing modules' folder into pytest's pythonpath."""
-    head = missing[0].partition(".")[0]
-    folders = (*project.pythonpath, *project.alembic.prepend_sys_path, project.root / "src")
-    for folder in dict.fromkeys((*folders, project.root)):
-        if (folder / f"{head}.py").is_file() or (folder / head).is_dir():
-            break
-    else:
-        return f"install it, or correct the reference in [{TABLE}]"
-    settings = pytest_settings(project.root)
-    file = settings.file or project.root / "pyproject.toml"
-    name = Path(os.path.relpath(folder, file.parent)).as_posix()
-    own = [Path(os.path.relpath(path, file.parent)).as_posix() for path in settings.pythonpath]
-    listed = ", ".join(f'"{entry}"' for entry in (*own, name))
-    value = f"[{listed}]" if file.suffix == ".toml" else " ".join((*own, name))
-    return f"write pythonpath = {value} below [{settings.key}] in {_name(file)}"
 
 
 def _engine(database: dict[str, Any], project: Project, *, has_asyncio: bool) -> Iterator[Finding]:

@@ -22,17 +22,22 @@ from alembic_snapshot.project.config import Project
 
 _GRACE = 5.0
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
+_MISSING = re.compile(r"No module named '([\w.]+)'")
 # Reports of coverage would be written for a run without tests.
 _WITHOUT = {"pytest-cov": "--no-cov"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The report of the process; or None, how the process ended, and a hint."""
+    """The report of the process; or None, how the process ended, and a hint.
+
+    ``missing`` are the modules that could not be imported, where that ended it.
+    """
 
     report: dict[str, Any] | None
     seen: str = ""
     hint: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def ask(project: Project, timeout: float) -> Answer:
@@ -107,7 +112,8 @@ def _ended(status: int, said: str) -> Answer:
         seen = f"pytest was ended by {name} while the application was imported"
     elif not errors:
         seen = f"pytest ended with status {status} while the application was imported"
-    return Answer(None, seen, "run `pytest --collect-only`, and correct what it says")
+    hint = "run `pytest --collect-only`, and correct what it says"
+    return Answer(None, seen, hint, tuple(dict.fromkeys(_MISSING.findall("\n".join(errors)))))
 
 
 def _has(name: str) -> bool:

@@ -25,7 +25,7 @@ from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record
 from alembic_snapshot.errors import CommandError, printable
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, is_owned, owner
-from alembic_snapshot.store.manifest import Manifest
+from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.opened import OpenedDatabase
 
 _NO_EDGE = 10_000
@@ -56,9 +56,14 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     is_meant = _meant(project, every=every)
     entries = [entry for entry in found if is_meant(entry.manifest.project)]
     _tell_of_others(len(found) - len(entries))
-    _tell_of_opened(_opened(project, every=every))
+    opened = _opened(project, every=every)
+    _tell_of_opened(opened)
     if as_json:
-        print_json([snapshot_record(entry, project) for entry in entries])
+        record = {
+            "snapshots": [snapshot_record(entry, project) for entry in entries],
+            "opened": [_opened_record(one) for one in opened],
+        }
+        print_json(record)
         return 0
     names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
     _print_table(names, [_row(entry.manifest, project) for entry in entries])
@@ -157,28 +162,38 @@ def remote_key(scope: str, as_json: bool, traceback: bool) -> int:
     type=click.IntRange(min=0),
     help="How many builds to keep of each database, the last used.",
 )
-@click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d.")
+@click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d. "
+              "With --keep, only of those that are not kept.")  # fmt: skip
+@click.option("--opened", "only_opened", is_flag=True, help="Delete only databases that open made, "
+              "whatever their age without --older-than.")  # fmt: skip
 @_every
 def prune(
-    keep: int | None, older_than: str | None, as_json: bool, every: bool, **where: Any
+    keep: int | None,
+    older_than: str | None,
+    only_opened: bool,
+    as_json: bool,
+    every: bool,
+    **where: Any,
 ) -> int:
     """Delete this project's old snapshots. Delete what killed and failed builds left, too.
 
     Those of all of its databases, unless --database names one. A snapshot in use stays.
     --older-than deletes databases that open made and that are as old, too, unless --at placed them.
     """
-    if keep is None and older_than is None:
-        raise CommandError("prune deletes nothing by itself", hint="give --keep or --older-than")
+    if only_opened and keep is not None:
+        raise CommandError(
+            "--opened and --keep can't be combined: what open made is not counted",
+            hint="give --older-than with --opened, or --keep alone",
+        )
+    if keep is None and older_than is None and not only_opened:
+        hint = "give --keep, --older-than or --opened"
+        raise CommandError("prune deletes nothing by itself", hint=hint)
     age = seconds_of(older_than) if older_than is not None else None
     project = project_of(where)
-    store = backend_of(project).store()
-    is_meant = _meant(project, every=every)
-    others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
-    deleted = store.prune(keep, age, is_meant, None if every else owner(project))
-    opened = _opened(project, every=every) if age is not None else []
-    old = [one for one in opened if age is not None and one.is_older_than(age)]
+    deleted = [] if only_opened else _pruned(project, keep, age, every=every)
+    opened = _opened(project, every=every) if only_opened or age is not None else []
+    old = [one for one in opened if age is None or one.is_older_than(age)]
     gone = [one for one in old if backend_of(project).delete_opened(one)]
-    _tell_of_others(len(others))
     freed = sum(entry.manifest.size for entry in deleted) + sum(one.size for one in gone)
     record = {
         "deleted": [str(entry.database) for entry in deleted],
@@ -190,6 +205,28 @@ def prune(
     if len(gone) < len(old):
         print(f"in use, and not deleted: {_counted(len(old) - len(gone))}", file=sys.stderr)
     return 0
+
+
+def _pruned(project: Project, keep: int | None, age: float | None, *, every: bool) -> list[Entry]:
+    """Delete snapshots; the deleted ones are returned, and others' are counted on the way."""
+    store = backend_of(project).store()
+    is_meant = _meant(project, every=every)
+    others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
+    deleted = store.prune(keep, age, is_meant, None if every else owner(project))
+    _tell_of_others(len(others))
+    return deleted
+
+
+def _opened_record(opened: OpenedDatabase) -> dict[str, Any]:
+    """What ``--json`` says of a database that ``open`` made."""
+    return {
+        "project": opened.owner,
+        "database": opened.database,
+        "path": opened.target.name,
+        "url": opened.target.url(),
+        "bytes": opened.size,
+        "since": opened.since,
+    }
 
 
 def _opened(project: Project, *, every: bool) -> list[OpenedDatabase]:
@@ -208,7 +245,7 @@ def _counted(count: int) -> str:
 def _tell_of_opened(opened: Sequence[OpenedDatabase]) -> None:
     if opened:
         amount = size(sum(one.size for one in opened))
-        way = "prune --older-than AGE deletes old ones"
+        way = "prune --opened deletes them, with --older-than AGE old ones"
         print(f"beside them: {_counted(len(opened))}, {amount} ({way}):", file=sys.stderr)
         for one in opened:
             print(f"  {one.target.name}", file=sys.stderr)

@@ -57,6 +57,20 @@ class Users(Protocol):
         """Have sessions forget what they have read."""
 
 
+class Processes(Protocol):
+    """The child processes of a test, as far as they are given the ``environ`` of a clone."""
+
+    def variables(self) -> dict[str, str]:
+        """The variables for the other databases that the test has."""
+
+    def check(self, clone: Clone, environ: Mapping[str, str]) -> None:
+        """See that a process with that environment would open the clone.
+
+        Raises:
+            CloneError: it would open another database.
+        """
+
+
 class Clone(abc.ABC):
     """One test's own copy of a snapshot.
 
@@ -65,7 +79,7 @@ class Clone(abc.ABC):
     many seconds that took. ``connections`` looks after those that are for the next test too, if
     they are; ``was_told`` says whether somebody asked where it is, and ``suffix`` how the name of
     what is kept of it ends. ``users`` are there while it is a test's, and ``recording`` has the SQL
-    that their engines ran on it.
+    that their engines ran on it. So are ``processes``, which are given its ``environ``.
     """
 
     is_read_only = False
@@ -73,6 +87,7 @@ class Clone(abc.ABC):
     connections: Connections | None = None
     users: Users | None = None
     recording: Recording | None = None
+    processes: Processes | None = None
 
     def __init__(self, snapshot: Snapshot, on_make: Callable[[float], None] | None = None):
         self.snapshot = snapshot
@@ -131,9 +146,19 @@ class Clone(abc.ABC):
     def environ(self) -> Mapping[str, str]:
         """This process's environment, with the project's variables set to the clone.
 
-        The variables are those of ``environment`` in the configuration, and ``DATABASE_URL``.
+        The variables are those of ``environment`` in the configuration, and ``DATABASE_URL``. In a
+        test, a process with it is started once that imports the application, and says where its
+        engine leads.
+
+        Raises:
+            CloneError: it leads to another database than this one.
         """
-        return {**os.environ, "DATABASE_URL": self.url, **self.variables()}
+        environ = {**os.environ, "DATABASE_URL": self.url}
+        if self.processes is None:
+            return {**environ, **self.variables()}
+        environ |= {**self.processes.variables(), **self.variables()}
+        self.processes.check(self, environ)
+        return environ
 
     def variables(self) -> dict[str, str]:
         """The variables of ``environment`` in the configuration, for this database."""

@@ -187,7 +187,7 @@ def unused(project: Project, engine: str, test: str, line: str, place: Place) ->
     if place.is_memory:
         hint = (
             "give the application the URL of a file when it is tested, and name its engine in "
-            f"engine in {_table(project)}"
+            f"engine in {table_of(project)}"
         )
     else:
         hint = f"if it is the application's database, {engine_line(project, place)}"
@@ -199,10 +199,11 @@ def unused(project: Project, engine: str, test: str, line: str, place: Place) ->
 
 def engine_line(project: Project, place: Place) -> str:
     """The line of configuration with which a database is pointed at clones."""
-    return f'write engine = "{place.url(project.root)}" in {_table(project)}'
+    return f'write engine = "{place.url(project.root)}" in {table_of(project)}'
 
 
-def _table(project: Project) -> str:
+def table_of(project: Project) -> str:
+    """The table of one database of the project."""
     table = "tool.alembic-snapshot"
     return f"[{table}]" if project.name == "default" else f"[{table}.databases.{project.name}]"
 

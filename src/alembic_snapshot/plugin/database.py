@@ -14,6 +14,7 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.snapshot import Checkpoint, Snapshot
 from alembic_snapshot.checks import raise_for_checks
 from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.engines.children import Children
 from alembic_snapshot.engines.notices import unused, warn
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
@@ -49,7 +50,8 @@ class Database:
     """One database of the project: its snapshots by what a test asks for, and the clone in use.
 
     Clones are made in ``folder``. ``rebuild`` is the time before which no snapshot counts as built,
-    ``crowd`` how many databases the processes of the run have at once.
+    ``crowd`` how many databases the processes of the run have at once, ``all_clones`` the clones
+    that are in use.
     """
 
     def __init__(
@@ -60,11 +62,19 @@ class Database:
         *,
         folder: Callable[[], Path],
         rebuild: float | None,
+        all_clones: Callable[[], list[Clone]],
         crowd: int = 1,
     ):
         self.project = project
         self.redirect = events.redirect(project, self._manifests)
         self.clone: Clone | None = None
+        self.children = Children(
+            project,
+            self.redirect.engines.name,
+            lambda: [clone for clone in all_clones() if clone is not self.clone],
+            refuse=lambda error: events.notices.refuse(project, error),
+            unknown=tally.warn,
+        )
         self._events = events
         self._tally = tally
         self._rebuild = rebuild
@@ -148,6 +158,7 @@ class Database:
         begin = self._strategy.begin if making is None else self._strategy.begin_apart
         self.clone = begin(snapshot, clone_options)
         self.clone.users, self.clone.recording = self.redirect, self.redirect.recording
+        self.clone.processes = self.children
         self._clone_options, self._shared, self._process = clone_options, shared, os.getpid()
         self._owner = "one for several tests" if shared else "the test's own"
         if making is not None:

@@ -23,6 +23,7 @@ from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder, tabl
 from alembic_snapshot.project.toml_file import TomlFile
 
 if TYPE_CHECKING:
+    from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.engines.events import EngineEvents
     from alembic_snapshot.plugin.current import CurrentTest
     from alembic_snapshot.plugin.database import Database
@@ -171,10 +172,15 @@ class PluginSession:
                 self.tally,
                 folder=lambda: self.folder,
                 rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+                all_clones=self._clones_in_use,
                 crowd=self._processes() * len(self.projects),
             )
             for name, project in self.projects.items()
         }
+
+    def _clones_in_use(self) -> list[Clone]:
+        clones = (database.clone for database in self.databases.values())
+        return [clone for clone in clones if clone is not None]
 
     def database(self, name: str) -> Database:
         """The database of that name.

@@ -93,6 +93,11 @@ class Tally:
         told_there = [*manifest.warnings, *checked]
         self.warnings += [warning for warning in told_there if warning not in self.warnings]
 
+    def warn(self, warning: str) -> None:
+        """Take in a warning, once."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
     def to_record(self) -> dict[str, Any]:
         """The numbers as plain values, which a worker can send."""
         return asdict(self)

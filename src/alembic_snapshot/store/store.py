@@ -190,9 +190,10 @@ class Store(abc.ABC):
         """Delete snapshots by when they were last asked for; the deleted ones are returned.
 
         The states that one build published, or stands on, go or stay together. ``keep`` is how
-        many builds of each database of a project stay; ``older_than`` is an age in seconds. A
-        snapshot that a process is using stays, and so does one whose manifest names a project
-        that is not meant. Of failed builds those of the ``owner`` go, or all.
+        many builds of each database of a project stay; ``older_than`` is an age in seconds. With
+        both, only what is too old goes, and only of those that are too many. A snapshot that a
+        process is using stays, and so does one whose manifest names a project that is not meant.
+        Of failed builds those of the ``owner`` go, or all.
         """
         kept: list[Entry] = []
         gone: list[Entry] = []
@@ -203,9 +204,10 @@ class Store(abc.ABC):
                 kept += family
                 continue
             rank, ranks[project] = ranks[project], ranks[project] + 1
-            too_many = keep is not None and rank >= keep
-            too_old = older_than is not None and _age(family) > older_than
-            (gone if too_many or too_old else kept).extend(family)
+            too_many = keep is None or rank >= keep
+            too_old = older_than is None or _age(family) > older_than
+            is_asked = keep is not None or older_than is not None
+            (gone if is_asked and too_many and too_old else kept).extend(family)
         deleted = self._delete_but(kept, gone)
         self._sweep(owner)
         return deleted

@@ -142,7 +142,7 @@ ROOMS = {
             "written",
         ],
         ["clones", "declared", "kept"],
-        ["reset"],
+        ["endings", "reset"],
         ["database"],
         ["current"],
         ["session"],

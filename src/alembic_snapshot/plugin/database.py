@@ -77,6 +77,11 @@ class Database:
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
         self._in_use = contextlib.ExitStack()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the clone in use is one for several tests."""
+        return self._shared
+
     def snapshot(
         self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
     ) -> Snapshot:

@@ -33,7 +33,14 @@ ROOMS = {
         ["config"],
         ["owner"],
     ],
-    "key": [["fields"], ["libraries", "parsing"], ["inputs"], ["history", "observed"], ["layers"]],
+    "key": [
+        ["fields"],
+        ["libraries", "parsing"],
+        ["inputs"],
+        ["history", "observed"],
+        ["named"],
+        ["layers"],
+    ],
     "database": [
         ["diff", "identity", "recording", "schema", "target"],
         ["writers"],

@@ -38,6 +38,7 @@ ROOMS = {
             "key/inputs": "layers closure key/surroundings key",
             "key/libraries": "key/surroundings unsupported",
             "key/layers": "layers closure settings_in_key key/surroundings back_and_forth",
+            "key/named": "revision_names",
             "key/observed": "key/surroundings variables back_and_forth watch",
             "key/parsing": "fields closure layers",
         },

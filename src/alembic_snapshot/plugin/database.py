@@ -91,8 +91,7 @@ class Database:
             SnapshotError: it can't be built, or a check failed that is configured to be an error.
         """
         found = self.built(clone_options, listener)
-        if clone_options.revision is None:
-            raise_for_checks(found.manifest.checks, drift=self.project.drift)
+        raise_for_checks(found.manifest.checks, drift=self.project.drift)
         return found
 
     def built(

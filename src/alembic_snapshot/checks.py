@@ -90,12 +90,12 @@ def size(count: float) -> str:
     return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
 
 
-def shortened(lines: Sequence[str]) -> list[str]:
-    """The first of these lines, and how many more there are and where."""
+def shortened(lines: Sequence[str], command: str = "alembic-snapshot status") -> list[str]:
+    """The first of these lines, and how many more there are, which ``command`` lists."""
     more = len(lines) - SHOWN
     if more <= 0:
         return list(lines)
-    return [*lines[:SHOWN], f"and {more} more: `alembic-snapshot status` lists them"]
+    return [*lines[:SHOWN], f"and {more} more: `{command}` lists them"]
 
 
 def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, list[str]]:

@@ -232,9 +232,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
+    is_own = True
     if call.excinfo is not None and session_of(item.config).is_active:
+        from alembic_snapshot.plugin.endings import is_of_several_tests
         from alembic_snapshot.plugin.traces import shorten
 
+        is_own = not is_of_several_tests(call.excinfo.value)
         shorten(call.excinfo, item.config)
     report = yield
     plugin = session_of(item.config)
@@ -242,7 +245,7 @@ def pytest_runtest_makereport(
         report.longrepr = plugin.failures.again(call.excinfo.value, item.nodeid) or report.longrepr
     if plugin.is_active:
         if report.failed:
-            for text in plugin.test.describe(item.nodeid):
+            for text in plugin.test.describe(item.nodeid, is_own=is_own):
                 report.sections.append(("database of the test", printable(text)))
             item.user_properties.extend(plugin.test.properties)
             report.user_properties.extend(plugin.test.properties)

@@ -58,6 +58,63 @@ def test_an_unknown_revision_is_an_error(halfway):
         halfway.upgrade("0009")
 
 
+@pytest.mark.parametrize("name", ["0001", "00", "head", "heads"])
+def test_a_clone_that_is_past_a_revision_is_told_so(halfway, rows, name):
+    halfway.upgrade("heads")
+    if name.startswith("head"):
+        halfway.upgrade(name)
+        assert rows(halfway.path, "select version_num from alembic_version") == [("0003",)]
+        return
+
+    with pytest.raises(ConfigError) as caught:
+        halfway.upgrade(name)
+
+    if name == "0001":
+        told, hint = str(caught.value).splitlines()
+        assert told == "the clone is at 0003, and 0001 is not after it"
+        assert hint.endswith('if it has @pytest.mark.db_clone(revision="0001")')
+    else:
+        assert str(caught.value).startswith("'00' is several revisions: 0001, 0002, 0003")
+
+
+def test_the_revision_at_which_a_clone_is_changes_nothing(halfway, rows):
+    halfway.upgrade("0001")
+
+    assert rows(halfway.path, "select version_num from alembic_version") == [("0001",)]
+
+
+def test_an_upgrade_of_one_branch_leaves_the_other_where_it_is(project, tmp_path, rows):
+    for name, down in (("a1", None), ("a2", "a1"), ("b1", None), ("b2", "b1")):
+        project.revision(name, down)
+    clone = project.ensure(revision="a1").clone(tmp_path / "clone.db")
+
+    clone.upgrade("b1")
+    clone.upgrade("b2")
+    clone.upgrade("a2")
+
+    versions = rows(clone.path, "select version_num from alembic_version order by 1")
+    assert versions == [("a2",), ("b2",)]
+    with pytest.raises(ConfigError, match="the clone is at a2, b2, and b1 is not after it"):
+        clone.upgrade("b1")
+
+
+def test_a_revision_that_is_no_text_is_refused(halfway):
+    with pytest.raises(ConfigError, match="upgrade does not take 2"):
+        halfway.upgrade(2)
+
+
+def test_a_failing_migration_names_no_database_that_is_not_kept(halfway, project):
+    project.revision("0002", "0001", 'op.execute("insert into missing values (1)")')
+
+    with pytest.raises(MigrationError) as caught:
+        halfway.upgrade("0002")
+
+    assert "no such table: missing" in str(caught.value)
+    assert "kept" not in str(caught.value)
+    assert "set migrate" not in str(caught.value)
+    assert str(caught.value).endswith("correct it, or what was in the database before it")
+
+
 def test_a_failing_migration_is_named(halfway, project):
     project.revision("0002", "0001", "1 / 0")
 
@@ -86,6 +143,6 @@ def test_env_py_is_given_the_database_in_the_way_that_is_known_to_work(project, 
     path = tmp_path / "clone.db"
     database = DatabaseFile(path)
 
-    upgrade(project.load(), wants, database, "heads")
+    upgrade(project.load(), wants, database, "heads", table="alembic_version")
 
     assert database.heads("alembic_version") == ["0002"]

@@ -53,7 +53,7 @@ def ensure(
         status = look_up(project, layer=layer, revision=revision)
         entry = status.entry
         notes: tuple[str, ...] = ()
-        if entry and not rebuild and _is_checked(entry, status, revision):
+        if entry and not rebuild and _is_checked(entry, status):
             status.store.touch(entry)
             snapshot, is_due = Snapshot(project, entry), sharing.is_due(entry)
         else:
@@ -137,7 +137,7 @@ def _under_lock(
             sharing.receive(construction)
             entry = find(store, status.chain, status.present, project).entry
         if entry and not rebuild:
-            if _is_checked(entry, status, revision):
+            if _is_checked(entry, status):
                 return Snapshot(project, entry, restored=is_restored)
             checked = construction.check_again(entry)
             if checked:
@@ -183,7 +183,7 @@ def rebuild_and_compare(
             workspace.close()
 
 
-def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:
+def _is_checked(entry: Entry, status: Status) -> bool:
     """Whether what depends on ``env.py``'s modules was checked with the modules as they are.
 
     A state on the way to another snapshot was built with them, but not compared. What could not be
@@ -194,10 +194,9 @@ def _is_checked(entry: Entry, status: Status, revision: str | None) -> bool:
         return False
     if dataclasses.replace(status, entry=entry).changed_for_env():
         return False
-    if revision is not None:
-        return True
     if "drift" not in checks:
-        return False
+        # With a database below the heads the models are not to be compared.
+        return status.chain.is_below
     missing = checks.get("drift_error") or checks.get("unchecked")
     if missing == NO_METADATA:
         return True  # That is what env.py says, and not something that failed.

@@ -209,7 +209,8 @@ class Verifier:
         at = f"at {', '.join(revisions)}" if revisions else "at no revision"
         unknown = [name for name in revisions if wanted and name not in wanted.known]
         further = [name for name in unknown if name in self.chain.revisions]
-        if unknown and not further:
+        scripts = (self.report.scripts or {}).get("revisions", ())
+        if unknown and not further and unknown[0] not in scripts:
             at += f", and no script is revision {unknown[0]}"
         culprit = "; ".join(self.report.redirected)
         if self.project.migrate is None:

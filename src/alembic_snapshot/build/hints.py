@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -9,6 +10,7 @@ import re
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.builder.protocol import Failure
 from alembic_snapshot.database.target import Target
+from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import unsupported_url
 from alembic_snapshot.project.config import Project
@@ -16,6 +18,7 @@ from alembic_snapshot.project.places import TABLE
 
 # Errors that no setting of ours mends.
 _MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
+_MAKES_TABLES = re.compile(r"create_table|create_all|create\s+table", re.IGNORECASE)
 _NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
 # What SQLite says of SQL that only listeners of the application's engine give to a connection.
 _NO_OWN_SQL = re.compile(r"(no such|unknown) function|no such collation sequence")
@@ -23,8 +26,8 @@ _NO_OWN_SQL = re.compile(r"(no such|unknown) function|no such collation sequence
 _NO_CONTEXT = re.compile(r"outside of (the )?application context")
 
 
-def hint_for(failed: Failure, project: Project, kept: Target) -> str:
-    """The hint; ``kept`` is where the half-built database is."""
+def hint_for(failed: Failure, project: Project, chain: Chain, kept: Target | None) -> str:
+    """The hint; ``kept`` is where the half-built database is going to be, if it is kept."""
     if is_full(failed):
         other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
         return f"is the disk full? make room, or {other}"
@@ -74,10 +77,7 @@ def hint_for(failed: Failure, project: Project, kept: Target) -> str:
     if failed.who.startswith("migrate"):
         return "correct it; --traceback shows all lines"
     if failed.current:
-        own = "; are its first tables not made by Alembic? then set migrate"
-        missing = own if _NO_TABLE.search(failed.text) else ""
-        opened = "" if kept.file else f"; open it: {kept.opening}"
-        return f"the half-built database is kept at {kept}{opened}{missing}"
+        return _of_a_revision(failed, project, chain, kept)
     if _NO_CONTEXT.search(failed.text) and not project.context:
         return (
             f"name what makes the application in [{TABLE}], for example "
@@ -92,6 +92,31 @@ def hint_for(failed: Failure, project: Project, kept: Target) -> str:
         "env.py may need a variable (environment), an argument (x) or a function that makes "
         "the database (migrate): set it in [tool.alembic-snapshot]"
     )
+
+
+def _of_a_revision(failed: Failure, project: Project, chain: Chain, kept: Target | None) -> str:
+    """The hint for an error of a revision or a seed: where its database can be looked at."""
+    if kept is None:
+        return "correct it, or what was in the database before it"
+    opened = "" if kept.file else f"; open it: {kept.opening}"
+    missing = ""
+    if _NO_TABLE.search(failed.text) and not _tables_are_made(failed, project, chain):
+        missing = "; are its first tables not made by Alembic? then set migrate"
+    return f"the half-built database is kept at {kept}{opened}{missing}"
+
+
+def _tables_are_made(failed: Failure, project: Project, chain: Chain) -> bool:
+    """Whether revisions before the one that failed make tables: then a name is a wrong one."""
+    if failed.current is None or failed.current not in chain.revisions:
+        return True
+    before = chain.below(chain.revisions[failed.current].parents)
+    names = {name for one in before for name in chain.revisions[one].inputs}
+    for name in names:
+        with contextlib.suppress(OSError):
+            text = (project.root / name).read_text(encoding="utf-8", errors="replace")
+            if _MAKES_TABLES.search(text):
+                return True
+    return False
 
 
 def is_full(failed: Failure) -> bool:

@@ -132,13 +132,17 @@ class Child:
 
 @dataclass
 class BuilderProcess:
-    """Tells the builder what to do for one project, hears it out, and puts its errors in words."""
+    """Tells the builder what to do for one project, hears it out, and puts its errors in words.
+
+    ``is_kept`` says whether the store keeps the half-built database of a builder that failed.
+    """
 
     project: Project
     chain: Chain
     store: Store
     listener: Listener
     timings: dict[str, float] = field(default_factory=dict)
+    is_kept: bool = True
 
     def job(
         self,
@@ -252,12 +256,14 @@ class BuilderProcess:
         kind = "" if failed.type in SnapshotError.kinds else f"{failed.type}: "
         return MigrationError(
             f"{failed.who} failed{where}: {kind}{_one_line(failed.text)}{sql}",
-            hint=hint_for(failed, self.project, self._kept()),
+            hint=hint_for(failed, self.project, self.chain, self._kept()),
             details=details,
         )
 
-    def _kept(self) -> Target:
-        """Where the half-built database is kept."""
+    def _kept(self) -> Target | None:
+        """Where the half-built database is kept; None if it is not."""
+        if not self.is_kept:
+            return None
         return self.store.failed_database(self.chain.target.digest)
 
     def _refusal(self, refused: Sequence[str], details: str) -> GuardError:

@@ -88,13 +88,15 @@ class Snapshot:
         """Upgrade a clone to a later revision, or to ``heads``, in a builder.
 
         Raises:
-            ConfigError: there is no such revision.
+            ConfigError: there is no such revision, or the clone is past it.
             BuildError: the upgrade failed; the clone is as far as it came.
         """
         from alembic_snapshot.build.upgrade import upgrade
 
-        handover = self.entry.manifest.handover if self.entry else None
-        upgrade(self.project, handover, database, revision)
+        manifest = self.entry.manifest if self.entry else None
+        table = manifest.version_table if manifest else "alembic_version"
+        handover = manifest.handover if manifest else None
+        upgrade(self.project, handover, database, revision, table=table)
 
     def in_use(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from pruning the snapshot meanwhile."""

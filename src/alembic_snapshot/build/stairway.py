@@ -236,7 +236,7 @@ class _Stairway:
             elif event["event"] == "tried":
                 tried.add(event["revision"])
 
-        builder = BuilderProcess(self.project, self.chain, self.store, listen)
+        builder = BuilderProcess(self.project, self.chain, self.store, listen, is_kept=False)
         job = builder.job(
             database,
             [step],

@@ -101,16 +101,17 @@ class Construction:
                 return None
         except AttemptFailed as failed:
             done = None
-            checks = Checks.impossible(failed.error.message)
+            checks = self._model_checks(Checks.impossible(failed.error.message))
         except FileNotFoundError:
             return None
         finally:
             workspace.close()
         if done is not None:
-            checks = done.checks
+            checks = self._checks_of(done)
+        before = {name: one for name, one in entry.manifest.checks.items() if name not in _MODELS}
         manifest = dataclasses.replace(
             entry.manifest,
-            checks={**entry.manifest.checks, **self._model_checks(checks)},
+            checks={**before, **checks},
             databases=self._databases(done.facts.databases if done else (), entry),
         )
         if done is not None and done.through_env is not None:
@@ -130,7 +131,8 @@ class Construction:
         heads = None if self.chain.opaque else list(self.chain.heads)
         steps = [] if self.project.migrate else [Step("upgrade", revisions=heads)]
         applied = self.chain.revisions
-        job = self.builder.job(database, steps, handover, check=True, applied=applied, asked=asked)
+        check = not self.chain.is_below
+        job = self.builder.job(database, steps, handover, check=check, applied=applied, asked=asked)
         return self.builder.run(workspace.folder, job).end
 
     def _check_apart(self, workspace: Workspace, done: Done, plan: _Plan) -> Done:
@@ -183,8 +185,9 @@ class Construction:
         applied = ancestor[1].revisions if ancestor else ()
         asked = ancestor[0].manifest.asked_of_env if ancestor else ()
         is_plain = all(step.does == "upgrade" for step in steps)
+        check = is_plain and not self.chain.is_below
         job = self.builder.job(
-            workspace.database, steps, handover, check=is_plain, applied=applied, asked=asked
+            workspace.database, steps, handover, check=check, applied=applied, asked=asked
         )
         child: Child | None = None
         try:
@@ -346,7 +349,7 @@ class Construction:
         }
         checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
-            checks |= self._model_checks(child.end.checks)
+            checks |= self._checks_of(child.end)
         return Manifest(
             digest=state.digest,
             family=self.chain.target.digest,
@@ -388,12 +391,22 @@ class Construction:
         """The references of a state's seeds."""
         return [layer.name for layer in self.chain.seeds[: len(state.seeds)]]
 
+    def _checks_of(self, done: Done) -> dict[str, Any]:
+        """The models' checks, with a database below the heads none."""
+        if self.chain.is_below:
+            return {"models": self.chain.models_digest}
+        return self._model_checks(done.checks)
+
     def _model_checks(self, checks: Checks) -> dict[str, Any]:
         return {
             "models": self.chain.models_digest,
             **dataclasses.asdict(checks),
             "tried_by": run_id(),
         }
+
+
+# What a manifest's checks have of the models.
+_MODELS = frozenset({"tried_by", *(one.name for one in dataclasses.fields(Checks))})
 
 
 class _Plan(NamedTuple):

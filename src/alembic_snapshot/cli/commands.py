@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -222,11 +223,10 @@ def build(
     if other is not None and snapshot.built and not quiet:
         console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
     if snapshot.built and not quiet:
-        console.warn(shortened([*snapshot.manifest.warnings, *lines]))
+        console.warn(shortened([*snapshot.manifest.warnings, *lines], _status(layer, revision)))
     elif lines:
-        console.warn(
-            [f"{counted_of(snapshot.manifest, project)}: `alembic-snapshot status` says more"]
-        )
+        more = f"`{_status(layer, revision)}` says more"
+        console.warn([f"{counted_of(snapshot.manifest, project)}: {more}"])
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
     console.warn(notes_of(snapshot))
@@ -250,6 +250,25 @@ def build(
     text = job_summary(snapshot, lines, difference) if summary else snapshot.database
     print_facts(record, text, as_json)
     return 1 if difference else 0
+
+
+def _status(layer: str | None, revision: str | None) -> str:
+    """The command that says more of the snapshot that a command was about."""
+    where = click.get_current_context().params
+    options = {
+        "--config": where["config"],
+        "--store": where["store"],
+        "--database": where["database"] if _is_given("database") else None,
+        "--layer": layer,
+        "--revision": revision,
+    }
+    given = [(name, str(value)) for name, value in options.items() if value is not None]
+    return shlex.join(["alembic-snapshot", "status", *(part for pair in given for part in pair)])
+
+
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
 
 
 def _archive_of(snapshot: Snapshot) -> str:
@@ -343,7 +362,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     lines += [f"  {line}" for line in manifest.warnings]
     lines += [f"  {line}" for line in told_of(manifest, project)]
     lines += [f"  {line}" for line in one_layer(lookup.chain.opaque)]
-    if revision is None and "drift" not in manifest.checks:
+    if not lookup.chain.is_below and "drift" not in manifest.checks:
         lines.append("  the models were not compared with it yet: the next build does")
     changed = lookup.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]

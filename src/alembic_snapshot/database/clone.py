@@ -217,12 +217,18 @@ class Clone(abc.ABC):
     def upgrade(self, revision: str = "heads") -> None:
         """Run the migrations up to a later revision on this database, as production would.
 
-        Commit and close your sessions first. It takes as long as starting Python and Alembic.
+        ``revision`` is an id, the beginning of one, a branch label, ``head`` or ``heads``. Commit
+        and close your sessions first. It takes as long as starting Python and Alembic.
 
         Raises:
-            ConfigError: there is no such revision.
+            ConfigError: there is no such revision, or this database is past it.
+            CloneError: something is not committed, a connection is in use, or the database is
+                read-only.
             BuildError: a migration failed.
         """
+        if self.is_read_only or self.users is not None:
+            self._users("upgrade")
+            self._refuse_writers("upgrade")
         self.snapshot.upgrade(self.target, revision)
 
     def diff(self, limit: int = SHOWN_ROWS) -> Diff:
@@ -342,6 +348,14 @@ class Clone(abc.ABC):
         for engine in self._engines:
             engine.dispose()
         return self.users
+
+    def _refuse_writers(self, what: str) -> None:
+        """Refuse while a transaction is open on a connection that is not known."""
+        if self.made and self.has_open_writes():
+            raise CloneError(
+                f"can't {what} the clone: a transaction is open in which something was written",
+                hint="commit or roll back what a raw connection, a thread or a process wrote",
+            )
 
     def replays(self) -> Iterator[Replay]:
         """Copies of what it began with, on which its SQL can be run again; each is closed in turn.

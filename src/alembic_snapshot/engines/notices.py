@@ -7,8 +7,8 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
 
@@ -22,17 +22,26 @@ class UnguardedDatabaseWarning(UserWarning):
     """With ``guard = "off"``: a test reached a database that is not its clone."""
 
 
+class Ending(NamedTuple):
+    """What is taken down at the moment, in words, and what its author can do."""
+
+    what: str
+    hint: str
+
+
 class Notices:
     """Errors and warnings about connections to other databases; ``callsites`` finds their lines.
 
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
     that were raised since it was cleared; ``outside`` those in threads that no test has started.
+    ``ending`` tells what is taken down at the moment, if anything is.
     """
 
     def __init__(self, callsites: Callsites):
         self.callsites = callsites
         self.refused: list[SnapshotError] = []
         self.outside: list[SnapshotError] = []
+        self.ending: Callable[[], Ending | None] = lambda: None
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._warned: set[str] = set()
@@ -50,7 +59,10 @@ class Notices:
         """A connection to the application's database, in a test that did not ask for one."""
         __tracebackhide__ = True
         test, what = _running(), f"{self.here()} connects to {name}"
-        if test is None:
+        ending = self.ending()
+        if ending is not None:
+            error = DatabaseNotRequested(f"{ending.what}: {what}", hint=ending.hint)
+        elif test is None:
             hint = "connect in a function that a test or a fixture calls, not at import"
             if project.guard == "on":
                 hint += '; or set guard = "off" in [tool.alembic-snapshot]'
@@ -71,8 +83,11 @@ class Notices:
         what = f"{self.here()} connects to {place.text(project.root)} ({why})"
         hint = f"if it is the application's database, {engine_line(project, place)}"
         error: SnapshotError
+        ending = self.ending()
         if is_asked:
             error = EngineError(f"{what}, and not to the test's clone", hint=hint)
+        elif ending is not None:
+            error = DatabaseNotRequested(f"{ending.what}: {what}", hint=f"{ending.hint}; {hint}")
         elif test is None:
             error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)
         else:

@@ -7,6 +7,7 @@ files: no revision script is imported.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import glob
 import hashlib
@@ -22,6 +23,7 @@ from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opaque
 from alembic_snapshot.key.inputs import Files, files_below, text_digest
 from alembic_snapshot.key.libraries import library_versions
+from alembic_snapshot.key.named import revisions_named, with_ancestors
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
@@ -60,7 +62,7 @@ class Chain:
     ``opaque`` says why the revisions are not known before the run (or don't make the database
     alone), a line each: then they are one layer together. ``models`` are the files that ``env.py``
     and ``context`` import as far as reading tells, which the snapshot does not depend on, but the
-    checks do.
+    checks do. With ``is_below`` some revisions are left out: models are not compared with it.
     """
 
     base: Layer
@@ -69,6 +71,7 @@ class Chain:
     heads: tuple[str, ...]
     opaque: Sequence[str]
     models: Mapping[str, str]
+    is_below: bool = False
 
     @functools.cached_property
     def target(self) -> State:
@@ -114,14 +117,20 @@ class Chain:
 
     def below(self, heads: Iterable[str]) -> frozenset[str]:
         """These revisions and all of their ancestors."""
-        revisions: set[str] = set()
-        waiting = list(heads)
-        while waiting:
-            name = waiting.pop()
-            if name not in revisions:
-                revisions.add(name)
-                waiting.extend(self.revisions[name].parents)
-        return frozenset(revisions)
+        parents = {name: layer.parents for name, layer in self.revisions.items()}
+        return frozenset(with_ancestors(list(heads), parents))
+
+    def up_to(self, heads: Iterable[str]) -> Chain:
+        """The chain without the revisions after these, and without seeds."""
+        kept = self.below(heads)
+        revisions = {name: layer for name, layer in self.revisions.items() if name in kept}
+        return dataclasses.replace(
+            self,
+            revisions=revisions,
+            seeds=(),
+            heads=_heads(revisions),
+            is_below=self.is_below or len(revisions) < len(self.revisions),
+        )
 
     def published_states(self) -> list[State]:
         """The states that a build keeps, in order: before the heads, at them, after each seed."""
@@ -165,18 +174,23 @@ def read_chain(
         project, files, tools, attributed if not opaque else set(), bool(opaque), scripts
     )
     revisions: dict[str, Layer] = {}
+    is_below = False
     if not opaque:
-        for script, parents in in_order(scripts, project):
+        order = in_order(scripts, project)
+        for script, parents in order:
             read = _split(closures[script.path], project, files, script.path)
             above = [revisions[name] for name in parents] or [base]
             revisions[script.id] = _layer("revision", script.id, read, above, parents)
-    elif revision:
+        if revision is not None:
+            tops = revisions_named(revision, order)
+            wanted = with_ancestors(tops, {name: one.parents for name, one in revisions.items()})
+            is_below = wanted != revisions.keys()
+            revisions = {name: one for name, one in revisions.items() if name in wanted}
+    elif revision is not None:
         raise ConfigError(
             f"no snapshot at revision {revision!r}: the revisions are known only when they run",
-            hint="remove revision=…, or let `alembic upgrade` alone make the database",
+            hint="leave the revision out, or let `alembic upgrade` alone make the database",
         )
-    if revision is not None:
-        revisions = _up_to(revisions, revision)
     heads = _heads(revisions)
     seeds = () if revision is not None else _seed_layers(project, files, base, revisions, layer)
     env = str(settings.script_location / "env.py")
@@ -184,7 +198,7 @@ def read_chain(
     if project.context:
         imported |= _reached_by(project.context, "context", project, files)
     models, _ = _split(imported, project, files)
-    return Chain(base, revisions, seeds, heads, opaque, models)
+    return Chain(base, revisions, seeds, heads, opaque, models, is_below)
 
 
 def _base_layer(
@@ -330,21 +344,6 @@ def _digests(
         for name, path in named_paths
         if path == script or not project.ignores(name)
     }
-
-
-def _up_to(revisions: Mapping[str, Layer], revision: str) -> dict[str, Layer]:
-    matches = [name for name in revisions if name == revision]
-    matches = matches or [name for name in revisions if name.startswith(revision)]
-    if len(matches) != 1:
-        raise ConfigError(
-            f"no revision {revision!r}" if not matches else f"{revision!r} is several revisions",
-            hint="name a revision of the project's scripts",
-        )
-    wanted = {matches[0]}
-    for name in reversed(list(revisions)):
-        if name in wanted:
-            wanted.update(revisions[name].parents)
-    return {name: layer for name, layer in revisions.items() if name in wanted}
 
 
 def _heads(revisions: Mapping[str, Layer]) -> tuple[str, ...]:

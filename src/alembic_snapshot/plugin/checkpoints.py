@@ -179,10 +179,10 @@ class Making:
         return value
 
     def forget(self) -> None:
-        """Delete the state, and run what comes after the function's ``yield``.
+        """Have the state deleted, and run what comes after the function's ``yield``.
 
         Raises:
-            SnapshotError: the function yields a second time, or the state can't be deleted.
+            SnapshotError: the function yields a second time, or uses the database.
             BaseException: the function's own.
         """
         self._declared.current = None
@@ -190,7 +190,7 @@ class Making:
             self._call.finish()
         finally:
             if self._clone is not None and self._process == os.getpid():
-                self._clone.delete()
+                self._session.test.delete_later(self._clone)
 
     def _listening(self, database: Database) -> LostWork:
         from alembic_snapshot.engines.lost import LostWork

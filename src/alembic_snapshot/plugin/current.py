@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from alembic_snapshot.engines.notices import Ending
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin import written
+from alembic_snapshot.plugin.endings import ending_now
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -46,7 +48,10 @@ class CurrentTest:
         self._notices = notices
         self._tally = tally
         self._ended: list[tuple[Database, Clone]] = []
+        self._own: list[Clone] = []
+        self._states: list[Clone] = []
         self._failed = False
+        notices.ending = self._ending
         # Of the phase that failed last, for JUnit's file.
         self.properties: list[tuple[str, str]] = []
 
@@ -78,11 +83,13 @@ class CurrentTest:
             EngineError: the clone was not used, and another database was opened.
         """
         __tracebackhide__ = True
-        strayed = database.strayed(test)
+        strayed, is_shared = database.strayed(test), database.is_shared
         ended = database.end()
         if ended is None:
             return
         self._ended.append((database, ended.clone))
+        if not is_shared:
+            self._own.append(ended.clone)
         # The traceback of a test that failed holds on to whatever it had.
         if not self._failed:
             for site in ended.held:
@@ -96,6 +103,10 @@ class CurrentTest:
         if ended is not None:
             self._ended.append((database, ended.clone))
 
+    def delete_later(self, state: Clone) -> None:
+        """Delete a checkpoint's state when the test is over: its report may compare with it."""
+        self._states.append(state)
+
     def warn(self, site: Site | None) -> None:
         """Warn of a connection that was still open."""
         self._warn(site)
@@ -108,10 +119,14 @@ class CurrentTest:
         """
         self._raise_for_swallowed(test)
 
-    def describe(self, test: str) -> list[str]:
-        """What the report of a phase that failed says of each database, in use or just ended."""
+    def describe(self, test: str, *, is_own: bool = True) -> list[str]:
+        """What the report of a phase that failed says of each database, in use or just ended.
+
+        With ``is_own`` false, what failed is not the test's, and its own databases are left out.
+        """
         self._failed = True
         self.properties.clear()
+        ended = [one for one in self._ended if is_own or one[1] not in self._own]
         in_use = [(database, database.clone) for database in self._databases.values()]
         strays = [database.stray(test) for database, clone in in_use if clone is not None]
         return [str(stray[0]) for stray in strays if stray] + [
@@ -120,7 +135,7 @@ class CurrentTest:
                 clone, test, database.redirect.uncommitted() if clone is database.clone else ()
             )
             + self._token(database, clone, test)
-            for database, clone in [*in_use, *self._ended]
+            for database, clone in [*in_use, *ended]
             if clone is not None
         ]
 
@@ -163,6 +178,12 @@ class CurrentTest:
                 database.dispose(clone, self.kept.paths.get(clone))
             except SnapshotError as error:
                 errors.append(error)
+        self._own.clear()
+        while self._states:
+            try:
+                self._states.pop().delete()
+            except SnapshotError as error:
+                errors.append(error)
         self._tally.seconds += time.perf_counter() - started
         if errors:
             raise errors[0]
@@ -185,9 +206,23 @@ class CurrentTest:
             database, clone = self._ended.pop()
             with contextlib.suppress(SnapshotError):
                 database.dispose(clone, None)
+        while self._states:
+            with contextlib.suppress(SnapshotError):
+                self._states.pop().delete()
         for database in self._databases.values():
             with contextlib.suppress(SnapshotError):
                 database.close()
+
+    def _ending(self) -> Ending | None:
+        """What is taken down at the moment, or goes on after the test's clone was taken back."""
+        found = ending_now()
+        if found is None and self._own:
+            found = Ending(
+                "a hook, a finalizer or a thread uses the database after the test's clone was "
+                "taken back",
+                "do it in a fixture that takes db_clone, after its yield",
+            )
+        return found
 
     def _raise_for_swallowed(self, test: str) -> None:
         error = self._notices.swallowed()

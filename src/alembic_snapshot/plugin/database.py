@@ -87,6 +87,11 @@ class Database:
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
         self._in_use = contextlib.ExitStack()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the clone in use is one for several tests."""
+        return self._shared
+
     def snapshot(
         self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
     ) -> Snapshot:
@@ -96,8 +101,7 @@ class Database:
             SnapshotError: it can't be built, or a check failed that is configured to be an error.
         """
         found = self.built(clone_options, listener)
-        if clone_options.revision is None:
-            raise_for_checks(found.manifest.checks, drift=self.project.drift)
+        raise_for_checks(found.manifest.checks, drift=self.project.drift)
         return found
 
     def built(

@@ -192,7 +192,7 @@ def test_an_engine_on_another_database_than_the_migrations(shop):
     shop.write("alembic.ini", ini.replace("shop.db", "other.db"))
 
     found = doctor(shop)
-    (line,) = re.findall(r"write (engine = .*) below", found["engine"]["hint"])
+    (line,) = re.findall(r"write (engine = .*) in ", found["engine"]["hint"])
     lines = shop.read("pyproject.toml").splitlines()
     lines = [line if one.startswith("engine") else one for one in lines]
     lines = [one for one in lines if not one.startswith("sessionmaker")]

@@ -308,9 +308,16 @@ class PluginSession:
         """Let an engine that is made at import speak the dialect, wherever it would connect to."""
         from alembic_snapshot.backend import backend_of
 
-        # Whatever is wrong with the configuration is told when it is needed.
-        with contextlib.suppress(ConfigError):
-            self._restore = backend_of(next(iter(self.projects.values()))).stand_in()
+        try:
+            project = next(iter(self.projects.values()))
+        except ConfigError:
+            # Whatever is wrong with the configuration is told when it is needed.
+            return
+        try:
+            self._restore = backend_of(project).stand_in()
+        except ConfigError as error:
+            # A conftest.py may import the application, which would say less.
+            raise pytest.UsageError(str(error)) from None
 
     def _build(self, wanted: CloneOptions) -> None:
         from alembic_snapshot.build.progress import Progress

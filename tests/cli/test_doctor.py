@@ -120,6 +120,18 @@ def test_a_module_that_is_misspelled(folder, layout, wrong):
     assert states(doctor(folder)) == {"good"}
 
 
+def test_a_module_that_another_one_hides(folder):
+    folder.shape("src").init()
+    folder.write("conftest.py", "")
+    folder.write("shop.py", "")
+
+    hint = doctor(folder)["pytest"]["hint"]
+    (folder.root / "shop.py").unlink()
+
+    assert hint == "another shop is found before the one in src: give it another name, or remove it"
+    assert states(doctor(folder)) == {"good"}
+
+
 def test_a_module_that_is_nowhere_has_no_line_for_pythonpath(shop):
     text = shop.read("pyproject.toml")
     shop.write("pyproject.toml", text.replace('"shop.db:', '"warehouse:'))

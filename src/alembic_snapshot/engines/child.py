@@ -147,9 +147,7 @@ def candidates(found: list[Place], asked: Asked) -> Iterator[tuple[str, bool | N
 
     That is None where it is not known. Those that have that very database as value come first.
     """
-    known = dict(variables_for(found, os.environ))
-    yield from ((name, known[name]) for name in asked.names if name in known)
-    yield from known.items()
+    yield from variables_for(found, os.environ)
     for name in (*asked.by_project(), *_settings(), *asked.by_others()):
         yield name, None
 

@@ -120,6 +120,18 @@ def test_a_module_that_is_misspelled(folder, layout, wrong):
     assert states(doctor(folder)) == {"good"}
 
 
+def test_a_module_that_another_one_hides(folder):
+    folder.shape("src").init()
+    folder.write("conftest.py", "")
+    folder.write("shop.py", "")
+
+    hint = doctor(folder)["pytest"]["hint"]
+    (folder.root / "shop.py").unlink()
+
+    assert hint == "another shop is found before the one in src: give it another name, or remove it"
+    assert states(doctor(folder)) == {"good"}
+
+
 def test_a_module_that_is_nowhere_has_no_line_for_pythonpath(shop):
     text = shop.read("pyproject.toml")
     shop.write("pyproject.toml", text.replace('"shop.db:', '"warehouse:'))
@@ -192,7 +204,7 @@ def test_an_engine_on_another_database_than_the_migrations(shop):
     shop.write("alembic.ini", ini.replace("shop.db", "other.db"))
 
     found = doctor(shop)
-    (line,) = re.findall(r"write (engine = .*) below", found["engine"]["hint"])
+    (line,) = re.findall(r"write (engine = .*) in ", found["engine"]["hint"])
     lines = shop.read("pyproject.toml").splitlines()
     lines = [line if one.startswith("engine") else one for one in lines]
     lines = [one for one in lines if not one.startswith("sessionmaker")]

@@ -14,6 +14,8 @@ READERS = {
         """,
     "function": """
         def url():
+            if os.getenv("SHOP_MODE"):
+                return "sqlite://"
             return os.getenv("SHOP_DATABASE_URL") or f"sqlite:///{REAL}"
 
         engine = create_engine(url())

@@ -338,11 +338,11 @@ def _described(engine: dict[str, Any]) -> Iterator[Finding]:
         where = "env.py takes what it is given" if engine["known"] is None else "as env.py's"
         yield good("engine", f"{what}, to {place}, {where}")
         return
-    other, url, why = engine["known"]
+    other, line, why = engine["known"]
     yield doubtful(
         "engine",
         f"{what}, to {place}, and not to {other} ({why})",
-        f'if the application\'s database is the latter, write engine = "{url}" below [{TABLE}]',
+        f"if the application's database is the latter, {line}",
     )
 
 

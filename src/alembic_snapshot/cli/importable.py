@@ -18,8 +18,9 @@ _MANY = 2_000
 
 def importing(missing: Sequence[str], project: Project) -> str:
     """The hint with which the modules can be imported, or their right names."""
-    found = [line_for(module, project) or nearest(module, project) for module in missing]
-    hints = list(dict.fromkeys(hint for hint in found if hint))
+    ways = (line_for, _hidden, nearest)
+    found = (filter(None, (way(module, project) for way in ways)) for module in missing)
+    hints = list(dict.fromkeys(hint for one in found for hint in list(one)[:1]))
     return "; ".join(hints) or f"install it, or correct the reference in [{TABLE}]"
 
 
@@ -37,6 +38,15 @@ def line_for(module: str, project: Project) -> str | None:
     quoted = ", ".join(f'"{entry}"' for entry in listed)
     value = f"[{quoted}]" if file.suffix == ".toml" else " ".join(listed)
     return f"write pythonpath = {value} below [{settings.key}] in {_from(Path.cwd(), file)}"
+
+
+def _hidden(module: str, project: Project) -> str | None:
+    """What keeps a module from being imported that is in a folder of pytest's pythonpath."""
+    folder = next((one for one in _folders(project) if _has(one, module)), None)
+    if folder is None:
+        return None
+    head, where = module.partition(".")[0], _from(project.root, folder)
+    return f"another {head} is found before the one in {where}: give it another name, or remove it"
 
 
 def nearest(module: str, project: Project) -> str | None:

@@ -24,8 +24,8 @@ from alembic_snapshot.discover.makers import Model
 from alembic_snapshot.discover.proposal import propose
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.config import Project, here, load_project, refuse_no_store
-from alembic_snapshot.project.places import TABLE, store_folder
-from alembic_snapshot.project.toml_file import tool_table
+from alembic_snapshot.project.places import TABLE, refuse_misspelt, store_folder
+from alembic_snapshot.project.toml_file import TomlFile, tool_table
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -61,6 +61,8 @@ def init(wishes: Wishes) -> int:
     if table is not None:
         # What is wrong with it is said before anything is added to it.
         load_project(layout.root, store=wishes.store)
+    elif (toml := TomlFile.read(layout.toml)) is not None:
+        refuse_misspelt(toml)
     refuse_no_store(store_folder(layout.root, wishes.store))
     proposal = propose(layout, table or {})
     console.show(_described(proposal, layout))

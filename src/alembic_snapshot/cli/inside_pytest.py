@@ -105,7 +105,8 @@ def _hangs(stack: str, project: Project, timeout: float) -> Answer:
 def _ended(status: int, said: str) -> Answer:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
-    errors += [line for line in lines if "rror:" in line] or lines[-1:]
+    told = [line for line in lines if "rror:" in line or line.startswith("ERROR: ")]
+    errors += told or lines[-1:]
     seen = f"pytest does not start: {errors[0] if errors else f'it ended with status {status}'}"
     if status < 0:
         name = signal.Signals(-status).name

@@ -140,6 +140,28 @@ def url_places(url: Any, base: Path | str = "") -> list[Place]:
     return server_places({name: value for name, value in arguments.items() if value})
 
 
+def variables_for(
+    places: Sequence[Place], environ: Mapping[str, str]
+) -> Iterator[tuple[str, bool]]:
+    """The variables whose value is one of these databases, and whether it is a URL or a path."""
+    for name, value in environ.items():
+        if "://" in value:
+            if any(own.is_same(one) for own in _places_of_text(value) for one in places):
+                yield name, True
+        elif file_of(value) and file_place(value) in places:
+            yield name, False
+
+
+def _places_of_text(text: str) -> list[Place]:
+    from sqlalchemy import make_url
+
+    try:
+        return url_places(make_url(text))
+    except Exception:
+        # It is another kind of URL, or its dialect is not installed.
+        return []
+
+
 def url_place(url: Any, base: Path | str = "") -> Place | None:
     """The first of :func:`url_places`."""
     return next(iter(url_places(url, base)), None)

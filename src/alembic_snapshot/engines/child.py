@@ -6,7 +6,6 @@ application is imported, and connects to nothing: what it tries is refused.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.database.identity import Place, file_of, file_place, places_of, url_places
+from alembic_snapshot.database.identity import Place, file_of, places_of, url_places, variables_for
 from alembic_snapshot.engines.configured import Configured
 from alembic_snapshot.engines.importing import when_imported
 from alembic_snapshot.errors import SnapshotError
@@ -148,22 +147,9 @@ def candidates(found: list[Place], asked: Asked) -> Iterator[tuple[str, bool | N
 
     That is None where it is not known. Those that have that very database as value come first.
     """
-    for name in [*asked.names, *os.environ]:
-        value = os.environ.get(name, "")
-        if "://" in value and _same(value, found):
-            yield name, True
-        elif "://" not in value and file_of(value) and file_place(value) in found:
-            yield name, False
+    yield from variables_for(found, os.environ)
     for name in (*asked.by_project(), *_settings(), *asked.by_others()):
         yield name, None
-
-
-def _same(value: str, found: list[Place]) -> bool:
-    from sqlalchemy import make_url
-
-    with contextlib.suppress(Exception):
-        return any(place.is_same(one) for place in url_places(make_url(value)) for one in found)
-    return False
 
 
 def _settings() -> Iterator[str]:

@@ -214,6 +214,15 @@ def unused(project: Project, engine: str, test: str, line: str, place: Place) ->
 
 def engine_line(project: Project, place: Place) -> str:
     """The line of configuration with which a database is pointed at clones."""
+    from alembic_snapshot.database.identity import variables_for
+
+    variable = next(variables_for([place], os.environ), None)
+    if variable is not None:
+        # Another developer has another value.
+        return (
+            f'write engine = "module:name" in {table_of(project)}, with the name of the engine, '
+            f"whose database is from the variable {variable[0]}"
+        )
     return f'write engine = "{place.url(project.root)}" in {table_of(project)}'
 
 

@@ -112,6 +112,7 @@ def _described(database: Database) -> dict[str, Any]:
     """The engine, and whether its database is one of those that the migrations are known for."""
     from alembic_snapshot.database.identity import url_places
     from alembic_snapshot.engines.known import Known
+    from alembic_snapshot.engines.notices import engine_line
 
     engines, root = database.redirect.engines, database.project.root
     url = engines.configured.url()
@@ -132,5 +133,5 @@ def _described(database: Database) -> dict[str, Any]:
         "is_async": bool(url.get_dialect().is_async),
         "place": places[0].text(root) if places else None,
         "is_known": is_known or is_memory,
-        "known": first and [first[0].text(root), first[0].url(root), first[1]],
+        "known": first and [first[0].text(root), engine_line(database.project, first[0]), first[1]],
     }

@@ -19,7 +19,12 @@ import pytest
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
-from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder, table_above
+from alembic_snapshot.project.places import (
+    BACKEND_VARIABLE,
+    refuse_misspelt,
+    store_folder,
+    table_above,
+)
 from alembic_snapshot.project.toml_file import TomlFile
 
 if TYPE_CHECKING:
@@ -116,8 +121,7 @@ class PluginSession:
             raise ConfigError(
                 "no [tool.alembic-snapshot] table in a pyproject.toml in "
                 f"{self.config.rootpath} or a folder above it",
-                hint='add one to the project\'s pyproject.toml; config = "alembic.ini" is '
-                "enough to begin with",
+                hint="alembic-snapshot init looks at the project, proposes the table and writes it",
             )
         from alembic_snapshot.project.config import load_projects
 
@@ -304,9 +308,16 @@ class PluginSession:
         """Let an engine that is made at import speak the dialect, wherever it would connect to."""
         from alembic_snapshot.backend import backend_of
 
-        # Whatever is wrong with the configuration is told when it is needed.
-        with contextlib.suppress(ConfigError):
-            self._restore = backend_of(next(iter(self.projects.values()))).stand_in()
+        try:
+            project = next(iter(self.projects.values()))
+        except ConfigError:
+            # Whatever is wrong with the configuration is told when it is needed.
+            return
+        try:
+            self._restore = backend_of(project).stand_in()
+        except ConfigError as error:
+            # A conftest.py may import the application, which would say less.
+            raise pytest.UsageError(str(error)) from None
 
     def _build(self, wanted: CloneOptions) -> None:
         from alembic_snapshot.build.progress import Progress
@@ -338,6 +349,8 @@ def _table_of(config: pytest.Config) -> TomlFile | None:
     if named is None:
         return table_above(config.rootpath) or table_above(start)
     toml = TomlFile.read(start / named)
+    if toml is not None and toml.table("alembic-snapshot") is None:
+        refuse_misspelt(toml)
     if toml is None or toml.table("alembic-snapshot") is None:
         what = "there is no file" if toml is None else "there is no [tool.alembic-snapshot] in"
         raise ConfigError(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from alembic_snapshot.database.target import with_places
+from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.table import PLACEHOLDER
 
@@ -15,6 +16,8 @@ _URLS = {
     "url": f"postgresql+psycopg://localhost/{_NOWHERE}",
     "async_url": f"postgresql+asyncpg://localhost/{_NOWHERE}",
 }
+# The drivers that this package's extra has.
+_DRIVER = re.compile(r"postgresql\+(psycopg|asyncpg)(?:_async)?:")
 _PLACES = {
     **_URLS,
     "path": _NOWHERE,
@@ -32,6 +35,9 @@ def stand_in(project: Project) -> Callable[[], None]:
     An engine that is made at import has its dialect for good, so that it has to be PostgreSQL's
     from the beginning. One that names PostgreSQL already stays as it is, and so does a part that
     is set: nothing ever connects.
+
+    Raises:
+        ConfigError: a driver of the extra lacks. The application's engine could not be made.
     """
     before: dict[str, str | None] = {}
     for name, template in project.environment.items():
@@ -49,7 +55,25 @@ def stand_in(project: Project) -> Callable[[], None]:
             else:
                 os.environ[name] = value
 
+    try:
+        for name in ("DATABASE_URL", *project.environment):
+            _require_driver(name)
+    except ConfigError:
+        restore()
+        raise
     return restore
+
+
+def _require_driver(variable: str) -> None:
+    """Refuse a variable with a URL for a driver that is not installed, and that the extra has."""
+    from importlib.util import find_spec
+
+    named = _DRIVER.match(os.environ.get(variable, ""))
+    if named and find_spec(named[1]) is None:
+        raise ConfigError(
+            f"PostgreSQL needs {named[1]}, which is not installed: {variable} is a URL for it",
+            hint='pip install "alembic-snapshot[postgres]"',
+        )
 
 
 def _is_postgresql(value: str | None, template: str) -> bool:

@@ -17,6 +17,7 @@ from alembic_snapshot.project.places import (
     BACKEND_VARIABLE,
     TABLE,
     refuse_another_thing,
+    refuse_misspelt,
     store_folder,
 )
 from alembic_snapshot.project.spelling import Spelling, is_ignored
@@ -302,6 +303,8 @@ def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict
         table = toml.table(_NAME) if toml else None
         if table is not None and _is_about(table, folder, config):
             return folder, toml, table
+        if toml is not None and table is None:
+            refuse_misspelt(toml)
     for folder, toml in files.items():
         if config or _has_alembic(folder, toml):
             return folder, toml, None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.toml_file import TomlFile
@@ -14,13 +18,18 @@ STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
 STORE_FOLDER = ".alembic-snapshot"
 REMOTE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE"
 REMOTE_WRITE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_WRITE"
+_NAME = "alembic-snapshot"
+# A header that may be the table's; without one, nothing is parsed.
+_HEADER = re.compile(rb"^\s*\[[^\]\n]*(alembic|snapshot)", re.I | re.M)
+_ALIKE = 0.85
 
 
 def table_above(start: Path) -> TomlFile | None:
     """The nearest ``pyproject.toml`` in or above ``start`` that has the configuration table.
 
     Raises:
-        ConfigError: the one in ``start`` itself can't be read, or is no file.
+        ConfigError: the one in ``start`` itself can't be read, or is no file; or one on the way has
+            the table under another name.
     """
     refuse_another_thing(start / "pyproject.toml")
     for folder in (start, *start.parents):
@@ -31,9 +40,51 @@ def table_above(start: Path) -> TomlFile | None:
             if folder == start:
                 raise
             continue
-        if toml is not None and b"alembic-snapshot" in toml.content and _has_table(toml):
+        if toml is not None and _NAME.encode() in toml.content and _has_table(toml):
             return toml
+        if toml is not None:
+            refuse_misspelt(toml)
     return None
+
+
+def refuse_misspelt(toml: TomlFile) -> None:
+    """Refuse a file that has not the configuration table, and one whose name is nearly that.
+
+    Raises:
+        ConfigError: it names both.
+    """
+    if not _HEADER.search(toml.content):
+        return
+    try:
+        found = next(_misspelt(toml.values), None)
+    except ConfigError:
+        # Whoever reads the configuration says what is wrong with it.
+        return
+    if found is not None:
+        raise ConfigError(
+            f"{toml.path} has [{found}], and no [{TABLE}]",
+            hint=f"write [{TABLE}] instead of [{found}]",
+        )
+
+
+def _misspelt(values: dict[str, Any]) -> Iterator[str]:
+    """The tables of a file whose names are nearly that of the configuration table."""
+    for beginning, tables in (("tool.", values.get("tool")), ("", values)):
+        for name, table in tables.items() if isinstance(tables, dict) else ():
+            is_right = beginning and name == _NAME
+            if isinstance(table, dict) and not is_right and _is_alike(name):
+                yield f"{beginning}{name}"
+            if name == "alembic" and isinstance(table, dict):
+                # [tool.alembic-snapshot] with a dot.
+                inner = [one for one, value in table.items() if isinstance(value, dict)]
+                yield from (f"{beginning}{name}.{one}" for one in inner if one == "snapshot")
+
+
+def _is_alike(name: str) -> bool:
+    plain = re.sub(r"[-_. ]+", "-", name.lower())
+    if _NAME in plain or _NAME.replace("-", "") in plain:
+        return True
+    return difflib.SequenceMatcher(None, plain, _NAME).ratio() >= _ALIKE
 
 
 def store_folder(root: Path, given: Path | None = None) -> Path:

@@ -128,8 +128,9 @@ ROOMS = {
     ],
     "__main__": [[""]],
     "engines": [
-        ["importing", "known", "loops", "lost", "named", "notices", "threads", "uncommitted"],
-        ["factories", "strangers"],
+        ["expected", "importing", "known", "loops", "lost", "named", "threads", "uncommitted"],
+        ["factories", "notices"],
+        ["strangers"],
         ["configured"],
         ["application"],
         ["added", "redirect"],

@@ -136,8 +136,9 @@ ROOMS = {
     ],
     "__main__": [[""]],
     "engines": [
-        ["importing", "known", "loops", "lost", "named", "notices", "threads", "uncommitted"],
-        ["children", "factories", "strangers"],
+        ["expected", "importing", "known", "loops", "lost", "named", "threads", "uncommitted"],
+        ["factories", "notices"],
+        ["children", "strangers"],
         ["configured"],
         ["application", "child"],
         ["added", "redirect"],

@@ -156,6 +156,7 @@ ROOMS = {
             "engines/configured": "configured",
             "engines/known": "engines/aim oracles/aim",
             "engines/named": "configured",
+            "engines/expected": "expected_refusals",
             "engines/notices": "plugin/guard swallowed engines/aim",
             "engines/strangers": "hidden_files attaching engines/aim plugin/guard",
         },

@@ -168,8 +168,8 @@ MISUSE = {
     "test_of_both": "the checkpoint of_both (*) asks for the checkpoints one (*) and two (*), of *",
     "test_layer_on_one": "a clone can't begin from the checkpoint one (*) and have layer=… at once",
     "test_asked_for_late": "the checkpoint late (*line *) was asked for while a test was under way",
-    "test_shared_and_one": "a clone is in use already, one for several tests, which does not begin "
-    "from the checkpoint one (*)",
+    "test_shared_and_one": "a clone is in use already, that of shared for several tests, which "
+    "does not begin from the checkpoint one (*)",
     "test_uncommitted": "the checkpoint uncommitted ended with work that is not committed: a "
     "transaction is open, on a connection that test_it.py line * took",
     "test_unflushed": "the checkpoint unflushed ended with work that is not committed: not "
@@ -534,7 +534,7 @@ def test_what_one_test_asks_for_wrongly_fails_no_other(shop, scope, clones):
     result.assert_outcomes(passed=4, failed=4, errors=1)
     text = str(result.stdout)
     assert text.count("was asked for while a test was under way") == 4
-    assert text.count("a clone is in use already, one for several tests") == 1
+    assert text.count("a clone is in use already, that of shared for several tests") == 1
     assert "failed: " not in text
 
 

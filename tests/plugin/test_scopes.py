@@ -254,7 +254,67 @@ def test_a_test_that_wishes_something_else_than_the_shared_clone_is_told(shop):
     )
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["CloneError: a clone is in use already, one for several tests,*"])
+    result.stdout.fnmatch_lines(
+        ["CloneError: a clone is in use already, that of shared for several tests, and a diff*"]
+    )
+
+
+def test_a_second_clone_is_told_with_the_names_of_both(shop):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_it="""
+        import pytest
+        from pytest_alembic_snapshot import checkpoint_fixture, clone_fixture
+
+        first = clone_fixture("module")
+        second = clone_fixture("class", name="renamed")
+
+        @checkpoint_fixture("class")
+        def customer(): pass
+
+        class TestTwo:
+            def test_it(self, first, renamed): pass
+
+        class TestCheckpoint:
+            def test_it(self, first, customer): pass
+
+        class TestLate:
+            def test_it(self, request): request.getfixturevalue("renamed")
+        """,
+    )
+
+    result.assert_outcomes(failed=1, errors=2)
+    that = "can't begin while a clone is in use already, that of first for several tests"
+    move = "hint: move the test out of the scope of that clone, or do not ask for the"
+    result.stdout.fnmatch_lines(
+        [
+            f"CloneError: the clone renamed {that}",
+            f"{move} clone renamed",
+            f"CloneError: the checkpoint customer {that}",
+            f"{move} checkpoint customer",
+        ]
+    )
+
+
+def test_a_second_clone_asked_for_late_is_told_so(shop):
+    result = shop.run(
+        test_it="""
+        from pytest_alembic_snapshot import clone_fixture
+
+        shared = clone_fixture("class")
+
+        def test_it(db_session, request): request.getfixturevalue("shared")
+        """
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "CloneError: the clone shared can't begin while a clone is in use *, the test's own",
+            "hint: ask for the clone shared before the test's own clone, in an argument",
+        ]
+    )
 
 
 UNITTEST = """

@@ -189,8 +189,8 @@ def test_what_a_rule_writes_is_told_as_that(on_server):
 
     report = report_of(str(result.stdout), "test_of_a_rule")
     assert re.findall(r"^  [+] (.*)$", report, flags=re.MULTILINE) == [
-        "id=70, name='Ada' ← test_it.py:16 test_of_a_rule",
-        "id=9, what='x' ← a rule, after test_it.py:16 test_of_a_rule",
+        "id=70, name='Ada' ← test_it.py:17 test_of_a_rule",
+        "id=9, what='x' ← a rule, after test_it.py:17 test_of_a_rule",
     ], report
 
 

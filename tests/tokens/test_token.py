@@ -137,8 +137,34 @@ def test_several_tokens_are_told(tmp_path):
     path = tmp_path / "a.log"
     path.write_text(f"{REPORT}\nopen {other}\n")
 
-    with pytest.raises(CommandError, match=r"a\.log has 2 tokens"):
+    with pytest.raises(CommandError) as caught:
         read_argument(str(path))
+
+    begun = sorted([f"{LINE[:19]}… of {TOKEN.test}", f"{other[:19]}… of another"])
+    assert caught.value.message == f"{path} has 2 tokens: {', '.join(begun)}"
+
+
+def test_of_several_tokens_one_that_is_cut_is_told(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_text(f"{REPORT}\nopen {LINE[:60]}\n")
+
+    with pytest.raises(CommandError, match=f"{LINE[:19]}… is cut or altered"):
+        read_argument(str(path))
+
+
+def test_of_several_tokens_a_tests_name_is_one_line_of_a_bounded_length(tmp_path):
+    names = ("a\nerror: b", "c" * 5000)
+    lines = [Token(**{**vars(TOKEN), "test": name}).to_line() for name in names]
+    path = tmp_path / "a.log"
+    path.write_text(" ".join(f"open {line}" for line in lines))
+
+    with pytest.raises(CommandError) as caught:
+        read_argument(str(path))
+
+    assert "of a error: b" in caught.value.message
+    assert f"of {'c' * 200}…" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 500
 
 
 def test_a_file_that_has_none_or_is_none_is_told(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter as _now
 from typing import TYPE_CHECKING, Any, Protocol
 
+from alembic_snapshot.database.recording import Position
 from alembic_snapshot.database.target import SHOWN_ROWS, Target, substituted
 from alembic_snapshot.errors import CloneError
 
@@ -98,7 +99,7 @@ class Clone(abc.ABC):
         self._is_over = False
         self._engines: list[Engine] = []
         self._states: dict[str, Target] = {}
-        self._positions: dict[str, int] = {}
+        self._positions: dict[str, Position] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}{'' if self.made else ', not made yet'}>"
@@ -229,6 +230,9 @@ class Clone(abc.ABC):
         if self.is_read_only or self.users is not None:
             self._users("upgrade")
             self._refuse_writers("upgrade")
+        if self.recording is not None:
+            # One that fails in the middle has written, too.
+            self.recording.migrations += 1
         self.snapshot.upgrade(self.target, revision)
 
     def diff(self, limit: int = SHOWN_ROWS) -> Diff:
@@ -257,7 +261,7 @@ class Clone(abc.ABC):
         state = self._save()
         forgotten = self._states.pop(name, None)
         self._states[name] = state
-        self._positions[name] = len(self.recording.steps) if self.recording else 0
+        self._positions[name] = self.recording.position if self.recording else Position()
         if forgotten is not None:
             self._forget(forgotten)
 
@@ -291,7 +295,7 @@ class Clone(abc.ABC):
             return
         names = [name for name, one in self._states.items() if one is state]
         if names or state == self._beginning:
-            self.recording.back_to(self._positions[names[0]] if names else 0)
+            self.recording.back_to(self._positions[names[0]] if names else Position())
         else:
             self.recording.obstacle = "the database was put back to what was before its checkpoint"
 

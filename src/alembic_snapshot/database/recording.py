@@ -39,8 +39,17 @@ class Step(NamedTuple):
     flush: Objects | None = None
 
 
+class Position(NamedTuple):
+    """How far a recording had come: its steps, and its migrations."""
+
+    steps: int = 0
+    migrations: int = 0
+
+
 class Recording:
     """The steps since a clone began. ``obstacle`` is why they don't tell who wrote what.
+
+    ``migrations`` counts how often migrations were run on the clone, in a process of their own.
 
     ``on_rollback`` is told the steps of a transaction that was rolled back, if somebody listens.
     """
@@ -48,6 +57,7 @@ class Recording:
     def __init__(self) -> None:
         self.on_rollback: Callable[[Sequence[Step]], None] | None = None
         self.steps: list[Step] = []
+        self.migrations = 0
         self.obstacle: str | None = None
         self._at_work: set[int] = set()
 
@@ -86,9 +96,15 @@ class Recording:
                 found.append(step)
         return found[::-1]
 
-    def back_to(self, position: int) -> None:
+    @property
+    def position(self) -> Position:
+        """How far it has come."""
+        return Position(len(self.steps), self.migrations)
+
+    def back_to(self, position: Position) -> None:
         """Forget what came later: the database is what it was then."""
-        del self.steps[position:]
+        del self.steps[position.steps :]
+        self.migrations = position.migrations
         self._at_work.clear()
 
 

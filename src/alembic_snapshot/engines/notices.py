@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from alembic_snapshot.engines.expected import is_expected
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Notices:
         self._others.discard(threading.current_thread())
 
     def _was_told(self, error: SnapshotError) -> bool:
-        """Whether an error reached a test, a ``conftest.py`` or a testing library."""
+        """Whether an error reached a testing library, or a test or ``conftest.py`` expected it."""
         if error.__traceback__ is None:
             # unittest takes it off from what it expected.
             return True
@@ -177,12 +178,13 @@ class Notices:
         if self.callsites.is_ours(file):
             # pytest rewrites the assertions of what tests, unless it was told not to.
             test = os.path.abspath(str(_running()).partition("::")[0])
-            return "@pytest_ar" in frame.f_globals or os.path.abspath(file) == test
+            is_test = "@pytest_ar" in frame.f_globals or os.path.abspath(file) == test
+            return is_test and is_expected(frame, error.__traceback__.tb_lineno, error)
         # SQLite turns an error in its authorizer into one of its own.
         return module in ("_pytest", "pluggy", "unittest", "alembic_snapshot")
 
     def swallowed(self) -> SnapshotError | None:
-        """The first error since the last call that reached no test: the application caught it."""
+        """The first error since the last call that no test expected, and that something caught."""
         refused, self.refused = self.refused, []
         return next((error for error in refused if not self._was_told(error)), None)
 

@@ -229,7 +229,8 @@ class CurrentTest:
         if error is not None:
             raise type(error)(
                 f"{test} passed, although something caught this: {error.message}",
-                hint=error.hint,
+                hint=f"{error.hint}; a test that expects it says so: "
+                f"pytest.raises({type(error).__name__})",
             )
 
     def _note_caught(self) -> None:

@@ -131,14 +131,15 @@ class Database:
         self,
         clone_options: CloneOptions,
         *,
-        shared: bool = False,
+        shared: str | None = None,
         base: Checkpoint | None = None,
         making: str | None = None,
     ) -> bool:
         """Have a clone in use; whether it was begun now, and is to be ended by the caller.
 
-        A ``shared`` one serves several tests; those that ask for nothing else join it. It begins
-        with ``base`` if there is one; ``making`` is the name of what it is to become.
+        A ``shared`` one serves several tests, and has the fixture's name; those that ask for
+        nothing else join it. It begins with ``base`` if there is one; ``making`` is the name of
+        what it is to become.
 
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
@@ -155,7 +156,8 @@ class Database:
                 "for the checkpoint",
             )
         if self.clone is not None:
-            self._join(clone_options, base, is_own=shared or making is not None)
+            self._refuse_another(shared, making)
+            self._join(clone_options, base)
             return False
         snapshot = base or self._snapshot_for(clone_options)
         self._tally.fixtures_only |= not self.redirect.engines.configured.is_there
@@ -163,8 +165,9 @@ class Database:
         self.clone = begin(snapshot, clone_options)
         self.clone.users, self.clone.recording = self.redirect, self.redirect.recording
         self.clone.processes = self.children
-        self._clone_options, self._shared, self._process = clone_options, shared, os.getpid()
-        self._owner = "one for several tests" if shared else "the test's own"
+        self._clone_options, self._shared = clone_options, shared is not None
+        self._process = os.getpid()
+        self._owner = "the test's own" if shared is None else f"that of {shared} for several tests"
         if making is not None:
             self._owner = f"that of the checkpoint {making}, which is being made"
         return True
@@ -174,10 +177,26 @@ class Database:
             return Snapshot(self.project, None)
         return self.snapshot(clone_options)
 
-    def _join(self, clone_options: CloneOptions, base: Checkpoint | None, *, is_own: bool) -> None:
+    def _refuse_another(self, shared: str | None, making: str | None) -> None:
+        """See that the clone in use is not to be another one, of several tests' or a checkpoint's.
+
+        Raises:
+            CloneError: it names both, and what to do.
+        """
+        if shared is None and making is None:
+            return
+        asked = f"the checkpoint {making}" if making is not None else f"the clone {shared}"
+        hint = f"ask for {asked} before the test's own clone, in an argument"
+        if self._shared:
+            hint = f"move the test out of the scope of that clone, or do not ask for {asked}"
+        raise CloneError(
+            f"{asked} can't begin while a clone is in use already, {self._owner}", hint=hint
+        )
+
+    def _join(self, clone_options: CloneOptions, base: Checkpoint | None) -> None:
         """See that the clone in use is what was asked for."""
         assert self.clone is not None
-        if is_own or clone_options not in (_PLAIN, self._clone_options):
+        if clone_options not in (_PLAIN, self._clone_options):
             raise CloneError(
                 f"a clone is in use already, {self._owner}, and a different one was asked for",
                 hint="remove the marker's arguments, or move the test out of its scope"

@@ -150,8 +150,9 @@ def clone_fixture(
     options = CloneOptions.of(arguments)
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
-    def shared_clone(_db_run: PluginSession) -> Iterator[Clone]:
-        yield from _lend(_db_run, database, lambda: options, shared=True)
+    def shared_clone(request: pytest.FixtureRequest, _db_run: PluginSession) -> Iterator[Clone]:
+        asked = str(request.fixturename)
+        yield from _lend(_db_run, database, lambda: options, shared=asked)
 
     # What pytest makes of it is told differently in each version of pytest.
     made: Any = shared_clone
@@ -163,7 +164,7 @@ def _lend(
     name: str,
     options: Callable[[], CloneOptions],
     *,
-    shared: bool = False,
+    shared: str | None = None,
 ) -> Iterator[Clone]:
     """Begin a clone and end it afterwards, or join the one that is in use."""
     __tracebackhide__ = True

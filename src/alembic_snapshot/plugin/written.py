@@ -36,6 +36,8 @@ def with_writers(clone: Clone) -> str:
 def _ending(clone: Clone, diff: Diff) -> Ending:
     """What ends each row's line. It never raises: a report is more than this."""
     root, recording = clone.snapshot.project.root, clone.recording
+    entry = clone.snapshot.entry
+    versions = entry.manifest.version_table if entry else "alembic_version"
     if recording is None:
         return lambda _table, _row, _is_gone: ""
     reason = ""
@@ -45,14 +47,27 @@ def _ending(clone: Clone, diff: Diff) -> Ending:
         found, reason = None, str(error).partition("\n")[0]
 
     def ending(table: TableDiff, row: Row, is_gone: bool) -> str:
+        if found is None and recording.migrations:
+            return _beside_migrations(is_version=table.name == versions, is_known=False)
         if found is None:
             return f" ← not known: {reason or 'its SQL can not be run again here'}"
         notes = found.of(table, row, is_gone=is_gone)
+        if isinstance(notes, str) and recording.migrations:
+            return _beside_migrations(is_version=table.name == versions, is_known=not notes)
         if isinstance(notes, str):
             return f" ← not known: {notes}" if notes else " ← not through an engine"
         return f" ← {_told(notes, root)}"
 
     return ending
+
+
+def _beside_migrations(*, is_version: bool, is_known: bool) -> str:
+    """What ends the line of a row that no SQL of the test's gives, where it ran migrations."""
+    if is_version:
+        return " ← a migration"
+    if is_known:
+        return " ← a migration, or not through an engine"
+    return " ← not known: migrations ran meanwhile"
 
 
 def _best(clone: Clone, diff: Diff, recording: Recording) -> Written | None:

@@ -35,6 +35,7 @@ _UNPACKED_LIMIT = 16 * 1024 * 1024
 _LIMIT = 2 * _UNPACKED_LIMIT
 _CHECK = 12
 _LONGEST_PATH, _SHOWN = 1000, 40
+_BEGINNING, _LONGEST_TEST = 19, 200
 _TOKEN = re.compile(r"asnap(\d{1,9})_([A-Za-z0-9_-]*)")
 _WHOLE = "copy all of it, from asnap to its end, or give the file"
 _FIELDS = ("backend", "database", "test", "key", "after", "before")
@@ -132,10 +133,20 @@ def _in_text(text: str, what: str) -> Token:
     among = {match[0] for match in _TOKEN.finditer(text)}
     if len(among) > 1:
         raise CommandError(
-            f"{what} has {len(among)} tokens",
+            f"{what} has {len(among)} tokens: {', '.join(sorted(map(_whose, among)))}",
             hint="give one: the line of the test's report, or the value of its property",
         )
     return from_line(among.pop() if among else "", what)
+
+
+def _whose(line: str) -> str:
+    """The test that a token is of, and how the token begins: it came from elsewhere."""
+    begin = f"{line[:_BEGINNING]}…"
+    try:
+        test = " ".join(from_line(line).test.split())
+    except CommandError:
+        return f"{begin} is cut or altered"
+    return f"{begin} of {test if len(test) <= _LONGEST_TEST else f'{test[:_LONGEST_TEST]}…'}"
 
 
 def from_line(text: str, what: str = "the token") -> Token:

@@ -221,7 +221,13 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     plugin = session_of(item.config)
     if plugin.is_active:
         plugin.test.before_teardown()
-    yield
+    try:
+        yield
+    except BaseException:
+        # It is told already, and its report is going to shorten the traceback of what was refused.
+        if plugin.is_active:
+            plugin.test.let_go_of_refused()
+        raise
     if plugin.is_active:
         with failing(plugin):
             plugin.test.after_teardown(item.nodeid)

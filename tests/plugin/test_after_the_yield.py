@@ -81,6 +81,7 @@ def test_a_checkpoint_is_named_that_uses_the_database_after_its_yield(shop, clon
     ]
     text = str(result.stdout)
     assert "did not ask" not in text
+    assert "something caught" not in text
     assert "database of the test" not in text
     assert text.count("hint: do it before the yield, or leave it out: what tests write goes ") == 3
     assert text.count("hint: do it in its function, or leave it out: what tests write goes ") == 1
@@ -313,3 +314,23 @@ def test_the_end_of_the_last_test_is_compared_with_its_checkpoint(shop):
         ]
     )
     assert list(shop.temporary.glob("**/default-*.db")) == []
+
+
+@pytest.mark.parametrize("does", ["engine()", "upgrade()", "checkpoint()", "restore()"])
+def test_a_clone_that_is_over_is_no_way_around_it(shop, does):
+    result = shop.run(
+        test_it=f"""
+        from pytest_alembic_snapshot import checkpoint_fixture
+
+        @checkpoint_fixture("module")
+        def later(db_clone):
+            yield
+            db_clone.{does}
+
+        def test_it(later): pass
+        """
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["CloneError: * is over"])
+    result.stdout.no_fnmatch_line("*database of the test*")

@@ -193,19 +193,29 @@ class Clone(abc.ABC):
             if self._made:
                 return
             if self._is_over:
-                raise CloneError(
-                    f"the test that had the clone {self.label} is over",
-                    hint="ask for what you need of a clone while its test runs",
-                )
+                raise self._over()
             started = _now()
             self._copy()
             self._made = True
         if self._on_make:
             self._on_make(_now() - started)
 
+    def _over(self) -> CloneError:
+        return CloneError(
+            f"the test that had the clone {self.label} is over",
+            hint="ask for what you need of a clone while its test runs",
+        )
+
     def engine(self, **options: Any) -> Engine:
-        """A new engine on this database; closed with the clone. Options are ``create_engine``'s."""
+        """A new engine on this database; closed with the clone. Options are ``create_engine``'s.
+
+        Raises:
+            CloneError: the test that the clone was for is over.
+        """
         from sqlalchemy import create_engine, event
+
+        if self._is_over and self.users is not None:
+            raise self._over()
 
         engine = create_engine(self.url, **options)
         if not self.durable:

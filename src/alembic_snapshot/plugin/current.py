@@ -73,8 +73,12 @@ class CurrentTest:
 
     def before_teardown(self) -> None:
         """Let go of what it was refused; the threads that it leaves are nobody's."""
-        self._notices.refused.clear()
+        self.let_go_of_refused()
         self._notices.begin()
+
+    def let_go_of_refused(self) -> None:
+        """Ask no more who caught what was refused: a phase that failed says that itself."""
+        self._notices.refused.clear()
 
     def take_back(self, database: Database, test: str) -> None:
         """Take the engines off a clone that it was lent, and warn of connections that are open.

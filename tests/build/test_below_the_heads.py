@@ -44,7 +44,7 @@ def test_nothing_is_said_of_it(modelled, before):
         assert "not checked" not in one.stdout + one.stderr
         assert "were not compared" not in one.stdout
     assert first.returncode == again.returncode == status.returncode == 0
-    record = next(one for one in json.loads(listed.stdout) if one["heads"] == ["0002"])
+    record = next(one for one in json.loads(listed.stdout)["snapshots"] if one["heads"] == ["0002"])
     assert record["unchecked"] == {}
     assert record["checks"] == []
 

@@ -98,16 +98,21 @@ def port_of(name):
         server.server_close()
 
 
+def s3_at(port):
+    """The variables of an S3 server on loopback."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+
+
 @pytest.fixture(params=NAMES)
 def server(request, shared):
     """A shared store on a server that does what its name says."""
     with port_of(request.param) as port:
         shared.url = "s3://bucket/prefix"
-        shared.variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-        }
+        shared.variables = s3_at(port)
         shared.configure()
         yield request.param, shared
 
@@ -147,11 +152,7 @@ def test_what_can_not_be_fetched_is_built(shared, name):
     with port_of(name) as port:
         shared.url = "s3://bucket/prefix"
         shared.configure()
-        shared.variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-        }
+        shared.variables = s3_at(port)
         shared.project.revision("0003", "0002")
 
         made = shared.build("of the builder", **shared.as_writer())
@@ -168,11 +169,7 @@ def test_an_interrupt_ends_the_process_that_waits_for_an_answer(shared):
     with port_of("silent") as port:
         shared.url = "s3://bucket/prefix"
         shared.configure()
-        shared.variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-        }
+        shared.variables = s3_at(port)
         with shared.opened("reader") as (store, _):
             process = RemoteProcess(store.settings)
             process.begin()

@@ -231,13 +231,13 @@ async def test_NUMBER(async_db_session):
     # Which is fine while a clone is shared, and refused otherwise.
     "nothing": """
 def test_NUMBER():
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(SnapshotError):
         save('NUMBER')
 """,
     "nothing of a module": """
 @pytest.fixture(scope="module")
 def early_NUMBER():
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(SnapshotError):
         save('NUMBER')
 
 def test_NUMBER(early_NUMBER, db_clone):
@@ -249,6 +249,7 @@ import contextlib
 import threading
 import pytest
 import pytest_alembic_snapshot as plugin
+from alembic_snapshot import SnapshotError
 IMPORT
 shared = plugin.clone_fixture(scope="module")
 
@@ -261,7 +262,7 @@ EARLY = """
 import shop.orders
 from shop.orders import INSERT, save
 asave = getattr(shop.orders, "asave", None)
-with contextlib.suppress(Exception):
+with contextlib.suppress(SnapshotError):
     save("at import")
 """
 # The application is imported when it is first used.

@@ -110,10 +110,10 @@ class TestAPassword:
         path = f"{psql.parent}{os.pathsep}{os.environ['PATH']}"
 
         shown = project.command(
-            "psql", "mine", variables={servers.VARIABLE: locked(PASSWORD), "PATH": path}
+            "psql", "template1", variables={servers.VARIABLE: locked(PASSWORD), "PATH": path}
         ).stdout
 
-        assert shown.startswith(f"{PASSWORD} for {start('locked')}/mine?")
+        assert shown.startswith(f"{PASSWORD} for {start('locked')}/template1?")
 
 
 def by_pydantic(url):

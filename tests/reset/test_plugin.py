@@ -25,6 +25,15 @@ class Project:
         ignored = shutil.ignore_patterns("__pycache__", "*.db")
         shutil.copytree(TESTS / "projects" / name, self.root, dirs_exist_ok=True, ignore=ignored)
 
+    def behaviour(self, name: str) -> None:
+        """Have the tests of a behaviour, and the line that tells child processes of the clone."""
+        shutil.copy(TESTS / "plugin" / "behaviours" / f"{name}.py", self.root / "test_it.py")
+        path, table = self.root / "pyproject.toml", "[tool.alembic-snapshot]\n"
+        text = path.read_text(encoding="utf-8")
+        assert table in text
+        line = 'environment = { SHOP_URL = "{url}" }\n'
+        path.write_text(text.replace(table, table + line), encoding="utf-8")
+
     def run(self, *options: str, test_it: str = "") -> pytest.RunResult:
         """Run the project's tests, or these, in their order."""
         if test_it:
@@ -58,7 +67,7 @@ def resets(result: pytest.RunResult) -> int:
 @pytest.mark.parametrize("behaviour", ["isolation", "pools", "processes"])
 def test_every_behaviour_of_fresh_clones_holds(project, behaviour, workers):
     shop = project("shop")
-    shutil.copy(TESTS / "plugin" / "behaviours" / f"{behaviour}.py", shop.root / "test_it.py")
+    shop.behaviour(behaviour)
 
     result = shop.run(RESET, "-n", workers)
 

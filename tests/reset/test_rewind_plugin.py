@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 
 import pytest
 
-from .test_plugin import LEFTOVERS, TESTS, Project
+from .test_plugin import LEFTOVERS, Project
 
 REWIND = ("--snapshot-clones=reset", "--snapshot-reset=rewind")
 
@@ -37,8 +36,7 @@ def rewinds(result):
     ("behaviour", "workers"), [("isolation", 2), ("pools", 0), ("processes", 0)]
 )
 def test_every_behaviour_of_fresh_clones_holds(shop, behaviour, workers):
-    source = TESTS / "plugin" / "behaviours" / f"{behaviour}.py"
-    shutil.copy(source, shop.root / "test_it.py")
+    shop.behaviour(behaviour)
 
     result = shop.run(*REWIND, "-n", str(workers))
 

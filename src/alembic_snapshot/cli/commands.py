@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.core import ParameterSource
 
 from alembic_snapshot import __version__
 from alembic_snapshot.backend import backend_of
@@ -25,6 +24,7 @@ from alembic_snapshot.cli import console, opening, stored
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.options import (
     config_option,
+    database_is_named,
     json_option,
     no_remote_option,
     on_project,
@@ -258,17 +258,12 @@ def _status(layer: str | None, revision: str | None) -> str:
     options = {
         "--config": where["config"],
         "--store": where["store"],
-        "--database": where["database"] if _is_given("database") else None,
+        "--database": where["database"] if database_is_named() else None,
         "--layer": layer,
         "--revision": revision,
     }
     given = [(name, str(value)) for name, value in options.items() if value is not None]
     return shlex.join(["alembic-snapshot", "status", *(part for pair in given for part in pair)])
-
-
-def _is_given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is ParameterSource.COMMANDLINE
 
 
 def _archive_of(snapshot: Snapshot) -> str:
@@ -467,8 +462,7 @@ def check(
     """
     refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
     project = project_of(where)
-    source = click.get_current_context().get_parameter_source("database")
-    is_one = where["config"] is not None or source is ParameterSource.COMMANDLINE
+    is_one = where["config"] is not None or database_is_named()
     if is_one:
         projects = {where["database"]: project}
     else:

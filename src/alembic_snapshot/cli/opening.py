@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
+    database_is_named,
     json_option,
     no_remote_option,
     on_project,
@@ -194,8 +194,7 @@ def open_(
 
     refuse_both(("--json", as_json), ("--print", only_print))
     read = read_argument(token)
-    source = click.get_current_context().get_parameter_source("database")
-    if source is not ParameterSource.COMMANDLINE:
+    if not database_is_named():
         where = {**where, "database": read.database}
     project = project_of(where)
     with Progress() as progress:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from alembic_snapshot.cli import console
 from alembic_snapshot.errors import CommandError
@@ -65,6 +66,12 @@ def project_of(where: Mapping[str, Any]) -> Project:
     """The project that a command's options name."""
     project = load_project(config=where["config"], store=where["store"], database=where["database"])
     return dataclasses.replace(project, no_remote=bool(where.get("no_remote")))
+
+
+def database_is_named() -> bool:
+    """Whether ``--database`` was given; otherwise a command is about the default one, or all."""
+    source = click.get_current_context().get_parameter_source("database")
+    return source is ParameterSource.COMMANDLINE
 
 
 def print_facts(record: Any, text: str, as_json: bool, *, is_url: bool = False) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import number, size
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
+    database_is_named,
     json_option,
     on_project,
     on_snapshot,
@@ -233,8 +233,7 @@ def _opened(project: Project, *, every: bool) -> list[OpenedDatabase]:
     """What was opened for this project, for one of its databases, or for all projects."""
     if every:
         return backend_of(project).opened()
-    source = click.get_current_context().get_parameter_source("database")
-    name = project.name if source is ParameterSource.COMMANDLINE else None
+    name = project.name if database_is_named() else None
     return [one for one in backend_of(project).opened() if one.is_of(owner(project), name)]
 
 
@@ -255,8 +254,7 @@ def _meant(project: Project, *, every: bool) -> Callable[[str], bool]:
     """Whether a manifest's project is meant: this one's, one of its databases, or all."""
     if every:
         return lambda _project: True
-    source = click.get_current_context().get_parameter_source("database")
-    if source is ParameterSource.COMMANDLINE:
+    if database_is_named():
         own = identity(project)
         return lambda found: found == own
     whose = owner(project)

@@ -80,12 +80,12 @@ class Children:
 
     def _answer(self, clone: Clone, environ: Mapping[str, str]) -> CloneError | None:
         folder = _folder()
-        projects = [self.project, *(other.snapshot.project for other in self._others())]
-        own = {"DATABASE_URL", *(name for one in projects for name in one.environment)}
         for asked, where, error in self._answers:
             if where == folder and asked == {name: environ.get(name) for name in asked}:
                 return error
         report = self._ask(environ)
+        projects = [self.project, *(other.snapshot.project for other in self._others())]
+        own = {"DATABASE_URL", *(name for one in projects for name in one.environment)}
         names = environ if report.get("were_all") else report.get("asked", ())
         asked = {
             name: environ.get(name)

@@ -131,7 +131,7 @@ ROOMS = {
             "records",
         ],
         ["checking", "doctor", "init", "options", "remote"],
-        ["opening", "stored"],
+        ["opening", "snapshots", "stored"],
         ["commands"],
     ],
     "__main__": [[""]],

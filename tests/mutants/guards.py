@@ -250,6 +250,7 @@ UNGUARDED = {
     "plugin/probe": "it shows",
     "cli/commands": "it says what others have found; its tests compare output",
     "cli/options": "it passes on",
+    "cli/snapshots": "as commands",
     "cli/stored": "as commands",
     "project/config": "a mistake in it is an error of configuration",
     "project/alembic_settings": "as config",

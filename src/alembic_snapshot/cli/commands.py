@@ -1,26 +1,23 @@
-"""The command line. Results go to standard output, the rest to standard error."""
+"""The command line: what is common to all commands, and those on a project.
+
+Results go to standard output, the rest to standard error.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from alembic_snapshot import __version__
-from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import (
-    shortened,
-)
-from alembic_snapshot.cli import console, opening, stored
+from alembic_snapshot.cli import console, opening, snapshots, stored
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.options import (
     config_option,
@@ -28,29 +25,14 @@ from alembic_snapshot.cli.options import (
     json_option,
     no_remote_option,
     on_project,
-    on_snapshot,
     print_facts,
     project_of,
     refuse_both,
     store_option,
     traceback_option,
 )
-from alembic_snapshot.cli.records import (
-    counted_of,
-    not_supported,
-    notes_of,
-    one_layer,
-    snapshot_record,
-    told_of,
-)
-from alembic_snapshot.errors import CloneError, CommandError, SnapshotError
-from alembic_snapshot.project.alembic_settings import unsupported_url
+from alembic_snapshot.errors import CommandError, SnapshotError
 from alembic_snapshot.project.config import load_projects
-from alembic_snapshot.store.manifest import Entry
-
-if TYPE_CHECKING:
-    from alembic_snapshot.build.lookup import Status
-    from alembic_snapshot.build.snapshot import Snapshot
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -184,259 +166,6 @@ def doctor(
 
 
 @cli.command()
-@on_snapshot
-@click.option("--from-scratch", is_flag=True, help="Build from nothing, and compare with the "
-              "stored one: schema and rows.")  # fmt: skip
-@click.option("--summary", is_flag=True, help="Print a summary in Markdown, for a CI job's page.")
-@click.option("--archive", is_flag=True, help="On PostgreSQL, write it into a file of the store, "
-              "too, as in CI.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-def build(
-    layer: str | None,
-    revision: str | None,
-    as_json: bool,
-    from_scratch: bool,
-    summary: bool,
-    archive: bool,
-    quiet: bool,
-    **where: Any,
-) -> int:
-    """Make sure that the snapshot exists; print its path."""
-    from alembic_snapshot.build.ensure import ensure, rebuild_and_compare
-    from alembic_snapshot.build.progress import Progress
-    from alembic_snapshot.cli.job_summary import job_summary
-
-    refuse_both(("--json", as_json), ("--summary", summary))
-    project = project_of(where)
-    if archive:
-        project = dataclasses.replace(project, archive="always")
-    with Progress(quiet=quiet) as progress:
-        if from_scratch:
-            snapshot, difference = rebuild_and_compare(
-                project, layer=layer, revision=revision, listener=progress
-            )
-        else:
-            snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
-            difference = None
-    lines = told_of(snapshot.manifest, project)
-    other = unsupported_url(project.alembic)
-    if other is not None and snapshot.built and not quiet:
-        console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
-    if snapshot.built and not quiet:
-        console.warn(shortened([*snapshot.manifest.warnings, *lines], _status(layer, revision)))
-    elif lines:
-        more = f"`{_status(layer, revision)}` says more"
-        console.warn([f"{counted_of(snapshot.manifest, project)}: {more}"])
-    if difference:
-        console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
-    console.warn(notes_of(snapshot))
-    record = snapshot_record(
-        snapshot.entry,
-        project,
-        built=snapshot.built,
-        restored=snapshot.restored,
-        why=list(snapshot.why),
-    )
-    if snapshot.restored and not quiet:
-        print("restored from its archive", file=sys.stderr)
-    if archive and not quiet:
-        print(_archive_of(snapshot), file=sys.stderr)
-    if snapshot.shared is not None:
-        from alembic_snapshot.cli.remote import told
-
-        for line in told(snapshot.shared) if not quiet else ():
-            console.note(line)
-        record["remote"] = snapshot.shared.to_record()
-    text = job_summary(snapshot, lines, difference) if summary else snapshot.database
-    print_facts(record, text, as_json)
-    return 1 if difference else 0
-
-
-def _status(layer: str | None, revision: str | None) -> str:
-    """The command that says more of the snapshot that a command was about."""
-    where = click.get_current_context().params
-    options = {
-        "--config": where["config"],
-        "--store": where["store"],
-        "--database": where["database"] if database_is_named() else None,
-        "--layer": layer,
-        "--revision": revision,
-    }
-    given = [(name, str(value)) for name, value in options.items() if value is not None]
-    return shlex.join(["alembic-snapshot", "status", *(part for pair in given for part in pair)])
-
-
-def _archive_of(snapshot: Snapshot) -> str:
-    """Where the archive is that was asked for, or why there is none."""
-    archives = backend_of(snapshot.project).store().archives
-    if archives is None:
-        return "no archive is needed: the snapshot is a file already"
-    assert snapshot.entry is not None
-    there = archives.of(snapshot.entry.name, snapshot.manifest)
-    return f"its archive is {there.file}" if there else "it has no archive"
-
-
-@cli.command()
-@on_snapshot
-@click.option("--explain", is_flag=True, help="List the layers and the inputs of each.")
-def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
-    """Print the snapshot's digest, as a CI cache's key. Builds nothing."""
-    from alembic_snapshot.build.lookup import look_up
-
-    chain = look_up(project_of(where), layer=layer, revision=revision).chain
-    record = {
-        "key": chain.key,
-        "opaque": list(chain.opaque),
-        "layers": [
-            {
-                "kind": part.kind,
-                "name": part.name,
-                "digest": part.digest,
-                "inputs": part.inputs,
-                "named": part.named_files,
-            }
-            for part in chain.layers
-        ],
-    }
-    lines = [chain.key]
-    if explain:
-        lines += one_layer(chain.opaque)
-        for part in chain.layers:
-            lines.append(f"{part.kind} {part.name}  {part.digest[:12]}")
-            lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
-            named_files = part.named_files.items()
-            lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named_files]
-    print_facts(record, "\n".join(lines), as_json)
-    return 0
-
-
-@cli.command()
-@on_snapshot
-def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not.
-
-    What the shared store has, or an archive, counts as had: a build would fetch or restore it.
-    """
-    from alembic_snapshot.build.archiving import archived
-    from alembic_snapshot.build.lookup import look_up
-    from alembic_snapshot.build.sharing import remote_settings
-
-    project = project_of(where)
-    # What a build would refuse is refused here too, although the store has the snapshot.
-    has_remote = remote_settings(project) is not None
-    lookup = look_up(project, layer=layer, revision=revision)
-    if lookup.entry is None:
-        file = archived(lookup)
-        if file is not None:
-            facts = {"hit": False, "archived": True, "key": lookup.chain.key}
-            line = f"archived {file.file}\n  the next build restores it"
-            print_facts({**facts, "path": str(file.file)}, line, as_json)
-            return 0
-        there = _peek(lookup) if has_remote else None
-        if there is not None:
-            record, line = there
-            print_facts({"hit": False, "remote_hit": True, **record}, line, as_json)
-            return 0
-        record = {
-            "hit": False,
-            "remote_hit": False,
-            "key": lookup.chain.key,
-            "why": list(lookup.reasons),
-            "cures": list(lookup.cures),
-            "opaque": list(lookup.chain.opaque),
-        }
-        lines = [
-            "miss",
-            *(f"  {why}" for why in (*lookup.reasons, *one_layer(lookup.chain.opaque))),
-        ]
-        lines += [f"  if that does not matter to the migrations: {cure}" for cure in lookup.cures]
-        print_facts(record, "\n".join(lines), as_json)
-        return 1
-    manifest = lookup.entry.manifest
-    lines = [f"hit {lookup.entry.database}"]
-    lines += [f"  {line}" for line in manifest.warnings]
-    lines += [f"  {line}" for line in told_of(manifest, project)]
-    lines += [f"  {line}" for line in one_layer(lookup.chain.opaque)]
-    if not lookup.chain.is_below and "drift" not in manifest.checks:
-        lines.append("  the models were not compared with it yet: the next build does")
-    changed = lookup.changed_for_env()
-    lines += [f"  the next build runs env.py again: {change}" for change in changed]
-    seen = sorted(manifest.observed.files.keys() - lookup.chain.named_files.keys())
-    if seen:
-        lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
-    lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
-    record = {
-        "hit": True,
-        "changed": list(changed),
-        "opaque": list(lookup.chain.opaque),
-        **snapshot_record(lookup.entry, project),
-    }
-    print_facts(record, "\n".join(lines), as_json)
-    return 0
-
-
-def _peek(lookup: Status) -> tuple[dict[str, Any], str] | None:
-    """The record in the shared store, as JSON and as a line; None if there is none."""
-    from alembic_snapshot.cli.remote import peek, record_of
-
-    there, report = peek(lookup)
-    console.warn(report.warnings)
-    if there is None:
-        return None
-    line = f"remote hit {report.name}, scope {there.scope}"
-    return {"key": lookup.chain.key, "remote": record_of(there)}, line
-
-
-@cli.command()
-@on_snapshot
-@click.argument("path")
-def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Put a clone of your own at PATH, and print its URL. On PostgreSQL PATH is its name."""
-    from alembic_snapshot.build.ensure import ensure
-    from alembic_snapshot.build.progress import Progress
-
-    project = project_of(where)
-    backend_of(project).refuse_taken(path)
-    with Progress() as progress:
-        snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
-    console.warn(notes_of(snapshot))
-    copy = snapshot.clone(path)
-    print_facts({"url": copy.url, "path": copy.target.name}, copy.url, as_json, is_url=True)
-    return 0
-
-
-@cli.command()
-@on_snapshot
-@click.option("--rows", default=5, show_default=True, help="How many rows of a table to show.")
-@click.argument("path")
-def diff(
-    path: str, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any
-) -> int:
-    """Print what the database at PATH has that the snapshot has not. Exit 0: nothing; 1: this.
-
-    On PostgreSQL, PATH is the database's name.
-    """
-    import sqlite3
-
-    from alembic_snapshot.build.ensure import ensure
-
-    project = project_of(where)
-    database = backend_of(project).target(path)
-    if not database.is_there() or (database.file and not database.file.is_file()):
-        what = "file " if database.file else ""
-        raise CloneError(f"there is no {what}{database}", hint="give the path or name of a clone")
-    snapshot = ensure(project, layer=layer, revision=revision)
-    console.warn(notes_of(snapshot))
-    entry = _entry(snapshot)
-    try:
-        difference = database.diff(entry.database, rows)
-    except sqlite3.Error as error:
-        raise CloneError(f"can't compare {path}: {error}", hint="is it a SQLite file?") from error
-    print_facts(difference.to_record(), str(difference), as_json)
-    return 1 if difference else 0
-
-
-@cli.command()
 @on_project
 @no_remote_option
 @json_option
@@ -496,12 +225,12 @@ def psql(name: str, traceback: bool) -> int:
     return run_psql(name)
 
 
-def _entry(snapshot: Snapshot) -> Entry:
-    assert snapshot.entry is not None
-    return snapshot.entry
-
-
 for _command in (
+    snapshots.build,
+    snapshots.key,
+    snapshots.status,
+    snapshots.clone,
+    snapshots.diff,
     opening.open_,
     stored.list_,
     stored.prune,

@@ -15,7 +15,7 @@ import projects as made
 from measure import Row, Skipped, environment, interleaved, row, run_tests, typical_test
 from projects import ProjectFolder
 
-from alembic_snapshot.postgres.database import drop, named
+from alembic_snapshot.postgres.databases import drop, named
 from alembic_snapshot.postgres.server import Server, server_in_use
 from alembic_snapshot.project.places import BACKEND_VARIABLE
 

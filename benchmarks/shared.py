@@ -12,7 +12,7 @@ from pathlib import Path
 import projects
 from measure import Row, interleaved, process, row
 
-from alembic_snapshot.postgres.database import SNAPSHOT, drop_named
+from alembic_snapshot.postgres.databases import SNAPSHOT, drop_named
 from alembic_snapshot.postgres.server import server_in_use
 from alembic_snapshot.project.places import BACKEND_VARIABLE
 from alembic_snapshot.remote.signature import make_pair

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from alembic_snapshot.postgres import database, server
+from alembic_snapshot.postgres import databases, server
 from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.private.folder import VARIABLE, open_lock
 
@@ -45,9 +45,9 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
     yield found
     private.acquire()
     with found.connect() as connection:
-        for name, _ in list(database.named(connection, "")):
-            if name not in _STAY and not name.startswith(database.SNAPSHOT):
-                database.drop(connection, name)
+        for name, _ in list(databases.named(connection, "")):
+            if name not in _STAY and not name.startswith(databases.SNAPSHOT):
+                databases.drop(connection, name)
 
 
 def as_role(found: server.Server, role: str, password: str | None = None) -> str:
@@ -68,7 +68,7 @@ def names(postgres):
 
     def found(prefix: str = "alembic_") -> list[str]:
         with postgres.connect() as connection:
-            return [name for name, _ in database.named(connection, prefix)]
+            return [name for name, _ in databases.named(connection, prefix)]
 
     return found
 
@@ -79,7 +79,7 @@ def forget(postgres):
 
     def forget() -> None:
         with postgres.connect() as connection:
-            for name, _ in list(database.named(connection, database.SNAPSHOT)):
-                database.drop(connection, name)
+            for name, _ in list(databases.named(connection, databases.SNAPSHOT)):
+                databases.drop(connection, name)
 
     return forget

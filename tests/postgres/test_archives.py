@@ -14,7 +14,7 @@ import pytest
 
 from alembic_snapshot.database.target import NotForHere
 from alembic_snapshot.errors import StoreError
-from alembic_snapshot.postgres import archive, database, pg_dump
+from alembic_snapshot.postgres import archive, databases, pg_dump
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.private.binaries import wheel
@@ -128,8 +128,8 @@ def newest(postgres_folder, postgres):
     assert server.facts.version // 10_000 > postgres.facts.version // 10_000
     yield server
     with server.connect() as connection:
-        for name, _ in list(database.named(connection, "restored")):
-            database.drop(connection, name)
+        for name, _ in list(databases.named(connection, "restored")):
+            databases.drop(connection, name)
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ def tenant(postgres):
     with postgres.connect() as connection:
         connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
         yield Server(as_role(postgres, "tenant"))
-        for name, _ in list(database.named(connection, "")):
+        for name, _ in list(databases.named(connection, "")):
             if name in ("restored", "source"):
-                database.drop(connection, name)
+                databases.drop(connection, name)
         connection.execute("DROP ROLE tenant")
 
 
@@ -273,7 +273,7 @@ class TestADatabase:
         restore(tmp_path / "a.archive", MANIFEST, ServerDatabase(postgres, "restored"), 60.0)
 
         with postgres.connect() as connection:
-            settings = [database.settings(connection, name) for name in ("source", "restored")]
+            settings = [databases.settings(connection, name) for name in ("source", "restored")]
         assert sorted(settings[0]) == sorted(settings[1])
         assert len(settings[0]) == 2
 

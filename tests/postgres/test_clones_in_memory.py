@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import memory
+from alembic_snapshot.postgres import databases, memory
 from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.postgres.server import Server, server_in_use
 

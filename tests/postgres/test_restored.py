@@ -10,8 +10,7 @@ import pytest
 from alembic_snapshot.build.ensure import rebuild_and_compare
 from alembic_snapshot.errors import BuildError
 from alembic_snapshot.plugin.summary import Tally
-from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import pg_dump
+from alembic_snapshot.postgres import databases, pg_dump
 from alembic_snapshot.postgres.store import ServerStore
 
 

@@ -8,7 +8,8 @@ import fcntl
 import pytest
 
 from alembic_snapshot.postgres import memory
-from alembic_snapshot.postgres.database import ServerDatabase, create
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.databases import create
 from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.private.binaries import wheel

@@ -23,7 +23,7 @@ from alembic_snapshot import (
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.ensure import rebuild_and_compare
 from alembic_snapshot.build.stairway import run_stairway
-from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.server import lock_key
 from alembic_snapshot.postgres.store import ServerStore

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from alembic_snapshot import ServerError
-from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.clone import PooledClone
 from alembic_snapshot.postgres.database import ServerDatabase

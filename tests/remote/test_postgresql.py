@@ -19,7 +19,8 @@ import pytest
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import look_up
-from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import databases
+from alembic_snapshot.postgres.database import readable
 from alembic_snapshot.postgres.private.folder import VARIABLE
 from alembic_snapshot.project.remote import fingerprint
 from alembic_snapshot.remote.record import content_path, record_path
@@ -246,7 +247,7 @@ class TestItIsCode:
         entry, report = shared.pull("reader")
 
         assert report.warnings == []
-        with databases.readable(entry.database, postgres) as connection:
+        with readable(entry.database, postgres) as connection:
             found = connection.execute("SELECT to_regclass('poison')").fetchone()
         assert found == ("poison",), "the other tests would prove nothing"
 

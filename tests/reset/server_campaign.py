@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.postgres.reset.database import LastingDatabase

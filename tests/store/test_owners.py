@@ -34,9 +34,9 @@ def names_of_backend(request):
             request.getfixturevalue("postgres")
             postgres = request.getfixturevalue("postgres")
             with postgres.connect() as connection:
-                from alembic_snapshot.postgres import database
+                from alembic_snapshot.postgres import databases
 
-                database.drop_named(connection, database.SNAPSHOT)
+                databases.drop_named(connection, databases.SNAPSHOT)
 
     return choose
 

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.postgres import pg_dump
-from alembic_snapshot.postgres.database import settings
+from alembic_snapshot.postgres.databases import settings
 from alembic_snapshot.postgres.schema import read_schema
 from alembic_snapshot.postgres.statements import NotCarried, carried
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import extensions
+from alembic_snapshot.postgres import databases, extensions
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.room import refuse_crowd
 from alembic_snapshot.postgres.server import Server, major_version, said, server_in_use

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.database import ServerDatabase, create
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.databases import create
 from alembic_snapshot.postgres.pool import Pool, kept_name
 from alembic_snapshot.postgres.server import server_in_use
 

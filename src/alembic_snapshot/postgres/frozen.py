@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.database import disconnect
+from alembic_snapshot.postgres.databases import disconnect
 
 if TYPE_CHECKING:
     import psycopg

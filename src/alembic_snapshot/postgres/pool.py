@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alembic_snapshot.errors import ServerError, SnapshotError
-from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres import frozen, memory
-from alembic_snapshot.postgres.database import CLONE, KEPT, ServerDatabase
+from alembic_snapshot.postgres import databases, frozen, memory
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.databases import CLONE, KEPT
 from alembic_snapshot.postgres.server import Server, lock_key, new_owner
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from alembic_snapshot.database.target import NotForHere
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.postgres import archive
 from alembic_snapshot.postgres.archive import Archive, Contents
-from alembic_snapshot.postgres.database import ServerDatabase, alter
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.databases import alter
 from alembic_snapshot.postgres.extensions import missing_in
 from alembic_snapshot.postgres.restorer import restoring
 from alembic_snapshot.postgres.server import said

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.target import NotForHere
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.postgres import database as databases
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.server import Server, lock_key, said, spelled
 
 if TYPE_CHECKING:

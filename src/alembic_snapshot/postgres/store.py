@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.layers import FORMAT
-from alembic_snapshot.postgres import database as databases
-from alembic_snapshot.postgres.database import BUILDING, FAILED, SNAPSHOT, ServerDatabase
+from alembic_snapshot.postgres import databases
+from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.databases import BUILDING, FAILED, SNAPSHOT
 from alembic_snapshot.postgres.restorer import sweep
 from alembic_snapshot.postgres.server import Server, lock_key, said, server_in_use
 from alembic_snapshot.store.archives import Archives

@@ -70,7 +70,7 @@ def check_error(project):
     )
     project.configure('drift = "error"')
     project.history(1)
-    raise_for_checks(project.ensure().manifest.checks, drift="error")
+    raise_for_checks(project.ensure().manifest.checks, drift="error", command="")
 
 
 def clone_error(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,7 +91,13 @@ def size(count: float) -> str:
     return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
 
 
-def shortened(lines: Sequence[str], command: str = "alembic-snapshot status") -> list[str]:
+def status_command(**options: object) -> str:
+    """The command that lists all that there is to say of a snapshot; an option of None is none."""
+    given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
+    return shlex.join(["alembic-snapshot", "status", *(part for pair in given for part in pair)])
+
+
+def shortened(lines: Sequence[str], command: str) -> list[str]:
     """The first of these lines, and how many more there are, which ``command`` lists."""
     more = len(lines) - SHOWN
     if more <= 0:
@@ -121,8 +128,10 @@ def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, 
     return lines_by_check
 
 
-def raise_for_checks(checks: Mapping[str, Any], *, drift: str) -> None:
+def raise_for_checks(checks: Mapping[str, Any], *, drift: str, command: str) -> None:
     """Raise for the findings of a snapshot's checks, if ``drift`` is ``"error"``.
+
+    ``command`` lists all of them.
 
     Raises:
         CheckError: it lists what was found and says what to do.
@@ -135,7 +144,7 @@ def raise_for_checks(checks: Mapping[str, Any], *, drift: str) -> None:
             hint="import every module with mapped classes where env.py gets its metadata",
         )
     if checks.get("drift"):
-        lines = "\n  ".join(shortened(checks["drift"]))
+        lines = "\n  ".join(shortened(checks["drift"], command))
         raise CheckError(
             f"the models differ from the migrated schema:\n  {lines}",
             hint="make the missing revision with `alembic revision --autogenerate`, "

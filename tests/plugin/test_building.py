@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 
 import pytest
 
@@ -175,6 +177,34 @@ def test_much_drift_is_told_in_order_and_in_short(shop, drift):
     # Once in the error of the test, and once in the summary.
     assert len(told) == (20 if drift == "error" else 10)
     result.stdout.fnmatch_lines(["*and 20 more: `alembic-snapshot status` lists them"])
+
+
+def test_the_command_that_lists_all_of_it_does_so_wherever_the_snapshot_is(shop):
+    more = "".join(f"    p{number:02}: Mapped[int]\n" for number in range(30))
+    shop.replace("shop/models.py", "    item:", f"{more}    item:")
+
+    result = shop.run(
+        "--snapshot-dir",
+        "else where",
+        test_it="""
+        import pytest
+
+        @pytest.mark.db_clone(layer="demo")
+        def test_layer():
+            pass
+        """,
+    )
+
+    told = re.search(r"and 20 more: `(alembic-snapshot status .*)` lists them", result.stdout.str())
+    assert told
+    _, *command = shlex.split(told[1])
+    assert command == ["status", "--store", str(shop.root / "else where"), "--layer", "demo"]
+    assert (
+        shop.pytester.run(sys.executable, "-m", "alembic_snapshot", *command)
+        .stdout.str()
+        .count("add column")
+        == 30
+    )
 
 
 def test_drift_that_is_an_error_fails_what_needs_the_snapshot(shop):

@@ -56,6 +56,27 @@ def with_events(shop):
     return shop
 
 
+def test_what_is_found_in_a_database_is_listed_by_a_command_that_names_it(with_events):
+    rows = "".join(f"op.execute('insert into c values ({n})');" for n in range(30))
+    sql = "op.execute('create table p (i integer primary key)');"
+    sql += "op.execute('create table c (i integer references p)');" + rows
+    with_events.replace(
+        "events/versions/e1.py", "    op.create_table", f"    {sql}\n    op.create_table"
+    )
+
+    result = with_events.run(
+        test_it="""
+        from shop import events
+
+        def test_it(db_clones):
+            assert db_clones["events"] and events.count() == 0
+        """
+    )
+
+    (told,) = [line for line in result.outlines if " more: " in line]
+    assert told.endswith("more: `alembic-snapshot status --database events` lists them")
+
+
 def test_each_database_of_a_project_has_clones_of_its_own(with_events, mode):
     result = with_events.run(
         "-p",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alembic_snapshot.checks import status_command
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.pyproject import PyProject, shown
 from alembic_snapshot.discover.layout import Layout, find_layout
@@ -83,7 +84,7 @@ def init(wishes: Wishes) -> int:
         _say(f"added {ignored[1]} to {os.path.relpath(ignored[0])}")
     for package, reason in proposal.extras.items():
         console.warn([f'{reason}: pip install "{package}"'])
-    snapshot = _built(project)
+    snapshot = _built(project, status_command(store=wishes.store))
     print(_next(proposal, layout, snapshot))
     return 0
 
@@ -117,7 +118,7 @@ def _shown(name: str, lines: Sequence[Line]) -> str:
     return shown(name, values, {line.key: line.reason for line in lines})
 
 
-def _built(project: Project) -> Snapshot:
+def _built(project: Project, status: str) -> Snapshot:
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
     from alembic_snapshot.checks import number, shortened, told
@@ -126,7 +127,7 @@ def _built(project: Project) -> Snapshot:
         snapshot = ensure(project, listener=progress)
     manifest = snapshot.manifest
     said = told(manifest.checks, drift=project.drift, heads=project.heads)
-    console.warn(shortened([*manifest.warnings, *said]))
+    console.warn(shortened([*manifest.warnings, *said], status))
     what = "built" if snapshot.built else "reused"
     _say(f"{what} the snapshot: {number(manifest.tables, 'table')}, at {' '.join(manifest.heads)}")
     return snapshot

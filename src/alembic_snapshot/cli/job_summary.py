@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
 
 
-def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object = None) -> str:
+def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object, command: str
+) -> str:
     """The snapshot, whether and why it was built, and the ``findings`` of its checks."""
     manifest = snapshot.manifest
     count = manifest.checks.get("revisions", len(manifest.revisions))
@@ -34,7 +35,7 @@ def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object 
     if difference:
         notes.insert(0, f"the snapshot that was built step by step differs: {difference}")
     if notes:
-        lines += ["", *(f"- {_line(note)}" for note in shortened(notes))]
+        lines += ["", *(f"- {_line(note)}" for note in shortened(notes, command))]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import counted, findings, shortened, told, unchecked
+from alembic_snapshot.checks import counted, findings, told, unchecked
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest
@@ -42,7 +42,7 @@ def notes_of(snapshot: Snapshot) -> list[str]:
 
 def one_layer(opaque: Sequence[str]) -> list[str]:
     """Why the revisions are one layer, if they are."""
-    return shortened([f"the revisions are one layer: {reason}" for reason in opaque])
+    return [f"the revisions are one layer: {reason}" for reason in opaque]
 
 
 def not_supported(title: str, project: Project) -> str:

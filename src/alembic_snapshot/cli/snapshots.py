@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import shortened
+from alembic_snapshot.checks import shortened, status_command
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
     database_is_named,
@@ -76,11 +75,11 @@ def build(
     other = unsupported_url(project.alembic)
     if other is not None and snapshot.built and not quiet:
         console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
+    more = _status(layer, revision)
     if snapshot.built and not quiet:
-        console.warn(shortened([*snapshot.manifest.warnings, *lines], _status(layer, revision)))
+        console.warn(shortened([*snapshot.manifest.warnings, *lines], more))
     elif lines:
-        more = f"`{_status(layer, revision)}` says more"
-        console.warn([f"{counted_of(snapshot.manifest, project)}: {more}"])
+        console.warn([f"{counted_of(snapshot.manifest, project)}: `{more}` says more"])
     if difference:
         console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
     console.warn(notes_of(snapshot))
@@ -101,7 +100,7 @@ def build(
         for line in told(snapshot.shared) if not quiet else ():
             console.note(line)
         record["remote"] = snapshot.shared.to_record()
-    text = job_summary(snapshot, lines, difference) if summary else snapshot.database
+    text = job_summary(snapshot, lines, difference, more) if summary else snapshot.database
     print_facts(record, text, as_json)
     return 1 if difference else 0
 
@@ -109,15 +108,13 @@ def build(
 def _status(layer: str | None, revision: str | None) -> str:
     """The command that says more of the snapshot that a command was about."""
     where = click.get_current_context().params
-    options = {
-        "--config": where["config"],
-        "--store": where["store"],
-        "--database": where["database"] if database_is_named() else None,
-        "--layer": layer,
-        "--revision": revision,
-    }
-    given = [(name, str(value)) for name, value in options.items() if value is not None]
-    return shlex.join(["alembic-snapshot", "status", *(part for pair in given for part in pair)])
+    return status_command(
+        config=where["config"],
+        store=where["store"],
+        database=where["database"] if database_is_named() else None,
+        layer=layer,
+        revision=revision,
+    )
 
 
 def _archive_of(snapshot: Snapshot) -> str:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.snapshot import Checkpoint, Snapshot
-from alembic_snapshot.checks import raise_for_checks
+from alembic_snapshot.checks import raise_for_checks, status_command
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.engines.children import Children
 from alembic_snapshot.engines.notices import unused, warn
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.project.config import DEFAULT
+from alembic_snapshot.project.places import store_folder
 from alembic_snapshot.store.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
@@ -101,7 +103,8 @@ class Database:
             SnapshotError: it can't be built, or a check failed that is configured to be an error.
         """
         found = self.built(clone_options, listener)
-        raise_for_checks(found.manifest.checks, drift=self.project.drift)
+        command = self._status(clone_options)
+        raise_for_checks(found.manifest.checks, drift=self.project.drift, command=command)
         return found
 
     def built(
@@ -323,8 +326,18 @@ class Database:
                 rebuild=rebuild,
             )
         self._in_use.enter_context(snapshot.in_use())
-        self._tally.note(snapshot)
+        self._tally.note(snapshot, self._status(clone_options))
         return snapshot
+
+    def _status(self, clone_options: CloneOptions) -> str:
+        project = self.project
+        is_usual = project.store == store_folder(project.root)
+        return status_command(
+            store=None if is_usual else project.store,
+            database=None if project.name == DEFAULT else project.name,
+            layer=clone_options.layer,
+            revision=clone_options.revision,
+        )
 
     @contextlib.contextmanager
     def _rebuilding(self, clone_options: CloneOptions) -> Iterator[bool]:

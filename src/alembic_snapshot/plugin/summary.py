@@ -28,6 +28,7 @@ class Tally:
     why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
     needed instead; ``detour`` is why they are put back in another way than the one that fits.
     ``checkpoints`` counts those that were made.
+    ``findings`` has what was found in snapshots, by the command that lists all of it.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
@@ -40,6 +41,7 @@ class Tally:
     seconds: float = 0.0
     snapshots: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    findings: dict[str, list[str]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     resets: int | None = None
     no_reset: str | None = None
@@ -65,6 +67,8 @@ class Tally:
                 if total.snapshots.get(digest, "reused") == "reused":
                     total.snapshots[digest] = state
             total.warnings += [w for w in record["warnings"] if w not in total.warnings]
+            for command, lines in record["findings"].items():
+                total._find(command, lines)
             total.kept += record["kept"]
             if record["resets"] is not None:
                 total.resets = (total.resets or 0) + record["resets"]
@@ -79,8 +83,11 @@ class Tally:
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
-    def note(self, snapshot: Snapshot) -> None:
-        """Take in a snapshot that was found or built, and what its build warned of."""
+    def note(self, snapshot: Snapshot, command: str) -> None:
+        """Take in a snapshot that was found or built, and what its build warned of.
+
+        ``command`` lists all that was found in it.
+        """
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
         found = "restored from its archive" if snapshot.restored else "reused"
         self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else found
@@ -90,8 +97,11 @@ class Tally:
             self.warnings += [w for w in snapshot.shared.warnings if w not in self.warnings]
         project, manifest = snapshot.project, snapshot.manifest
         checked = told(manifest.checks, drift=project.drift, heads=project.heads)
-        told_there = [*manifest.warnings, *checked]
-        self.warnings += [warning for warning in told_there if warning not in self.warnings]
+        self._find(command, [*manifest.warnings, *checked])
+
+    def _find(self, command: str, lines: Sequence[str]) -> None:
+        known = {line for found in self.findings.values() for line in found}
+        self.findings.setdefault(command, []).extend(one for one in lines if one not in known)
 
     def warn(self, warning: str) -> None:
         """Take in a warning, once."""
@@ -104,7 +114,9 @@ class Tally:
 
     def lines(self) -> list[str]:
         """The summary: a line of numbers, and one for each warning."""
-        warnings = shortened(self.warnings)
+        warnings = list(self.warnings)
+        for command, found in self.findings.items():
+            warnings += shortened(found, command)
         warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
         if self.refused_more:
             warnings.append(f"something caught {self.refused_more} more of these")

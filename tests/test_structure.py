@@ -136,7 +136,17 @@ ROOMS = {
     ],
     "__main__": [[""]],
     "engines": [
-        ["expected", "importing", "known", "loops", "lost", "named", "threads", "uncommitted"],
+        [
+            "expected",
+            "importing",
+            "known",
+            "loops",
+            "lost",
+            "named",
+            "threads",
+            "uncommitted",
+            "untouched",
+        ],
         ["factories", "notices"],
         ["children", "strangers"],
         ["configured"],

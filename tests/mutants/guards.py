@@ -158,6 +158,7 @@ ROOMS = {
             "engines/named": "configured",
             "engines/expected": "expected_refusals",
             "engines/notices": "plugin/guard swallowed engines/aim",
+            "engines/untouched": "written_past_clones",
             "engines/strangers": "hidden_files attaching engines/aim plugin/guard",
         },
         "plugin/guard oracles/aim",

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
 
 
-def job_summary(snapshot: Snapshot, findings: Sequence[str], difference: object, command: str
+def job_summary(
+    snapshot: Snapshot, findings: Sequence[str], difference: object, command: str
 ) -> str:
     """The snapshot, whether and why it was built, and the ``findings`` of its checks."""
     manifest = snapshot.manifest

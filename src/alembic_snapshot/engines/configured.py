@@ -155,17 +155,25 @@ class Configured:
             return False
         if place.kind != "sqlite":
             return any(own.is_same(place) for own in url_places(url))
-        own = file_of(url.database or "")
+        files = self.files()
+        # In memory there is no telling one engine's database from another's, but for a URL that
+        # says that all of them are meant.
+        return place.name in files if files else is_text and place.is_memory
+
+    def files(self) -> set[str]:
+        """The SQLite files that its URL may stand for; none of another, or while it isn't known."""
+        url, _ = self._present_url()
+        own = ""
+        if url is not None and url.get_backend_name() == "sqlite":
+            own = file_of(url.database or "")
         if not own:
-            # In memory there is no telling one engine's database from another's, but for a URL
-            # that says that all of them are meant.
-            return is_text and place.is_memory
+            return set()
         # A relative name means another file after a change of the working directory, and may
         # start from the configuration's folder, as applications find their files.
         if not self._files:
             self._files.add(os.path.realpath(own))
         at_root = file_of(os.path.join(self.project.root, url.database))
-        return place.name in {*self._files, os.path.realpath(own), os.path.realpath(at_root)}
+        return {*self._files, os.path.realpath(own), os.path.realpath(at_root)}
 
     def check(self, session: Any) -> None:
         """Verify that a session of the factory goes to the configured engine's database.

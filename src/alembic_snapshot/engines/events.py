@@ -55,6 +55,7 @@ class EngineEvents:
         self.loop = Loop()
         self._calls: dict[str, Any] = {}
         self._recorder = Recorder(self.redirects, self.callsites, _HEARD)
+        self._temporary = temporary
         self._strangers = Strangers(self.redirects, self.notices, temporary)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
@@ -66,6 +67,10 @@ class EngineEvents:
         known = Known(project, built)
         self.redirects.append(EngineRedirect(project, self.loop, self._calls, known))
         return self.redirects[-1]
+
+    def is_temporary(self, file: str) -> bool:
+        """Whether a file is in pytest's temporary folder."""
+        return file_place(file).below(self._temporary())
 
     def install(self) -> None:
         """Listen as soon as SQLAlchemy is imported."""

@@ -27,6 +27,7 @@ class Known:
         self._built = built
         self._count = -1
         self._reasons: dict[Place, str] = {}
+        self._settings: dict[Place, str] | None = None
 
     def places(self) -> dict[Place, str]:
         """Each database of the migrations, and why it is known to be one."""
@@ -38,13 +39,23 @@ class Known:
         built = self._built()
         if len(built) != self._count:
             if self._count < 0:
-                self._reasons.update(self._from_settings())
+                self._reasons.update(self._named())
                 self._reasons.update(self._from_manifests(self._stored()))
             self._count = len(built)
             self._reasons.update(self._from_manifests(built))
         if place in self._reasons:
             return self._reasons[place]
         return next((why for known, why in self._reasons.items() if known.is_same(place)), None)
+
+    def files(self) -> set[str]:
+        """The SQLite files of the settings and of this run's snapshots; the store is not asked."""
+        places = [*self._named(), *(place for place, _ in self._from_manifests(self._built()))]
+        return {place.name for place in places if place.kind == "sqlite" and not place.is_memory}
+
+    def _named(self) -> dict[Place, str]:
+        if self._settings is None:
+            self._settings = dict(self._from_settings())
+        return self._settings
 
     def _from_settings(self) -> Iterator[tuple[Place, str]]:
         from sqlalchemy import make_url

@@ -58,6 +58,8 @@ class CurrentTest:
     def begin(self) -> None:
         """Before its set-up: what was refused until now was not refused to it."""
         self._note_caught()
+        for database in self._databases.values():
+            database.look()
 
     def after_call(self, test: str) -> None:
         """See that what it was refused came to it, and that it used its own clone.
@@ -189,6 +191,9 @@ class CurrentTest:
             except SnapshotError as error:
                 errors.append(error)
         self._tally.seconds += time.perf_counter() - started
+        for database in self._databases.values():
+            for file in database.untouched.written():
+                self._tally.see_written(file, test)
         if errors:
             raise errors[0]
 

@@ -16,6 +16,7 @@ from alembic_snapshot.checks import raise_for_checks, status_command
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.engines.children import Children
 from alembic_snapshot.engines.notices import unused, warn
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.marker import CloneOptions
@@ -88,6 +89,9 @@ class Database:
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
         self._in_use = contextlib.ExitStack()
+        self._own_files: set[str] = set()
+        self._looked_at = -1
+        self.untouched = Untouched()
 
     @property
     def is_shared(self) -> bool:
@@ -151,6 +155,7 @@ class Database:
             SnapshotError: there is no snapshot to clone.
         """
         self.verify()
+        self.look()
         if base is not None and clone_options.contents:
             raise ConfigError(
                 f"a clone can't begin from {base.title} and have "
@@ -251,6 +256,15 @@ class Database:
         self._events.install()
         self.redirect.engines.configured.verify()
         self._events.listen_to(self.redirect)
+
+    def look(self) -> None:
+        """Learn which SQLite files the application and its migrations use, as far as is known."""
+        count = len(self._snapshots)
+        if not self._own_files or self._looked_at != count:
+            self._looked_at = count
+            self._own_files = self.redirect.engines.configured.files()
+            found = self._own_files | self.redirect.known.files()
+            self.untouched.learn(file for file in found if not self._events.is_temporary(file))
 
     def strayed(self, test: str, *, shared: bool = True) -> EngineError | None:
         """What is wrong if the clone was not used, and another database was opened; said once.

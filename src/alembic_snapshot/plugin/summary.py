@@ -28,6 +28,7 @@ class Tally:
     why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
     needed instead; ``detour`` is why they are put back in another way than the one that fits.
     ``checkpoints`` counts those that were made.
+    ``written`` has files that no test may write to, and the tests in which they were written.
     ``findings`` has what was found in snapshots, by the command that lists all of it.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
@@ -42,6 +43,7 @@ class Tally:
     snapshots: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     findings: dict[str, list[str]] = field(default_factory=dict)
+    written: dict[str, list[str]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     resets: int | None = None
     no_reset: str | None = None
@@ -69,6 +71,8 @@ class Tally:
             total.warnings += [w for w in record["warnings"] if w not in total.warnings]
             for command, lines in record["findings"].items():
                 total._find(command, lines)
+            for file, tests in record["written"].items():
+                total.written.setdefault(file, []).extend(tests)
             total.kept += record["kept"]
             if record["resets"] is not None:
                 total.resets = (total.resets or 0) + record["resets"]
@@ -103,6 +107,10 @@ class Tally:
         known = {line for found in self.findings.values() for line in found}
         self.findings.setdefault(command, []).extend(one for one in lines if one not in known)
 
+    def see_written(self, file: str, test: str) -> None:
+        """Take in that a file was written, which no test may write to."""
+        self.written.setdefault(file, []).append(test)
+
     def warn(self, warning: str) -> None:
         """Take in a warning, once."""
         if warning not in self.warnings:
@@ -123,6 +131,12 @@ class Tally:
         if self.unguarded:
             warnings.append(
                 f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'
+            )
+        for file, tests in sorted(self.written.items()):
+            more = f" and {number(len(tests) - 1, 'other test')}" if tests[1:] else ""
+            warnings.append(
+                f"{file} is no clone, and was written while {tests[0]}{more} ran: a child process "
+                "needs env=db_clone.environ, a raw driver db_clone.path"
             )
         return [
             *self._numbers(),

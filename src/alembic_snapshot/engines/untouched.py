@@ -1,0 +1,41 @@
+"""Files that no test may write to, compared: a child process or a raw driver may have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+_Facts = tuple[int, int, int]
+
+
+class Untouched:
+    """What SQLite files were like when they were looked at last."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[_Facts | None]] = {}
+
+    def learn(self, files: Iterable[str]) -> None:
+        """Look at those that were not looked at before."""
+        for file in files:
+            if file not in self._seen:
+                self._seen[file] = _state(file)
+
+    def written(self) -> list[str]:
+        """Those that were made, written or deleted since this was asked, or since learned."""
+        now = {file: _state(file) for file in self._seen}
+        found = [file for file, state in now.items() if state != self._seen[file]]
+        self._seen = now
+        return found
+
+
+def _state(file: str) -> list[_Facts | None]:
+    return [_facts(file), _facts(f"{file}-wal")]
+
+
+def _facts(file: str) -> _Facts | None:
+    """None if it is not there, or empty: who reads in WAL mode makes an empty one."""
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return None
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat.st_size else None

@@ -1,0 +1,147 @@
+"""The application's own file, when something writes to it that this process does not hear of."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+SAID = "*warning: {file} is no clone, and was written while {tests} ran: a child process needs env*"
+BY_A_CHILD = """
+import subprocess, sys
+
+def write(file, statement):
+    code = f"import sqlite3; c = sqlite3.connect({file!r}); c.execute({statement!r}); c.commit()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+"""
+BY_A_DRIVER = """
+import sqlite3
+
+def write(file, statement):
+    connection = sqlite3.connect(file)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+"""
+TESTS = """
+from pathlib import Path
+from shop import orders
+from ways import write
+
+ROOT = Path(__file__).parent
+
+def test_first(db_clone):
+    assert orders.names() == ["the house"]
+
+def test_writes({asked}):
+    write(str(ROOT / "{file}"), "{statement}")
+
+def test_last(db_clone):
+    assert orders.names() == ["the house"]
+"""
+
+
+@pytest.fixture
+def file(shop):
+    """The file that the application is configured with, as a developer has it."""
+    path = shop.root / "real.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE kept (id INTEGER)")
+    connection.close()
+    return path
+
+
+def run(shop, way=BY_A_DRIVER, *options, mode="plain", asked="db_clone", file="real.db", statement):
+    tests = TESTS.format(asked=asked, file=file, statement=statement)
+    return shop.run("-p", "no:randomly", *options, mode=mode, test_it=tests, ways=way)
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO kept VALUES (1)", "CREATE TABLE t (i)"])
+@pytest.mark.parametrize("asked", ["db_clone", ""])
+@pytest.mark.parametrize("way", [BY_A_CHILD, BY_A_DRIVER], ids=["child", "driver"])
+def test_is_named_with_the_test(shop, file, way, asked, statement):
+    result = run(shop, way, asked=asked, statement=statement)
+
+    result.assert_outcomes(passed=3)
+    line = SAID.format(file=file, tests="test_it.py::test_writes")
+    result.stdout.fnmatch_lines([f"{line}=db_clone.environ, a raw driver db_clone.path"])
+    assert result.stdout.str().count("is no clone") == 1
+
+
+def test_is_named_when_it_was_not_there(shop):
+    result = run(shop, statement="CREATE TABLE t (i)")
+
+    result.stdout.fnmatch_lines(
+        [SAID.format(file=shop.root / "real.db", tests="test_it.py::test_writes")]
+    )
+
+
+def test_is_named_when_it_is_in_wal_mode_and_stays_open(shop, file):
+    writer = sqlite3.connect(file)
+    writer.execute("PRAGMA journal_mode = WAL")
+    try:
+        result = run(shop, statement="INSERT INTO kept VALUES (1)")
+    finally:
+        writer.close()
+
+    result.stdout.fnmatch_lines([SAID.format(file=file, tests="test_it.py::test_writes")])
+
+
+def test_is_named_once_with_the_number_of_tests(shop, file):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        ways=BY_A_DRIVER,
+        test_it="""
+        import pytest
+        from shop import orders
+        from ways import write
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_writes(db_clone, number):
+            write("real.db", "INSERT INTO kept VALUES (1)")
+        """,
+    )
+
+    tests = "test_it.py::test_writes[[]0] and 2 other tests"
+    result.stdout.fnmatch_lines([SAID.format(file=file, tests=tests)])
+    assert result.stdout.str().count("is no clone") == 1
+
+
+def test_is_named_when_alembics_settings_alone_name_it(shop, file):
+    other = shop.root / "other.db"
+    shop.replace("alembic.ini", "sqlite:///real.db", f"sqlite:///{other}")
+
+    result = run(shop, file="other.db", statement="CREATE TABLE t (i)")
+
+    result.stdout.fnmatch_lines([SAID.format(file=other, tests="test_it.py::test_writes")])
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_is_named_by_a_run_of_several_processes(shop, file, clones):
+    options = (f"--snapshot-clones={clones}",)
+    result = run(shop, BY_A_DRIVER, *options, mode="n2", statement="INSERT INTO kept VALUES (1)")
+
+    result.stdout.fnmatch_lines([SAID.format(file=file, tests="*test_it.py::test_*")])
+    assert result.stdout.str().count("is no clone") == 1
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_is_not_named_when_it_is_only_read(shop, file, clones):
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+
+    result = run(
+        shop, BY_A_CHILD, f"--snapshot-clones={clones}", statement="SELECT count(*) FROM kept"
+    )
+
+    result.assert_outcomes(passed=3)
+    assert "is no clone" not in result.stdout.str()
+
+
+def test_another_file_may_be_written(shop, file):
+    result = run(shop, file="scratch.db", statement="CREATE TABLE t (i)")
+
+    result.assert_outcomes(passed=3)
+    assert "is no clone" not in result.stdout.str()

@@ -140,6 +140,7 @@ def wrapped(function):
 HOOKS = {
     "a partial": "functools.partial(audit.audit, 'partial')",
     "a lambda": "lambda **kw: audit.audit('lambda', **kw)",
+    "a default": "lambda *, told=audit.audit, **kw: told('default', **kw)",
     "a decorated function": "audit.decorated",
     "an object": "audit.Audit()",
     "a method": "audit.Audit().method",

@@ -130,7 +130,7 @@ for _name in ("__getitem__", "__contains__", "get", "pop", "setdefault"):
     setattr(_Heard, _name, _telling(_name, _Heard._one))
 for _name in (
     "__iter__", "__reversed__", "__len__", "__or__", "__ror__", "__eq__", "__ne__", "__repr__",
-    "keys", "values", "items", "copy", "popitem",
+    "keys", "values", "items", "popitem",
 ):  # fmt: skip
     setattr(_Heard, _name, _telling(_name, _Heard._every))
 

@@ -24,9 +24,9 @@ def closing(value):
     def called():
         return value
     return called
-def unbound():
+def unbound(value):
     def called():
-        return later
+        return later, value
     return called
     later = 1
 class Hook:
@@ -67,7 +67,7 @@ VALUES = {
     "hook = hooks": {"hooks"},
     "hook = hooks.closing(other.one)": {"hooks", "other"},
     "hook = hooks.closing(functools.partial(other.one))": {"hooks", "other"},
-    "hook = hooks.unbound()": {"hooks"},
+    "hook = hooks.unbound(other.one)": {"hooks", "other"},
     "hook = hooks.wrapping(other.one)": {"hooks", "other"},
     "hook = functools.cache(other.one)": {"functools", "other"},
     "hook = print": set(),

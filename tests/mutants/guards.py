@@ -47,10 +47,10 @@ ROOMS = {
     "messages": Room({"masking": "masking"}),
     "watch": Room(
         {
-            "builder/app_context": "app_context",
+            "builder/app_context": "entered_context app_context",
             "builder/watch": "watch compiled reads variables",
             "builder/reads": "reads variables watch back_and_forth",
-            "builder/record": "compiled watch reached_models observed",
+            "builder/record": "builder/record compiled watch reached_models observed",
             "builder/frames": "builder/frames key/surroundings watch reads left_by_env",
             "builder/left": "handed_over left_by_env variables",
             "builder/options": "spelled_options options left_by_env",

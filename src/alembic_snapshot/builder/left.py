@@ -119,9 +119,9 @@ class _Heard(dict[Any, Any]):
 
 
 def _telling(original: str, tell: Callable[..., None]) -> Callable[..., Any]:
-    def method(heard: _Heard, *arguments: Any, **options: Any) -> Any:
+    def method(heard: _Heard, *arguments: Any) -> Any:
         tell(heard, *(arguments[:1] if tell is _Heard._one else ()))
-        return getattr(dict, original)(heard, *arguments, **options)
+        return getattr(dict, original)(heard, *arguments)
 
     return method
 

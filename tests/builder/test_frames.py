@@ -70,7 +70,8 @@ def in_bare_thread(file, ask, module="code"):
     """The answer from a thread in which nothing but a function of this file runs."""
     answers = SimpleQueue()
     scope = {"put": answers.put, "ask": ask, "__name__": module}
-    exec(compile("def run():\n    put(ask())\n", file, "exec"), scope)
+    code = "def run():\n try:\n  put(ask())\n except Exception as error:\n  put(error)\n"
+    exec(compile(code, file, "exec"), scope)
     _thread.start_new_thread(scope["run"], ())
     return answers.get(timeout=60)
 

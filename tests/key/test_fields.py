@@ -191,6 +191,18 @@ def test_what_computes_a_field_is_named_with_its_line():
     assert found["computed"] == [["down_revision", 5]]
 
 
+@pytest.mark.parametrize("line", ["exec('...')", "from os.path import *", "vars()", "globals()"])
+def test_what_may_bind_anything_may_bind_a_field_that_the_script_does_not(line):
+    assert read(f"{line}\nrevision = 'x'\n")[1] >= {"down_revision", "depends_on"}
+
+
+@pytest.mark.parametrize("line", ["exec('...')", "from os.path import *", "vars()"])
+def test_what_may_bind_anything_may_bind_a_constant(line):
+    text = f"A = '0001'\n{line}\nrevision = 'x'\ndown_revision = A\n"
+
+    assert "down_revision" in read(text)[1]
+
+
 def test_what_is_assigned_after_anything_could_have_been_is_known_again():
     found, computed = read(f"from os.path import *\n{LITERAL}")
 

@@ -228,6 +228,30 @@ class TestBrokenHistories:
         )
         assert told.value.hint == "add the missing file, or correct down_revision or depends_on"
 
+    def test_a_missing_parent_may_lie_deeper_than_alembic_looks(self, project):
+        project.revision("gone", folder=project.versions / "2025")
+        project.revision("b", "gone")
+        for name in ("c1", "c2"):
+            project.revision(name)
+
+        with pytest.raises(ScriptError) as told:
+            project.chain()
+        assert told.value.hint.endswith("/2025: set recursive_version_locations = true")
+
+        project.revision("b", "c")
+        with pytest.raises(ScriptError) as told:
+            project.chain()
+        assert told.value.hint == "add the missing file, or correct down_revision or depends_on"
+
+    @pytest.mark.parametrize("name", ["__init__.py", "__init__old.py", ".#0001_made.py", "a.txt"])
+    @pytest.mark.parametrize("recursive", ["true", "false"])
+    def test_what_alembic_does_not_load_is_no_script(self, project, name, recursive):
+        project.append("alembic.ini", f"recursive_version_locations = {recursive}\n")
+        project.history(1)
+        project.write(f"migrations/versions/{name}", "no script")
+
+        assert project.chain().heads == ("0001",)
+
     def test_a_syntax_error_names_the_file_and_the_line(self, project):
         project.revision("a").write_text("revision = 'a'\ndown_revision = (\n")
 

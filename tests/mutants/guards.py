@@ -60,9 +60,9 @@ ROOMS = {
     ),
     "guard": Room(
         {
-            "builder/guard": "builder/guard guard_engines",
+            "builder/guard": "guarded_connections builder/guard guard_engines",
             "builder/server_guard": "two_places snapshots",
-            "builder/redirected": "guard_engines builder/guard",
+            "builder/redirected": "guarded_connections guard_engines builder/guard",
             "builder/pools": "stairway guard_engines",
             "builder/patches": "builder/guard unfinished order",
         },

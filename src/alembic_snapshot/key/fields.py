@@ -120,7 +120,7 @@ class _Module:
                 self._lazy = line
 
     def _star(self, node: ast.ImportFrom) -> None:
-        if node.level or (node.module or "").partition(".")[0] not in _LIBRARIES:
+        if node.level or str(node.module).partition(".")[0] not in _LIBRARIES:
             self._anything(node.lineno)
         else:
             constants = [name for name in self.names if name not in FIELDS]

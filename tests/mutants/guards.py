@@ -49,7 +49,7 @@ ROOMS = {
         {
             "builder/app_context": "entered_context app_context",
             "builder/watch": "watch compiled reads variables",
-            "builder/reads": "reads variables watch back_and_forth",
+            "builder/reads": "heard reads variables watch back_and_forth",
             "builder/record": "builder/record compiled watch reached_models observed",
             "builder/frames": "builder/frames key/surroundings watch reads left_by_env",
             "builder/left": "handed_over left_by_env variables",

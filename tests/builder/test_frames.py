@@ -16,6 +16,7 @@ import pytest
 from alembic_snapshot.builder import frames as watched
 from alembic_snapshot.builder.frames import Frames, asker
 from alembic_snapshot.project.callsite import Callsites
+from tests.running import inside, within
 
 OWN = Path(watched.__file__).parents[1]
 LIBRARY = "/elsewhere/library.py"
@@ -34,27 +35,6 @@ def root(tmp_path):
 @pytest.fixture
 def frames(root):
     return Frames(Callsites(root))
-
-
-def inside(files, ask):
-    """The answer from within functions of these files, the outermost first; a star says that a
-    file is being imported.
-    """
-    for file in reversed(list(map(str, files))):
-        ask = _importing(file[:-1], ask) if file.endswith("*") else _within(file, ask)
-    return ask()
-
-
-def _within(file, ask, module="code"):
-    scope = {"ask": ask, "__name__": module}
-    exec(compile("def run():\n    return ask()\n", file, "exec"), scope)
-    return scope["run"]
-
-
-def _importing(file, ask):
-    scope = {"ask": ask}
-    module = compile("answer = ask()", file, "exec")
-    return lambda: exec(module, scope) or scope["answer"]
 
 
 def in_thread(ask):
@@ -111,13 +91,13 @@ class TestWhoAsks:
 class TestAlembicIsNear:
     @pytest.mark.parametrize("module", PASSING)
     def test_where_it_asks_through_what_passes_on(self, frames, root, module):
-        ask = _within("passing.py", frames.is_alembic_near, module)
+        ask = within("passing.py", frames.is_alembic_near, module)
 
         assert inside([root / "a.py", ALEMBIC], ask)
         assert not inside([ALEMBIC, root / "a.py"], ask)
 
     def test_but_not_where_others_ask_for_it(self, frames):
-        assert not inside([ALEMBIC], _within(LIBRARY, frames.is_alembic_near, "json"))
+        assert not inside([ALEMBIC], within(LIBRARY, frames.is_alembic_near, "json"))
 
     def test_nor_where_nothing_else_runs(self, frames):
         assert in_bare_thread("os.py", frames.is_alembic_near, "os") is False
@@ -215,7 +195,7 @@ class TestWhoAsksForAVariable:
         "way",
         [
             *(os.getenv, Mapping.get, os.path.expandvars),
-            *(_within(str(path), None) for path in HEARING),
+            *(within(str(path), None) for path in HEARING),
         ],
     )
     def test_is_past_the_code_of_the_mapping(self, way):

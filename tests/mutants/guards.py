@@ -48,7 +48,7 @@ ROOMS = {
     "watch": Room(
         {
             "builder/app_context": "entered_context app_context",
-            "builder/watch": "watch compiled reads variables",
+            "builder/watch": "watched watch compiled reads variables",
             "builder/reads": "heard reads variables watch back_and_forth",
             "builder/record": "builder/record compiled watch reached_models observed",
             "builder/frames": "builder/frames key/surroundings watch reads left_by_env",

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from alembic_snapshot.builder.guard import Guard
-from alembic_snapshot.builder.redirected import RedirectedName, place_of
+from alembic_snapshot.builder.redirected import RedirectedName, mark, place_of
 from alembic_snapshot.database.identity import Place, file_place
 from alembic_snapshot.errors import GuardError
 from alembic_snapshot.project.callsite import Callsites
@@ -142,7 +142,9 @@ class TestEnvPy:
         with pytest.raises(GuardError, match=r"tried to connect to '/real\.db' while"):
             guard._on_do_connect(dialect, record, [], {"database": "/real.db"})
 
+        mark(record, file_place("/real.db"))
         guard._on_do_connect(dialect, record, [], {"database": guard.target.target.name})
+        assert place_of(record) is None
         guard._on_do_connect(dialect, record, [], {})
 
     @pytest.mark.parametrize(
@@ -393,7 +395,11 @@ class TestARedirectedName:
     def test_is_opened_whatever_arguments_are_given(self, guard, target, tmp_path):
         name = RedirectedName(target, file_place(tmp_path / "other.db"))
 
-        connection = sqlite3.connect(name, 5.0, 0, None, True, sqlite3.Connection, 100)
+        class Own(sqlite3.Connection):
+            pass
+
+        connection = sqlite3.connect(name, 5.0, 0, None, True, Own, 100)
+        assert type(connection) is Own
         connection.execute("create table t (x)")
         connection.execute("select * from t")
 

@@ -199,6 +199,15 @@ class TestWhatItWas:
 
         assert seen(record, ("a",))["direct"][FILES] == {"x": first}
 
+    def test_is_not_a_digest_of_the_moment_when_it_was_only_asked_for(self, root, record):
+        write(root, "x", "first")
+        record.note(STATS, "x", Origin("a"))
+        second = write(root, "x", "second")
+        record.note(FILES, "x", Origin("a"))
+        write(root, "x", "third")
+
+        assert seen(record, ("a",))["direct"][FILES] == {"x": second}
+
     def test_is_told_of_folders_and_questions_as_they_are_at_the_end(self, root, record):
         write(root, "data/one", "12")
         record.note(FOLDERS, "data", Origin("a"))
@@ -215,8 +224,10 @@ class TestWhatItWas:
         for kind in (FILES, FOLDERS, STATS):
             record.note(kind, "made", Origin("a"))
         record.note(ENVIRONMENT, "made", Origin("a"))
+        record.note(STATS, "missing", Origin("a"))
 
-        assert seen(record, ("a",))["direct"] == {**NOTHING, ENVIRONMENT: ["made"]}
+        found = seen(record, ("a",))["direct"]
+        assert found == {**NOTHING, ENVIRONMENT: ["made"], STATS: {"missing": "missing"}}
 
     @pytest.mark.parametrize("before", [True, False])
     def test_is_what_was_left_where_it_was_read_and_written(self, root, record, before):

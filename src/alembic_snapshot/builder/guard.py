@@ -52,7 +52,6 @@ class Guard:
     redirected: list[str] = field(default_factory=list)
     databases: list[Place] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
-    _migrated: set[Place] = field(default_factory=set)
     _targets: set[Place | None] = field(default_factory=set)
     _reopens: bool = False
     _server: ServerGuard | None = None
@@ -118,8 +117,6 @@ class Guard:
             )
         if is_beside:
             return False
-        if place is not None:
-            self._migrated.add(place)
         self._targets.add(place)
         if len(self._targets) > 1:
             raise GuardError(
@@ -148,14 +145,14 @@ class Guard:
             which = f"{other} is not supported, and " if other else ""
             name = other or dialect.name
             self._refuse(f"a {name} database", f"{which}the snapshot is {self._kind}")
-        name = cargs[0] if cargs else cparams.get("database", "")
+        name, *_ = *cargs, cparams.get("database", "")
         if self._is_allowed(name):
             return
         if self._server is not None:
             self._refuse(f"{name!r}, a SQLite file", f"the snapshot is {self._kind}")
         place = file_place(name)
         self._redirect(place, repr(name), record, may=bool(cargs))
-        cargs[0] = RedirectedName(self.target.target.name, place)
+        cargs[:] = [RedirectedName(self.target.target.name, place)]
 
     def _on_checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
         if self.running and (place := self._other(place_of(record))):
@@ -168,7 +165,7 @@ class Guard:
 
     def _other(self, place: Place | None) -> Place | None:
         """The place, if it is another database to the script that runs."""
-        return None if self._reopens and place in self._migrated else place
+        return None if self._reopens and place in self._targets else place
 
     def _text(self, place: Place) -> str:
         return place.text(self.sites.root)
@@ -189,8 +186,10 @@ class Guard:
             )
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "sqlite3.connect" and not self._is_allowed(arguments[0]):
-            self._refuse(repr(os.fsdecode(arguments[0])))
+        if event == "sqlite3.connect":
+            (name,) = arguments
+            if not self._is_allowed(name):
+                self._refuse(repr(os.fsdecode(name)))
 
     def _connect_with_authorizer(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
         place = getattr(arguments[0] if arguments else None, "place", None)

@@ -254,6 +254,7 @@ class TestARevision:
     def test_may_ask_again_for_what_env_py_migrates_where_it_reopens(self, guard, other, tmp_path):
         with other.connect() as connection:
             assert guard.migrates(connection)
+        told = [*guard.redirected]
 
         with guard.script("revision a", reopens=True):
             with other.connect() as connection:
@@ -263,6 +264,8 @@ class TestARevision:
                 sa.create_engine(url(tmp_path, "third.db")).connect()
         with guard.script("seed"), pytest.raises(GuardError):
             other.connect()
+        assert guard.redirected == told
+        assert len(guard.databases) == len(told)
 
     def test_is_told_from_the_one_that_it_runs_in(self, guard, other):
         with guard.script("outer", reopens=True):

@@ -33,6 +33,9 @@ FOLDERS = {
     "os.listdir()": [["folder", "."]],
     "list(os.scandir('below'))": [["folder", "below"]],
     "list(os.scandir())": [["folder", "."]],
+    # What a module does is the project's, although it is Python that runs it.
+    "import pkg.reads": [["file", "{folder}/pkg/reads.py", True],
+                         ["folder", "below"], ["file", "pkg/mod.py", False]],
     # Python's own look for modules is none of the project.
     "import pkg.listed.one": [["file", "{folder}/pkg/listed/__init__.py", True],
                               ["question", "{folder}/pkg/listed"],
@@ -185,6 +188,9 @@ def told(tmp_path_factory, _template):
         "a.txt", "below/a.txt", "old", "gone",
     ):  # fmt: skip
         (folder / name).write_text("NAME = 1\n")
+    (folder / "pkg/reads.py").write_text(
+        "import os\nos.listdir('below')\nopen('pkg/mod.py').close()\n"
+    )
     (folder / "link").symlink_to("a.txt")
     (folder / "pack.zip").write_bytes(b"PK\5\6" + 18 * b"\0")
     (folder / "hears.py").write_text(HEARS)

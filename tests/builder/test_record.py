@@ -308,7 +308,8 @@ class TestModules:
     @pytest.mark.parametrize("how", ["file", "path"])
     def test_are_found_where_a_module_of_their_folder_is(self, root, record, monkeypatch, how):
         write(root, "src/app/__init__.py", "")
-        write(root, "src/app/one.py", "import app.two\n")
+        write(root, "src/app/one.py", "import app.two\nimport three\n")
+        write(root, "src/app/three.py")
         write(root, "src/app/two.py", "")
         package = types.ModuleType("app")
         if how == "file":

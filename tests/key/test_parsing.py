@@ -14,6 +14,7 @@ IMPORTS = {
     "import a\nfrom a import b": [("a", ["b"])],
     "importlib.import_module('a.b')": [("a.b", [])],
     "import_module('a')\nimport_module('b', package='c')": [("a", []), ("b", [])],
+    "import_module('a', 'b')": [("a", [])],
     "__import__('a')": [("a", [])],
     "builtins.__import__('a')": [("a", [])],
     "import_module('.a', 'b')": [],

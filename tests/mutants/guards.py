@@ -61,7 +61,7 @@ ROOMS = {
     "guard": Room(
         {
             "builder/guard": "guarded_connections builder/guard guard_engines",
-            "builder/server_guard": "two_places snapshots",
+            "builder/server_guard": "builder/server_guard two_places snapshots",
             "builder/redirected": "guarded_connections guard_engines builder/guard",
             "builder/pools": "stairway guard_engines",
             "builder/patches": "builder/guard unfinished order",

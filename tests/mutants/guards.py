@@ -37,7 +37,7 @@ ROOMS = {
             "key/history": "layers closure order heads",
             "key/inputs": "files layers closure key/surroundings key",
             "key/libraries": "key/surroundings unsupported",
-            "key/layers": "layers closure settings_in_key key/surroundings back_and_forth",
+            "key/layers": "digests layers closure settings_in_key key/surroundings back_and_forth",
             "key/named": "revision_names layers",
             "key/observed": "changed_reads key/surroundings variables back_and_forth watch",
             "key/parsing": "parsing fields closure layers",

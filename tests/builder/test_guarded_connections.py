@@ -318,6 +318,12 @@ class TestWhatIsMigrated:
         assert guard.migrates(None)
         assert guard.migrates(types.SimpleNamespace(info={}))
 
+    def test_on_a_server_is_asked_nothing_that_sqlite_alone_can_answer(self, guard):
+        dialect = types.SimpleNamespace(name="postgresql")
+        memory = sqlite3.connect(":memory:")
+
+        assert guard.migrates(types.SimpleNamespace(info={}, dialect=dialect, connection=memory))
+
 
 class TestTheBuildersOwnWork:
     def test_is_let_through_while_it_lasts(self, guard, tmp_path, target):

@@ -259,7 +259,8 @@ class TestChanges:
         ]:
             write(root, name, "first")
             record.note(FILES, name, origin)
-        record.note(STATS, "asked", Origin("a"))
+        for name in ("asked", "module"):
+            record.note(STATS, name, Origin("a"))
         for name in ("a", "b", "module", "asked"):
             write(root, name, "second")
 
@@ -357,6 +358,7 @@ class TestModelsOfTheMetadata:
         found = seen(models, ("a",))["direct"][FILES]
 
         assert found.keys() == {way, "by_name.py", "by_base.py", "imported.py"}
+        assert seen(models, None)["direct"][FILES] == found
 
     def test_count_for_whose_inputs_reach_one_of_them(self, models):
         found = seen(models, (), ["by_name.py"])["direct"][FILES]
@@ -421,6 +423,11 @@ class TestCompiledLibraries:
         alone("abc123__mypyc", LIBRARY.format("abc123__mypyc", "so"))
 
         assert seen(record, ())["blind"] == []
+
+    def test_may_be_anywhere_else(self, record, alone):
+        alone("local", "/opt/build/local.so")
+
+        assert seen(record, ())["blind"] == ["local"]
 
     def test_may_be_installed_below_pythons_own(self, record, alone):
         alone("installed", f"{os.path.dirname(os.__file__)}/site-packages/installed.so")

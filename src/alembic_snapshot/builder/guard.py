@@ -212,9 +212,9 @@ class Guard:
     def _authorize(
         self, action: int, name: str | None, _second: Any, _database: Any, _trigger: Any
     ) -> int:
-        # VACUUM attaches a file without a name; a name that was bound arrives as None.
-        if action != sqlite3.SQLITE_ATTACH or name in ("", ":memory:"):
+        if action != sqlite3.SQLITE_ATTACH:
             return sqlite3.SQLITE_OK
+        # VACUUM attaches a file without a name; a name that was bound arrives as None.
         if name is not None and self._is_allowed(name):
             return sqlite3.SQLITE_OK
         self._note(f"to attach {repr(name) if name else 'a database'}")

@@ -55,20 +55,20 @@ class TestChanges:
 
     def test_are_said_one_after_the_other(self, project, present, monkeypatch):
         monkeypatch.setenv("MINE", "1")
-        project.write("data/a[1].txt", "1")
+        project.write("data/ä[1].txt", "1")
         (project.root / "data/b").mkdir()
-        before = self.observed(project, present, ["data", "data/a[1].txt", "."])
+        before = self.observed(project, present, ["data", "data/ä[1].txt", "."])
 
         monkeypatch.setenv("MINE", "2")
         monkeypatch.setenv("ZNEW", "1")
         monkeypatch.setenv("NEW", "1")
         monkeypatch.setenv("TERM", "another")
-        project.write("data/a[1].txt", "12")
+        project.write("data/ä[1].txt", "12")
         project.write("new.txt", "")
         project.write("data/c", "")
 
-        file = 'ignore_inputs = ["data/a[[]1].txt"]'
-        name, listing = "data/a[1].txt", "the list of files in {} changed (read while it ran)"
+        file = 'ignore_inputs = ["data/ä[[]1].txt"]'
+        name, listing = "data/ä[1].txt", "the list of files in {} changed (read while it ran)"
         variable = 'ignore_environment = ["{}"]'
         assert [*present().changes(before, "salt")] == [
             Change(f"{name} changed (read while it ran)", name, file),

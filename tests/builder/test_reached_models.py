@@ -90,6 +90,16 @@ def test_models_that_a_revision_finds_in_the_metadata(app, does):
     claim_not_stale(app, "app/models.py", "a: Mapped", "b: Mapped")
 
 
+@pytest.mark.parametrize("does", REACHED.values(), ids=REACHED)
+def test_models_that_a_revision_finds_where_only_a_run_tells_the_revisions(app, does):
+    app.revision("0001", None, does, header=IMPORTS)
+    app.write("migrations/versions/b.py", "revision = '0002'\ndown_revision = str('0001')\n"
+              "def upgrade(): ...\n")  # fmt: skip
+    assert app.chain().opaque
+
+    claim_not_stale(app, "app/models.py", "a: Mapped", "b: Mapped")
+
+
 def test_models_that_a_seed_finds_in_the_metadata(app):
     app.revision("0001", None, "op.execute('create table users (id integer primary key, a text)')")
     app.write(
@@ -140,6 +150,7 @@ def wrapped(function):
 HOOKS = {
     "a partial": "functools.partial(audit.audit, 'partial')",
     "a lambda": "lambda **kw: audit.audit('lambda', **kw)",
+    "a default": "lambda *, told=audit.audit, **kw: told('default', **kw)",
     "a decorated function": "audit.decorated",
     "an object": "audit.Audit()",
     "a method": "audit.Audit().method",

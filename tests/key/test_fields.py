@@ -44,7 +44,22 @@ READABLE = [
     "revision = 'x'\ndown_revision = ['0001', '0000']\nbranch_labels = {'b', 'a'}\n",
     "from os.path import *\nrevision = 'x'\ndown_revision = None\ndepends_on = None\n"
     "branch_labels = None\n",
-    "from sqlalchemy import *\nrevision = 'x'\ndown_revision = '0001'\n",
+    *(
+        f"from {name} import *\nrevision = 'x'\ndown_revision = '0001'\n"
+        for name in ("sqlalchemy", "alembic", "sqlalchemy.types", "alembic.op")
+    ),
+    *(
+        f"revision = 'x'\ndown_revision = '0001'\nfrom {name} import *\n"
+        for name in ("sqlalchemy", "alembic")
+    ),
+    "revision = 'x'\ndown_revision = '0001'\nfrom os import path\n",
+    "revision = 'x'\ndown_revision = '0001'\nf = lambda: (down_revision := 'y')\n",
+    "revision = 'x'\ndown_revision = '0001'\nimport os\nSEPARATOR = os.sep\n",
+    "A = '0001'\nfrom alembic import op\nrevision = 'x'\ndown_revision = A\n",
+    "revision = 'x'\ndown_revision = '0001'\ndown_revision: str\ndepends_on: str\n",
+    "revision = 'x'\ndown_revision = ['0001']\ndef upgrade(helper):\n    helper()['x']\n",
+    "revision = 'x'\ndown_revision = ['0001']\ndef upgrade(helper):\n    helper.all()['x']\n",
+    "revision = 'x'\ndown_revision = ['0001']\ndef upgrade(helper):\n    helper['x']\n",
     "revision = 'x'\ndown_revision = '0001'\n\ndef upgrade():\n    down_revision = 'local'\n",
     "revision = 'x'\ndown_revision = '0001'\n\nclass Table:\n    down_revision = 'its own'\n",
     "revision = 'x'\ndown_revision = '0001'\nnames = [revision for revision in 'ab']\n",
@@ -97,7 +112,25 @@ COMPUTED = [
     ("def f():\n    globals()['down_revision'] = '0000'\nf()\n", "down_revision"),
     ("depends_on = ['a']\ndef f():\n    globals()['depends_on'].append('b')\nf()\n", "depends_on"),
     ("vars()['down_revision'] = '0000'\n", "down_revision"),
+    ("class A(down_revision := object): ...\n", "down_revision"),
+    ("class A(metaclass=(down_revision := type)): ...\n", "down_revision"),
+    ("@(down_revision := lambda made: made)\nclass A: ...\n", "down_revision"),
+    ("f = lambda x=(down_revision := '0'): x\n", "down_revision"),
+    ("@(down_revision := lambda made: made)\nasync def f(): ...\n", "down_revision"),
+    ("[x for x in [exec('down_revision = 1')]]\n", "down_revision"),
     ("exec('down_revision = 1')\n", "down_revision"),
+    ("A = '0001'\nfrom sqlalchemy import *\ndown_revision = A\n", "down_revision"),
+    ("down_revision, depends_on, A = *[], '0000', *['p', 'q']\n", "down_revision"),
+    ("eval('globals().update(down_revision=1)')\n", "down_revision"),
+    ("locals()['down_revision'] = '0000'\n", "down_revision"),
+    ("import types\ndelattr(types.SimpleNamespace(a=1), 'a')\n", "down_revision"),
+    ("import sys\nvars(sys.modules.get(__name__, sys))\n", "down_revision"),
+    ("import sys\nsys.modules.get(__name__)\n", "down_revision"),
+    ("import sys\nsys._getframe().f_locals['down_revision'] = '0000'\n", "down_revision"),
+    ("import types\ntypes.__dict__.get('down_revision')\n", "down_revision"),
+    ("class A:\n    class B:\n        vars()['down_revision'] = 1\n", "down_revision"),
+    ("class A:\n    import sys\n    sys._getframe(1).f_locals['depends_on'] = 'x'\n",
+     "depends_on"),
     ("class A:\n    exec('down_revision = 1', globals())\n", "down_revision"),
     ("import sys\nsetattr(sys, 'x', 1)\n", "down_revision"),
     ("from os.path import *\n", "down_revision"),
@@ -126,6 +159,16 @@ def test_whatever_else_binds_a_field_makes_it_computed_and_no_other_value_is_wro
     assert field in computed
     theirs = ran(text)
     assert all(theirs[name] == found[name] for name in FIELDS if name not in computed)
+    assert all(repr(theirs[name]) == value for name, _, value in found.get("wrong", ()))
+
+
+@pytest.mark.parametrize("value", ["7", "('0000', 7)", "[None]", "b'a'"])
+@pytest.mark.parametrize("field", ["down_revision", "depends_on", "branch_labels"])
+def test_a_value_that_alembic_can_not_take_is_wrong(field, value):
+    found, computed = read(f"{LITERAL}{field} = {value}\n")
+
+    assert computed == {field}
+    assert found["wrong"] == [[field, 6, value]]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +176,7 @@ def test_whatever_else_binds_a_field_makes_it_computed_and_no_other_value_is_wro
     [
         "from .sqlalchemy import *",
         "from . import *",
+        "import down_revision.deeper",
         "down_revision, depends_on = 'a', 'b', 'c'",
         "down_revision, depends_on = ('a',)",
     ],
@@ -145,6 +189,18 @@ def test_what_computes_a_field_is_named_with_its_line():
     found, _ = read("revision = 'x'\n\n\nif True:\n    down_revision = '0001'\n")
 
     assert found["computed"] == [["down_revision", 5]]
+
+
+@pytest.mark.parametrize("line", ["exec('...')", "from os.path import *", "vars()", "globals()"])
+def test_what_may_bind_anything_may_bind_a_field_that_the_script_does_not(line):
+    assert read(f"{line}\nrevision = 'x'\n")[1] >= {"down_revision", "depends_on"}
+
+
+@pytest.mark.parametrize("line", ["exec('...')", "from os.path import *", "vars()"])
+def test_what_may_bind_anything_may_bind_a_constant(line):
+    text = f"A = '0001'\n{line}\nrevision = 'x'\ndown_revision = A\n"
+
+    assert "down_revision" in read(text)[1]
 
 
 def test_what_is_assigned_after_anything_could_have_been_is_known_again():

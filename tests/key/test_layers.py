@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from alembic_snapshot import ConfigError, ScriptError
+from alembic_snapshot.key.history import find_scripts
 
 
 def digests(project):
@@ -25,6 +26,13 @@ class TestShapes:
             "0002": ("0001",),
             "0003": ("0002",),
         }
+
+    def test_revisions_are_in_the_order_of_their_ids_whatever_their_files_are_called(self, project):
+        for name, file in [("a", "3"), ("b", "1"), ("c", "2")]:
+            path = project.revision(name)
+            path.rename(path.with_name(f"{file}.py"))
+
+        assert list(project.chain().revisions) == ["a", "b", "c"]
 
     def test_a_merge_stands_on_all_its_parents(self, project):
         project.revision("a")
@@ -212,8 +220,37 @@ class TestBrokenHistories:
         else:
             project.revision("b", depends_on="gone")
 
-        with pytest.raises(ScriptError, match=r"b_made.py refers to revision 'gone', which does"):
+        with pytest.raises(ScriptError) as told:
             project.chain()
+
+        assert told.value.message == (
+            "migrations/versions/b_made.py refers to revision 'gone', which does not exist"
+        )
+        assert told.value.hint == "add the missing file, or correct down_revision or depends_on"
+
+    def test_a_missing_parent_may_lie_deeper_than_alembic_looks(self, project):
+        project.revision("gone", folder=project.versions / "2025")
+        project.revision("b", "gone")
+        for name in ("c1", "c2"):
+            project.revision(name)
+
+        with pytest.raises(ScriptError) as told:
+            project.chain()
+        assert told.value.hint.endswith("/2025: set recursive_version_locations = true")
+
+        project.revision("b", "c")
+        with pytest.raises(ScriptError) as told:
+            project.chain()
+        assert told.value.hint == "add the missing file, or correct down_revision or depends_on"
+
+    @pytest.mark.parametrize("name", ["__init__.py", "__init__old.py", ".#0001_made.py", "a.txt"])
+    @pytest.mark.parametrize("recursive", ["true", "false"])
+    def test_what_alembic_does_not_load_is_no_script(self, project, name, recursive):
+        project.append("alembic.ini", f"recursive_version_locations = {recursive}\n")
+        project.history(1)
+        project.write(f"migrations/versions/{name}", "no script")
+
+        assert project.chain().heads == ("0001",)
 
     def test_a_syntax_error_names_the_file_and_the_line(self, project):
         project.revision("a").write_text("revision = 'a'\ndown_revision = (\n")
@@ -244,8 +281,37 @@ class TestBrokenHistories:
         project.revision("a", "b")
         project.revision("b", "a")
 
-        with pytest.raises(ScriptError, match="circular dependency"):
+        with pytest.raises(ScriptError) as told:
             project.chain()
+
+        cycle = "circular dependency between revisions "
+        assert told.value.message in (f"{cycle}a and b", f"{cycle}b and a")
+
+    def test_a_longer_cycle_names_two_of_its_revisions(self, project):
+        for name, down in ("ab", "bc", "cd", "da"):
+            project.revision(name, down)
+
+        with pytest.raises(ScriptError) as told:
+            project.chain()
+
+        start, _, revisions = told.value.message.partition(" between revisions ")
+        first, _, second = revisions.partition(" and ")
+        assert start == "circular dependency"
+        assert f"{first}{second}" in ("ab", "bc", "cd", "da", "ba", "cb", "dc", "ad")
+
+    @pytest.mark.parametrize("field", ["revision", "down_revision", "depends_on", "branch_labels"])
+    def test_a_field_that_is_no_text_is_named_with_its_line(self, project, field):
+        project.history(1)
+        path = project.write(
+            "migrations/versions/b.py", f"revision = 'b'\ndown_revision = '0001'\n{field} = 5\n"
+        )
+
+        with pytest.raises(ScriptError) as told:
+            project.chain()
+
+        kinds = "a string" if field == "revision" else "a string, a tuple of some, or None"
+        place = path.relative_to(project.root)
+        assert told.value.message == f"{place} line 3: {field} is 5, not {kinds}"
 
     @pytest.mark.parametrize(
         "lines",
@@ -327,6 +393,25 @@ class TestWhatOnlyARunTells:
         assert no_scripts == ("there are no revision scripts in migrations/versions",)
         assert project.chain().opaque == ("migrate makes the database: setup_db:create",)
 
+    @pytest.mark.parametrize("field", ["revision", "down_revision", "depends_on", "branch_labels"])
+    def test_is_where_a_revision_is_in_the_history(self, project, field):
+        project.history(1)
+        fields = {"revision": "'b'", "down_revision": "'0001'", field: "str('x')"}
+        lines = "\n".join(f"{name} = {value}" for name, value in fields.items())
+        project.write("migrations/versions/b.py", f"{lines}\n")
+        computed = [*fields].index(field) + 1
+
+        status = project.look_up()
+        scripts = find_scripts(project.load(), status.files)
+
+        assert [script.computed for script in scripts] == [(), ((field, computed),)]
+        assert [script.dynamic for script in scripts] == [False, field != "branch_labels"]
+        assert status.chain.opaque == (
+            (f"migrations/versions/b.py line {computed}: {field} is computed",)
+            if field != "branch_labels"
+            else ()
+        )
+
     @pytest.mark.parametrize("label", ["EXPAND", "label()", "f'{EXPAND}'"])
     def test_is_not_a_label_that_no_script_stands_on(self, project, label):
         header = "EXPAND = str('expand')\ndef label(): return 'expand'\n"
@@ -336,6 +421,13 @@ class TestWhatOnlyARunTells:
 
         assert not project.chain().opaque
         assert project.ensure().manifest.heads == ("0002",)
+
+    def test_is_not_a_label_that_is_read_although_others_are_computed(self, project):
+        project.revision("0001", header="branch_labels = str('expand')")
+        project.revision("0002", "0001", branch_labels=("billing",))
+        project.revision("0003", "0002", depends_on=("billing", "0001"))
+
+        assert not project.chain().opaque
 
     @pytest.mark.parametrize("name", ["expand", "00"])
     def test_is_a_label_that_a_script_may_stand_on(self, project, name):

@@ -30,6 +30,7 @@ TAKEN = [
     "aaaa1@head",
     "aaaa1@heads",
     "bcbc3@heads",
+    "other@bbbb1",
 ]
 REFUSED = {
     "": "an empty text is no revision",
@@ -46,6 +47,8 @@ REFUSED = {
     "billing@head": "'billing@head' is several revisions: bbbb3 and bcbc3",
     "aaaa": "'aaaa' is several revisions: aaaa1, aaaa2",
     "cccc": "no revision 'cccc'",
+    "@head": "no revision ''",
+    "billing@": "no revision ''",
     "cccc@head": "no revision 'cccc'",
     "billing@aaaa1": "revision aaaa1 is not of the branch 'billing'",
 }
@@ -58,27 +61,36 @@ def branches(project):
     return project
 
 
-@pytest.fixture(scope="module")
-def alembics():
+def revision_map(history):
     return RevisionMap(
         lambda: [
             Revision(
                 name, down, dependencies=fields.get("depends_on"),
                 branch_labels=fields.get("branch_labels"),
             )
-            for name, (down, fields) in HISTORY.items()
+            for name, (down, fields) in history.items()
         ]
     )  # fmt: skip
+
+
+def upgraded(alembics, name):
+    """The revisions that Alembic's upgrade to a name would run."""
+    steps = alembics._collect_upgrade_revisions(
+        name, (), inclusive=False, implicit_base=True, assert_relative_length=True
+    )[0]
+    return sorted(one.revision for one in steps)
+
+
+@pytest.fixture(scope="module")
+def alembics():
+    return revision_map(HISTORY)
 
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_is_taken_leads_to_where_alembics_upgrade_does(branches, alembics, name):
     chain = branches.chain(revision=name)
 
-    steps = alembics._collect_upgrade_revisions(
-        name, (), inclusive=False, implicit_base=True, assert_relative_length=True
-    )[0]
-    assert sorted(chain.revisions) == sorted(one.revision for one in steps)
+    assert sorted(chain.revisions) == upgraded(alembics, name)
     assert chain.is_below == (len(chain.revisions) < len(HISTORY))
 
 
@@ -99,6 +111,49 @@ def test_one_head_is_the_head(project):
 
     assert project.chain(revision="head").heads == ("0002",)
     assert project.chain(revision="head").target.digest == project.chain().target.digest
+
+
+@pytest.mark.parametrize("name", ["ab", "abc", "abc@head", "ab@head", "abc@heads", "x", "x@ab"])
+def test_an_id_is_no_beginning_of_another_one(project, name):
+    history = {"ab": (None, {}), "abc": (None, {}), "x": ("ab", {"depends_on": "abc"})}
+    for one, (down, fields) in history.items():
+        project.revision(one, down, **fields)
+
+    found = project.chain(revision=name).revisions
+
+    assert sorted(found) == upgraded(revision_map(history), name)
+
+
+def test_a_parent_may_be_named_by_the_beginning_of_its_id(project):
+    project.revision("abcdef")
+    project.revision("b", "abc")
+
+    assert project.chain(revision="abcdef@head").heads == ("b",)
+
+
+def test_the_hint_has_the_labels_that_there_are(branches):
+    with pytest.raises(ConfigError) as told:
+        branches.chain(revision="cccc")
+    assert told.value.hint == (
+        "name a revision of the scripts; there are the labels billing, other"
+    )
+
+
+def test_the_hint_has_no_labels_where_there_are_none(project):
+    project.history(1)
+
+    with pytest.raises(ConfigError) as told:
+        project.chain(revision="cccc")
+
+    assert told.value.hint == "name a revision of the scripts"
+
+
+@pytest.mark.parametrize("name", ["@head", "@heads", "@0001", "0001@"])
+def test_no_name_is_none_although_there_is_one_revision(project, name):
+    project.history(1)
+
+    with pytest.raises(ConfigError, match=r"^no revision ''"):
+        project.chain(revision=name)
 
 
 def test_labels_that_are_computed_are_told(project):

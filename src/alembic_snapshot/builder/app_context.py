@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import difflib
 import sys
+import traceback
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
@@ -116,10 +117,8 @@ def _used_by(module: Any) -> Iterator[str]:
 
 def _is_walking(error: BaseException) -> bool:
     """Whether an error is one of the steps of the reference, and not of the application's code."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__") == Reference.__module__
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == Reference.__module__
 
 
 def _kind(found: Any) -> str:
@@ -139,5 +138,5 @@ def _hint(reference: Reference, found: Any) -> str:
 
 def _nearest(error: AttributeError) -> str:
     names = [name for name in dir(error.obj) if not name.startswith("__")]
-    close = difflib.get_close_matches(error.name or "", names, n=1)
+    close = difflib.get_close_matches(str(error.name), names)
     return f"did you mean {close[0]!r}?" if close else "correct context in [tool.alembic-snapshot]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -20,7 +21,7 @@ _PASSING = frozenset(
     | {f"alembic_snapshot.{name[:-3].replace('/', '.')}" for name in _HEARING}
 )
 # How far below the audit hook linecache is, which reads by tokenize.
-_NEAR = 10
+_NEAR = 11
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # The files of os.environ's own code, as this Python names them (some are frozen), and of this room.
@@ -42,8 +43,9 @@ class Frames:
 
     def __init__(self, sites: Callsites):
         self._sites = sites
-        self._kinds: dict[str, str] = {}
-        self._alembic = f"{os.path.dirname(sys.modules['alembic'].__file__ or '')}{os.sep}"
+        # The owner of a file: the project, Alembic, this library or another.
+        self._kind = functools.cache(self._learn)
+        self._alembic = f"{os.path.dirname(str(sys.modules['alembic'].__file__))}{os.sep}"
 
     def is_project(self, name: str) -> bool:
         """Whether a file is the project's."""
@@ -63,7 +65,7 @@ class Frames:
 
     def is_alembic_near(self) -> bool:
         """Whether Alembic itself asks, through Python: it asks for each script several times."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe()
         # A look at the globals is no audit event.
         while frame is not None and frame.f_globals.get("__name__") in _PASSING:
             frame = frame.f_back
@@ -71,7 +73,7 @@ class Frames:
 
     def shows_a_line(self) -> bool:
         """Whether a source is read to show a line of it, in a warning or a traceback."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe()
         for _ in range(_NEAR):
             if frame is None or frame.f_code.co_filename.endswith("linecache.py"):
                 break
@@ -91,17 +93,15 @@ class Frames:
         """The project's files that are running, the innermost first, and those that are being
         imported; where another thread has none, they are the main thread's.
         """
-        running, importing = self._of(sys._getframe(1))
+        running, importing = self._of(sys._getframe())
         for frame in waiting():
-            if running and importing:
-                break
             there = self._of(frame)
             running, importing = running or there[0], importing or there[1]
         return running, importing
 
     def asks(self) -> str:
         """Who reads at the moment: ``project`` code, ``alembic``, or neither."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe()
         while frame is not None:
             kind = self._kind(frame.f_code.co_filename)
             if kind in (_PROJECT, _ALEMBIC):
@@ -110,13 +110,6 @@ class Frames:
                 return ""
             frame = frame.f_back
         return _PROJECT if threading.current_thread() is not threading.main_thread() else ""
-
-    def _kind(self, name: str) -> str:
-        """The owner of a file: the project, Alembic, this library or another."""
-        kind = self._kinds.get(name)
-        if kind is None:
-            kind = self._kinds[name] = self._learn(name)
-        return kind
 
     def _learn(self, name: str) -> str:
         if self._sites.is_ours(name):
@@ -146,7 +139,7 @@ class Frames:
 
 def asker() -> FrameType | None:
     """The code that asks for a variable, past the mapping's own."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.endswith(_MAPPINGS):
         frame = frame.f_back
     return frame

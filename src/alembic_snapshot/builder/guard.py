@@ -52,7 +52,6 @@ class Guard:
     redirected: list[str] = field(default_factory=list)
     databases: list[Place] = field(default_factory=list)
     _allowed: set[str] = field(default_factory=set)
-    _migrated: set[Place] = field(default_factory=set)
     _targets: set[Place | None] = field(default_factory=set)
     _reopens: bool = False
     _server: ServerGuard | None = None
@@ -118,8 +117,6 @@ class Guard:
             )
         if is_beside:
             return False
-        if place is not None:
-            self._migrated.add(place)
         self._targets.add(place)
         if len(self._targets) > 1:
             raise GuardError(
@@ -168,7 +165,7 @@ class Guard:
 
     def _other(self, place: Place | None) -> Place | None:
         """The place, if it is another database to the script that runs."""
-        return None if self._reopens and place in self._migrated else place
+        return None if self._reopens and place in self._targets else place
 
     def _text(self, place: Place) -> str:
         return place.text(self.sites.root)
@@ -189,8 +186,10 @@ class Guard:
             )
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "sqlite3.connect" and not self._is_allowed(arguments[0]):
-            self._refuse(repr(os.fsdecode(arguments[0])))
+        if event == "sqlite3.connect":
+            (name,) = arguments
+            if not self._is_allowed(name):
+                self._refuse(repr(os.fsdecode(name)))
 
     def _connect_with_authorizer(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
         place = getattr(arguments[0] if arguments else None, "place", None)
@@ -213,9 +212,9 @@ class Guard:
     def _authorize(
         self, action: int, name: str | None, _second: Any, _database: Any, _trigger: Any
     ) -> int:
-        # VACUUM attaches a file without a name; a name that was bound arrives as None.
-        if action != sqlite3.SQLITE_ATTACH or name in ("", ":memory:"):
+        if action != sqlite3.SQLITE_ATTACH:
             return sqlite3.SQLITE_OK
+        # VACUUM attaches a file without a name; a name that was bound arrives as None.
         if name is not None and self._is_allowed(name):
             return sqlite3.SQLITE_OK
         self._note(f"to attach {repr(name) if name else 'a database'}")

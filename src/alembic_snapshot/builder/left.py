@@ -119,9 +119,9 @@ class _Heard(dict[Any, Any]):
 
 
 def _telling(original: str, tell: Callable[..., None]) -> Callable[..., Any]:
-    def method(heard: _Heard, *arguments: Any, **options: Any) -> Any:
+    def method(heard: _Heard, *arguments: Any) -> Any:
         tell(heard, *(arguments[:1] if tell is _Heard._one else ()))
-        return getattr(dict, original)(heard, *arguments, **options)
+        return getattr(dict, original)(heard, *arguments)
 
     return method
 
@@ -130,7 +130,7 @@ for _name in ("__getitem__", "__contains__", "get", "pop", "setdefault"):
     setattr(_Heard, _name, _telling(_name, _Heard._one))
 for _name in (
     "__iter__", "__reversed__", "__len__", "__or__", "__ror__", "__eq__", "__ne__", "__repr__",
-    "keys", "values", "items", "copy", "popitem",
+    "keys", "values", "items", "popitem",
 ):  # fmt: skip
     setattr(_Heard, _name, _telling(_name, _Heard._every))
 

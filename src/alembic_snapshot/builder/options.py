@@ -66,8 +66,7 @@ def _is_metadata(given: Any) -> bool:
 
 
 def _kind(given: Any) -> str:
-    is_named = isinstance(given, type) or hasattr(given, "__qualname__")
-    return str(given.__qualname__) if is_named else f"a {type(given).__name__}"
+    return str(getattr(given, "__qualname__", f"a {type(given).__name__}"))
 
 
 def called_by_alembic(options: Mapping[str, Any]) -> Iterator[Any]:

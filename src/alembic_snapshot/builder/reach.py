@@ -57,9 +57,9 @@ def _made_with(value: Any) -> Iterator[Any]:
                 yield cell.cell_contents
             except ValueError:
                 continue  # Not bound yet.
-        yield from value.__defaults__ or ()
+        yield from (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
         yield getattr(value, "__wrapped__", None)
-    elif not isinstance(value, type | ModuleType):
+    else:
         # An object that is called, or a function of another kind, is its class's.
         yield getattr(value, "__wrapped__", None)
         yield type(value)

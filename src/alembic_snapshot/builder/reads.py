@@ -20,12 +20,15 @@ from typing import Any, Protocol
 from alembic_snapshot.key.observed import ALL
 
 _LISTED = frozenset({"os.listdir", "os.scandir"})
-_CHANGED = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
+# How many paths stand first in what each of them tells: numbers may follow.
+_CHANGED = {
+    "os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1, "os.link": 2,
+}  # fmt: skip
 # What a process that the project starts reads, or a library loaded past Python, nobody hears of.
 _UNHEARD = frozenset(
     {"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "ctypes.dlopen"}
 )
-_HEARD = _LISTED | _CHANGED | _UNHEARD | {"open"}
+_HEARD = frozenset({"open", *_LISTED, *_CHANGED, *_UNHEARD})
 _ASKED = ("stat", "lstat", "access", "readlink")
 
 
@@ -87,7 +90,7 @@ class Reads:
             if not _is_import(sys._getframe(1)):
                 self._tell(self._listener.on_folder, arguments[0] or ".")
         elif event in _CHANGED:
-            for path in arguments[:2]:
+            for path in arguments[: _CHANGED[event]]:
                 self._tell(self._listener.on_change, path)
         else:
             self._tell(self._listener.on_unheard, event)
@@ -196,7 +199,7 @@ class Reads:
             fromlist: Sequence[str] | None = (),
             level: int = 0,
         ) -> Any:
-            module = import_(name, globals, locals, fromlist or (), level)
+            module = import_(name, globals, locals, fromlist, level)
             if self._listener.is_recording and not self._is_own:
                 base = (globals or {}).get("__package__") or ""
                 above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
@@ -244,4 +247,4 @@ def _inside(folder: int | None, path: Any) -> Any:
 def _is_import(frame: Any) -> bool:
     """Whether it is Python's import system that runs in a frame."""
     name: str = frame.f_code.co_filename
-    return name.startswith(("<frozen importlib", "<frozen zipimport"))
+    return name.startswith("<frozen importlib")

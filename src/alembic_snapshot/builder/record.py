@@ -89,8 +89,7 @@ class Record:
         its own layers, which are not told again.
         """
         modules = self._modules(owners, known)
-        if owners is not None:
-            modules |= self._models(modules | known)
+        modules |= self._models(modules | known)
         sharing = {self._title(owner) for owner in self.shares_models}
         shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
         shared = shared or self._reaches_context(owners)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 FIELDS = ("revision", "down_revision", "depends_on", "branch_labels")
 # What reaches a module's names past its own statements.
-_NAMESPACES = {"globals", "locals", "vars", "exec", "eval", "setattr", "delattr"}
+_NAMESPACES = {"locals", "vars", "exec", "eval", "setattr", "delattr"}
 _NAMESPACE_ATTRIBUTES = {"modules", "__dict__", "_getframe"}
 # Where a node that binds a name has it, beside names themselves and imports.
 _BINDING: Mapping[type[ast.AST], str] = {
@@ -96,17 +96,18 @@ class _Module:
             if isinstance(target, ast.Name):
                 self.names[target.id] = _Bound(value, target.lineno)
 
-    def _evaluated(self, node: ast.expr, *, is_shared: bool = False) -> Any:
+    def _evaluated(self, node: ast.expr, *, is_shared: bool) -> Any:
         """The value of a literal, or of what names that are known make up."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
             known = self.names.get(node.id)
-            is_sure = known and not isinstance(known.value, list | set)
-            return known.value if known and is_sure and node.id not in self._declared else _COMPUTED
+            if known is None or isinstance(known.value, list | set) or node.id in self._declared:
+                return _COMPUTED
+            return known.value
         if isinstance(node, ast.Tuple) or (isinstance(node, ast.List | ast.Set) and not is_shared):
-            items = [self._evaluated(item) for item in node.elts]
-            if any(item is _COMPUTED or isinstance(item, list | set) for item in items):
+            items = [self._evaluated(item, is_shared=True) for item in node.elts]
+            if any(item is _COMPUTED for item in items):
                 return _COMPUTED
             kind: Any = {ast.Tuple: tuple, ast.List: list, ast.Set: set}[type(node)]
             return kind(items)
@@ -119,7 +120,7 @@ class _Module:
                 self._lazy = line
 
     def _star(self, node: ast.ImportFrom) -> None:
-        if node.level or (node.module or "").partition(".")[0] not in _LIBRARIES:
+        if node.level or str(node.module).partition(".")[0] not in _LIBRARIES:
             self._anything(node.lineno)
         else:
             constants = [name for name in self.names if name not in FIELDS]
@@ -151,10 +152,7 @@ def _looks_up(node: ast.AST) -> bool:
         return False
     call = node.value
     return (
-        isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id == "globals"
-        and not (call.args or call.keywords)
+        isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "globals"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import graphlib
 import os
 import sys
@@ -18,7 +19,10 @@ _PARENTS = ("revision", "down_revision", "depends_on")
 
 
 class Script(NamedTuple):
-    """One revision script as it is read; only a run tells the values of ``computed`` fields."""
+    """One revision script as it is read; only a run tells the values of ``computed`` fields.
+
+    They are empty here.
+    """
 
     path: str
     id: str
@@ -63,7 +67,7 @@ def find_scripts(project: Project, files: Files) -> list[Script]:
         scripts.append(
             Script(
                 path,
-                str(fields.get("revision", os.path.basename(path)[:-3])),
+                str(fields.get("revision", "")),
                 _names(fields.get("down_revision")),
                 _names(fields.get("depends_on")),
                 _names(fields.get("branch_labels")),
@@ -109,7 +113,7 @@ def _unknown_labels(scripts: Sequence[Script], project: Project) -> Iterator[str
 def _script_files(project: Project, files: Files) -> list[str]:
     """The files in the version locations that Alembic loads, each once."""
     paths: dict[str, str] = {}
-    real: dict[str, str] = {}
+    real = functools.cache(os.path.realpath)
     for location in map(str, project.alembic.version_locations):
         if not project.alembic.recursive:
             candidates = [f"{location}{os.sep}{name}" for name in files.listing(location)]
@@ -118,9 +122,7 @@ def _script_files(project: Project, files: Files) -> list[str]:
         for path in sorted(candidates):
             folder, _, name = path.rpartition(os.sep)
             if name.endswith(".py") and not name.startswith((".", "__init__")):
-                if folder not in real:
-                    real[folder] = os.path.realpath(folder)
-                paths.setdefault(f"{real[folder]}{os.sep}{name}", path)
+                paths.setdefault(f"{real(folder)}{os.sep}{name}", path)
     return list(paths.values())
 
 

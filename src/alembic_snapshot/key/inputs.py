@@ -28,7 +28,7 @@ _NO_INPUTS = (".pyc", ".mako", "~", *_LOGS_AND_DATABASES)
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 # What desktops, editors and tools leave in any folder.
 _LITTER = frozenset(
-    {".DS_Store", "Thumbs.db", "desktop.ini", ".directory", "__pycache__", ".git", ".hypothesis"}
+    {".DS_Store", "desktop.ini", ".directory", "__pycache__", ".git", ".hypothesis"}
     | {".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage", ".idea", ".vscode", STORE_FOLDER}
     | {".tox", ".nox", ".venv", ".ipynb_checkpoints", "htmlcov", "coverage.xml", "node_modules"}
 )

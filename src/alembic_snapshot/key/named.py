@@ -12,6 +12,7 @@ from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.key.history import Script
 
 _RELATIVE = re.compile(r"[+-]\d+$")
+_HEADS = frozenset({"head", "heads"})
 _HINT = "name a revision by its id or a branch label, or write head, heads or LABEL@head"
 
 
@@ -22,19 +23,18 @@ def revisions_named(name: str, order: Sequence[tuple[Script, Sequence[str]]]) ->
         ConfigError: it means none, or one of several.
     """
     parents = {script.id: tuple(above) for script, above in order}
-    if name not in parents:
-        _refuse(name)
+    _refuse(name)
     branch, is_of_branch, symbol = name.rpartition("@")
     if is_of_branch:
         beginning = _one(branch, order)
         members = _after(beginning, order)
-        if symbol in ("head", "heads"):
+        if symbol in _HEADS:
             return _heads(name, symbol, order, members)
         found = _one(symbol, order)
         if found not in members and beginning not in _after(found, order):
             raise ConfigError(f"revision {found} is not of the branch {branch!r}", hint=_HINT)
         return (found,)
-    if symbol in ("head", "heads") and symbol not in parents:
+    if symbol in _HEADS:
         return _heads(name, symbol, order, set(parents))
     return (_one(name, order),)
 
@@ -75,7 +75,7 @@ def _heads(
         for script, parents in order
         if script.id in members
         # What a revision merely depends on stays a head of its own branch.
-        for parent in (parents if symbol == "heads" else _down(script, parents, order))
+        for parent in _down(script, parents, order)
     }
     heads = tuple(sorted(members - before))
     if symbol == "head" and len(heads) > 1:
@@ -124,4 +124,5 @@ def _down(
     labels = {label: other.id for other, _ in order for label in other.labels}
     for name in script.down:
         full = labels.get(name, name)
-        yield from (one for one in parents if one == full or one.startswith(full))
+        exact = (one for one in parents if one == full)
+        yield from tuple(exact) or (one for one in parents if one.startswith(full))

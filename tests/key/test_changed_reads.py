@@ -1,0 +1,225 @@
+"""What a run read is compared with what is there now, and each difference is said with its cure."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from alembic_snapshot.key.inputs import Files
+from alembic_snapshot.key.observed import (
+    Change,
+    Observed,
+    Present,
+    Reading,
+    inherited,
+    variable_digest,
+)
+from alembic_snapshot.project.spelling import Spelling
+
+
+@pytest.fixture
+def reading(tmp_path):
+    return Reading(Spelling(str(tmp_path)), ("ignored", "*.tmp"), str(tmp_path / "store"))
+
+
+@pytest.fixture
+def present(project):
+    def present(table=""):
+        project.configure(table)
+        loaded = project.load()
+        return Present(loaded, Files(project.root, []))
+
+    return present
+
+
+class TestChanges:
+    def observed(self, project, present, names):
+        """All of it, as it is now."""
+        reading = Reading(project.load().spelling, (), str(project.load().store))
+        path = project.load().spelling.path
+        return Observed(
+            {name: reading.of_file(path(name), Files(project.root, [])) for name in names},
+            {name: reading.of_folder(path(name)) for name in names},
+            {name: reading.of_asking(path(name)) for name in names},
+            present().variables(["*", "MINE"], "salt"),
+        )
+
+    def test_are_none_where_all_is_as_it_was(self, project, present, monkeypatch):
+        monkeypatch.setenv("MINE", "1")
+        project.write("data/a.txt", "1")
+
+        observed = self.observed(project, present, ["data", "data/a.txt", "gone", "."])
+
+        assert [*present().changes(observed, "salt")] == []
+
+    def test_are_said_one_after_the_other(self, project, present, monkeypatch):
+        monkeypatch.setenv("MINE", "1")
+        project.write("data/ä[1].txt", "1")
+        (project.root / "data/b").mkdir()
+        before = self.observed(project, present, ["data", "data/ä[1].txt", "."])
+
+        monkeypatch.setenv("MINE", "2")
+        monkeypatch.setenv("ZNEW", "1")
+        monkeypatch.setenv("NEW", "1")
+        monkeypatch.setenv("TERM", "another")
+        project.write("data/ä[1].txt", "12")
+        project.write("new.txt", "")
+        project.write("data/c", "")
+
+        file = 'ignore_inputs = ["data/ä[[]1].txt"]'
+        name, listing = "data/ä[1].txt", "the list of files in {} changed (read while it ran)"
+        variable = 'ignore_environment = ["{}"]'
+        assert [*present().changes(before, "salt")] == [
+            Change(f"{name} changed (read while it ran)", name, file),
+            Change(listing.format("data"), cure='ignore_inputs = ["data/*"]'),
+            Change(listing.format("."), cure='ignore_inputs = ["."]'),
+            Change(f"{name} changed (asked for while it ran)", cure=file),
+            Change("the environment variable NEW is new", cure=variable.format("NEW")),
+            Change("the environment variable ZNEW is new", cure=variable.format("ZNEW")),
+            Change("the environment variable MINE changed", cure=variable.format("MINE")),
+        ]
+
+    def test_of_all_variables_are_asked_only_where_all_were_read(self, present, monkeypatch):
+        one = Observed(environment=present().variables(["MINE"], "salt"))
+
+        monkeypatch.setenv("NEW", "1")
+
+        assert [*present().changes(one, "salt")] == []
+        monkeypatch.setenv("MINE", "1")
+        assert [str(change) for change in present().changes(one, "salt")] == [
+            "the environment variable MINE changed"
+        ]
+
+
+class TestWhatWasRead:
+    def test_is_nothing_only_if_all_of_it_is(self):
+        assert not Observed()
+        for field in ("files", "folders", "stats", "environment"):
+            assert Observed(**{field: {"a": "1"}})
+
+    def test_has_a_digest_that_tells_any_two_apart(self):
+        fields = ("files", "folders", "stats", "environment")
+        some = [Observed(**{field: {"a": value}}) for field in fields for value in "12"]
+        some += [Observed({"a": "1", "b": "2"}), Observed({"a": "2", "b": "1"}), Observed()]
+
+        assert len({one.digest for one in some}) == len(some)
+        assert Observed({"a": "1", "b": "2"}).digest == Observed({"b": "2", "a": "1"}).digest
+        assert len(Observed().digest) == 64
+
+    def test_is_joined_with_what_a_later_run_read(self):
+        one = Observed({"a": "1", "b": "1"}, {"c": "1"}, {}, {"E": "1"})
+        two = Observed({"b": "2"}, {}, {"d": "2"}, {"E": "2", "F": "2"})
+
+        assert one.joined(two) == Observed(
+            {"a": "1", "b": "2"}, {"c": "1"}, {"d": "2"}, {"E": "2", "F": "2"}
+        )
+
+
+class TestAReading:
+    @pytest.mark.parametrize(
+        ("make", "told"),
+        [
+            (lambda path: path.write_text("12"), "a file of 2 bytes"),
+            (lambda path: path.mkdir(), "a folder"),
+            (lambda path: os.mkfifo(path), "something else"),
+            (lambda path: None, "missing"),
+            (lambda path: path.symlink_to("nowhere"), "a link to nowhere, missing"),
+            (lambda path: path.symlink_to("."), "a link to ., a folder"),
+            (lambda path: path.symlink_to("path"), "a link to path, missing"),
+        ],
+    )
+    def test_of_a_question_is_its_answer(self, reading, tmp_path, make, told):
+        make(tmp_path / "path")
+
+        assert reading.of_asking(str(tmp_path / "path")) == told
+
+    def test_of_no_path_is_missing(self, reading):
+        assert reading.of_asking("\0") == "missing"
+
+    def test_of_a_file_is_its_digest_or_what_it_is(self, reading, tmp_path):
+        (tmp_path / "database").write_bytes(b"SQLite format 3\0")
+        (tmp_path / "text").write_text("1")
+        files = Files(tmp_path, [])
+
+        told = {
+            name: reading.of_file(str(tmp_path / name), files)
+            for name in ("database", ".", "gone", "text")
+        }
+
+        assert told == {
+            "database": "a database",
+            ".": "a folder",
+            "gone": "missing",
+            "text": files.digest(str(tmp_path / "text")),
+        }
+
+    def test_of_a_folder_is_what_counts_in_it(self, reading, tmp_path):
+        folder = str(tmp_path)
+        empty = reading.of_folder(folder)
+        assert reading.of_folder(str(tmp_path / "gone")) == "missing"
+
+        for name in ("store", "ignored", "a.tmp", "a.log", ".DS_Store", "a.db"):
+            (tmp_path / name).touch()
+            assert reading.of_folder(folder) == empty
+        told = {empty}
+        for name in ("storeroom", "b", os.fsdecode(b"\xff")):
+            (tmp_path / name).touch()
+            told.add(reading.of_folder(folder))
+
+        assert len(told) == 4
+
+    @pytest.mark.parametrize(
+        ("name", "is_ignored"),
+        [("ignored", True), ("ignored/a", True), ("a.tmp", True), ("a.log", True), ("a", False)],
+    )
+    def test_ignores_what_is_no_input(self, reading, tmp_path, name, is_ignored):
+        assert reading.ignores(str(tmp_path / name)) is is_ignored
+
+
+class TestVariables:
+    GIVEN = (
+        ("MINE", "1"), ("PYTHONPATH", "x"), ("PATH", "/bin"), ("LANG", "C"), ("LC_ALL", "C"),
+        ("TMPDIR", "/tmp"), ("HOME", "/me"), ("ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY", "secret"),
+        ("ALEMBIC_SNAPSHOT_DIR", "x"),
+    )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("table", "names"),
+        [
+            ("", "MINE PATH LANG LC_ALL TMPDIR HOME ALEMBIC_SNAPSHOT_DIR"),
+            ("inherit_environment = []", "PATH LANG LC_ALL TMPDIR"),
+            ('inherit_environment = ["MINE"]', "MINE PATH LANG LC_ALL TMPDIR"),
+        ],
+    )
+    def test_are_inherited(self, project, table, names):
+        project.configure(table)
+
+        given = dict(self.GIVEN)
+        assert inherited(project.load(), given) == {name: given[name] for name in names.split()}
+
+    def test_have_a_home_that_is_empty_where_it_is_private(self, project):
+        project.configure("private_home = true")
+        assert inherited(project.load(), dict(self.GIVEN))["HOME"] == ""
+        assert inherited(project.load(), {}) == {"HOME": ""}
+
+    def test_are_salted(self):
+        some = [("A", "1", "s"), ("A", "2", "s"), ("B", "1", "s"), ("A", "1", "t"), ("A", "", "s")]
+
+        assert len({variable_digest(*one) for one in some}) == len(some)
+        assert variable_digest("A", None, "s") == "unset"
+        assert len(variable_digest("A", "\udcff", "s")) == 64
+
+    def test_are_all_that_can_matter_where_all_are_read(self, present, monkeypatch):
+        for name in [*os.environ]:
+            monkeypatch.delenv(name)
+        for name in ("MINE", "TERM", "PGHOST", "IGNORED", "GIVEN", "OTHER"):
+            monkeypatch.setenv(name, "1")
+        now = present('ignore_environment = ["IGN*"]\nenvironment = { GIVEN = "x" }')
+
+        assert now.variables(["*", "TERM", "GONE"], "s") == {
+            "*": "",
+            "GONE": "unset",
+            **{name: variable_digest(name, "1", "s") for name in ("MINE", "OTHER", "TERM")},
+        }
+        assert now.variables(["GONE"], "s") == {"GONE": "unset"}

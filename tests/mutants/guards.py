@@ -73,7 +73,7 @@ ROOMS = {
             "build/ensure": "builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "builds mistakes builder/guard",
-            "build/hints": "failing_builds unsupported",
+            "build/hints": "hint_for failing_builds unsupported",
             "build/steps": "builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "heads two_places",
             "builder/ran": "heads options",
@@ -89,7 +89,7 @@ ROOMS = {
     ),
     "store": Room(
         {
-            "database/identity": "places sqlite/databases engines/aim",
+            "database/identity": "place_words places sqlite/databases engines/aim",
             "store/manifest": "store commands options",
             "sqlite/database": "sqlite/databases builds sqlite/diff own_sql make_test_db",
             "sqlite/files": "leftovers sqlite/databases make_test_db",
@@ -165,7 +165,7 @@ ROOMS = {
     "checks": Room(
         {
             "builder/drift": "build/checks oracles/checks",
-            "checks": "unchecked build/checks errors",
+            "checks": "check_words unchecked build/checks errors",
             "plugin/items": "check_items",
         },
         "unchecked",

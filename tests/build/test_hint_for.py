@@ -159,7 +159,7 @@ def test_only_a_full_disk_is_one():
 @pytest.mark.parametrize(
     ("environment", "changes", "hint"),
     [
-        ('{ A = "x", DB = "{url}" }', {}, True),
+        ('{ A = "x", DB = "{url}", LATER = "{url}" }', {}, True),
         ('{ DB = "{async_url}" }', {}, False),
         ('{ DB = "{url}" }', {"wants_async": False}, False),
         ('{ DB = "{url}" }', {"text": "something else"}, False),

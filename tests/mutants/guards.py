@@ -91,9 +91,9 @@ ROOMS = {
         {
             "database/identity": "place_words places sqlite/databases engines/aim",
             "store/manifest": "store commands options",
-            "sqlite/database": "sqlite/databases builds sqlite/diff own_sql make_test_db",
-            "sqlite/files": "leftovers sqlite/databases make_test_db",
-            "sqlite/sql": "sqlite/databases sqlite/diff",
+            "sqlite/database": "sqlite/files sqlite/databases sqlite/diff own_sql make_test_db",
+            "sqlite/files": "sqlite/files leftovers sqlite/databases make_test_db",
+            "sqlite/sql": "sqlite/files sqlite/databases sqlite/diff",
             "sqlite/stand_ins": "own_sql",
             "sqlite/store": "store/in_use leftovers store",
             "project/owner": "store/owners",

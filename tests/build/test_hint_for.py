@@ -246,6 +246,11 @@ class TestARevision:
 
         assert hint_of(failed, KEPT).endswith("then set migrate") is is_asked
 
+    def test_with_another_error_is_asked_nothing(self, hint_of):
+        failed = dataclasses.replace(MIGRATION, current="0001")
+
+        assert hint_of(failed, KEPT) == f"the half-built database is kept at {KEPT}"
+
     def test_whose_files_are_gone_has_a_hint_all_the_same(self, project, hint_of):
         chain, loaded = project.chain(), project.load()
         (project.versions / "0001_made.py").unlink()

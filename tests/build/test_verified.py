@@ -344,7 +344,7 @@ class TestARevisionThatDidNotRun:
         checks = {"revisions": 7, "stamped": 3, "heads_error": "why", "unseen": 4}
         ancestor = manifest(heads=("0002",), checks=checks)
 
-        assert verified(migrated, at("0002"), ancestor) == Verified(
+        assert verified(migrated, at("0002"), ancestor, applied=()) == Verified(
             "alembic_version", ("0002",), 7, 3, "why", 4
         )
 

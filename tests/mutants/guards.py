@@ -164,7 +164,7 @@ ROOMS = {
     ),
     "checks": Room(
         {
-            "builder/drift": "build/checks oracles/checks",
+            "builder/drift": "drift_words build/checks oracles/checks",
             "checks": "check_words unchecked build/checks errors",
             "plugin/items": "check_items",
         },

@@ -251,6 +251,14 @@ class TestARevision:
 
         assert hint_of(failed, KEPT) == f"the half-built database is kept at {KEPT}"
 
+    def test_may_stand_on_a_file_in_any_encoding(self, project, hint_of):
+        path = project.revision("0001", upgrade="op.create_table('t', sa.Column('é', sa.Text))")
+        text = "# -*- coding: latin-1 -*-\n" + path.read_text(encoding="utf-8")
+        path.write_bytes(text.encode("latin-1"))
+        failed = dataclasses.replace(MIGRATION, text="no such table: u")
+
+        assert hint_of(failed, KEPT) == f"the half-built database is kept at {KEPT}"
+
     def test_whose_files_are_gone_has_a_hint_all_the_same(self, project, hint_of):
         chain, loaded = project.chain(), project.load()
         (project.versions / "0001_made.py").unlink()

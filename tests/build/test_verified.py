@@ -12,6 +12,7 @@ from alembic_snapshot.build.process import AttemptFailed
 from alembic_snapshot.builder.protocol import Facts
 from alembic_snapshot.store.manifest import Manifest
 
+HISTORY = {"0001": [], "0002": ["0001"]}
 FACTS = Facts(
     refused=(), redirected=(), databases=(), create_all=(), configured=True, options={},
     versions=(("alembic_version", None),), is_heard=True, planned=2, applied=("0001", "0002"),
@@ -160,10 +161,10 @@ class TestADatabaseElsewhere:
             ((), {}, "at no revision: env.py did not commit, or connects elsewhere", ENV),
             (("0001",), {}, "at 0001: env.py stopped there, or wrote versions by itself", ENV),
             (
-                ("0002", "9"),
-                {},
-                "at 0002, 9, and no script is revision 9: env.py stopped there, or wrote versions "
-                "by itself",
+                ("0002", "9", "x"),
+                {"scripts": {**FACTS.scripts, "revisions": {**HISTORY, "x": []}}},
+                "at 0002, 9, x, and no script is revision 9: env.py stopped there, or wrote "
+                "versions by itself",
                 ENV,
             ),
             (("0001",), {"redirected": ("line 1", "line 2")}, "at 0001: line 1; line 2", ENV),

@@ -74,7 +74,7 @@ ROOMS = {
             "builder/alembic_config": "order builds",
             "build/process": "told_failures builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",
-            "build/steps": "builds heads store/in_use back_and_forth leftovers store",
+            "build/steps": "plans builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "verified heads two_places",
             "builder/ran": "heads options",
             "builder/own_sql": "own_sql",

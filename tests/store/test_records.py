@@ -15,11 +15,12 @@ import pytest
 
 from alembic_snapshot import MigrationError
 from alembic_snapshot.errors import StoreError
-from alembic_snapshot.key.observed import Observed
+from alembic_snapshot.key.layers import State
+from alembic_snapshot.key.observed import Change, Observed
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.store import FileStore
 from alembic_snapshot.store.manifest import Manifest, different_options, write_whole
-from alembic_snapshot.store.store import run_id
+from alembic_snapshot.store.store import Lookup, run_id
 
 MANIFEST = Manifest(
     digest="a" * 64, family="a" * 64, project="shop", created=1.0, size=100, sha256="",
@@ -47,7 +48,7 @@ def put(store):
             connection.execute("create table t (a)")
         fields.setdefault("revisions", {"1": letter, "2": letter})
         manifest = dataclasses.replace(
-            MANIFEST, digest=digest, family=fields.pop("family", digest),
+            MANIFEST, digest=fields.pop("digest", digest), family=fields.pop("family", digest),
             sha256=workspace.database.content_hash(), **fields,
         )  # fmt: skip
         entry = store.publish(workspace.database, manifest, replace=replace)
@@ -246,6 +247,43 @@ class TestASnapshot:
         )
 
 
+class Now:
+    """What is there now: for each of these digests of what was read, something has changed."""
+
+    def __init__(self, **changed):
+        self.changed = changed
+
+    def changes(self, observed, _salt):
+        return [Change(text) for name in observed.files for text in self.changed.get(name, ())]
+
+
+class TestLookingForASnapshot:
+    STATE = State({}, (), (), "a" * 64)
+
+    def test_finds_none_where_there_is_none_or_only_one_of_another_digest(self, store, put):
+        assert store.find(self.STATE, Now()) == Lookup(None, [])
+        put("a", digest="a" * 32 + "b" * 32)
+        assert store.find(self.STATE, Now()) == Lookup(None, [])
+
+    def test_finds_the_one_for_which_nothing_has_changed(self, store, put):
+        put("a", observed=Observed({"x": "1"}))
+        second = put("a", observed=Observed({"y": "1"}))
+
+        assert store.find(self.STATE, Now(x=["x changed"])) == Lookup(second)
+        assert set(
+            store.find(self.STATE, Now(x=["x changed", "z too"], y=["y changed"])).reasons
+        ) == {Change("x changed"), Change("z too"), Change("y changed")}
+
+    def test_finds_no_damaged_one_and_says_so(self, store, put):
+        entry = put("a")
+        os.chmod(entry.database.name, 0o600)
+        Path(entry.database.name).write_bytes(b"")
+
+        assert store.find(self.STATE, Now()) == Lookup(
+            None, [Change(f"{entry.database} is damaged or was changed")]
+        )
+
+
 class TestItsFolder:
     def test_is_made_whole_and_marked_for_git_and_for_backups(self, store):
         assert sorted(path.name for path in store.root.iterdir()) == [
@@ -430,6 +468,17 @@ class TestPruning:
 
         assert names(store.prune(1, is_meant=lambda project: project == "other")) == ["d"]
         assert names(store.prune(1)) == ["b"]
+
+    def test_leaves_what_a_snapshot_that_stays_stands_on_and_not_what_a_mere_state_does(
+        self, store, put
+    ):
+        history = {"1": "x", "2": "y"}
+        put("a", age=0, revisions=history, heads=("2",))
+        put("b", age=HOUR, revisions={"1": "x"}, heads=("1",))
+        put("c", age=0, family="a" * 64, revisions={"9": "z"}, heads=("9",))
+        put("d", age=2 * HOUR, revisions={"9": "z"}, heads=("9",))
+
+        assert names(store.prune(keep=1)) == ["d"]
 
     def test_leaves_what_is_in_use(self, store, put):
         entry = put("a")

@@ -174,8 +174,8 @@ ROOMS = {
         {
             "builder/file_target": "stairway two_places",
             "builder/stairway": "stairway two_places",
-            "build/stairway_cache": "stairway",
-            "build/stairway": "stairway store/in_use unchecked",
+            "build/stairway_cache": "stairway_parts stairway",
+            "build/stairway": "stairway_parts stairway store/in_use unchecked",
         },
         "unchecked",
     ),

@@ -172,8 +172,8 @@ ROOMS = {
     ),
     "stairway": Room(
         {
-            "builder/file_target": "stairway two_places",
-            "builder/stairway": "stairway two_places",
+            "builder/file_target": "stairway_steps stairway two_places",
+            "builder/stairway": "stairway_steps stairway two_places",
             "build/stairway_cache": "stairway_parts stairway",
             "build/stairway": "stairway_parts stairway store/in_use unchecked",
         },

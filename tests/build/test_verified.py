@@ -153,6 +153,19 @@ class TestADatabaseAtTheHeads:
         assert found.table == "theirs"
         assert set(database.asked) == {("theirs", None)}
 
+    def test_of_an_ancestor_has_the_table_that_the_migrations_used_if_any_ran(self, history):
+        found = verified(
+            history, Database(own=["0002"]), manifest(version_table="theirs"),
+            versions=(("own", None),),
+        )  # fmt: skip
+
+        assert found.table == "own"
+
+    def test_on_the_way_needs_its_own_revisions_alone(self, history):
+        one = verifier(history, manifest(revisions={}), applied=("0001",))
+
+        assert one.verify(at("0001"), one.chain.state(["0001"])).total == 1
+
 
 class TestADatabaseElsewhere:
     @pytest.mark.parametrize(
@@ -190,6 +203,25 @@ class TestADatabaseElsewhere:
             "versions by itself"
         )
         assert raised.value.error.hint == FURTHER
+
+    def test_that_is_further_by_its_files_alone_is_not_said_to_have_no_script(self, history):
+        one = verifier(history, scripts=None)
+
+        with pytest.raises(AttemptFailed, match=r"at 0002: env\.py stopped") as raised:
+            one.verify(at("0002"), one.chain.state(["0001"]))
+        assert raised.value.error.hint == FURTHER
+
+    def test_on_the_way_is_at_no_head_of_the_whole_history(self, history):
+        one = verifier(history)
+
+        with pytest.raises(AttemptFailed, match="at 0001, 0002"):
+            one.verify(at("0001", "0002"), one.chain.state(["0001"]))
+
+    def test_whose_revision_only_a_run_found_is_not_said_to_have_no_script(self, history):
+        scripts = {**FACTS.scripts, "revisions": {**HISTORY, "x": []}}
+        message, _, _ = refused(history, at("0002", "x"), scripts=scripts)
+
+        assert message.endswith("at 0002, x: env.py stopped there, or wrote versions by itself")
 
     def test_whose_revision_is_another_script_is_not_said_to_have_none(self, migrated):
         scripts = {**FACTS.scripts, "revisions": {**FACTS.scripts["revisions"], "x": []}}
@@ -341,13 +373,14 @@ class TestARevisionThatDidNotRun:
             True,
         )
 
-    def test_stays_counted_in_what_stands_on_it(self, migrated):
+    @pytest.mark.parametrize("is_heard", [True, False])
+    def test_stays_counted_in_what_stands_on_it(self, migrated, is_heard):
         checks = {"revisions": 7, "stamped": 3, "heads_error": "why", "unseen": 4}
         ancestor = manifest(heads=("0002",), checks=checks)
 
-        assert verified(migrated, at("0002"), ancestor, applied=()) == Verified(
-            "alembic_version", ("0002",), 7, 3, "why", 4
-        )
+        found = verified(migrated, at("0002"), ancestor, applied=(), is_heard=is_heard)
+
+        assert found == Verified("alembic_version", ("0002",), 7, 3, "why", 4)
 
     def test_is_not_told_where_the_scripts_can_not_be_read(self, migrated):
         for scripts, why in (({"error": "x"}, "x"), (None, "they were not loaded")):

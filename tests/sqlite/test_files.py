@@ -215,7 +215,7 @@ class TestSealing:
             "insert into u values (zeroblob(100000))", "drop table u",
         )  # fmt: skip
 
-        databases.seal(path)
+        DatabaseFile(path).seal()
 
         assert [file.name for file in path.parent.iterdir()] == [path.name]
         with databases.read_only(path) as connection:

@@ -399,6 +399,20 @@ class TestAFailedBuild:
 
         assert list(store.failed.iterdir()) == []
 
+    def test_of_which_only_the_database_is_there_is_forgotten_too(self, store, database):
+        store.keep_failure("a" * 64, failed("so"), database)
+        (store.failed / f"{'a' * 32}.json").unlink()
+
+        store.forget_failure("a" * 64)
+
+        assert list(store.failed.iterdir()) == []
+
+    def test_that_can_not_be_forgotten_is_no_error(self, store):
+        store.failed.rmdir()
+        store.failed.write_text("")
+
+        store.forget_failure("a" * 64)
+
     def test_that_left_no_database_says_so_where_it_was_to_be(self, store):
         kept = store.failed_database("a" * 64)
         gone = store.workspace("a" * 64).database
@@ -527,7 +541,7 @@ class TestTrimming:
 
         assert ("".join(sorted(names(deleted))), rest) == (gone, left)
 
-    @pytest.mark.parametrize(("age", "gone"), [(590, ""), (610, "a")])
+    @pytest.mark.parametrize(("age", "gone"), [(590, ""), (600, "a")])
     def test_leaves_what_was_asked_for_in_the_last_ten_minutes(self, store, put, age, gone):
         put("a", age=age)
 
@@ -535,6 +549,12 @@ class TestTrimming:
 
         assert "".join(names(deleted)) == gone
         assert left == (0 if gone else 100)
+
+    def test_leaves_what_stands_below_what_it_leaves(self, store, put):
+        put("a", age=0, revisions={"1": "x", "2": "y"}, heads=("2",))
+        put("b", age=HOUR, revisions={"1": "x"}, heads=("1",))
+
+        assert store.trim(0) == ([], 200)
 
     def test_takes_what_one_build_published_together(self, store, put):
         put("a", age=HOUR)

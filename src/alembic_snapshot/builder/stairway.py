@@ -55,7 +55,7 @@ class Stairway:
         self._parents = step.parents
         self._tried: set[str] = set()
         self._failed: set[str] = set()
-        self._applied = self._kept = 0
+        self._kept = 0
         self._trying: tuple[str, str] | None = None
         self._failure: BaseException | None = None
         self._codes: dict[str, Any] = {}
@@ -122,7 +122,6 @@ class Stairway:
         if kind == _UP:
             return False
         self._put_back()
-        self._applied = self._kept
         self._failed.add(name)
         if name in self._wanted:
             what = type(error).__name__ + (f": {error}" if str(error) else "")
@@ -140,12 +139,11 @@ class Stairway:
 
     def _plan_up(self) -> Iterator[tuple[str, str]]:
         current: Schema | None = None
-        for number in range(self._applied, len(self._path)):
+        for number in range(self._kept, len(self._path)):
             name = self._path[number]
             tries = name in self._wanted and name not in self._tried
             before, current = (current or self._schema()) if tries else None, None
             yield name, _UP
-            self._applied = number + 1
             if before is None:
                 continue
             after = self._schema()
@@ -168,7 +166,7 @@ class Stairway:
                     lines = [f"revision {above}, above it, does not go down"]
                     self.report("finding", revision=name, kind="not tried", lines=lines)
                     self._finish(name)
-            if above or number < self._applied:
+            if above or number < self._kept:
                 continue
             if name in self._tried or name not in self._wanted:
                 yield name, _DOWN

@@ -39,7 +39,7 @@ class Place:
 
     def is_same(self, other: Place | None) -> bool:
         """Whether both are the same database, if the names of their servers are resolved."""
-        if other is None or self == other or self.kind == "sqlite":
+        if other is None or self == other:
             return self == other
         if (self.kind, self.name, self.port) != (other.kind, other.name, other.port):
             return False

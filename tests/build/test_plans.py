@@ -288,3 +288,27 @@ def test_databases_that_env_py_would_have_opened_are_those_of_the_ancestor_too(s
     assert build._databases([{"b": 2}, {"c": 3}], entry) == [{"a": 1}, {"b": 2}, {"c": 3}]
     assert build._databases([{"b": 2}], None) == [{"b": 2}]
     assert _together([[1], [1]], [[1], [2]]) == [[1], [1], [2]]
+
+
+def test_a_listener_is_told_of_each_step_in_its_order_and_the_manifest_how_long_each_took(shop):
+    heard = []
+    shop.revision("0003", "0002", "op.execute('select 1')")
+
+    snapshot = shop.ensure(listener=heard.append)
+
+    took = [event.pop("seconds") for event in heard if "seconds" in event]
+    one, two = "seeds:one", "seeds:two"
+    assert heard == [
+        {"event": "build", "reasons": ("the store has no snapshot of this project",)},
+        {"event": "plan", "revisions": ["0001", "0002"]},
+        *({"event": event, "revision": "0001"} for event in ("revision", "applied")),
+        *({"event": event, "revision": "0002"} for event in ("revision", "applied")),
+        {"event": "plan", "revisions": ["0003"]},
+        *({"event": event, "revision": "0003"} for event in ("revision", "applied")),
+        {"event": "seed", "seed": one},
+        {"event": "applied", "revision": one},
+        {"event": "seed", "seed": two},
+        {"event": "applied", "revision": two},
+    ]
+    assert list(snapshot.manifest.timings.values()) == took
+    assert list(snapshot.manifest.timings) == ["0001", "0002", "0003", one, two]

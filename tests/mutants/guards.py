@@ -70,7 +70,7 @@ ROOMS = {
     ),
     "build": Room(
         {
-            "build/ensure": "builds store/in_use store unchecked",
+            "build/ensure": "max_size builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "told_failures builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",
@@ -81,7 +81,7 @@ ROOMS = {
             "builder/seeds": "unfinished build/checks own_sql",
             "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
-            "builder/upgrade": "builds key/surroundings order heads left_by_env guard_engines",
+            "builder/upgrade": "plans app_context builds key/surroundings order heads left_by_env guard_engines",
             "build/handovers": "told_failures handovers mistakes",
             "build/upgrade": "build/upgrade",
         },

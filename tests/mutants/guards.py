@@ -81,7 +81,9 @@ ROOMS = {
             "builder/seeds": "unfinished build/checks own_sql",
             "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
-            "builder/upgrade": "plans app_context builds key/surroundings order heads left_by_env guard_engines",
+            "builder/upgrade": (
+                "plans app_context builds key/surroundings order heads left_by_env guard_engines"
+            ),
             "build/handovers": "told_failures handovers mistakes",
             "build/upgrade": "build/upgrade",
         },

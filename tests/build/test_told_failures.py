@@ -332,6 +332,35 @@ class TestTheWaysToHandOver:
 
         assert handovers.error().details == "details of url"
 
+    def test_of_which_the_first_wanted_nothing_have_that_one_s_error_beside_the_other(self):
+        handovers = Handovers(None)
+        handovers.failed("url", attempt(speaks_async=True)("url"))
+        handovers.failed("async", attempt(speaks_async=True)("async"))
+
+        error = handovers.error()
+
+        assert error.message == "url"
+        assert error.details == (
+            "details of url\nWhat was tried:\n  offered as url: url\n  offered as async: async"
+        )
+
+    def test_are_told_with_the_async_one_where_only_that_finds_that_its_driver_is_missing(self):
+        handovers = Handovers(None)
+        for way in handovers:
+            lacks = ("aiosqlite",) if way == "async" else ()
+            handovers.failed(way, attempt(speaks_async=True, lacks=lacks)(way))
+
+        assert handovers.error().details.endswith("offered as async: async")
+
+    def test_whose_error_has_no_details_are_listed_all_the_same(self):
+        handovers = Handovers(None)
+        for way in ("url", "connection"):
+            failure = attempt()(way)
+            failure.error.details = None
+            handovers.failed(way, failure)
+
+        assert handovers.error().details.startswith("\nWhat was tried:\n  offered as url: url\n")
+
     def test_of_which_one_got_to_the_migrations_have_its_error(self):
         handovers = Handovers(None)
         handovers.failed("url", attempt(wants_async=True)("url"))

@@ -167,10 +167,10 @@ def test_a_relative_file_of_a_url_starts_from_the_base(url, name, tmp_path, monk
 
 
 def test_a_url_without_its_driver_leads_to_the_same_server():
-    url = make_url("postgresql+pg8000://ada:secret@db.example:6000/shop")
+    url = make_url("postgresql+nobody://ada:secret@db.example:6000/shop")
 
     assert url_place(url) == SERVER
-    nameless = make_url("postgresql+pg8000://ada:secret@db.example")
+    nameless = make_url("postgresql+nobody://ada:secret@db.example")
     assert url_place(nameless) == Place("postgresql", "ada", "db.example", 5432)
 
 
@@ -191,6 +191,7 @@ def test_the_variables_of_a_database_are_those_whose_url_or_path_is_it(tmp_path)
         "OTHER_FILE": f"{path}2",
         "PAGE": "https://db.example:6000/shop",
         "BROKEN": "postgresql://[",
+        "WORDS": "see https://db.example/shop for more",
         "EMPTY": "",
         "MEMORY": ":memory:",
     }
@@ -212,4 +213,5 @@ def test_what_is_no_name_is_no_file(database):
 def test_a_name_may_be_bytes_or_a_path(tmp_path):
     path = tmp_path / "a.db"
 
+    assert places_of("sqlite", (path,), {}) == [Place("sqlite", os.path.realpath(path), "", 0)]
     assert file_of(path) == file_of(os.fsencode(path)) == str(path)

@@ -168,7 +168,7 @@ ROOMS = {
         {
             "builder/drift": "drift_words build/checks oracles/checks",
             "checks": "check_words unchecked build/checks errors",
-            "plugin/items": "check_items",
+            "plugin/items": "check_results check_items",
         },
         "unchecked",
     ),

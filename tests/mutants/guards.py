@@ -72,7 +72,7 @@ ROOMS = {
         {
             "build/ensure": "max_size builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
-            "build/process": "told_failures builds mistakes builder/guard",
+            "build/process": "told_failures ends builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",
             "build/steps": "plans builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "verified heads two_places",

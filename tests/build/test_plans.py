@@ -8,9 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from alembic_snapshot.build.ensure import _is_checked
 from alembic_snapshot.build.process import AttemptFailed
 from alembic_snapshot.build.steps import Construction, _refuse_unfit, _together, _UnfitAncestor
 from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
+from alembic_snapshot.checks import NO_METADATA
+from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.project.owner import identity
 from alembic_snapshot.store.manifest import Manifest
 
@@ -279,6 +282,52 @@ def test_the_checks_of_a_build_say_for_which_models_and_in_which_run_they_hold(
         "unchecked": {"mappers": "m"}, "tried_by": "one",
     }  # fmt: skip
     assert below._checks_of(done) == {"models": below.chain.models_digest}
+
+
+CHECKED = {"drift": [], "drift_error": None, "unchecked": {}}
+NOT_TRIED = {**CHECKED, "drift_error": "why"}
+
+
+@pytest.mark.parametrize(
+    ("checks", "through_env", "is_below", "is_checked"),
+    [
+        (CHECKED, None, False, True),
+        ({}, None, False, False),
+        ({}, None, True, True),
+        (CHECKED, None, True, True),
+        ({**CHECKED, "models": "others"}, None, False, False),
+        ({"models": None}, None, True, False),
+        (CHECKED, Observed(files={"gone.txt": "1"}), False, False),
+        (NOT_TRIED, None, False, False),
+        ({**NOT_TRIED, "tried_by": "two"}, None, False, False),
+        ({**NOT_TRIED, "tried_by": None}, None, False, False),
+        ({**NOT_TRIED, "tried_by": "one"}, None, False, True),
+        ({**CHECKED, "unchecked": {"mappers": "why"}}, None, False, False),
+        ({**CHECKED, "drift_error": NO_METADATA}, None, False, True),
+    ],
+)
+def test_a_snapshot_is_checked_if_all_was_tried_with_the_models_as_they_are(
+    shop, construction, monkeypatch, checks, through_env, is_below, is_checked
+):
+    monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "one")
+    build = construction(**({"revision": "0002"} if is_below else {}))
+    models = {"models": build.chain.models_digest}
+    entry = publish(
+        build, build.chain.revisions, checks={**models, **checks},
+        through_env=through_env or Observed(),
+    )  # fmt: skip
+    status = shop.look_up(**({"revision": "0002"} if is_below else {}))
+
+    assert _is_checked(entry, status) is is_checked
+
+
+def test_what_was_not_tried_outside_of_a_run_is_tried_again(shop, construction, monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
+    build = construction()
+    models = {"models": build.chain.models_digest, "tried_by": None}
+    entry = publish(build, ["0001"], checks={**models, **NOT_TRIED})
+
+    assert not _is_checked(entry, shop.look_up())
 
 
 def test_databases_that_env_py_would_have_opened_are_those_of_the_ancestor_too(shop, construction):

@@ -70,7 +70,7 @@ ROOMS = {
     ),
     "build": Room(
         {
-            "build/ensure": "max_size builds store/in_use store unchecked",
+            "build/ensure": "plans max_size builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "told_failures ends builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",

@@ -150,6 +150,7 @@ def test_its_home_is_its_own_only_where_the_project_says_so(
     monkeypatch.setenv("HOME", "/home/ada")
     project.configure(f'private_home = {str(private).lower()}\nenvironment = {{ SHOP = "open" }}')
 
+    run(("done", DONE))
     child, _, _ = run(("done", DONE))
 
     assert child.output == f"{tmp_path / 'home' if private else '/home/ada'} utf-8 open"

@@ -281,6 +281,7 @@ class TestFromAbove:
             ("finding", "1", "not tried", ["revision 3, above it, does not go down"]),
             ("tried", "1"),
         ]
+        assert climb.tables == ["alembic_version", "t1", "t2", "t3"]
 
     def test_what_is_other_than_before_is_told(self, climb, upgraded):
         climb.revision("1")

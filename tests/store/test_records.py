@@ -294,6 +294,7 @@ class TestItsFolder:
             "Signature: 8a477f597d28d172789f06886806bc55\n"
         )
         assert store.parse_cache == store.root / "facts.json"
+        store.prepare()
 
     def test_that_is_a_file_is_an_error(self, tmp_path):
         (tmp_path / "store").write_text("")

@@ -49,7 +49,6 @@ class Stairway:
         self.own_work = own_work
         self.pools = pools
         self.is_done = False
-        self._count = 0
         self._wanted = frozenset(step.revisions or ())
         self._path = list(step.path)
         self._parents = step.parents
@@ -75,7 +74,7 @@ class Stairway:
             return map(watched, self._steps(context))
 
         while not self.is_done:
-            before, self._failure = self._count, None
+            self._goes_on, self._failure = False, None
             failure: BaseException | None = None
             try:
                 run_env(steps, overrides={"transaction_per_migration": True})
@@ -86,7 +85,7 @@ class Stairway:
                 continue
             if failure:
                 raise failure
-            if self._count == before:
+            if not self._goes_on:
                 # It runs no migrations, or does not go on with them.
                 return
 
@@ -107,7 +106,7 @@ class Stairway:
             self._trying, self._failure = move, None
             yield self._step(*move)
             self._trying = None
-            self._count += 1
+            self._goes_on = True
             # A transaction of env.py's own is committed when env.py has ended.
             if self._connection.in_transaction() or self._left_in_connection() != before:
                 return

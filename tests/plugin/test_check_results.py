@@ -170,3 +170,18 @@ class TestAStairway:
         with pytest.raises(BuildError) as raised:
             first.runtest()
         assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(CheckFailed("drift: x"), "drift: x"), (ValueError("why"), "ValueError: why")],
+)
+def test_what_was_found_is_its_text_and_any_other_error_is_as_pytest_shows_it(checks, error, shown):
+    item = next(iter(checks().collect()))
+    try:
+        raise error
+    except Exception:
+        told = str(item.repr_failure(pytest.ExceptionInfo.from_current()))
+
+    assert shown in told
+    assert (told == shown) is isinstance(error, CheckFailed)

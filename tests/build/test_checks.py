@@ -610,3 +610,28 @@ class TestHeads:
         project.configure('heads = "many"\ndrift = "ignore"')
 
         assert json.loads(project.command("status", "--json").stdout)["checks"] == []
+
+
+def test_a_comparison_that_ends_the_process_leaves_what_env_py_has_read_known(project):
+    project.write("helper.py", "TEXT = open('settings.txt').read()\n")
+    project.write("settings.txt", "before")
+    env = (project.root / "migrations/env.py").read_text()
+    project.write(
+        "migrations/env.py",
+        "import os\nimport sqlalchemy as sa\nimport helper\n"
+        + env.replace("target_metadata = None", "target_metadata = sa.MetaData()").replace(
+            "configure(", "configure(include_object=lambda *_: os._exit(7), "
+        ),
+    )
+    project.history(1)
+    reason = "the builder ended with status 7"
+    assert project.ensure().manifest.checks["drift_error"] == reason
+    assert project.look_up().changed_for_env() == ()
+    project.write("settings.txt", "after")
+    assert project.look_up().changed_for_env() == ("settings.txt changed (read while it ran)",)
+
+    snapshot, ran = project.build()
+
+    assert ran == []
+    assert snapshot.manifest.checks["drift_error"] == reason
+    assert project.look_up().changed_for_env() == ()

@@ -153,6 +153,29 @@ def test_what_a_revision_takes_from_the_application_is_never_stale(flask, rows, 
     assert (before, after) == ("a", "b")
 
 
+def test_what_a_seed_takes_from_it_is_never_stale_though_env_py_imported_the_seed(flask, rows):
+    flask.write(
+        "fill.py",
+        """
+        import sqlalchemy as sa
+        from flask import current_app
+
+        def fill(connection):
+            connection.execute(
+                sa.text("INSERT INTO t_0001 VALUES (:v)"), {"v": current_app.config["KEY"]}
+            )
+        """,
+    )
+    flask.write("migrations/env.py", f"    import fill\n{ENV}")
+    flask.configure(flask.settings + CONTEXT + 'seeds = ["fill:fill"]\n')
+    flask.revision("0001", upgrade="op.create_table('t_0001', sa.Column('id', sa.String))")
+    flask.write("config.json", '{"KEY": "a"}')
+    before = value_of(rows, flask.ensure())
+    flask.write("config.json", '{"KEY": "b"}')
+
+    assert (before, value_of(rows, flask.ensure())) == ("a", "b")
+
+
 def test_a_variable_that_only_the_application_reads_counts_for_who_takes_it(
     flask, rows, monkeypatch
 ):

@@ -25,6 +25,10 @@ ARGUMENTS = {
         {"host": "a,b,c", "port": "6000,,7000", "dbname": "x"},
         [("a", 6000), ("b", 5432), ("c", 7000)],
     ),
+    "hosts and fewer ports": (
+        {"host": "a,b,c", "port": "6000,7000", "dbname": "x"},
+        [("a", 6000), ("b", 7000), ("c", 7000)],
+    ),
     "asyncpg's hosts": (
         {"host": ["a", "b"], "port": [6000, 7000], "database": "x"},
         [("a", 6000), ("b", 7000)],

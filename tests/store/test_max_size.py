@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from alembic_snapshot.checks import size
 from alembic_snapshot.project.sizes import bytes_of
 from alembic_snapshot.sqlite.store import FileStore
 
@@ -25,8 +26,8 @@ def builds(project, count):
     return made
 
 
-def small(project, size):
-    project.configure(f'max_size = "{size} B"')
+def small(project, count):
+    project.configure(f'max_size = "{count} B"')
 
 
 def test_what_was_not_asked_for_longest_goes_first_and_is_said(project, store):
@@ -37,9 +38,11 @@ def test_what_was_not_asked_for_longest_goes_first_and_is_said(project, store):
     last = project.ensure()
 
     assert [s.path.exists() for s in (old, middle, new, last)] == [False, False, True, True]
-    (note,) = last.notes
-    assert note.startswith("deleted 2 snapshots, ")
-    assert "max_size" in note
+    freed = old.manifest.size + middle.manifest.size
+    assert last.notes == (
+        f"deleted 2 snapshots, {size(freed)}, which nobody had asked for longest: the store is to "
+        f"have at most {old.manifest.size * 2} B (max_size)",
+    )
 
 
 def test_what_is_in_use_stays_and_that_is_said(project, store):
@@ -51,8 +54,12 @@ def test_what_is_in_use_stays_and_that_is_said(project, store):
         last = project.ensure()
 
     assert [s.path.exists() for s in (old, new, last)] == [True, False, True]
-    assert last.notes[0].startswith("deleted 1 snapshot, ")
-    assert "all of it is in use" in last.notes[1]
+    left = size(old.manifest.size + last.manifest.size)
+    assert last.notes == (
+        f"deleted 1 snapshot, {size(new.manifest.size)}, which nobody had asked for longest: the "
+        "store is to have at most 1 B (max_size)",
+        f"the store has {left}, more than 1 B (max_size): all of it is in use, or was just now",
+    )
 
 
 def test_what_a_build_stands_on_stays(project, store):
@@ -96,11 +103,11 @@ def test_what_is_no_size_is_an_error(project, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
+    ("text", "count"),
     [("5 GB", 5 * 10**9), ("5GB", 5 * 10**9), ("1.5 gb", 15 * 10**8), ("0 B", 0), ("1 KiB", 1024)],
 )
-def test_sizes_are_as_people_write_them(text, size):
-    assert bytes_of(text) == size
+def test_sizes_are_as_people_write_them(text, count):
+    assert bytes_of(text) == count
 
 
 def test_the_command_says_what_it_deleted(project, store):

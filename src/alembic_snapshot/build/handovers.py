@@ -20,9 +20,7 @@ class Handovers:
     """
 
     def __init__(self, first: str | None):
-        self._left = sorted(
-            HANDOVERS, key=lambda handover: (handover != first, HANDOVERS.index(handover))
-        )
+        self._left = sorted(HANDOVERS, key=lambda handover: handover != first)
         self._failed: dict[str, AttemptFailed] = {}
 
     def __iter__(self) -> Iterator[str]:

@@ -96,7 +96,7 @@ class Verifier:
             AttemptFailed: they are not, or nothing says that they are.
         """
         wanted = self._wanted(state)
-        if wanted is not None and not wanted.known and self._is_run:
+        if wanted is not None and not wanted.known:
             raise AttemptFailed(self._no_revisions(), final=True)
         for table in self._tables:
             rows = self._heads(database, *table)
@@ -112,10 +112,6 @@ class Verifier:
             reason, unseen = before.get("heads_error"), before.get("unseen", 0)
             return Verified(first, heads, total, stamped, reason, unseen)
         return Verified(first, heads, len(wanted.known))
-
-    @property
-    def _is_run(self) -> bool:
-        return self.ancestor is None and bool(self.chain.opaque)
 
     @property
     def _tables(self) -> list[tuple[str, str | None]]:
@@ -171,12 +167,10 @@ class Verifier:
 
     def _refuse_stamped(self, database: Target, known: Collection[str]) -> int:
         """How many revisions are stamped and did not run. It is an error if ``env.py`` does so."""
-        if self._is_run:
-            missing = set(known).difference(self.report.applied)
-        else:
-            missing = set(self.chain.revisions).intersection(known)
-            before = self.ancestor.revisions if self.ancestor else ()
-            missing = missing.difference(before, self.report.applied)
+        missing = set(known).difference(self.report.applied)
+        if self.ancestor is not None:
+            # Of a chain without revisions nothing more is to run.
+            missing = missing.intersection(self.chain.revisions).difference(self.ancestor.revisions)
         if not missing:
             return 0
         if self.project.migrate is None:

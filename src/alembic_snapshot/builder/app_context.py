@@ -83,7 +83,7 @@ class AppContext:
 def libraries_in_context() -> set[str]:
     """The libraries of which something is in a context variable at the moment: Flask, for one."""
     values = contextvars.copy_context().values()
-    found = {type(value).__module__.partition(".")[0] for value in values}
+    found = {_package(type(value).__module__) for value in values}
     return found - _TOOLS
 
 
@@ -94,8 +94,18 @@ def lead_to(names: Iterable[str], libraries: Collection[str]) -> bool:
     seen = set(_TOOLS)
     waiting = set(names) - seen
     uses: dict[str, set[str]] = {}
-    for name, module in list(sys.modules.items()) if waiting else ():
-        uses.setdefault(name.partition(".")[0], set()).update(_used_by(module))
+    modules = [(_package(name), m) for name, m in list(sys.modules.items())] if waiting else []
+    # What others import of a library may be of a third one's class, as Flask's current_app is.
+    makers = {
+        id(value): package
+        for package, module in modules
+        if package in libraries
+        for value in _values(module)
+        if _package(type(value).__module__) not in _TOOLS
+    }
+    for package, module in modules:
+        used = (makers.get(id(value)) for value in _values(module))
+        uses.setdefault(package, set()).update(filter(None, used), _used_by(module))
     while waiting:
         name = waiting.pop()
         if name in libraries:
@@ -105,14 +115,22 @@ def lead_to(names: Iterable[str], libraries: Collection[str]) -> bool:
     return False
 
 
+def _package(module: Any) -> str:
+    return str(module).partition(".")[0]
+
+
+def _values(module: Any) -> list[Any]:
+    return list(getattr(module, "__dict__", {}).values())
+
+
 def _used_by(module: Any) -> Iterator[str]:
     """The packages of what a module has of others: modules, classes and functions."""
-    for value in list(getattr(module, "__dict__", {}).values()):
+    for value in _values(module):
         # Not isinstance(): a proxy would look for what it stands for.
         if issubclass(type(value), types.ModuleType):
-            yield value.__name__.partition(".")[0]
+            yield _package(value.__name__)
         elif issubclass(type(value), type | types.FunctionType):
-            yield str(getattr(value, "__module__", "")).partition(".")[0]
+            yield _package(getattr(value, "__module__", ""))
 
 
 def _is_walking(error: BaseException) -> bool:

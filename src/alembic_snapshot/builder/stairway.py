@@ -49,13 +49,12 @@ class Stairway:
         self.own_work = own_work
         self.pools = pools
         self.is_done = False
-        self._count = 0
         self._wanted = frozenset(step.revisions or ())
         self._path = list(step.path)
         self._parents = step.parents
         self._tried: set[str] = set()
         self._failed: set[str] = set()
-        self._applied = self._kept = 0
+        self._kept = 0
         self._trying: tuple[str, str] | None = None
         self._failure: BaseException | None = None
         self._codes: dict[str, Any] = {}
@@ -75,7 +74,7 @@ class Stairway:
             return map(watched, self._steps(context))
 
         while not self.is_done:
-            before, self._failure = self._count, None
+            self._goes_on, self._failure = False, None
             failure: BaseException | None = None
             try:
                 run_env(steps, overrides={"transaction_per_migration": True})
@@ -86,7 +85,7 @@ class Stairway:
                 continue
             if failure:
                 raise failure
-            if self._count == before:
+            if not self._goes_on:
                 # It runs no migrations, or does not go on with them.
                 return
 
@@ -107,7 +106,7 @@ class Stairway:
             self._trying, self._failure = move, None
             yield self._step(*move)
             self._trying = None
-            self._count += 1
+            self._goes_on = True
             # A transaction of env.py's own is committed when env.py has ended.
             if self._connection.in_transaction() or self._left_in_connection() != before:
                 return
@@ -122,7 +121,6 @@ class Stairway:
         if kind == _UP:
             return False
         self._put_back()
-        self._applied = self._kept
         self._failed.add(name)
         if name in self._wanted:
             what = type(error).__name__ + (f": {error}" if str(error) else "")
@@ -140,12 +138,11 @@ class Stairway:
 
     def _plan_up(self) -> Iterator[tuple[str, str]]:
         current: Schema | None = None
-        for number in range(self._applied, len(self._path)):
+        for number in range(self._kept, len(self._path)):
             name = self._path[number]
             tries = name in self._wanted and name not in self._tried
             before, current = (current or self._schema()) if tries else None, None
             yield name, _UP
-            self._applied = number + 1
             if before is None:
                 continue
             after = self._schema()
@@ -168,7 +165,7 @@ class Stairway:
                     lines = [f"revision {above}, above it, does not go down"]
                     self.report("finding", revision=name, kind="not tried", lines=lines)
                     self._finish(name)
-            if above or number < self._applied:
+            if above or number < self._kept:
                 continue
             if name in self._tried or name not in self._wanted:
                 yield name, _DOWN

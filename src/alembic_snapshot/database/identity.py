@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 _PORT = 5432
 # Where PostgreSQL listens on the machine itself, as drivers and their configuration spell it.
-_HERE = ("", "localhost", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postgresql", "/tmp")
+_HERE = ("", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postgresql", "/tmp")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Place:
 
     def is_same(self, other: Place | None) -> bool:
         """Whether both are the same database, if the names of their servers are resolved."""
-        if other is None or self == other or self.kind == "sqlite":
+        if other is None or self == other:
             return self == other
         if (self.kind, self.name, self.port) != (other.kind, other.name, other.port):
             return False
@@ -207,7 +207,7 @@ def _host(name: str) -> str:
     return "localhost" if name in _HERE else name
 
 
-@functools.lru_cache(maxsize=256)
+@functools.cache
 def _addresses(host: str) -> frozenset[str]:
     """The addresses of a host's name; a name that can't be resolved stands for itself."""
     if host == "localhost" or host.startswith("/"):

@@ -201,7 +201,7 @@ def is_plain(path: Path) -> bool:
         "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC"
     )
     with read_only(path) as connection:
-        statements = [row[0] for row in connection.execute(query)]
+        statements = [sql for (sql,) in connection.execute(query)]
     with contextlib.closing(sqlite3.connect(":memory:")) as memory:
         for statement in statements:
             try:
@@ -229,7 +229,7 @@ def problems(path: Path) -> dict[str, Any]:
 
 def problems_by(rows: Rows) -> dict[str, Any]:
     """As :func:`problems`, on a connection that has whatever SQL the schema uses."""
-    found = [str(row[0]) for row in rows("PRAGMA integrity_check(20)")]
+    found = [str(line) for (line,) in rows("PRAGMA integrity_check(20)")]
     violations = rows("PRAGMA foreign_key_check")[:20]
     return {
         "integrity": [] if found == ["ok"] else found,
@@ -340,7 +340,7 @@ def heads(path: Path, table: str = "alembic_version") -> list[str]:
         if not has_table:
             return []
         rows = connection.execute(f"SELECT version_num FROM {quoted(table)} ORDER BY 1")
-        return [row[0] for row in rows]
+        return [revision for (revision,) in rows]
 
 
 def tables(path: Path) -> list[str]:
@@ -350,7 +350,7 @@ def tables(path: Path) -> list[str]:
             "SELECT name FROM sqlite_master WHERE type = 'table' "
             "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
         )
-        return [row[0] for row in rows]
+        return [name for (name,) in rows]
 
 
 def _hint(error: sqlite3.Error) -> str:

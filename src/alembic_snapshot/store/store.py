@@ -227,7 +227,7 @@ class Store(abc.ABC):
                 gone += family
             else:
                 kept += family
-        deleted = self._delete_but(kept, gone) if gone else []
+        deleted = self._delete_but(kept, gone)
         return deleted, total - _size(deleted)
 
     def _families(self) -> list[list[Entry]]:

@@ -35,6 +35,8 @@ class Silent(Exception):
 
 def reads():
     return os.environ["SHOP_URL_THAT_IS_NOT_SET"]
+def misreads():
+    return os.environ[3]
 def deep():
     return {}["x"]
 def invalid():
@@ -63,6 +65,7 @@ async def generates_async():
     yield
 context = contextmanager(generates)
 number = 1
+numbers = 2
 maker = sessionmaker()
 class Registry:
     session_factory = None
@@ -199,19 +202,49 @@ def test_what_is_no_engine_is_told_as_what_it_is(project, text):
     assert error_of(project(engine=text)) == (f"engine {text!r} is {what}, not an engine", hint)
 
 
-def test_a_line_of_an_installed_package_is_none_of_the_applications(project):
-    one = project(text="from packed import fails\n", engine="mod:fails()")
-    packed = one.root / "site-packages" / "packed.py"
-    packed.parent.mkdir()
-    packed.write_text("def fails():\n    raise ValueError('no')\n")
-    sys.path.insert(0, str(packed.parent))
-    try:
-        message, hint = error_of(one)
-    finally:
-        sys.path.remove(str(packed.parent))
-        sys.modules.pop("packed")
+@pytest.fixture
+def installed(project, monkeypatch):
+    """Makes a project with an installed package ``packed``, whose code is given."""
 
-    assert (message, hint) == ("engine 'mod:fails()' can't be had: ValueError: no", named._NEEDS)
+    def make(code, **keys):
+        one = project(**keys)
+        packed = one.root / "site-packages" / "packed.py"
+        packed.parent.mkdir()
+        packed.write_text(code)
+        monkeypatch.syspath_prepend(packed.parent)
+        return one
+
+    yield make
+    sys.modules.pop("packed", None)
+
+
+INSTALLED = {
+    "a line of its own": (
+        "mod:fails()",
+        "def fails():\n    raise ValueError('no')",
+        "engine 'mod:fails()' can't be had: ValueError: no",
+    ),
+    "a call within it": (
+        "packed:engine",
+        "len(1)",
+        "engine 'packed:engine' can't be had: TypeError: object of type 'int' has no len()",
+    ),
+    "an attribute without a name": (
+        "packed:engine",
+        "raise AttributeError('no')",
+        "can't import 'packed:engine': no",
+    ),
+}
+
+
+@pytest.mark.parametrize(("engine", "code", "message"), INSTALLED.values(), ids=INSTALLED)
+def test_what_an_installed_package_raises_has_no_line(installed, engine, code, message):
+    one = installed(code, text="from packed import fails\n", engine=engine)
+
+    found, hint = error_of(one)
+
+    assert found == message
+    assert hint == (named._IMPORTABLE if "import" in message else named._NEEDS)
 
 
 def test_a_module_that_is_being_imported_is_named(project):

@@ -134,7 +134,7 @@ ROOMS = {
     "states": Room(
         {
             "database/clone": "sqlite/clone checkpoints",
-            "plugin/calls": "checkpoints",
+            "plugin/calls": "calls checkpoints",
             "plugin/checkpoints": "checkpoints",
             "plugin/declared": "checkpoints scopes",
             "plugin/endings": "after_the_yield",
@@ -143,7 +143,7 @@ ROOMS = {
             "database/recording": "written",
             "database/writers": "replay written",
             "engines/added": "written",
-            "engines/lost": "checkpoints",
+            "engines/lost": "lost checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "replay written",
         },
@@ -152,7 +152,7 @@ ROOMS = {
     "aim": Room(
         {
             "engines/child": "child_processes",
-            "engines/children": "child_processes",
+            "engines/children": "children child_processes",
             "engines/configured": "loading configured",
             "engines/known": "engines/aim oracles/aim",
             "engines/named": "loading configured",

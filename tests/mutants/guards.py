@@ -118,13 +118,17 @@ ROOMS = {
     ),
     "pointing": Room(
         {
-            "plugin/clones": "scopes isolation",
+            "plugin/clones": "plugin/database scopes isolation",
             "plugin/fakes": "fakes",
             "engines/application": "loading plugin/databases async scopes",
             "engines/events": "plugin/guard isolation attaching hidden_files engines/aim",
             "engines/factories": "loading plugin/databases configured",
-            "plugin/current": "swallowed scopes failures checkpoints after_the_yield",
-            "plugin/database": "plugin/in_use scopes failures plugin/building checkpoints",
+            "plugin/current": (
+                "plugin/database swallowed scopes failures checkpoints after_the_yield"
+            ),
+            "plugin/database": (
+                "plugin/database plugin/in_use scopes failures plugin/building checkpoints"
+            ),
             "engines/loops": "async pools",
             "engines/redirect": "async isolation pools guard_off reset/plugin",
             "engines/threads": "pools reset/plugin",

@@ -8,6 +8,7 @@ import types
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from alembic_snapshot.database.identity import file_place, url_place
 from alembic_snapshot.engines import configured, named
@@ -24,6 +25,7 @@ MODULE = """
 import asyncio, os
 from contextlib import contextmanager
 from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker
 from alembic_snapshot.errors import EngineError
 
@@ -511,3 +513,172 @@ def test_a_session_that_goes_elsewhere_is_closed(project, monkeypatch):
 
     assert message == "the sessions of 'mod:mine' go to 'b.db', and those of mod:engine elsewhere"
     assert len(sys.modules["mod"].closed) == 1
+
+
+OWN_ENGINES = {
+    "sqlite": (
+        "sqlite:///alembic-snapshot-has-no-engine.db",
+        "sqlite+aiosqlite:///alembic-snapshot-has-no-engine.db",
+    ),
+    "postgresql": (
+        "postgresql+psycopg:///alembic-snapshot-has-no-engine",
+        "postgresql+asyncpg:///alembic-snapshot-has-no-engine",
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", OWN_ENGINES)
+def test_where_none_is_configured_the_engines_are_ours(project, backend):
+    one = Engines(project(backend=backend), {})
+    assert list(one.known()) == []
+    sync, asynchronous = one.sync(), one.async_()
+
+    assert (str(sync.url), str(asynchronous.url)) == OWN_ENGINES[backend]
+    assert one.sync() is sync
+    assert one.async_() is asynchronous
+    assert list(one.known()) == [sync, asynchronous.sync_engine]
+    assert one.own(sync.dialect)
+    assert one.serves(asynchronous.sync_engine)
+    assert not one.own(create_engine("sqlite://").dialect)
+    session, factory, doubt = one.session()
+    assert (session.bind, factory.kw["bind"], doubt) == (sync, sync, False)
+    assert isinstance(session, Session)
+    session, doubt = one.async_session()
+    assert (session.bind, session.sync_session.expire_on_commit, doubt) == (
+        asynchronous, False, False
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["mod:url", "sqlite:///a.db", "sqlite+aiosqlite:///a.db"])
+def test_engines_of_a_url_have_its_driver_where_it_can_be(project, engine):
+    one = Engines(project(text=ENGINES, engine=engine), {})
+    one.configured.verify()
+
+    assert str(one.sync().url) == "sqlite:///a.db"
+    assert str(one.async_().url) == "sqlite+aiosqlite:///a.db"
+
+
+def test_the_applications_own_engines_are_used_for_what_they_are(project):
+    text = ENGINES + "\nfrom sqlalchemy.orm import Session\nclass Mine(Session):\n    pass\n"
+    text += "mine = sessionmaker(engine, class_=Mine)\n"
+    one = Engines(project(text=text, engine="mod:engine", sessionmaker="mod:mine"), {})
+    module = __import__("mod")
+    assert one.sync() is module.engine
+    assert str(one.async_().url) == OWN_ENGINES["sqlite"][1]
+    session, factory, doubt = one.session()
+    assert (factory, doubt) == (module.mine, False)
+    assert isinstance(session, module.Mine)
+    session, doubt = one.async_session()
+    assert (session.bind, doubt) == (one.async_(), False)
+
+    one = Engines(
+        project(text=text, engine="mod:asynchronous", sessionmaker="mod:asynchronous_made"), {}
+    )
+    assert one.async_() is module.asynchronous
+    assert str(one.sync().url) == OWN_ENGINES["sqlite"][0]
+    session, doubt = one.async_session()
+    assert (session.bind, doubt) == (module.asynchronous, False)
+    session, factory, doubt = one.session()
+    assert (session.bind, factory.kw["bind"], doubt) == (one.sync(), one.sync(), False)
+
+
+def test_a_factory_that_works_only_in_a_context_is_told_or_doubted(project):
+    text = (
+        ENGINES
+        + """
+from sqlalchemy.orm import Session
+class Inside(Session):
+    def get_bind(self, *arguments, **options):
+        raise RuntimeError("outside of a context")
+inside = sessionmaker(class_=Inside)
+"""
+    )
+    one = Engines(project(text=text, engine="mod:engine", sessionmaker="mod:inside"), {})
+    session, factory, doubt = one.session()
+    assert (type(session).__name__, factory, doubt) == ("Inside", sys.modules["mod"].inside, True)
+
+    one = Engines(project(text=text, engine="mod:engine", sessionmaker="mod:in_context"), {})
+    for call in (one.session, one.async_session):
+        with pytest.raises(EngineError) as caught:
+            call()
+        assert (caught.value.message, caught.value.hint) == (
+            "sessionmaker 'mod:in_context' can't make a session here: RuntimeError: outside of a "
+            "context",
+            "have an autouse fixture enter the application's context, for example "
+            "app.app_context(), before db_session is made",
+        )
+
+
+FACTORIES = {
+    "mod:number": ("is int, not a session factory", "name what {made} made"),
+    "mod:engine": (
+        "is Engine, not a session factory",
+        'write engine = "mod:engine", and in sessionmaker name what {made} made, or leave it out',
+    ),
+    "mod:asynchronous": (
+        "is AsyncEngine, not a session factory",
+        'write engine = "mod:asynchronous", and in sessionmaker name what {made} made, or leave it '
+        "out",
+    ),
+    "mod:session": (
+        "is Session, not a session factory",
+        "a session is one test's: name what {made} made",
+    ),
+    "mod:asynchronous_session": (
+        "is AsyncSession, not a session factory",
+        "a session is one test's: name what {made} made",
+    ),
+    "mod:gives": (
+        "makes int, not a session",
+        "name the factory that it uses, which {made} made",
+    ),
+    "mod:later": (
+        "makes a coroutine, of an async function, not a session",
+        "name the factory that it uses, which {made} made",
+    ),
+    "mod:leaves": (
+        "can't make a session: SystemExit: bye",
+        "name what {made} made, or a function without arguments that returns a session",
+    ),
+    "mod:looks": (
+        "can't make a session: KeyError: 'x'",
+        "name what {made} made, or a function without arguments that returns a session",
+    ),
+}
+MAKERS = (
+    ENGINES
+    + """
+from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncSession
+number = 1
+session = Session(engine)
+asynchronous_session = AsyncSession(asynchronous)
+def gives():
+    return 1
+async def later():
+    pass
+def leaves():
+    raise SystemExit("bye")
+def looks():
+    raise KeyError("x")
+"""
+)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_what_is_no_factory_is_told_whole(project, factory):
+    words, hint = FACTORIES[factory]
+
+    assert error_of(project(text=MAKERS, engine="mod:engine", sessionmaker=factory)) == (
+        f"sessionmaker {factory!r} {words}",
+        hint.format(made="sessionmaker() or async_sessionmaker()"),
+    )
+
+
+@pytest.mark.parametrize("engine", ["mod:engine", None])
+def test_a_factory_without_an_engine_is_told_whole(project, engine):
+    assert error_of(project(text=ENGINES, engine=engine, sessionmaker="mod:nowhere")) == (
+        "the sessions of 'mod:nowhere' are bound to no engine",
+        "bind the factory, sessionmaker(bind=engine), or leave sessionmaker out of "
+        "[tool.alembic-snapshot]: db_session is then one on the engine",
+    )

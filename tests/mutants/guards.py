@@ -144,7 +144,7 @@ ROOMS = {
             "plugin/endings": "after_the_yield",
             "plugin/failures": "checkpoints",
             "plugin/returned": "checkpoints",
-            "database/recording": "written",
+            "database/recording": "recording written",
             "database/writers": "replay written",
             "engines/added": "written",
             "engines/lost": "lost checkpoints",

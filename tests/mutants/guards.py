@@ -162,7 +162,7 @@ ROOMS = {
             "engines/named": "loading configured",
             "engines/expected": "expected_refusals",
             "engines/notices": "refusals plugin/guard swallowed engines/aim",
-            "engines/strangers": "hidden_files attaching engines/aim plugin/guard",
+            "engines/strangers": "engines/strangers hidden_files attaching engines/aim plugin/guard",
         },
         "plugin/guard oracles/aim",
     ),

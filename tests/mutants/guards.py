@@ -140,7 +140,7 @@ ROOMS = {
             "database/clone": "sqlite/clone checkpoints",
             "plugin/calls": "calls checkpoints",
             "plugin/checkpoints": "checkpoints",
-            "plugin/declared": "checkpoints scopes",
+            "plugin/declared": "declared checkpoints scopes",
             "plugin/endings": "after_the_yield",
             "plugin/failures": "checkpoints",
             "plugin/returned": "checkpoints",
@@ -162,7 +162,9 @@ ROOMS = {
             "engines/named": "loading configured",
             "engines/expected": "expected_refusals",
             "engines/notices": "refusals plugin/guard swallowed engines/aim",
-            "engines/strangers": "engines/strangers hidden_files attaching engines/aim plugin/guard",
+            "engines/strangers": (
+                "engines/strangers hidden_files attaching engines/aim plugin/guard"
+            ),
         },
         "plugin/guard oracles/aim",
     ),

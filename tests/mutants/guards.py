@@ -130,7 +130,7 @@ ROOMS = {
                 "plugin/database plugin/in_use scopes failures plugin/building checkpoints"
             ),
             "engines/loops": "async pools",
-            "engines/redirect": "async isolation pools guard_off reset/plugin",
+            "engines/redirect": "redirect async isolation pools guard_off reset/plugin",
             "engines/threads": "pools reset/plugin",
         },
         "plugin/guard plugin/databases scopes engines/aim checkpoints",

@@ -88,15 +88,16 @@ def made(tmp_path):
     def make(name="default", *, is_there=True, tally=None, **keys):
         events = Events(tmp_path, is_there)
         project = Project(root=tmp_path, name=name, tokens="off", **keys)
+        tally = tally or Tally()
         made = Database(
             project,
             events,
-            tally or Tally(),
+            tally,
             folder=lambda: tmp_path,
             rebuild=None,
             all_clones=lambda: [one.clone for one in databases if one.clone],
         )
-        made.events = events
+        made.events, made.tally = events, tally
         databases.append(made)
         return made
 
@@ -135,6 +136,9 @@ class TestLending:
 
         assert database.clone is clone
         assert database.redirect.pointed == [(clone, True)]
+        assert database.tally.seconds == 0
+        clone.make()
+        assert (database.tally.clones, database.tally.seconds > 0) == (1, True)
         assert (clone.users, clone.recording, clone.processes, clone.durable) == (
             database.redirect, database.redirect.recording, database.children, True
         )  # fmt: skip

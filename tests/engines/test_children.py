@@ -119,6 +119,12 @@ HINTS = {
         f"name the variable that the application reads in environment {TABLE}, as in NAME = "
         '"{url}"; it does not read SHOP, OTHER',
     ),
+    "one in the table that is read": (
+        lambda environ: [REAL],
+        {"environment": {"HOME": "{path}"}},
+        f"name the variable that the application reads in environment {TABLE}, as in NAME = "
+        '"{url}"',
+    ),
     "all of them": (
         lambda environ: [REAL],
         {"environment": {"SHOP": "{url}"}, "were_all": True},

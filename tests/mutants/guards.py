@@ -146,7 +146,7 @@ ROOMS = {
             "plugin/returned": "checkpoints",
             "database/recording": "recording written",
             "database/writers": "replay written",
-            "engines/added": "written",
+            "engines/added": "added written",
             "engines/lost": "lost checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "replay written",

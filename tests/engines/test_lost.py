@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from greenlet import greenlet
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
@@ -123,6 +124,7 @@ LETTING_GO = {
     "close": (closed, True),
     "the end of a with": (forgotten, True),
     "rollback": (lambda session: session.rollback(), False),
+    "rollback, awaited": (lambda session: greenlet(session.rollback).switch(), False),
     "expunge": (lambda session: [session.expunge(one) for one in list(session)], False),
     "expunge_all": (lambda session: session.expunge_all(), False),
 }

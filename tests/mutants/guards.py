@@ -142,7 +142,7 @@ ROOMS = {
             "plugin/checkpoints": "checkpoints",
             "plugin/declared": "declared checkpoints scopes",
             "plugin/endings": "after_the_yield",
-            "plugin/failures": "checkpoints",
+            "plugin/failures": "told_again checkpoints",
             "plugin/returned": "checkpoints",
             "database/recording": "recording written",
             "database/writers": "replay written",

@@ -61,7 +61,6 @@ class LostWork:
 
             for name, hear in self._heard:
                 event.remove(Session, name, hear)
-        self._unset.clear()
 
     def objects(self) -> list[str]:
         """The line about objects that sessions had, and never sent."""

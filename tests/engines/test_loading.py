@@ -453,6 +453,14 @@ def test_an_engine_that_is_not_there_yet_names_nothing(project):
     assert list(one.known()) == []
 
 
+def test_an_engine_of_another_kind_names_no_file(project, monkeypatch):
+    one = Engines(project(text=ENGINES, engine="mod:server"), {})
+    monkeypatch.chdir(one.project.root)
+    __import__("mod")
+
+    assert one.names(file_place(str(one.project.root / "shop"))) is False
+
+
 def test_a_relative_name_is_the_file_that_it_was_first_and_that_at_the_root(
     project, tmp_path, monkeypatch
 ):

@@ -150,7 +150,7 @@ class Written:
             return self.obstacle
         if (table.name, _key(table, row)) in self._undone:
             return "what wrote it seems to have been rolled back"
-        return _ELSE if notes or self._is_astray else ""
+        return _ELSE if self._is_astray else ""
 
     def _gives(self, table: TableDiff, row: Row, notes: Sequence[Note], *, is_gone: bool) -> bool:
         """Whether running the SQL again gave that row, or took it away."""

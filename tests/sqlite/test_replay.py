@@ -224,7 +224,7 @@ def test_what_was_rolled_back_wrote_nothing(story):
     one.end(ROLLBACK)
     one.run("b", "INSERT INTO notes VALUES (8, 'x', 'y')")
     one.run("b", "INSERT INTO pairs VALUES (7, 7, 'y')")
-    one.run("b", "ROLLBACK")
+    one.run("b", "  rollback ;")
     one.run("c", "BEGIN")
     one.run("c", "INSERT INTO notes VALUES (9, 'x', 'y')")
     one.run("c", "COMMIT")

@@ -8,6 +8,7 @@ import types
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from alembic_snapshot.errors import ConfigError
@@ -572,6 +573,40 @@ PAGE = Page(id=1)
 )
 def test_what_belongs_to_a_session_is_found_in_a_value(value):
     assert bound_to_a_session(value) is not None
+
+
+class Shop:
+    __slots__ = ("__dict__",)
+
+    def __init__(self, page):
+        self.page = page
+
+
+class Mine(Session):
+    pass
+
+
+OF_A_PAGE = "an object of Page, which the function's session loaded"
+DEEP = {
+    "three down": ([[[PAGE]]], OF_A_PAGE),
+    "four down": ([[[[PAGE]]]], None),
+    "the last of many": ([*range(999), PAGE], OF_A_PAGE),
+    "beyond many": ([*range(1000), PAGE], None),
+    "a set": ({PAGE}, OF_A_PAGE),
+    "a frozen set": (frozenset([PAGE]), OF_A_PAGE),
+    "an object of the project's": (Shop(PAGE), OF_A_PAGE),
+    "after what is plain": ([1, [2], PAGE], OF_A_PAGE),
+    "the same again": ([[1], *[[]] * 2, [[PAGE]]], OF_A_PAGE),
+    "a session": (Session(), "its Session"),
+    "a session of the project's": ([1, Mine()], "its Mine"),
+    "an asynchronous one": (AsyncSession(), "its AsyncSession"),
+    "a class": (Made, None),
+}
+
+
+@pytest.mark.parametrize(("value", "words"), DEEP.values(), ids=DEEP)
+def test_what_belongs_to_a_session_is_told_as_far_as_anybody_looks(value, words):
+    assert bound_to_a_session(value) == words
 
 
 def test_plain_values_are_none_of_a_sessions():

@@ -40,6 +40,8 @@ _NEW = re.compile(
 _NAMED = re.compile(r"%\(\w+\)s")
 _SAVEPOINT = re.compile(r"\s*SAVEPOINT\s+(\S+)", re.IGNORECASE)
 _BACK = re.compile(r"\s*ROLLBACK\s+TO\s+(?:SAVEPOINT\s+)?(\S+)", re.IGNORECASE)
+# Nothing is read after it, which would lock what the statements themselves have not locked.
+_BEGIN = re.compile(r"\s*(?:BEGIN|START\s+TRANSACTION)\b", re.IGNORECASE)
 _SCHEMA = re.compile(r"\s*(?:CREATE|ALTER|DROP)\b", re.IGNORECASE)
 _END = re.compile(r"\s*(COMMIT|END|ROLLBACK)\s*;?\s*$", re.IGNORECASE)
 _OF_THE_MOMENT = re.compile(
@@ -148,13 +150,16 @@ class Written:
             return self.obstacle
         if (table.name, _key(table, row)) in self._undone:
             return "what wrote it seems to have been rolled back"
-        return _ELSE if notes or self._is_astray else ""
+        return _ELSE if self._is_astray else ""
 
     def _gives(self, table: TableDiff, row: Row, notes: Sequence[Note], *, is_gone: bool) -> bool:
         """Whether running the SQL again gave that row, or took it away."""
-        now = self._final[table.name].get(_key(table, row))
         if not table.key:
-            return notes[-1].is_end if is_gone else now is not None
+            sign, listed = (-1, table.removed) if is_gone else (1, table.added)
+            before, after = (one[table.name].get(row, 0) for one in (self._first, self._final))
+            more: int = sign * (after - before)
+            return more >= listed.count(row)
+        now = self._final[table.name].get(_key(table, row))
         if is_gone or now is None:
             return is_gone and now is None
         if notes[-1].is_of_the_moment:
@@ -171,7 +176,7 @@ class Written:
             (table.name, _key(table, row)): (table, row, is_gone)
             for table, row, is_gone in every_row(diff)
         }
-        listed = {name: sum(1 for one in given if one[0] == name) for name in self._tables}
+        listed = Counter(table.name for table, _, _ in every_row(diff))
         if any(sum(table.counts) != listed[name] for name, table in self._tables.items()):
             return True
         return any(
@@ -208,7 +213,7 @@ class Written:
             self._end(number, commit=end[1].upper() != "ROLLBACK")
             return
         savepoint, back = _SAVEPOINT.match(statement), _BACK.match(statement)
-        is_watched = not (savepoint or back or is_reading(statement))
+        is_watched = not (savepoint or back or _BEGIN.match(statement) or is_reading(statement))
         before = self._before(number, connection) if is_watched else {}
         table = self._inserted_into(step) if is_watched else None
         above = self._replay.newest(connection, table) if table else None

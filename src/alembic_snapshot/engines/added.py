@@ -83,8 +83,9 @@ class Added:
         flush = self._flushes.get(session)
         writer = self._lines.get(session, {}).pop(id(instance), None)
         if flush is not None and writer is not None:
-            kind, key = instance._sa_instance_state.key[:2]
-            flush.added.append((kind, key, writer))
+            # The key's own class is that of the topmost table.
+            state = instance._sa_instance_state
+            flush.added.append((state.mapper.class_, state.key[1], writer))
 
     def _after_flush(self, session: Session, _context: Any) -> None:
         self._flushes.pop(session, None)

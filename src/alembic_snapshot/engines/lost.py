@@ -33,6 +33,8 @@ class LostWork:
         self.writers: dict[Writer | None, None] = {}
         self._recording = recording
         self._objects = 0
+        # A session holds on to a new object only if something was set on it.
+        self._unset: list[Any] = []
         self._heard: list[tuple[str, Any]] = []
 
     def __enter__(self) -> LostWork:
@@ -43,6 +45,7 @@ class LostWork:
             from sqlalchemy.orm import Session
 
             self._heard = [
+                ("transient_to_pending", self._on_pending),
                 ("pending_to_transient", self._on_transient),
                 ("persistent_to_detached", self._on_detached),
             ]
@@ -75,6 +78,12 @@ class LostWork:
             is_writing = step.kind == EXECUTE and _WRITING.match(step.statement)
             if is_writing and not step.is_autocommit:
                 self.writers[step.writer] = None
+
+    def _on_pending(self, _session: Any, instance: Any) -> None:
+        from sqlalchemy import inspect
+
+        if not inspect(instance).modified:
+            self._unset.append(instance)
 
     def _on_transient(self, _session: Any, _instance: Any) -> None:
         if not _is_on_purpose():

@@ -120,7 +120,7 @@ class Named:
 
     def _nearest(self, error: AttributeError) -> str | None:
         names = [name for name in dir(error.obj) if not name.startswith("__")]
-        close = difflib.get_close_matches(error.name or "", names, n=1)
+        close = difflib.get_close_matches(error.name or "", names)
         return f"did you mean {close[0]!r}?" if close else None
 
 

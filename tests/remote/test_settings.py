@@ -337,9 +337,15 @@ class TestAServer:
                 for scheme in ("az", "azure", "adl", "abfs", "abfss")
             ),
             *(
-                ("az://c", {"AZURE_STORAGE_USE_EMULATOR": flag}, flag in ("1", "y", "yes", "ON"))
-                for flag in ("1", "y", "yes", "ON", "0", "n", "no", "FALSE", "off", "2")
+                ("az://c", {"AZURE_STORAGE_USE_EMULATOR": flag}, True)
+                for flag in ("1", "true", "yes", "ON", "y")
             ),
+            *(
+                ("az://c", {"AZURE_STORAGE_USE_EMULATOR": flag, "AZURE_ENDPOINT": LOCAL}, True)
+                for flag in ("0", "FALSE", "no", "off", "n")
+            ),
+            ("az://c", {"AZURE_STORAGE_USE_EMULATOR": "2", "AZURE_ENDPOINT": LOCAL}, False),
+            ("az://c", {"AZURE_STORAGE_USE_EMULATOR": "no"}, False),
         ],
     )
     def test_is_on_this_machine_or_not(self, monkeypatch, url, variables, is_here):

@@ -121,13 +121,16 @@ OBSTACLES = {
 }
 
 
-@pytest.mark.parametrize("byte", [n for n in range(100) if n not in range(24, 28)])
-def test_which_bytes_of_the_header_have_to_be_the_same(file, byte):
-    header = bytearray(file.path.read_bytes()[:100])
-    header[byte] ^= 0x40
+def test_which_bytes_of_the_header_have_to_be_the_same(file):
+    header, found = file.path.read_bytes()[:100], {}
+    for byte in [n for n in range(100) if n not in range(24, 28)]:
+        changed = bytearray(header)
+        changed[byte] ^= 0x40
+        if why := file._obstacle(bytes(changed)):
+            found[byte] = why
+        assert not file.had_log
 
-    assert file._obstacle(bytes(header)) == OBSTACLES.get(byte)
-    assert not file.had_log
+    assert found == OBSTACLES
 
 
 @pytest.mark.parametrize(("change", "why"), [(-1, BACKWARDS), (0, None), (1, None), (257, None)])

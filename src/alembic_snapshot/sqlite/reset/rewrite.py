@@ -54,9 +54,7 @@ class Reusable:
         self._header = self._snapshot[:_HEADER]
         self._mark()
         self._process, self._forks = os.getpid(), forks()
-        self._guard = sqlite3.connect(
-            path, isolation_level=None, timeout=0, check_same_thread=False
-        )
+        self._guard = sqlite3.connect(path, timeout=0, check_same_thread=False)
 
     def put_back(self) -> str | None:
         """Give the file the snapshot's content again, byte for byte but for the change counter.

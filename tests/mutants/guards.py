@@ -105,7 +105,7 @@ ROOMS = {
     "resets": Room(
         {
             "plugin/reset": "reset/plugin rewind_plugin",
-            "sqlite/attaching": "attaching",
+            "sqlite/attaching": "attaching methods",
             "sqlite/clone": "commands plugin/guard async pools",
             "sqlite/diff": "sqlite/diff failures",
             "sqlite/reset/clones": "reset/plugin rewind_plugin",

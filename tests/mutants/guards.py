@@ -104,9 +104,9 @@ ROOMS = {
     ),
     "resets": Room(
         {
-            "plugin/reset": "reset/plugin rewind_plugin",
+            "plugin/reset": "lending reset/plugin rewind_plugin",
             "sqlite/attaching": "attaching methods",
-            "sqlite/clone": "commands plugin/guard async pools",
+            "sqlite/clone": "sqlite/clones commands plugin/guard async pools",
             "sqlite/diff": "sqlite/diff failures",
             "sqlite/reset/clones": "reset/plugin rewind_plugin",
             "sqlite/reset/interface": "reusable rewindable",

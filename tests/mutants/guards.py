@@ -200,12 +200,12 @@ ROOMS = {
     ),
     "tokens": Room(
         {
-            "cli/opening": "cli/open",
+            "cli/opening": "opening cli/open",
             "plugin/tokens": "plugin/tokens",
             "sqlite/catalog": "sqlite/changeset oracles/travels",
             "sqlite/changeset": "sqlite/changeset oracles/travels",
             "tokens/changeset": "tokens/token sqlite/changeset",
-            "tokens/parts": "cli/open",
+            "tokens/parts": "opening cli/open",
             "tokens/safe_sql": "safe_sql",
             "tokens/token": "tokens/token",
         },

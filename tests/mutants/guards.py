@@ -201,7 +201,7 @@ ROOMS = {
     "tokens": Room(
         {
             "cli/opening": "opening cli/open",
-            "plugin/tokens": "plugin/tokens",
+            "plugin/tokens": "token_notes plugin/tokens",
             "sqlite/catalog": "sqlite/changeset oracles/travels",
             "sqlite/changeset": "sqlite/changeset oracles/travels",
             "tokens/changeset": "tokens/token sqlite/changeset",

@@ -207,7 +207,7 @@ ROOMS = {
             "tokens/changeset": "tokens/token sqlite/changeset",
             "tokens/parts": "opening cli/open",
             "tokens/safe_sql": "safe_sql",
-            "tokens/token": "tokens/token",
+            "tokens/token": "tokens/token token_notes",
         },
         "cli/open",
     ),

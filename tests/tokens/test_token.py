@@ -508,3 +508,11 @@ def test_a_hash_is_the_same_in_each_version():
     assert hash_of(["\ud800", *VALUES]) == (
         "12f247002dfebe803c62a708cac68fb76989014be236f78456f61d9fe69ff1d3"
     )
+
+
+def test_its_identity_is_twelve_characters_of_its_lines_hash():
+    assert TOKEN.identity == hashlib.sha256(LINE.encode()).hexdigest()[:12]
+
+
+def test_what_is_read_as_a_token_has_at_most_twice_what_it_unpacks_to():
+    assert tokens._LIMIT == 32 * 1024 * 1024

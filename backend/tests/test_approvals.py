@@ -88,6 +88,35 @@ def test_a_request_says_what_is_to_be_done_and_why(
     assert "supervised agents may perform 'update_it'" in filed[without_reason][1]
 
 
+def test_all_of_a_request_is_filed(
+    desk: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+) -> None:
+    asked = desk.request_approval(
+        atom.id, "update_it", {"phone": "1"}, "She moved.", time_to_decide=HOUR, thought="Hm."
+    )
+    enforced = desk.enforce_action(
+        atom.id, "update_it", {"phone": "1"}, time_to_decide=HOUR, thought="Hm."
+    )
+    plain = desk.enforce_action(atom.id, "update_it")
+
+    reason = "supervised agents may perform 'update_it' (complexity 3)"
+    assert enforced == {
+        "proceed": False,
+        "status": "PENDING_APPROVAL",
+        "reason": reason,
+        "action_id": enforced["action_id"],
+    }
+    for action_id, params, why, thought, time in (
+        (asked, {"phone": "1"}, "She moved.", "Hm.", HOUR),
+        (enforced["action_id"], {"phone": "1"}, reason, "Hm.", HOUR),
+        (plain["action_id"], {}, reason, "", timedelta(hours=24)),
+    ):
+        row = db_session.get_one(HITLAction, action_id)
+        assert (row.workspace_id, row.agent_id, row.execution_id) == ("default", atom.id, None)
+        assert (row.action_type, row.params, row.reason) == ("update_it", params, why)
+        assert (row.thought, row.requested_at, row.expires_at) == (thought, NOON, NOON + time)
+
+
 @pytest.mark.parametrize(("approved", "status"), [(True, "approved"), (False, "rejected")])
 def test_a_decision_says_who_and_when(
     desk: AgentGovernanceService,

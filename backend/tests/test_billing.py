@@ -10,7 +10,7 @@ from ecommerce.models import Subscription
 from saas.billing import amount_due, calculate
 from saas.metering import NegativeQuantity, UsageMeter
 from saas.models import SaaSTier
-from saas.rates import InvalidRates, OverageRates
+from saas.rates import InvalidRates, OverageRates, OverageRatesType
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
@@ -106,25 +106,69 @@ class TestRates:
     @pytest.mark.parametrize(
         ("steps", "problem"),
         [
-            ([], "empty"),
-            ([(500, "0.01")], "end closed"),
-            ([(None, "0.01"), (500, "0.005")], "end closed"),
-            ([(None, "0.01"), (None, "0.005")], "ascending"),
-            ([(500, "0.01"), (500, "0.01"), (None, "0.005")], "ascending"),
-            ([(0, "0.01"), (None, "0.005")], "ascending"),
-            ([(500, "-0.01"), (None, "0.005")], "negative"),
-            ([(500, 0.01), (None, "0.005")], "float"),
-            ([(500.5, "0.01"), (None, "0.005")], "float"),
-            ([("many", "0.01"), (None, "0.005")], "no number: 'many'"),
-            ([(500, "0.01"), (None, "NaN")], "NaN or infinity"),
-            ([("Infinity", "0.01"), (None, "0.005")], "NaN or infinity"),
+            ([], "are empty"),
+            ([(500, "0.01")], "end closed, at 500 units"),
+            ([(None, "0.01"), (500, "0.005")], "end closed, at 500 units"),
+            ([(None, "0.01"), (None, "0.005")], "are not in ascending order"),
+            ([(500, "0.01"), (500, "0.01"), (None, "0.005")], "are not in ascending order"),
+            ([(500, "0.01"), (400, "0.01"), (None, "0.005")], "are not in ascending order"),
+            ([(5, "1"), (7, "1"), (6, "1"), (None, "1")], "are not in ascending order"),
+            ([(0, "0.01"), (None, "0.005")], "are not in ascending order"),
+            ([(500, "-0.01"), (None, "0.005")], "contain a negative rate"),
+            ([(500, "0.01"), (None, "-0.005")], "contain a negative rate"),
+            ([(500, 0.01), (None, "0.005")], "contain a float, which is not exact"),
+            ([(500.5, "0.01"), (None, "0.005")], "contain a float, which is not exact"),
+            ([("many", "0.01"), (None, "0.005")], "contain what is no number: 'many', '0.01'"),
+            ([(None, "much")], "contain what is no number: None, 'much'"),
+            ([(500, "0.01"), (None, "NaN")], "contain NaN or infinity"),
+            ([(500, "Infinity"), (None, "1")], "contain NaN or infinity"),
+            ([("NaN", "0.01"), (None, "0.005")], "contain NaN or infinity"),
+            ([("Infinity", "0.01"), (None, "0.005")], "contain NaN or infinity"),
         ],
     )
     def test_rates_that_cannot_price_everything_are_refused(
         self, steps: list[tuple[int | None, str]], problem: str
     ) -> None:
-        with pytest.raises(InvalidRates, match=problem):
+        with pytest.raises(InvalidRates) as caught:
             OverageRates.of(*steps)
+
+        assert str(caught.value) == f"overage rates {problem}"
+        assert caught.value.problem == problem
+
+    @pytest.mark.parametrize(
+        ("overage", "price"),
+        [
+            ("-1", "0"),
+            ("0", "0"),
+            ("0.5", "0.5"),
+            ("10", "10"),
+            ("11", "12"),
+            ("20", "30"),
+            ("20.5", "30"),
+            ("100", "30"),
+        ],
+    )
+    def test_each_step_has_its_own_price_and_the_last_may_be_free(
+        self, overage: str, price: str
+    ) -> None:
+        rates = OverageRates.of((10, 1), (20, 2), (None, 0))
+
+        assert rates.price(Decimal(overage)) == Decimal(price)
+
+    def test_rates_are_text_in_json_and_come_back(self) -> None:
+        assert STEPS.as_json() == [
+            {"up_to": "500", "rate": "0.01"},
+            {"up_to": None, "rate": "0.005"},
+        ]
+        assert OverageRates.from_json(STEPS.as_json()) == STEPS
+
+    def test_no_rates_are_stored_as_none(self, db_session: Session) -> None:
+        kind, dialect = OverageRatesType(), db_session.get_bind().dialect
+
+        assert kind.process_bind_param(None, dialect) is None
+        assert kind.process_result_value(None, dialect) is None
+        assert kind.process_bind_param(STEPS, dialect) == STEPS.as_json()
+        assert kind.process_result_value(STEPS.as_json(), dialect) == STEPS
 
     def test_a_step_may_end_at_the_first_unit(self) -> None:
         rates = OverageRates.of((1, "0.01"), (None, "0.005"))
@@ -140,6 +184,7 @@ class TestRates:
             db_session.flush()
 
         assert isinstance(caught.value.orig, InvalidRates)
+        assert str(caught.value.orig) == "overage rates must be OverageRates, not list"
 
     def test_rates_read_back_exactly(self, db_session: Session) -> None:
         tier = SaaSTier(name="exact", base_price=Decimal("0.10"), overage_rates=STEPS)
@@ -148,3 +193,29 @@ class TestRates:
 
         assert tier.overage_rates == STEPS
         assert tier.base_price == Decimal("0.10")
+
+
+class TestATier:
+    def test_has_what_it_was_not_given(self, db_session: Session) -> None:
+        tier = SaaSTier(name="plain", base_price=1, overage_rates=FLAT)
+        db_session.add(tier)
+        db_session.commit()
+
+        assert (tier.billed_event_type, tier.included_units) == ("api_call", 0)
+
+    @pytest.mark.parametrize("name", ["base_price", "included_units"])
+    def test_is_not_below_zero(self, db_session: Session, name: str) -> None:
+        db_session.add(SaaSTier(**{"name": "odd", "base_price": 1, "overage_rates": FLAT, name: 0}))
+        db_session.flush()
+        other = {"name": "other", "base_price": 1, "overage_rates": FLAT, name: Decimal(-1)}
+        db_session.add(SaaSTier(**other))
+
+        with pytest.raises(IntegrityError, match=name):
+            db_session.flush()
+
+    def test_has_a_name_of_its_own(self, db_session: Session) -> None:
+        for _ in range(2):
+            db_session.add(SaaSTier(name="same", base_price=1, overage_rates=FLAT))
+
+        with pytest.raises(IntegrityError, match="name"):
+            db_session.flush()

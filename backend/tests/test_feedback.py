@@ -239,6 +239,19 @@ class TestReview:
             governance.review_feedback("none", True, person("workspace_admin"))
 
 
+@pytest.mark.parametrize("rating", [None, 1, 5])
+def test_all_of_a_correction_is_filed(
+    correct: Callable[..., AgentFeedback], atom: AgentRegistry, person: Person, rating: int | None
+) -> None:
+    member = person("member")
+
+    feedback = correct(member, rating)
+
+    assert (feedback.agent_id, feedback.user_id, feedback.rating) == (atom.id, member, rating)
+    assert (feedback.original_output, feedback.user_correction) == ("2 + 2 = 5", "4")
+    assert (feedback.reviewer_id, feedback.reviewed_at) == (None, None)
+
+
 @pytest.mark.parametrize("rating", [0, 6])
 def test_a_rating_is_between_1_and_5(
     correct: Callable[..., AgentFeedback], person: Person, rating: int

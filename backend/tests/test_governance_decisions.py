@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.errors import NotFound
-from core.maturity import AgentStatus
+from core.maturity import VERBS, AgentStatus
 from core.models import AgentRegistry, HITLAction, Workspace
-from core.permission import GovernanceDecision
+from core.permission import GovernanceDecision, capabilities, decide_action
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -255,3 +255,79 @@ class TestRegistry:
 
         assert capabilities["max_complexity"] == 0
         assert capabilities["allowed"] == capabilities["needs_approval"] == []
+
+
+RUNGS = (
+    AgentStatus.STUDENT,
+    AgentStatus.INTERN,
+    AgentStatus.SUPERVISED,
+    AgentStatus.AUTONOMOUS,
+)
+OFF_THE_LADDER = (
+    AgentStatus.PAUSED,
+    AgentStatus.STOPPED,
+    AgentStatus.DEPRECATED,
+    AgentStatus.DELETED,
+)
+BY_COMPLEXITY = {"read_it": 1, "suggest_it": 2, "update_it": 3, "delete_it": 4}
+
+
+class TestTheRules:
+    @pytest.mark.parametrize("action", BY_COMPLEXITY)
+    @pytest.mark.parametrize("status", RUNGS)
+    def test_a_rung_may_do_what_is_as_complex_and_less(
+        self, status: AgentStatus, action: str
+    ) -> None:
+        complexity, rung = BY_COMPLEXITY[action], RUNGS.index(status) + 1
+        required = RUNGS[complexity - 1]
+        allowed = rung >= complexity
+        asks = status == AgentStatus.SUPERVISED and complexity == 3
+
+        decision = decide_action(status, Decimal("0.75"), action)
+
+        assert decision == {
+            "allowed": allowed,
+            "reason": f"{status} agents may perform {action!r} (complexity {complexity})"
+            if allowed
+            else f"insufficient maturity: {action!r} (complexity {complexity}) requires "
+            f"{required}, the agent is {status}",
+            "agent_status": status,
+            "action_complexity": complexity,
+            "required_status": required,
+            "requires_human_approval": asks,
+            "confidence": Decimal("0.75"),
+        }
+        asked = decide_action(status, None, action, require_approval=True)
+        assert asked["requires_human_approval"] is allowed
+        assert asked["confidence"] == Decimal("0.50")
+
+    @pytest.mark.parametrize("status", [*OFF_THE_LADDER, None])
+    def test_who_is_not_on_the_ladder_may_do_nothing(self, status: AgentStatus | None) -> None:
+        decision = decide_action(status, None, "read_it", require_approval=True)
+
+        assert (decision["allowed"], decision["requires_human_approval"]) == (False, False)
+        assert decision["reason"] == (
+            "the agent that asks for 'read_it' does not exist"
+            if status is None
+            else f"the agent is {status} and may do nothing"
+        )
+
+    @pytest.mark.parametrize("status", [*RUNGS, *OFF_THE_LADDER])
+    def test_what_it_may_do_is_told_by_verb(self, status: AgentStatus) -> None:
+        rung = RUNGS.index(status) + 1 if status in RUNGS else 0
+        verbs = {level: sorted(VERBS[level]) for level in (1, 2, 3, 4)}
+        asks = [3] if status == AgentStatus.SUPERVISED else []
+
+        def those(levels: list[int]) -> list[str]:
+            return [verb for level in levels for verb in verbs[level]]
+
+        assert capabilities("id", status, None) == {
+            "agent_id": "id",
+            "agent_status": status,
+            "confidence": Decimal("0.50"),
+            "max_complexity": rung,
+            "allowed": those([n for n in range(1, rung + 1) if n not in asks]),
+            "needs_approval": those(asks),
+            "forbidden": those(list(range(rung + 1, 5))),
+        }
+        assert capabilities("id", status, Decimal(0))["confidence"] == 0

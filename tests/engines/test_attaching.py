@@ -30,6 +30,7 @@ STATEMENTS = {
     "nothing": ("ATTACH '' AS other", (), ""),
     "NULL": ("ATTACH NULL AS other", (), ""),
     "what nobody knows": ("ATTACH mine('x') AS other", (), None),
+    "two statements": ("ATTACH 'real.db'; SELECT 1 AS other", (), None),
 }
 # The ways to execute a statement on a driver's connection.
 WAYS = {

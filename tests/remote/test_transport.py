@@ -11,6 +11,7 @@ import pytest
 
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.remote.exchange import Exchange
+from alembic_snapshot.remote.transport import TooLarge, Transport
 
 from .conftest import MAIN_KEY, OTHER_KEY
 
@@ -240,3 +241,76 @@ def test_what_is_not_there_is_one_question():
     exchange.close()
     assert looked == ([], [])
     assert [path.split("/")[1] for path in questions.asked] == ["main"], "it has no key of pr/1"
+
+
+@pytest.fixture(params=["a folder", "memory"])
+def own(request, tmp_path):
+    """A store that no server has."""
+    folder = tmp_path / "a folder"
+    return Transport(folder.as_uri() if request.param == "a folder" else "memory:///")
+
+
+class TestAStoreWithoutAServer:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_it_answers_as_a_dictionary_would(self, tmp_path, seed):
+        said, expected = answers(Transport("memory:///"), seed)
+
+        assert said == expected
+
+    def test_an_object_is_read_up_to_its_limit(self, own):
+        own.write("a/b", b"12345")
+
+        found = own.read("a/b", 5)
+        assert found.content == b"12345"
+        assert isinstance(found.content, bytes)
+        assert found.modified.tzinfo is not None
+        assert b"".join(own.stream("a/b", 5)) == b"12345"
+        assert own.size("a/b") == 5
+        for ask in (own.read, own.stream):
+            with pytest.raises(TooLarge):
+                ask("a/b", 4)
+
+    def test_what_is_not_there_is_none(self, own):
+        assert own.read("a", LIMIT) is own.stream("a", LIMIT) is own.size("a") is None
+        own.delete("a")
+        assert own.list("") == []
+
+    def test_it_is_created_once_and_written_each_time(self, own, tmp_path):
+        (tmp_path / "file").write_bytes(b"of a file")
+
+        assert own.create("b", b"1")
+        assert not own.create("b", b"2")
+        assert own.create("a", tmp_path / "file")
+        own.write("c/d", b"3")
+        own.write("c/d", b"4")
+
+        assert {path: own.read(path, LIMIT).content for path in own.list("")} == {
+            "a": b"of a file",
+            "b": b"1",
+            "c/d": b"4",
+        }
+        assert own.list("c") == ["c/d"]
+        own.delete("c/d")
+        assert own.list("") == ["a", "b"]
+
+    def test_it_is_replaced_by_whoever_read_it(self, own):
+        own.write("a", b"1")
+
+        assert own.replace("a", b"2", own.read("a", LIMIT).version)
+        assert own.read("a", LIMIT).content == b"2"
+
+    def test_a_folder_has_its_objects_as_files(self, tmp_path):
+        folder = tmp_path / "a é folder"
+        Transport(folder.as_uri()).write("v1/x", b"1")
+
+        assert (folder / "v1" / "x").read_bytes() == b"1"
+
+    def test_a_folder_that_can_not_be_made_is_an_error_in_one_line(self, tmp_path):
+        (tmp_path / "file").touch()
+
+        with pytest.raises(StoreError) as caught:
+            Transport((tmp_path / "file").as_uri() + "/deep")
+
+        assert "\n" not in caught.value.message
+        assert "Debug source" not in caught.value.message
+        assert caught.value.hint == "are the address and the credentials right?"

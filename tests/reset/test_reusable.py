@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -49,6 +50,7 @@ def test_open_connections_see_the_snapshot_again(file, connect):
 
     assert file.put_back() is None
 
+    assert file.resets == 1
     assert rows(reader) == rows(writer) == [(1, 1), (2, 2)]
     writer.execute("INSERT INTO t (a) VALUES ('next')")
     assert rows(reader)[-1] == (3, "next")
@@ -75,12 +77,112 @@ def test_the_bytes_are_the_snapshots_but_for_the_change_counter(file, connect, s
     assert found[24:28] == found[92:96] > wanted[24:28]
 
 
+def test_the_counter_is_one_more_than_what_the_test_left(file, connect):
+    connect().execute("INSERT INTO t (a) VALUES (3)")
+    left = int.from_bytes(file.path.read_bytes()[24:28], "big")
+
+    file.put_back()
+
+    assert int.from_bytes(file.path.read_bytes()[24:28], "big") == left + 1
+
+
+def test_each_page_is_put_back_and_the_file_ends_where_it_did(tmp_path):
+    snapshot = tmp_path / "snapshot.db"
+    with contextlib.closing(sqlite3.connect(snapshot)) as connection:
+        connection.executescript(
+            "PRAGMA auto_vacuum = FULL; CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(200000))"
+        )
+    wanted = snapshot.read_bytes()
+    file = Reusable(snapshot, tmp_path / "clone.db")
+    for more in (0, 5000):
+        with open(file.path, "r+b") as raw:
+            raw.seek(4096)
+            raw.write(b"\xff" * (len(wanted) - 4096 + more))
+        assert file.put_back() is None
+        assert file.path.read_bytes()[100:] == wanted[100:]
+    with contextlib.closing(sqlite3.connect(file.path)) as connection:
+        connection.execute("DELETE FROM t")
+        connection.commit()
+    assert file.path.stat().st_size < len(wanted)
+
+    assert file.put_back() is None
+
+    assert file.path.read_bytes()[100:] == wanted[100:]
+    assert file.resets == 3
+    file.close()
+
+
+LAYOUT = "the journal mode became WAL, or the page size changed"
+BACKWARDS = "the file's change counter went backwards"
+# "Database File Format", 1.3: what has to be the same, by the bytes of the header.
+OBSTACLES = {
+    **dict.fromkeys(range(24), LAYOUT),
+    **dict.fromkeys((*range(40, 48), *range(56, 60)), "the schema changed"),
+}
+
+
+def test_which_bytes_of_the_header_have_to_be_the_same(file):
+    header, found = file.path.read_bytes()[:100], {}
+    for byte in [n for n in range(100) if n not in range(24, 28)]:
+        changed = bytearray(header)
+        changed[byte] ^= 0x40
+        if why := file._obstacle(bytes(changed)):
+            found[byte] = why
+        assert not file.had_log
+
+    assert found == OBSTACLES
+
+
+@pytest.mark.parametrize(("change", "why"), [(-1, BACKWARDS), (0, None), (1, None), (257, None)])
+def test_the_change_counter_may_not_go_backwards(file, connect, change, why):
+    connect().execute("INSERT INTO t (a) VALUES (3)")
+    assert file.put_back() is None
+    header = bytearray(file.path.read_bytes()[:100])
+    counter = int.from_bytes(header[24:28], "big")
+    header[24:28] = (counter + change).to_bytes(4, "big")
+
+    assert file._obstacle(bytes(header)) == why
+
+
+def test_a_file_that_was_cut_off_in_its_header_is_refused(file):
+    assert file._obstacle(file.path.read_bytes()[:99]) == LAYOUT
+
+
+@pytest.mark.parametrize(
+    ("versions", "had_log"), [((2, 2), True), ((1, 2), False), ((2, 1), False)]
+)
+def test_whether_there_was_a_log_is_known(file, versions, had_log):
+    assert not file.had_log
+    header = bytearray(file.path.read_bytes()[:100])
+    header[18:20] = bytes(versions)
+
+    file._obstacle(bytes(header))
+
+    assert file.had_log is had_log
+
+
 def test_a_file_that_nobody_wrote_to_is_not_written_to(file, connect):
     rows(connect())
+    assert file.put_back() is None
+    with open(file.path, "r+b") as raw:
+        raw.seek(200)
+        raw.write(b"not looked at")
+    os.utime(file.path, ns=(0, 0))
 
     assert file.put_back() is None
 
     assert file.resets == 0
+    assert file.path.read_bytes()[200:213] == b"not looked at"
+
+
+def test_a_file_that_was_put_back_counts_as_one_that_nobody_wrote_to(file, connect):
+    connection = connect()
+    connection.execute("INSERT INTO t (a) VALUES (3)")
+
+    assert [file.put_back() for _ in range(3)] == [None] * 3
+
+    assert file.resets == 1
+    assert file.path.stat().st_mtime_ns == 0
 
 
 def test_a_write_whose_change_counter_was_lost_is_undone_too(file, connect, snapshot):
@@ -118,7 +220,8 @@ def test_a_database_in_wal_mode_is_refused(file, connect):
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
     connection.execute("INSERT INTO t (a) VALUES (3)")
 
-    assert file.put_back().startswith("the journal mode became WAL")
+    assert file.put_back() == LAYOUT
+    assert file.had_log
 
 
 @pytest.mark.parametrize("left", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE", "SELECT * FROM t"])
@@ -128,7 +231,9 @@ def test_a_database_that_somebody_is_inside_of_is_refused_and_left_alone(file, c
     cursor = connection.execute(left)
     before = file.path.stat().st_mtime_ns
 
-    assert "something still uses it" in file.put_back()
+    assert file.put_back() == (
+        "the database can't be locked, something still uses it (database is locked)"
+    )
 
     assert file.path.stat().st_mtime_ns == before
     cursor.close()
@@ -180,12 +285,37 @@ def test_after_a_fork_nothing_is_put_back(file):
     assert file.put_back() == "the test's process forked"
 
 
+def test_nobody_is_waited_for_and_nobody_is_locked_out_afterwards(file, connect, snapshot):
+    connection = connect()
+    connection.execute("BEGIN IMMEDIATE")
+
+    assert file._guard.execute("PRAGMA busy_timeout").fetchone() == (0,)
+    assert file.put_back() is not None
+    connection.execute("ROLLBACK")
+    connection.execute("INSERT INTO t (a) VALUES (3)")
+    assert file.put_back() is None
+    connection.execute("INSERT INTO t (a) VALUES (3)")
+
+
+def test_a_closed_file_is_let_go_of(snapshot, tmp_path):
+    file = Reusable(snapshot, tmp_path / "clone.db")
+
+    file.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        file._guard.execute("SELECT 1")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file._file)
+    file.remove()
+    assert not (tmp_path / "clone.db").exists()
+
+
 def test_a_file_that_was_moved_or_replaced_is_refused(file, snapshot):
     file.path.rename(file.path.with_name("elsewhere.db"))
-    assert "moved" in file.put_back()
+    assert file.put_back() == "the file was moved, linked or deleted"
 
     file.path.write_bytes(snapshot.read_bytes())
-    assert "moved" in file.put_back()
+    assert file.put_back() == "the file was moved, linked or deleted"
 
 
 def test_a_file_that_has_a_second_name_is_refused(file):

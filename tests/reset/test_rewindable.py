@@ -69,6 +69,128 @@ def test_open_connections_see_the_snapshot_again(file, connect):
     assert file.resets == 1
 
 
+def test_what_nobody_wrote_to_is_not_counted(file, connect):
+    rows(connect())
+
+    assert file.put_back() is None
+    assert file.resets == 0
+    assert not file.had_log
+
+
+def test_a_log_without_an_index_is_emptied(file, connect):
+    connect()
+    os.pwrite(file._log, b"\1" * 8, 0)
+
+    assert file.put_back() is None
+
+    assert os.pread(file._log, 32, 0) == bytes(32)
+    assert file.resets == 0
+
+
+def test_the_beginning_of_the_index_is_what_it_was(file, connect):
+    connection = connect()
+    connection.execute(INSERT)
+
+    assert file.put_back() is None
+
+    found = os.pread(file._index, 136, 0)
+    assert found[:100] + found[128:] == file._empty[:100] + file._empty[128:]
+    assert len(file._empty) == 136
+    assert os.pread(file._log, 32, 0) == bytes(32)
+
+
+def test_whoever_was_in_the_way_can_go_on(file, connect):
+    connection = connect()
+    connection.execute("BEGIN IMMEDIATE")
+    assert file.put_back() == IN_USE
+    connection.execute("COMMIT")
+
+    connection.execute(INSERT)
+
+    assert file.put_back() is None
+    connection.execute(INSERT)
+    assert rows(connection) == [1, 2, 3]
+
+
+def test_its_connections_leave_checkpoints_to_nobody(file, connect):
+    connection = connect(file.connection_factory)
+
+    assert connection.execute("PRAGMA wal_autocheckpoint").fetchall() == [(0,)]
+
+
+def test_what_is_nothing_to_the_guard_leaves_it_there(file, connect):
+    connection = connect(file.connection_factory)
+    for statement in ("PRAGMA foreign_keys=ON", "PRAGMA journal_mode", "PRAGMA locking_mode"):
+        connection.execute(statement).fetchall()
+
+    assert file.put_back() is None
+
+
+def test_a_closed_file_is_let_go_of(snapshot, tmp_path):
+    file = Rewindable(snapshot, tmp_path / "clone.db")
+
+    file.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        file._guard.execute("SELECT 1")
+    for one in (file._file, file._log, file._index):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(one)
+    file.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot.db"]
+
+
+def with_byte(content, byte, value):
+    return content[:byte] + bytes([value]) + content[byte + 1 :]
+
+
+# "The WAL-Index File Format": the header twice, then how far checkpoints came, then read marks.
+VERSION = "SQLite's wal-index is of another version"
+NOT_EMPTY = "SQLite's wal-index is not that of an empty log"
+
+
+def test_which_bytes_of_an_index_are_as_they_are_known(file):
+    empty, strange = file._empty, {}
+    for byte in range(136):
+        file._empty = with_byte(empty, byte, empty[byte] ^ 1)
+        strange[byte] = file._strangeness()
+
+    assert [byte for byte in strange if strange[byte] == VERSION] == [*range(4)]
+    assert [byte for byte in strange if strange[byte] == NOT_EMPTY] == [*range(4, 96)]
+
+
+def test_an_index_of_a_log_with_something_in_it_is_strange(file):
+    empty = file._empty
+    for byte in range(16, 20):
+        file._empty = with_byte(with_byte(empty, byte, 1), byte + 48, 1)
+        assert file._strangeness() == NOT_EMPTY
+
+
+def test_an_index_that_is_cut_off_is_strange(file):
+    file._empty = file._empty[:-1]
+
+    assert file._strangeness() == VERSION
+
+
+def test_which_bytes_say_that_a_checkpoint_was_begun(file):
+    index, log = bytes(136), bytes(32)
+
+    assert not file._was_checkpointed(index, b"")
+    assert [b for b in range(136) if file._was_checkpointed(with_byte(index, b, 1), log)] == [
+        *range(96, 100),
+        *range(128, 132),
+    ]
+    assert [b for b in range(32) if file._was_checkpointed(index, with_byte(log, b, 1))] == [
+        *range(12, 16)
+    ]
+
+
+def test_the_headers_of_an_index_have_to_be_the_same(file):
+    for byte in range(96):
+        index = with_byte(file._empty, byte, file._empty[byte] ^ 1)
+        assert file._obstacle(index, bytes(32)) == "a process ended while it wrote"
+
+
 def test_it_is_put_back_by_whichever_thread_ends_a_test(file, connect):
     connect().execute(INSERT)
 
@@ -184,6 +306,28 @@ def test_a_file_that_was_moved_is_refused(file):
     assert file.put_back() == "the file was moved, linked or deleted"
 
 
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+def test_a_file_that_has_a_second_name_is_refused(file, end):
+    path = Path(f"{file.path}{end}")
+    os.link(path, path.with_name("second"))
+
+    assert file.put_back() == "the file was moved, linked or deleted"
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+def test_a_file_whose_log_is_gone_is_refused(file, end):
+    Path(f"{file.path}{end}").unlink()
+
+    assert file.put_back() == "the file was moved, linked or deleted"
+
+
+def test_another_file_in_its_place_is_refused(file, snapshot):
+    file.path.rename(file.path.with_name("elsewhere.db"))
+    file.path.write_bytes(snapshot.read_bytes())
+
+    assert file.put_back() == "the file was moved, linked or deleted"
+
+
 @pytest.mark.parametrize(
     ("statement", "result"),
     [
@@ -221,6 +365,7 @@ def test_a_connection_that_asks_for_the_log_has_it_already(file, connect):
 
 def test_an_exposed_file_is_one_like_any_other(file):
     file.expose("told")
+    file.expose("told again")
 
     with open(file.path, "rb") as raw:
         assert raw.read(20)[18:20] == b"\x01\x01"
@@ -240,15 +385,31 @@ class OnALaterSQLite(Rewindable):
 
 
 def test_another_version_of_the_index_is_refused(tmp_path, snapshot):
-    with pytest.raises(CloneError, match="wal-index is of another version"):
+    with pytest.raises(CloneError) as caught:
         OnALaterSQLite(snapshot, tmp_path / "clone.db")
+    assert str(caught.value) == (
+        f"{tmp_path / 'clone.db'} can't be rewound: {VERSION}\nhint: use reset"
+    )
     assert "of another version" in obstacle(tmp_path, OnALaterSQLite)
 
 
-def test_a_system_without_locks_of_open_files_is_refused(tmp_path, monkeypatch):
+def test_a_system_without_locks_of_open_files_is_refused(tmp_path, snapshot, monkeypatch):
     monkeypatch.delattr("fcntl.F_OFD_SETLK")
+    message = "locks of open files are needed, which Linux has"
 
-    assert "which Linux has" in obstacle(tmp_path, Rewindable)
+    assert obstacle(tmp_path, Rewindable) == f"the self-test failed: {message}"
+    with pytest.raises(CloneError) as caught:
+        Rewindable(snapshot, tmp_path / "clone.db")
+    assert str(caught.value) == f"{message}\nhint: use reset"
+
+
+def test_a_child_process_exposes_nothing(file):
+    child = os.fork()
+    if child == 0:
+        file.expose("told")
+        os._exit(0 if file._exposed is None else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
 
 
 class Interrupted(Rewindable):

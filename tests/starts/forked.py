@@ -35,6 +35,7 @@ class Popen(Real[Any]):
     # Why it was started; empty where it is forked, or no template was asked.
     refusal = ""
     _link: Any = None
+    _lines: Any = None
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]} {self.refusal or 'forked'}>"
@@ -73,6 +74,8 @@ class Popen(Real[Any]):
             # The template is gone, or a stream is closed: a start tells what that means.
             answer = {"refused": f"no answer: {error!r}"}
         if "refused" in answer:
+            if self._lines is not None:
+                self._lines.close()
             link.close()
             self.refusal = f"started: {answer['refused']}"
             return None

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from alembic_snapshot.checks import size
-from alembic_snapshot.project.sizes import bytes_of
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.sizes import bytes_of, check_size
 from alembic_snapshot.sqlite.store import FileStore
 
 
@@ -119,3 +120,39 @@ def test_the_command_says_what_it_deleted(project, store):
 
     assert done.returncode == 0
     assert "warning: deleted 1 snapshot, " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0 B", 0),
+        ("1b", 1),
+        (" 10 B ", 10),
+        ("1.9 B", 1),
+        ("1 kB", 1000),
+        ("1KiB", 1024),
+        ("2.5 MB", 2_500_000),
+        ("2 mib", 2 * 1024**2),
+        ("5 GB", 5 * 10**9),
+        ("5 GiB", 5 * 1024**3),
+        ("1 TB", 10**12),
+        ("1 TiB", 1024**4),
+    ],
+)
+def test_a_size_is_read_as_people_write_it(text, size):
+    assert bytes_of(text) == size
+    check_size(text, "max_size")
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 X", "-1 B", "5 GBit", "five GB", "1. B", "5 iGB"])
+def test_what_is_no_size_is_told(text):
+    with pytest.raises(ConfigError) as caught:
+        check_size(text, "max_size")
+
+    assert str(caught.value) == (
+        f"max_size is {text!r}, which is no size\nhint: write for example 500 MB or 5 GB"
+    )
+
+
+def test_no_size_at_all_is_none_to_see_to():
+    check_size(None, "max_size")

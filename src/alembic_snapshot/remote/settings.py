@@ -193,7 +193,7 @@ def _checked_url(url: str, root: Path) -> str:
             )
         return url
     folder = root / os.path.expanduser(url)
-    is_meant = url.startswith(("~/", "./", "../", "/")) or url in (".", "..", "~")
+    is_meant = url.startswith(("~/", "./", "../", "/"))
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"remote {url} is no folder", hint="write the path of a folder, or a URL")
     if not is_meant and not folder.exists():

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.errors import CommandError, StoreError
+from alembic_snapshot.errors import CommandError
 from alembic_snapshot.sqlite import catalog
 from alembic_snapshot.sqlite.database import is_plain
 from alembic_snapshot.sqlite.files import copy, remove
@@ -51,7 +51,8 @@ _ALLOWED = {
     sqlite3.SQLITE_REINDEX,
     sqlite3.SQLITE_FUNCTION,
 }
-_MASTER = ("sqlite_master", "sqlite_schema")
+# Where SQLite itself puts what is made.
+_CATALOG = ("sqlite_master", catalog.COUNTERS)
 
 
 def capture(before: Path | None, after: Path) -> tuple[Changeset, str, Fingerprint]:
@@ -73,7 +74,7 @@ def capture(before: Path | None, after: Path) -> tuple[Changeset, str, Fingerpri
         dropped = [(o.kind, o.name) for key, o in old.items() if new.get(key) != o]
         created = [one for key, one in new.items() if old.get(key) != one]
         for kind, name in [*dropped, *((o.kind, o.name) for o in created)]:
-            if kind == "table" and catalog.is_virtual(new.get((kind, name)) or old[kind, name]):
+            if catalog.is_virtual(new.get((kind, name)) or old[kind, name]):
                 raise NotCarried(f"the test made or changed the virtual table {name}")
         rows, same = _all_rows(connection, old, new)
         _refuse_virtual(old, rows)
@@ -106,9 +107,8 @@ def _try(before: Path | None, after: Path, changes: Changeset, wanted: Fingerpri
             copy(before, path)
         apply(path, changes)
         made = catalog.fingerprint(path)
-    except (CommandError, sqlite3.Error) as error:
-        said = error.message if isinstance(error, CommandError) else error
-        raise NotCarried(f"tried on a copy of the snapshot, {said}") from error
+    except CommandError as error:
+        raise NotCarried(f"tried on a copy of the snapshot, {error.message}") from error
     finally:
         remove(path)
     if made.whole != wanted.whole:
@@ -133,14 +133,14 @@ def apply(path: Path, changes: Changeset) -> None:
             connection.execute("COMMIT")
         if changes.created:
             refuse_acting(path)
-    except (sqlite3.Error, sqlite3.Warning, StoreError, OverflowError) as error:
-        said = error.message if isinstance(error, StoreError) else error
-        raise CommandError(f"the token can't be applied: {said}", hint=_HINT) from error
+    except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+        raise CommandError(f"the token can't be applied: {error}", hint=_HINT) from error
 
 
 def _apply(connection: sqlite3.Connection, changes: Changeset) -> None:
     own = catalog.objects(connection, "main")
-    counted = dict(catalog.counter_rows(connection, "main"))
+    counters = {name: value for name, (value, _) in changes.counters.items()}
+    counters = counters or dict(catalog.counter_rows(connection, "main"))
     final = {key: one for key, one in own.items() if key not in set(changes.dropped)}
     from_token = {(one.kind, one.name): one for one in changes.created}
     for one in from_token.values():
@@ -152,7 +152,7 @@ def _apply(connection: sqlite3.Connection, changes: Changeset) -> None:
     final |= from_token
     for key, one in own.items():
         # No trigger runs while rows are put in.
-        if key[0] == "trigger" or (final.get(key) != one and key[0] in _BEGINNINGS):
+        if key[0] == "trigger" or final.get(key) != one:
             connection.execute(f"DROP {key[0].upper()} IF EXISTS {quoted(key[1])}")
     _create(connection, final, from_token, "table")
     for table, rows in changes.rows.items():
@@ -161,7 +161,7 @@ def _apply(connection: sqlite3.Connection, changes: Changeset) -> None:
         _put(connection, catalog.table_of(connection, "main", table), rows)
     for kind in ("index", "view", "trigger"):
         _create(connection, final, from_token, kind)
-    _count_on(connection, changes.counters or {n: (v, True) for n, v in counted.items()})
+    _count_on(connection, counters)
     for name, value in changes.settings.items():
         if name not in catalog.SETTINGS:
             raise CommandError(f"the token sets {name!r}, which no test does", hint=_HINT)
@@ -194,7 +194,7 @@ def _create(
 def _watch(action: int, first: str | None, second: str | None, *_: Any) -> int:
     """Allow what makes an object, and nothing that reads, writes or calls anything else."""
     if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE):
-        return sqlite3.SQLITE_OK if first in (*_MASTER, catalog.COUNTERS) else sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK if first in _CATALOG else sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION and second in ("load_extension", "fts3_tokenizer"):
         return sqlite3.SQLITE_DENY
     return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
@@ -231,12 +231,12 @@ def _execute(connection: sqlite3.Connection, statement: str, row: Sequence[Any])
     connection.execute(statement, [bytes(v) if isinstance(v, RawText) else v for v in row])
 
 
-def _count_on(connection: sqlite3.Connection, counters: Mapping[str, tuple[int, bool]]) -> None:
+def _count_on(connection: sqlite3.Connection, counters: Mapping[str, int]) -> None:
     if not catalog.has_counters(connection, "main"):
         return
     connection.execute(f"DELETE FROM {catalog.COUNTERS}")
-    rows = [(name, value) for name, (value, _) in counters.items()]
-    connection.executemany(f"INSERT INTO {catalog.COUNTERS} (name, seq) VALUES (?, ?)", rows)
+    statement = f"INSERT INTO {catalog.COUNTERS} (name, seq) VALUES (?, ?)"
+    connection.executemany(statement, counters.items())
 
 
 def _limit(connection: sqlite3.Connection) -> None:
@@ -261,9 +261,7 @@ def _limit(connection: sqlite3.Connection) -> None:
 
 def _refuse_virtual(objects: Mapping[tuple[str, str], SchemaObject], rows: Any) -> None:
     """Refuse rows of the tables that virtual ones make for themselves."""
-    virtual = [
-        one.name for one in objects.values() if one.kind == "table" and catalog.is_virtual(one)
-    ]
+    virtual = [one.name for one in objects.values() if catalog.is_virtual(one)]
     for table in rows:
         for name in virtual:
             if table.startswith(f"{name}_"):

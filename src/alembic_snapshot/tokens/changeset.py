@@ -102,16 +102,16 @@ class Changeset:
         if found.keys() != known.keys():
             raise ValueError("unknown parts of a difference")
         return cls(
-            dropped=[(a_kind(kind), a_text(name)) for kind, name in a_list(found["dropped"], 2)],
+            dropped=[(a_kind(kind), a_name(name)) for kind, name in a_list(found["dropped"], 2)],
             created=[
-                SchemaObject(a_kind(kind), a_text(name), a_text(table), a_text(definition))
+                SchemaObject(a_kind(kind), a_name(name), a_name(table), a_name(definition))
                 for kind, name, table, definition in a_list(found["created"], 4)
             ],
-            rows={a_text(t): _row_changes(one) for t, one in a_dict(found["rows"]).items()},
+            rows={a_name(t): _row_changes(one) for t, one in a_dict(found["rows"]).items()},
             counters={
-                a_text(name): _counter(value) for name, value in a_dict(found["counters"]).items()
+                a_name(name): _counter(value) for name, value in a_dict(found["counters"]).items()
             },
-            settings={a_text(name): an_int(one) for name, one in a_dict(found["settings"]).items()},
+            settings={a_name(name): an_int(one) for name, one in a_dict(found["settings"]).items()},
         )
 
 
@@ -119,7 +119,7 @@ def _row_changes(record: Any) -> RowChanges:
     found = a_dict(record)
     if found.keys() != {"columns", "key", "removed", "added"}:
         raise ValueError("unknown parts of rows")
-    columns = tuple(map(a_text, a_list(found["columns"])))
+    columns = tuple(map(a_name, a_list(found["columns"])))
     key = an_int(found["key"])
     if not 0 < key <= len(columns) or len(set(columns)) != len(columns):
         raise ValueError("columns that can't be")
@@ -163,7 +163,9 @@ def from_json(value: Any) -> Any:
     """
     if isinstance(value, bool):
         raise ValueError("a truth value in a row")
-    if value is None or isinstance(value, str | float):
+    if isinstance(value, str):
+        return _whole(value)
+    if value is None or isinstance(value, float):
         return value
     if isinstance(value, int):
         return an_int(value)
@@ -223,6 +225,21 @@ def a_text(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError("something else than text")
     return value
+
+
+def a_name(value: Any) -> str:
+    """The value, which is text that a database takes."""
+    return _whole(a_text(value))
+
+
+def _whole(text: str) -> str:
+    """The text, which has no half of a character: no database takes one.
+
+    Raises:
+        UnicodeEncodeError: it has.
+    """
+    text.encode()
+    return text
 
 
 def a_kind(value: Any) -> str:

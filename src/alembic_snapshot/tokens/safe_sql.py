@@ -44,6 +44,7 @@ _NEVER = _set(
     "import insert into listen load lock merge notify prepare program reassign refresh reindex "
     "reset revoke rollback security set truncate update vacuum"
 )
+_DOT = ("sign", ".")
 # What makes these words harmless: ON DELETE SET NULL.
 _ACTIONS = re.compile(
     r"\bON (?:DELETE|UPDATE) (?:CASCADE|RESTRICT|NO ACTION|SET NULL|SET DEFAULT)\b"
@@ -78,8 +79,7 @@ def _without_actions(text: str) -> str:
     """The text without the harmless clauses, outside of its quotes."""
     parts = re.split(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")""", text)
     return "".join(
-        part if part[:1] in ("'", '"') and index % 2 else _ACTIONS.sub(" ", part)
-        for index, part in enumerate(parts)
+        part if index % 2 else _ACTIONS.sub(" ", part) for index, part in enumerate(parts)
     )
 
 
@@ -103,13 +103,12 @@ def _may_have_parentheses(words: list[tuple[str, str]], at: int) -> bool:
     """Whether what is before a parenthesis is none that is called, or may be called."""
     kind, word = words[at]
     if kind in ("sign", "number", "text"):
-        return word not in (".",)
+        return word != "."
+    before = words[:at]
     if kind == "name" and word.lower() in _STRUCTURE | _FUNCTIONS:
         # A function of that name in another schema is somebody else's.
-        is_qualified = at > 0 and words[at - 1] == ("sign", ".")
-        return not is_qualified or words[at - 2][1] == "pg_catalog"
+        return before[-1:] != [_DOT] or [name for _, name in before[-2:-1]] == ["pg_catalog"]
     # REFERENCES table (column)
-    before = at - 1
-    while before > 0 and words[before] == ("sign", "."):
-        before -= 2
-    return before >= 0 and words[before][1].lower() == "references"
+    while before[-1:] == [_DOT]:
+        del before[-2:]
+    return bool(before) and before[-1][1].lower() == "references"

@@ -77,7 +77,7 @@ class Token:
             "parts": dict(self.parts),
             "wants": [self.layer, self.revision, self.is_empty],
         }
-        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
         content = text.encode("utf-8", "surrogatepass")
         if len(content) > _UNPACKED_LIMIT:
             size = len(content) // 1_000_000
@@ -116,9 +116,9 @@ def read_argument(argument: str) -> Token:
             raise CommandError(there, hint=hint)
         with open(path, "rb") as file:
             content = file.read(_LIMIT + 1)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CommandError(
-            f"can't read {argument[:200]}: {getattr(error, 'strerror', None) or error}",
+            f"can't read {argument[:200]}: {error.strerror}",
             hint="give the token, or a file with it",
         ) from error
     return _in_text(content.decode("latin-1"), str(path))
@@ -183,7 +183,7 @@ def from_line(text: str, what: str = "the token") -> Token:
 def _decoded(text: str, what: str) -> bytes:
     damaged = CommandError(f"{what} was cut or altered", hint=_WHOLE)
     try:
-        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        content = base64.urlsafe_b64decode(text + "==")
     except ValueError:
         raise damaged from None
     # The last character has bits that count for nothing.

@@ -169,11 +169,12 @@ def state_of(connection: Watched) -> State:
 def is_as_it_was(connection: Watched, state: State) -> bool:
     """Whether a connection that is idle is still in that state, and was not worked on."""
     attributes, asked = state
-    if connection.is_dirty or _attributes(connection) != attributes:
-        return False
     try:
+        if connection.is_dirty or _attributes(connection) != attributes:
+            return False
         return not connection.needs_compare or _asked(connection) == asked
     except sqlite3.Error:
+        # Somebody has closed it.
         return False
 
 

@@ -26,7 +26,7 @@ _LAYOUT = slice(0, 24)
 _VERSIONS, _WAL = slice(18, 20), b"\2\2"
 # Schema cookie, schema format; text encoding.
 _SCHEMA = (slice(40, 48), slice(56, 60))
-_CHUNK = 32 * 1024
+_CHUNK = 32_768
 # The system's own, whatever a test puts in its place.
 _open = open
 
@@ -54,9 +54,7 @@ class Reusable:
         self._header = self._snapshot[:_HEADER]
         self._mark()
         self._process, self._forks = os.getpid(), forks()
-        self._guard = sqlite3.connect(
-            path, isolation_level=None, timeout=0, check_same_thread=False
-        )
+        self._guard = sqlite3.connect(path, timeout=0, check_same_thread=False)
 
     def put_back(self) -> str | None:
         """Give the file the snapshot's content again, byte for byte but for the change counter.
@@ -102,8 +100,7 @@ class Reusable:
         if reason:
             return reason
         self._header = self._next_header(header)
-        if status.st_size != size:
-            self._resize(size)
+        self._resize(size)
         self._overwrite()
         os.pwrite(self._file, self._header, 0)
         self._mark()

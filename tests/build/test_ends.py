@@ -12,21 +12,12 @@ import pytest
 
 from alembic_snapshot import GuardError
 from alembic_snapshot.build.process import AttemptFailed, BuilderProcess
-from alembic_snapshot.builder.protocol import Checks, Done, Facts, Failure
+from alembic_snapshot.builder.protocol import Checks, Done
 from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.store import FileStore
+from tests.failures import FACTS, FAILED
 
-FACTS = Facts(
-    refused=[], redirected=[], databases=[], create_all=[], configured=True, options={},
-    versions=[], is_heard=True, planned=0, applied=[], scripts=None, caught_by=None,
-    async_lacks=[], asks_command_line=False, written=[], changed=[],
-)  # fmt: skip
 DONE = Done(FACTS, Checks(drift=["x"], unchecked={}))
-FAILED = Failure(
-    facts=FACTS, current=None, who="env.py", where=None, type="RuntimeError", text="it broke",
-    sql=None, is_import=False, wants_async=False, speaks_async=False, variable=None, argument=None,
-    traceback="",
-)  # fmt: skip
 # Takes its orders, prints its home, tells its events and ends.
 BUILDER = """#!/bin/sh
 read -r orders < /dev/fd/$5

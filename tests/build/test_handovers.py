@@ -10,18 +10,10 @@ from alembic_snapshot import BuildError
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.process import AttemptFailed, Child
 from alembic_snapshot.build.stairway import run_stairway
-from alembic_snapshot.builder.protocol import Facts, Failure
+from tests.failures import FACTS, FAILED
 
-NOTHING = Facts(
-    refused=[], redirected=[], databases=[], create_all=[], configured=False, options={},
-    versions=[], is_heard=False, planned=0, applied=[], scripts=None, caught_by=None,
-    async_lacks=[], asks_command_line=False, written=[], changed=[],
-)  # fmt: skip
-SPEAKS = Failure(
-    NOTHING, current=None, who="env.py", where=None, type="Error", text="", sql=None,
-    is_import=False, wants_async=False, speaks_async=True, variable=None, argument=None,
-    traceback="",
-)  # fmt: skip
+NOTHING = replace(FACTS, configured=False, is_heard=False)
+SPEAKS = replace(FAILED, facts=NOTHING, speaks_async=True)
 LACKS = replace(SPEAKS, facts=replace(NOTHING, async_lacks=["aiosqlite"]))
 SILENT = replace(SPEAKS, speaks_async=False)
 WANTS = replace(SPEAKS, wants_async=True)

@@ -9,20 +9,10 @@ import os
 import pytest
 
 from alembic_snapshot.build.hints import hint_for, is_full
-from alembic_snapshot.builder.protocol import Facts, Failure
 from alembic_snapshot.project.unsupported import HINT
 from alembic_snapshot.sqlite.database import DatabaseFile
+from tests.failures import FACTS, FAILED
 
-FACTS = Facts(
-    refused=(), redirected=(), databases=(), create_all=(), configured=True, options={},
-    versions=(), is_heard=True, planned=0, applied=(), scripts=None, caught_by=None,
-    async_lacks=(), asks_command_line=False, written=(), changed=(),
-)  # fmt: skip
-FAILED = Failure(
-    facts=FACTS, current=None, who="env.py", where=None, type="RuntimeError", text="it broke",
-    sql=None, is_import=False, wants_async=False, speaks_async=False, variable=None, argument=None,
-    traceback="",
-)  # fmt: skip
 MIGRATION = dataclasses.replace(FAILED, who="revision 0002", current="0002")
 LACKING = dataclasses.replace(FACTS, async_lacks=("aiosqlite", "greenlet"))
 SETTINGS = (

@@ -9,22 +9,15 @@ import pytest
 from alembic_snapshot import GuardError, MigrationError
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.process import AttemptFailed, BuilderProcess, Child
-from alembic_snapshot.builder.protocol import Done, Facts, Failure, Step
+from alembic_snapshot.builder.protocol import Done, Step
 from alembic_snapshot.errors import BuildError
 from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.store import FileStore
+from tests.failures import FACTS
+from tests.failures import FAILED as NOTHING_KNOWN
 
-FACTS = Facts(
-    refused=(), redirected=(), databases=(), create_all=(), configured=True, options={},
-    versions=(), is_heard=True, planned=0, applied=(), scripts=None, caught_by=None,
-    async_lacks=(), asks_command_line=False, written=(), changed=(),
-)  # fmt: skip
-FAILED = Failure(
-    facts=FACTS, current=None, who="env.py", where=None, type="RuntimeError", text="it broke",
-    sql=None, is_import=False, wants_async=False, speaks_async=False, variable=None, argument=None,
-    traceback="Traceback\n",
-)  # fmt: skip
+FAILED = dataclasses.replace(NOTHING_KNOWN, traceback="Traceback\n")
 REDIRECTED = (
     'what env.py connects to is redirected unless foreign = "refuse"; a revision or a seed should '
     "use the connection that it is given"
@@ -182,7 +175,7 @@ class TestAnAttempt:
 
         assert str(failed) == "why"
         assert (failed.ran, failed.asks_command_line) == (ran, asks)
-        assert (failed.async_lacks, failed.wants_async) == (lacks, wants)
+        assert (tuple(failed.async_lacks), failed.wants_async) == (lacks, wants)
         assert failed.speaks_async is speaks
 
 

@@ -20,16 +20,19 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import Status, look_up
 from alembic_snapshot.build.sharing import Fits, built
+from alembic_snapshot.project.remote import SECRET
 from alembic_snapshot.remote.exchange import Exchange
 from alembic_snapshot.remote.settings import settings_of
 from alembic_snapshot.remote.shared import Report, SharedStore, opened
-from alembic_snapshot.remote.signature import make_pair
+from alembic_snapshot.remote.signature import public_of
 from alembic_snapshot.remote.transport import Transport
 from alembic_snapshot.store.manifest import Entry
 
 from ..sample import SampleProject
 
-MAIN_KEY, PR_KEY, STRANGER = (make_pair() for _ in range(3))
+# The same in each process: they are in the names of tests.
+_SECRETS = (f"{SECRET}{base64.b64encode(letter * 32).decode()}" for letter in (b"m", b"p", b"s"))
+MAIN_KEY, PR_KEY, STRANGER = ((secret, public_of(secret)) for secret in _SECRETS)
 KEYS = {"main": (MAIN_KEY[1],), "pr/*": (PR_KEY[1],)}
 HERE = Path(__file__).parent
 ACCOUNT, ACCOUNT_KEY, OTHER_KEY = "shop", *(base64.b64encode(k * 64).decode() for k in (b"k", b"o"))

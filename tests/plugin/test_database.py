@@ -28,9 +28,9 @@ class Redirect:
     """Where the engines lead, without engines."""
 
     def __init__(self, is_there):
-        configured = types.SimpleNamespace(is_there=is_there, verify=lambda: None)
+        configured = types.SimpleNamespace(is_there=is_there, verify=lambda: None, files=set)
         self.engines = types.SimpleNamespace(name="shop:db", configured=configured)
-        self.recording = Recording()
+        self.recording, self.known = Recording(), types.SimpleNamespace(files=set)
         self.strays, self.held = {}, []
         self.is_guarding, self.is_in_use = True, False
         self.pointed, self.lines, self.open = [], [], []

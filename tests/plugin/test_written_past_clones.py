@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from typing import ClassVar
 
 import pytest
+
+from alembic_snapshot.engines.untouched import Untouched
 
 SAID = "*warning: {file} is no clone, and was written while {tests} ran: a child process needs env*"
 BY_A_CHILD = """
@@ -145,3 +149,58 @@ def test_another_file_may_be_written(shop, file):
 
     result.assert_outcomes(passed=3)
     assert "is no clone" not in result.stdout.str()
+
+
+def test_a_file_in_the_temporary_folder_may_be_written(shop, monkeypatch):
+    file = "runpytest-0/own.db"
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{shop.root / file}")
+
+    result = run(shop, file=file, statement="CREATE TABLE t (i)")
+
+    result.assert_outcomes(passed=3)
+    assert (shop.root / file).is_file()
+    assert "is no clone" not in result.stdout.str()
+
+
+class TestOneFile:
+    CHANGES: ClassVar = {
+        "made": lambda path: path.with_name("new.db").write_text("x"),
+        "longer": lambda path: path.write_text("longer"),
+        "deleted": lambda path: path.unlink(),
+        "emptied": lambda path: path.write_text(""),
+        "written with the same length": lambda path: os.utime(path, ns=(1, 1)),
+        "replaced": lambda path: replace(path),
+        "put into the log": lambda path: path.with_name("a.db-wal").write_text("x"),
+    }
+
+    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+    def test_that_changed_is_told_once(self, tmp_path, change):
+        path, new = tmp_path / "a.db", tmp_path / "new.db"
+        path.write_text("some")
+        untouched = Untouched()
+        untouched.learn(map(str, (path, new)))
+
+        change(path)
+        untouched.learn(map(str, (path, new)))
+
+        assert untouched.written() == [str(new if new.exists() else path)]
+        assert untouched.written() == []
+
+    def test_that_is_the_same_is_not_told(self, tmp_path):
+        path = tmp_path / "a.db"
+        path.write_text("some")
+        untouched = Untouched()
+        untouched.learn([str(path), str(tmp_path / "none.db")])
+        # Who reads in WAL mode makes an empty one.
+        path.with_name("a.db-wal").touch()
+
+        assert path.read_text() == "some"
+        assert untouched.written() == []
+
+
+def replace(path):
+    """Another file of the same size and time in its place."""
+    seen, other = path.stat(), path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    other.replace(path)

@@ -10,7 +10,7 @@ import pytest
 
 from alembic_snapshot.build.ensure import _is_checked
 from alembic_snapshot.build.process import AttemptFailed
-from alembic_snapshot.build.steps import Construction, _refuse_unfit, _together, _UnfitAncestor
+from alembic_snapshot.build.steps import Construction, _together, _UnfitAncestor
 from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
 from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.key.observed import Observed
@@ -263,11 +263,11 @@ def test_an_ancestor_of_an_env_py_with_other_options_is_none_to_build_on(shop, c
     publish(build, ["0001"], options={"a": "1"})
     ancestor = build.ancestor()
 
-    _refuse_unfit(None, FACTS)
-    _refuse_unfit(ancestor, dataclasses.replace(FACTS, options={"a": "1"}))
-    _refuse_unfit(ancestor, dataclasses.replace(FACTS, configured=False))
+    build._refuse_unfit(None, FACTS)
+    build._refuse_unfit(ancestor, dataclasses.replace(FACTS, options={"a": "1"}))
+    build._refuse_unfit(ancestor, dataclasses.replace(FACTS, configured=False))
     with pytest.raises(_UnfitAncestor):
-        _refuse_unfit(ancestor, FACTS)
+        build._refuse_unfit(ancestor, FACTS)
 
 
 def test_the_checks_of_a_build_say_for_which_models_and_in_which_run_they_hold(

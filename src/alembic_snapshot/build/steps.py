@@ -28,7 +28,7 @@ from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.masking import masked
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, owner
-from alembic_snapshot.store.manifest import Entry, Manifest, different_options
+from alembic_snapshot.store.manifest import ENV_SQL_CHANGED, Entry, Manifest, different_options
 from alembic_snapshot.store.store import Store, run_id
 
 
@@ -94,12 +94,16 @@ class Construction:
             asked = entry.manifest.asked_of_env
             done = self._run_checks(workspace, workspace.database, handover, asked)
             if done.facts.configured:
-                self.differences = different_options(entry.manifest.options, done.facts.options)
+                self.differences = self._different(entry, workspace.database, done.facts.options)
             elif not self.project.migrate:
                 self.differences = ["env.py does not call context.configure() any more"]
             if self.differences:
                 return None
         except AttemptFailed as failed:
+            if not (self.project.migrate or self._has_same_env(entry.manifest)):
+                # What it hands over now, nobody knows.
+                self.differences = [f"env.py does not run as before: {failed.error.message}"]
+                return None
             done = None
             checks = self._model_checks(Checks.impossible(failed.error.message))
         except FileNotFoundError:
@@ -118,6 +122,16 @@ class Construction:
             read = self.builder.read(done.through_env, manifest.digest)
             manifest = dataclasses.replace(manifest, through_env=read)
         return self.store.update(entry, manifest)
+
+    def _different(
+        self, entry: Entry, database: Target, options: Mapping[str, str]
+    ) -> Sequence[str]:
+        """What ``env.py`` hands over otherwise than when the snapshot was built."""
+        found = different_options(entry.manifest.options, options)
+        if found == [ENV_SQL_CHANGED] and not database.diff(entry.database):
+            # Which SQL it runs depends on what is there already.
+            return []
+        return found
 
     def _run_checks(
         self, workspace: Workspace, database: Target, handover: str, asked: Collection[str]
@@ -207,7 +221,7 @@ class Construction:
 
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
         """Publish each state that the builder reached: all, or what a failed one copied."""
-        _refuse_unfit(plan.ancestor, child.facts)
+        self._refuse_unfit(plan.ancestor, child.facts)
         self._refuse_changed(child.facts.written, child.facts.changed)
         entries = []
         for index, state in enumerate(plan.states):
@@ -223,6 +237,22 @@ class Construction:
             replace = self.from_scratch or state.digest == self.chain.target.digest
             entries.append(self.store.publish(database, manifest, replace=replace))
         return entries
+
+    def _refuse_unfit(self, ancestor: tuple[Entry, State] | None, report: Facts) -> None:
+        if not ancestor or not report.configured:
+            return
+        manifest = ancestor[0].manifest
+        found = different_options(manifest.options, report.options)
+        if found == [ENV_SQL_CHANGED] and self._has_same_env(manifest):
+            # Which SQL it runs depends on what is there already.
+            return
+        if found:
+            raise _UnfitAncestor
+
+    def _has_same_env(self, manifest: Manifest) -> bool:
+        """Whether ``env.py``'s modules, and what they read, are as when a state was built."""
+        is_same = manifest.checks.get("models") == self.chain.models_digest
+        return is_same and not any(self.present.changes(manifest.through_env, manifest.digest))
 
     def _states(self, ancestor: tuple[Entry, State] | None) -> list[State]:
         """The states to reach from the ancestor; the last one is the snapshot."""
@@ -421,13 +451,6 @@ class _Plan(NamedTuple):
 
 class _UnfitAncestor(Exception):
     """The ancestor was built with other options of ``env.py`` than there are now."""
-
-
-def _refuse_unfit(ancestor: tuple[Entry, State] | None, report: Facts) -> None:
-    if not ancestor or not report.configured:
-        return
-    if different_options(ancestor[0].manifest.options, report.options):
-        raise _UnfitAncestor
 
 
 def _together(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Any]:

@@ -40,16 +40,18 @@ def hear_own_operations(heard: Callable[[str], None]) -> None:
     Operations.implementation_for = wrapped(Operations.implementation_for)  # type: ignore[method-assign]
 
 
-def hear_migrations(heard: Callable[[Any, Mapping[str, Any]], None]) -> None:
-    """Be handed each migration context that is about to run migrations, whoever made it, and what
-    revisions are given beside it.
+def hear_migrations(
+    around: Callable[[Any, Mapping[str, Any]], contextlib.AbstractContextManager[None]],
+) -> None:
+    """Be handed each migration context that runs migrations, whoever made it, and what revisions
+    are given beside it; they run within what ``around`` returns.
     """
     from alembic.runtime.migration import MigrationContext
 
     def wrapped(original: Callable[..., Any]) -> Any:
         def running(context: MigrationContext, *arguments: Any, **options: Any) -> Any:
-            heard(context, options)
-            return original(context, *arguments, **options)
+            with around(context, options):
+                return original(context, *arguments, **options)
 
         return running
 

@@ -19,6 +19,7 @@ from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
 from alembic_snapshot.builder.drift import Comparison
+from alembic_snapshot.builder.env_sql import EnvSql
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
 from alembic_snapshot.builder.options import (
@@ -92,6 +93,7 @@ class Builder:
         self._config: Config | None = None
         self.pools = Pools()
         self.own_sql = OwnSql()
+        self.env_sql = EnvSql()
         self.app_context = AppContext(job.context, self.watch.around_env)
         self.ran = Ran(job.scripts, job.versions, self._watched)
 
@@ -105,10 +107,11 @@ class Builder:
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
         patches.hear_own_operations(self.watch.count)
-        patches.hear_migrations(self._on_migrations)
+        patches.hear_migrations(self._migrating)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _disable_fsync)
         self.pools.listen()
+        self.env_sql.listen()
         config = self._config = config_of(self.job)
         self._script = scripts_of(self.job, config)
         for step in self.job.steps:
@@ -163,13 +166,20 @@ class Builder:
 
     def _options(self) -> dict[str, str]:
         """The options that ``env.py`` hands over, spelled the same wherever the project lies."""
-        options = {**(self.options or {}), **self.left.handed_over(), **self.arguments}
+        left = {**self.left.handed_over(), **self.env_sql.handed_over(), **self.arguments}
+        options = {**(self.options or {}), **left}
         # Values may be somebody's secrets, and are kept where others may read them.
         return {name: text_digest(self._spell(text)) for name, text in options.items()}
 
     def _spell(self, text: str) -> str:
         text = text.replace(self.target.name, "<target>")
         return text.replace(str(self.root), "<root>")
+
+    @contextlib.contextmanager
+    def _migrating(self, context: Any, arguments: Mapping[str, Any]) -> Iterator[None]:
+        self._on_migrations(context, arguments)
+        with self.env_sql.heard(is_heard=False):
+            yield
 
     def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
         if not self.guard.migrates(context.connection):
@@ -330,7 +340,9 @@ class Builder:
         self._has_run_env = True
         assert self._config is not None
         offer = offered(self._config, self.kind, self.handover)
-        with self.app_context.around(), offer as config:
+        is_upgrade = environment is _UPGRADE and not overrides
+        heard = self.env_sql.heard() if is_upgrade else contextlib.nullcontext()
+        with heard, self.app_context.around(), offer as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
                 if not self.guard.migrates(context.connection):

@@ -111,6 +111,11 @@ class Entry:
     used: float
 
 
+# The SQL that env.py runs beside the migrations, as one of the values that it hands over.
+ENV_SQL = "<SQL of env.py>"
+ENV_SQL_CHANGED = "the SQL that env.py runs beside the migrations changed"
+
+
 def different_options(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The options and values, in words, that ``env.py`` hands over otherwise than before.
 
@@ -122,6 +127,8 @@ def different_options(before: Mapping[str, str], now: Mapping[str, str]) -> list
 
 
 def _option(name: str) -> str:
+    if name == ENV_SQL:
+        return ENV_SQL_CHANGED
     if name.startswith("<"):
         return f"the {name.strip('<>')} that env.py leaves to the revisions changed"
     return f"{name}, which env.py gives to context.configure(), changed"

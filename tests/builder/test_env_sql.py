@@ -1,0 +1,199 @@
+"""G3: the SQL that ``env.py`` runs beside the migrations counts, wherever it has it from.
+
+What is built after a change on the old store equals what is built on an empty one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from alembic_snapshot import BuildError
+
+VIEW = "SQL = 'create view v as select {} as one'\nVALUES = {{'value': {}}}\n"
+FUNCTION = """
+from sqlalchemy import text
+
+def make(connection):
+    connection.execute(text("drop view if exists v"))
+    connection.execute(text("create view v as select {} as one"))
+"""
+DROP = "connection.execute(text('drop view if exists v'))"
+MADE = "from sqlalchemy import text\nfrom app import sql"
+# What env.py does with a module of the application; the module; before or after the migrations.
+WAYS = {
+    "a constant": (VIEW, f"{DROP}; connection.execute(text(sql.SQL))"),
+    "a function": (FUNCTION, "sql.make(connection)"),
+    "as the driver takes it": (VIEW, f"{DROP}; connection.exec_driver_sql(sql.SQL)"),
+    "through Alembic": (VIEW, f"{DROP}; context.execute(sql.SQL)"),
+    "a parameter": (
+        VIEW,
+        "connection.execute(text('create table if not exists v (one)')); "
+        "connection.execute(text('delete from v')); "
+        "connection.execute(text('insert into v values (:value)'), sql.VALUES)",
+    ),
+    "an engine of its own": (
+        VIEW,
+        "e = sa.create_engine(connection.engine.url); c = e.connect(); "
+        "c.execute(text('drop view if exists v')); c.execute(text(sql.SQL)); "
+        "c.commit(); c.close(); e.dispose()",
+    ),
+}
+
+
+def write_module(project, text, value):
+    project.write("app/sql.py", text.format(value, value))
+
+
+def with_env(project, run, *, before=False):
+    """Have ``env.py`` run this, in the transaction of the migrations."""
+    env = project.root / "migrations/env.py"
+    call = "        context.run_migrations()"
+    lines = f"        {run}; connection.commit()"
+    assert call in env.read_text()
+    text = env.read_text().replace(call, f"{lines}\n{call}" if before else f"{call}\n{lines}")
+    env.write_text(f"import sqlalchemy as sa\n{MADE}\n{text}")
+    project.write("app/__init__.py", "")
+
+
+def dump(snapshot):
+    with closing(sqlite3.connect(snapshot.path)) as connection:
+        return sorted(connection.iterdump())
+
+
+def is_as_from_nothing(project, tmp_path):
+    """Whether the old store gives what an empty one gives, and whether it was built for that."""
+    old = project.ensure()
+    store = project.load().store
+    aside = tmp_path / "aside"
+    shutil.move(store, aside)
+    new = dump(project.ensure())
+    shutil.rmtree(store)
+    shutil.move(aside, store)
+    return dump(old) == new, old
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_env_py_has_from_a_module_counts(project, tmp_path, rows, way, before):
+    module, run = WAYS[way]
+    project.history(1)
+    with_env(project, run, before=before)
+    write_module(project, module, 1)
+    first = project.ensure()
+    assert rows(first.path, "select * from v") == [(1,)]
+
+    write_module(project, module, 222)
+    is_same, second = is_as_from_nothing(project, tmp_path)
+
+    assert is_same
+    assert second.built
+    assert second.why == ("the SQL that env.py runs beside the migrations changed",)
+    assert rows(second.path, "select * from v") == [(222,)]
+    # It is found again, and what does not change the SQL does not count.
+    assert not project.ensure().built
+    project.append("app/sql.py", "# for who reads\n")
+    assert not project.ensure().built
+
+
+@pytest.mark.parametrize("is_changed", [True, False], ids=["changed", "the same"])
+@pytest.mark.parametrize("way", ["a constant", "a parameter"])
+def test_a_new_revision_stands_on_what_was_built_with_the_same_sql(
+    project, tmp_path, way, is_changed
+):
+    module, run = WAYS[way]
+    project.history(1)
+    with_env(project, run.replace("drop view if exists v", "select 1"))
+    write_module(project, module, 1)
+    project.ensure()
+
+    # A view that is there can't be made.
+    body = "op.execute('drop view if exists v')" if way == "a constant" else ""
+    project.revision("0002", "0001", body)
+    write_module(project, module, 2 if is_changed else 1)
+    _, ran = project.build()
+
+    assert ran[-2:] == (["0001", "0002"] if is_changed else ["0002"])
+
+
+CONDITIONAL = (
+    "sa.inspect(connection).has_table('extra') or "
+    "connection.execute(text('create table extra (i)'))"
+)
+
+
+def test_sql_that_depends_on_what_is_there_is_no_reason_to_build_anew(project, tmp_path):
+    project.history(1)
+    with_env(project, CONDITIONAL)
+    write_module(project, VIEW, 1)
+    project.ensure()
+
+    write_module(project, VIEW, 2)
+    is_same, found = is_as_from_nothing(project, tmp_path)
+
+    assert is_same
+    assert not found.built
+    project.revision("0002", "0001")
+    assert project.build()[1] == ["0002"]
+
+
+def test_sql_that_leaves_something_else_each_time_is_built_anew_when_something_changed(project):
+    project.history(1)
+    with_env(project, "connection.execute(text('create table if not exists log (i)')); "
+             "connection.execute(text('insert into log values (random())'))")  # fmt: skip
+    write_module(project, VIEW, 1)
+    project.ensure()
+
+    assert not project.ensure().built
+    write_module(project, VIEW, 2)
+    assert not project.ensure().built, "the SQL is the same"
+
+
+def test_a_seed_stands_on_what_env_py_left(project):
+    project.history(1)
+    module, run = WAYS["a constant"]
+    with_env(project, run)
+    write_module(project, module, 1)
+    project.write("app/seed.py", "def seed(connection):\n    pass\n")
+    project.ensure()
+
+    project.configure('seeds = ["app.seed:seed"]\n')
+    assert project.build()[1] == ["app.seed:seed"]
+    write_module(project, module, 2)
+    assert project.build()[1] == ["0001", "app.seed:seed"]
+
+
+class TestAnEnvPyThatDoesNotRunAsBefore:
+    def test_with_another_version_table_is_built_anew(self, project, tmp_path, tables):
+        project.history(2)
+        project.write("app/sql.py", "TABLE = 'one'\n")
+        with_env(project, "pass")
+        env = project.root / "migrations/env.py"
+        given = "context.configure(version_table=sql.TABLE, "
+        env.write_text(env.read_text().replace("context.configure(", given))
+        project.ensure()
+
+        project.write("app/sql.py", "TABLE = 'another'\n")
+        is_same, found = is_as_from_nothing(project, tmp_path)
+
+        assert is_same
+        assert found.built
+        assert tables(found.path) == ["another", "t_0001", "t_0002"]
+
+    @pytest.mark.parametrize("broken", ["raise RuntimeError('it broke')", "import nothing_there"])
+    def test_is_an_error_as_on_an_empty_store(self, project, broken):
+        project.history(1)
+        project.write("app/sql.py", "")
+        with_env(project, "pass")
+        project.ensure()
+
+        project.write("app/sql.py", broken)
+        with pytest.raises(BuildError, match=r"it broke|nothing_there"):
+            project.ensure()
+        done = project.command("build")
+        assert done.returncode == 2
+        project.write("app/sql.py", "# mended\n")
+        assert not project.ensure().built

@@ -196,6 +196,7 @@ CHILD = tuple(
         "__main__",
         "alembic_config",
         "drift",
+        "env_sql",
         "failure",
         "file_target",
         "own_sql",

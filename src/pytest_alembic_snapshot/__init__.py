@@ -5,6 +5,7 @@ Light to import: no SQLAlchemy, no Alembic, and no build until a test asks for a
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Generator
@@ -121,10 +122,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="neither ask the shared store nor use what came from it",
     )
-    group.addoption("--snapshot-dir", type=Path, metavar="DIR", help="where snapshots are kept")
+    group.addoption("--snapshot-dir", type=_path, metavar="DIR", help="where snapshots are kept")
     group.addoption(
         "--snapshot-config",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="the pyproject.toml with the table (default: the nearest that has one)",
     )
@@ -133,6 +134,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "the pyproject.toml with the table, from the folder of pytest's own configuration "
         "(default: the nearest that has one)",
     )
+
+
+def _path(text: str) -> Path:
+    """A path of the command line; nothing, as an unset variable leaves, would be a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: is it a variable that is not set?")
+    return Path(text)
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:

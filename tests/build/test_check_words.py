@@ -54,14 +54,13 @@ def test_a_size_has_the_unit_that_fits(count, text):
 def test_ten_lines_are_not_shortened(count):
     lines = [str(number) for number in range(count)]
 
-    assert shortened(lines) == lines
+    assert shortened(lines, "x") == lines
 
 
 def test_of_more_the_first_ten_are_shown_and_the_command_that_lists_the_rest():
     lines = [str(number) for number in range(12)]
 
-    assert shortened(lines) == [*lines[:10], "and 2 more: `alembic-snapshot status` lists them"]
-    assert shortened(lines, "x")[-1] == "and 2 more: `x` lists them"
+    assert shortened(lines, "x y") == [*lines[:10], "and 2 more: `x y` lists them"]
 
 
 def test_each_check_has_its_findings_in_the_order_of_the_checks():
@@ -135,7 +134,7 @@ RAISED = {
     "drift": (
         {"drift": [str(number) for number in range(11)], "drift_error": "d"},
         "the models differ from the migrated schema:\n  0\n  1\n  2\n  3\n  4\n  5\n  6\n  7\n  8\n"
-        "  9\n  and 1 more: `alembic-snapshot status` lists them",
+        "  9\n  and 1 more: `x` lists them",
         'make the missing revision with `alembic revision --autogenerate`, or set drift = "warn"',
     ),
     "no drift to find": (
@@ -155,18 +154,18 @@ RAISED = {
 @pytest.mark.parametrize(("checks", "message", "hint"), RAISED.values(), ids=RAISED)
 def test_what_is_wrong_with_the_models_is_an_error_only_where_drift_is_one(checks, message, hint):
     with pytest.raises(CheckError) as raised:
-        raise_for_checks(checks, drift="error")
+        raise_for_checks(checks, drift="error", command="x")
 
     assert (raised.value.message, raised.value.hint) == (message, hint)
     for drift in ("warn", "ignore"):
-        raise_for_checks(checks, drift=drift)
+        raise_for_checks(checks, drift=drift, command="x")
 
 
 @pytest.mark.parametrize("checks", [{}, {"integrity_error": "i", "heads_error": "h"}, FINDINGS])
 def test_what_is_not_about_the_models_is_no_such_error(checks):
     about_data = {k: v for k, v in checks.items() if k not in ("drift", "mappers")}
 
-    raise_for_checks(about_data, drift="error")
+    raise_for_checks(about_data, drift="error", command="x")
 
 
 def test_mappers_that_do_not_configure_are_told_and_those_of_nobody_are_not(monkeypatch):

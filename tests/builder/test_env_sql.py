@@ -125,19 +125,45 @@ CONDITIONAL = (
 )
 
 
-def test_sql_that_depends_on_what_is_there_is_no_reason_to_build_anew(project, tmp_path):
-    project.history(1)
-    with_env(project, CONDITIONAL)
-    write_module(project, VIEW, 1)
-    project.ensure()
+ONCE = {
+    "if there is no such table": (
+        "SQL = 'create table extra (i{})'\n",
+        "sa.inspect(connection).has_table('extra') or connection.execute(text(sql.SQL))",
+    ),
+    "if not exists": (
+        "SQL = 'create table if not exists extra (i{})'\n",
+        "connection.execute(text(sql.SQL))",
+    ),
+    "create_all": (
+        "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
+        "sa.Table('extra', metadata, sa.Column('i{}', sa.Integer))\n",
+        "sql.metadata.create_all(connection)",
+    ),
+    "or ignore": (
+        "SQL = 'insert or ignore into extra values (1, {0}0)'\n",
+        "connection.execute(text('create table if not exists extra (i primary key, j)')); "
+        "connection.execute(text(sql.SQL))",
+    ),
+}
 
-    write_module(project, VIEW, 2)
+
+@pytest.mark.parametrize("way", ONCE)
+def test_sql_that_does_nothing_on_what_is_there_is_run_on_an_empty_database(project, tmp_path, way):
+    module, run = ONCE[way]
+    project.history(1)
+    with_env(project, run)
+    project.write("app/sql.py", module.format("1"))
+    project.ensure()
+    assert not project.ensure().built
+    project.revision("0002", "0001")
+    # What it runs then is another SQL, and env.py the same.
+    assert project.build()[1] == ["0002"]
+
+    project.write("app/sql.py", module.format("2"))
     is_same, found = is_as_from_nothing(project, tmp_path)
 
     assert is_same
-    assert not found.built
-    project.revision("0002", "0001")
-    assert project.build()[1] == ["0002"]
+    assert found.built
 
 
 def test_sql_that_leaves_something_else_each_time_is_built_anew_when_something_changed(project):

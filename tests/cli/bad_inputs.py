@@ -329,6 +329,7 @@ def arguments() -> Iterator[Case]:
     for line in (
         "clone", "diff", "prune", "prune --keep -1", "prune --keep x", "prune --older-than soon",
         "prune --older-than -1d", "prune --keep 1 --older-than 1", "diff x.db --rows x",
+        "diff x.db --rows -1", "open x --rows -1", "doctor --timeout inf", "doctor --timeout 1e300",
         "diff nowhere.db", "doctor --timeout 0", "doctor --timeout nan", "doctor --timeout x",
         "init --yes --print", "build --json --summary", "check --from-scratch --no-stairway",
         "nonsense", "-x", "--nonsense", "--traceback build", "psql a b", "init",

@@ -141,6 +141,7 @@ MISTAKES = {
     "a module": ("os:path", None, "*is module, not an engine"),
     "another dialect": ("shop.db:postgres", None, "*speaks postgresql, but the snapshot is a *"),
     "another dialect's URL": ("postgresql://localhost/x", None, "*speaks postgresql, but *"),
+    "a slash too few": ("sqlite://shop.db", None, "*is no URL that works: Invalid SQLite URL*"),
     "no URL": ("sqlite:/shop://db", None, "*is no URL that works*"),
     "another driver": ("sqlite+nothing:///x", None, "*is no URL that works*"),
     "the factory's name": ("shop.db:engine", "shop.db:Session_", "*did you mean 'Session'?"),

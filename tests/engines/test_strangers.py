@@ -12,6 +12,7 @@ import pytest
 from alembic_snapshot.database.identity import Place
 from alembic_snapshot.engines.notices import Notices, UnguardedDatabaseWarning
 from alembic_snapshot.engines.strangers import Strangers, open_place
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.config import Project
@@ -42,7 +43,7 @@ def meeting(tmp_path):
 
     def make(*redirects, temporary=tmp_path / "temporary"):
         notices = Notices(Callsites(tmp_path))
-        return Strangers(redirects, notices, lambda: temporary)
+        return Strangers(redirects, notices, lambda: temporary, Untouched(0.0))
 
     return make
 

@@ -181,7 +181,7 @@ class TestVariables:
     GIVEN = (
         ("MINE", "1"), ("PYTHONPATH", "x"), ("PATH", "/bin"), ("LANG", "C"), ("LC_ALL", "C"),
         ("TMPDIR", "/tmp"), ("HOME", "/me"), ("ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY", "secret"),
-        ("ALEMBIC_SNAPSHOT_DIR", "x"),
+        ("ALEMBIC_SNAPSHOT_DIR", "x"), ("PYTEST_VERSION", "9"), ("PYTEST_CURRENT_TEST", "t"),
     )  # fmt: skip
 
     @pytest.mark.parametrize(

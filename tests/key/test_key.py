@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot import ConfigError
+from alembic_snapshot import BuildError, ConfigError
 from alembic_snapshot.key.inputs import content_digest
 
 IMPORT = "from names import TABLE"
@@ -492,12 +492,13 @@ class TestModels:
         assert snapshot.built
         assert "context.configure()" in snapshot.why[0]
 
-    def test_models_that_do_not_import_any_more_are_a_finding_not_a_failed_build(self, modelled):
+    def test_models_that_do_not_import_any_more_are_an_error_as_on_an_empty_store(self, modelled):
         modelled.ensure()
 
         modelled.append("models.py", "raise RuntimeError('no')\n")
 
-        assert "RuntimeError: no" in modelled.ensure().manifest.checks["drift_error"]
+        with pytest.raises(BuildError, match="RuntimeError: no"):
+            modelled.ensure()
 
 
 @pytest.mark.parametrize("name", ["migrations/versions/a_made.py", "names.py", "../libs/names.py"])

@@ -12,6 +12,7 @@ from alembic_snapshot.build.snapshot import Checkpoint
 from alembic_snapshot.database.identity import Place
 from alembic_snapshot.database.recording import EXECUTE, Recording, Step
 from alembic_snapshot.engines.notices import Notices
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.current import CurrentTest, OpenConnectionWarning
 from alembic_snapshot.plugin.database import Database
@@ -63,6 +64,7 @@ class Events:
         self.notices = Notices(self.callsites)
         self.one = Redirect(is_there)
         self.did, self.more = [], []
+        self.untouched = Untouched(0.0)
 
     def redirect(self, _project, _built):
         return self.one
@@ -277,7 +279,7 @@ def current(made, tmp_path):
         databases = {name: made(name, tally=tally) for name in names or ("default",)}
         first = next(iter(databases.values()))
         kept = Kept(whose, lambda: tmp_path)
-        one = CurrentTest(databases, first.events.notices, tally, kept)
+        one = CurrentTest(databases, first.events.notices, tally, kept, first.events.untouched)
         one.databases, one.tally, one.notices = (
             list(databases.values()),
             tally,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 CREATOR = """
 import sqlite3
 from sqlalchemy import create_engine
@@ -293,3 +295,67 @@ def test_a_wrong_configuration_is_a_usage_error(shop):
     eager = shop.run(test_it="import sqlalchemy\n\ndef test_it(db_session):\n    pass\n")
     assert eager.ret == 4
     eager.stderr.fnmatch_lines(["ERROR: *clone*"])
+
+
+LATE = """
+import atexit, threading, time
+from shop import orders
+
+def add():
+    orders.add_customer("late")
+
+def forever():
+    while True:
+        try:
+            add()
+        except Exception:
+            pass
+        time.sleep(0.01)
+
+def test_it(db_clone):
+    orders.names()
+    {}
+"""
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "threading.Timer(0.3, add).start()",
+        "atexit.register(add)",
+        "threading.Thread(target=forever, daemon=True).start()",
+    ],
+    ids=["a thread", "at exit", "a daemon"],
+)
+def test_what_goes_on_after_the_last_test_is_refused(shop, mode, way):
+    result = shop.run("-W", "ignore", mode=mode, test_it=LATE.format(way))
+
+    assert result.ret == 0
+    assert not (shop.root / "real.db").exists()
+    if "forever" not in way and mode == "plain":
+        result.stderr.fnmatch_lines(["*DatabaseNotRequested: *while no test is running*"])
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "@pytest.hookimpl(trylast=True)\ndef pytest_sessionfinish(session):\n    add()",
+        "@pytest.hookimpl(wrapper=True)\ndef pytest_sessionfinish(session):\n    yield\n    add()",
+        "def pytest_unconfigure(config):\n    add()",
+        "@pytest.hookimpl(trylast=True)\ndef pytest_unconfigure(config):\n    add()",
+    ],
+    ids=["finish", "after finish", "unconfigure", "last"],
+)
+def test_what_a_hook_does_after_the_last_test_is_refused(shop, mode, hook):
+    add = (
+        "import pytest\nfrom shop import orders\n\ndef add():\n    orders.add_customer('late')\n\n"
+    )
+    shop.run(
+        mode=mode,
+        conftest=add + hook,
+        test_it="def test_it(db_clone):\n    pass\n",
+    )
+
+    assert not (shop.root / "real.db").exists()

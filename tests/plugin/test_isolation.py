@@ -106,3 +106,39 @@ def test_a_projects_own_session_and_clone_replace_ours(shop):
     )
 
     result.assert_outcomes(passed=2)
+
+
+@pytest.mark.usefixtures("own_store")
+@pytest.mark.parametrize("way", ["db_clone.environ", "db_clone.path"])
+def test_a_child_process_can_not_write_to_the_snapshot_unseen(shop, way):
+    shop.configure('environment = { SHOP_URL = "{url}" }')
+    code = "from shop import orders; orders.add_customer('bad')"
+    if way == "db_clone.path":
+        code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        code += "c.execute('pragma user_version = 3'); c.commit()"
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_it=f"""
+        import os, subprocess, sys
+        import pytest
+        from shop import orders
+
+        @pytest.mark.db_clone(readonly=True)
+        def test_it(db_clone):
+            os.chmod(db_clone.path, 0o644)
+            env = {{**db_clone.environ, "PYTHONPATH": "."}}
+            subprocess.run([sys.executable, "-c", {code!r}, db_clone.path], env=env)
+
+        def test_next(db_clone):
+            assert orders.names() == ["the house"]
+        """,
+    )
+
+    if way == "db_clone.path":
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*CloneError: the snapshot * was written to while a test had*"]
+        )
+    else:
+        result.assert_outcomes(passed=2)

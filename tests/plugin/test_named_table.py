@@ -84,3 +84,14 @@ def test_a_pyproject_that_is_no_file_is_an_error_and_no_wait(shop, kind):
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{path} is no file*"])
+
+
+@pytest.mark.parametrize("option", ["--snapshot-dir", "--snapshot-config"])
+def test_an_empty_path_is_refused(shop, option):
+    before = {path.name for path in shop.root.iterdir()}
+
+    result = shop.run(f"{option}=", test_it="def test_it(db_clone):\n    pass\n")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{option}: it is empty: is it a variable that is not set?"])
+    assert {path.name for path in shop.root.iterdir()} - before <= {"test_it.py", "__pycache__"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from typing import ClassVar
 
 import pytest
 
 from alembic_snapshot.engines.untouched import Untouched
 
-SAID = "*warning: {file} is no clone, and was written while {tests} ran: a child process needs env*"
+SAID = "*warning: {file} is no clone, and was written while {tests} ran, or before: a child*"
 BY_A_CHILD = """
 import subprocess, sys
 
@@ -68,7 +69,9 @@ def test_is_named_with_the_test(shop, file, way, asked, statement):
 
     result.assert_outcomes(passed=3)
     line = SAID.format(file=file, tests="test_it.py::test_writes")
-    result.stdout.fnmatch_lines([f"{line}=db_clone.environ, a raw driver db_clone.path"])
+    result.stdout.fnmatch_lines(
+        [f"{line} process needs env=db_clone.environ, a raw driver db_clone.path, *"]
+    )
     assert result.stdout.str().count("is no clone") == 1
 
 
@@ -101,15 +104,52 @@ def test_is_named_once_with_the_number_of_tests(shop, file):
         from shop import orders
         from ways import write
 
-        @pytest.mark.parametrize("number", range(3))
+        @pytest.mark.parametrize("number", range(5))
         def test_writes(db_clone, number):
             write("real.db", "INSERT INTO kept VALUES (1)")
         """,
     )
 
-    tests = "test_it.py::test_writes[[]0] and 2 other tests"
+    names = [f"test_it.py::test_writes[[]{number}]" for number in range(3)]
+    tests = f"{names[0]}, {names[1]}, {names[2]} and 2 other tests"
     result.stdout.fnmatch_lines([SAID.format(file=file, tests=tests)])
     assert result.stdout.str().count("is no clone") == 1
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "pytest_configure(config)",
+        "pytest_sessionstart(session)",
+        "pytest_collection_finish(session)",
+        "pytest_runtest_setup(item)",
+    ],
+)
+def test_is_named_when_a_hook_wrote_it(shop, file, hook):
+    result = shop.run(
+        conftest=f"""
+        import sqlite3
+
+        def {hook}:
+            connection = sqlite3.connect({str(file)!r})
+            connection.execute("INSERT INTO kept VALUES (1)")
+            connection.commit()
+            connection.close()
+        """,
+        test_it="def test_it(db_session):\n    pass\n",
+    )
+
+    result.stdout.fnmatch_lines([SAID.format(file=file, tests="test_it.py::test_it")])
+
+
+def test_is_not_named_when_it_was_written_before_the_run(shop):
+    with sqlite3.connect(shop.root / "real.db") as connection:
+        connection.execute("CREATE TABLE kept (id INTEGER)")
+    connection.close()
+
+    result = shop.run(test_it="def test_it(db_session):\n    pass\n")
+
+    assert "is no clone" not in result.stdout.str()
 
 
 def test_is_named_when_alembics_settings_alone_name_it(shop, file):
@@ -142,6 +182,36 @@ def test_is_not_named_when_it_is_only_read(shop, file, clones):
 
     result.assert_outcomes(passed=3)
     assert "is no clone" not in result.stdout.str()
+
+
+def test_another_file_that_an_engine_opened_is_named(shop):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_it="""
+        from sqlalchemy import create_engine, text
+        from shop import orders
+
+        audit = create_engine("sqlite:///audit.db")
+
+        def log():
+            with audit.begin() as connection:
+                connection.execute(text("CREATE TABLE IF NOT EXISTS log (i)"))
+                connection.execute(text("INSERT INTO log VALUES (1)"))
+
+        def test_order(db_clone):
+            orders.add_customer("Ada")
+            log()
+
+        def test_last(db_clone):
+            assert orders.names() == ["the house"]
+        """,
+    )
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [SAID.format(file=shop.root / "audit.db", tests="test_it.py::test_order")]
+    )
 
 
 def test_another_file_may_be_written(shop, file):
@@ -177,7 +247,7 @@ class TestOneFile:
     def test_that_changed_is_told_once(self, tmp_path, change):
         path, new = tmp_path / "a.db", tmp_path / "new.db"
         path.write_text("some")
-        untouched = Untouched()
+        untouched = Untouched(time.time() + 60)
         untouched.learn(map(str, (path, new)))
 
         change(path)
@@ -186,10 +256,21 @@ class TestOneFile:
         assert untouched.written() == [str(new if new.exists() else path)]
         assert untouched.written() == []
 
+    @pytest.mark.parametrize("before", [-60, 60])
+    def test_that_is_new_when_it_is_learned_was_written_by_the_run(self, tmp_path, before):
+        path = tmp_path / "a.db"
+        path.write_text("some")
+        untouched = Untouched(time.time() + before)
+
+        untouched.learn([str(path)])
+
+        assert untouched.written() == ([str(path)] if before < 0 else [])
+        assert untouched.written() == []
+
     def test_that_is_the_same_is_not_told(self, tmp_path):
         path = tmp_path / "a.db"
         path.write_text("some")
-        untouched = Untouched()
+        untouched = Untouched(time.time() + 60)
         untouched.learn([str(path), str(tmp_path / "none.db")])
         # Who reads in WAL mode makes an empty one.
         path.with_name("a.db-wal").touch()

@@ -91,6 +91,18 @@ class TestMistakes:
         ("line", "message", "hint"),
         [
             ("engin = 'x:y'", "unknown key 'engin'", "did you mean 'engine'?"),
+            ("database = {two = {}}", "unknown key 'database'", "did you mean 'databases'?"),
+            (
+                "engine = 'x:y'\n[tool.alembic-snapshot.databases.two]\nengine = 'x:y'",
+                "snapshot. and .tool.alembic-snapshot.databases.two. have the same engine, 'x:y'",
+                "write the engine of the application's other database in one of them",
+            ),
+            (
+                "[tool.alembic-snapshot.databases.one]\nsessionmaker = 'x:y'\n"
+                "[tool.alembic-snapshot.databases.two]\nsessionmaker = 'x:y'",
+                "databases.one. and .*databases.two. have the same sessionmaker",
+                "write the sessionmaker of the application's other database in one of them",
+            ),
             ("pythonpath = 'app'", "pythonpath .* must be a list of strings", ""),
             (
                 "environment = ['SHOP_URL']",

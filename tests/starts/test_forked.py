@@ -49,6 +49,11 @@ print(json.dumps({{
 """
 
 
+# Since Python 3.13 a command's source is kept for tracebacks: the template, which is one, has that.
+OF_A_COMMAND = {"linecache"} if sys.version_info >= (3, 13) else set()
+UNASKED = {("collections.abc", False)} if sys.version_info >= (3, 13) else set()
+
+
 @pytest.fixture(scope="module")
 def template():
     """The template that all tests have, or one for these tests where the others start."""
@@ -100,7 +105,9 @@ def test_it_sees_of_itself_what_a_started_one_sees(popen, tmp_path, imports, fla
 
     assert is_forked(process)
     assert not is_forked(real)
-    assert json.loads(found) == json.loads(expected)
+    seen, real_ones = json.loads(found), json.loads(expected)
+    seen["modules"] = sorted({*seen["modules"]} - (set() if how == "a command" else OF_A_COMMAND))
+    assert seen == real_ones
     assert (process.returncode, more) == (real.returncode, errors) == (0, "")
 
 
@@ -289,7 +296,7 @@ print(sorted(pair for pair in asked if pair[0] in sys.modules))
     process, found, _ = outcome(popen, [sys.executable, "-c", code])
 
     assert is_forked(process)
-    assert set(ast.literal_eval(found)) ^ set(ast.literal_eval(expected)) == set()
+    assert set(ast.literal_eval(found)) ^ set(ast.literal_eval(expected)) == UNASKED
     assert "('sqlalchemy.orm', False)" in found
 
 

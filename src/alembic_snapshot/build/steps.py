@@ -28,7 +28,13 @@ from alembic_snapshot.key.observed import Observed, Present
 from alembic_snapshot.masking import masked
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, owner
-from alembic_snapshot.store.manifest import ENV_SQL_CHANGED, Entry, Manifest, different_options
+from alembic_snapshot.store.manifest import (
+    ENV_SQL,
+    ENV_SQL_CHANGED,
+    Entry,
+    Manifest,
+    different_options,
+)
 from alembic_snapshot.store.store import Store, run_id
 
 
@@ -93,8 +99,12 @@ class Construction:
             handover = entry.manifest.handover or HANDOVERS[0]
             asked = entry.manifest.asked_of_env
             done = self._run_checks(workspace, workspace.database, handover, asked)
-            if done.facts.configured:
-                self.differences = self._different(entry, workspace.database, done.facts.options)
+            if done.facts.configured and self._has_same_env(entry.manifest):
+                # Which SQL env.py runs depends on what is there.
+                now = {**done.facts.options, ENV_SQL: entry.manifest.options.get(ENV_SQL, "")}
+                self.differences = different_options(entry.manifest.options, now)
+            elif done.facts.configured:
+                self.differences = different_options(entry.manifest.options, done.facts.options)
             elif not self.project.migrate:
                 self.differences = ["env.py does not call context.configure() any more"]
             if self.differences:
@@ -122,16 +132,6 @@ class Construction:
             read = self.builder.read(done.through_env, manifest.digest)
             manifest = dataclasses.replace(manifest, through_env=read)
         return self.store.update(entry, manifest)
-
-    def _different(
-        self, entry: Entry, database: Target, options: Mapping[str, str]
-    ) -> Sequence[str]:
-        """What ``env.py`` hands over otherwise than when the snapshot was built."""
-        found = different_options(entry.manifest.options, options)
-        if found == [ENV_SQL_CHANGED] and not database.diff(entry.database):
-            # Which SQL it runs depends on what is there already.
-            return []
-        return found
 
     def _run_checks(
         self, workspace: Workspace, database: Target, handover: str, asked: Collection[str]
@@ -244,7 +244,7 @@ class Construction:
         manifest = ancestor[0].manifest
         found = different_options(manifest.options, report.options)
         if found == [ENV_SQL_CHANGED] and self._has_same_env(manifest):
-            # Which SQL it runs depends on what is there already.
+            # Which SQL it runs depends on what is there.
             return
         if found:
             raise _UnfitAncestor
@@ -394,7 +394,7 @@ class Construction:
             observed=read,
             through_env=through,
             handover=None if self.project.migrate else plan.handover,
-            options=child.facts.options,
+            options={**child.facts.options, **_env_sql(plan.ancestor)},
             version_table=verified.table,
             tables=len(database.tables()),
             checks=checks,
@@ -451,6 +451,12 @@ class _Plan(NamedTuple):
 
 class _UnfitAncestor(Exception):
     """The ancestor was built with other options of ``env.py`` than there are now."""
+
+
+def _env_sql(ancestor: tuple[Entry, State] | None) -> dict[str, str]:
+    """The SQL that ``env.py`` ran where the ancestor was made from nothing."""
+    options = ancestor[0].manifest.options if ancestor else {}
+    return {ENV_SQL: options[ENV_SQL]} if ENV_SQL in options else {}
 
 
 def _together(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Any]:

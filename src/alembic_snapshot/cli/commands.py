@@ -140,7 +140,7 @@ def init(traceback: bool, **wishes: Any) -> int:
 @config_option
 @store_option
 @json_option
-@click.option("--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True,
+@click.option("--timeout", type=click.FloatRange(1, 86_400), default=60.0, show_default=True,
               metavar="SECONDS", help="How long importing the application may take.")  # fmt: skip
 @traceback_option
 def doctor(

@@ -176,7 +176,8 @@ def _stored(project: Project, lookup: Status, token: Token) -> Snapshot | None:
 @on_project
 @no_remote_option
 @json_option
-@click.option("--rows", default=5, show_default=True, help="How many rows of a table --json has.")
+@click.option("--rows", type=click.IntRange(min=0), default=5, show_default=True,
+              help="How many rows of a table --json has.")  # fmt: skip
 @click.option("--at", metavar="PATH", help="Where to put the database: a path, or its name on "
               "PostgreSQL (default: in the store's folder).")  # fmt: skip
 @click.option("--print", "only_print", is_flag=True, help="Only make it, and print where it is.")

@@ -258,7 +258,8 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
 
 @click.command()
 @on_snapshot
-@click.option("--rows", default=5, show_default=True, help="How many rows of a table to show.")
+@click.option("--rows", type=click.IntRange(min=0), default=5, show_default=True,
+              help="How many rows of a table to show.")  # fmt: skip
 @click.argument("path")
 def diff(
     path: str, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -254,7 +255,8 @@ class Configured:
             if unsupported.title(url.drivername):
                 # Its dialect may not be installed.
                 self._check_dialect(url.drivername)
-            url.get_dialect()
+            with contextlib.suppress(ImportError):
+                url.get_dialect()().create_connect_args(url)
         except EngineError:
             raise
         except Exception as error:

@@ -24,6 +24,7 @@ from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection,
 from alembic_snapshot.engines.strangers import Strangers, open_place
 from alembic_snapshot.engines.threads import Owned
 from alembic_snapshot.engines.uncommitted import unflushed
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.sqlite.attaching import Asking, watch_attaching
@@ -44,11 +45,12 @@ _HEARD = "alembic_snapshot"
 class EngineEvents:
     """Hears of connections and sessions, and hands each to the redirect whose database it is.
 
-    ``temporary`` tells pytest's temporary folder. Calls in references give the same object to each
-    redirect, and ``loop`` runs what has to be awaited where no loop is running.
+    ``temporary`` tells pytest's temporary folder, and ``began`` is when the run did. Calls in
+    references give the same object to each redirect, and ``loop`` runs what has to be awaited where
+    no loop is running.
     """
 
-    def __init__(self, root: Path, temporary: Callable[[], Path | None]):
+    def __init__(self, root: Path, temporary: Callable[[], Path | None], began: float):
         self.callsites = Callsites(root)
         self.redirects: list[EngineRedirect] = []
         self.notices = Notices(self.callsites)
@@ -56,7 +58,8 @@ class EngineEvents:
         self._calls: dict[str, Any] = {}
         self._recorder = Recorder(self.redirects, self.callsites, _HEARD)
         self._temporary = temporary
-        self._strangers = Strangers(self.redirects, self.notices, temporary)
+        self.untouched = Untouched(began)
+        self._strangers = Strangers(self.redirects, self.notices, temporary, self.untouched)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
         self._idle: Owned[Session] = Owned()

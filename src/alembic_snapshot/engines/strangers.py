@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.identity import Place, address_of, file_place, server_place
 from alembic_snapshot.engines.notices import Notices
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.sqlite.database import opened_file
 
@@ -22,17 +23,22 @@ _OURS = "alembic_"
 
 
 class Strangers:
-    """Decides on databases that no redirect has. ``temporary`` tells pytest's temporary folder."""
+    """Decides on databases that no redirect has. ``temporary`` tells pytest's temporary folder.
+
+    Files that are opened are told to ``untouched``.
+    """
 
     def __init__(
         self,
         redirects: Sequence[EngineRedirect],
         notices: Notices,
         temporary: Callable[[], Path | None],
+        untouched: Untouched,
     ):
         self._redirects = redirects
         self._notices = notices
         self._temporary = temporary
+        self._untouched = untouched
 
     def meet(self, place: Place) -> None:
         """Refuse a connection to a database of the migrations, or to one that may be; note others.
@@ -44,6 +50,8 @@ class Strangers:
         concerned = [p for p in self._redirects if p.project.backend == place.kind]
         if not place.is_memory and not self._is_ours(place):
             self._refuse(concerned, place)
+            if place.kind == "sqlite" and not place.below(self._temporary()):
+                self._untouched.learn([place.name])
         for redirect in concerned:
             if (
                 redirect.clone is not None

@@ -9,16 +9,22 @@ _Facts = tuple[int, int, int]
 
 
 class Untouched:
-    """What SQLite files were like when they were looked at last."""
+    """What SQLite files were like when they were looked at last, and before the run began.
 
-    def __init__(self) -> None:
+    ``began`` is when it did, in seconds since the epoch: what was written later was written by it.
+    """
+
+    def __init__(self, began: float):
+        self._began = began * 1e9
         self._seen: dict[str, list[_Facts | None]] = {}
 
     def learn(self, files: Iterable[str]) -> None:
         """Look at those that were not looked at before."""
         for file in files:
             if file not in self._seen:
-                self._seen[file] = _state(file)
+                state = _state(file)
+                is_new = any(facts is not None and facts[-1] > self._began for facts in state)
+                self._seen[file] = [] if is_new else state
 
     def written(self) -> list[str]:
         """Those that were made, written or deleted since this was asked, or since learned."""

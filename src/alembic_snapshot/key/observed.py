@@ -161,9 +161,10 @@ def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that a builder inherits.
 
     ``PYTHONPATH`` is not one: it is configured. What signs for a shared store is no revision's.
+    Whether pytest builds, nobody is to see.
     """
-    kept_out = ("PYTHONPATH", "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY")
-    variables = {name: value for name, value in environ.items() if name not in kept_out}
+    kept_out = ("PYTHONPATH", "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY", "PYTEST_*")
+    variables = {name: value for name, value in environ.items() if not fits(name, kept_out)}
     if project.inherit_environment is not None:
         allowed = _INHERITED.union(project.inherit_environment)
         variables = {name: value for name, value in variables.items() if name in allowed}

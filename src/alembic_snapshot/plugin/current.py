@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alembic_snapshot.engines.notices import Ending
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin import written
 from alembic_snapshot.plugin.endings import ending_now
@@ -41,12 +42,18 @@ class CurrentTest:
     """The test that is set up, runs or is taken down. ``test`` is its id, in each method."""
 
     def __init__(
-        self, databases: Mapping[str, Database], notices: Notices, tally: Tally, kept: Kept
+        self,
+        databases: Mapping[str, Database],
+        notices: Notices,
+        tally: Tally,
+        kept: Kept,
+        untouched: Untouched,
     ):
         self.kept = kept
         self._databases = databases
         self._notices = notices
         self._tally = tally
+        self._untouched = untouched
         self._ended: list[tuple[Database, Clone]] = []
         self._own: list[Clone] = []
         self._states: list[Clone] = []
@@ -191,9 +198,8 @@ class CurrentTest:
             except SnapshotError as error:
                 errors.append(error)
         self._tally.seconds += time.perf_counter() - started
-        for database in self._databases.values():
-            for file in database.untouched.written():
-                self._tally.see_written(file, test)
+        for file in self._untouched.written():
+            self._tally.see_written(file, test)
         if errors:
             raise errors[0]
 

@@ -16,7 +16,6 @@ from alembic_snapshot.checks import raise_for_checks, status_command
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.engines.children import Children
 from alembic_snapshot.engines.notices import unused, warn
-from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.marker import CloneOptions
@@ -52,9 +51,9 @@ class Frozen(NamedTuple):
 class Database:
     """One database of the project: its snapshots by what a test asks for, and the clone in use.
 
-    Clones are made in ``folder``. ``rebuild`` is the time before which no snapshot counts as built,
-    ``crowd`` how many databases the processes of the run have at once, ``all_clones`` the clones
-    that are in use.
+    Clones are made in ``folder``. ``rebuild`` is the time before which
+    no snapshot counts as built, ``crowd`` how many databases the processes of the run have at once,
+    ``all_clones`` the clones that are in use.
     """
 
     def __init__(
@@ -91,7 +90,6 @@ class Database:
         self._in_use = contextlib.ExitStack()
         self._own_files: set[str] = set()
         self._looked_at = -1
-        self.untouched = Untouched()
 
     @property
     def is_shared(self) -> bool:
@@ -264,7 +262,9 @@ class Database:
             self._looked_at = count
             self._own_files = self.redirect.engines.configured.files()
             found = self._own_files | self.redirect.known.files()
-            self.untouched.learn(file for file in found if not self._events.is_temporary(file))
+            self._events.untouched.learn(
+                file for file in found if not self._events.is_temporary(file)
+            )
 
     def strayed(self, test: str, *, shared: bool = True) -> EngineError | None:
         """What is wrong if the clone was not used, and another database was opened; said once.

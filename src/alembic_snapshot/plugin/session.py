@@ -71,6 +71,10 @@ class PluginSession:
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace
         self._told: set[str] = set()
+        self._created = time.time()
+        # A test may run pytest in its own process.
+        self._is_first = not _sessions
+        _sessions.append(None)
         self._started = False
         self._forget: Callable[[], None] = lambda: None
         self._restore: Callable[[], None] = lambda: None
@@ -141,7 +145,8 @@ class PluginSession:
         from alembic_snapshot.engines.events import EngineEvents
 
         root = next(iter(self.projects.values())).root
-        return EngineEvents(root, self._temporary_folder)
+        began = min(self._run_started(), self._created)
+        return EngineEvents(root, self._temporary_folder, began)
 
     @functools.cached_property
     def tally(self) -> Tally:
@@ -157,7 +162,8 @@ class PluginSession:
         from alembic_snapshot.plugin.kept import Kept
 
         kept = Kept(self.options.snapshot_keep, self._run_folder)
-        return CurrentTest(self.databases, self.events.notices, self.tally, kept)
+        events = self.events
+        return CurrentTest(self.databases, events.notices, self.tally, kept, events.untouched)
 
     @functools.cached_property
     def databases(self) -> dict[str, Database]:
@@ -251,13 +257,22 @@ class PluginSession:
         """What this process and the workers did."""
         return self.records + ([self.test.count().to_record()] if self.is_active else [])
 
+    @property
+    def _is_last(self) -> bool:
+        """Whether nothing comes after it in this process, but what tests have left behind."""
+        return self._is_first and (self.is_worker or _is_main())
+
     def close(self) -> None:
-        """Leave no trace in this process."""
+        """Leave no trace in this process, unless it ends: then the engines stay guarded.
+
+        A thread, or what is done at exit, may go on with them.
+        """
         self._forget()
         self._restore()
         if not self.is_active:
             return
-        self.events.uninstall()
+        if not self._is_last:
+            self.events.uninstall()
         self.test.close()
         self.events.loop.close()
         _alive.discard(self)
@@ -362,7 +377,17 @@ def _table_of(config: pytest.Config) -> TomlFile | None:
 
 
 # The sessions that a fork concerns; a run of pytest inside a test has one of its own.
+def _is_main() -> bool:
+    """Whether pytest is the program of this process."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    name = spec.name if spec else os.path.basename(getattr(main, "__file__", None) or "")
+    return name.partition(".")[0] in ("pytest", "py")
+
+
 _alive: weakref.WeakSet[PluginSession] = weakref.WeakSet()
+# One for each session that there has been in this process.
+_sessions: list[None] = []
 
 
 def _before_fork() -> None:

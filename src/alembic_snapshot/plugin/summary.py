@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _REASONS = 3
 _DIGEST_LENGTH = 12
+_SHOWN_TESTS = 3
 _FIXTURES_ONLY = "only the fixtures are isolated"
 _NO_ENGINE = (
     "[tool.alembic-snapshot] has no engine, so the application's engines are not pointed at clones"
@@ -133,10 +134,14 @@ class Tally:
                 f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'
             )
         for file, tests in sorted(self.written.items()):
-            more = f" and {number(len(tests) - 1, 'other test')}" if tests[1:] else ""
+            others = len(tests) - _SHOWN_TESTS
+            more = [number(others, "other test")] if others > 0 else []
+            *most, last = [*tests[:_SHOWN_TESTS], *more]
+            named = f"{', '.join(most)} and {last}" if most else last
             warnings.append(
-                f"{file} is no clone, and was written while {tests[0]}{more} ran: a child process "
-                "needs env=db_clone.environ, a raw driver db_clone.path"
+                f"{file} is no clone, and was written while {named} ran, or before: a child "
+                "process needs env=db_clone.environ, a raw driver db_clone.path, another engine a "
+                "table in [tool.alembic-snapshot.databases]"
             )
         return [
             *self._numbers(),

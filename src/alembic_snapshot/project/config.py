@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError, StoreError, files_are_readable
+from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
 from alembic_snapshot.project.places import (
     BACKEND_VARIABLE,
@@ -232,10 +233,12 @@ def _load(
     tables = _tables(table or {})
     for name, keys in tables.items():
         # A mistake in another database's table is a mistake, whichever is asked for.
-        check_values(keys, _title(name), _KEYS)
+        check_values(keys, _title(name), _KEYS, ("databases",) if name == DEFAULT else ())
+    _refuse_same_engines(tables)
     own: dict[str, str] = {}
     if os.environ.get(BACKEND_VARIABLE):
         own["backend"] = os.environ[BACKEND_VARIABLE]
+        _refuse_backend(own["backend"])
     if config and config.name != "pyproject.toml":
         own["config"] = str(config.absolute())
     shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
@@ -345,6 +348,30 @@ def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
             hint=f"{DEFAULT} is the one of [{TABLE}] itself: give the other a name of its own",
         )
     return {DEFAULT: own, **others}
+
+
+def _refuse_backend(name: str) -> None:
+    choices = _KEYS["backend"]["choices"]
+    if name not in choices and not unsupported.title(name):
+        raise ConfigError(
+            f"the variable {BACKEND_VARIABLE} must be one of {', '.join(choices)}, not {name!r}",
+            hint=f"unset it, or set it to {choices[0]}",
+        )
+
+
+def _refuse_same_engines(tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """See that no two databases name the same engine: only one of them would be tested on."""
+    owners: dict[tuple[str, str], str] = {}
+    for name, keys in tables.items():
+        for key in ("engine", "sessionmaker"):
+            if key in keys:
+                other = owners.setdefault((key, keys[key]), name)
+                if other != name:
+                    raise ConfigError(
+                        f"[{_title(other)}] and [{_title(name)}] have the same {key}, "
+                        f"{keys[key]!r}",
+                        hint=f"write the {key} of the application's other database in one of them",
+                    )
 
 
 def _title(database: str) -> str:

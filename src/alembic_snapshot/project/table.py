@@ -57,16 +57,22 @@ _EXAMPLES_OF_KEYS = {
 
 
 def check_values(
-    values: Mapping[str, Any], title: str, keys: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Any],
+    title: str,
+    keys: Mapping[str, Mapping[str, Any]],
+    tables: Sequence[str] = (),
 ) -> None:
     """See that a table has keys that there are, with values that they can have.
+
+    ``tables`` are those that it may have beside ``keys``.
 
     Raises:
         ConfigError: it names the table, the key and what would be right.
     """
     for key, value in values.items():
         if key not in keys:
-            raise ConfigError(f"unknown key {key!r} in [{title}]", hint=_nearest(key, tuple(keys)))
+            hint = _nearest(key, (*keys, *tables))
+            raise ConfigError(f"unknown key {key!r} in [{title}]", hint=hint)
         kind, choices = keys[key]["kind"], keys[key]["choices"]
         if not _fits(value, kind):
             example = f"write for example {key} = {_example(key, value, kind, choices)}"

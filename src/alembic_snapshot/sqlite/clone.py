@@ -188,6 +188,12 @@ class ReadOnlyFile(FileClone):
     def __init__(self, snapshot: Snapshot):
         super().__init__(snapshot, snapshot.path)
         self._made = True
+        self._facts = _facts(self._path)
+
+    def places(self) -> dict[str, str]:
+        url = self.url
+        asynchronous = url.replace("sqlite:", "sqlite+aiosqlite:", 1)
+        return {**super().places(), "url": url, "async_url": asynchronous}
 
     @property
     def address(self) -> str:
@@ -200,13 +206,32 @@ class ReadOnlyFile(FileClone):
         return f"sqlite:///{databases.in_url(uri)}?{options}&uri=true"
 
     def delete(self) -> None:
-        """Close; the snapshot stays."""
+        """Close; the snapshot stays.
+
+        Raises:
+            CloneError: somebody wrote to it: root may, whatever the file's mode is.
+        """
         self.close()
+        if _facts(self._path) != self._facts:
+            raise CloneError(
+                f"the snapshot {self._path} was written to while a test had it read-only",
+                hint="let the test have a clone of its own, without readonly; the next run builds "
+                "the snapshot anew",
+            )
 
     def keep(self, path: Path) -> Path:
-        """Close; there is nothing to keep."""
-        self.close()
+        """Close; there is nothing to keep.
+
+        Raises:
+            CloneError: as :meth:`delete`.
+        """
+        self.delete()
         return self._path
+
+
+def _facts(path: Path) -> tuple[int, int, int]:
+    seen = path.stat()
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 class FileClones:

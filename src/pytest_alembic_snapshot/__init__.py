@@ -315,10 +315,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Which snapshot, built or reused and why, how many clones; what the build warned of."""
-    if config.get_verbosity() < -1:
-        return
+    is_short = config.get_verbosity() < -1
     for line in session_of(config).summary():
         is_warning = line.startswith("alembic-snapshot: warning: ")
+        if is_short and not is_warning:
+            continue
         terminalreporter.write_line(printable(line), yellow=is_warning)
 
 

@@ -77,6 +77,28 @@ def test_what_is_found_in_a_database_is_listed_by_a_command_that_names_it(with_e
     assert told.endswith("more: `alembic-snapshot status --database events` lists them")
 
 
+def test_what_was_never_built_is_not_explained_by_the_other_database(with_events):
+    with_events.run(test_it="def test_it(db_clone):\n    pass\n")
+
+    result = with_events.run(test_it="def test_it(db_clones):\n    assert db_clones['events']\n")
+
+    result.stdout.fnmatch_lines(["*built (the store has no snapshot of this database); 0 clones*"])
+
+
+def test_the_clones_have_the_names_of_the_databases(with_events):
+    result = with_events.run(
+        test_it="""
+        def test_it(db_clones):
+            assert list(db_clones) == ["default", "events"]
+            assert "events" in db_clones
+            assert "event" not in db_clones
+            assert len(db_clones) == 2
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+
+
 def test_each_database_of_a_project_has_clones_of_its_own(with_events, mode):
     result = with_events.run(
         "-p",

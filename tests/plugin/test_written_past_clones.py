@@ -94,6 +94,12 @@ def test_is_named_when_it_is_in_wal_mode_and_stays_open(shop, file):
     result.stdout.fnmatch_lines([SAID.format(file=file, tests="test_it.py::test_writes")])
 
 
+def test_is_named_however_short_the_summary_is(shop, file):
+    result = run(shop, BY_A_DRIVER, "-qq", statement="INSERT INTO kept VALUES (1)")
+
+    result.stdout.fnmatch_lines([SAID.format(file=file, tests="test_it.py::test_writes")])
+
+
 def test_is_named_once_with_the_number_of_tests(shop, file):
     result = shop.run(
         "-p",

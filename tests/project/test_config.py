@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,21 @@ class TestFinding:
         assert project.load().alembic.script_location == others
         project.configure()
         assert project.load().alembic.script_location == project.root / "migrations"
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths_may_be_text(project, kind):
+    given = kind(project.root)
+
+    found = load_project(given, store=kind(project.root / "store"))
+
+    assert (found.root, found.store) == (project.root, project.root / "store")
+    assert load_project(config=kind(project.root / "alembic.ini")).root == project.root
+    for name in ("start", "config", "store"):
+        with pytest.raises(ConfigError, match="a path is empty"):
+            load_project(**{name: ""})
+    with pytest.raises(ConfigError):
+        load_project(kind("/nowhere"))
 
 
 class TestMistakes:

@@ -12,7 +12,7 @@ from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.key.libraries import refuse_old
 from alembic_snapshot.key.observed import Change, Present
-from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.config import DEFAULT, Project
 from alembic_snapshot.project.owner import identity
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import Lookup, Store
@@ -98,16 +98,20 @@ def _told(change: Change, chain: Chain) -> str:
 
 def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
     """Why the store lacks the snapshot: how it differs from the project's most similar one."""
-    # What lies in the project's folder is its own, also if another checkout's cache brought it.
+    # What lies in the project's folder is its own, also if another checkout's cache brought it:
+    # then its owner has another name.
     folder, own_name = f"{project.root}{os.sep}", identity(project)
+    of_database = own_name.partition(" ")[2]
     own = [
         entry.manifest
         for entry in store.entries()
         if entry.manifest.digest == entry.manifest.family
+        and entry.manifest.project.partition(" ")[2] == of_database
         and (entry.manifest.project == own_name or entry.database.name.startswith(folder))
     ]
     if not own:
-        yield "the store has no snapshot of this project"
+        what = "project" if project.name == DEFAULT else "database"
+        yield f"the store has no snapshot of this {what}"
         return
     if revision is not None:
         yield f"the store has no snapshot at revision {revision}"

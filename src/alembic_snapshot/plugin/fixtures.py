@@ -92,6 +92,15 @@ class Clones:
             self._lent[name] = self.stack.enter_context(lent)
         return self._lent[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._session.databases
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._session.databases)
+
+    def __len__(self) -> int:
+        return len(self._session.databases)
+
 
 @pytest.fixture
 def _db_begun(_db_run: PluginSession, db_clones: Clones) -> None:

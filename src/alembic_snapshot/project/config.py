@@ -174,11 +174,11 @@ def _default(setting: Field[Any]) -> Any:
 
 
 def load_project(
-    start: Path | None = None,
+    start: Path | str | None = None,
     *,
-    config: Path | None = None,
+    config: Path | str | None = None,
     database: str = DEFAULT,
-    store: Path | None = None,
+    store: Path | str | None = None,
 ) -> Project:
     """The project that ``start`` (the working directory if None) is in.
 
@@ -202,10 +202,10 @@ def load_project(
 
 
 def load_projects(
-    start: Path | None = None,
+    start: Path | str | None = None,
     *,
-    config: Path | None = None,
-    store: Path | None = None,
+    config: Path | str | None = None,
+    store: Path | str | None = None,
     toml: TomlFile | None = None,
 ) -> dict[str, Project]:
     """One project for each of its databases by the database's name, the first one's first.
@@ -217,10 +217,17 @@ def load_projects(
         ConfigError: there is no configuration, or it is wrong.
         StoreError: there can be no store where it is to be.
     """
+    start, config, store = (_path(one) for one in (start, config, store))
     with files_are_readable():
         if toml is not None:
             return _load(toml.path.parent, toml, toml.table(_NAME), config, store)
         return _load(*_find(here() if start is None else start.absolute(), config), config, store)
+
+
+def _path(given: Path | str | None) -> Path | None:
+    if given == "":
+        raise ConfigError("a path is empty", hint="is it a variable that is not set?")
+    return None if given is None else Path(given)
 
 
 def _load(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import shutil
 import sys
@@ -46,6 +47,12 @@ def session_of(config: pytest.Config) -> PluginSession:
     return config.stash[_key]
 
 
+# pytest, and what PyCharm and VS Code start in its place.
+_PROGRAMS = ("pytest", "py", "_jb_pytest_runner", "run_pytest_script")
+# The sessions that there have been in this process.
+_numbers = itertools.count()
+
+
 class PluginSession:
     """The plugin in one process of pytest: inert without a table, idle until it is needed.
 
@@ -73,8 +80,7 @@ class PluginSession:
         self._told: set[str] = set()
         self._created = time.time()
         # A test may run pytest in its own process.
-        self._is_first = not _sessions
-        _sessions.append(None)
+        self._is_first = next(_numbers) == 0
         self._started = False
         self._forget: Callable[[], None] = lambda: None
         self._restore: Callable[[], None] = lambda: None
@@ -350,6 +356,14 @@ class PluginSession:
         return float(workerinput.get("alembic_snapshot_started") or time.time())
 
 
+def _is_main() -> bool:
+    """Whether pytest is the program of this process."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    name = spec.name if spec else os.path.basename(getattr(main, "__file__", None) or "")
+    return name.partition(".")[0] in _PROGRAMS
+
+
 def _table_of(config: pytest.Config) -> TomlFile | None:
     """The file with the table: the one that is named, or else the nearest.
 
@@ -377,17 +391,7 @@ def _table_of(config: pytest.Config) -> TomlFile | None:
 
 
 # The sessions that a fork concerns; a run of pytest inside a test has one of its own.
-def _is_main() -> bool:
-    """Whether pytest is the program of this process."""
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    name = spec.name if spec else os.path.basename(getattr(main, "__file__", None) or "")
-    return name.partition(".")[0] in ("pytest", "py")
-
-
 _alive: weakref.WeakSet[PluginSession] = weakref.WeakSet()
-# One for each session that there has been in this process.
-_sessions: list[None] = []
 
 
 def _before_fork() -> None:

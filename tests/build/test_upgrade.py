@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from alembic_snapshot import BuildError, ConfigError, MigrationError
+from alembic_snapshot import BuildError, CloneError, ConfigError, MigrationError
 from alembic_snapshot.build.upgrade import upgrade
 from alembic_snapshot.sqlite.database import DatabaseFile
 
@@ -146,3 +146,15 @@ def test_env_py_is_given_the_database_in_the_way_that_is_known_to_work(project, 
     upgrade(project.load(), wants, database, "heads", table="alembic_version")
 
     assert database.heads("alembic_version") == ["0002"]
+
+
+@pytest.mark.parametrize("call", ["engine", "upgrade"])
+def test_a_clone_that_was_deleted_is_not_made_anew(project, tmp_path, call):
+    project.history(1)
+    clone = project.ensure().clone(tmp_path / "own.db")
+    clone.delete()
+
+    with pytest.raises(CloneError, match=r"own\.db was deleted"):
+        getattr(clone, call)()
+
+    assert not (tmp_path / "own.db").exists()

@@ -359,3 +359,19 @@ def test_what_a_hook_does_after_the_last_test_is_refused(shop, mode, hook):
     )
 
     assert not (shop.root / "real.db").exists()
+
+
+@pytest.mark.parametrize("imports", ["", "import shop.db\n"], ids=["by the plugin", "by the test"])
+def test_an_application_that_connects_when_it_is_imported_is_told_so(shop, imports):
+    shop.replace(
+        "shop/db.py",
+        "SessionLocal = ",
+        "engine.connect().close()\nSessionLocal = ",
+    )
+
+    result = shop.run(test_it=f"{imports}def test_it(db_session):\n    pass\n")
+
+    assert result.ret != 0
+    said = result.stdout.str() + result.stderr.str()
+    assert "connect in a function that a test or a fixture calls, not at import" in said
+    assert "did not ask for a database" not in said

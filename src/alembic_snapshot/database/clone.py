@@ -212,16 +212,21 @@ class Clone(abc.ABC):
             hint="ask for what you need of a clone while its test runs",
         )
 
+    def _refuse_deleted(self) -> None:
+        if self._is_over and self._made and not self.target.is_there():
+            raise CloneError(f"the clone {self.label} was deleted", hint="make another one")
+
     def engine(self, **options: Any) -> Engine:
         """A new engine on this database; closed with the clone. Options are ``create_engine``'s.
 
         Raises:
-            CloneError: the test that the clone was for is over.
+            CloneError: the test that the clone was for is over, or it was deleted.
         """
         from sqlalchemy import create_engine, event
 
         if self._is_over and self.users is not None:
             raise self._over()
+        self._refuse_deleted()
 
         engine = create_engine(self.url, **options)
         if not self.durable:
@@ -243,6 +248,7 @@ class Clone(abc.ABC):
                 read-only.
             BuildError: a migration failed.
         """
+        self._refuse_deleted()
         if self.is_read_only or self.users is not None:
             self._users("upgrade")
             self._refuse_writers("upgrade")

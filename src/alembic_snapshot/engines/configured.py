@@ -68,6 +68,11 @@ class Configured:
             setting.reference.module for setting in (self._engine, self.sessionmaker) if setting
         }
 
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether this thread is importing or calling what has the engine, to find it."""
+        return self._loading == threading.get_ident()
+
     def verify(self, *, final: bool = True) -> None:
         """Verify that engine and factory can be loaded, have the right types, and belong together.
 
@@ -80,7 +85,7 @@ class Configured:
             return
         if self._error is not None:
             raise self._error
-        if self._loading == threading.get_ident():
+        if self.is_looked_up:
             raise EngineError(
                 f"{self.name} is not known yet: it is being looked up",
                 hint="connect in a function that a test or a fixture calls, not when a module is "

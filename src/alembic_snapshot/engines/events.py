@@ -165,7 +165,7 @@ class EngineEvents:
                         self._recorder.watch(dialect)
                 return
         if redirect.clone is None:
-            self.notices.not_requested(redirect.project, redirect.engines.name)
+            self._not_requested(redirect)
         with self.notices.noting():
             redirect.rewrite_connect_args(dialect, record, cargs, cparams)
         if redirect.clone is not None:
@@ -216,11 +216,18 @@ class EngineEvents:
         if isinstance(info[_HEARD], Place):
             self._strangers.meet(info[_HEARD])
 
+    def _not_requested(self, redirect: EngineRedirect) -> None:
+        __tracebackhide__ = True
+        engines = redirect.engines
+        self.notices.not_requested(
+            redirect.project, engines.name, is_import=engines.configured.is_looked_up
+        )
+
     def _refuse(self, redirect: EngineRedirect) -> None:
         """Keep a connection to an earlier test's clone out of its pool's users' hands."""
         __tracebackhide__ = True
         if redirect.clone is None and redirect.is_guarding:
-            self.notices.not_requested(redirect.project, redirect.engines.name)
+            self._not_requested(redirect)
         from sqlalchemy.exc import DisconnectionError
 
         # The pool throws it away and makes another, which goes where it should.
@@ -280,7 +287,7 @@ class EngineEvents:
             elif redirect.clone is not None:
                 self.notices.hidden(redirect.project, redirect.engines.name, place)
             else:
-                self.notices.not_requested(redirect.project, redirect.engines.name)
+                self._not_requested(redirect)
         except BaseException:
             with contextlib.suppress(Exception):
                 getattr(connection, "terminate", connection.close)()

@@ -56,18 +56,22 @@ class Notices:
         """The line that is running."""
         return self.callsites.text(self.callsites.here())
 
-    def not_requested(self, project: Project, name: str) -> None:
-        """A connection to the application's database, in a test that did not ask for one."""
+    def not_requested(self, project: Project, name: str, *, is_import: bool = False) -> None:
+        """A connection to the application's database, in a test that did not ask for one.
+
+        ``is_import`` says that the application is only being imported, to find its engine.
+        """
         __tracebackhide__ = True
         test, what = _running(), f"{self.here()} connects to {name}"
         ending = self.ending()
         if ending is not None:
             error = DatabaseNotRequested(f"{ending.what}: {what}", hint=ending.hint)
-        elif test is None:
+        elif test is None or is_import:
             hint = "connect in a function that a test or a fixture calls, not at import"
             if project.guard == "on":
                 hint += '; or set guard = "off" in [tool.alembic-snapshot]'
-            error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)
+            when = "when it is imported" if is_import else "while no test is running"
+            error = DatabaseNotRequested(f"{what} {when}", hint=hint)
         else:
             error = DatabaseNotRequested(
                 f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",

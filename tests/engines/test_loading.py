@@ -364,9 +364,8 @@ MISMATCHES = {
         "the sessions of 'mod:others' go to 'b.db', and those of mod:engine elsewhere",
         BIND,
     ),
-    ("sqlite://ada:secret@/x/a.db", "mod:others"): (
-        "the sessions of 'mod:others' go to 'b.db', and those of sqlite://ada:***@/x/a.db "
-        "elsewhere",
+    ("sqlite:///a.db", "mod:others"): (
+        "the sessions of 'mod:others' go to 'b.db', and those of sqlite:///a.db elsewhere",
         BIND,
     ),
     (None, "mod:in_context"): (

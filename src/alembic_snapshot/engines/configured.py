@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -260,13 +261,16 @@ class Configured:
             if unsupported.title(url.drivername):
                 # Its dialect may not be installed.
                 self._check_dialect(url.drivername)
-            with contextlib.suppress(ImportError):
+            with contextlib.suppress(ImportError), warnings.catch_warnings():
+                # Whoever connects hears of them.
+                warnings.simplefilter("ignore")
                 url.get_dialect()().create_connect_args(url)
         except EngineError:
             raise
         except Exception as error:
             raise EngineError(
-                f"engine {self.name!r} in {_TABLE} is no URL that works: {error}",
+                f"engine {self.name!r} in {_TABLE} is no URL that works: "
+                f"{str(error).partition(chr(10))[0]}",
                 hint="write for example sqlite:///shop.db, relative to the project's root",
             ) from error
         self._check_dialect(url.get_backend_name())

@@ -110,8 +110,10 @@ def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> 
         and (entry.manifest.project == own_name or entry.database.name.startswith(folder))
     ]
     if not own:
-        what = "project" if project.name == DEFAULT else "database"
-        yield f"the store has no snapshot of this {what}"
+        if project.name == DEFAULT:
+            yield "the store has no snapshot of this project"
+        else:
+            yield "the store has no snapshot of this database"
         return
     if revision is not None:
         yield f"the store has no snapshot at revision {revision}"

@@ -148,6 +148,10 @@ class TestLending:
         assert not database.is_shared
         assert database.events.did == ["install", "listen"] * 3
 
+    @pytest.mark.parametrize(("clones", "resets"), [("fresh", None), ("reset", 0)])
+    def test_resets_are_counted_from_the_first_where_there_are_some(self, made, clones, resets):
+        assert made(clones=clones).tally.resets == resets
+
     @pytest.mark.parametrize("is_there", [True, False])
     def test_one_without_an_engine_is_noted(self, made, is_there):
         tally = Tally()

@@ -25,6 +25,7 @@ from alembic_snapshot.tokens.changeset import (
     RawText,
     RowChanges,
     SchemaObject,
+    a_kind,
     from_json,
     hash_of,
     to_json,
@@ -516,3 +517,12 @@ def test_its_identity_is_twelve_characters_of_its_lines_hash():
 
 def test_what_is_read_as_a_token_has_at_most_twice_what_it_unpacks_to():
     assert tokens._LIMIT == 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "kind", ["type", "sequence", "table", "column", "constraint", "index", "view", "trigger"]
+)
+def test_what_may_be_made_is_of_these_kinds(kind):
+    assert a_kind(kind) == kind
+    with pytest.raises(ValueError, match="kind"):
+        a_kind(f"{kind} x")

@@ -77,6 +77,7 @@ def test_what_is_found_in_a_database_is_listed_by_a_command_that_names_it(with_e
     assert told.endswith("more: `alembic-snapshot status --database events` lists them")
 
 
+@pytest.mark.usefixtures("own_store")
 def test_what_was_never_built_is_not_explained_by_the_other_database(with_events):
     with_events.run(test_it="def test_it(db_clone):\n    pass\n")
 

@@ -19,7 +19,8 @@ from alembic_snapshot.checks import NO_METADATA
 
 def drift(models, *statements, **options):
     """What differs from these models in a database in which these statements have run."""
-    engine = sa.create_engine("sqlite://")
+    # Closed with the connection: each has a pool of its own.
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)

@@ -407,7 +407,9 @@ class TestARedirectedName:
         class Own(sqlite3.Connection):
             pass
 
-        connection = sqlite3.connect(name, 5.0, 0, None, True, Own, 100)
+        given = () if sys.version_info >= (3, 12) else (5.0, 0, None, True, Own, 100)
+        named = {"factory": Own} if not given else {}
+        connection = sqlite3.connect(name, *given, **named)
         assert type(connection) is Own
         connection.execute("create table t (x)")
         connection.execute("select * from t")

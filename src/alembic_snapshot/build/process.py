@@ -161,7 +161,7 @@ class BuilderProcess:
         project, settings = self.project, self.project.alembic
         return Job(
             target=database.to_job(),
-            variables=substituted(project.environment, database),
+            variables=substituted(project.environment, database.places()),
             root=str(project.root),
             store=str(project.store),
             scripts=str(settings.script_location),
@@ -173,7 +173,7 @@ class BuilderProcess:
             toml=str(settings.toml) if settings.toml else None,
             section=settings.section,
             search_path=[str(path) for path in project.search_path],
-            x=[value for _, value in substituted(_numbered(project.x), database).items()],
+            x=[value for _, value in substituted(_numbered(project.x), database.places()).items()],
             foreign=project.foreign,
             elsewhere=list(project.spelling.elsewhere),
             inputs=sorted(self.chain.inputs),

@@ -99,12 +99,8 @@ class Construction:
             handover = entry.manifest.handover or HANDOVERS[0]
             asked = entry.manifest.asked_of_env
             done = self._run_checks(workspace, workspace.database, handover, asked)
-            if done.facts.configured and self._has_same_env(entry.manifest):
-                # Which SQL env.py runs depends on what is there.
-                now = {**done.facts.options, ENV_SQL: entry.manifest.options.get(ENV_SQL, "")}
-                self.differences = different_options(entry.manifest.options, now)
-            elif done.facts.configured:
-                self.differences = different_options(entry.manifest.options, done.facts.options)
+            if done.facts.configured:
+                self.differences = self._different(entry.manifest, done.facts.options)
             elif not self.project.migrate:
                 self.differences = ["env.py does not call context.configure() any more"]
             if self.differences:
@@ -241,13 +237,18 @@ class Construction:
     def _refuse_unfit(self, ancestor: tuple[Entry, State] | None, report: Facts) -> None:
         if not ancestor or not report.configured:
             return
-        manifest = ancestor[0].manifest
-        found = different_options(manifest.options, report.options)
-        if found == [ENV_SQL_CHANGED] and self._has_same_env(manifest):
-            # Which SQL it runs depends on what is there.
-            return
-        if found:
+        if self._different(ancestor[0].manifest, report.options):
             raise _UnfitAncestor
+
+    def _different(self, manifest: Manifest, options: Mapping[str, str]) -> list[str]:
+        """What ``env.py`` hands over otherwise than when a state was built.
+
+        Which SQL it runs depends on what is there: another one counts if ``env.py`` has changed.
+        """
+        found = different_options(manifest.options, options)
+        if ENV_SQL_CHANGED in found and self._has_same_env(manifest):
+            found.remove(ENV_SQL_CHANGED)
+        return found
 
     def _has_same_env(self, manifest: Manifest) -> bool:
         """Whether ``env.py``'s modules, and what they read, are as when a state was built."""

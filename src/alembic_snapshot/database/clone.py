@@ -11,7 +11,7 @@ from time import perf_counter as _now
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alembic_snapshot.database.recording import Position
-from alembic_snapshot.database.target import SHOWN_ROWS, Target, with_places
+from alembic_snapshot.database.target import SHOWN_ROWS, Target, substituted
 from alembic_snapshot.errors import CloneError
 
 if TYPE_CHECKING:
@@ -163,9 +163,7 @@ class Clone(abc.ABC):
 
     def variables(self) -> dict[str, str]:
         """The variables of ``environment`` in the configuration, for this database."""
-        places = self.places()
-        written = self.snapshot.project.environment.items()
-        return {name: with_places(value, places) for name, value in written}
+        return substituted(self.snapshot.project.environment, self.places())
 
     def places(self) -> dict[str, str]:
         """What stands for it in the values of ``environment``."""

@@ -113,12 +113,11 @@ class Workspace(Protocol):
         """Delete all of it."""
 
 
-def substituted(variables: Mapping[str, str], target: Target) -> dict[str, str]:
+def substituted(variables: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
     """Environment variables with ``{url}`` and the other names of :meth:`Target.places` put in.
 
     What has two braces on each side, ``{{name}}``, is ``{name}``.
     """
-    places = target.places()
     return {name: with_places(value, places) for name, value in variables.items()}
 
 

@@ -51,9 +51,9 @@ class Frozen(NamedTuple):
 class Database:
     """One database of the project: its snapshots by what a test asks for, and the clone in use.
 
-    Clones are made in ``folder``. ``rebuild`` is the time before which
-    no snapshot counts as built, ``crowd`` how many databases the processes of the run have at once,
-    ``all_clones`` the clones that are in use.
+    Clones are made in ``folder``. ``rebuild`` is the time before which no snapshot counts as built,
+    ``crowd`` how many databases the processes of the run have at once, ``all_clones`` the clones
+    that are in use.
     """
 
     def __init__(

@@ -49,6 +49,7 @@ class Configured:
         self._lock = threading.RLock()
         self._loading = 0
         self._files: set[str] = set()
+        self._urls: dict[Any, Any] = {}
 
     @property
     def name(self) -> str:
@@ -254,6 +255,12 @@ class Configured:
         return (engine_url if is_ours else None), False
 
     def _parsed(self, text: Any) -> Any:
+        # Each connection asks.
+        if text not in self._urls:
+            self._urls[text] = self._checked_url(text)
+        return self._urls[text]
+
+    def _checked_url(self, text: Any) -> Any:
         from sqlalchemy import make_url
 
         try:
@@ -261,10 +268,11 @@ class Configured:
             if unsupported.title(url.drivername):
                 # Its dialect may not be installed.
                 self._check_dialect(url.drivername)
+            dialect = url.get_dialect()
             with contextlib.suppress(ImportError), warnings.catch_warnings():
                 # Whoever connects hears of them.
                 warnings.simplefilter("ignore")
-                url.get_dialect()().create_connect_args(url)
+                dialect().create_connect_args(url)
         except EngineError:
             raise
         except Exception as error:

@@ -66,7 +66,7 @@ def build_from_empty(folder: Path, revisions: int, rounds: int) -> Row:
     actions = {"build": lambda: _build(project, empty=True), "upgrade": upgrade}
     taken = interleaved(actions, rounds)
     name = "build from empty ÷ alembic upgrade head"
-    return row(name, f"{revisions} revisions", taken["build"], taken["upgrade"], 1.15)
+    return row(name, f"{revisions} revisions", taken["build"], taken["upgrade"], 0.95)
 
 
 def what_hearing_costs(folder: Path, revisions: int, rounds: int) -> Row:
@@ -129,7 +129,7 @@ def stairway(folder: Path, venv: Path, revisions: int, rounds: int) -> Row:
     actions = {"ours": ours, "theirs": lambda: process(command, project.folder)}
     taken = interleaved(actions, rounds)
     name = "every revision up, down and up ÷ pytest-alembic"
-    return row(name, f"{revisions} revisions", taken["ours"], taken["theirs"], 0.2)
+    return row(name, f"{revisions} revisions", taken["ours"], taken["theirs"], 0.3)
 
 
 def plugin_without_databases(folder: Path, rounds: int) -> Row:

@@ -13,7 +13,6 @@ from typing import Any
 
 _OURS, _THEIRS = "#0b6e99", "#8a8f98"
 _WAYS = {
-    "rewind": ("clones = reset, rewound", _OURS),
     "reset": ("clones = reset", _OURS),
     "fresh": ("clones = fresh, the default", _OURS),
     "hand-written": ("a conftest that copies a file", _THEIRS),
@@ -21,6 +20,7 @@ _WAYS = {
     "upgrade": ("alembic upgrade for each test", _THEIRS),
 }
 _POSTGRES_WAYS = {
+    "reset": ("clones = reset", _OURS),
     "fresh": ("clones = fresh, the default", _OURS),
     "truncate": ("TRUNCATE of every table", _THEIRS),
     "hand-written": ("CREATE DATABASE … TEMPLATE, by hand", _THEIRS),
@@ -33,8 +33,8 @@ _SCHEMAS = {
 }
 _GROWING = {
     "fresh": ("clones = fresh", "#8a5a00", True),
-    "reset": ("clones = reset, rewritten", _THEIRS, False),
-    "rewind": ("clones = reset, from 1 MB on", _OURS, False),
+    "rewrite": ("reset = rewrite, insisted on", _THEIRS, False),
+    "reset": ("clones = reset", _OURS, False),
 }
 _SIZES = {
     "10 tables": "none",

@@ -101,9 +101,7 @@ def run_tests(
     side: Side,
     tests: int,
     *,
-    only: str = "write or read",
     python: str | Path = sys.executable,
-    options: Sequence[str] = (),
 ) -> dict[str, list[float]]:
     """The seconds of each whole test, in a pytest process of its own, by the test's name.
 
@@ -115,13 +113,14 @@ def run_tests(
     result.unlink(missing_ok=True)
     command = [
         *(str(python), "-m", "pytest", "-q", "-p", "bench_timer", "-p", "no:cacheprovider"),
-        *(f"--basetemp={project.folder / 'tmp'}", "-k", only, *side.options, *options),
+        *(f"--basetemp={project.folder / 'tmp'}", *side.options),
         str(folder / "test_bench.py"),
     ]
     told = {"BENCH_TEMPLATE": str(project.template), **project.variables}
     variables = environment(
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         BENCH_TESTS=str(tests),
+        BENCH_WARM_UP=str(_WARM_UP),
         BENCH_RESULT=str(result),
         **told,
     )
@@ -134,27 +133,17 @@ def run_tests(
     return {name: values[_WARM_UP:] or values for name, values in record["seconds"].items()}
 
 
-def throughput(project: ProjectFolder, side: Side, tests: int, workers: int) -> float:
-    """Tests a second of so many workers of pytest-xdist, from the first test to the last one's end.
-
-    Raises:
-        RunFailed: not every test passed.
-    """
-    result = project.folder / "result.json"
-    for left in project.folder.glob("result.jsongw*"):
-        left.unlink()
-    options = ("-p", "xdist.plugin", "-n", str(workers))
-    run_tests(project, side, tests, only="test_write", options=options)
-    records = [json.loads(path.read_text()) for path in project.folder.glob(f"{result.name}gw*")]
-    spans = [record["span"] for record in records]
-    taken = max(ended for _, ended in spans) - min(started for started, _ in spans)
-    return sum(len(record["seconds"]["test_write"]) for record in records) / taken
-
-
-def typical_test(*arguments: object, only: str = "write", **options: object) -> float:
+def typical_test(*arguments: object, **options: object) -> float:
     """The median seconds of one test of a run of :func:`run_tests`."""
-    taken = run_tests(*arguments, only=f"test_{only}", **options)  # type: ignore[arg-type]
-    return statistics.median(taken[f"test_{only}"])
+    taken = run_tests(*arguments, **options)  # type: ignore[arg-type]
+    return statistics.median(taken["test_write"])
+
+
+def processor_time(project: ProjectFolder, side: Side, tests: int) -> float:
+    """The processor's seconds for one test that writes: of pytest's process and of the server."""
+    run_tests(project, side, tests)
+    record = json.loads((project.folder / "result.json").read_text())
+    return float(record["processor"]) / (tests - _WARM_UP)
 
 
 def process(

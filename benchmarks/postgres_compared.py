@@ -12,7 +12,16 @@ from pathlib import Path
 
 import postgres_sides as sides
 import projects as made
-from measure import Row, Skipped, environment, interleaved, row, run_tests, typical_test
+from measure import (
+    Row,
+    Skipped,
+    environment,
+    interleaved,
+    processor_time,
+    row,
+    run_tests,
+    typical_test,
+)
 from projects import ProjectFolder
 
 from alembic_snapshot.postgres.databases import drop, named
@@ -23,11 +32,8 @@ from alembic_snapshot.project.places import BACKEND_VARIABLE
 _PREFIX = "bench_"
 # From a hundred tables on, where the slow ways take most of a second, a few tests tell enough.
 _LARGE, _SLOW_TESTS = ("100 tables", "400 tables"), 12
-_GOALS = {
-    ("fresh", "savepoint"): 2.0,
-    ("fresh", "pytest-postgresql"): 0.4,
-    ("reset", "savepoint"): 1.2,
-}
+_GOALS = {("fresh", "pytest-postgresql"): 0.25, ("reset", "savepoint"): 1.2}
+_PROCESSOR_GOALS = {"reset": 2.0}
 
 
 def compare(
@@ -80,6 +86,20 @@ def _compare(project: ProjectFolder, python: Path | None, tests: int, rounds: in
             yield _row(project, taken, way.name, sides.REFERENCE.name)
     for way in ways[3:]:
         yield _row(project, taken, sides.FRESH.name, way.name)
+    if project.name == "application":
+        yield from _processor_rows(project, tests, rounds)
+
+
+def _processor_rows(project: ProjectFolder, tests: int, rounds: int) -> Iterator[Row]:
+    """What the cores do for a test, whoever waits for it: pytest's process and the server's."""
+    ways = (sides.FRESH, sides.RESET, sides.SAVEPOINT)
+    actions = {way.name: functools.partial(processor_time, project, way, 3 * tests) for way in ways}
+    taken = interleaved(actions, rounds)
+    reference = taken[sides.REFERENCE.name]
+    for way in ways[:-1]:
+        title = f"processor time of a test: {way.name} ÷ {sides.REFERENCE.name}"
+        goal = _PROCESSOR_GOALS.get(way.name)
+        yield row(title, project.name, taken[way.name], reference, goal)
 
 
 def _row(
@@ -107,10 +127,17 @@ def _on(server: Server, project: ProjectFolder) -> ProjectFolder:
         BACKEND_VARIABLE: "postgresql",
         "BENCH_SERVER": server.address(""),
         "BENCH_TEMPLATE": template,
+        "BENCH_SERVER_PROCESS": _process_of(server),
         # Where the application's engine leads if nothing points it elsewhere: nowhere.
         "DATABASE_URL": "postgresql+psycopg://localhost/bench",
     }
     return replace(project, variables=variables)
+
+
+def _process_of(server: Server) -> str:
+    with server.connect() as connection:
+        (folder,) = connection.execute("SHOW data_directory").fetchone()
+    return Path(folder, "postmaster.pid").read_text().split()[0]
 
 
 def _clear(server: Server) -> None:

@@ -2,7 +2,7 @@
 
 Each is a folder with ``alembic.ini``, ``pyproject.toml``, ``bench_tests.py`` and a module
 ``bench_app``, which has the same names in all of them: ``engine``, ``make_engine(url)``,
-``SessionLocal``, ``metadata``, ``write(session)`` and ``read(session)``.
+``SessionLocal``, ``metadata`` and ``write(session)``.
 """
 
 from __future__ import annotations
@@ -124,16 +124,6 @@ NUMBERS = range(int(os.environ["BENCH_TESTS"]))
 @pytest.mark.parametrize("number", NUMBERS)
 def test_write(db_session, number):
     bench_app.write(db_session)
-
-
-@pytest.mark.parametrize("number", NUMBERS)
-def test_read(db_session, number):
-    bench_app.read(db_session)
-
-
-@pytest.mark.parametrize("number", NUMBERS)
-def test_nothing(number):
-    pass
 """
 
 _APPLICATION = """\
@@ -160,10 +150,6 @@ def write(session):
     session.add(Subscription(workspace=workspace, tier=tier, **period))
     session.commit()
     assert session.scalars(select(Workspace).where(Workspace.name == "Default")).one()
-
-
-def read(session):
-    assert session.scalars(select(Workspace).where(Workspace.name == "Default")).all() == []
 """
 
 _GENERATED = """\
@@ -240,10 +226,6 @@ def write(session):
     session.add_all([Thing(name=f"thing {{n}}", owner="me", position=n) for n in range(3)])
     session.commit()
     assert len(session.scalars(select(Thing).where(Thing.owner == "me")).all()) == 3
-
-
-def read(session):
-    assert session.scalars(select(Thing).where(Thing.owner == "me")).all() == []
 """
 
 _ASYNC = """
@@ -271,10 +253,6 @@ async def write(session):
     session.add_all([Thing(name=f"thing {n}", owner="me", position=n) for n in range(3)])
     await session.commit()
     assert len((await session.scalars(select(Thing).where(Thing.owner == "me"))).all()) == 3
-
-
-async def read(session):
-    assert (await session.scalars(select(Thing).where(Thing.owner == "me"))).all() == []
 """
 
 _ASYNC_TESTS = """\

@@ -83,19 +83,6 @@ def db_session(engine):
 """,
 )
 
-# What no way to give a test its database can be quicker than; good for tests that only read.
-FLOOR = Side(
-    "nothing undone",
-    "a session on one database for all tests, and nothing is undone",
-    SAVEPOINT.conftest[: SAVEPOINT.conftest.index("@pytest.fixture\ndef db_session")]
-    + """\
-@pytest.fixture
-def db_session(engine):
-    with bench_app.SessionLocal(bind=engine) as session:
-        yield session
-""",
-)
-
 # What a dozen public projects have written by hand.
 HAND_WRITTEN = Side(
     "hand-written",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import projects as made
 import sides
-from measure import Row, Skipped, interleaved, row, run_tests, throughput, typical_test
+from measure import Row, Skipped, interleaved, row, run_tests, typical_test
 from projects import ProjectFolder
 from sides import Side
 
@@ -31,46 +31,7 @@ def compare_writes(
                 name = f"whole test: {way.name} ÷ {sides.REFERENCE.name}"
                 goal = _GOALS.get((way.name, project.name))
                 rows.append(row(name, project.name, taken[way.name], reference, goal))
-        by_hand = taken.get(sides.HAND_WRITTEN.name)
-        for way in (sides.FRESH, sides.RESET):
-            if way.name in taken and by_hand:
-                name = f"whole test: {way.name} ÷ {sides.HAND_WRITTEN.name}"
-                goal = _GOALS_BY_HAND[way.name] if project.name == "application" else None
-                rows.append(row(name, project.name, taken[way.name], by_hand, goal))
     return rows
-
-
-def compare_reads(
-    projects: Sequence[ProjectFolder], ways: Sequence[Side], tests: int, rounds: int
-) -> list[Row]:
-    """A test that asked for a database and only reads."""
-    rows: list[Row] = []
-    for project in projects:
-        actions = {
-            way.name: functools.partial(typical_test, project, way, tests, only="read")
-            for way in ways
-        }
-        taken = interleaved(actions, rounds)
-        for way in ways:
-            if way is not sides.REFERENCE:
-                name = f"test that only reads: {way.name} ÷ {sides.REFERENCE.name}"
-                reference = taken[sides.REFERENCE.name]
-                goal = None if way is sides.FLOOR else 0.75
-                rows.append(row(name, project.name, taken[way.name], reference, goal))
-    return rows
-
-
-def compare_sizes(
-    small: ProjectFolder, large: ProjectFolder, way: Side, tests: int, rounds: int, goal: float
-) -> Row:
-    """The same test in one way on two schemas."""
-    actions = {
-        project.name: functools.partial(typical_test, project, way, tests)
-        for project in (small, large)
-    }
-    taken = interleaved(actions, rounds)
-    name = f"whole test, {way.name}: {large.name} ÷ {small.name}"
-    return row(name, large.name, taken[large.name], taken[small.name], goal)
 
 
 def compare_async(project: ProjectFolder, tests: int, rounds: int) -> list[Row]:
@@ -79,7 +40,7 @@ def compare_async(project: ProjectFolder, tests: int, rounds: int) -> list[Row]:
     actions = {way.name: functools.partial(typical_test, project, way, tests) for way in ways}
     taken = interleaved(actions, rounds)
     reference = taken[sides.ASYNC_SAVEPOINT.name]
-    goals = {sides.ASYNC_RESET.name: 0.85}
+    goals = {sides.ASYNC_RESET.name: 0.8}
     return [
         row(
             f"whole test: {way.name} ÷ {sides.ASYNC_SAVEPOINT.name}",
@@ -92,9 +53,7 @@ def compare_async(project: ProjectFolder, tests: int, rounds: int) -> list[Row]:
     ]
 
 
-def compare_data(
-    folder: Path, empty: ProjectFolder, megabytes: int, tests: int, rounds: int
-) -> Iterator[Row | Skipped]:
+def compare_data(folder: Path, megabytes: int, tests: int, rounds: int) -> Iterator[Row | Skipped]:
     """The same test beside so many megabytes of rows in another table."""
     scale = f"10 tables, {megabytes} MB"
     # The template, the two snapshots of a build and its workspace, and clones.
@@ -105,34 +64,14 @@ def compare_data(
     filled = made.generated(folder, 10, rows=1000 * megabytes)
     made.migrate(filled)
     warm_up([filled])
-    lasting = (sides.RESET, sides.REWIND)
-    ways = (sides.FRESH, *lasting, sides.SAVEPOINT)
-    actions = {way.name: functools.partial(typical_test, filled, way, tests) for way in ways} | {
-        f"empty {way.name}": functools.partial(typical_test, empty, way, 5 * tests)
-        for way in lasting
-    }
+    ways = (sides.FRESH, sides.RESET, sides.REWRITE, sides.SAVEPOINT)
+    actions = {way.name: functools.partial(typical_test, filled, way, tests) for way in ways}
     taken = interleaved(actions, rounds)
     for way in ways[:-1]:
         name = f"whole test: {way.name} ÷ {sides.REFERENCE.name}"
-        yield row(name, scale, taken[way.name], taken[sides.REFERENCE.name])
-    for way in lasting:
-        goal = 1.25 if megabytes == 1000 and way is sides.REWIND else None
-        name = f"whole test, {way.name}: {megabytes} MB ÷ empty"
-        yield row(name, scale, taken[way.name], taken[f"empty {way.name}"], goal)
+        goal = 1.0 if way is sides.RESET else None
+        yield row(name, scale, taken[way.name], taken[sides.REFERENCE.name], goal)
     shutil.rmtree(filled.folder)
-
-
-def compare_workers(project: ProjectFolder, tests: int, rounds: int) -> Iterator[Row]:
-    """Tests a second of two workers ÷ of one; what the reference loses is pytest-xdist's share."""
-    for way in (sides.FRESH, sides.RESET, sides.REFERENCE):
-        actions = {
-            str(count): functools.partial(throughput, project, way, tests, count)
-            for count in (1, 2)
-        }
-        taken = interleaved(actions, rounds)
-        goal = None if way is sides.REFERENCE else 1.8
-        name = f"tests a second, {way.name}: two workers ÷ one"
-        yield row(name, project.name, taken["2"], taken["1"], goal, at_least=True)
 
 
 def compare_packages(
@@ -173,9 +112,7 @@ def _actions(
     }
 
 
-_GOALS = {
-    ("fresh", "application"): 1.3,
-    ("reset", "application"): 1.0,
-    ("rewind", "application"): 0.9,
+_RESET_GOAL = 0.95
+_GOALS = {("fresh", "application"): 1.25, ("reset", "application"): _RESET_GOAL} | {
+    ("reset", f"{tables} tables"): _RESET_GOAL for tables in (10, 40, 100, 400)
 }
-_GOALS_BY_HAND = {"fresh": 0.3, "reset": 0.2}

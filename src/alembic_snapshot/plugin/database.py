@@ -87,6 +87,8 @@ class Database:
         self._owner = ""
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
+        # Those whose checks found nothing that is an error: they are asked for by each test.
+        self._passed: set[tuple[str | None, str | None]] = set()
         self._in_use = contextlib.ExitStack()
         self._own_files: set[str] = set()
         self._looked_at = -1
@@ -105,8 +107,10 @@ class Database:
             SnapshotError: it can't be built, or a check failed that is configured to be an error.
         """
         found = self.built(clone_options, listener)
-        command = self._status(clone_options)
-        raise_for_checks(found.manifest.checks, drift=self.project.drift, command=command)
+        if clone_options.key not in self._passed:
+            command = self._status(clone_options)
+            raise_for_checks(found.manifest.checks, drift=self.project.drift, command=command)
+            self._passed.add(clone_options.key)
         return found
 
     def built(

@@ -109,7 +109,7 @@ def with_many_revisions(folder: Path, revisions: int, rounds: int) -> Iterator[R
     yield row(name, scale, taken["more"], taken["small"], 1.3)
 
 
-def stairway(folder: Path, venv: Path, revisions: int, rounds: int) -> Row:
+def stairway(folder: Path, python: Path, revisions: int, rounds: int) -> Row:
     """`alembic-snapshot check` ÷ pytest-alembic's default tests, in its own environment.
 
     Of those, the one that compares the models is left out: the project's env.py has none. Ours
@@ -118,7 +118,7 @@ def stairway(folder: Path, venv: Path, revisions: int, rounds: int) -> Row:
     project = projects.generated(folder / "stairway", tables=revisions, revisions=revisions)
     (project.folder / "conftest.py").write_text(_ALEMBIC_CONFTEST)
     (project.folder / "test_stairs.py").write_text(_ALEMBIC_TESTS)
-    command = [venv / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["test_stairs.py"]
 
     def ours() -> float:

@@ -14,7 +14,6 @@ import postgres_sides as sides
 import projects as made
 from measure import (
     Row,
-    Skipped,
     environment,
     interleaved,
     processor_time,
@@ -22,6 +21,7 @@ from measure import (
     run_tests,
     typical_test,
 )
+from packages import python_of
 from projects import ProjectFolder
 
 from alembic_snapshot.postgres.databases import drop, named
@@ -37,14 +37,14 @@ _PROCESSOR_GOALS = {"reset": 2.0}
 
 
 def compare(
-    folder: Path, sizes: tuple[int, ...], venvs: Path | None, tests: int, rounds: int
-) -> Iterator[Row | Skipped]:
-    """Every way on the application's schema and on generated ones of so many tables."""
+    folder: Path, sizes: tuple[int, ...], packages: Path | None, tests: int, rounds: int
+) -> Iterator[Row]:
+    """Every way on the application's schema and on generated ones of so many tables.
+
+    Published packages are among them if there is a folder for their environments.
+    """
     server = server_in_use()
-    python = _python_of_package(venvs)
-    if python is None:
-        why = f"it is not in the folder that --venvs names: {venvs}"
-        yield Skipped(str(sides.PYTEST_POSTGRESQL.venv), why)
+    python = python_of(packages, str(sides.PYTEST_POSTGRESQL.venv)) if packages else None
     _clear(server)
     try:
         for project in [made.application(folder), *(made.generated(folder, n) for n in sizes)]:
@@ -145,8 +145,3 @@ def _clear(server: Server) -> None:
         for name, _ in list(named(connection, _PREFIX)):
             with contextlib.suppress(Exception):
                 drop(connection, name)
-
-
-def _python_of_package(venvs: Path | None) -> Path | None:
-    python = venvs / str(sides.PYTEST_POSTGRESQL.venv) / "bin" / "python" if venvs else None
-    return python if python is not None and python.exists() else None

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import builds
 import checkpoints_compared
+import packages
 import postgres_compared
 import projects
 import recording_compared
@@ -29,6 +30,7 @@ from measure import Row, Skipped
 from alembic_snapshot.postgres.server import major_version
 
 RESULTS = Path(__file__).with_name("results")
+PACKAGES = Path(__file__).parents[1] / "build" / "packages"
 # A hundredth is the goal: so few tests would not show it.
 _RECORDED = 1000
 _PACKAGES = ("SQLAlchemy", "alembic", "pytest", "alembic-snapshot")
@@ -48,10 +50,10 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, help="rounds of each comparison")
     parser.add_argument(
-        "--venvs",
+        "--packages",
         type=Path,
-        help="a folder with a virtual environment for each package to compare with, of its name: "
-        "pytest-alembic, pytest-postgresql, pytest-sqla, pytest-sqlalchemy-alembic",
+        default=PACKAGES,
+        help="where the packages to compare with have their environments, which are made there",
     )
     parser.add_argument("--folder", type=Path, help="where to make the projects (a temporary one)")
     options = parser.parse_args()
@@ -94,7 +96,8 @@ def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skipped]:
     if options.postgres:
         sizes = (10,) if options.quick else (10, 100, 400)
         rounds, tests = options.rounds or 3, 25 if options.quick else 40
-        yield from postgres_compared.compare(folder, sizes, options.venvs, tests, rounds)
+        theirs = None if options.quick else options.packages
+        yield from postgres_compared.compare(folder, sizes, theirs, tests, rounds)
         if not options.quick:
             yield from _recording_rows(folder / "recording", options)
             yield from _checkpoint_rows(folder / "checkpoints", options)
@@ -133,7 +136,7 @@ def _test_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Skip
     if not options.quick:
         yield checkpoints_compared.compare(every[1], 3)
         yield from recording_compared.compare(every[0], _RECORDED, rounds)
-        yield from compared.compare_packages(every[1], options.venvs, tests, rounds)
+        yield from compared.compare_packages(every[1], options.packages, tests, rounds)
         yield from _data_rows(folder)
 
 
@@ -186,11 +189,8 @@ def _build_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row | Ski
     yield from builds.with_many_revisions(folder, 400, rounds)
     yield builds.plugin_without_databases(folder, (2 if options.quick else 5) * rounds)
     if not options.quick:
-        venv = options.venvs / "pytest-alembic" if options.venvs else None
-        if venv and venv.is_dir():
-            yield builds.stairway(folder, venv, 100, rounds)
-        else:
-            yield Skipped("pytest-alembic", f"it is not in the folder that --venvs names: {venv}")
+        python = packages.python_of(options.packages, "pytest-alembic")
+        yield builds.stairway(folder, python, 100, rounds)
 
 
 def _line(row: Row) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import projects as made
 import sides
 from measure import Row, Skipped, interleaved, row, run_tests, typical_test
+from packages import python_of
 from projects import ProjectFolder
 from sides import Side
 
@@ -75,14 +76,11 @@ def compare_data(folder: Path, megabytes: int, tests: int, rounds: int) -> Itera
 
 
 def compare_packages(
-    project: ProjectFolder, venvs: Path | None, tests: int, rounds: int
-) -> Iterator[Row | Skipped]:
+    project: ProjectFolder, packages: Path, tests: int, rounds: int
+) -> Iterator[Row]:
     """Published packages, each in an environment of its own, with the same Python."""
     for way in (sides.SQLA, sides.SQLALCHEMY_ALEMBIC):
-        python = venvs / str(way.venv) / "bin" / "python" if venvs else None
-        if python is None or not python.exists():
-            yield Skipped(way.name, f"it is not in the folder that --venvs names: {venvs}")
-            continue
+        python = python_of(packages, str(way.venv))
         actions = {
             way.name: functools.partial(typical_test, project, way, tests, python=python),
             **_actions(project, (sides.FRESH, sides.RESET, sides.REFERENCE), tests),

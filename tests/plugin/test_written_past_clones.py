@@ -273,6 +273,25 @@ class TestOneFile:
         assert untouched.written() == ([str(path)] if before < 0 else [])
         assert untouched.written() == []
 
+    @pytest.mark.parametrize("name", ["a.db", "a.db-wal"])
+    @pytest.mark.parametrize(
+        ("later", "is_told"), [(-(10**9), False), (-1, False), (0, False), (1, True), (10**9, True)]
+    )
+    def test_that_was_written_later_than_the_run_began_is_told(
+        self, tmp_path, name, later, is_told
+    ):
+        path, began = tmp_path / "a.db", 1_700_000_000
+        for each in (path, tmp_path / name):
+            each.write_text("some")
+            os.utime(each, ns=(0, 10**9))
+        written = began * 10**9 + later
+        os.utime(tmp_path / name, ns=(written, written))
+        untouched = Untouched(float(began))
+
+        untouched.learn([str(path)])
+
+        assert untouched.written() == ([str(path)] if is_told else [])
+
     def test_that_is_the_same_is_not_told(self, tmp_path):
         path = tmp_path / "a.db"
         path.write_text("some")

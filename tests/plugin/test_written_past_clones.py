@@ -242,6 +242,7 @@ class TestOneFile:
     CHANGES: ClassVar = {
         "made": lambda path: path.with_name("new.db").write_text("x"),
         "longer": lambda path: path.write_text("longer"),
+        "longer at the same time": lambda path: lengthen(path),
         "deleted": lambda path: path.unlink(),
         "emptied": lambda path: path.write_text(""),
         "written with the same length": lambda path: os.utime(path, ns=(1, 1)),
@@ -302,6 +303,13 @@ class TestOneFile:
 
         assert path.read_text() == "some"
         assert untouched.written() == []
+
+
+def lengthen(path):
+    """Another size, and the time of before."""
+    seen = path.stat()
+    path.write_text("longer")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
 def replace(path):

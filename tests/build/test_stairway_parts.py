@@ -55,14 +55,19 @@ class TestWhyThereIsNone:
             stairway_revisions(project.load())
         return raised.value.message, raised.value.hint
 
-    def test_is_a_revision_that_only_a_run_tells(self, project):
-        project.history(2)
-        path = project.versions / "0002_made.py"
-        path.write_text(path.read_text().replace("'0001'", "str('0001')"))
+    @pytest.mark.parametrize(
+        "computed", [("0002",), ("0002", "0003"), ("0003", "0004"), ("0002", "0003", "0004")]
+    )
+    def test_is_the_first_revision_that_only_a_run_tells(self, project, computed):
+        project.history(4)
+        for name in computed:
+            path = project.versions / f"{name}_made.py"
+            below = f"'{int(name) - 1:04}'"
+            path.write_text(path.read_text().replace(below, f"str({below})"))
 
         assert self.refused(project) == (
-            "the revisions can't be taken up and down: migrations/versions/0002_made.py computes "
-            "what it is or stands on",
+            f"the revisions can't be taken up and down: migrations/versions/{computed[0]}_made.py "
+            "computes what it is or stands on",
             "write the revision's identifiers as literals, or leave the stairway out",
         )
 

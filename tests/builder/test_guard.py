@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import textwrap
 
 import pytest
 
@@ -296,6 +297,26 @@ class TestWhatARevisionOrASeedOpens:
 
         with pytest.raises(GuardError, match=r"seed seed:add, seed.py line 3 tried to connect"):
             project.ensure()
+
+    @pytest.mark.parametrize("real", ["there"], indirect=True)
+    @pytest.mark.parametrize("is_caught", [True, False], ids=["caught", "not caught"])
+    @pytest.mark.parametrize("where", ["a revision", "the last revision", "a seed"])
+    def test_leaves_no_state_in_the_store_caught_or_not(self, project, real, where, is_caught):
+        line = "app.engine.connect()"
+        body = f"try:\n    {line}\nexcept Exception:\n    pass" if is_caught else line
+        reading = {"a revision": "0002", "the last revision": "0003"}.get(where)
+        for below, name in enumerate(("0001", "0002", "0003")):
+            upgrade = f"import app\n{body}" if name == reading else ""
+            project.revision(name, f"{below:04}" if below else None, upgrade=upgrade)
+        text = textwrap.indent(body if where == "a seed" else "pass", "    ")
+        project.write("seed.py", f"import app\ndef first(c): ...\ndef add(c):\n{text}\n")
+        project.configure('seeds = ["seed:first", "seed:add"]')
+
+        with pytest.raises(GuardError, match="tried to connect"):
+            project.ensure()
+
+        # What it did instead may be in each of them.
+        assert project.look_up().store.entries() == []
 
     def test_may_be_the_connection_that_it_was_given(self, project, rows):
         project.history(1)

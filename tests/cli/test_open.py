@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -89,18 +91,27 @@ def test_it_goes_where_it_is_wanted_if_nothing_is_there(shop, tmp_path, rows):
     assert "there is already a file" in again.stderr
 
 
-@pytest.mark.parametrize("wanted", [{"revision": "0001"}, {}])
-def test_the_snapshot_that_the_test_asked_for_is_built_elsewhere(shop, new_project, wanted):
-    token = token_of(shop, ADDED, **wanted)
+@pytest.mark.parametrize(
+    ("wanted", "there_are"),
+    [({"revision": "0001"}, [5]), ({}, [1, 5]), ({"layer": "demo"}, [1, 5, 9])],
+    ids=["a revision", "the heads", "a layer"],
+)
+def test_the_snapshot_that_the_test_asked_for_is_built_elsewhere(
+    shop, new_project, rows, wanted, there_are
+):
     there = new_project("there")
-    there.history(2)
-    there.write("seed.py", SEED)
-    there.configure('seeds = ["seed:rows"]')
+    for one in (shop, there):
+        one.history(2)
+        one.write("seed.py", f"{SEED}\n{SEED.replace('rows', 'demo').replace('(1)', '(9)')}")
+        one.configure('seeds = ["seed:rows"]\nlayers = { demo = ["seed:demo"] }')
+    token = token_of(shop, ADDED, **wanted)
 
     done = there.command("open", "--json", token.to_line())
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["same"] is True
+    record = json.loads(done.stdout)
+    assert (record["same"], record["key"]) == (True, token.key)
+    assert rows(record["path"], "SELECT id FROM t_0001") == [(id_,) for id_ in there_are]
 
 
 def test_other_code_is_told_with_what_differs_and_nothing_is_made(shop, new_project):
@@ -251,6 +262,64 @@ def test_an_empty_database_is_one_too(shop, rows):
     assert done.returncode == 0, done.stderr
     assert rows(done.stdout.splitlines()[0], "SELECT rowid, a FROM x") == [(4, 5)]
     assert token.key
+
+
+class TestOnATerminal:
+    """The database's shell is opened, where somebody is there who could use it."""
+
+    def opened(self, project, line, tmp_path, *options, shell=True):
+        """What ``open`` prints where its input is a terminal, and its exit status."""
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        if shell:
+            (programs / "sqlite3").write_text('#!/bin/sh\nfor one; do echo "given $one"; done\n')
+            (programs / "sqlite3").chmod(0o755)
+        ours, theirs = pty.openpty()
+        try:
+            # What is printed waits in a buffer, as it does where output is a pipe.
+            variables = {"PATH": str(programs), "PYTHONUNBUFFERED": ""}
+            return project.command("open", line, *options, stdin=theirs, variables=variables)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    def test_it_follows_what_open_says(self, shop, tmp_path):
+        done = self.opened(shop, token_of(shop, ADDED).to_line(), tmp_path)
+
+        path, opening, *given = done.stdout.splitlines()
+        assert done.returncode == 0
+        assert opening == f"open it: sqlite3 {path}"
+        assert given == ["given -cmd", "given PRAGMA trusted_schema=OFF", f"given {path}"]
+        assert "no shell was opened" not in done.stderr
+
+    @pytest.mark.parametrize("option", ["--print", "--json"])
+    def test_who_wants_text_is_given_none(self, shop, tmp_path, option):
+        done = self.opened(shop, token_of(shop, ADDED).to_line(), tmp_path, option)
+
+        assert done.returncode == 0
+        assert "PRAGMA" not in done.stdout
+
+    def test_where_nothing_is_made_there_is_none(self, shop, tmp_path):
+        line = token_of(shop, ADDED).to_line()
+        shutil.rmtree(shop.root / ".alembic-snapshot")
+        shop.append("migrations/versions/0002_made.py", "# changed\n")
+
+        done = self.opened(shop, line, tmp_path)
+
+        assert done.returncode == 1
+        assert "PRAGMA" not in done.stdout
+        assert "it stays" not in done.stderr
+
+    def test_without_the_program_it_says_so_with_a_url(self, shop, tmp_path):
+        done = self.opened(shop, token_of(shop, ADDED).to_line(), tmp_path, shell=False)
+
+        path, _, url = done.stdout.splitlines()
+        assert done.returncode == 0
+        assert url == f"sqlite:///{path}"
+        assert (
+            "warning: no shell was opened: its shell is not on this machine; another program can "
+            "use this URL:"
+        ) in done.stderr
 
 
 class TestWhatBecomesOfIt:

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.cli.opening import Opened, open_token
+from alembic_snapshot.cli.opening import Opened, _open_shell, open_token
 from alembic_snapshot.errors import CloneError, CommandError
+from alembic_snapshot.masking import keep_secret
 from alembic_snapshot.tokens.changeset import Changeset, Fingerprint, RowChanges
 from alembic_snapshot.tokens.parts import differences, parts_of
 from alembic_snapshot.tokens.token import Token
@@ -217,6 +218,29 @@ class TestAToken:
         )
         same = dataclasses.replace(token, key="0" * 64)
         assert opened(project, same).reasons == ["an older revision changed"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:s3cret-word@there/made",
+        "postgresql://ada:s3cret%40word@there:5433/made",
+        "postgresql:///made?host=/run&user=ada&password=s3cret-word",
+    ],
+)
+def test_the_url_for_another_program_has_its_password(project, monkeypatch, capsys, url):
+    monkeypatch.setenv("PATH", "")
+    keep_secret(url)
+
+    _open_shell(project.load(), SimpleNamespace(url=lambda: url))
+
+    # Without it, it leads nowhere.
+    said = capsys.readouterr()
+    assert said.out == f"{url}\n"
+    assert said.err == (
+        "warning: no shell was opened: its shell is not on this machine; another program can use "
+        "this URL:\n"
+    )
 
 
 class TestParts:

@@ -68,12 +68,19 @@ class Clone:
 
 @pytest.fixture
 def redirect(tmp_path):
-    return EngineRedirect(Project(root=tmp_path), Loop(), {}, types.SimpleNamespace())
+    loop = Loop()
+    yield EngineRedirect(Project(root=tmp_path), loop, {}, types.SimpleNamespace())
+    loop.close()
 
 
 @pytest.fixture
-def dialect():
-    return create_engine("sqlite://").dialect
+def url():
+    return "sqlite://"
+
+
+@pytest.fixture
+def dialect(url):
+    return create_engine(url).dialect
 
 
 @pytest.fixture
@@ -253,7 +260,8 @@ def test_its_state_is_that_in_which_it_was_first_taken(redirect, opened):
     assert redirect.unknown == "a function can't be asked"
 
 
-def test_what_rests_is_idle_and_as_it_was(redirect, opened):
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite+aiosqlite://"])
+def test_what_rests_is_idle_and_as_it_was(redirect, opened, url):
     clone, following = Clone(), Clone()
     redirect.point(clone)
     clean, changed, unknown = opened(), opened(), opened(is_taken=False)

@@ -473,6 +473,114 @@ def test_a_function_that_does_not_yield_once_is_told_by_its_name_and_line(shop):
     assert "plugin/calls.py" not in text
 
 
+# Each says when the part after its yield ran. The first three are no states, for some reason.
+TO_THE_END = """
+    from pathlib import Path
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+    from shop.db import SessionLocal
+    from shop.models import Customer
+
+    def ended(name):
+        with Path("ended.txt").open("a") as file:
+            print(name, file=file)
+
+    @checkpoint_fixture("module")
+    def uncommitted(db_session):
+        db_session.add(Customer(name="Ada"))
+        db_session.flush()
+        yield
+        ended("uncommitted")
+
+    @checkpoint_fixture("module")
+    async def loaded():
+        with SessionLocal() as session:
+            yield session.get(Customer, 1)
+        ended("loaded")
+
+    @checkpoint_fixture("module")
+    def failing_at_its_end(db_session):
+        db_session.add(Customer(name="Ada"))
+        db_session.flush()
+        yield
+        ended("failing_at_its_end")
+        raise RuntimeError("at its end")
+
+    @checkpoint_fixture("module")
+    def whole():
+        orders.add_customer("Ada")
+        yield
+        ended("whole")
+
+    def test_uncommitted(uncommitted): pass
+    def test_after_it(db_session): ended("a test")
+    def test_loaded(loaded): pass
+    def test_after_that(db_session): ended("a test")
+    def test_failing_at_its_end(failing_at_its_end): pass
+    def test_whole(whole): ended("a test")
+    """
+
+
+def test_a_generator_runs_to_its_end_once_refused_or_not(shop):
+    result = shop.run("-p", "no:randomly", test_it=TO_THE_END)
+
+    result.assert_outcomes(passed=3, errors=3)
+    assert (shop.root / "ended.txt").read_text().split("\n") == [
+        "uncommitted", "a test", "loaded", "a test", "failing_at_its_end", "a test", "whole", "",
+    ]  # fmt: skip
+    # The reason stays the first one.
+    text = str(result.stdout)
+    for name in ("uncommitted", "failing_at_its_end"):
+        assert f"the checkpoint {name} ended with work that is not committed" in text
+    assert "RuntimeError: at its end" not in text
+
+
+# Nobody waits for the task, so it ends when the event loop of the checkpoint does.
+LEFT_TASKS = """
+    import asyncio
+    import pytest
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+
+    ends = []
+
+    async def work(name):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append(name)
+
+    async def begin(name):
+        task = asyncio.create_task(work(name))
+        await asyncio.sleep(0)
+        orders.add_customer(name)
+        return [task]
+
+    @checkpoint_fixture("class")
+    async def returning():
+        return len(await begin("returning"))
+
+    @checkpoint_fixture("class")
+    async def yielding():
+        tasks = await begin("yielding")
+        yield len(tasks)
+
+    class TestReturning:
+        def test_it(self, returning): assert (returning, ends) == (1, ["returning"])
+
+    class TestYielding:
+        def test_it(self, yielding): assert (yielding, ends) == (1, ["returning"])
+
+    def test_after_them(db_session): assert ends == ["returning", "yielding"]
+    """
+
+
+def test_an_async_function_has_its_loop_as_long_as_it_has_something_to_run(shop):
+    result = shop.run("-p", "no:randomly", test_it=LEFT_TASKS)
+
+    result.assert_outcomes(passed=3)
+
+
 # Tests that ask for checkpoints as they can't, each before one that asks as it should.
 ASKED_WRONGLY = """
     import pytest

@@ -242,6 +242,7 @@ class TestOneFile:
     CHANGES: ClassVar = {
         "made": lambda path: path.with_name("new.db").write_text("x"),
         "longer": lambda path: path.write_text("longer"),
+        "longer at the same time": lambda path: lengthen(path),
         "deleted": lambda path: path.unlink(),
         "emptied": lambda path: path.write_text(""),
         "written with the same length": lambda path: os.utime(path, ns=(1, 1)),
@@ -273,6 +274,25 @@ class TestOneFile:
         assert untouched.written() == ([str(path)] if before < 0 else [])
         assert untouched.written() == []
 
+    @pytest.mark.parametrize("name", ["a.db", "a.db-wal"])
+    @pytest.mark.parametrize(
+        ("later", "is_told"), [(-(10**9), False), (-1, False), (0, False), (1, True), (10**9, True)]
+    )
+    def test_that_was_written_later_than_the_run_began_is_told(
+        self, tmp_path, name, later, is_told
+    ):
+        path, began = tmp_path / "a.db", 1_700_000_000
+        for each in (path, tmp_path / name):
+            each.write_text("some")
+            os.utime(each, ns=(0, 10**9))
+        written = began * 10**9 + later
+        os.utime(tmp_path / name, ns=(written, written))
+        untouched = Untouched(float(began))
+
+        untouched.learn([str(path)])
+
+        assert untouched.written() == ([str(path)] if is_told else [])
+
     def test_that_is_the_same_is_not_told(self, tmp_path):
         path = tmp_path / "a.db"
         path.write_text("some")
@@ -283,6 +303,13 @@ class TestOneFile:
 
         assert path.read_text() == "some"
         assert untouched.written() == []
+
+
+def lengthen(path):
+    """Another size, and the time of before."""
+    seen = path.stat()
+    path.write_text("longer")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
 def replace(path):

@@ -50,6 +50,18 @@ class TestKeys:
         assert done.stdout == ""
 
 
+@pytest.mark.parametrize("machine", ["reader", "of the builder"])
+def test_a_build_from_scratch_asks_the_shared_store_for_nothing(shared, machine):
+    shared.fill()
+
+    made = shared.build(machine, "--from-scratch")
+
+    remote = made["remote"]
+    assert made["built"]
+    assert (remote["got"], remote["found"], remote["verified"]) == (None, 0, 0)
+    assert json.loads(shared.run(machine, "status", "--json").stdout)["hit"]
+
+
 class TestByHand:
     def test_what_one_machine_pushes_another_pulls(self, served):
         pushed = served.run("of the builder", "push", "--json", **served.as_writer())

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -314,3 +315,55 @@ class TestAStoreWithoutAServer:
         assert "\n" not in caught.value.message
         assert "Debug source" not in caught.value.message
         assert caught.value.hint == "are the address and the credentials right?"
+
+
+class TestHowItIsAsked:
+    """What a store's library is told of a server; what it makes of it is in the servers' tests."""
+
+    @pytest.fixture
+    def told(self, monkeypatch):
+        """Opens a store with these variables, and gives what its library was told."""
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "shop")
+
+        def open_one(url, **variables):
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            return Transport(url)._store
+
+        return open_one
+
+    @pytest.mark.parametrize("url", ["s3://b/x", "s3a://b/x", "gs://b/x", "az://b/x"])
+    def test_one_that_does_not_answer_is_given_up(self, told, url, tmp_path):
+        key = {"client_email": "a@b", "private_key": "x", "private_key_id": "x"}
+        (tmp_path / "key.json").write_text(json.dumps({**key, "disable_oauth": True}))
+
+        store = told(url, GOOGLE_SERVICE_ACCOUNT=str(tmp_path / "key.json"))
+
+        assert store.client_options == {"connect_timeout": "5s", "timeout": "5m"}
+        retries = store.retry_config
+        assert (retries["max_retries"], retries["retry_timeout"]) == (1, timedelta(seconds=5))
+
+    @pytest.mark.parametrize("scheme", ["s3", "s3a"])
+    @pytest.mark.parametrize(
+        ("variables", "region"),
+        [
+            ({}, "us-east-1"),
+            ({"AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3"),
+            # The library reads this one itself.
+            ({"AWS_REGION": "eu-west-1"}, None),
+            ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-3"}, None),
+        ],
+    )
+    def test_a_bucket_has_the_region_of_its_variables(self, told, scheme, variables, region):
+        assert told(f"{scheme}://b/x", **variables).config.get("region") == region
+
+    def test_a_region_is_for_s3_alone(self, told):
+        assert "region" not in told("az://b/x", AWS_DEFAULT_REGION="eu-west-3").config
+
+    @pytest.mark.parametrize(
+        ("variables", "is_plain"), [({}, False), ({"AWS_ALLOW_HTTP": "true"}, True)]
+    )
+    def test_plain_http_is_for_who_wants_it(self, told, variables, is_plain):
+        options = told("s3://b/x", **variables).client_options
+
+        assert options.get("allow_http", "false").lower() == str(is_plain).lower()

@@ -113,6 +113,41 @@ def test_an_async_connection_serves_test_after_test(project):
     assert resets(result) == 4
 
 
+def test_of_two_async_connections_only_the_one_that_was_altered_is_another_one(project):
+    result = project("notes").run(
+        RESET,
+        test_it="""
+        import pytest
+        from notes.db import engine
+        from sqlalchemy import event, text
+
+        opened = []
+        event.listen(engine.sync_engine, "connect", lambda connection, _: opened.append(connection))
+
+        @pytest.mark.asyncio
+        async def test_that_alters_one(async_db_engine):
+            async with engine.connect() as one, engine.connect() as other:
+                await one.execute(text("PRAGMA case_sensitive_like=ON"))
+                await other.execute(text("INSERT INTO notes (text) VALUES ('one')"))
+                await other.commit()
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("time", range(2))
+        async def test_after_it(async_db_engine, time):
+            async with engine.connect() as one, engine.connect() as other:
+                for each in (one, other):
+                    assert await each.scalar(text("SELECT 'A' LIKE 'a'")) == 1
+                    assert await each.scalar(text("SELECT count(*) FROM notes")) == 0
+
+        def test_that_one_was_opened_again():
+            assert len(opened) == 3
+        """,
+    )
+
+    result.assert_outcomes(passed=4)
+    assert "1 clone," in result.stdout.str()
+
+
 def test_connections_and_the_file_are_the_same_for_each_test_and_the_rows_are_not(project):
     result = project("shop").run(
         RESET,

@@ -22,8 +22,8 @@ class EnvSql:
 
     def __init__(self) -> None:
         # In their order, without values: env.py runs once for each state that is kept.
-        self._statements: dict[str, None] | None = None
-        self._is_heard = False
+        self._statements: dict[str, None] = {}
+        self._is_heard = self._has_run = False
 
     def listen(self) -> None:
         """Hear of the statements of all engines; it can't be undone."""
@@ -33,8 +33,7 @@ class EnvSql:
     def heard(self, *, is_heard: bool = True) -> Iterator[None]:
         """While ``env.py`` runs for an upgrade; within it, what is not heard are migrations."""
         before, self._is_heard = self._is_heard, is_heard
-        if is_heard and self._statements is None:
-            self._statements = {}
+        self._has_run |= is_heard
         try:
             yield
         finally:
@@ -42,10 +41,10 @@ class EnvSql:
 
     def handed_over(self) -> dict[str, str]:
         """The statements as one of the values of ``env.py``; none if it did not run."""
-        return {} if self._statements is None else {ENV_SQL: "\n".join(self._statements)}
+        return {ENV_SQL: "\n".join(self._statements)} if self._has_run else {}
 
     def _on_statement(
         self, _conn: Any, _cursor: Any, statement: str, parameters: Any, *_context: Any
     ) -> None:
-        if self._is_heard and self._statements is not None and not is_reading(statement):
+        if self._is_heard and not is_reading(statement):
             self._statements[f"{statement} {spelled(parameters)}"] = None

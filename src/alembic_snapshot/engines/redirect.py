@@ -156,8 +156,6 @@ class EngineRedirect:
             return self.release()
         kept = [item for item in self._records if _is_clean(*item)]
         gone = [item for item in self._records if item not in kept]
-        if any(tracked.is_async for _, tracked in gone):
-            return self.release()
         self._records = gone
         self.release()
         self._records = kept

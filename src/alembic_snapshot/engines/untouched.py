@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-_Facts = tuple[int, int, int]
-
 
 class Untouched:
     """What SQLite files were like when they were looked at last, and before the run began.
@@ -16,7 +14,7 @@ class Untouched:
 
     def __init__(self, began: float):
         self._began = began * 1e9
-        self._seen: dict[str, list[_Facts | None]] = {}
+        self._seen: dict[str, list[tuple[int, int, int] | None]] = {}
 
     def learn(self, files: Iterable[str]) -> None:
         """Look at those that were not looked at before."""
@@ -34,11 +32,11 @@ class Untouched:
         return found
 
 
-def _state(file: str) -> list[_Facts | None]:
+def _state(file: str) -> list[tuple[int, int, int] | None]:
     return [_facts(file), _facts(f"{file}-wal")]
 
 
-def _facts(file: str) -> _Facts | None:
+def _facts(file: str) -> tuple[int, int, int] | None:
     """None if it is not there, or empty: who reads in WAL mode makes an empty one."""
     try:
         stat = os.stat(file)

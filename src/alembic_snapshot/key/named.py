@@ -94,7 +94,7 @@ def _one(name: str, order: Sequence[tuple[Script, Sequence[str]]]) -> str:
     matches = matches or [script.id for script, _ in order if name in script.labels]
     matches = matches or ([one for one in ids if one.startswith(name)] if name else [])
     if len(matches) == 1:
-        return matches[0]
+        return matches.pop()
     if matches:
         raise ConfigError(
             f"{name!r} is several revisions: {', '.join(sorted(matches))}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -181,12 +182,14 @@ def comparison(project):
     return make
 
 
+@contextlib.contextmanager
 def context_of(config, metadata):
     """A context as ``env.py`` configures it, on an empty database."""
     environment = EnvironmentContext(config, ScriptDirectory.from_config(config))
-    connection = sa.create_engine("sqlite://").connect()
-    environment.configure(connection=connection, target_metadata=metadata)
-    return environment.get_context()
+    # Closed with the connection, as above.
+    with sa.create_engine("sqlite://", poolclass=sa.pool.NullPool).connect() as connection:
+        environment.configure(connection=connection, target_metadata=metadata)
+        yield environment.get_context()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,8 @@ def test_an_env_py_that_fails_has_compared_nothing_and_says_why(comparison, fail
 def test_what_env_py_gives_is_what_is_compared(comparison, swallows, metadata, found):
     def run_env(compare, _options):
         try:
-            assert compare((), context_of(config, metadata)) == []
+            with context_of(config, metadata) as context:
+                assert compare((), context) == []
         except Exception:
             if not swallows:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import types
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from alembic_snapshot.database.identity import Place
 from alembic_snapshot.database.recording import EXECUTE, Step
+from alembic_snapshot.engines.events import EngineEvents
 from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.errors import EngineError
@@ -91,7 +93,7 @@ def opened(redirect, dialect, tmp_path):
     def open_one(line=3, *, in_use=False, is_taken=True):
         record = Record(in_use=in_use)
         records.append(record)
-        redirect.rewrite_connect_args(dialect, record, ["real.db"], {})
+        redirect.rewrite_connect_args(redirect.clone, dialect, record, ["real.db"], {})
         tracked = record.info[TrackedConnection]
         if is_taken:
             redirect.take(record.dbapi_connection, tracked, record.info)
@@ -140,19 +142,45 @@ def test_what_is_released_is_closed_and_named(redirect, opened, tmp_path):
 def test_arguments_that_are_the_engines_own_are_put_back(redirect, dialect):
     cargs, cparams = ["real.db"], {"timeout": 1}
     other = dict(cparams)
-    redirect.rewrite_connect_args(dialect, None, cargs, cparams)
+    redirect.rewrite_connect_args(redirect.clone, dialect, None, cargs, cparams)
     assert (cargs, cparams) == (["real.db"], {"timeout": 1})
     redirect.point(Clone())
 
-    redirect.rewrite_connect_args(dialect, None, cargs, cparams)
+    redirect.rewrite_connect_args(redirect.clone, dialect, None, cargs, cparams)
     assert (cargs, cparams) == (["clone.db"], {"timeout": 1, "uri": True, "factory": Asking})
     assert redirect.has_altered(cparams)
     assert not redirect.has_altered({**cparams})
-    redirect.rewrite_connect_args(dialect, None, cargs, cparams)
+    redirect.rewrite_connect_args(redirect.clone, dialect, None, cargs, cparams)
     redirect.release()
 
     assert (cargs, cparams) == (["real.db"], other)
     assert not redirect.has_altered(cparams)
+
+
+class EndsTheTest:
+    """What errors are noted with, where the main thread takes the clone back meanwhile."""
+
+    def __init__(self, redirect):
+        self.redirect = redirect
+
+    @contextlib.contextmanager
+    def noting(self):
+        self.redirect.release()
+        yield
+
+
+def test_a_thread_that_connects_while_its_test_ends_is_not_let_through(redirect, tmp_path):
+    events = EngineEvents(tmp_path, lambda: tmp_path, 0.0)
+    events.redirects.append(redirect)
+    events.notices = EndsTheTest(redirect)
+    clone, record, cargs = Clone(), types.SimpleNamespace(info={}, in_use=True), ["real.db"]
+    redirect.point(clone)
+
+    events._on_do_connect(redirect.engines.sync().dialect, record, cargs, {})
+
+    assert cargs == ["clone.db"]
+    assert redirect.clone is None
+    assert record.info[TrackedConnection].clone is clone
 
 
 def test_a_factory_of_the_applications_stays(redirect, dialect):
@@ -161,7 +189,7 @@ def test_a_factory_of_the_applications_stays(redirect, dialect):
 
     redirect.point(Clone())
     cparams = {"factory": Mine}
-    redirect.rewrite_connect_args(dialect, None, [], cparams)
+    redirect.rewrite_connect_args(redirect.clone, dialect, None, [], cparams)
 
     assert cparams["factory"] is Mine
 

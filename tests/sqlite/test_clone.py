@@ -77,7 +77,8 @@ def clone(snapshot, tmp_path):
     """A clone that is a test's."""
     made = FileClone(snapshot, tmp_path / "clone.db")
     made.users, made.recording = Users(), Recording()
-    return made
+    yield made
+    made.close()
 
 
 def ids(clone):

@@ -164,11 +164,13 @@ class EngineEvents:
                         # An engine of the test's own, on its clone.
                         self._recorder.watch(dialect)
                 return
-        if redirect.clone is None:
+        # Looked at once: a thread may be here while its test ends.
+        clone = redirect.clone
+        if clone is None:
             self._not_requested(redirect)
         with self.notices.noting():
-            redirect.rewrite_connect_args(dialect, record, cargs, cparams)
-        if redirect.clone is not None:
+            redirect.rewrite_connect_args(clone, dialect, record, cargs, cparams)
+        if clone is not None:
             self._recorder.watch(dialect)
 
     def _on_connect(self, connection: Any, record: Any) -> None:

@@ -266,23 +266,28 @@ class EngineRedirect:
         self._renew()
 
     def rewrite_connect_args(
-        self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
+        self,
+        clone: Clone | None,
+        dialect: Any,
+        record: Any,
+        cargs: list[Any],
+        cparams: dict[str, Any],
     ) -> None:
-        """Make a connection's arguments those of the clone, if there is one.
+        """Make a connection's arguments those of the clone that was in use when it began, if any.
 
         Raises:
             EngineError: the engine speaks another database's language.
         """
         __tracebackhide__ = True
-        tracked = TrackedConnection(self, self.clone, bool(dialect.is_async))
+        tracked = TrackedConnection(self, clone, bool(dialect.is_async))
         if dialect.is_async and dialect.name != "sqlite":
             tracked.loop = asyncio.get_running_loop()
             before_close(tracked.loop, functools.partial(self._leave, tracked.loop))
-        if self.clone is not None:
+        if clone is not None:
             self.engines.check_dialect(dialect.name)
             # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
             self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
-            self.clone.rewrite_connect_args(dialect, cargs, cparams)
+            clone.rewrite_connect_args(dialect, cargs, cparams)
             if dialect.name == "sqlite" and is_watchable(dialect):
                 cparams.setdefault("factory", Asking)
         if record is not None:

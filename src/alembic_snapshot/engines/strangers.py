@@ -94,8 +94,10 @@ class Strangers:
         """Whether it is a clone, or a snapshot."""
         if place.kind != "sqlite":
             return place.name.startswith(_OURS)
-        clones = (p.clone.place for p in self._redirects if p.clone is not None)
-        if any(place.name == os.path.realpath(path) for path in clones if path is not None):
+        # A thread may look while the clone is taken back.
+        clones = (redirect.clone for redirect in self._redirects)
+        paths = (clone.place for clone in clones if clone is not None)
+        if any(place.name == os.path.realpath(path) for path in paths if path is not None):
             return True
         return any(place.below(redirect.project.store) for redirect in self._redirects)
 

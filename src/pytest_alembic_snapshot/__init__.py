@@ -246,7 +246,11 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
-    is_own = True
+    is_own, refused = True, []
+    if session_of(item.config).is_active:
+        outcome = call.excinfo.value if call.excinfo is not None else None
+        # Tracebacks tell who caught it, until they are shortened.
+        refused = session_of(item.config).test.refused_behind(outcome, item)
     if call.excinfo is not None and session_of(item.config).is_active:
         from alembic_snapshot.plugin.endings import is_of_several_tests
         from alembic_snapshot.plugin.traces import shorten
@@ -258,6 +262,8 @@ def pytest_runtest_makereport(
     if call.excinfo is not None:
         report.longrepr = plugin.failures.again(call.excinfo.value, item.nodeid) or report.longrepr
     if plugin.is_active:
+        if report.skipped:
+            plugin.test.see_hidden(item.nodeid, refused)
         if report.failed:
             for text in plugin.test.describe(item.nodeid, is_own=is_own):
                 report.sections.append(("database of the test", printable(text)))

@@ -223,3 +223,121 @@ class TestAnEnvPyThatDoesNotRunAsBefore:
         assert done.returncode == 2
         project.write("app/sql.py", "# mended\n")
         assert not project.ensure().built
+
+
+# SQL of env.py that runs once, and what the database says the second time.
+ONCE_ONLY = {
+    "a view": ("create view once as select 1 as one", "view once already exists"),
+    "a table": ("create table once (i)", "table once already exists"),
+    "an index": ("create index once on alembic_version (version_num)", "index once already exists"),
+    "a row": ("insert into t_0001 values (1)", "UNIQUE constraint failed: t_0001.id"),
+    "a rename": ("alter table t_0001 rename to once", "no such table: t_0001"),
+}
+AGAIN = "env.py has run this statement on this database before; it runs each time, in production"
+BEFORE = "env.py has run on this database before; if this statement can run once only"
+
+
+def run_by(way, sql):
+    return {
+        "connection": f"connection.execute(text({sql!r}))",
+        "driver": f"connection.exec_driver_sql({sql!r})",
+        "alembic": f"context.execute({sql!r})",
+        "a try": f"try:\n            connection.execute(text({sql!r}))\n"
+        "        except Exception as error:\n            raise RuntimeError('no') from error\n"
+        "        connection.commit()",
+    }[way]
+
+
+@pytest.mark.parametrize("way", ["connection", "driver", "alembic", "a try"])
+@pytest.mark.parametrize("what", ONCE_ONLY)
+def test_sql_that_runs_once_only_is_said_to_be_that(project, way, what):
+    sql, said = ONCE_ONLY[what]
+    project.history(2)
+    with_env(project, run_by(way, sql))
+    project.write("app/sql.py", "")
+
+    with pytest.raises(BuildError) as caught:
+        project.ensure()
+
+    assert (said in caught.value.message) is (way != "a try")
+    assert caught.value.hint.startswith(AGAIN)
+    assert "move it into a revision" in caught.value.hint
+    assert sql in (caught.value.details or "")
+
+
+def test_sql_that_fails_where_env_py_has_not_run_it_is_no_sql_that_runs_once_only(project):
+    project.history(2)
+    with_env(project, run_by("connection", "insert into nothing_there values (1)"))
+    project.write("app/sql.py", "")
+
+    with pytest.raises(BuildError) as caught:
+        project.ensure()
+
+    assert "env.py has run" not in caught.value.hint
+
+
+@pytest.mark.parametrize("first", ["0001", "0002"])
+def test_what_a_revision_ran_is_not_said_to_be_of_env_py(project, first):
+    sql = ONCE_ONLY["a view"][0]
+    project.history(1)
+    project.revision("0002", "0001", f"op.execute({sql!r})")
+    if first == "0001":
+        project.revision(
+            "0001", None, f"op.execute('create table t_0001 (id)')\nop.execute({sql!r})"
+        )
+    with_env(project, run_by("connection", sql))
+    project.write("app/sql.py", "")
+
+    with pytest.raises(BuildError, match="once already exists") as caught:
+        project.ensure()
+
+    assert "env.py has run" not in caught.value.hint
+
+
+def test_sql_that_only_reads_is_not_said_to_run_once_only(project):
+    project.history(1)
+    with_env(project, run_by("connection", "select id from t_0001"))
+    project.write("app/sql.py", "")
+    project.ensure()
+    project.revision("0002", "0001", "op.rename_table('t_0001', 'gone')")
+
+    with pytest.raises(BuildError, match="no such table") as caught:
+        project.ensure()
+
+    assert "env.py has run" not in caught.value.hint
+
+
+def test_a_comparison_that_runs_it_again_says_so_and_names_it(project):
+    sql = ONCE_ONLY["a table"][0]
+    project.history(1)
+    with_env(project, run_by("connection", sql), before=True)
+    project.write("app/sql.py", "")
+
+    error = project.ensure().manifest.checks["drift_error"]
+
+    assert f"[{sql}]; {AGAIN}" in error
+
+
+def test_a_build_on_a_stored_state_says_what_env_py_has_run_before(project):
+    sql = ONCE_ONLY["a table"][0]
+    project.history(1)
+    with_env(project, run_by("connection", sql))
+    project.write("app/sql.py", "")
+    project.ensure()
+    project.revision("0002", "0001")
+
+    with pytest.raises(BuildError, match="table once already exists") as caught:
+        project.ensure()
+
+    assert caught.value.hint.startswith(BEFORE)
+
+
+def test_a_hit_after_a_change_of_a_module_says_what_env_py_has_run_before(project):
+    sql = ONCE_ONLY["a view"][0]
+    project.history(1)
+    with_env(project, run_by("connection", sql))
+    project.write("app/sql.py", "")
+    project.ensure()
+    project.write("app/sql.py", "# changed")
+
+    assert BEFORE in project.ensure().why[0]

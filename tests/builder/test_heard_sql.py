@@ -14,10 +14,11 @@ from alembic_snapshot.store.manifest import ENV_SQL
 @pytest.fixture
 def heard():
     """The memory of a builder, which hears of all engines as long as the test runs."""
-    made = EnvSql()
+    made = EnvSql(is_continued=False)
     made.listen()
     yield made
     sa.event.remove(sa.Engine, "before_cursor_execute", made._on_statement)
+    sa.event.remove(sa.Engine, "after_cursor_execute", made._on_done)
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ def lines(heard):
 
 def test_without_a_run_of_env_py_nothing_is_said(heard, run):
     run("insert into t values (1)")
-    with heard.heard(is_heard=False):
+    with heard.heard(is_upgrade=False):
         run("insert into t values (2)")
 
     assert heard.handed_over() == {}
 
 
 def test_a_run_that_writes_nothing_is_told_from_none(heard, run):
-    with heard.heard():
+    with heard.heard(is_upgrade=True):
         run("select * from t")
 
     assert heard.handed_over() == {ENV_SQL: ""}
@@ -51,9 +52,9 @@ def test_a_run_that_writes_nothing_is_told_from_none(heard, run):
 
 def test_what_is_not_env_pys_does_not_count(heard, run):
     run("insert into t values (1)")
-    with heard.heard():
+    with heard.heard(is_upgrade=True):
         run("insert into t values (2)")
-        with heard.heard(is_heard=False):
+        with heard.unheard():
             run("insert into t values (3)")
         run("insert into t values (4)")
     run("insert into t values (5)")
@@ -62,8 +63,8 @@ def test_what_is_not_env_pys_does_not_count(heard, run):
 
 
 def test_an_error_ends_it_as_the_end_does(heard, run):
-    for is_heard in (True, False):
-        with contextlib.suppress(ZeroDivisionError), heard.heard(is_heard=is_heard):
+    for during in (heard.heard(is_upgrade=True), heard.unheard()):
+        with contextlib.suppress(ZeroDivisionError), during:
             raise ZeroDivisionError
 
     run("insert into t values (1)")
@@ -73,7 +74,7 @@ def test_an_error_ends_it_as_the_end_does(heard, run):
 
 def test_all_runs_count_each_statement_once_in_the_order_of_the_first(heard, run):
     for number in (1, 2):
-        with heard.heard():
+        with heard.heard(is_upgrade=True):
             run("insert into t values (0)")
             run(f"insert into t values ({number})")
 
@@ -82,7 +83,7 @@ def test_all_runs_count_each_statement_once_in_the_order_of_the_first(heard, run
 
 def test_values_count(heard, run):
     for value in (1, 2):
-        with heard.heard():
+        with heard.heard(is_upgrade=True):
             run("insert into t values (:value)", value=value)
 
     first, second = lines(heard)

@@ -619,6 +619,54 @@ def test_of_flask_migrates_project_the_context_is_proposed(flask):
     assert "migrations/env.py line 2 asks for current_app; made in shop/app.py line 3" in shown
 
 
+SEVERAL = """
+class Config:
+    DEBUG = False
+
+
+class Dev(Config):
+    SQLALCHEMY_DATABASE_URI = "sqlite:///dev.db"
+
+
+class Test(Config):
+    SQLALCHEMY_DATABASE_URI = {url!r}
+"""
+BY_OBJECT = """
+from flask import Flask
+
+from shop.config import Dev
+
+def create_app(config=Dev):
+    app = Flask(__name__)
+    app.config.from_object(config)
+    return app
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "line", "backend"),
+    [
+        ("sqlite:///test.db", "sqlite:///instance/test.db", None),
+        ("sqlite:////srv/test.db", "sqlite:////srv/test.db", None),
+        ("postgresql://localhost/test", "postgresql://localhost/test",
+         "# backend is left out: there are URLs of SQLite and of PostgreSQL"),
+    ],
+)  # fmt: skip
+def test_of_several_configurations_init_says_which_engines_there_are(flask, url, line, backend):
+    flask.write("shop/config.py", SEVERAL.format(url=url))
+    flask.write("shop/app.py", BY_OBJECT)
+
+    shown = flask.command("init", "--print").stdout
+
+    (left_out,) = [one for one in shown.splitlines() if one.startswith("# engine is left out")]
+    assert "2 URLs; write the line of the one that the application has in tests: " in left_out
+    assert 'engine = "sqlite:///instance/dev.db" (shop/config.py line ' in left_out
+    assert f'engine = "{line}" (shop/config.py line ' in left_out
+    told = [one for one in shown.splitlines() if one.startswith("# backend is left out")]
+    assert bool(told) is (backend is not None)
+    assert all(one.startswith(str(backend)) for one in told)
+
+
 APPLICATIONS = {
     "an object": ("from flask import Flask\napp = Flask(__name__)\n", "shop.app:app"),
     "an object of a function's": (

@@ -40,7 +40,7 @@ class Told(Children):
         self.asked, self.refused, self.said = [], [], []
         self.leads = leads
         self.report = {
-            "asked": ["SHOP_URL", "HOME"], "were_all": False, "is_async": False,
+            "asked": ["SHOP_URL", "HOME"], "were_all": False, "is_async": False, "files": [],
             "candidates": [("SHOP_URL", True)], **report,
         }  # fmt: skip
         super().__init__(
@@ -70,6 +70,7 @@ LEADS = (
     "the test's clone"
 )
 TABLE = "below [tool.alembic-snapshot]"
+LITERAL = "the application asks for no variable, so environ can't lead it: its URL is a literal"
 
 
 def test_where_it_leads_to_the_clone_nothing_is_said(tmp_path):
@@ -100,13 +101,32 @@ HINTS = {
         lambda environ: [CLONE, REAL] if environ["SHOP_URL"] == VALUES["url"] else [REAL],
         {},
         f'write environment = {{ NAME = "{{url}}" }} {TABLE}, with the variable that the '
-        "application reads; if it reads none, let it read one",
+        "application reads; if it reads none for its URL, let it read one",
     ),
     "no variable": (
         lambda environ: [REAL],
         {"candidates": [], "is_async": True},
-        f'write environment = {{ NAME = "{{async_url}}" }} {TABLE}, with the variable that the '
-        "application reads; if it reads none, let it read one",
+        f'{LITERAL}; let it ask for one first, as in os.environ.get("DATABASE_URL", …), and write '
+        f'environment = {{ DATABASE_URL = "{{async_url}}" }} {TABLE}',
+    ),
+    "a file": (
+        lambda environ: [REAL],
+        {"candidates": [], "files": ["app.ini", "b.toml"]},
+        f"{LITERAL}, or from app.ini or b.toml; let it ask for one first, as in "
+        'os.environ.get("DATABASE_URL", …), and write environment = '
+        f'{{ DATABASE_URL = "{{url}}" }} {TABLE}',
+    ),
+    "no variable, and one in the table": (
+        lambda environ: [REAL],
+        {"candidates": [], "environment": {"SHOP": "{url}"}},
+        f'{LITERAL}; let it ask for one first, as in os.environ.get("SHOP", …), which environment '
+        f"{TABLE} has",
+    ),
+    "no variable, and another in the table": (
+        lambda environ: [REAL],
+        {"candidates": [], "environment": {"HOME": "x"}},
+        f'{LITERAL}; let it ask for one first, as in os.environ.get("DATABASE_URL", …), and write '
+        f'DATABASE_URL = "{{url}}" in environment {TABLE}',
     ),
     "one in the table already": (
         by_url,
@@ -117,19 +137,19 @@ HINTS = {
         lambda environ: [REAL],
         {"environment": {"SHOP": "{url}", "OTHER": "x"}},
         f"name the variable that the application reads in environment {TABLE}, as in NAME = "
-        '"{url}"; it does not read SHOP, OTHER',
+        '"{url}"; if it reads none for its URL, let it read one; it does not read SHOP, OTHER',
     ),
     "one in the table that is read": (
         lambda environ: [REAL],
         {"environment": {"HOME": "{path}"}},
         f"name the variable that the application reads in environment {TABLE}, as in NAME = "
-        '"{url}"',
+        '"{url}"; if it reads none for its URL, let it read one',
     ),
     "all of them": (
         lambda environ: [REAL],
         {"environment": {"SHOP": "{url}"}, "were_all": True},
         f"name the variable that the application reads in environment {TABLE}, as in NAME = "
-        '"{url}"',
+        '"{url}"; if it reads none for its URL, let it read one',
     ),
 }
 

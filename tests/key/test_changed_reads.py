@@ -213,13 +213,16 @@ class TestVariables:
     def test_are_all_that_can_matter_where_all_are_read(self, present, monkeypatch):
         for name in [*os.environ]:
             monkeypatch.delenv(name)
-        for name in ("MINE", "TERM", "PGHOST", "IGNORED", "GIVEN", "OTHER"):
+        for name in ("MINE", "TERM", "PGHOST", "COVERAGE_RUN", "IGNORED", "GIVEN", "OTHER"):
             monkeypatch.setenv(name, "1")
         now = present('ignore_environment = ["IGN*"]\nenvironment = { GIVEN = "x" }')
 
         assert now.variables(["*", "TERM", "GONE"], "s") == {
             "*": "",
             "GONE": "unset",
-            **{name: variable_digest(name, "1", "s") for name in ("MINE", "OTHER", "TERM")},
+            **{
+                name: variable_digest(name, "1", "s")
+                for name in ("MINE", "OTHER", "PGHOST", "TERM")
+            },
         }
         assert now.variables(["GONE"], "s") == {"GONE": "unset"}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from psycopg.pq import Conninfo
 
-from alembic_snapshot import load_project
+from alembic_snapshot import ensure, load_project
 from alembic_snapshot.build.lookup import look_up
-from alembic_snapshot.key.observed import without_effect
-from alembic_snapshot.project.spelling import is_ignored
 from tests.sample import SampleProject
 
 # How code asks for a variable by name; NAME stands for an expression without a constant.
@@ -143,9 +140,67 @@ def test_status_names_the_setting_that_ignores_a_variable(project, monkeypatch):
     assert project.command("status", variables={"BUILD": "78"}).returncode == 0
 
 
-def test_what_libpq_reads_says_where_a_server_is_and_is_no_matter_of_migrations(project):
-    names = {str(option.envvar, "ascii") for option in Conninfo.get_defaults() if option.envvar}
-    ignored = without_effect(project.load())
+# What tools, drivers and this library are told, which the project's own code may ask for as well.
+OF_TOOLS = ["PGUSER", "PGPASSWORD", "PGSERVICE", "COVERAGE_RUN", "ALEMBIC_SNAPSHOT_DIR"]
 
-    assert "PGHOST" in names
-    assert not [name for name in names if not is_ignored(name, ignored)]
+
+@pytest.mark.parametrize("name", [*OF_TOOLS, "SNAPSHOT_POSTGRES_URL"])
+@pytest.mark.parametrize("asks", ["a revision", "env.py"])
+def test_a_variable_of_a_tool_counts_if_the_project_asks_for_it(project, monkeypatch, asks, name):
+    ask = f"import os\nos.environ.get({name!r})"
+    if asks == "env.py":
+        project.append("migrations/env.py", ask)
+    project.revision("a", upgrade=f"{ask if asks == 'a revision' else ''}\nop.execute('select 1')")
+    monkeypatch.setenv(name, "/tmp")
+    store = project.root / "store"
+    build_in(project, store)
+
+    monkeypatch.setenv(name, "/tmp/another")
+
+    status = look_up(load_project(project.root, store=store))
+    assert status.entry is None
+    assert status.reasons == (f"the environment variable {name} changed",)
+
+
+def test_a_variable_of_libpq_counts_where_a_library_asks_for_it_on_behalf_of_a_revision(
+    project, monkeypatch, tmp_path
+):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "decoupled.py").write_text("import os\ndef config(name): return os.getenv(name)\n")
+    monkeypatch.setenv("PGUSER", "one")
+    project.configure(f"pythonpath = [{str(library)!r}]")
+    project.revision(
+        "a", upgrade="import decoupled\ndecoupled.config('PGUSER')\nop.execute('select 1')"
+    )
+    project.ensure()
+
+    monkeypatch.setenv("PGUSER", "another")
+
+    assert reasons(project) == ("the environment variable PGUSER changed",)
+
+
+# The drivers of PostgreSQL that ask in Python, before they connect.
+CONNECTING = {
+    "psycopg": "import psycopg\ntry:\n    psycopg.connect('host=/nowhere')",
+    "asyncpg": "import asyncio, asyncpg\ntry:\n    asyncio.run(asyncpg.connect(timeout=1))",
+}
+
+
+@pytest.mark.parametrize("driver", CONNECTING)
+def test_what_a_driver_asks_for_says_where_a_server_is(project, monkeypatch, driver):
+    caught = "except Exception:\n    pass\nop.execute('select 1')"
+    project.revision("a", upgrade=f"{CONNECTING[driver]}\n{caught}")
+    for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PGHOST", "/nowhere")
+    project.ensure()
+
+    for name in ("PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"):
+        monkeypatch.setenv(name, "1")
+
+    assert reasons(project) == ()
+
+
+def build_in(project, store):
+    ensure(load_project(project.root, store=store))

@@ -126,6 +126,55 @@ def test_a_child_never_writes_into_the_developers_database(
         result.stdout.fnmatch_lines([f"*hint: *{entry}*"])
 
 
+# Ways to a URL that no variable changes, and where it is from in words.
+WITHOUT_VARIABLE = {
+    "literal": ('engine = create_engine(f"sqlite:///{REAL}")', "a literal"),
+    "ini file": (
+        """
+        from configparser import ConfigParser
+
+        settings = ConfigParser()
+        settings.read(REAL.parent / "settings.ini")
+        engine = create_engine(settings["db"]["url"])
+        """,
+        "a literal, or from settings.ini",
+    ),
+    "object": (
+        """
+        class Settings:
+            url = f"sqlite:///{REAL}"
+
+        engine = create_engine(Settings.url)
+        """,
+        "a literal",
+    ),
+}
+
+
+@pytest.mark.parametrize("line", ["none", "misspelt"])
+@pytest.mark.parametrize("way", WITHOUT_VARIABLE)
+def test_where_no_variable_is_read_the_hint_says_so_and_can_be_followed(
+    shop, developers, way, line
+):
+    text, source = WITHOUT_VARIABLE[way]
+    write_engine(shop, text)
+    shop.write("settings.ini", f"[db]\nurl = sqlite:///{developers[0]}\n")
+    if LINES[line]:
+        shop.configure(LINES[line])
+
+    first = shop.run(test_it=TEST)
+
+    first.assert_outcomes(failed=1)
+    hint = next(one for one in first.outlines if "hint: the application asks for no" in one)
+    assert f"its URL is {source}; let it ask for one first" in hint
+    name = "SHOP_DATABSE_URL" if LINES[line] else "DATABASE_URL"
+    assert f'os.environ.get("{name}", …)' in hint
+    if not LINES[line]:
+        shop.configure(hint.partition("and write ")[2].partition(" below")[0])
+    write_engine(shop, f'engine = create_engine(os.environ.get("{name}", f"sqlite:///{{REAL}}"))')
+    shop.run(test_it=TEST).assert_outcomes(passed=1)
+
+
 def test_what_the_error_says_is_what_has_to_be_done(shop, developers):
     _, digest = developers
     write_engine(shop, READERS["pydantic"])

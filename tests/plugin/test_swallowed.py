@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from alembic_snapshot.plugin.summary import Tally
@@ -263,3 +265,162 @@ def test_what_is_not_shown_of_it_is_counted():
 
     assert lines[-1] == "alembic-snapshot: warning: something caught 5 more of these"
     assert not any("more" in line for line in Tally.of([record(1, 0)]).lines())
+
+
+# How a refusal ends in what is no failure.
+HIDDEN = """
+import unittest
+import pytest
+from sqlalchemy import text
+from alembic_snapshot import DatabaseNotRequested
+from shop import swallow
+
+@pytest.fixture
+def connected():
+    swallow.connect()
+
+@pytest.fixture
+def skipping():
+    try:
+        swallow.connect()
+    except Exception:
+        pytest.skip("no database")
+
+@pytest.fixture
+def leaving():
+    yield
+    swallow.connect()
+
+@pytest.mark.xfail
+def test_xfail_of_a_fixture(connected): pass
+
+@pytest.mark.xfail(reason="flaky")
+def test_xfail(): swallow.connect()
+
+@pytest.mark.xfail(raises=Exception)
+def test_xfail_of_any_error(): swallow.connect()
+
+@pytest.mark.xfail
+def test_xfail_of_what_came_of_it():
+    assert swallow.in_an_except(swallow.connect) is None
+
+@pytest.mark.xfail
+def test_xfail_of_what_was_swallowed(): swallow.in_a_suppress(swallow.connect)
+
+@pytest.mark.xfail
+def test_xfail_of_an_end(leaving): pass
+
+def test_xfail_within():
+    try:
+        swallow.connect()
+    except Exception:
+        pytest.xfail("no database")
+
+def test_skip_of_a_fixture(skipping): pass
+
+def test_skip():
+    try:
+        swallow.connect()
+    except Exception as error:
+        pytest.skip(str(error))
+
+def test_skip_of_what_names_it():
+    try:
+        swallow.connect()
+    except DatabaseNotRequested:
+        pytest.skip("no database")
+
+def test_skip_later():
+    if swallow.in_an_except(swallow.connect):
+        pytest.skip("no database")
+
+def test_skip_from_another():
+    try:
+        try:
+            swallow.connect()
+        except Exception as error:
+            raise RuntimeError("not now") from error
+    except RuntimeError:
+        raise unittest.SkipTest("no database") from None
+
+def test_skip_of_what_it_asked_for(db_session):
+    try:
+        db_session.execute(text("ATTACH 'other.db' AS other"))
+    except Exception:
+        pytest.skip("no database")
+
+class TestCase(unittest.TestCase):
+    @unittest.expectedFailure
+    def test_expected(self): swallow.connect()
+
+    def test_skipped(self):
+        if swallow.in_an_except(swallow.connect):
+            self.skipTest("no database")
+"""
+SHOWN = """
+import unittest
+import pytest
+from alembic_snapshot import DatabaseNotRequested, EngineError
+from shop import swallow
+
+@pytest.mark.xfail(raises=DatabaseNotRequested)
+def test_xfail(): swallow.connect()
+
+@pytest.mark.xfail(raises=(ValueError, DatabaseNotRequested))
+def test_xfail_of_several(): swallow.connect()
+
+@pytest.mark.xfail
+def test_xfail_of_something_else(): assert False
+
+def test_skip(): pytest.skip("not today")
+
+def test_skip_after_an_expected_one():
+    with pytest.raises(DatabaseNotRequested):
+        swallow.connect()
+    pytest.skip("not today")
+
+class TestCase(unittest.TestCase):
+    @unittest.expectedFailure
+    def test_expected(self):
+        with self.assertRaises(DatabaseNotRequested):
+            swallow.connect()
+        assert False
+"""
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_what_a_skip_or_an_xfail_hides_is_said_at_the_end(swallowing, mode):
+    result = swallowing.run(mode=mode, test_it=HIDDEN)
+
+    outcomes = result.parseoutcomes()
+    assert "failed" not in outcomes
+    assert "errors" not in outcomes
+    lines = [line for line in result.outlines if line.startswith("alembic-snapshot: warning: ")]
+    told = [line for line in lines if " was skipped, or failed as expected, and " in line]
+    assert len(told) == 3
+    assert all("refused: DatabaseNotRequested: shop/swallow.py" in line for line in told)
+    assert not any("passed, although" in line for line in lines)
+    names = re.findall(
+        r"test_it\.py::(?:TestCase::)?(test_\w+)(?=,| was skipped|$)", "\n".join(lines)
+    )
+    assert sorted(names) == sorted(re.findall(r"def (test_\w+)", HIDDEN))
+
+
+def test_what_is_expected_by_its_class_or_has_no_refusal_is_not_said(swallowing):
+    result = swallowing.run(test_it=SHOWN)
+
+    assert "failed" not in result.parseoutcomes()
+    result.stdout.no_fnmatch_line("*failed as expected, and*")
+
+
+def test_a_snapshot_that_can_not_be_built_is_said_behind_an_xfail(shop, own_store):
+    version = next(shop.root.glob("**/versions/*.py"))
+    version.write_text(version.read_text() + "\nraise RuntimeError('it broke')\n")
+
+    result = shop.run(test_it="import pytest\n@pytest.mark.xfail\ndef test_it(db_session): pass\n")
+
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(
+        ["alembic-snapshot: warning: *test_it was skipped, or failed as expected, and this was "
+         "refused: *it broke*"]
+    )  # fmt: skip

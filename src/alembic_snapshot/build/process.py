@@ -186,6 +186,7 @@ class BuilderProcess:
             context=project.context,
             steps=steps,
             check=check,
+            is_continued=bool(applied),
         )
 
     def read(self, seen: Seen, salt: str, before: Observed | None = None) -> Observed:

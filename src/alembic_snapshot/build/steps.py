@@ -108,10 +108,10 @@ class Construction:
         except AttemptFailed as failed:
             if not (self.project.migrate or self._has_same_env(entry.manifest)):
                 # What it hands over now, nobody knows.
-                self.differences = [f"env.py does not run as before: {failed.error.message}"]
+                self.differences = [f"env.py does not run as before: {_told(failed)}"]
                 return None
             done = None
-            checks = self._model_checks(Checks.impossible(failed.error.message))
+            checks = self._model_checks(Checks.impossible(_told(failed)))
         except FileNotFoundError:
             return None
         finally:
@@ -155,7 +155,7 @@ class Construction:
             workspace.database.save(database.name)
             checked = self._run_checks(workspace, database, plan.handover, ())
         except AttemptFailed as failed:
-            return dataclasses.replace(done, checks=Checks.impossible(failed.error.message))
+            return dataclasses.replace(done, checks=Checks.impossible(_told(failed)))
         finally:
             database.remove()
         ours, theirs = done.facts, checked.facts
@@ -452,6 +452,12 @@ class _Plan(NamedTuple):
 
 class _UnfitAncestor(Exception):
     """The ancestor was built with other options of ``env.py`` than there are now."""
+
+
+def _told(failed: AttemptFailed) -> str:
+    """Why the models were not checked, with what is known to help."""
+    known = failed.child.failed.hint if failed.child and failed.child.failed else None
+    return f"{failed.error.message}; {known}" if known else failed.error.message
 
 
 def _env_sql(ancestor: tuple[Entry, State] | None) -> dict[str, str]:

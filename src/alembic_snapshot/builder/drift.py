@@ -40,10 +40,14 @@ class NotCompared(Exception):
 
 
 class Comparison:
-    """One run of `alembic check`; ``is_begun`` says whether ``env.py`` began to compare."""
+    """One run of `alembic check`; ``is_begun`` says whether ``env.py`` began to compare.
+
+    ``error`` is what kept it from that, if it was one.
+    """
 
     def __init__(self, config: Config, script: ScriptDirectory, job: Job):
         self.is_begun = False
+        self.error: BaseException | None = None
         self._failure: BaseException | None = None
         self._config = config
         self._job = job
@@ -61,6 +65,7 @@ class Comparison:
             return [], str(why)
         except (Exception, SystemExit) as error:
             # An env.py may run only inside what migrate sets up, an application's context.
+            self.error = error
             told = str(getattr(error, "orig", None) or error)
             return [], " ".join(f"{type(error).__name__}: {told}".split())
         finally:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.app_context import NoContext
+from alembic_snapshot.builder.env_sql import chain
 from alembic_snapshot.builder.protocol import Failure
 from alembic_snapshot.builder.upgrade import HISTORY, SCRIPT, Builder
 from alembic_snapshot.errors import GuardError, SnapshotError
@@ -43,9 +44,17 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         argument=_argument(error, builder),
         traceback=_traceback(error, builder.sites),
         is_context=not builder.app_context.is_made,
-        hint=error.hint if isinstance(error, NoContext | GuardError) else None,
+        hint=_hint(error, builder),
         facts=builder.facts(),
     )
+
+
+def _hint(error: BaseException, builder: Builder) -> str | None:
+    """What is known to help."""
+    if isinstance(error, NoContext | GuardError):
+        return error.hint
+    is_env = builder.current is None and builder.who not in (SCRIPT, HISTORY)
+    return builder.env_sql.why(error) if is_env else None
 
 
 def _is_in(where: str | None, path: Path, sites: Callsites) -> bool:
@@ -69,7 +78,7 @@ def _where(error: BaseException, sites: Callsites) -> str | None:
         path = error.filename
         if path and sites.is_ours(path):
             return sites.text((os.path.abspath(path), error.lineno or 1))
-    for one in _chain(error):
+    for one in chain(error):
         ours = [
             frame
             for frame in traceback.extract_tb(one.__traceback__)
@@ -78,16 +87,6 @@ def _where(error: BaseException, sites: Callsites) -> str | None:
         if ours:
             return sites.text((os.path.abspath(ours[-1].filename), ours[-1].lineno or 0))
     return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it came from."""
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__
 
 
 def _traceback(error: BaseException, sites: Callsites) -> str:

@@ -29,7 +29,8 @@ _MAPPINGS = (
     *(way.__code__.co_filename for way in (os.getenv, Mapping.get, os.path.expandvars)),
     *_HEARING,
 )
-
+# What asks for libpq's variables to know where a server is, and not what is in it.
+_DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg2", "psycopg_pool"})
 
 _PROJECT, _ALEMBIC, _OTHER = "project", "alembic", "other"
 _STARTS, _BUILDER = "starts", "builder"
@@ -143,3 +144,8 @@ def asker() -> FrameType | None:
     while frame is not None and frame.f_code.co_filename.endswith(_MAPPINGS):
         frame = frame.f_back
     return frame
+
+
+def is_drivers(frame: FrameType) -> bool:
+    """Whether it is a driver's code: what it asks for says where a database is."""
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _DRIVERS

@@ -43,7 +43,8 @@ class Job:
 
     ``handover`` is how ``env.py`` is given the database. ``settled`` are files of applied
     revisions, of which only the first lines will run. ``asked`` are the names that revisions in
-    the database had asked of what ``env.py`` leaves.
+    the database had asked of what ``env.py`` leaves. ``is_continued`` says that the database has
+    been made by an ``env.py`` before.
     """
 
     target: Mapping[str, Any]
@@ -70,6 +71,7 @@ class Job:
     context: str | None
     steps: Sequence[Step]
     check: bool
+    is_continued: bool
 
     def to_line(self) -> str:
         """The orders as JSON."""

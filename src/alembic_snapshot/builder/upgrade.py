@@ -19,7 +19,7 @@ from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
 from alembic_snapshot.builder.drift import Comparison
-from alembic_snapshot.builder.env_sql import EnvSql
+from alembic_snapshot.builder.env_sql import EnvSql, statement_of
 from alembic_snapshot.builder.guard import Guard
 from alembic_snapshot.builder.left import LeftByEnv
 from alembic_snapshot.builder.options import (
@@ -56,6 +56,7 @@ HISTORY = "the revisions' history"
 SCRIPT = "a revision script"
 
 # What an environment of `alembic upgrade` is made with, beside its function.
+_SHOWN_SQL = 200
 _UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
 
 
@@ -93,7 +94,7 @@ class Builder:
         self._config: Config | None = None
         self.pools = Pools()
         self.own_sql = OwnSql()
-        self.env_sql = EnvSql()
+        self.env_sql = EnvSql(is_continued=job.is_continued)
         self.app_context = AppContext(job.context, self.watch.around_env)
         self.ran = Ran(job.scripts, job.versions, self._watched)
 
@@ -178,7 +179,7 @@ class Builder:
     @contextlib.contextmanager
     def _migrating(self, context: Any, arguments: Mapping[str, Any]) -> Iterator[None]:
         self._on_migrations(context, arguments)
-        with self.env_sql.heard(is_heard=False):
+        with self.env_sql.unheard():
             yield
 
     def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
@@ -341,7 +342,7 @@ class Builder:
         assert self._config is not None
         offer = offered(self._config, self.kind, self.handover)
         is_upgrade = environment is _UPGRADE and not overrides
-        heard = self.env_sql.heard() if is_upgrade else contextlib.nullcontext()
+        heard = self.env_sql.heard(is_upgrade=is_upgrade)
         with heard, self.app_context.around(), offer as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
@@ -412,6 +413,10 @@ class Builder:
         assert self._config is not None
         comparison = Comparison(self._config, self._script, self.job)
         lines, reason = comparison.run(self._run_env)
+        again = comparison.error and self.env_sql.why(comparison.error)
+        if comparison.error and again:
+            sql = " ".join((statement_of(comparison.error) or "").split())[:_SHOWN_SQL]
+            reason = f"{reason} [{sql}]; {again}"
         # What it gives to an upgrade is what counts, if there was one.
         self.options = self.options if options is None else options
         if self.guard.refused[refused:]:

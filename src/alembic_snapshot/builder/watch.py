@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from types import CodeType
 from typing import Any
 
-from alembic_snapshot.builder.frames import Frames, asker
+from alembic_snapshot.builder.frames import Frames, asker, is_drivers
 from alembic_snapshot.builder.reads import Reads
 from alembic_snapshot.builder.record import (
     ENVIRONMENT,
@@ -198,6 +198,8 @@ class Watch:
         """A variable was asked for, or all of them."""
         frame = asker()
         if frame is None or fits(name, self.ignored):
+            return
+        if name.startswith("PG") and is_drivers(frame):
             return
         file, around = frame.f_code.co_filename, frame
         if frame.f_code.co_name.endswith(_COMPREHENSIONS) and frame.f_back is not None:

@@ -58,12 +58,14 @@ class Choice:
         """An engine that nothing names, by its URL."""
         unnamed = [*makers.flask, *makers.engines]
         urls: dict[str, Made] = {}
+        places: dict[str, str] = {}
         for maker in unnamed:
             for origin in maker.url:
                 if origin.kind == "text" and origin.form == "url" and "://" in origin.name:
                     is_flask = maker in makers.flask
                     url = self._instance(origin.name, maker) if is_flask else origin.name
                     urls.setdefault(url, maker)
+                    places.setdefault(url, self._shown.at(origin))
         if len(urls) == 1:
             ((url, engine),) = urls.items()
             what = "Flask-SQLAlchemy's, of" if engine in makers.flask else "made in a function, in"
@@ -71,7 +73,13 @@ class Choice:
                 "engine", url, f"every engine with this URL; {what} {self._shown.line(engine)}"
             )
             return engine
-        if not unnamed:
+        if urls:
+            lines = ", ".join(f'engine = "{url}" ({place})' for url, place in places.items())
+            why = (
+                f"no name leads to it, and there are {len(urls)} URLs; write the line of the one "
+                f"that the application has in tests: {lines}"
+            )
+        elif not unnamed:
             why = "no create_engine(), create_async_engine() or SQLAlchemy() was found"
         else:
             reasons = (

@@ -135,7 +135,7 @@ class _Proposing:
         if given is not None:
             return str(given)
         url = database_url(self.alembic) or ""
-        engines = [engine] if engine else makers.engines
+        engines = [engine] if engine else [*makers.engines, *makers.flask]
         kinds = _kinds([*(url for maker in engines for url in maker.url), *env.url], self.root)
         where = (
             f"the URL in {self.shown.line(engines[0])}"
@@ -158,7 +158,10 @@ class _Proposing:
         if known == {"postgresql"}:
             self.result.add("backend", "postgresql", f"{where} is PostgreSQL's")
             return "postgresql"
-        if not kinds:
+        if len(known) > 1:
+            why = "there are URLs of SQLite and of PostgreSQL: SQLite, unless you write postgresql"
+            self.result.left_out.append(("backend", why))
+        elif not kinds:
             why = "no URL could be read: SQLite, unless you write postgresql"
             self.result.left_out.append(("backend", why))
         return "sqlite"

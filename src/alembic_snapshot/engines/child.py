@@ -24,6 +24,8 @@ from alembic_snapshot.project.config import Project
 
 # How a variable for a database is called, where only its name tells.
 _TELLING = re.compile(r"URL|URI|DSN|DATABASE|DB", re.I)
+# How files of settings end, of which a URL may be.
+_SETTINGS = (".ini", ".cfg", ".conf", ".toml", ".json", ".yaml", ".yml", ".env", ".properties")
 # These connect below Python's audit events.
 _DRIVERS = {"psycopg": ("Connection", "AsyncConnection"), "psycopg2": ()}
 
@@ -84,6 +86,29 @@ class Asked:
             frame = frame.f_back
         file = frame.f_code.co_filename if frame is not None else ""
         return file.startswith(self._beginning) and "site-packages" not in file
+
+
+class Opened:
+    """The files of settings below the project's folder that were opened, in their order."""
+
+    def __init__(self, root: str):
+        self.names: dict[str, None] = {}
+        self._roots = (os.path.abspath(root) + os.sep, os.path.realpath(root) + os.sep)
+
+    def listen(self) -> None:
+        """Hear of what is opened from now on."""
+
+        def audit(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == "open" and isinstance(arguments[0], str | bytes):
+                self._note(os.path.abspath(os.fsdecode(arguments[0])))
+
+        sys.addaudithook(audit)
+
+    def _note(self, path: str) -> None:
+        for root in self._roots:
+            if path.startswith(root) and path.endswith(_SETTINGS) and os.path.isfile(path):
+                self.names[path.removeprefix(root)] = None
+                return
 
 
 def refuse_connections() -> None:
@@ -178,7 +203,9 @@ def report(job: dict[str, Any]) -> dict[str, Any]:
     refuse_connections()
     sys.path[:] = job["path"]
     configured = Configured(project, {}, lambda _dialect: None)
+    opened = Opened(job["root"])
     asked.listen()
+    opened.listen()
     found: dict[str, Any] = {}
     try:
         seen = places(configured)
@@ -192,6 +219,7 @@ def report(job: dict[str, Any]) -> dict[str, Any]:
         dialect: Any = engine.dialect if engine is not None else configured.url().get_dialect()
         found["is_async"] = bool(dialect.is_async)
     found["asked"], found["were_all"] = list(asked.names), asked.were_all
+    found["files"] = list(opened.names)
     if "places" in found:
         first: dict[str, bool | None] = {}
         for name, is_url in candidates(seen, asked):

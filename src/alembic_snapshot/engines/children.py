@@ -124,14 +124,32 @@ class Children:
                 return f"write {entry} in environment below {table}{self._unread(report)}"
             return f"write environment = {{ {entry} }} below {table}"
         form = "async_url" if report["is_async"] else "url"
+        if not report["were_all"] and not report["candidates"]:
+            return self._without_variable(report, form, table)
         if self.project.environment:
             return (
                 f"name the variable that the application reads in environment below {table}, as in "
-                f'NAME = "{{{form}}}"{self._unread(report)}'
+                f'NAME = "{{{form}}}"; if it reads none for its URL, let it read one'
+                f"{self._unread(report)}"
             )
         return (
             f'write environment = {{ NAME = "{{{form}}}" }} below {table}, with the variable that '
-            "the application reads; if it reads none, let it read one"
+            "the application reads; if it reads none for its URL, let it read one"
+        )
+
+    def _without_variable(self, report: Mapping[str, Any], form: str, table: str) -> str:
+        """The hint where the URL is a literal, or from a file: no variable would change it."""
+        files = report["files"]
+        source = f"a literal, or from {' or '.join(files)}" if files else "a literal"
+        unread = [name for name, text in self.project.environment.items() if f"{{{form}}}" in text]
+        name = (unread or ["DATABASE_URL"])[0]
+        entry = "" if unread else f'write environment = {{ {name} = "{{{form}}}" }} below {table}'
+        if self.project.environment and not unread:
+            entry = f'write {name} = "{{{form}}}" in environment below {table}'
+        return (
+            f"the application asks for no variable, so environ can't lead it: its URL is {source}; "
+            f'let it ask for one first, as in os.environ.get("{name}", …)'
+            + (f", and {entry}" if entry else f", which environment below {table} has")
         )
 
     def _lines(

@@ -42,6 +42,8 @@ class Notices:
         self.callsites = callsites
         self.refused: list[SnapshotError] = []
         self.outside: list[SnapshotError] = []
+        # Those of the test that were asked for already.
+        self._asked_for: list[SnapshotError] = []
         self.ending: Callable[[], Ending | None] = lambda: None
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -169,6 +171,7 @@ class Notices:
         """Note that a test begins or has ended: threads that run already are not the next one's."""
         self._others = weakref.WeakSet(threading.enumerate())
         self._others.discard(threading.current_thread())
+        self._asked_for.clear()
 
     def _was_told(self, error: SnapshotError) -> bool:
         """Whether an error reached a testing library, or a test or ``conftest.py`` expected it."""
@@ -187,10 +190,40 @@ class Notices:
         # SQLite turns an error in its authorizer into one of its own.
         return module in ("_pytest", "pluggy", "unittest", "alembic_snapshot")
 
+    def behind(self, outcome: BaseException | None, *, is_expected: bool) -> list[SnapshotError]:
+        """What was refused, and a test that is skipped or fails as expected does not show.
+
+        ``outcome`` is what the test ended with. What it came from is told whoever caught it: the
+        skip, or the mark, is all that there is to see. ``is_expected`` says that unittest took it.
+        """
+        origins = [one for one in _origins(outcome) if isinstance(one, SnapshotError)]
+        others = [
+            error
+            for error in [*self._asked_for, *self.refused]
+            if (is_expected and error.__traceback__ is not None) or not self._was_told(error)
+        ]
+        return [*origins, *(error for error in others if error not in origins)]
+
     def swallowed(self) -> SnapshotError | None:
         """The first error since the last call that no test expected, and that something caught."""
         refused, self.refused = self.refused, []
+        self._asked_for += refused
         return next((error for error in refused if not self._was_told(error)), None)
+
+
+def _origins(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, those that it came from, and those that it is a group of."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__context__, one.__cause__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
 
 
 def warn(error: SnapshotError, site: Site | None) -> None:

@@ -21,40 +21,32 @@ from alembic_snapshot.project.spelling import Spelling, is_ignored
 
 # Stands for the names of all variables, where the environment was copied or scanned.
 ALL = "*"
-# What tells of a terminal, a shell, a machine or a job of CI counts only if code asks for it by
-# name.
+# What tells of a terminal, a shell, a machine or a job of CI, what coverage and pytest say of
+# themselves, and what this library is told, count only if code asks for them by name.
 _SURROUNDINGS = (
-    "ACTIONS_*", "ALACRITTY_*", "AWS_ACCESS_KEY_ID", "AWS_ROLE_*", "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AZURE_FEDERATED_TOKEN*", "BITBUCKET_*",
-    "BUILDKITE", "BUILDKITE_*", "BUILD_ID", "BUILD_NUMBER",
+    "ACTIONS_*", "ALACRITTY_*", "ALEMBIC_SNAPSHOT_*", "AWS_ACCESS_KEY_ID", "AWS_ROLE_*",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AZURE_FEDERATED_TOKEN*", "BITBUCKET_*", "BUILDKITE", "BUILDKITE_*", "BUILD_ID", "BUILD_NUMBER",
     "BUILD_TAG", "BUILD_URL", "CI", "CIRCLECI", "CIRCLE_*", "CI_*", "CODEBUILD_*", "COLORTERM",
     "COLUMNS", "CONDA_DEFAULT_ENV", "CONDA_EXE", "CONDA_PREFIX", "CONDA_PROMPT_MODIFIER",
-    "CONDA_PYTHON_EXE", "CONDA_SHLVL", "DBUS_*", "DESKTOP_SESSION", "DIRENV_*", "DISPLAY", "DRONE",
-    "DRONE_*", "EDITOR", "EXECUTOR_NUMBER", "FORCE_COLOR", "GITHUB_*", "GITLAB_*", "GNOME_*",
-    "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_GHA_CREDS_PATH",
+    "CONDA_PYTHON_EXE", "CONDA_SHLVL", "COVERAGE_*", "COV_CORE_*", "DBUS_*", "DESKTOP_SESSION",
+    "DIRENV_*", "DISPLAY", "DRONE", "DRONE_*", "EDITOR", "EXECUTOR_NUMBER", "FORCE_COLOR",
+    "GITHUB_*", "GITLAB_*", "GNOME_*", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_GHA_CREDS_PATH",
     "GPG_AGENT_INFO", "GPG_TTY", "HISTCONTROL", "HISTFILE", "HISTFILESIZE", "HISTSIZE", "HOME",
     "HOSTNAME", "HUDSON_*", "INSIDE_EMACS", "INVOCATION_ID", "ITERM_*", "JENKINS_*",
     "JOURNAL_STREAM", "KITTY_*", "KONSOLE_*", "LANG", "LANGUAGE", "LC_*", "LESS", "LESSCLOSE",
     "LESSOPEN", "LINES", "LOGNAME", "LS_COLORS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES",
     "MAKE_TERMERR", "MAKE_TERMOUT", "MFLAGS", "NOX_*", "NO_COLOR", "OLDPWD", "PAGER", "PATH",
-    "PIPENV_*", "POETRY_*", "PROMPT_COMMAND", "PS1", "PS2", "PWD", "PYENV_*", "PYTHONBREAKPOINT",
-    "PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED",
-    "PYTHONHOME", "PYTHONIOENCODING", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED",
-    "PYTHONUTF8", "PYTHONWARNINGS", "PY_COLORS", "RUNNER_*", "SHELL", "SHLVL", "SSH_*", "SUDO_*",
-    "SYSTEMD_*", "TEAMCITY_*", "TEMP", "TERM", "TERMINFO", "TERM_PROGRAM", "TERM_PROGRAM_VERSION",
-    "TERM_SESSION_ID", "TF_BUILD", "TMP", "TMPDIR", "TMUX", "TMUX_PANE", "TOX_*", "TRAVIS",
-    "TRAVIS_*", "TZ", "USER", "UV", "UV_*", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "VSCODE_*",
-    "VTE_VERSION", "WAYLAND_DISPLAY", "WEZTERM_*", "WINDOWID", "WSLENV", "WSL_DISTRO_NAME",
-    "WSL_INTEROP", "WT_*", "XDG_*", "ZSH", "ZSH_VERSION", "_",
-)  # fmt: skip
-# What libpq reads says where the snapshot is, and not what is in it; what pytest and coverage say
-# of themselves is another in every process; what this library is told is no matter of migrations.
-_NO_MATTER = (
-    "ALEMBIC_SNAPSHOT_*", "COVERAGE_*", "COV_CORE_*", "PGAPPNAME", "PGCHANNELBINDING",
-    "PGCLIENTENCODING", "PGCONNECT_TIMEOUT", "PGDATABASE", "PGGSS*", "PGHOST", "PGHOSTADDR",
-    "PGKRBSRVNAME", "PGLOADBALANCEHOSTS", "PGMAXPROTOCOLVERSION", "PGMINPROTOCOLVERSION",
-    "PGOPTIONS", "PGPASSFILE", "PGPASSWORD", "PGPORT", "PGREQUIRE*", "PGSERVICE*", "PGSSL*",
-    "PGTARGETSESSIONATTRS", "PGUSER", "PYTEST_*", "SNAPSHOT_POSTGRES_URL",
+    "PIPENV_*", "POETRY_*", "PROMPT_COMMAND", "PS1", "PS2", "PWD", "PYENV_*", "PYTEST_*",
+    "PYTHONBREAKPOINT", "PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER",
+    "PYTHONHASHSEED", "PYTHONHOME", "PYTHONIOENCODING", "PYTHONPATH", "PYTHONSAFEPATH",
+    "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONWARNINGS", "PY_COLORS", "RUNNER_*", "SHELL", "SHLVL",
+    "SNAPSHOT_POSTGRES_URL", "SSH_*", "SUDO_*", "SYSTEMD_*", "TEAMCITY_*", "TEMP", "TERM",
+    "TERMINFO", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "TERM_SESSION_ID", "TF_BUILD", "TMP",
+    "TMPDIR", "TMUX", "TMUX_PANE", "TOX_*", "TRAVIS", "TRAVIS_*", "TZ", "USER", "UV", "UV_*",
+    "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "VSCODE_*", "VTE_VERSION", "WAYLAND_DISPLAY", "WEZTERM_*",
+    "WINDOWID", "WSLENV", "WSL_DISTRO_NAME", "WSL_INTEROP", "WT_*", "XDG_*", "ZSH", "ZSH_VERSION",
+    "_",
 )  # fmt: skip
 _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 
@@ -176,11 +168,11 @@ def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
 
 def without_effect(project: Project) -> list[str]:
     """The variables that are no input, even if code asks for them by name."""
-    return sorted({*_NO_MATTER, *project.ignore_environment, *project.environment})
+    return sorted({*project.ignore_environment, *project.environment})
 
 
 def is_of_surroundings(name: str) -> bool:
-    """Whether a variable tells of the terminal, the shell or the machine."""
+    """Whether a variable tells of the terminal, the shell, the machine or the tools."""
     return fits(name, _SURROUNDINGS)
 
 

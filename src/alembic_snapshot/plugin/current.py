@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,6 +58,8 @@ class CurrentTest:
         self._own: list[Clone] = []
         self._states: list[Clone] = []
         self._failed = False
+        # What stands for a refusal that was caught.
+        self._as_raised: SnapshotError | None = None
         notices.ending = self._ending
         # Of the phase that failed last, for JUnit's file.
         self.properties: list[tuple[str, str]] = []
@@ -124,6 +126,28 @@ class CurrentTest:
         """Warn of a connection that was still open."""
         self._warn(site)
 
+    def refused_behind(
+        self, outcome: BaseException | None, item: pytest.Item
+    ) -> list[SnapshotError]:
+        """What was refused before a phase ended with this, should that be no failure.
+
+        A mark that names a class of ours expects it.
+        """
+        function = getattr(item, "obj", None)
+        is_expected = bool(getattr(function, "__unittest_expecting_failure__", False))
+        found = self._notices.behind(outcome, is_expected=is_expected)
+        named = [one for mark in item.iter_markers("xfail") for one in _raised_by(mark)]
+        return [
+            error
+            for error in found
+            if error is not self._as_raised and not isinstance(error, tuple(named))
+        ]
+
+    def see_hidden(self, test: str, errors: Sequence[SnapshotError]) -> None:
+        """Keep for the end of the run what a skip, or a failure that is expected, does not show."""
+        for error in errors:
+            self._tally.see_hidden(test, f"{type(error).__name__}: {error.message}")
+
     def after_teardown(self, test: str) -> None:
         """See that what was refused while it was taken down came to it.
 
@@ -180,7 +204,7 @@ class CurrentTest:
         Raises:
             SnapshotError: one of them can't be; the others have been.
         """
-        self._failed = False
+        self._failed, self._as_raised = False, None
         started = time.perf_counter()
         errors = []
         while self._ended:
@@ -242,11 +266,12 @@ class CurrentTest:
     def _raise_for_swallowed(self, test: str) -> None:
         error = self._notices.swallowed()
         if error is not None:
-            raise type(error)(
+            self._as_raised = type(error)(
                 f"{test} passed, although something caught this: {error.message}",
                 hint=f"{error.hint}; a test that expects it says so: "
                 f"pytest.raises({type(error).__name__})",
             )
+            raise self._as_raised
 
     def _note_caught(self) -> None:
         """Keep what was refused outside of a test for the end of the run."""
@@ -268,3 +293,11 @@ class CurrentTest:
             warnings.warn(message, stacklevel=2)
         else:
             warnings.warn_explicit(message, None, *site)
+
+
+def _raised_by(mark: pytest.Mark) -> Iterator[type[SnapshotError]]:
+    """The classes of ours that a mark says a test raises."""
+    raises = mark.kwargs.get("raises") or ()
+    for one in raises if isinstance(raises, tuple) else (raises,):
+        if isinstance(one, type) and issubclass(one, SnapshotError):
+            yield one

@@ -34,7 +34,8 @@ class Tally:
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
-    more of them there were. ``shared`` is what the shared store did for each snapshot.
+    more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
+    expected. ``shared`` is what the shared store did for each snapshot.
     """
 
     clones: int = 0
@@ -54,6 +55,7 @@ class Tally:
     unguarded: int = 0
     refused: list[str] = field(default_factory=list)
     refused_more: int = 0
+    hidden: dict[str, list[str]] = field(default_factory=dict)
     shared: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -85,6 +87,8 @@ class Tally:
             total.unguarded += record["unguarded"]
             total.refused_more += record["refused_more"]
             total.shared += record["shared"]
+            for test, errors in record["hidden"].items():
+                total.hidden.setdefault(test, []).extend(errors)
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
@@ -112,6 +116,12 @@ class Tally:
         """Take in that a file was written, which no test may write to."""
         self.written.setdefault(file, []).append(test)
 
+    def see_hidden(self, test: str, error: str) -> None:
+        """Take in what was refused in a test whose outcome does not show it, once."""
+        known = self.hidden.setdefault(test, [])
+        if error not in known:
+            known.append(error)
+
     def warn(self, warning: str) -> None:
         """Take in a warning, once."""
         if warning not in self.warnings:
@@ -129,6 +139,7 @@ class Tally:
         warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
         if self.refused_more:
             warnings.append(f"something caught {self.refused_more} more of these")
+        warnings += self._hidden()
         if self.unguarded:
             warnings.append(
                 f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'
@@ -148,6 +159,18 @@ class Tally:
             *self._shared(),
             *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
         ]
+
+    def _hidden(self) -> list[str]:
+        """What was refused in tests that do not show it: some in full, and the names of all."""
+        tests = sorted(self.hidden)
+        lines = [
+            f"{test} was skipped, or failed as expected, and this was refused: "
+            + "; ".join(self.hidden[test])
+            for test in tests[:_SHOWN_TESTS]
+        ]
+        if tests[_SHOWN_TESTS:]:
+            lines.append(f"so it was in {', '.join(tests[_SHOWN_TESTS:])}")
+        return lines
 
     def _shared(self) -> list[str]:
         """What the shared store did, and loudly if nothing that was found in it verified."""

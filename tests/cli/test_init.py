@@ -153,7 +153,7 @@ def test_everything_else_in_the_file_stays_as_it_is(folder, end):
     after = folder.read("pyproject.toml")
     assert after.count("\n") == after.count(end)
     added = {'pythonpath = ["."]', 'engine = "shop.db:engine"', "[tool.alembic-snapshot]"}
-    added |= {'sessionmaker = "shop.db:SessionLocal"', ""}
+    added |= {'sessionmaker = "shop.db:SessionLocal"', 'environment = { SHOP_URL = "{url}" }', ""}
     left = [line for line in after.splitlines() if line not in added]
     assert left == [line for line in KEPT.splitlines() if line]
     assert 'addopts = ["-q"]  # less\npythonpath' in after.replace("\r", "")

@@ -128,6 +128,18 @@ BESIDE = {
 }
 
 
+@pytest.mark.parametrize("default", ['"SHOP_URL"', '"SHOP_URL", "sqlite:///shop.db"'])
+def test_a_variable_that_the_application_alone_reads_is_for_child_processes(folder, default):
+    folder.shape()
+    engine = f"engine = create_engine(os.environ.get({default}))"
+    folder.write("shop/db.py", f"import os\nfrom sqlalchemy import create_engine\n{engine}\n")
+
+    line = lines(folder)["environment"]
+
+    assert line.value == {"SHOP_URL": "{url}"}
+    assert line.reason == "the URL is read in shop/db.py line 3"
+
+
 @pytest.mark.parametrize("case", BESIDE)
 def test_a_variable_that_is_not_the_url_is_not_proposed(project, case):
     folder = project("environ.get", "the application's engine")

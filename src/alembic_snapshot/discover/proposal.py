@@ -207,8 +207,9 @@ class _Proposing:
             # The application that env.py is run in reads it.
             if one.kind == "variable" and one.form == "url":
                 wanted.setdefault(one.name, ("{url}", one))
-        if backend != "sqlite" and engine is not None:
-            # An engine that is made at import has its dialect for good.
+        if engine is not None:
+            # A test's child process finds its clone by it. On a server an engine that is made at
+            # import has its dialect from it, for good.
             for origin in engine.url:
                 if origin.kind == "variable" and origin.form == "url":
                     is_async = engine.is_async if origin.is_async is None else origin.is_async

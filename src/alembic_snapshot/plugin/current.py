@@ -136,6 +136,8 @@ class CurrentTest:
         function = getattr(item, "obj", None)
         is_expected = bool(getattr(function, "__unittest_expecting_failure__", False))
         found = self._notices.behind(outcome, is_expected=is_expected)
+        if not found:
+            return []
         named = [one for mark in item.iter_markers("xfail") for one in _raised_by(mark)]
         return [
             error

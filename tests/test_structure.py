@@ -93,6 +93,7 @@ ROOMS = {
         ],
         [
             "alembic_config",
+            "branches",
             "env_sql",
             "file_target",
             "own_sql",
@@ -195,6 +196,7 @@ CHILD = tuple(
     for name in (
         "__main__",
         "alembic_config",
+        "branches",
         "drift",
         "env_sql",
         "failure",

@@ -77,6 +77,7 @@ ROOMS = {
             "build/steps": "plans builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "verified heads two_places",
             "builder/ran": "heads options",
+            "builder/branches": "branch_order",
             "builder/env_sql": "heard_sql env_sql",
             "builder/own_sql": "own_sql",
             "builder/seeds": "unfinished build/checks own_sql",

@@ -206,6 +206,8 @@ class Construction:
                 child.done = self._check_apart(workspace, child.end, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
+            if failed.child and failed.child.failed and failed.child.failed.type == _DISORDERED:
+                raise _UnfitAncestor from None
             if child:
                 failed.ran = True
                 failed.asks_command_line = child.facts.asks_command_line
@@ -223,7 +225,8 @@ class Construction:
         for index, state in enumerate(plan.states):
             copied = plan.steps[index].copy
             if index not in child.states or (child.failed and not copied):
-                break
+                # It was not reached, or is none to keep.
+                continue
             database = plan.workspace.state(index) if copied else plan.workspace.database
             database.seal()
             before = plan.ancestor[0].manifest if plan.ancestor else None
@@ -450,8 +453,15 @@ class _Plan(NamedTuple):
     steps: Sequence[Step]
 
 
+# The name of the error of a builder that finds another order of revisions in the ancestor.
+_DISORDERED = "Disordered"
+
+
 class _UnfitAncestor(Exception):
-    """The ancestor was built with other options of ``env.py`` than there are now."""
+    """Nothing can be built on the ancestor.
+
+    It was built with other options of ``env.py`` than there are now, or in another order.
+    """
 
 
 def _told(failed: AttemptFailed) -> str:

@@ -18,6 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
+from alembic_snapshot.builder.branches import is_line, ordered
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.env_sql import EnvSql, statement_of
 from alembic_snapshot.builder.guard import Guard
@@ -55,8 +56,8 @@ HISTORY = "the revisions' history"
 # Whose code runs while they are loaded.
 SCRIPT = "a revision script"
 
-# What an environment of `alembic upgrade` is made with, beside its function.
 _SHOWN_SQL = 200
+# What an environment of `alembic upgrade` is made with, beside its function.
 _UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
 
 
@@ -85,6 +86,8 @@ class Builder:
         self.options: dict[str, str] | None = None
         self.arguments: dict[str, str] = {}
         self._has_run_env = False
+        # Whether revisions have one order only, and whether what was reached is to be kept.
+        self._is_line, self._is_kept = False, True
         self.version_table = "alembic_version"
         self.version_schema: str | None = None
         self.create_all: list[str] = []
@@ -229,6 +232,9 @@ class Builder:
                 # A seed finds what env.py has imported, as it does where revisions ran before.
                 self._run_env(lambda _current, _context: ())
             self._seed(step.function)
+        if not self._is_kept:
+            self._is_kept = True
+            return
         inputs = self.job.inputs if step.inputs is None else step.inputs
         seen = self.watch.seen(step.owners, inputs)
         if step.copy:
@@ -255,7 +261,7 @@ class Builder:
             script = self._environment.script
             target: Any = tuple(revisions) if revisions is not None else "heads"
             with self._does(HISTORY), self.watch.recording():
-                planned = script._upgrade_revs(target, current)
+                planned = self._planned(script, target, current)
                 if revisions is None:
                     for revision in script.walk_revisions():
                         self.watch.count(revision.path)
@@ -265,6 +271,15 @@ class Builder:
             return map(self._watched, planned)
 
         self._run_env(steps)
+
+    def _planned(self, script: Any, target: Any, current: Any) -> Sequence[Any]:
+        """The steps to run; none to a state that is not to be kept."""
+        if self._is_line or target == "heads":
+            return script._upgrade_revs(target, current)  # type: ignore[no-any-return]
+        last = next(step for step in reversed(self.job.steps) if step.does == "upgrade")
+        planned = ordered(script, tuple(last.revisions or ()), target, current)
+        self._is_kept = planned is not None
+        return planned or ()
 
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
@@ -288,7 +303,9 @@ class Builder:
             self.guard.script(SCRIPT),
             self.watch.loading(),
         ):
-            for revision in self._script.walk_revisions():
+            revisions = list(self._script.walk_revisions())
+            self._is_line = is_line(revisions, self._script.get_heads())
+            for revision in revisions:
                 self.watch.is_script(revision.path, revision.revision)
 
     @contextlib.contextmanager

@@ -27,7 +27,7 @@ from alembic_snapshot.key.named import revisions_named, with_ancestors
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
-FORMAT = 3
+FORMAT = 4
 
 
 class Layer(NamedTuple):

@@ -156,7 +156,7 @@ class TestOnlyTheNewPart:
         assert ran == ["0001", "0002"]
         assert rest == ["0003", "0004"]
 
-    def test_a_merge_of_two_branches_builds_on_either(self, project):
+    def test_a_branch_that_runs_first_is_built_from_where_it_begins(self, project):
         project.revision("a")
         project.revision("b", "a")
         project.ensure()
@@ -166,7 +166,7 @@ class TestOnlyTheNewPart:
 
         _, third = project.build()
 
-        assert second == ["c"]
+        assert second == ["c", "b"]
         assert third == ["d"]
 
     def test_two_checkouts_with_different_branches_share_one_store(self, new_project, tmp_path):

@@ -83,11 +83,20 @@ class Construction:
             workspace.close()
 
     def _from(self, ancestor: tuple[Entry, State] | None, workspace: Workspace) -> Entry:
-        """Build on the ancestor, or from nothing if it is gone by now or turns out not to fit."""
-        if ancestor:
-            with self.store.in_use(ancestor[0]), contextlib.suppress(_UnfitAncestor):
-                if ancestor[0].database.is_there():
-                    return self._through_the_handovers(workspace, ancestor)
+        """Build on the ancestor, or from nothing if it is gone by now or turns out not to fit.
+
+        Where branches ran in another order there may be one from before that.
+        """
+        order: Sequence[str] = ()
+        while ancestor:
+            try:
+                with self.store.in_use(ancestor[0]):
+                    if ancestor[0].database.is_there():
+                        return self._through_the_handovers(workspace, ancestor)
+                break
+            except _UnfitAncestor as unfit:
+                ancestor = self.ancestor(unfit.order) if unfit.order and not order else None
+                order = unfit.order
         return self._through_the_handovers(workspace, None)
 
     def check_again(self, entry: Entry) -> Entry | None:
@@ -207,7 +216,7 @@ class Construction:
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if failed.child and failed.child.failed and failed.child.failed.type == _DISORDERED:
-                raise _UnfitAncestor from None
+                raise _UnfitAncestor(failed.child.failed.text.split()) from None
             if child:
                 failed.ran = True
                 failed.asks_command_line = child.facts.asks_command_line
@@ -241,7 +250,7 @@ class Construction:
         if not ancestor or not report.configured:
             return
         if self._different(ancestor[0].manifest, report.options):
-            raise _UnfitAncestor
+            raise _UnfitAncestor(())
 
     def _different(self, manifest: Manifest, options: Mapping[str, str]) -> list[str]:
         """What ``env.py`` hands over otherwise than when a state was built.
@@ -296,8 +305,11 @@ class Construction:
                 step = dataclasses.replace(step, does="seed", function=seed)
             yield step
 
-    def ancestor(self) -> tuple[Entry, State] | None:
-        """The stored snapshot with the most of our revisions and seeds, and with no others."""
+    def ancestor(self, order: Sequence[str] | None = None) -> tuple[Entry, State] | None:
+        """The stored snapshot with the most of our revisions and seeds, and with no others.
+
+        If an ``order`` is given, its revisions are the first of that.
+        """
         ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
         seeds = tuple(layer.digest for layer in self.chain.seeds)
         candidates: list[tuple[int, int, Entry, State]] = []
@@ -308,6 +320,7 @@ class Construction:
                 state is None
                 or state.digest != manifest.digest
                 or not suits(self.project, manifest)
+                or (order and {*order[: len(state.revisions)]} != {*state.revisions})
             ):
                 continue
             changed = list(self.present.changes(manifest.observed, manifest.digest))
@@ -460,8 +473,13 @@ _DISORDERED = "Disordered"
 class _UnfitAncestor(Exception):
     """Nothing can be built on the ancestor.
 
-    It was built with other options of ``env.py`` than there are now, or in another order.
+    It was built with other options of ``env.py`` than there are now, or in another order than
+    ``order``, in which the revisions run where nothing is there.
     """
+
+    def __init__(self, order: Sequence[str]):
+        super().__init__()
+        self.order = order
 
 
 def _told(failed: AttemptFailed) -> str:

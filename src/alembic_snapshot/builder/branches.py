@@ -14,7 +14,10 @@ from alembic.script import Script
 
 
 class Disordered(Exception):
-    """Revisions have run on the database in another order than on an empty one."""
+    """Revisions have run on the database in another order than on an empty one.
+
+    It is told that order, the names one after the other.
+    """
 
 
 def is_line(revisions: Iterable[Script], heads: Sequence[str]) -> bool:
@@ -38,12 +41,14 @@ def ordered(script: Any, last: Any, target: Any, current: Any) -> list[Any] | No
     left = set(_names(script._upgrade_revs(last, current)))
     done = [name for name in whole if name not in left]
     if not _is_beginning(script, done, whole):
-        raise Disordered
+        raise Disordered(" ".join(whole))
     steps = script._upgrade_revs(target, current)
     reached = {*done, *_names(steps)}
     if not _is_beginning(script, [name for name in whole if name in reached], whole):
         return None
-    return sorted(steps, key=lambda step: whole.index(step.revision.revision))
+    # Scripts may be others where they run; the heads that follow are compared then.
+    places = {name: place for place, name in enumerate(whole)}
+    return sorted(steps, key=lambda step: places.get(step.revision.revision, len(places)))
 
 
 def _is_beginning(script: Any, some: Sequence[str], whole: Sequence[str]) -> bool:

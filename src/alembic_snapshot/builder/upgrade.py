@@ -18,7 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
-from alembic_snapshot.builder.branches import is_line, ordered
+from alembic_snapshot.builder.branches import Disordered, is_line, ordered
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.env_sql import EnvSql, statement_of
 from alembic_snapshot.builder.guard import Guard
@@ -88,6 +88,7 @@ class Builder:
         self._has_run_env = False
         # Whether revisions have one order only, and whether what was reached is to be kept.
         self._is_line, self._is_kept = False, True
+        self._disordered: Disordered | None = None
         self.version_table = "alembic_version"
         self.version_schema: str | None = None
         self.create_all: list[str] = []
@@ -271,13 +272,20 @@ class Builder:
             return map(self._watched, planned)
 
         self._run_env(steps)
+        if self._disordered is not None:
+            raise self._disordered
 
     def _planned(self, script: Any, target: Any, current: Any) -> Sequence[Any]:
         """The steps to run; none to a state that is not to be kept."""
         if self._is_line or target == "heads":
             return script._upgrade_revs(target, current)  # type: ignore[no-any-return]
         last = next(step for step in reversed(self.job.steps) if step.does == "upgrade")
-        planned = ordered(script, tuple(last.revisions or ()), target, current)
+        try:
+            planned = ordered(script, tuple(last.revisions or ()), target, current)
+        except Disordered as error:
+            # Raised when env.py is done: to its own handlers it is no error.
+            self._disordered = error
+            return ()
         self._is_kept = planned is not None
         return planned or ()
 

@@ -21,7 +21,7 @@ from alembic.config import Config
 
 from ..sample import SampleProject
 
-CASES = int(os.environ.get("ORACLE_CASES", "6"))
+CASES = int(os.environ.get("ORACLE_CASES", "4"))
 SEED = int(os.environ.get("ORACLE_SEED", "0"))
 pytestmark = pytest.mark.campaign
 

@@ -383,8 +383,11 @@ class TestTheCallersProcess:
         project.write("migrations/env.py", env.replace(
             "config = context.config\n",
             "config = context.config\nfileConfig(config.config_file_name)\n"
-            "import os, sys\nos.environ['LEFT'] = 'here'\nsys.path.append('/nowhere')\n",
+            "import os, sys\nimport imported_by_env_alone\n"
+            "os.environ['LEFT'] = 'here'\nsys.path.append('/nowhere')\n",
         ))  # fmt: skip
+        project.configure('pythonpath = ["."]')
+        project.write("imported_by_env_alone.py", "")
         project.append(
             "alembic.ini",
             "[loggers]\nkeys=root\n[handlers]\nkeys=h\n[formatters]\nkeys=f\n"
@@ -401,7 +404,7 @@ class TestTheCallersProcess:
         after = (dict(os.environ), list(sys.path), logger.disabled, logging.root.handlers[:])
         assert after == before
         assert os.getcwd() == directory
-        assert "models" not in sys.modules
+        assert "imported_by_env_alone" not in sys.modules
 
     def test_may_have_a_running_event_loop(self, project):
         project.write("migrations/env.py", ASYNC_ENV)

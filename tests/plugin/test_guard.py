@@ -312,6 +312,10 @@ def forever():
             pass
         time.sleep(0.01)
 
+def at_the_end():
+    threading.main_thread().join()
+    add()
+
 def test_it(db_clone):
     orders.names()
     {}
@@ -322,7 +326,7 @@ def test_it(db_clone):
 @pytest.mark.parametrize(
     "way",
     [
-        "threading.Timer(0.3, add).start()",
+        "threading.Thread(target=at_the_end).start()",
         "atexit.register(add)",
         "threading.Thread(target=forever, daemon=True).start()",
     ],

@@ -91,9 +91,13 @@ class TestTheSteps:
 
         assert steps_of(construction()) == [
             Step(
-                "upgrade", 0, "state-0.db", ["0002"], inputs=inputs[3], owners=names[:2]
+                "upgrade", 0, "state-0.db", ["0002"], inputs=inputs[3], owners=names[:2],
+                last=["0003"],
             ),
-            Step("upgrade", 1, "state-1.db", ["0003"], inputs=inputs[4], owners=names),
+            Step(
+                "upgrade", 1, "state-1.db", ["0003"], inputs=inputs[4], owners=names,
+                last=["0003"],
+            ),
             Step(
                 "seed", 2, "state-2.db", None, "seeds:one", inputs=inputs[5],
                 owners=[*names, "seeds:one"],

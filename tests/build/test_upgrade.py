@@ -47,6 +47,19 @@ def test_an_upgrade_works_on_an_empty_database(project, tmp_path, tables):
     assert "t_0002" in tables(clone.path)
 
 
+@pytest.mark.parametrize("at", ["b", "c"])
+def test_an_upgrade_goes_on_from_either_of_two_branches(project, tmp_path, tables, at):
+    project.configure('heads = "many"')
+    project.revision("a")
+    project.revision("b", "a")
+    project.revision("c", "a")
+    clone = project.ensure(revision=at).clone(tmp_path / "clone.db")
+
+    clone.upgrade()
+
+    assert {"t_a", "t_b", "t_c"} < set(tables(clone.path))
+
+
 def test_an_upgrade_leaves_nothing_beside_the_clone(halfway):
     halfway.upgrade()
 

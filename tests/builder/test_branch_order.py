@@ -10,6 +10,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from alembic_snapshot import MigrationError
 from alembic_snapshot.builder.branches import Disordered, is_line, ordered
 
 # Revisions, and what each stands on; "b needs a" is a dependency.
@@ -141,6 +142,17 @@ def test_two_stores_of_one_history_agree_whichever_branch_was_there_first(new_pr
     assert contents(here.path) == contents(there.path)
     # From the state that is the deepest of those that fit.
     assert ran == (whole[2:] if first == whole[1] else whole[1:])
+
+
+@pytest.mark.parametrize("stored", [[], ["a"]], ids=["nothing stored", "a state stored"])
+def test_an_error_of_the_projects_own_with_that_name_is_its_own(project, stored):
+    project.revision("a")
+    for _ in stored:
+        project.ensure()
+    project.revision("b", "a", 'raise type("Disordered", (Exception,), {})("mine")')
+
+    with pytest.raises(MigrationError, match=r"revision b failed.*Disordered: mine"):
+        project.ensure()
 
 
 def test_a_state_with_its_own_order_is_kept_and_built_on(project):

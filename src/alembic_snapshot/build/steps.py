@@ -215,8 +215,8 @@ class Construction:
                 child.done = self._check_apart(workspace, child.end, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
-            if failed.child and failed.child.failed and failed.child.failed.type == _DISORDERED:
-                raise _UnfitAncestor(failed.child.failed.text.split()) from None
+            if ancestor and failed.child and failed.child.failed and failed.child.failed.order:
+                raise _UnfitAncestor(failed.child.failed.order) from None
             if child:
                 failed.ran = True
                 failed.asks_command_line = child.facts.asks_command_line
@@ -298,7 +298,8 @@ class Construction:
                     step = dataclasses.replace(step, does="migrate", function=self.project.migrate)
                 else:
                     heads = None if self.chain.opaque else list(state.heads)
-                    step = dataclasses.replace(step, does="upgrade", revisions=heads)
+                    goal = None if self.chain.opaque else list(states[-1].heads)
+                    step = dataclasses.replace(step, does="upgrade", revisions=heads, last=goal)
                 revisions = state.revisions
             elif state.seeds:
                 seed = self.chain.seeds[len(state.seeds) - 1].name
@@ -464,10 +465,6 @@ class _Plan(NamedTuple):
     handover: str
     states: Sequence[State]
     steps: Sequence[Step]
-
-
-# The name of the error of a builder that finds another order of revisions in the ancestor.
-_DISORDERED = "Disordered"
 
 
 class _UnfitAncestor(Exception):

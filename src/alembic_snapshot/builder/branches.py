@@ -14,10 +14,11 @@ from alembic.script import Script
 
 
 class Disordered(Exception):
-    """Revisions have run on the database in another order than on an empty one.
+    """Revisions have run on the database in another order than ``order``, that of an empty one."""
 
-    It is told that order, the names one after the other.
-    """
+    def __init__(self, order: Sequence[str]):
+        super().__init__("branches ran in another order than on an empty database")
+        self.order = order
 
 
 def is_line(revisions: Iterable[Script], heads: Sequence[str]) -> bool:
@@ -41,7 +42,7 @@ def ordered(script: Any, last: Any, target: Any, current: Any) -> list[Any] | No
     left = set(_names(script._upgrade_revs(last, current)))
     done = [name for name in whole if name not in left]
     if not _is_beginning(script, done, whole):
-        raise Disordered(" ".join(whole))
+        raise Disordered(whole)
     steps = script._upgrade_revs(target, current)
     reached = {*done, *_names(steps)}
     if not _is_beginning(script, [name for name in whole if name in reached], whole):

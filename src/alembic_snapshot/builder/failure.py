@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.app_context import NoContext
+from alembic_snapshot.builder.branches import Disordered
 from alembic_snapshot.builder.env_sql import chain
 from alembic_snapshot.builder.protocol import Failure
 from alembic_snapshot.builder.upgrade import HISTORY, SCRIPT, Builder
@@ -45,6 +46,7 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         traceback=_traceback(error, builder.sites),
         is_context=not builder.app_context.is_made,
         hint=_hint(error, builder),
+        order=error.order if isinstance(error, Disordered) else (),
         facts=builder.facts(),
     )
 

@@ -21,6 +21,7 @@ class Step:
 
     ``revisions`` are those to upgrade to, None for the heads as they are when ``env.py`` runs; of
     a stairway, those to take up and down along ``path``, or with ``parents`` down from above.
+    Branches run in the order that one upgrade of an empty database to ``last`` has, if it is given.
     ``function`` is the reference of ``migrate`` or of a seed. The database is copied to ``copy``.
     ``inputs`` and ``owners`` say whose reads are told: of which files not, of which revisions and
     seeds; None for all.
@@ -35,6 +36,7 @@ class Step:
     parents: Mapping[str, Sequence[str]] | None = None
     inputs: Sequence[str] | None = None
     owners: Sequence[str] | None = None
+    last: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ class Failure:
     ``current`` is the revision or seed that was running, ``who`` whose code it was, ``where`` the
     innermost line of the project, ``variable`` the environment variable that was asked for and is
     not set, ``argument`` the same of Alembic's ``-x``. ``is_context`` says that it was raised where
-    ``context`` is made, ``hint`` what is known to help.
+    ``context`` is made, ``hint`` what is known to help. ``order`` is that in which branches have to
+    run, if they had run in another one on the database that was there.
     """
 
     facts: Facts
@@ -165,6 +168,7 @@ class Failure:
     traceback: str
     is_context: bool = False
     hint: str | None = None
+    order: Sequence[str] = ()
 
 
 class Reached(NamedTuple):

@@ -86,9 +86,8 @@ class Builder:
         self.options: dict[str, str] | None = None
         self.arguments: dict[str, str] = {}
         self._has_run_env = False
-        # Whether revisions have one order only, and whether what was reached is to be kept.
-        self._is_line, self._is_kept = False, True
-        self._disordered: Disordered | None = None
+        # Whether revisions have one order only.
+        self._is_line = False
         self.version_table = "alembic_version"
         self.version_schema: str | None = None
         self.create_all: list[str] = []
@@ -216,7 +215,9 @@ class Builder:
     def _step(self, step: Step) -> None:
         if step.does == "upgrade":
             with self._makes("env.py"):
-                self._upgrade(step.revisions)
+                is_kept = self._upgrade(step.revisions, step.last)
+            if not is_kept:
+                return
         elif step.does == "stairway":
             self._take_up_and_down(step)
         elif step.does == "migrate":
@@ -233,9 +234,6 @@ class Builder:
                 # A seed finds what env.py has imported, as it does where revisions ran before.
                 self._run_env(lambda _current, _context: ())
             self._seed(step.function)
-        if not self._is_kept:
-            self._is_kept = True
-            return
         inputs = self.job.inputs if step.inputs is None else step.inputs
         seen = self.watch.seen(step.owners, inputs)
         if step.copy:
@@ -252,42 +250,47 @@ class Builder:
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
         self.report("state", index=step.index, **seen, by_owner=by_owner, problems=problems)
 
-    def _upgrade(self, revisions: Sequence[str] | None) -> None:
-        """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs."""
+    def _upgrade(self, revisions: Sequence[str] | None, last: Sequence[str] | None) -> bool:
+        """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs.
+
+        Returns:
+            Whether the database is one to keep: False if nothing ran, as one on the way to ``last``
+            would be of another order.
+
+        Raises:
+            Disordered: the database is none to go on from to ``last``.
+        """
+        planned: Sequence[Any] | None = ()
+        disordered: Disordered | None = None
 
         def steps(current: Any, context: Any) -> Iterator[Any]:
+            nonlocal planned, disordered
             # Not before: scripts may rely on what env.py has prepared.
             if revisions is not None:
                 self._load_scripts()
-            script = self._environment.script
+            script: Any = self._environment.script
             target: Any = tuple(revisions) if revisions is not None else "heads"
             with self._does(HISTORY), self.watch.recording():
-                planned = self._planned(script, target, current)
+                if last is None or self._is_line:
+                    planned = script._upgrade_revs(target, current)
+                else:
+                    try:
+                        planned = ordered(script, tuple(last), target, current)
+                    except Disordered as error:
+                        # Raised when env.py is done: to its own handlers it is no error.
+                        disordered = error
                 if revisions is None:
                     for revision in script.walk_revisions():
                         self.watch.count(revision.path)
-            self.ran.planned += len(planned)
+            self.ran.planned += len(planned or ())
             if planned:
                 self.report("plan", revisions=[step.revision.revision for step in planned])
-            return map(self._watched, planned)
+            return map(self._watched, planned or ())
 
         self._run_env(steps)
-        if self._disordered is not None:
-            raise self._disordered
-
-    def _planned(self, script: Any, target: Any, current: Any) -> Sequence[Any]:
-        """The steps to run; none to a state that is not to be kept."""
-        if self._is_line or target == "heads":
-            return script._upgrade_revs(target, current)  # type: ignore[no-any-return]
-        last = next(step for step in reversed(self.job.steps) if step.does == "upgrade")
-        try:
-            planned = ordered(script, tuple(last.revisions or ()), target, current)
-        except Disordered as error:
-            # Raised when env.py is done: to its own handlers it is no error.
-            self._disordered = error
-            return ()
-        self._is_kept = planned is not None
-        return planned or ()
+        if disordered is not None:
+            raise disordered
+        return planned is not None
 
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""

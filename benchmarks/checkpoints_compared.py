@@ -6,9 +6,8 @@ What the checkpoint costs is whatever it takes longer than one scenario and as m
 from __future__ import annotations
 
 import functools
-import json
 
-from measure import Row, interleaved, row, run_tests
+from measure import Row, interleaved, last_record, row, run_tests
 from projects import ProjectFolder
 from sides import FRESH, Side
 
@@ -70,5 +69,5 @@ def compare(project: ProjectFolder, rounds: int) -> Row:
 def _span(project: ProjectFolder, way: Side) -> float:
     """The seconds from the start of the first test to the end of the last."""
     run_tests(project, way, _TESTS)
-    started, ended = json.loads((project.folder / "result.json").read_text())["span"]
+    started, ended = last_record(project)["span"]
     return float(ended - started)

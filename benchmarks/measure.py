@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from projects import ProjectFolder
 from sides import Side
 
 _WARM_UP = 3
+_RESULT = "result.json"
 
 
 class RunFailed(Exception):
@@ -109,7 +111,7 @@ def run_tests(
         RunFailed: not every test passed.
     """
     folder = prepare(project, side)
-    result = project.folder / "result.json"
+    result = project.folder / _RESULT
     result.unlink(missing_ok=True)
     command = [
         *(str(python), "-m", "pytest", "-q", "-p", "bench_timer", "-p", "no:cacheprovider"),
@@ -127,7 +129,7 @@ def run_tests(
     done = subprocess.run(
         command, cwd=project.folder, env=variables, capture_output=True, text=True
     )
-    record = json.loads(result.read_text()) if result.exists() else {"exitstatus": done.returncode}
+    record = last_record(project) if result.exists() else {"exitstatus": done.returncode}
     if record["exitstatus"] != 0:
         raise RunFailed(f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return {name: values[_WARM_UP:] or values for name, values in record["seconds"].items()}
@@ -142,8 +144,13 @@ def typical_test(*arguments: object, **options: object) -> float:
 def processor_time(project: ProjectFolder, side: Side, tests: int) -> float:
     """The processor's seconds for one test that writes: of pytest's process and of the server."""
     run_tests(project, side, tests)
-    record = json.loads((project.folder / "result.json").read_text())
-    return float(record["processor"]) / (tests - _WARM_UP)
+    return float(last_record(project)["processor"]) / (tests - _WARM_UP)
+
+
+def last_record(project: ProjectFolder) -> dict[str, Any]:
+    """What ``bench_timer`` wrote of the last run of :func:`run_tests`."""
+    record: dict[str, Any] = json.loads((project.folder / _RESULT).read_text())
+    return record
 
 
 def process(

@@ -14,6 +14,7 @@ import postgres_sides as sides
 import projects as made
 from measure import (
     Row,
+    Skipped,
     environment,
     interleaved,
     processor_time,
@@ -38,7 +39,7 @@ _PROCESSOR_GOALS = {"reset": 2.0}
 
 def compare(
     folder: Path, sizes: tuple[int, ...], packages: Path | None, tests: int, rounds: int
-) -> Iterator[Row]:
+) -> Iterator[Row | Skipped]:
     """Every way on the application's schema and on generated ones of so many tables.
 
     Published packages are among them if there is a folder for their environments.
@@ -64,7 +65,9 @@ def on_server(project: ProjectFolder) -> Iterator[ProjectFolder]:
         _clear(server)
 
 
-def _compare(project: ProjectFolder, python: Path | None, tests: int, rounds: int) -> Iterator[Row]:
+def _compare(
+    project: ProjectFolder, python: Path | None, tests: int, rounds: int
+) -> Iterator[Row | Skipped]:
     ways = [sides.FRESH, sides.RESET, sides.SAVEPOINT, sides.HAND_WRITTEN, sides.TRUNCATE]
     if python is not None:
         ways.append(sides.PYTEST_POSTGRESQL)
@@ -90,8 +93,11 @@ def _compare(project: ProjectFolder, python: Path | None, tests: int, rounds: in
         yield from _processor_rows(project, tests, rounds)
 
 
-def _processor_rows(project: ProjectFolder, tests: int, rounds: int) -> Iterator[Row]:
+def _processor_rows(project: ProjectFolder, tests: int, rounds: int) -> Iterator[Row | Skipped]:
     """What the cores do for a test, whoever waits for it: pytest's process and the server's."""
+    if not project.variables["BENCH_SERVER_PROCESS"]:
+        yield Skipped("processor time", "the server's process can't be looked at from here")
+        return
     ways = (sides.FRESH, sides.RESET, sides.SAVEPOINT)
     actions = {way.name: functools.partial(processor_time, project, way, 3 * tests) for way in ways}
     taken = interleaved(actions, rounds)
@@ -135,9 +141,13 @@ def _on(server: Server, project: ProjectFolder) -> ProjectFolder:
 
 
 def _process_of(server: Server) -> str:
+    """The number of the server's process; empty where it is not this user's, or elsewhere."""
     with server.connect() as connection:
         (folder,) = connection.execute("SHOW data_directory").fetchone()
-    return Path(folder, "postmaster.pid").read_text().split()[0]
+    try:
+        return Path(folder, "postmaster.pid").read_text().split()[0]
+    except OSError:
+        return ""
 
 
 def _clear(server: Server) -> None:

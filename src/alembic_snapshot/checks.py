@@ -11,6 +11,8 @@ from alembic_snapshot.errors import CheckError
 
 CHECKS = ("sound_data", "one_head", "drift", "mappers")
 SHOWN = 10
+# How many characters of a statement a message shows.
+_SHOWN_SQL = 200
 # Why there is no drift to find where env.py has no models.
 NO_METADATA = "env.py gives no target_metadata to context.configure()"
 
@@ -89,6 +91,11 @@ def size(count: float) -> str:
         if count < 999.5 or unit == "TB":
             break
     return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
+
+
+def brief(sql: str) -> str:
+    """A statement on one line, cut off where it is long."""
+    return " ".join(sql.split())[:_SHOWN_SQL]
 
 
 def status_command(**options: object) -> str:

@@ -246,19 +246,18 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
-    is_own, refused = True, []
-    if session_of(item.config).is_active:
+    plugin, is_own, refused = session_of(item.config), True, []
+    if plugin.is_active:
         outcome = call.excinfo.value if call.excinfo is not None else None
         # Tracebacks tell who caught it, until they are shortened.
-        refused = session_of(item.config).test.refused_behind(outcome, item)
-    if call.excinfo is not None and session_of(item.config).is_active:
-        from alembic_snapshot.plugin.endings import is_of_several_tests
-        from alembic_snapshot.plugin.traces import shorten
+        refused = plugin.test.refused_behind(outcome, item)
+        if call.excinfo is not None:
+            from alembic_snapshot.plugin.endings import is_of_several_tests
+            from alembic_snapshot.plugin.traces import shorten
 
-        is_own = not is_of_several_tests(call.excinfo.value)
-        shorten(call.excinfo, item.config)
+            is_own = not is_of_several_tests(call.excinfo.value)
+            shorten(call.excinfo, item.config)
     report = yield
-    plugin = session_of(item.config)
     if call.excinfo is not None:
         report.longrepr = plugin.failures.again(call.excinfo.value, item.nodeid) or report.longrepr
     if plugin.is_active:

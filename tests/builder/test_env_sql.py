@@ -318,12 +318,15 @@ def test_a_comparison_that_runs_it_again_says_so_and_names_it(project):
     assert f"[{sql}]; {AGAIN}" in error
 
 
-def test_a_build_on_a_stored_state_says_what_env_py_has_run_before(project):
-    sql = ONCE_ONLY["a table"][0]
+def build_once(project, kind):
     project.history(1)
-    with_env(project, run_by("connection", sql))
+    with_env(project, run_by("connection", ONCE_ONLY[kind][0]))
     project.write("app/sql.py", "")
     project.ensure()
+
+
+def test_a_build_on_a_stored_state_says_what_env_py_has_run_before(project):
+    build_once(project, "a table")
     project.revision("0002", "0001")
 
     with pytest.raises(BuildError, match="table once already exists") as caught:
@@ -333,11 +336,7 @@ def test_a_build_on_a_stored_state_says_what_env_py_has_run_before(project):
 
 
 def test_a_hit_after_a_change_of_a_module_says_what_env_py_has_run_before(project):
-    sql = ONCE_ONLY["a view"][0]
-    project.history(1)
-    with_env(project, run_by("connection", sql))
-    project.write("app/sql.py", "")
-    project.ensure()
+    build_once(project, "a view")
     project.write("app/sql.py", "# changed")
 
     assert BEFORE in project.ensure().why[0]

@@ -27,6 +27,7 @@ from alembic_snapshot.builder.protocol import (
     done_of,
     failure_of,
 )
+from alembic_snapshot.checks import brief
 from alembic_snapshot.database.target import Target, substituted
 from alembic_snapshot.errors import BuildError, GuardError, MigrationError, SnapshotError
 from alembic_snapshot.key.inputs import Files
@@ -40,7 +41,6 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 # How an env.py may be handed its target, in the order in which that is tried.
 HANDOVERS = ("url", "connection", "engine", "async", "api")
-_SHOWN_SQL = 200
 # How the guard tells of a database of another kind than the snapshot.
 _OTHER_KIND = re.compile(r"tried to connect to (a [\w ]+ database|.*, a SQLite file) while")
 # How PostgreSQL begins the line in which it points at a place in the statement.
@@ -249,7 +249,7 @@ class BuilderProcess:
         if failed.facts.refused:
             return self._refusal(failed.facts.refused, details)
         where = f" at {failed.where}" if failed.where else ""
-        sql = f" [{' '.join(failed.sql.split())[:_SHOWN_SQL]}]" if failed.sql else ""
+        sql = f" [{brief(failed.sql)}]" if failed.sql else ""
         if failed.type == "NotAFunction":
             hint = f"correct {failed.who.split()[0]} {failed.who.split()[1]} in [{TABLE}]"
             return MigrationError(f"{failed.who} is no function: {failed.text}", hint=hint)

@@ -42,7 +42,7 @@ from alembic_snapshot.builder.stairway import Stairway
 from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
-from alembic_snapshot.checks import NO_METADATA, unconfigured_mappers
+from alembic_snapshot.checks import NO_METADATA, brief, unconfigured_mappers
 from alembic_snapshot.key.inputs import text_digest
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
@@ -56,7 +56,6 @@ HISTORY = "the revisions' history"
 # Whose code runs while they are loaded.
 SCRIPT = "a revision script"
 
-_SHOWN_SQL = 200
 # What an environment of `alembic upgrade` is made with, beside its function.
 _UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
 
@@ -441,10 +440,8 @@ class Builder:
         assert self._config is not None
         comparison = Comparison(self._config, self._script, self.job)
         lines, reason = comparison.run(self._run_env)
-        again = comparison.error and self.env_sql.why(comparison.error)
-        if comparison.error and again:
-            sql = " ".join((statement_of(comparison.error) or "").split())[:_SHOWN_SQL]
-            reason = f"{reason} [{sql}]; {again}"
+        if comparison.error and (again := self.env_sql.why(comparison.error)):
+            reason = f"{reason} [{brief(statement_of(comparison.error) or '')}]; {again}"
         # What it gives to an upgrade is what counts, if there was one.
         self.options = self.options if options is None else options
         if self.guard.refused[refused:]:

@@ -119,13 +119,10 @@ class Children:
         """The line that has been tried, or what it looks like."""
         table = table_of(self.project)
         for name, text in self._lines(clone, environ, report):
-            entry = f'{name} = "{{{text}}}"'
-            if self.project.environment:
-                return f"write {entry} in environment below {table}{self._unread(report)}"
-            return f"write environment = {{ {entry} }} below {table}"
+            return f"{self._write(name, text)}{self._unread(report)}"
         form = "async_url" if report["is_async"] else "url"
         if not report["were_all"] and not report["candidates"]:
-            return self._without_variable(report, form, table)
+            return self._without_variable(report, form)
         if self.project.environment:
             return (
                 f"name the variable that the application reads in environment below {table}, as in "
@@ -137,20 +134,25 @@ class Children:
             "the application reads; if it reads none for its URL, let it read one"
         )
 
-    def _without_variable(self, report: Mapping[str, Any], form: str, table: str) -> str:
+    def _without_variable(self, report: Mapping[str, Any], form: str) -> str:
         """The hint where the URL is a literal, or from a file: no variable would change it."""
         files = report["files"]
         source = f"a literal, or from {' or '.join(files)}" if files else "a literal"
-        unread = [name for name, text in self.project.environment.items() if f"{{{form}}}" in text]
-        name = (unread or ["DATABASE_URL"])[0]
-        entry = "" if unread else f'write environment = {{ {name} = "{{{form}}}" }} below {table}'
-        if self.project.environment and not unread:
-            entry = f'write {name} = "{{{form}}}" in environment below {table}'
+        written = [name for name, text in self.project.environment.items() if f"{{{form}}}" in text]
+        name = written[0] if written else "DATABASE_URL"
+        rest = f", which environment below {table_of(self.project)} has"
         return (
             f"the application asks for no variable, so environ can't lead it: its URL is {source}; "
             f'let it ask for one first, as in os.environ.get("{name}", …)'
-            + (f", and {entry}" if entry else f", which environment below {table} has")
+            f"{rest if written else f', and {self._write(name, form)}'}"
         )
+
+    def _write(self, name: str, form: str) -> str:
+        """What to write so that a variable leads to the clone."""
+        entry, table = f'{name} = "{{{form}}}"', table_of(self.project)
+        if self.project.environment:
+            return f"write {entry} in environment below {table}"
+        return f"write environment = {{ {entry} }} below {table}"
 
     def _lines(
         self, clone: Clone, environ: Mapping[str, str], report: Mapping[str, Any]

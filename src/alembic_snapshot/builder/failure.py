@@ -46,7 +46,7 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         traceback=_traceback(error, builder.sites),
         is_context=not builder.app_context.is_made,
         hint=_hint(error, builder),
-        order=error.order if isinstance(error, Disordered) else (),
+        order=error.order if isinstance(error, Disordered) else [],
         facts=builder.facts(),
     )
 

@@ -168,7 +168,7 @@ class Failure:
     traceback: str
     is_context: bool = False
     hint: str | None = None
-    order: Sequence[str] = ()
+    order: Sequence[str] = field(default_factory=list)
 
 
 class Reached(NamedTuple):

@@ -113,7 +113,7 @@ ROOMS = {
         ["hints", "lookup", "progress", "stairway_cache"],
         ["process"],
         ["sharing"],
-        ["archiving", "handovers", "heads"],
+        ["ancestors", "archiving", "handovers", "heads"],
         ["steps", "upgrade"],
         ["snapshot"],
         ["ensure"],

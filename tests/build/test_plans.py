@@ -8,9 +8,10 @@ from contextlib import closing
 
 import pytest
 
+from alembic_snapshot.build.ancestors import UnfitAncestor
 from alembic_snapshot.build.ensure import _is_checked
 from alembic_snapshot.build.process import AttemptFailed
-from alembic_snapshot.build.steps import Construction, _together, _UnfitAncestor
+from alembic_snapshot.build.steps import Construction, _together
 from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
 from alembic_snapshot.checks import NO_METADATA
 from alembic_snapshot.key.observed import Observed
@@ -121,13 +122,13 @@ class TestTheSteps:
         build = construction()
         publish(build, names, seeds)
 
-        ancestor = build.ancestor()
+        ancestor = build.ancestors.deepest()
         found = steps_of(build, ancestor)
 
         assert [step.does for step in found] == does
         assert found[-1].copy is None
         assert found[-1].function == "seeds:two"
-        assert build.depth == len(names) + seeds
+        assert build.ancestors.depth == len(names) + seeds
 
     def test_of_what_migrate_makes_are_one_and_say_of_nobody_whose_reads_they_are(
         self, shop, construction
@@ -160,7 +161,7 @@ class TestTheAncestor:
         ):  # fmt: skip
             publish(build, names, seeds)
 
-        _, state = build.ancestor()
+        _, state = build.ancestors.deepest()
 
         assert (len(state.revisions), len(state.seeds)) == (3, 1)
 
@@ -168,8 +169,8 @@ class TestTheAncestor:
         build = construction()
         publish(build, ["0001", "0002", "0003"], 2)
 
-        assert build.ancestor() is None
-        assert build.depth == 0
+        assert build.ancestors.deepest() is None
+        assert build.ancestors.depth == 0
 
     @pytest.mark.parametrize(
         "fields",
@@ -189,7 +190,7 @@ class TestTheAncestor:
         if "sha256" in fields:
             (build.store.snapshots / entry.name / "verified.json").unlink()
 
-        assert build.ancestor() is None
+        assert build.ancestors.deepest() is None
 
     def test_is_none_with_seeds_of_another_history(self, shop, construction):
         build = construction()
@@ -197,7 +198,7 @@ class TestTheAncestor:
         publish(build, ["0001", "0002"], 1)
         publish(build, ["0001", "0002", "0003"], 0, seeds=("0" * 64,), digest="1" * 64)
 
-        _, state = build.ancestor()
+        _, state = build.ancestors.deepest()
 
         assert list(state.revisions) == ["0001"]
         assert state.seeds == ()
@@ -209,10 +210,12 @@ class TestTheAncestor:
         shop.configure('migrate = "make:make"\nseeds = ["seeds:one", "seeds:two"]')
         build = construction()
         publish(build, [])
-        assert build.ancestor()[1].seeds == ()
+        assert build.ancestors.deepest().state.seeds == ()
         publish(build, [], 1)
-        assert len(build.ancestor()[1].seeds) == 1
-        assert [step.function for step in steps_of(build, build.ancestor())] == ["seeds:two"]
+        assert len(build.ancestors.deepest().state.seeds) == 1
+        assert [step.function for step in steps_of(build, build.ancestors.deepest())] == [
+            "seeds:two"
+        ]
 
 
 class TestTheHandover:
@@ -224,10 +227,10 @@ class TestTheHandover:
         publish(build, ["0001", "0002", "0003"], created=3.0, handover="api", project="other")
 
         assert build._known_handover(None) == "engine"
-        assert build._known_handover(build.ancestor()) == "api"
-        ancestor = build.ancestor()
-        own = dataclasses.replace(ancestor[0].manifest, handover=None)
-        told = (dataclasses.replace(ancestor[0], manifest=own), ancestor[1])
+        assert build._known_handover(build.ancestors.deepest()) == "api"
+        ancestor = build.ancestors.deepest()
+        own = dataclasses.replace(ancestor.entry.manifest, handover=None)
+        told = ancestor._replace(entry=dataclasses.replace(ancestor.entry, manifest=own))
         assert build._known_handover(told) == "engine"
 
 
@@ -265,12 +268,12 @@ class TestFilesThatChange:
 def test_an_ancestor_of_an_env_py_with_other_options_is_none_to_build_on(shop, construction):
     build = construction()
     publish(build, ["0001"], options={"a": "1"})
-    ancestor = build.ancestor()
+    ancestor = build.ancestors.deepest()
 
     build._refuse_unfit(None, FACTS)
     build._refuse_unfit(ancestor, dataclasses.replace(FACTS, options={"a": "1"}))
     build._refuse_unfit(ancestor, dataclasses.replace(FACTS, configured=False))
-    with pytest.raises(_UnfitAncestor):
+    with pytest.raises(UnfitAncestor):
         build._refuse_unfit(ancestor, FACTS)
 
 

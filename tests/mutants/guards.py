@@ -70,6 +70,7 @@ ROOMS = {
     ),
     "build": Room(
         {
+            "build/ancestors": "plans builds back_and_forth branch_order store",
             "build/ensure": "plans max_size builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "told_failures ends builds mistakes builder/guard",

@@ -56,7 +56,7 @@ class Archiving:
             return None
         chain = construction.chain
         seconds = _MORE + expected_seconds(chain, [one.manifest for one in known])
-        for state in [chain.target, *states_below(chain, construction.depth)]:
+        for state in [chain.target, *states_below(chain, construction.ancestors.depth)]:
             for archived in self._fitting(state, construction.present, known):
                 entry = self._restored(archived, seconds)
                 if entry is not None:

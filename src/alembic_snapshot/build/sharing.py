@@ -78,7 +78,7 @@ class Sharing:
         ours = identity(self._project)
         local = [e.manifest for e in self._store.entries() if e.manifest.project == ours]
         self._shared.receive(
-            construction.chain, self.fits(construction.present), local, construction.depth
+            construction.chain, self.fits(construction.present), local, construction.ancestors.depth
         )
 
     def send(self, chain: Chain) -> None:

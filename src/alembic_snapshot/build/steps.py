@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from alembic_snapshot.build.ancestors import Ancestor, Ancestors, UnfitAncestor
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.heads import Verified, Verifier
-from alembic_snapshot.build.lookup import suits
 from alembic_snapshot.build.process import (
     HANDOVERS,
     AttemptFailed,
@@ -60,14 +60,13 @@ class Construction:
         return BuilderProcess(self.project, self.chain, self.store, self.listener)
 
     @property
-    def depth(self) -> int:
-        """How many layers the deepest state that can be built on has."""
-        own = self.ancestor()
-        return len(own[1].revisions) + len(own[1].seeds) if own else 0
+    def ancestors(self) -> Ancestors:
+        """The states that the snapshot can be built on."""
+        return Ancestors(self.project, self.chain, self.store, self.present)
 
     def run(self) -> Entry:
         """Build and publish every state that is kept; the last one is the snapshot."""
-        ancestor = None if self.from_scratch else self.ancestor()
+        ancestor = None if self.from_scratch else self.ancestors.deepest()
         workspace = self.store.workspace(self.chain.target.digest)
         try:
             entry = self._from(ancestor, workspace)
@@ -82,7 +81,7 @@ class Construction:
         finally:
             workspace.close()
 
-    def _from(self, ancestor: tuple[Entry, State] | None, workspace: Workspace) -> Entry:
+    def _from(self, ancestor: Ancestor | None, workspace: Workspace) -> Entry:
         """Build on the ancestor, or from nothing if it is gone by now or turns out not to fit.
 
         Where branches ran in another order there may be one from before that.
@@ -90,12 +89,13 @@ class Construction:
         order: Sequence[str] = ()
         while ancestor:
             try:
-                with self.store.in_use(ancestor[0]):
-                    if ancestor[0].database.is_there():
+                with self.store.in_use(ancestor.entry):
+                    if ancestor.entry.database.is_there():
                         return self._through_the_handovers(workspace, ancestor)
                 break
-            except _UnfitAncestor as unfit:
-                ancestor = self.ancestor(unfit.order) if unfit.order and not order else None
+            except UnfitAncestor as unfit:
+                may_be_earlier = unfit.order and not order
+                ancestor = self.ancestors.deepest(unfit.order) if may_be_earlier else None
                 order = unfit.order
         return self._through_the_handovers(workspace, None)
 
@@ -181,28 +181,24 @@ class Construction:
         )
         return Done(report, checked.checks, checked.through_env)
 
-    def _through_the_handovers(
-        self, workspace: Workspace, ancestor: tuple[Entry, State] | None
-    ) -> Entry:
+    def _through_the_handovers(self, workspace: Workspace, ancestor: Ancestor | None) -> Entry:
         """Try each way to hand over the target until one leaves the database at the heads."""
         handovers = Handovers(self._known_handover(ancestor))
         for handover in handovers:
             workspace.clear()
-            workspace.database.start(ancestor[0].database if ancestor else None)
+            workspace.database.start(ancestor.entry.database if ancestor else None)
             try:
                 return self._attempt(workspace, ancestor, handover)
             except AttemptFailed as failed:
                 handovers.failed(handover, failed)
         raise handovers.error() from None
 
-    def _attempt(
-        self, workspace: Workspace, ancestor: tuple[Entry, State] | None, handover: str
-    ) -> Entry:
+    def _attempt(self, workspace: Workspace, ancestor: Ancestor | None, handover: str) -> Entry:
         states = self._states(ancestor)
         steps = list(self._steps(states, ancestor, workspace))
         plan = _Plan(workspace, ancestor, handover, states, steps)
-        applied = ancestor[1].revisions if ancestor else ()
-        asked = ancestor[0].manifest.asked_of_env if ancestor else ()
+        applied = ancestor.state.revisions if ancestor else ()
+        asked = ancestor.entry.manifest.asked_of_env if ancestor else ()
         is_plain = all(step.does == "upgrade" for step in steps)
         check = is_plain and not self.chain.is_below
         job = self.builder.job(
@@ -216,7 +212,7 @@ class Construction:
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if ancestor and failed.child and failed.child.failed and failed.child.failed.order:
-                raise _UnfitAncestor(failed.child.failed.order) from None
+                raise UnfitAncestor(failed.child.failed.order) from None
             if child:
                 failed.ran = True
                 failed.asks_command_line = child.facts.asks_command_line
@@ -238,7 +234,7 @@ class Construction:
                 continue
             database = plan.workspace.state(index) if copied else plan.workspace.database
             database.seal()
-            before = plan.ancestor[0].manifest if plan.ancestor else None
+            before = plan.ancestor.entry.manifest if plan.ancestor else None
             verifier = Verifier(self.project, self.chain, child.facts, before)
             verified = verifier.verify(database, state)
             manifest = self._manifest(database, state, child, plan, index, verified)
@@ -246,11 +242,11 @@ class Construction:
             entries.append(self.store.publish(database, manifest, replace=replace))
         return entries
 
-    def _refuse_unfit(self, ancestor: tuple[Entry, State] | None, report: Facts) -> None:
+    def _refuse_unfit(self, ancestor: Ancestor | None, report: Facts) -> None:
         if not ancestor or not report.configured:
             return
-        if self._different(ancestor[0].manifest, report.options):
-            raise _UnfitAncestor(())
+        if self._different(ancestor.entry.manifest, report.options):
+            raise UnfitAncestor(())
 
     def _different(self, manifest: Manifest, options: Mapping[str, str]) -> list[str]:
         """What ``env.py`` hands over otherwise than when a state was built.
@@ -267,23 +263,23 @@ class Construction:
         is_same = manifest.checks.get("models") == self.chain.models_digest
         return is_same and not any(self.present.changes(manifest.through_env, manifest.digest))
 
-    def _states(self, ancestor: tuple[Entry, State] | None) -> list[State]:
+    def _states(self, ancestor: Ancestor | None) -> list[State]:
         """The states to reach from the ancestor; the last one is the snapshot."""
         states = self.chain.published_states()
         if ancestor is None:
             return states
-        have = set(ancestor[1].revisions)
+        have = set(ancestor.state.revisions)
         ahead = [
             state
             for state in states
-            if have <= set(state.revisions) and state.digest != ancestor[1].digest
+            if have <= set(state.revisions) and state.digest != ancestor.state.digest
         ]
-        return [s for s in ahead if len(s.seeds) >= len(ancestor[1].seeds)]
+        return [s for s in ahead if len(s.seeds) >= len(ancestor.state.seeds)]
 
     def _steps(
-        self, states: Sequence[State], ancestor: tuple[Entry, State] | None, workspace: Workspace
+        self, states: Sequence[State], ancestor: Ancestor | None, workspace: Workspace
     ) -> Iterator[Step]:
-        revisions: Mapping[str, str] | None = ancestor[1].revisions if ancestor else None
+        revisions: Mapping[str, str] | None = ancestor.state.revisions if ancestor else None
         for index, state in enumerate(states):
             last = index == len(states) - 1
             step = Step(
@@ -306,54 +302,10 @@ class Construction:
                 step = dataclasses.replace(step, does="seed", function=seed)
             yield step
 
-    def ancestor(self, order: Sequence[str] | None = None) -> tuple[Entry, State] | None:
-        """The stored snapshot with the most of our revisions and seeds, and with no others.
-
-        If an ``order`` is given, its revisions are the first of that.
-        """
-        ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
-        seeds = tuple(layer.digest for layer in self.chain.seeds)
-        candidates: list[tuple[int, int, Entry, State]] = []
-        for entry in self.store.entries():
-            manifest = entry.manifest
-            state = self._state_of(manifest, ours, seeds)
-            if (
-                state is None
-                or state.digest != manifest.digest
-                or not suits(self.project, manifest)
-                or (order and {*order[: len(state.revisions)]} != {*state.revisions})
-            ):
-                continue
-            changed = list(self.present.changes(manifest.observed, manifest.digest))
-            if not changed and self.store.is_intact(entry):
-                candidates.append((len(state.revisions), len(state.seeds), entry, state))
-        if not candidates:
-            return None
-        best = max(candidates, key=lambda item: item[:2])
-        return best[2], best[3]
-
-    def _state_of(
-        self, manifest: Manifest, ours: Mapping[str, str], seeds: Sequence[str]
-    ) -> State | None:
-        """The state of our chain that a manifest describes, if it is one before our target."""
-        theirs = manifest.revisions
-        if self.chain.opaque and not manifest.seeds:
-            state = self.chain.state(())
-            return state if self.chain.seeds and state.digest == manifest.digest else None
-        if any(ours.get(name) != digest for name, digest in theirs.items()):
-            return None
-        if list(manifest.seeds) != list(seeds[: len(manifest.seeds)]):
-            return None
-        if manifest.seeds and set(theirs) != set(ours):
-            return None
-        if set(theirs) == set(ours) and len(manifest.seeds) == len(seeds):
-            return None
-        return self.chain.state(theirs, len(manifest.seeds))
-
-    def _known_handover(self, ancestor: tuple[Entry, State] | None) -> str | None:
+    def _known_handover(self, ancestor: Ancestor | None) -> str | None:
         """The handover of this project's last snapshot."""
-        if ancestor and ancestor[0].manifest.handover:
-            return ancestor[0].manifest.handover
+        if ancestor and ancestor.entry.manifest.handover:
+            return ancestor.entry.manifest.handover
         ours = identity(self.project)
         manifests = (entry.manifest for entry in self.store.entries())
         return next((m.handover for m in manifests if m.project == ours and m.handover), None)
@@ -378,7 +330,7 @@ class Construction:
         index: int,
         verified: Verified,
     ) -> Manifest:
-        before = plan.ancestor[0].manifest.observed if plan.ancestor else None
+        before = plan.ancestor.entry.manifest.observed if plan.ancestor else None
         layers, seen = self._layers(state), child.states[index]
         read = self.builder.read(seen.direct, state.digest, before)
         if seen.blind:
@@ -418,9 +370,9 @@ class Construction:
             checks=checks,
             timings=dict(self.builder.timings),
             warnings=[masked(line) for line in (*child.facts.redirected, *verified.notes)],
-            databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor[0]),
+            databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor.entry),
             # What stands on another machine's work is believed as far as that is.
-            origins=plan.ancestor[0].manifest.origins if plan.ancestor else (),
+            origins=plan.ancestor.entry.manifest.origins if plan.ancestor else (),
         )
 
     def _databases(
@@ -461,22 +413,10 @@ class _Plan(NamedTuple):
     """The plan of one run of the builder: which states it reaches, from what, and where."""
 
     workspace: Workspace
-    ancestor: tuple[Entry, State] | None
+    ancestor: Ancestor | None
     handover: str
     states: Sequence[State]
     steps: Sequence[Step]
-
-
-class _UnfitAncestor(Exception):
-    """Nothing can be built on the ancestor.
-
-    It was built with other options of ``env.py`` than there are now, or in another order than
-    ``order``, in which the revisions run where nothing is there.
-    """
-
-    def __init__(self, order: Sequence[str]):
-        super().__init__()
-        self.order = order
 
 
 def _told(failed: AttemptFailed) -> str:
@@ -485,9 +425,9 @@ def _told(failed: AttemptFailed) -> str:
     return f"{failed.error.message}; {known}" if known else failed.error.message
 
 
-def _env_sql(ancestor: tuple[Entry, State] | None) -> dict[str, str]:
+def _env_sql(ancestor: Ancestor | None) -> dict[str, str]:
     """The SQL that ``env.py`` ran where the ancestor was made from nothing."""
-    options = ancestor[0].manifest.options if ancestor else {}
+    options = ancestor.entry.manifest.options if ancestor else {}
     return {ENV_SQL: options[ENV_SQL]} if ENV_SQL in options else {}
 
 

@@ -1,0 +1,94 @@
+"""The state in the store that a build begins from: the deepest that is ours and unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from alembic_snapshot.build.lookup import suits
+from alembic_snapshot.key.layers import Chain, State
+from alembic_snapshot.key.observed import Present
+from alembic_snapshot.project.config import Project
+from alembic_snapshot.store.manifest import Entry, Manifest
+from alembic_snapshot.store.store import Store
+
+
+class Ancestor(NamedTuple):
+    """A stored snapshot, and the state of our chain that it is."""
+
+    entry: Entry
+    state: State
+
+
+class UnfitAncestor(Exception):
+    """Nothing can be built on the ancestor.
+
+    It was built with other options of ``env.py`` than there are now, or in another order than
+    ``order``, in which the revisions run where nothing is there.
+    """
+
+    def __init__(self, order: Sequence[str]):
+        super().__init__()
+        self.order = order
+
+
+@dataclass(frozen=True)
+class Ancestors:
+    """The states in a store that the target of a chain can be built on."""
+
+    project: Project
+    chain: Chain
+    store: Store
+    present: Present
+
+    @property
+    def depth(self) -> int:
+        """How many layers the deepest one has."""
+        own = self.deepest()
+        return len(own.state.revisions) + len(own.state.seeds) if own else 0
+
+    def deepest(self, order: Sequence[str] | None = None) -> Ancestor | None:
+        """The stored snapshot with the most of our revisions and seeds, and with no others.
+
+        If an ``order`` is given, its revisions are the first of that.
+        """
+        ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
+        seeds = tuple(layer.digest for layer in self.chain.seeds)
+        candidates = []
+        for entry in self.store.entries():
+            manifest = entry.manifest
+            state = self._state_of(manifest, ours, seeds)
+            if (
+                state is None
+                or state.digest != manifest.digest
+                or not suits(self.project, manifest)
+                or (order and {*order[: len(state.revisions)]} != {*state.revisions})
+            ):
+                continue
+            changed = list(self.present.changes(manifest.observed, manifest.digest))
+            if not changed and self.store.is_intact(entry):
+                candidates.append(Ancestor(entry, state))
+        return max(
+            candidates,
+            key=lambda one: (len(one.state.revisions), len(one.state.seeds)),
+            default=None,
+        )
+
+    def _state_of(
+        self, manifest: Manifest, ours: Mapping[str, str], seeds: Sequence[str]
+    ) -> State | None:
+        """The state of our chain that a manifest describes, if it is one before our target."""
+        theirs = manifest.revisions
+        if self.chain.opaque and not manifest.seeds:
+            state = self.chain.state(())
+            return state if self.chain.seeds and state.digest == manifest.digest else None
+        if any(ours.get(name) != digest for name, digest in theirs.items()):
+            return None
+        if list(manifest.seeds) != list(seeds[: len(manifest.seeds)]):
+            return None
+        if manifest.seeds and set(theirs) != set(ours):
+            return None
+        if set(theirs) == set(ours) and len(manifest.seeds) == len(seeds):
+            return None
+        return self.chain.state(theirs, len(manifest.seeds))

@@ -168,6 +168,7 @@ def shared(built_once: Path, tmp_path: Path) -> Shared:
     """A folder that machines share, with keys; a project, and one machine that has built it."""
     folder = tmp_path / "all"
     shutil.copytree(built_once, folder)
+    (folder / "bucket").mkdir()
     shared = Shared(SampleProject(folder / "project"), (folder / "bucket").as_uri())
     shared.configure()
     return shared

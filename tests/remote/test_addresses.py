@@ -23,8 +23,8 @@ class TestAnAddress:
     @pytest.mark.parametrize(
         ("address", "message", "hint"),
         [
-            ("nonsense", "neither a URL nor a folder in ", "write ./nonsense for a folder"),
-            ("a/b", "neither a URL nor a folder in ", "write ./a/b for a folder"),
+            ("nonsense", "neither a URL nor a folder in ", "make the folder, or"),
+            ("a/b", "neither a URL nor a folder in ", "make the folder, or"),
             ("s3:/b/x", "neither a URL nor a folder's path", "did you mean s3://b/x?"),
             ("s3:b/x", "neither a URL nor a folder's path", "did you mean s3://b/x?"),
             ("GS:///b", "names no bucket", "gs://"),

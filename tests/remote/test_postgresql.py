@@ -37,6 +37,7 @@ def shared(tmp_path, postgres, forget, monkeypatch):
     """A folder that machines share, with keys; a project on PostgreSQL that one has built."""
     monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
     forget()
+    (tmp_path / "bucket").mkdir()
     shared = Shared(SampleProject(tmp_path / "project"), (tmp_path / "bucket").as_uri())
     shared.project.history(2)
     shared.configure(more='backend = "postgresql"\n')

@@ -214,9 +214,7 @@ class TestAnError:
         error = error_of(of, remote="word")
 
         assert error.message == f"remote word is neither a URL nor a folder in {project.root}"
-        assert error.hint == (
-            "write ./word for a folder there, which is made, or a URL as s3://BUCKET/PREFIX"
-        )
+        assert error.hint == ("make the folder, or write a URL as s3://BUCKET/PREFIX")
 
 
 @pytest.mark.parametrize("path", [".", "..", "./new", "../new", "there", "~/new", "~"])

@@ -172,7 +172,6 @@ class TestWhatIsShared:
         assert {p: p.stat().st_mtime_ns for p in shared.folder.rglob("*.*")} == before
 
     def test_who_only_reads_writes_nothing(self, shared):
-        shared.folder.mkdir()
         shared.pull("reader")
         shared.build("of the builder")
 

@@ -116,7 +116,7 @@ class TestAccidents:
         what = "is not set" if key is None else "is no signing key" if key.strip() else "is empty"
         assert done.stderr.startswith(f"error: {KEY} {what}")
         assert "hint: " in done.stderr
-        assert not shared.folder.exists()
+        assert not [*shared.folder.iterdir()]
 
     @pytest.mark.parametrize("key", [PR_KEY[0], STRANGER[0]], ids=["of another scope", "unknown"])
     def test_a_writer_whose_key_is_not_the_scopes_is_an_error(self, shared, key):

@@ -199,7 +199,7 @@ def _checked_url(url: str, root: Path) -> str:
     if not is_meant and not folder.exists():
         raise ConfigError(
             f"remote {url} is neither a URL nor a folder in {root}",
-            hint=f"write ./{url} for a folder there, which is made, or a URL as s3://BUCKET/PREFIX",
+            hint="make the folder, or write a URL as s3://BUCKET/PREFIX",
         )
     return folder.absolute().as_uri()
 

@@ -45,7 +45,7 @@ class Report:
     """What a shared store did for one snapshot, in numbers and in lines.
 
     ``got`` says what came: ``hit`` the snapshot, ``ancestor`` a state below it, ``miss`` neither;
-    None if it was not asked.
+    None if it was not asked, or did not answer.
     """
 
     name: str
@@ -122,6 +122,8 @@ class SharedStore:
             self.report.got = "ancestor" if ancestor else "miss"
             return ancestor
         except _Off:
+            # Whether it has the snapshot, nobody knows.
+            self.report.got = None
             return None
 
     def peek(self, state: State, fits: Callable[[Manifest], bool]) -> Record | None:
@@ -133,13 +135,12 @@ class SharedStore:
 
     def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
         """The snapshot itself, if it is there."""
-        self.report.got = "miss"
-        with contextlib.suppress(_Off):
+        try:
             entry = self._fetch_first([chain.target], fits)
-            if entry is not None:
-                self.report.got = "hit"
-            return entry
-        return None
+        except _Off:
+            return None
+        self.report.got = "hit" if entry else "miss"
+        return entry
 
     def send(self, entries: Sequence[Entry], chain: Chain, *, again: bool = False) -> None:
         """Put what was built here into the run's own scope, but for what is private.

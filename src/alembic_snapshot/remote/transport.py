@@ -198,7 +198,12 @@ def _opened(url: str) -> Any:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "file":
         folder = Path(urllib.parse.unquote(parts.path))
-        return LocalStore(folder, mkdir=True, automatic_cleanup=False)
+        if not folder.is_dir():
+            # Made here, it would be one that nobody shares: a slip, or a share that is not mounted.
+            raise StoreError(
+                f"its folder {folder} does not exist", hint="make it, or mount what it is on"
+            )
+        return LocalStore(folder, automatic_cleanup=False)
     if parts.scheme == "memory":
         return from_url("memory:///")
     options: dict[str, Any] = {"connect_timeout": _CONNECT, "timeout": _REQUEST}

@@ -101,7 +101,7 @@ ROOMS = {
             "redirected",
             "server_guard",
         ],
-        ["server_target", "sources", "unfinished"],
+        ["registries", "server_target", "sources", "unfinished"],
         ["target"],
         ["drift", "guard", "seeds", "stairway", "watch"],
         ["left"],

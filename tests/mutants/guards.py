@@ -55,6 +55,7 @@ ROOMS = {
             "builder/left": "handed_over left_by_env variables",
             "builder/options": "spelled_options options left_by_env",
             "builder/reach": "reached_code reached_models",
+            "builder/registries": "registries",
         },
         "key order options",
     ),

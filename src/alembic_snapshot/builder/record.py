@@ -66,6 +66,8 @@ class Record:
         # application in a context variable.
         self.asked_for: dict[str, set[str]] = {}
         self.in_context: set[str] = set()
+        # The modules into which others had put something when migrations began.
+        self.filled: set[str] = set()
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 
@@ -93,6 +95,7 @@ class Record:
         sharing = {self._title(owner) for owner in self.shares_models}
         shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
         shared = shared or self._reaches_context(owners)
+        shared = shared or not self.filled.isdisjoint(modules | known)
         direct: set[tuple[str, str]] = {(FILES, name) for name in modules}
         through: set[tuple[str, str]] = set()
         for what, origins in list(self._origins.items()):

@@ -189,6 +189,7 @@ class Builder:
             return
         self.ran.note(context)
         self.own_sql.note(context.connection)
+        self.watch.look_into_modules()
         # Every revision's function is given them.
         self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
         if not is_comparable(dict(arguments)):

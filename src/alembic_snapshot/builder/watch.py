@@ -28,6 +28,7 @@ from alembic_snapshot.builder.record import (
     attribute,
     titled,
 )
+from alembic_snapshot.builder.registries import Registries
 from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
 from alembic_snapshot.project.callsite import Callsites
 
@@ -58,6 +59,7 @@ class Watch:
         self.ignored = tuple(ignored)
         self.reads = Reads(self)
         self.record = Record(reading, self._spelled)
+        self._registries = Registries(self._spelled)
         self._owner: str | None = None
         self._is_loading = False
         self._is_around = False
@@ -78,6 +80,7 @@ class Watch:
     def install(self) -> None:
         """Watch from now on; it can't be undone."""
         self.reads.install()
+        self._registries.listen()
 
     @contextlib.contextmanager
     def recording(self, owner: str = EVERY_STATE) -> Iterator[None]:
@@ -135,6 +138,11 @@ class Watch:
     def asks_for(self, package: str) -> None:
         """Note a package that what is running asks for."""
         self.record.asked_for.setdefault(self._owner_now(), set()).add(package)
+
+    def look_into_modules(self) -> None:
+        """Note, as migrations begin, which modules have what others have put into them."""
+        with self.reads.unheard():
+            self.record.filled |= self._registries.filled()
 
     def share_models(self) -> None:
         """Note that models reached what is running in a way that can't be compared."""

@@ -633,17 +633,17 @@ class TestAComparison:
         connection.create_function("known_elsewhere", 1, str, deterministic=True)
         for sql in STATEMENTS:
             connection.execute(sql)
-        before = read_schema(connection.cursor(), "alembic_version")
+        before = read_schema(connection.cursor(), {"alembic_version"})
         connection.execute("drop table b")
         connection.execute('create table "b" ( a integer references a (id),\n y text default 1)')
         connection.execute("drop view v")
         connection.execute("create  view v as select 1")
-        respelled = read_schema(connection.cursor(), "alembic_version")
+        respelled = read_schema(connection.cursor(), {"alembic_version"})
         connection.execute("drop index ix")
         connection.execute("create index ix on a (length(name))")
         connection.execute("drop view v")
         connection.execute("create view v as select 2")
-        changed = read_schema(connection.cursor(), "alembic_version")
+        changed = read_schema(connection.cursor(), {"alembic_version"})
         connection.close()
 
         assert before != respelled

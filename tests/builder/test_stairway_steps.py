@@ -125,7 +125,7 @@ class TestFromBelow:
         assert climb.tables == ["alembic_version", "t1", "t2", "t3"]
         assert DatabaseFile(climb.file).heads("alembic_version") == ["3"]
         assert stairway.is_done
-        assert climb.runs == 1
+        assert climb.runs == 2, "the first one tells whether env.py runs the migrations once"
 
     def test_a_downgrade_that_fails_is_put_back_and_told_in_three_lines(self, climb):
         climb.revision("1")
@@ -144,7 +144,7 @@ class TestFromBelow:
             "up 1", "down 1", "up 1", "up 2", "down 2", "up 3", "down 3", "up 3"
         ]  # fmt: skip
         assert climb.tables == ["alembic_version", "t1", "t2", "t3"]
-        assert climb.runs == 2
+        assert climb.runs == 3
 
     def test_an_error_without_words_is_its_kind(self, climb):
         climb.revision("1", down="raise NotImplementedError")
@@ -212,7 +212,7 @@ class TestFromBelow:
 
         climb.run(["2"], ["1", "2"])
 
-        assert climb.runs == 2
+        assert climb.runs == 3
         assert climb.reports == [("tried", "2")]
 
 
@@ -345,3 +345,73 @@ class TestAnEnvPy:
 
         with pytest.raises(ZeroDivisionError):
             climb.run(["1"], ["1"], run_env=run_env)
+
+
+class TestWhereEnvPyRunsTheMigrationsSeveralTimes:
+    """As it does for each tenant, or schema, with a version table of its own."""
+
+    @pytest.fixture
+    def tenants(self, climb):
+        def run_env(steps, overrides):
+            climb.runs += 1
+            for tenant in "abc":
+                with climb.engine.connect() as connection:
+                    opts = {"fn": steps, "version_table": f"{tenant}_version", **overrides}
+                    opts["log"] = climb.log
+                    context = MigrationContext.configure(connection, opts=opts)
+                    with Operations.context(context), context.begin_transaction():
+                        context.run_migrations()
+
+        climb.by_tenant = run_env
+        return climb
+
+    def revision(self, climb, name, in_b="pass"):
+        """A revision whose downgrade does something else for the tenant b."""
+        mine = "op.get_context().version_table[0]"
+        climb.revision(
+            name,
+            f"op.execute(f'create table {{{mine}}}{name} (a)')",
+            f"exec({in_b!r}) if {mine} == 'b' else op.execute(f'drop table {{{mine}}}{name}')",
+        )
+
+    @pytest.mark.parametrize("parents", [None, {"1": [], "2": ["1"], "3": ["2"]}])
+    def test_each_of_them_goes_up_down_and_up_again(self, tenants, parents):
+        for name in "123":
+            self.revision(tenants, name, f"op.execute('drop table b{name}')")
+        tenants.run(["1", "2", "3"], ["1", "2", "3"], run_env=tenants.by_tenant)
+        reports = list(tenants.reports)
+        if parents is not None:
+            tenants.reports.clear()
+            path = ["3", "2", "1"]
+            tenants.run(path, path, parents, run_env=tenants.by_tenant)
+            reports = tenants.reports
+
+        assert {entry[0] for entry in reports} == {"tried"}
+        assert len(reports) == 3
+        there = {name for name in tenants.tables if not name.endswith("version")}
+        every = {f"{tenant}{name}" for tenant in "abc" for name in "123"}
+        assert there == (every if parents is None else set())
+
+    def test_one_that_does_not_go_down_is_told(self, tenants):
+        self.revision(tenants, "1", "op.execute('drop table b1')")
+        self.revision(tenants, "2", "raise RuntimeError('b stays')")
+        self.revision(tenants, "3", "op.execute('drop table b3')")
+
+        tenants.run(["1", "2", "3"], ["1", "2", "3"], run_env=tenants.by_tenant)
+
+        assert tenants.reports == [
+            ("tried", "1"),
+            ("finding", "2", "downgrade failed", ["RuntimeError: b stays"]),
+            ("tried", "2"),
+            ("tried", "3"),
+        ]
+        assert {"a3", "b3", "c3"} <= set(tenants.tables)
+
+    def test_what_one_leaves_is_told(self, tenants):
+        self.revision(tenants, "1", "op.execute('create table b_left (a)')")
+
+        tenants.run(["1"], ["1"], run_env=tenants.by_tenant)
+
+        assert tenants.reports[0][:3] == ("finding", "1", "downgrade")
+        assert any("b_left" in line for line in tenants.reports[0][3])
+        assert not any("version" in line for line in tenants.reports[0][3])

@@ -120,4 +120,4 @@ def everything_on(database):
         for name, kind in names:
             what = "last_value, is_called" if kind in ("S", b"S") else "t.*"
             rows[name] = sorted(map(repr, connection.execute(f"SELECT {what} FROM {name} t")))
-        return rows, sorted(read_schema(connection.cursor(), None).others)
+        return rows, sorted(read_schema(connection.cursor()).others)

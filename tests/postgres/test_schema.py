@@ -69,9 +69,9 @@ def database(postgres):
 @pytest.mark.parametrize("statement", SEEN)
 def test_it_is_seen(postgres, database, statement):
     with postgres.connect(database.name) as connection:
-        before = read_schema(connection.cursor(), None)
+        before = read_schema(connection.cursor())
         connection.execute(statement.encode())
-        after = read_schema(connection.cursor(), None)
+        after = read_schema(connection.cursor())
 
     found = differences(before, after)
     told = [line.partition(": ") for line in found]

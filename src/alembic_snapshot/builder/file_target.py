@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -92,9 +92,9 @@ class FileTarget:
                 return databases.unknown_problems(f"{type(error).__name__}: {told}")
         return problems
 
-    def read_schema(self, cursor: Any, version_table: str) -> Schema:
+    def read_schema(self, cursor: Any, version_tables: Collection[str]) -> Schema:
         """As :func:`alembic_snapshot.sqlite.schema.read_schema`."""
-        return schema.read_schema(cursor, version_table)
+        return schema.read_schema(cursor, version_tables)
 
 
 def _compacted(connection: sa.Connection, path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,6 +73,6 @@ class ServerTarget:
     ) -> None:
         """Do nothing: a server has all that its schemas use."""
 
-    def read_schema(self, cursor: Any, version_table: str) -> Schema:
+    def read_schema(self, cursor: Any, version_tables: Collection[str]) -> Schema:
         """As :func:`alembic_snapshot.postgres.schema.read_schema`."""
-        return schema.read_schema(cursor, version_table)
+        return schema.read_schema(cursor, version_tables)

@@ -31,7 +31,8 @@ class Stairway:
 
     A ``step`` of a job says which way: along ``path``, where its ``revisions`` are tried.
     It leads up, or with ``parents`` down from above. Where a step fails, the database is put back,
-    from a copy of it above some revision, and the next run goes on from there.
+    from a copy of it above some revision, and the next run goes on from there. Where ``env.py``
+    runs the migrations several times, for each of its schemas, these take each step together.
     """
 
     def __init__(
@@ -58,6 +59,12 @@ class Stairway:
         self._trying: tuple[str, str] | None = None
         self._failure: BaseException | None = None
         self._codes: dict[str, Any] = {}
+        self._version_tables: set[str] = set()
+        # Whether env.py runs the migrations once each time. The first run tells, and takes no step.
+        self._is_alone: bool | None = None
+        self._calls = 0
+        # The steps of this run of env.py's.
+        self._taken: list[tuple[str, str]] = []
         self._moves = self._plan()
 
     def run(self, run_env: Callable[..., None], watched: Callable[[Any], Any]) -> None:
@@ -75,6 +82,7 @@ class Stairway:
 
         while not self.is_done:
             self._goes_on, self._failure = False, None
+            self._calls, self._taken = 0, []
             failure: BaseException | None = None
             try:
                 run_env(steps, overrides={"transaction_per_migration": True})
@@ -85,7 +93,9 @@ class Stairway:
                 continue
             if failure:
                 raise failure
-            if not self._goes_on:
+            if self._is_alone is None and self._calls:
+                self._is_alone = self._calls == 1
+            elif not self._goes_on:
                 # It runs no migrations, or does not go on with them.
                 return
 
@@ -94,22 +104,35 @@ class Stairway:
 
         They end where ``env.py`` has to run anew for the next one.
         """
-        self._connection, self._version_table = context.connection, context.version_table
+        self._calls += 1
+        self._version_tables.add(context.version_table)
+        if self._is_alone is None:
+            return
+        if self._calls > 1:
+            for taken in self._taken:
+                yield from self._taking(taken, context)
+            return
+        self._connection = context.connection
         before = self._left_in_connection()
         while True:
             move = next(self._moves, None)
             if move is None:
                 self.is_done = True
                 return
-            # The types that were created, for one, are remembered there.
-            context.impl.memo.clear()
-            self._trying, self._failure = move, None
-            yield self._step(*move)
-            self._trying = None
+            yield from self._taking(move, context)
+            self._taken.append(move)
             self._goes_on = True
             # A transaction of env.py's own is committed when env.py has ended.
-            if self._connection.in_transaction() or self._left_in_connection() != before:
+            is_open = self._connection.in_transaction()
+            if not self._is_alone or is_open or self._left_in_connection() != before:
                 return
+
+    def _taking(self, move: tuple[str, str], context: Any) -> Iterator[Any]:
+        # The types that were created, for one, are remembered there.
+        context.impl.memo.clear()
+        self._trying, self._failure = move, None
+        yield self._step(*move)
+        self._trying = None
 
     def _recover(self, error: BaseException | None) -> bool:
         """Put the database back to its state before a step that failed.
@@ -226,7 +249,7 @@ class Stairway:
     def _schema(self) -> Schema:
         # The migrations' own connection knows the schema: another would have to parse it.
         with contextlib.closing(self._connection.connection.cursor()) as cursor:
-            return self.target.read_schema(cursor, self._version_table)
+            return self.target.read_schema(cursor, self._version_tables)
 
     def _left_in_connection(self) -> Any:
         """The state that a step left in its connection, which another connection would lack."""

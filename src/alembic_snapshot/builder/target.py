@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -70,7 +70,7 @@ class BuilderTarget(Protocol):
         of the migrations that nobody uses.
         """
 
-    def read_schema(self, cursor: Any, version_table: str) -> Schema:
+    def read_schema(self, cursor: Any, version_tables: Collection[str]) -> Schema:
         """The schema, as a connection of the migrations' own sees it."""
 
 

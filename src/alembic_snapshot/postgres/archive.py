@@ -162,7 +162,7 @@ def relations(connection: psycopg.Connection[Any], kind: str) -> list[list[str]]
 def facts(connection: psycopg.Connection[Any]) -> list[str]:
     """A database's schema in a form that can be compared."""
     with connection.cursor() as cursor:
-        return sorted(read_schema(cursor, None).others)
+        return sorted(read_schema(cursor).others)
 
 
 def counted_view(

@@ -195,7 +195,7 @@ def sums(connection: psycopg.Connection[Any], names: Mapping[str, Table]) -> dic
 def fingerprint(connection: psycopg.Connection[Any]) -> Fingerprint:
     """The hash of a database's schema, rows and counters."""
     rows = sums(connection, tables(connection))
-    facts = sorted(read_schema(connection.cursor(), None).others)
+    facts = sorted(read_schema(connection.cursor()).others)
     values = [
         part for name, value in sorted(counters(connection).items()) for part in (name, *value)
     ]

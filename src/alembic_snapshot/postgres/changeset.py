@@ -62,7 +62,7 @@ def capture(
         was, now = _befores[name], catalog.fingerprint(there)
         changes = _changes(here, there, was, now)
         if changes.created or changes.dropped or was.whole != now.whole:
-            facts = [read_schema(one.cursor(), None).others for one in (here, there)]
+            facts = [read_schema(one.cursor()).others for one in (here, there)]
             try:
                 _apply(here, changes)
             except CommandError as error:
@@ -70,7 +70,7 @@ def capture(
                 raise NotCarried(said_of) from error
             if catalog.fingerprint(here).whole != now.whole:
                 # What it could not make is named, by the first fact of it.
-                made = read_schema(here.cursor(), None).others
+                made = read_schema(here.cursor()).others
                 missing = sorted((facts[1] - made) or (made - facts[1]))
                 raise NotCarried(
                     f"the test changed what a token does not carry: {named(missing[0])[:120]}"

@@ -32,7 +32,7 @@ def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit
 
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
-    before, after = (read_schema(c.cursor(), None).others for c in (here, there))
+    before, after = (read_schema(c.cursor()).others for c in (here, there))
     new, gone, changed = sides(before, after)
     yield from (f"{fact}: not in the snapshot" for fact in new)
     yield from (f"{fact}: only in the snapshot" for fact in gone)

@@ -6,6 +6,7 @@ what was granted and revoked again is spelled otherwise than what never was.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from alembic_snapshot.database.schema import Schema
@@ -118,8 +119,8 @@ _PARTS = (
 _QUERY = " UNION ALL ".join(_PARTS)
 
 
-def read_schema(cursor: Any, ignored: str | None) -> Schema:
-    """The schema that a DBAPI cursor's connection sees, without the table ``ignored``."""
+def read_schema(cursor: Any, ignored: Collection[str] = ()) -> Schema:
+    """The schema that a DBAPI cursor's connection sees, without the tables ``ignored``."""
     cursor.execute(_QUERY)
-    counted = (fact for table, fact in cursor.fetchall() if table is None or table != ignored)
+    counted = (fact for table, fact in cursor.fetchall() if table not in ignored)
     return Schema(frozenset(" ".join(fact.split()) for fact in counted))

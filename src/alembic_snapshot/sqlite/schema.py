@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 from alembic_snapshot.database.schema import Schema
@@ -19,14 +20,14 @@ _QUERY = (
 )
 
 
-def read_schema(cursor: Any, ignored: str) -> Schema:
-    """The schema that a DBAPI cursor's connection sees; the table ``ignored`` is left out."""
+def read_schema(cursor: Any, ignored: Collection[str]) -> Schema:
+    """The schema that a DBAPI cursor's connection sees; the tables ``ignored`` are left out."""
     cursor.execute(_QUERY)
     tables: dict[str, tuple[str, ...]] = {}
     others = set()
     for kind, name, table, statement in cursor.fetchall():
         if kind in ("table", "index"):
-            if table != ignored:
+            if table not in ignored:
                 tables[table] = (*tables.get(table, ()), statement)
         else:
             others.add(f"{kind} {name}: {_one_line(statement)}")

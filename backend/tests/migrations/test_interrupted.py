@@ -113,10 +113,13 @@ def test_a_downgrade_that_is_cut_off_anywhere_leaves_nothing_of_its_revision(
 
 # Migrates, and waits for its parent after a number of statements.
 WAITING = """
+import signal
 import sys
 from alembic.config import main
 from sqlalchemy import Engine, event
 
+# A shell's background job ignores it, and so do all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 left = int(sys.argv[1])
 
 @event.listens_for(Engine, "after_cursor_execute")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import random
 import sys
 from importlib.machinery import SourceFileLoader
 
 import pytest
 
 from alembic_snapshot.builder import registries
+from alembic_snapshot.builder.protocol import PROCESS
 from alembic_snapshot.builder.registries import Registries
 
 from .test_reached_models import claim_not_stale
@@ -94,7 +96,8 @@ def imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     root = str(tmp_path)
     heard = Registries(
-        lambda path: str(path).removeprefix(f"{root}/") if str(path).startswith(root) else None
+        lambda path: str(path).removeprefix(f"{root}/") if str(path).startswith(root) else None,
+        ["app/inner.py"],
     )
     heard.listen()
 
@@ -107,6 +110,7 @@ def imported(tmp_path, monkeypatch):
             importlib.import_module(f"app.{name}")
         return heard.filled()
 
+    import_them.heard = heard
     yield import_them
     for name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
         del sys.modules[name]
@@ -150,6 +154,94 @@ def test_of_one_with_too_many_values_nobody_knows(imported, monkeypatch):
 
 def test_other_modules_than_the_projects_are_not_looked_at(imported, monkeypatch, tmp_path):
     assert imported(registry="R = {}", models="import json\njson.R = {}") == set()
+
+
+class TestWhatIsLeft:
+    """By revisions and seeds, since the first of them began."""
+
+    def test_is_what_changed_since_then_and_not_before(self, imported):
+        heard = imported.heard
+        imported(registry="R = {}", models="import app.registry\napp.registry.R['a'] = 1")
+        heard.begin()
+        assert heard.left() == set()
+
+        sys.modules["app.models"].K = 1
+        heard.begin()
+
+        assert heard.left() == {"app/models.py"}, "the second call notes nothing"
+
+    def test_of_a_module_that_is_imported_later_is_what_its_own_code_did_not_leave(
+        self, imported, tmp_path
+    ):
+        imported()
+        imported.heard.begin()
+        (tmp_path / "app" / "later.py").write_text("R = []")
+        module = importlib.import_module("app.later")
+        assert imported.heard.left() == set()
+
+        module.R.append(1)
+
+        assert imported.heard.left() == {"app/later.py"}
+
+    def test_before_any_began_is_nothing(self, imported):
+        imported(models="")
+        sys.modules["app.models"].K = 1
+
+        assert imported.heard.left() == {"app/models.py"}
+        assert PROCESS not in imported.heard.left()
+
+    @pytest.mark.parametrize("what", ["a variable", "its folder", "random numbers"])
+    def test_in_the_process_is_told(self, imported, monkeypatch, tmp_path, what):
+        imported()
+        imported.heard.begin()
+        before = random.getstate()
+        try:
+            if what == "a variable":
+                monkeypatch.setenv("LEFT_BY_A_REVISION", "1")
+            elif what == "its folder":
+                monkeypatch.chdir(tmp_path)
+            else:
+                random.random()
+            found = imported.heard.left()
+        finally:
+            random.setstate(before)
+
+        assert found == {PROCESS}
+
+    @pytest.mark.parametrize("name", ["inner", "other"])
+    @pytest.mark.parametrize(
+        "has",
+        [
+            "R = random.Random(1)",
+            "R = types.SimpleNamespace(a=({'b': [random.Random(1)]}, 1)).a[0]['b'][0]\n"
+            "S = types.SimpleNamespace(a=({'b': collections.deque([R])}, 1))\n"
+            "R, Q = S.a[0]['b'][0], None",
+        ],
+    )
+    def test_in_generators_is_told_of_modules_that_revisions_import(self, imported, has, name):
+        imported(**{name: f"import collections, random, types\n{has}"})
+        imported.heard.begin()
+
+        sys.modules[f"app.{name}"].R.random()
+
+        assert imported.heard.left() == ({"app/inner.py"} if name == "inner" else set())
+
+    def test_in_objects_of_sqlalchemys_is_not_looked_for(self, imported):
+        has = "import random, sqlalchemy as sa\nT = sa.MetaData(info={'r': random.Random(1)})"
+        imported(inner=has)
+        imported.heard.begin()
+
+        sys.modules["app.inner"].T.info["r"].random()
+
+        assert imported.heard.left() == set()
+
+    def test_in_a_script_that_alembic_loads_is_nobodys(self, imported):
+        imported(registry="R = 1")
+        imported.heard.begin()
+        module = sys.modules.pop("app.registry")
+        module.R = 2
+
+        assert imported.heard.left() == set()
 
 
 @pytest.fixture

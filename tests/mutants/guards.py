@@ -55,7 +55,7 @@ ROOMS = {
             "builder/left": "handed_over left_by_env variables",
             "builder/options": "spelled_options options left_by_env",
             "builder/reach": "reached_code reached_models",
-            "builder/registries": "registries",
+            "builder/registries": "registries left_for_later",
         },
         "key order options",
     ),
@@ -71,7 +71,7 @@ ROOMS = {
     ),
     "build": Room(
         {
-            "build/ancestors": "plans builds back_and_forth branch_order store",
+            "build/ancestors": "plans builds back_and_forth branch_order left_for_later store",
             "build/ensure": "plans max_size builds store/in_use store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "told_failures ends builds mistakes builder/guard",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alembic_snapshot.build.lookup import suits
+from alembic_snapshot.builder.protocol import CONNECTION, PROCESS
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
@@ -64,6 +65,7 @@ class Ancestors:
                 or state.digest != manifest.digest
                 or not suits(self.project, manifest)
                 or (order and {*order[: len(state.revisions)]} != {*state.revisions})
+                or self._is_missed(manifest)
             ):
                 continue
             changed = list(self.present.changes(manifest.observed, manifest.digest))
@@ -73,6 +75,17 @@ class Ancestors:
             candidates,
             key=lambda one: (len(one.state.revisions), len(one.state.seeds)),
             default=None,
+        )
+
+    def _is_missed(self, manifest: Manifest) -> bool:
+        """Whether what is to run may need what was left in the process that built a state."""
+        revisions = self.chain.revisions
+        new = [layer for name, layer in revisions.items() if name not in manifest.revisions]
+        seeds = self.chain.seeds[len(manifest.seeds) :]
+        imported = {name for layer in (*new, *seeds) for name in layer.inputs}
+        return any(
+            bool(new) if where == CONNECTION else where == PROCESS or where in imported
+            for where in manifest.left
         )
 
     def _state_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from alembic_snapshot.build.process import (
     Child,
     Listener,
 )
-from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
+from alembic_snapshot.builder.protocol import CONNECTION, Checks, Done, Facts, Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -42,7 +43,8 @@ from alembic_snapshot.store.store import Store, run_id
 class Construction:
     """One build under the store's lock. With ``from_scratch`` it starts from an empty database.
 
-    ``differences`` are why a snapshot that was checked again does not hold any more.
+    ``differences`` are why a snapshot that was checked again does not hold any more. ``in_one_go``
+    says that all revisions run on one connection, and no state between them is kept.
     """
 
     project: Project
@@ -53,6 +55,7 @@ class Construction:
     chain_now: Callable[[], Chain]
     from_scratch: bool = False
     differences: Sequence[str] = ()
+    in_one_go: bool = False
 
     @functools.cached_property
     def builder(self) -> BuilderProcess:
@@ -91,13 +94,21 @@ class Construction:
             try:
                 with self.store.in_use(ancestor.entry):
                     if ancestor.entry.database.is_there():
-                        return self._through_the_handovers(workspace, ancestor)
+                        return self._unbroken(workspace, ancestor)
                 break
             except UnfitAncestor as unfit:
                 may_be_earlier = unfit.order and not order
                 ancestor = self.ancestors.deepest(unfit.order) if may_be_earlier else None
                 order = unfit.order
-        return self._through_the_handovers(workspace, None)
+        return self._unbroken(workspace, None)
+
+    def _unbroken(self, workspace: Workspace, ancestor: Ancestor | None) -> Entry:
+        """Build, in one go where revisions leave in their connection what later ones may need."""
+        try:
+            return self._through_the_handovers(workspace, ancestor)
+        except _Broken:
+            self.in_one_go = True
+            return self._through_the_handovers(workspace, ancestor)
 
     def check_again(self, entry: Entry) -> Entry | None:
         """Check a snapshot against changed models; None if it has to be built anew instead."""
@@ -207,10 +218,13 @@ class Construction:
         child: Child | None = None
         try:
             child = self.builder.run(workspace.folder, job)
+            _see_that_nothing_is_missed(child, plan)
             if not is_plain:
                 child.done = self._check_apart(workspace, child.end, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
+            if failed.child:
+                _see_that_nothing_is_missed(failed.child, plan)
             if ancestor and failed.child and failed.child.failed and failed.child.failed.order:
                 raise UnfitAncestor(failed.child.failed.order) from None
             if child:
@@ -266,6 +280,8 @@ class Construction:
     def _states(self, ancestor: Ancestor | None) -> list[State]:
         """The states to reach from the ancestor; the last one is the snapshot."""
         states = self.chain.published_states()
+        if self.in_one_go:
+            states = [one for one in states if len(one.revisions) == len(self.chain.revisions)]
         if ancestor is None:
             return states
         have = set(ancestor.state.revisions)
@@ -371,6 +387,7 @@ class Construction:
             timings=dict(self.builder.timings),
             warnings=[masked(line) for line in (*child.facts.redirected, *verified.notes)],
             databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor.entry),
+            left=tuple(seen.left),
             # What stands on another machine's work is believed as far as that is.
             origins=plan.ancestor.entry.manifest.origins if plan.ancestor else (),
         )
@@ -417,6 +434,22 @@ class _Plan(NamedTuple):
     handover: str
     states: Sequence[State]
     steps: Sequence[Step]
+
+
+class _Broken(Exception):
+    """A state on the way left in its connection what the revisions after it may need."""
+
+
+def _see_that_nothing_is_missed(child: Child, plan: _Plan) -> None:
+    """See that revisions which ran on a new connection had all that those before them left.
+
+    Raises:
+        _Broken: they had not.
+    """
+    for index, (step, after) in enumerate(itertools.pairwise(plan.steps)):
+        is_upgrade = step.does == after.does == "upgrade"
+        if is_upgrade and index in child.states and CONNECTION in child.states[index].left:
+            raise _Broken
 
 
 def _told(failed: AttemptFailed) -> str:

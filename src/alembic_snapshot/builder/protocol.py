@@ -171,11 +171,18 @@ class Failure:
     order: Sequence[str] = field(default_factory=list)
 
 
+# Where revisions and seeds may leave something for later ones, beside modules. In a connection:
+# settings, temporary tables. In the process: variables, its folder, the next random numbers.
+CONNECTION, PROCESS = "<connection>", "<process>"
+
+
 class Reached(NamedTuple):
     """A state of the database, and what was read for it: by its own code, and by ``env.py``.
 
     ``blind`` are libraries that may have read unheard; ``by_owner`` which files each revision read.
     ``problems`` are those in the database, where only the application's own connections can tell.
+    ``left`` is where its code left what the next revision or seed would not find in another
+    process: files of modules, or names in angle brackets.
     """
 
     direct: Seen
@@ -183,6 +190,7 @@ class Reached(NamedTuple):
     blind: Sequence[str]
     by_owner: Mapping[str, Mapping[str, str]]
     problems: Mapping[str, Any] | None = None
+    left: Sequence[str] = ()
 
 
 def done_of(event: Mapping[str, Any]) -> Done:

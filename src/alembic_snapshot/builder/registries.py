@@ -1,13 +1,17 @@
-"""Modules into which others have put something since they were imported: a registry, a setting.
+"""What modules of the project have in them: what others put there, and what migrations leave there.
 
-Who imports such a module finds what the application's other modules left there, and nobody hears of
-that. So the data of each module of the project are noted when its own code has run, and compared
-when migrations begin.
+Who imports a module finds what the application's other modules have put into it (a registry, a
+setting), and what revisions before have left (a counter, a generator's next number). Nobody hears
+of that. So the data of each module are noted when its own code has run, and compared when
+migrations begin, and where a state of the database is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import random
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from enum import EnumMeta
@@ -15,6 +19,7 @@ from importlib.machinery import SourceFileLoader
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
+from alembic_snapshot.builder.protocol import PROCESS
 from alembic_snapshot.builder.record import attribute
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None))
@@ -25,16 +30,26 @@ _SEQUENCES = (list, tuple, deque, *_SETS)
 _LIMIT = 200_000
 # What values are read as, beside plain ones. Objects of other libraries may be made at any time.
 _FOREIGN, _AGAIN = ("foreign",), ("again",)
-_NAMES, _ITEMS, _PARTS, _DEFINED = object(), object(), object(), object()
+_NAMES, _ITEMS, _PARTS, _DEFINED, _RANDOM = object(), object(), object(), object(), object()
+
+
+# How many objects of libraries' are looked into for a generator of random numbers.
+_OBJECTS = 2_000
+_WITHOUT_RANDOM = ("sqlalchemy", "alembic", "logging", "threading", "asyncio", "greenlet")
 
 
 class Registries:
-    """Hears of the project's modules; ``spelled`` gives a file's name, None if it is another's."""
+    """Hears of the project's modules; ``spelled`` gives a file's name, None if it is another's.
 
-    def __init__(self, spelled: Callable[[Any], str | None]):
+    ``inputs`` are the files that revisions and seeds import, as far as that is known.
+    """
+
+    def __init__(self, spelled: Callable[[Any], str | None], inputs: Collection[str] = ()):
         self._spelled = spelled
+        self._inputs = frozenset(inputs)
         self._names: set[str] = set()
         self._imported: dict[str, tuple[ModuleType, Any]] = {}
+        self._begun: dict[str, Any] | None = None
 
     def listen(self) -> None:
         """Listen from now on; it can't be undone."""
@@ -52,16 +67,41 @@ class Registries:
 
     def filled(self) -> set[str]:
         """The files of the modules whose data are others than those that their own code left."""
+        imported = {name: data for name, (_, data) in self._imported.items()}
+        return self._other_than(imported)
+
+    def begin(self) -> None:
+        """Note what all have before the first revision or seed runs; later calls note nothing."""
+        if self._begun is None:
+            self._begun = {name: self._data(module) for name, (module, _) in self._there()}
+            self._begun[PROCESS] = _of_process()
+
+    def left(self) -> set[str]:
+        """The files of the modules whose data are others than when revisions began, or than when
+        these were imported by one; ``PROCESS`` for what the process has beside.
+        """
+        imported = {name: data for name, (_, data) in self._imported.items()}
+        found = self._other_than({**imported, **(self._begun or {})})
+        is_same = (self._begun or {}).get(PROCESS) in (None, _of_process())
+        return found if is_same else {*found, PROCESS}
+
+    def _other_than(self, before: Mapping[str, Any]) -> set[str]:
         return {
             name
-            for name, (module, before) in list(self._imported.items())
-            if before is None or _differs(before, self._data(module))
+            for name, (module, _) in self._there()
+            if before[name] is None or _differs(before[name], self._data(module))
         }
+
+    def _there(self) -> list[tuple[str, tuple[ModuleType, Any]]]:
+        """The modules that others can import: no script, which Alembic loads by itself."""
+        modules = list(self._imported.items())
+        return [one for one in modules if sys.modules.get(one[1][0].__name__) is one[1][0]]
 
     def _data(self, module: ModuleType) -> Any:
         """The data of a module, None if they are too many."""
+        name = self._spelled(attribute(module, "__file__"))
         with contextlib.suppress(_TooMany):
-            return _Reader(module.__name__, self._names).named(vars(module))
+            return _Reader(module.__name__, self._names, name in self._inputs).named(vars(module))
         return None
 
 
@@ -70,11 +110,15 @@ class _TooMany(Exception):
 
 
 class _Reader:
-    """Reads the values of one module, of those called ``own``, so that they can be compared."""
+    """Reads the values of one module, of those called ``own``, so that they can be compared.
 
-    def __init__(self, module: str, own: Collection[str]):
+    If ``deep``, generators of random numbers are looked for in objects of libraries.
+    """
+
+    def __init__(self, module: str, own: Collection[str], deep: bool):
         self._module = module
         self._own = own
+        self._deep = deep
         self._count = 0
         # Kept, so that no other object has its number meanwhile.
         self._seen: dict[int, Any] = {}
@@ -119,7 +163,10 @@ class _Reader:
             is_here = value.__module__ == self._module and not issubclass(kind, EnumMeta)
             inside = self._named_by(value, vars(value)) if is_here else (_NAMES, {})
             return _DEFINED, f"{value.__module__}.{value.__qualname__}", inside
-        return self._named_by(kind, _attributes(value)) if is_own else _FOREIGN
+        if is_own:
+            return self._named_by(kind, _attributes(value))
+        numbers = _random_in(value) if self._deep else []
+        return (_RANDOM, numbers) if numbers else _FOREIGN
 
     def _named_by(self, definition: Any, values: Mapping[str, Any]) -> Any:
         """What an object has by name; what a library keeps in a subclass of its own is left out."""
@@ -130,12 +177,41 @@ class _Reader:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    slots = [getattr(kind, "__slots__", ()) for kind in type(value).__mro__]
+    """What an object has by name, without running its code."""
+    slots = [kind.__dict__.get("__slots__", ()) for kind in type(value).__mro__]
     names = [name for one in slots for name in ([one] if isinstance(one, str) else one)]
-    return {
-        **getattr(value, "__dict__", {}),
-        **{name: getattr(value, name) for name in names if hasattr(value, name)},
-    }
+    found: dict[str, Any] = {}
+    for name in ("__dict__", *names):
+        with contextlib.suppress(AttributeError):
+            one = object.__getattribute__(value, name)
+            found.update(one if name == "__dict__" else {name: one})
+    return found
+
+
+def _random_in(value: Any) -> list[int]:
+    """The next numbers of the generators that an object of a library's has in it, as digests."""
+    waiting, seen, found = deque([value]), {id(value): value}, []
+    while waiting and len(seen) < _OBJECTS:
+        one = waiting.popleft()
+        kind = type(one)
+        parts: Any = ()
+        if issubclass(kind, random.Random):
+            found.append(hash(random.Random.getstate(one)))
+        elif kind in _MAPPINGS:
+            parts = list(one.values())
+        elif kind in (list, tuple, deque):
+            parts = list(one)
+        elif kind.__module__.partition(".")[0] not in _WITHOUT_RANDOM:
+            parts = list(_attributes(one).values())
+        for part in parts:
+            if type(part) not in _PLAIN and id(part) not in seen:
+                seen[id(part)] = part
+                waiting.append(part)
+    return found
+
+
+def _of_process() -> Any:
+    return dict(os.environ._data), os.getcwd(), random.getstate()  # type: ignore[attr-defined]
 
 
 def _differs(before: Any, now: Any) -> bool:

@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,10 +32,10 @@ from alembic_snapshot.builder.options import (
 )
 from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.builder.pools import Pools
-from alembic_snapshot.builder.protocol import Checks, Done, Facts, Job, Step
+from alembic_snapshot.builder.protocol import CONNECTION, Checks, Done, Facts, Job, Step
 from alembic_snapshot.builder.ran import Ran
 from alembic_snapshot.builder.reach import code_reached
-from alembic_snapshot.builder.record import EVERY_STATE
+from alembic_snapshot.builder.record import EVERY_STATE, FILES
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairway import Stairway
@@ -80,11 +80,15 @@ class Builder:
             folders,
             settings=[path for path in (job.ini, job.toml) if path],
             ignored=job.ignored,
+            inputs=job.inputs,
         )
         self.left = LeftByEnv(self.watch, job.asked, self._spell)
         self.options: dict[str, str] | None = None
         self.arguments: dict[str, str] = {}
         self._has_run_env = False
+        self._has_migrated = False
+        # Whether revisions have left something in a connection that another one would not have.
+        self._is_left_in_connection = False
         # Whether revisions have one order only.
         self._is_line = False
         self.version_table = "alembic_version"
@@ -189,7 +193,8 @@ class Builder:
             return
         self.ran.note(context)
         self.own_sql.note(context.connection)
-        self.watch.look_into_modules()
+        self.watch.look_into_modules(filled=not self._has_migrated)
+        self._has_migrated = True
         # Every revision's function is given them.
         self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
         if not is_comparable(dict(arguments)):
@@ -227,12 +232,14 @@ class Builder:
                 self._makes("migrate"),
                 self.watch.recording(),
             ):
+                self.watch.look_into_modules(filled=False)
                 function = self._loaded(step.function)
                 run_to_its_end(function, function(self.target.url()))
         elif step.does == "seed":
             if not (self._has_run_env or self.job.migrate):
                 # A seed finds what env.py has imported, as it does where revisions ran before.
                 self._run_env(lambda _current, _context: ())
+            self.watch.look_into_modules(filled=False)
             self._seed(step.function)
         inputs = self.job.inputs if step.inputs is None else step.inputs
         seen = self.watch.seen(step.owners, inputs)
@@ -248,7 +255,14 @@ class Builder:
                     name, self.own_sql, self.guard.own_work, self.pools.close_idle
                 )
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
-        self.report("state", index=step.index, **seen, by_owner=by_owner, problems=problems)
+        left = () if is_stairway else self._left_for_later([*inputs, *seen["direct"][FILES]])
+        told = {"by_owner": by_owner, "problems": problems, "left": sorted(left)}
+        self.report("state", index=step.index, **seen, **told)
+
+    def _left_for_later(self, reached: Collection[str]) -> set[str]:
+        """Where revisions and seeds left what later ones would not find in another process."""
+        connection = {CONNECTION} if self._is_left_in_connection else set()
+        return connection | self.watch.left_in_modules(reached)
 
     def _upgrade(self, revisions: Sequence[str] | None, last: Sequence[str] | None) -> bool:
         """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs.
@@ -285,12 +299,25 @@ class Builder:
             self.ran.planned += len(planned or ())
             if planned:
                 self.report("plan", revisions=[step.revision.revision for step in planned])
-            return map(self._watched, planned or ())
+                return self._on_one_connection(map(self._watched, planned), context)
+            return iter(())
 
         self._run_env(steps)
         if disordered is not None:
             raise disordered
         return planned is not None
+
+    def _on_one_connection(self, steps: Iterator[Any], context: Any) -> Iterator[Any]:
+        """The steps; when they are taken, note whether they have left something in it."""
+
+        def state() -> Any:
+            with contextlib.closing(context.connection.connection.cursor()) as cursor:
+                cursor.execute(self.kind.left_in_connection)
+                return tuple(cursor.fetchone())
+
+        before = state()
+        yield from steps
+        self._is_left_in_connection |= state() != before
 
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""

@@ -16,6 +16,7 @@ from types import CodeType
 from typing import Any
 
 from alembic_snapshot.builder.frames import Frames, asker, is_drivers
+from alembic_snapshot.builder.protocol import PROCESS
 from alembic_snapshot.builder.reads import Reads
 from alembic_snapshot.builder.record import (
     ENVIRONMENT,
@@ -40,7 +41,8 @@ class Watch:
     """Hears of reads, and records those below the project's folders, and which variables.
 
     ``folders`` are Alembic's, the first of which has ``env.py``; ``settings`` the files of its
-    configuration, whose values count by themselves; ``ignored`` the variables that never count.
+    configuration, whose values count by themselves; ``ignored`` the variables that never count;
+    ``inputs`` the files that revisions and seeds import, as far as that is known.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Watch:
         folders: Sequence[str],
         settings: Collection[str],
         ignored: Sequence[str],
+        inputs: Collection[str] = (),
     ):
         self.sites = sites
         self.frames = Frames(sites)
@@ -59,7 +62,7 @@ class Watch:
         self.ignored = tuple(ignored)
         self.reads = Reads(self)
         self.record = Record(reading, self._spelled)
-        self._registries = Registries(self._spelled)
+        self._registries = Registries(self._spelled, inputs)
         self._owner: str | None = None
         self._is_loading = False
         self._is_around = False
@@ -139,10 +142,20 @@ class Watch:
         """Note a package that what is running asks for."""
         self.record.asked_for.setdefault(self._owner_now(), set()).add(package)
 
-    def look_into_modules(self) -> None:
-        """Note, as migrations begin, which modules have what others have put into them."""
+    def look_into_modules(self, *, filled: bool) -> None:
+        """Note what modules have before the first revision or seed runs.
+
+        If ``filled``, note for whom what others have put there counts, too.
+        """
         with self.reads.unheard():
-            self.record.filled |= self._registries.filled()
+            if filled:
+                self.record.filled |= self._registries.filled()
+            self._registries.begin()
+
+    def left_in_modules(self, reached: Collection[str]) -> set[str]:
+        """Which of these modules have what revisions and seeds have left there, or the process."""
+        with self.reads.unheard():
+            return self._registries.left() & {*reached, PROCESS}
 
     def share_models(self) -> None:
         """Note that models reached what is running in a way that can't be compared."""

@@ -15,7 +15,7 @@ from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.key.observed import Observed
 
 _SEAL = ',\n "seal": "'
-_LISTS = ("databases", "heads", "origins", "seeds", "warnings")
+_LISTS = ("databases", "heads", "left", "origins", "seeds", "warnings")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Manifest:
     the findings, by the digest of the models that they hold for.
     ``databases`` are those that ``env.py`` would have opened, and was redirected from.
     ``origins`` are the scopes and signers of what it stands on that came from a shared store;
-    ``received`` says that all of it came from there.
+    ``received`` says that all of it came from there. ``left`` is where its revisions and seeds left
+    what later ones would not find in another process: files of modules, or ``<…>``.
     """
 
     digest: str
@@ -54,6 +55,7 @@ class Manifest:
     databases: Sequence[Mapping[str, Any]] = ()
     origins: Sequence[Mapping[str, str]] = ()
     received: bool = False
+    left: Sequence[str] = ()
     format: int = FORMAT
 
     @classmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
 from alembic_snapshot.database.identity import Place
@@ -16,7 +17,7 @@ from alembic_snapshot.database.recording import EXECUTE, Step
 from alembic_snapshot.engines.events import EngineEvents
 from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
-from alembic_snapshot.errors import EngineError
+from alembic_snapshot.errors import DatabaseNotRequested, EngineError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.sqlite.attaching import Asking
 
@@ -181,6 +182,37 @@ def test_a_thread_that_connects_while_its_test_ends_is_not_let_through(redirect,
     assert cargs == ["clone.db"]
     assert redirect.clone is None
     assert record.info[TrackedConnection].clone is clone
+
+
+@pytest.mark.parametrize("has_connection", [True, False])
+def test_one_whose_test_ends_before_it_has_its_connection_is_told_so(
+    redirect, tmp_path, opened, has_connection
+):
+    events = EngineEvents(tmp_path, lambda: tmp_path, 0.0)
+    events.redirects.append(redirect)
+    redirect.point(Clone())
+    record = opened(is_taken=False)
+    connection = record.dbapi_connection
+    if not has_connection:
+        record.dbapi_connection = None
+
+    redirect.release()
+    assert TrackedConnection in record.info
+    with pytest.raises(DatabaseNotRequested):
+        events._on_connect(connection, record)
+
+    redirect.point(Clone())
+    with pytest.raises(DisconnectionError):
+        events._on_connect(connection, record)
+
+
+def test_of_one_that_was_taken_its_record_keeps_nothing(redirect, opened):
+    redirect.point(Clone())
+    record = opened()
+
+    redirect.release()
+
+    assert TrackedConnection not in record.info
 
 
 def test_a_factory_of_the_applications_stays(redirect, dialect):

@@ -177,6 +177,9 @@ class EngineEvents:
         __tracebackhide__ = True
         tracked = record.info.get(TrackedConnection)
         if tracked is not None:
+            if tracked.clone is not None and tracked.clone is not tracked.redirect.clone:
+                # Its test ended meanwhile, and it may have gone anywhere.
+                self._refuse(tracked.redirect)
             with self.notices.noting():
                 tracked.redirect.greet(connection, tracked)
             if tracked.clone is not None and tracked.clone.place is not None:

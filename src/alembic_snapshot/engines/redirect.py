@@ -360,7 +360,9 @@ class EngineRedirect:
                 self.was_told = True
             else:
                 _close_connection(record)
-            record.info.pop(TrackedConnection, None)
+            if tracked.was_taken:
+                # Of one that a thread is about to take, it tells that thread whose it was.
+                record.info.pop(TrackedConnection, None)
         self._records.clear()
         return held
 

@@ -49,8 +49,8 @@ ROOMS = {
     ],
     "store": [["manifest"], ["archives", "opened", "states"], ["store"]],
     "sqlite": [
-        ["attaching", "files", "schema", "sql", "stand_ins"],
-        ["catalog", "diff"],
+        ["attaching", "files", "sql", "stand_ins"],
+        ["catalog", "diff", "schema"],
         ["database", "reset.connections"],
         ["replay"],
         ["clone", "received", "reset.interface", "store"],

@@ -11,8 +11,8 @@ import pytest
 from alembic_snapshot import BuildError, CheckError
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.stairway import run_stairway, stairway_revisions
-from alembic_snapshot.database.schema import differences
-from alembic_snapshot.sqlite.schema import read_schema
+from alembic_snapshot.database.schema import Schema, differences
+from alembic_snapshot.sqlite.schema import read_schema, table_facts
 
 STATEMENTS = (
     "create table alembic_version (version_num text)",
@@ -627,7 +627,65 @@ class TestFromAbove:
         )
 
 
+# A table before and after a downgrade that leaves something of it, and what is told.
+LEFT_OF_A_TABLE = {
+    "a collation": ("a text", "a text collate nocase", "column t.a collate nocase"),
+    "another collation": (
+        "a text collate rtrim", "a text collate NoCase", "column t.a collate NoCase",
+    ),
+    "a collation of the application's": (
+        "a text", "a text collate mine", "create table t (a text collate mine)",
+    ),
+    "a column that is generated": (
+        "a int, b int", "a int, b int generated always as (a + 1)", "column t.b INTEGER as (a + 1)",
+    ),
+    "one that is stored": (
+        "a int, b int generated always as (a)", "a int, b int generated always as (a) stored",
+        "column t.b INTEGER as (a) stored",
+    ),
+    "another expression": (
+        "a int, b int as (a)", "a int, b int as (a  + 2)",
+        "column t.b INTEGER as (create table t (a int, b int as (a + 2)))",
+    ),
+    "a strange name": (
+        'a int, "x ""y" text', 'a int, "x ""y" text collate nocase', 'column t.x "y collate nocase',
+    ),
+}  # fmt: skip
+
+
 class TestAComparison:
+    @pytest.mark.parametrize(
+        ("before", "after", "told"), LEFT_OF_A_TABLE.values(), ids=LEFT_OF_A_TABLE
+    )
+    def test_tells_what_a_table_s_statement_says(self, before, after, told):
+        old, new = (
+            Schema(frozenset(), {"t": (f"create table t ({columns})",)}, table_facts)
+            for columns in (before, after)
+        )
+
+        assert f"left behind: {told}" in differences(old, new)
+        assert differences(new, new) == differences(old, old) == []
+
+    @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="it has no strict tables")
+    def test_tells_that_types_are_enforced(self):
+        old, new = (
+            Schema(frozenset(), {"t": (f"create table t (a int){strict}",)}, table_facts)
+            for strict in ("", " strict")
+        )
+
+        assert differences(old, new) == ["left behind: table t is strict"]
+
+    def test_tells_the_collation_of_an_index(self):
+        table = "create table t (a text)"
+        old, new = (
+            Schema(frozenset(), {"t": (table, f"create index i on t (a{how})")}, table_facts)
+            for how in ("", " collate nocase desc")
+        )
+
+        assert differences(old, new) == [
+            "left behind: index i on t (a collate nocase desc)", "missing: index i on t (a)"
+        ]  # fmt: skip
+
     def test_sees_through_the_spelling_of_statements(self):
         connection = sqlite3.connect(":memory:")
         connection.create_function("known_elsewhere", 1, str, deterministic=True)

@@ -50,7 +50,8 @@ ROOMS = {
     "store": [["manifest"], ["archives", "opened", "states"], ["store"]],
     "sqlite": [
         ["attaching", "files", "sql", "stand_ins"],
-        ["catalog", "diff", "schema"],
+        ["catalog", "schema"],
+        ["diff"],
         ["database", "reset.connections"],
         ["replay"],
         ["clone", "received", "reset.interface", "store"],

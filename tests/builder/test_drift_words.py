@@ -94,6 +94,15 @@ def test_what_differs_is_told_in_words(models, statements, lines):
     assert drift(models, *statements, compare_server_default=True) == lines
 
 
+def test_types_that_are_spelled_alike_are_told_as_python_has_them():
+    models = table(sa.Column("a", sa.TIMESTAMP(timezone=True)), sa.Column("b", sa.Text))
+    has = HAS_T.replace("a integer", "a timestamp")
+
+    assert drift(
+        models, has, compare_type=lambda _context, _kept, column, *_: column.name == "a"
+    ) == ["modify type t.a: TIMESTAMP() in the database, TIMESTAMP(timezone=True) in the models"]
+
+
 def test_what_is_in_a_schema_is_told_with_it():
     models = table(sa.Column("a", sa.Integer, index=True), schema="sales")
 

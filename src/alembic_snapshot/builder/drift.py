@@ -155,7 +155,11 @@ def _in_words(difference: tuple[Any, ...]) -> str:
         return f"{words} {_dotted(*rest[:2], rest[2].name)}"
     if kind.startswith("modify_"):
         schema, table, column, _existing, before, after = rest
-        both = f"{_plain(before)} in the database, {_plain(after)} in the models"
+        told = _plain(before), _plain(after)
+        if told[0] == told[1]:
+            # As SQL they look alike: TIMESTAMP is one with a time zone and one without.
+            told = _plain(before, repr), _plain(after, repr)
+        both = f"{told[0]} in the database, {told[1]} in the models"
         return f"{words} {_dotted(schema, table, column)}: {both}"
     subject = rest[0]
     if isinstance(subject, str) or not hasattr(subject, "name"):
@@ -181,10 +185,10 @@ def _dotted(*names: Any) -> str:
     return ".".join(str(name) for name in names if name is not None)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, *ways: Callable[[Any], str]) -> str:
     """A type or a default in words, as far as it can be described."""
     argument = getattr(value, "arg", value)
-    for speak in (str, repr):
+    for speak in ways or (str, repr):
         with contextlib.suppress(Exception):
             return " ".join(speak(getattr(argument, "text", argument)).split())
     return f"a {type(argument).__name__} that can't be shown"

@@ -167,3 +167,63 @@ def test_what_leaves_nothing_is_built_upon(helped):
     project.revision("0003", "0002", tell("len(helper.VALUES)"), header="from app import helper")
 
     assert project.build()[1] == ["0003"]
+
+
+class TestOnAServer:
+    @pytest.fixture
+    def project(self, project, postgres, forget, monkeypatch):
+        monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
+        forget()
+        project.configure('backend = "postgresql"')
+        project.revision("0001", None, "op.execute('create schema sales')")
+        return project
+
+    @pytest.mark.parametrize(
+        ("leaves", "finds"),
+        [
+            ("set search_path to sales, public", "create table found (a int)"),
+            ("create temp table kept as select 7 as a", "create table found as table kept"),
+            (
+                "set timezone to 'Asia/Tokyo'",
+                "create table found as select now()::text like '%+09'",
+            ),
+        ],
+        ids=["a setting", "a temporary table", "the time zone"],
+    )
+    def test_what_a_revision_leaves_is_found_by_one_that_is_added(
+        self, project, postgres, forget, leaves, finds
+    ):
+        project.revision("0002", "0001", f"op.execute({leaves!r})")
+        project.ensure()
+        project.revision("0003", "0002", f"op.execute({finds!r})")
+
+        old = project.ensure()
+        here = asked(old, postgres)
+        forget()
+        shutil.rmtree(project.root / ".alembic-snapshot")
+
+        assert here == asked(project.ensure(), postgres)
+        assert here != []
+
+    @pytest.mark.parametrize("local", ["", "local "])
+    def test_how_long_something_may_take_is_no_matter(self, project, local):
+        project.revision("0002", "0001", f"op.execute(\"set {local}lock_timeout = '5s'\")")
+        project.ensure()
+        project.revision("0003", "0002", "op.execute('create table found (a int)')")
+
+        assert project.build()[1] == ["0003"]
+
+
+def asked(snapshot, postgres):
+    """The tables of a snapshot on a server, with their schemas and rows."""
+    clone = snapshot.clone("asked")
+    query = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'sales')"
+    with postgres.connect("asked") as connection:
+        names = sorted(connection.execute(query).fetchall())
+        found = [
+            (schema, table, connection.execute(f'TABLE "{schema}"."{table}"').fetchall())
+            for schema, table in names
+            if table != "alembic_version"
+        ]
+    clone.delete()
+    return found

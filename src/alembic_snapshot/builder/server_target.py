@@ -32,7 +32,9 @@ class ServerTarget:
         "SELECT current_user,"
         " (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),"
         " (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings"
-        " WHERE source = 'session')"
+        # These decide how long or how loud something is done, and not what.
+        " WHERE source = 'session' AND name NOT LIKE '%timeout' AND name NOT LIKE '%work_mem' AND"
+        " name NOT IN ('application_name', 'client_min_messages', 'synchronous_commit'))"
     )
     target: ServerDatabase
 

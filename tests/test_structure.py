@@ -153,6 +153,7 @@ ROOMS = {
             "lost",
             "named",
             "threads",
+            "turns",
             "uncommitted",
             "untouched",
         ],

@@ -81,6 +81,30 @@ class Notices:
             )
         self.refuse(project, error)
 
+    def left_behind(self, project: Project, name: str) -> None:
+        """A connection of a forked child to a clone that its parent has taken back.
+
+        With the guard off, too: the database is gone, or another test has it.
+        """
+        __tracebackhide__ = True
+        error = DatabaseNotRequested(
+            f"{self.here()} uses {name} in a process that was forked {_when()}, and whose clone "
+            "was taken back",
+            hint=_forking(project),
+        )
+        with self.noting():
+            raise error
+
+    def left_out(self, project: Project, name: str) -> None:
+        """A connection of a child that was forked when there was no clone, and now there is."""
+        __tracebackhide__ = True
+        error = DatabaseNotRequested(
+            f"{self.here()} connects to {name} in a process that was forked {_when()}, when there "
+            "was no clone",
+            hint=_forking(project),
+        )
+        self.refuse(project, error)
+
     def of_the_migrations(
         self, project: Project, place: Place, why: str, *, is_asked: bool
     ) -> None:
@@ -281,6 +305,21 @@ def _asking(project: Project, test: str) -> str:
     if test.endswith("(setup)"):
         hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
     return hint
+
+
+def _forking(project: Project) -> str:
+    """The hint that tells how a forked process and its clone end together."""
+    fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
+    return (
+        f"start the process, or the pool of processes, in a fixture that takes {fixture}, and end "
+        "it after its yield; one for several tests takes their clone_fixture()"
+    )
+
+
+def _when() -> str:
+    """In which test a process was forked: its environment is that of then."""
+    test = _running()
+    return "while no test was running" if test is None else f"in {test.rpartition(' ')[0]}"
 
 
 def _running() -> str | None:

@@ -149,6 +149,7 @@ ROOMS = {
             "expected",
             "importing",
             "known",
+            "letters",
             "loops",
             "lost",
             "named",

@@ -274,6 +274,7 @@ UNGUARDED = {
     "cli/remote": "it says what others have found; its tests compare output",
     "remote/__main__": "it passes on",
     "engines/uncommitted": "it shows",
+    "engines/letters": "it shows",
     "plugin/traces": "it shows",
     "build/snapshot": "it passes on",
     "database/lasting": "it has interfaces, and counts forks",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.engines.expected import is_expected
+from alembic_snapshot.engines.letters import Letters
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Notices:
 
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
     that were raised since it was cleared; ``outside`` those in threads that no test has started.
-    ``ending`` tells what is taken down at the moment, if anything is.
+    ``ending`` tells what is taken down at the moment, if anything is; ``letters`` has what forked
+    processes were refused that had no clone any more.
     """
 
     def __init__(self, callsites: Callsites):
@@ -48,6 +50,7 @@ class Notices:
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._warned: set[str] = set()
+        self.letters = Letters()
 
     @property
     def unguarded(self) -> int:
@@ -92,6 +95,7 @@ class Notices:
             "was taken back",
             hint=_forking(project),
         )
+        self.letters.write(error.message)
         with self.noting():
             raise error
 
@@ -103,6 +107,7 @@ class Notices:
             "was no clone",
             hint=_forking(project),
         )
+        self.letters.write(error.message)
         self.refuse(project, error)
 
     def of_the_migrations(

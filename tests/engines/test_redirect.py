@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import types
 from pathlib import Path
@@ -364,6 +365,41 @@ def test_a_forked_child_closes_nothing_of_its_parents(redirect, opened):
 
     assert redirect.release() == []
     assert not record.is_closed
+
+
+# What its parent does with the clone of a test in which a child was forked.
+GOES_ON = {
+    "a release": lambda redirect: redirect.release(),
+    "a rest": lambda redirect: redirect.rest(),
+    "another clone": lambda redirect: redirect.point(Clone()),
+    "another clone on the same file": lambda redirect: redirect.resume(Clone()),
+}
+
+
+@pytest.mark.parametrize("begins", ["with a clone", "without a clone"])
+@pytest.mark.parametrize("goes_on", GOES_ON)
+def test_a_forked_child_is_left_behind_when_its_parent_goes_on(redirect, begins, goes_on):
+    if begins == "with a clone":
+        redirect.point(Clone())
+    clone = redirect.clone
+    (questions, asking), (answers, answering) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        before = redirect.is_left_behind
+        os.write(answering, b"!")
+        os.read(questions, 1)
+        is_right = (before, redirect.is_left_behind, redirect.clone) == (False, True, clone)
+        redirect.point(Clone())
+        os._exit(0 if is_right and not redirect.is_left_behind else 1)
+
+    os.read(answers, 1)
+    GOES_ON[goes_on](redirect)
+    os.write(asking, b"!")
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert not redirect.is_left_behind
+    for end in (questions, asking, answers, answering):
+        os.close(end)
 
 
 def test_sessions_are_closed_with_their_clone(redirect):

@@ -29,6 +29,10 @@ ASK = (
 ASK_OTHER = 'add a fixture such as db_clones["billing"] to the test'
 SHARED = "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
 AT_IMPORT = "connect in a function that a test or a fixture calls, not at import"
+FORKING = (
+    "start the process, or the pool of processes, in a fixture that takes {}, and end it after its "
+    "yield; one for several tests takes their clone_fixture()"
+)
 ENGINE = 'write engine = "sqlite:///real.db" in [tool.alembic-snapshot]'
 ENGINE_OTHER = 'write engine = "sqlite:///real.db" in [tool.alembic-snapshot.databases.billing]'
 PAST = "shop/db.py line 3 connects to 'real.db' (env.py opens it)"
@@ -113,6 +117,41 @@ def test_a_database_that_nobody_asked_for(
 
     what = "shop/db.py line 3 connects to shop:db"
     assert found == (DatabaseNotRequested, message.format(what), hint)
+
+
+# By when a process was forked, as its environment has it, and as it is told.
+FORKED = {
+    f"{TEST} (call)": f"in {TEST}",
+    f"{TEST} (setup)": f"in {TEST}",
+    None: "while no test was running",
+}
+
+
+@pytest.mark.parametrize("project", [DEFAULT, OTHER], ids=["the first", "another"])
+@pytest.mark.parametrize(
+    ("running", "when"), FORKED.items(), ids=["in a call", "in a set-up", "outside of tests"]
+)
+def test_one_that_a_forked_process_had_or_never_had(notices, monkeypatch, running, when, project):
+    def had(it):
+        it.left_behind(project, "shop:db")
+
+    def had_not(it):
+        it.refused.clear()
+        it.left_out(project, "shop:db")
+
+    hint = FORKING.format("db_clone" if project is DEFAULT else 'db_clones["billing"]')
+    assert refused(notices, monkeypatch, running, had) == (
+        DatabaseNotRequested,
+        f"shop/db.py line 3 uses shop:db in a process that was forked {when}, and whose clone was "
+        "taken back",
+        hint,
+    )
+    assert refused(notices, monkeypatch, running, had_not) == (
+        DatabaseNotRequested,
+        f"shop/db.py line 3 connects to shop:db in a process that was forked {when}, when there "
+        "was no clone",
+        hint,
+    )
 
 
 OF_THE_MIGRATIONS = {
@@ -207,6 +246,7 @@ def test_where_nothing_is_guarded_it_is_warned_once_for_each(notices, monkeypatc
         warnings.simplefilter("always")
         for name in ("shop:db", "shop:db", "shop:other"):
             notices.not_requested(project, name)
+        notices.left_out(project, "shop:forked")
         notices.callsites.here = lambda: None
         notices.callsites.text = lambda _site: "code outside the project"
         notices.not_requested(project, "shop:db")
@@ -216,12 +256,14 @@ def test_where_nothing_is_guarded_it_is_warned_once_for_each(notices, monkeypatc
     assert told == [
         *[f"shop/db.py line 3 {what.format('shop:db')}"] * 2,
         f"shop/db.py line 3 {what.format('shop:other')}",
+        "shop/db.py line 3 connects to shop:forked in a process that was forked while no test was "
+        f"running, when there was no clone; {FORKING.format('db_clone')}",
         f"code outside the project {what.format('shop:db')}",
     ]
     assert {one.category for one in caught} == {UnguardedDatabaseWarning}
-    assert [(one.filename, one.lineno) for one in caught[:3]] == [Lines.site] * 3
-    assert Path(caught[3].filename).name == "notices.py"
-    assert (notices.unguarded, notices.refused, notices.outside) == (3, [], [])
+    assert [(one.filename, one.lineno) for one in caught[:4]] == [Lines.site] * 4
+    assert Path(caught[4].filename).name == "notices.py"
+    assert (notices.unguarded, notices.refused, notices.outside) == (4, [], [])
 
 
 def test_the_line_of_configuration_is_the_variable_where_one_says_the_database(monkeypatch):

@@ -56,7 +56,7 @@ class EngineEvents:
         self.notices = Notices(self.callsites)
         self.loop = Loop()
         self._calls: dict[str, Any] = {}
-        self._recorder = Recorder(self.redirects, self.callsites, _HEARD)
+        self._recorder = Recorder(self.redirects, self.callsites, _HEARD, self._check_turn)
         self._temporary = temporary
         self.untouched = Untouched(began)
         self._strangers = Strangers(self.redirects, self.notices, temporary, self.untouched)
@@ -159,6 +159,7 @@ class EngineEvents:
                 if dialect.name == "sqlite" and is_watchable(dialect):
                     cparams.setdefault("factory", Asking)
                 for place in places:
+                    self._check_turn_at(place)
                     self._strangers.meet(place)
                     if any(one.is_at(place) for one in self.redirects):
                         # An engine of the test's own, on its clone.
@@ -166,6 +167,7 @@ class EngineEvents:
                 return
         # Looked at once: a thread may be here while its test ends.
         clone = redirect.clone
+        self._check_turn(redirect)
         if clone is None:
             self._not_requested(redirect)
         with self.notices.noting():
@@ -208,6 +210,7 @@ class EngineEvents:
         info = record.info
         tracked = info.get(TrackedConnection)
         if tracked is not None:
+            self._check_turn(tracked.redirect)
             tracked.thread = threading.get_ident()
             if tracked.is_elsewhere:
                 leave(record)
@@ -219,11 +222,28 @@ class EngineEvents:
         if _HEARD not in info:
             self._meet(connection, info)
         if isinstance(info[_HEARD], Place):
+            self._check_turn_at(info[_HEARD])
             self._strangers.meet(info[_HEARD])
+
+    def _check_turn(self, redirect: EngineRedirect) -> None:
+        """Refuse a forked child whose clone was taken back by its parent."""
+        __tracebackhide__ = True
+        if redirect.is_left_behind and redirect.clone is not None:
+            self.notices.left_behind(redirect.project, redirect.engines.name)
+
+    def _check_turn_at(self, place: Place) -> None:
+        """The same, where a child's engine is the test's own."""
+        __tracebackhide__ = True
+        for redirect in self.redirects:
+            if redirect.is_left_behind and redirect.is_at(place):
+                self._check_turn(redirect)
 
     def _not_requested(self, redirect: EngineRedirect) -> None:
         __tracebackhide__ = True
         engines = redirect.engines
+        if redirect.is_left_behind:
+            self.notices.left_out(redirect.project, engines.name)
+            return
         self.notices.not_requested(
             redirect.project, engines.name, is_import=engines.configured.is_looked_up
         )

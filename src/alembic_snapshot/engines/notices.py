@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.engines.expected import is_expected
+from alembic_snapshot.engines.letters import Letters
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Notices:
 
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
     that were raised since it was cleared; ``outside`` those in threads that no test has started.
-    ``ending`` tells what is taken down at the moment, if anything is.
+    ``ending`` tells what is taken down at the moment, if anything is; ``letters`` has what forked
+    processes were refused that had no clone any more.
     """
 
     def __init__(self, callsites: Callsites):
@@ -48,6 +50,7 @@ class Notices:
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._warned: set[str] = set()
+        self.letters = Letters()
 
     @property
     def unguarded(self) -> int:
@@ -79,6 +82,32 @@ class Notices:
                 f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",
                 hint=_asking(project, test),
             )
+        self.refuse(project, error)
+
+    def left_behind(self, project: Project, name: str) -> None:
+        """A connection of a forked child to a clone that its parent has taken back.
+
+        With the guard off, too: the database is gone, or another test has it.
+        """
+        __tracebackhide__ = True
+        error = DatabaseNotRequested(
+            f"{self.here()} uses {name} in a process that was forked {_when()}, and whose clone "
+            "was taken back",
+            hint=_forking(project),
+        )
+        self.letters.write(error.message)
+        with self.noting():
+            raise error
+
+    def left_out(self, project: Project, name: str) -> None:
+        """A connection of a child that was forked when there was no clone, and now there is."""
+        __tracebackhide__ = True
+        error = DatabaseNotRequested(
+            f"{self.here()} connects to {name} in a process that was forked {_when()}, when there "
+            "was no clone",
+            hint=_forking(project),
+        )
+        self.letters.write(error.message)
         self.refuse(project, error)
 
     def of_the_migrations(
@@ -281,6 +310,21 @@ def _asking(project: Project, test: str) -> str:
     if test.endswith("(setup)"):
         hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
     return hint
+
+
+def _forking(project: Project) -> str:
+    """The hint that tells how a forked process and its clone end together."""
+    fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
+    return (
+        f"start the process, or the pool of processes, in a fixture that takes {fixture}, and end "
+        "it after its yield; one for several tests takes their clone_fixture()"
+    )
+
+
+def _when() -> str:
+    """In which test a process was forked: its environment is that of then."""
+    test = _running()
+    return "while no test was running" if test is None else f"in {test.rpartition(' ')[0]}"
 
 
 def _running() -> str | None:

@@ -16,7 +16,6 @@ from alembic_snapshot.database.recording import (
     COMMIT,
     EXECUTE,
     ROLLBACK,
-    Recording,
     Step,
     is_reading,
 )
@@ -31,12 +30,22 @@ _ENDS = {"do_commit": COMMIT, "do_rollback": ROLLBACK}
 
 
 class Recorder:
-    """Listens to all engines; ``heard`` is where a connection's info has the place it is on."""
+    """Listens to all engines; ``heard`` is where a connection's info has the place it is on.
 
-    def __init__(self, redirects: Iterable[EngineRedirect], callsites: Callsites, heard: str):
+    ``check`` is asked before each statement and each commit, and raises what they are refused with.
+    """
+
+    def __init__(
+        self,
+        redirects: Iterable[EngineRedirect],
+        callsites: Callsites,
+        heard: str,
+        check: Callable[[EngineRedirect], None],
+    ):
         self._redirects = redirects
         self._callsites = callsites
         self._heard = heard
+        self._check = check
         self.added = Added(callsites)
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -66,10 +75,12 @@ class Recorder:
 
     def _ending(self, own: Callable[[Any], None], kind: str) -> Callable[[Any], None]:
         def end(connection: Any) -> None:
+            info, redirect = self._redirect(connection)
+            if redirect is not None and kind == COMMIT:
+                self._check(redirect)
             own(connection)
-            info, recording = self._recording(connection)
-            if recording is not None:
-                recording.end(id(info), kind)
+            if redirect is not None:
+                redirect.recording.end(id(info), kind)
 
         return end
 
@@ -84,23 +95,24 @@ class Recorder:
 
     def _on_error(self, context: Any) -> None:
         if context.connection is not None and context.statement is not None:
-            info, recording = self._recording(context.connection)
-            if recording is not None:
-                recording.fail(id(info), context.statement)
+            info, redirect = self._redirect(context.connection)
+            if redirect is not None:
+                redirect.recording.fail(id(info), context.statement)
 
     def _note(
         self, connection: Connection, statement: str, parameters: Any, *, is_many: bool
     ) -> None:
-        info, recording = self._recording(connection)
-        if recording is not None:
+        info, redirect = self._redirect(connection)
+        if redirect is not None:
+            self._check(redirect)
             writer = None if is_reading(statement) else self._callsites.writer()
             is_autocommit = connection._is_autocommit_isolation()
             step = Step(id(info), EXECUTE, statement, parameters, is_many, is_autocommit, writer)
             flush = self.added.flush(info)
-            recording.add(step if flush is None else step._replace(flush=flush))
+            redirect.recording.add(step if flush is None else step._replace(flush=flush))
 
-    def _recording(self, connection: Any) -> tuple[Any, Recording | None]:
-        """A connection's info, and the recording of the clone that it is on, if it is on one."""
+    def _redirect(self, connection: Any) -> tuple[Any, EngineRedirect | None]:
+        """A connection's info, and the redirect of the clone that it is on, if it is on one."""
         try:
             info = connection.info
         except Exception:
@@ -109,11 +121,11 @@ class Recorder:
             return None, None
         tracked: TrackedConnection | None = info.get(TrackedConnection)
         if tracked is not None:
-            return info, tracked.redirect.recording if tracked.clone is not None else None
+            return info, tracked.redirect if tracked.clone is not None else None
         place = info.get(self._heard)
         if isinstance(place, Place):
             # An engine of the test's own, on its clone.
             for redirect in self._redirects:
                 if redirect.is_at(place):
-                    return info, redirect.recording
+                    return info, redirect
         return info, None

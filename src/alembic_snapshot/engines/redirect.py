@@ -20,6 +20,7 @@ from alembic_snapshot.database.recording import ROLLBACK, Recording
 from alembic_snapshot.engines.application import Engines
 from alembic_snapshot.engines.loops import Loop, before_close, run_in
 from alembic_snapshot.engines.threads import Owned, is_another, is_at_work, others_at_work
+from alembic_snapshot.engines.turns import Turns
 from alembic_snapshot.engines.uncommitted import is_in_transaction, unflushed
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.config import Project
@@ -93,6 +94,7 @@ class EngineRedirect:
         self.unknown: str | None = None
         self.sessions: Owned[Session] = Owned()
         self.recording = Recording()
+        self._turns = Turns()
         self._loop = loop
         self._records: list[tuple[Any, TrackedConnection]] = []
         self._abandoned: list[Any] = []
@@ -108,6 +110,11 @@ class EngineRedirect:
     def is_guarding(self) -> bool:
         """Whether a connection without a clone is an error."""
         return self.project.guard == "on"
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether this is a forked child, and the parent has gone on from where it was forked."""
+        return self._turns.is_over
 
     @property
     def is_in_use(self) -> bool:
@@ -130,6 +137,7 @@ class EngineRedirect:
             tracked.clone = clone
 
     def _begin(self, clone: Clone) -> None:
+        self._turns.end()
         self.clone = clone
         self.durable = False
         self.was_used = self.was_told = False
@@ -139,7 +147,7 @@ class EngineRedirect:
 
     def rest(self) -> list[Site | None]:
         """As :meth:`release`, but leave the connections open that are idle and as they were."""
-        self.clone = None
+        self._take_off()
         if any(tracked.loop is not None for _, tracked in self._records):
             # They have to be closed in their loop, which may be no other test's.
             return self.release()
@@ -166,8 +174,7 @@ class EngineRedirect:
 
         Sessions are closed first, so what is left in use was taken without one.
         """
-        # From now on a thread that runs on is refused what is about to be closed.
-        self.clone = None
+        self._take_off()
         held, self._held = self._held, []
         for loop in {tracked.loop for _, tracked in self._records if tracked.loop}:
             held += run_in(loop, functools.partial(self._close_in, loop)) or []
@@ -189,6 +196,11 @@ class EngineRedirect:
             cparams.clear()
             cparams.update(original_cparams)
         return held
+
+    def _take_off(self) -> None:
+        # From now on a thread or a forked child that runs on is refused what is about to go.
+        self.clone = None
+        self._turns.end()
 
     @property
     def keeps_connections(self) -> bool:

@@ -284,6 +284,8 @@ class CurrentTest:
                 self._tally.refused.append(error.message)
             elif error is not None:
                 self._tally.refused_more += 1
+        for message in notices.letters.read():
+            self._tally.see_forked(message)
         notices.begin()
 
     def _warn(self, site: Site | None) -> None:

@@ -35,7 +35,8 @@ class Tally:
     ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
     more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
-    expected. ``shared`` is what the shared store did for each snapshot.
+    expected. ``forked`` has what forked processes were refused that had no clone any more.
+    ``shared`` is what the shared store did for each snapshot.
     """
 
     clones: int = 0
@@ -56,6 +57,7 @@ class Tally:
     refused: list[str] = field(default_factory=list)
     refused_more: int = 0
     hidden: dict[str, list[str]] = field(default_factory=dict)
+    forked: list[str] = field(default_factory=list)
     shared: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -89,6 +91,7 @@ class Tally:
             total.shared += record["shared"]
             for test, errors in record["hidden"].items():
                 total.hidden.setdefault(test, []).extend(errors)
+            total.forked += [one for one in record["forked"] if one not in total.forked]
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
@@ -122,6 +125,11 @@ class Tally:
         if error not in known:
             known.append(error)
 
+    def see_forked(self, error: str) -> None:
+        """Take in what a forked process was refused, once."""
+        if error not in self.forked:
+            self.forked.append(error)
+
     def warn(self, warning: str) -> None:
         """Take in a warning, once."""
         if warning not in self.warnings:
@@ -139,6 +147,7 @@ class Tally:
         warnings += [f"something caught this outside of a test: {line}" for line in self.refused]
         if self.refused_more:
             warnings.append(f"something caught {self.refused_more} more of these")
+        warnings += self._forked()
         warnings += self._hidden()
         if self.unguarded:
             warnings.append(
@@ -159,6 +168,15 @@ class Tally:
             *self._shared(),
             *(f"alembic-snapshot: warning: {warning}" for warning in warnings),
         ]
+
+    def _forked(self) -> list[str]:
+        """What forked processes were refused: some in full, and how many more there are."""
+        shown = self.forked[:_SHOWN_TESTS]
+        lines = [f"a forked process was refused this: {line}" for line in shown]
+        if self.forked[_SHOWN_TESTS:]:
+            others = len(self.forked) - _SHOWN_TESTS
+            lines.append(f"forked processes were refused {others} more of these")
+        return lines
 
     def _hidden(self) -> list[str]:
         """What was refused in tests that do not show it: some in full, and the names of all."""

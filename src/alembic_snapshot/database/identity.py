@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,18 @@ class Place:
         """Whether it is a file in a folder, or in one below it."""
         if self.kind != "sqlite" or folder is None or not self.name:
             return False
-        return self.name.startswith(os.path.realpath(folder) + os.sep)
+        return _is_below(self.name, folder)
+
+    def is_passing(self, root: Path, folders: Iterable[Path | str | None]) -> bool:
+        """Whether it is in a folder of temporary files, and the project is not.
+
+        Of a server it is the folder of its sockets.
+        """
+        path = self.name if self.kind == "sqlite" else self.host
+        return any(
+            folder is not None and _is_below(path, folder) and not _is_below(root, folder)
+            for folder in folders
+        )
 
     def text(self, root: Path) -> str:
         """The place as messages spell it: a file relative to the root if it is below."""
@@ -84,6 +95,13 @@ class Place:
         if self.below(root):
             return os.path.relpath(self.name, os.path.realpath(root)).replace(os.sep, "/")
         return self.name
+
+
+def _is_below(path: Path | str, folder: Path | str) -> bool:
+    """Whether a path is in a folder, or in one below it; a name that is no path is in none."""
+    return os.path.isabs(path) and os.path.realpath(path).startswith(
+        os.path.realpath(folder) + os.sep
+    )
 
 
 def places_of(kind: str, cargs: Sequence[Any], cparams: Mapping[str, Any]) -> list[Place]:

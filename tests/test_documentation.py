@@ -19,6 +19,7 @@ import alembic_snapshot
 import pytest_alembic_snapshot
 from alembic_snapshot import errors
 from alembic_snapshot.cli.commands import cli
+from alembic_snapshot.key import inputs
 from alembic_snapshot.project import config
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,7 @@ revision, down_revision = "0001", None
 def upgrade():
     op.execute("create table orders (id integer primary key, article text)")
 """
+LIMITS = (ROOT / "docs/limits.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -127,6 +129,28 @@ def test_the_settings_that_change_the_key_are_those_that_count():
     assert set(re.findall(r"`(\w+)[^`]*`", compared[1])) == {
         key for key, counts in keys.items() if counts is config.Counts.HIT
     }
+
+
+def patterns(cell):
+    """The patterns of names that a piece of a page has."""
+    return {*re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_name_that_is_no_input_is_in_its_table():
+    page = (ROOT / "docs/configuration.md").read_text()
+    section = page.partition("### Names that don't count")[2].partition("###")[0]
+    everywhere, scripts, listings = (cells[-1] for cells in rows(section)[1:])
+    (limit,) = re.findall(r"^- \*\*Logs and databases\*\* \((.*?)\)", LIMITS, re.MULTILINE)
+    databases = {f"*{end}" for end in inputs._LOGS_AND_DATABASES}
+    beginnings = {f"{begin}*" for begin in inputs._LITTER_BEGINS}
+
+    assert patterns(everywhere) == patterns(limit) == databases
+    assert patterns(scripts) | databases == {
+        "README*", ".*", *(f"*{end}" for end in inputs._NO_INPUTS), *inputs._IGNORED_FOLDERS
+    }  # fmt: skip
+    assert patterns(listings) | databases == {
+        *(f"*{end}" for end in inputs._LITTER_ENDS), *beginnings, *inputs._LITTER
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

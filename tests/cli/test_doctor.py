@@ -218,6 +218,38 @@ def test_an_engine_on_another_database_than_the_migrations(shop):
     assert doctor(shop)["engine"]["state"] == "good"
 
 
+URIS = {
+    "in memory": ("file:m1?mode=memory&cache=shared", "good", "to a database in memory, "),
+    "a file": ("file:shop.db?mode=rwc", "good", "to 'shop.db', as env.py's"),
+    "a reader's": ("file:shop.db?mode=ro", "doubtful", "with mode=ro: tests can read their clones"),
+    "another VFS": (
+        "file:shop.db?vfs=zip",
+        "bad",
+        "shop.db:engine opens its database with vfs=zip",
+    ),
+}
+
+
+@pytest.mark.parametrize(("uri", "state", "seen"), URIS.values(), ids=URIS)
+@pytest.mark.parametrize("is_text", [False, True], ids=["of an engine", "as engine"])
+def test_a_uri_of_sqlite(shop, uri, state, seen, is_text):
+    url = f"sqlite:///{uri}&uri=true"
+    if is_text:
+        lines = shop.read("pyproject.toml").splitlines()
+        lines = [one for one in lines if not one.startswith("sessionmaker")]
+        lines = [f'engine = "{url}"' if one.startswith("engine") else one for one in lines]
+        shop.write("pyproject.toml", "\n".join(lines))
+        seen = seen.replace("shop.db:engine", url)
+    else:
+        shop.write("shop/settings.py", f"URL = {url!r}\n")
+
+    found = doctor(shop)
+
+    assert found["engine"]["state"] == state
+    assert seen in found["engine"]["seen"]
+    assert ("without vfs" in str(found["engine"]["hint"])) is (state == "bad")
+
+
 def test_no_engine_at_all(folder):
     folder.shape()
     folder.write("pyproject.toml", "[tool.alembic-snapshot]\n")

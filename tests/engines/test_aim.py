@@ -420,6 +420,23 @@ def test_a_test_that_opened_another_database_and_not_its_clone_fails(shop, clone
     assert "the tests that share a clone asked for a database and did not use it" in text
 
 
+def test_a_hint_names_no_file_of_one_run(shop):
+    result = shop.run(
+        test_it="""
+        from sqlalchemy import create_engine
+
+        def test_it(db_session, tmp_path):
+            create_engine(f"sqlite:///{tmp_path}/x.db").connect().close()
+        """
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*did not use it: test_it.py line 4 opened *x.db'", "*engine: the database is in a temp*"]
+    )
+    assert 'engine = "sqlite:' not in result.stdout.str()
+
+
 def test_a_failing_test_says_so_too_with_the_line_that_was_first(shop):
     result = shop.run(
         test_it="""

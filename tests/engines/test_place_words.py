@@ -86,6 +86,27 @@ def test_only_a_file_is_below_a_folder_and_not_the_folder_itself(root, tmp_path)
     assert not Place("postgresql", os.path.realpath(root / "a.db")).below(root)
 
 
+PASSING = {
+    "a file": (lambda path: Place("sqlite", path), True),
+    "the folder of a server's sockets": (lambda path: Place("postgresql", "x", path, 1), True),
+    "a server's name": (lambda _: Place("postgresql", "x", "db.example", 1), False),
+    "memory": (lambda _: MEMORY, False),
+}
+
+
+@pytest.mark.parametrize(("make", "is_passing"), PASSING.values(), ids=PASSING)
+def test_a_place_passes_that_is_in_a_folder_of_temporary_files(tmp_path, make, is_passing):
+    temporary, project = tmp_path / "temporary", tmp_path / "project"
+    place = make(os.path.realpath(temporary / "deep" / "x"))
+
+    assert place.is_passing(project, [None, temporary]) is is_passing
+    # A folder of temporary files may be in the project, or the project in one.
+    assert place.is_passing(tmp_path, [temporary]) is is_passing
+    assert not place.is_passing(temporary / "deep", [temporary])
+    assert not place.is_passing(project, [None, project, tmp_path / "temp"])
+    assert not place.is_passing(project, [])
+
+
 def test_a_server_is_the_same_by_any_of_its_names():
     here = Place("postgresql", "shop", "localhost", 5432)
 

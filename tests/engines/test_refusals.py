@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -274,6 +276,47 @@ def test_the_line_of_configuration_is_the_variable_where_one_says_the_database(m
     assert engine_line(OTHER, FILE) == (
         'write engine = "module:name" in [tool.alembic-snapshot.databases.billing], with the name '
         "of the engine, whose database is from the variable SHOP_URL"
+    )
+
+
+TEMPORARY = {
+    "pytest's": ("/elsewhere/pytest-1/x.db", Path("/elsewhere/pytest-1")),
+    "one in the project": ("/project/.tmp/x.db", Path("/project/.tmp")),
+    "the system's": (f"{os.path.realpath(tempfile.gettempdir())}/tmp1/x.db", None),
+    "the system's beside pytest's": (
+        f"{os.path.realpath(tempfile.gettempdir())}/tmp1/x.db", Path("/elsewhere/pytest-1")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "temporary"), TEMPORARY.values(), ids=TEMPORARY)
+def test_no_hint_names_a_file_of_this_run_only(monkeypatch, path, temporary):
+    place = Place("sqlite", path)
+    line = (
+        'write engine = "module:name" in [tool.alembic-snapshot], with the name of the engine: the '
+        "database is in a temporary folder, and has no lasting name"
+    )
+    own = Notices(Lines(), lambda: temporary)
+    error = unused(DEFAULT, "the engine", TEST, "shop/db.py line 3", place, temporary)
+    _, _, hint = refused(
+        own, monkeypatch, None, lambda it: it.of_the_migrations(DEFAULT, place, "x", is_asked=True)
+    )
+
+    assert engine_line(DEFAULT, place, temporary) == line
+    assert error.hint == (
+        f"{IS_OURS}{line}; if not, let the test use the application's engine, or ask for no "
+        "database"
+    )
+    assert hint == f"{IS_OURS}{line}"
+
+
+def test_a_hint_names_a_file_beside_a_project_that_is_in_a_temporary_folder():
+    folder = os.path.realpath(tempfile.gettempdir())
+    project = Project(root=Path(folder, "project"))
+    place = Place("sqlite", f"{folder}/beside.db")
+
+    assert engine_line(project, place, Path(folder, "pytest-1")) == (
+        f'write engine = "{place.url(project.root)}" in [tool.alembic-snapshot]'
     )
 
 

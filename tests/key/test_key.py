@@ -113,13 +113,16 @@ class TestAMiss:
 
         assert project.key() != before
 
-    def test_is_a_file_of_inputs_that_changed(self, project):
+    @pytest.mark.parametrize(
+        "name", ["a.txt", "a.log", "a.db", "a.sqlite", "a.sqlite3", "a.db-journal", "a.db-wal"]
+    )
+    def test_is_a_file_of_inputs_that_changed(self, project, name):
         project.history(1)
-        project.write("extra/a.txt", "a")
-        project.configure('inputs = ["extra/*.txt"]')
+        project.write(f"extra/{name}", "a")
+        project.configure('inputs = ["extra/*"]')
         before = project.key()
 
-        project.write("extra/a.txt", "b")
+        project.write(f"extra/{name}", "b")
 
         assert project.key() != before
 

@@ -65,6 +65,7 @@ class Events:
         self.one = Redirect(is_there)
         self.did, self.more = [], []
         self.untouched = Untouched(0.0)
+        self.temporary = root / "temporary"
 
     def redirect(self, _project, _built):
         return self.one

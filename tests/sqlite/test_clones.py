@@ -163,6 +163,12 @@ class TestAConnection:
             ("file:shop.db?mode=ro&cache=shared#x?y", "mode=ro&cache=shared"),
             ("file:shop.db?immutable=1&mode=ro", "mode=ro"),
             ("file:shop.db?&mode=ro&", "mode=ro"),
+            ("file:shop.db?mode=rwc&mode=ro", "mode=ro"),
+            ("file:m1?mode=memory&cache=shared", "cache=shared"),
+            ("file:m1?mode=ro&cache=private&mode=mem%6Fry", "cache=private"),
+            ("file:m1?mode=memory&mode=ro", "mode=ro"),
+            ("file:/m1?vfs=memdb&cache=private", "cache=private"),
+            ("file:shop.db?nolock=1&vfs=unix-none&psow=0", "psow=0"),
         ],
     )
     def test_stays_what_its_uri_says(self, snapshot, tmp_path, name, options):
@@ -176,8 +182,12 @@ class TestAConnection:
         with contextlib.closing(sqlite3.connect(arguments[0], **given)) as connection:
             assert connection.execute("SELECT a FROM t").fetchall() == [(1,)]
 
-    def test_of_an_immutable_file_is_no_uri(self, clone):
-        assert rewritten(clone, "file:shop.db?immutable=1") == (
+    @pytest.mark.parametrize(
+        "options",
+        ["immutable=1", "nolock=1", "vfs=unix-excl", "vfs=memdb", "m%6fde=memory", "", "&"],
+    )
+    def test_has_no_uri_for_what_is_said_of_another_file(self, clone, options):
+        assert rewritten(clone, f"file:shop.db?{options}") == (
             [str(clone.place)],
             {"uri": False, "check_same_thread": False},
         )

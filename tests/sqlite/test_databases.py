@@ -6,11 +6,13 @@ import contextlib
 import errno
 import os
 import sqlite3
+import warnings
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 
-from alembic_snapshot.database.identity import address_of, file_of, file_place
+from alembic_snapshot.database.identity import address_of, file_of, file_place, url_file
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.sqlite import files
 
@@ -71,6 +73,28 @@ def test_a_uri_is_the_file_that_sqlite_opens(name, query, tmp_path):
         for beginning in BEGINNINGS:
             claim_same(f"file:{beginning}{tmp_path}/{path}{query}", uri=True)
         claim_same(f"file://localhost{tmp_path}/{path}{query}", uri=True)
+
+
+# No path of Python's has a NUL in it.
+@pytest.mark.parametrize("query", [query for query in QUERIES if "%00" not in query])
+@pytest.mark.parametrize(
+    "name", ["a.db", "file:a.db", "file:sub/a%20b.db", ":memory:", "file:", ""]
+)
+def test_a_url_is_the_file_that_sqlalchemy_opens(name, query, tmp_path):
+    query = query.partition("#")[0].removeprefix("?")
+    for uri in ("uri=true", "uri=YES", "uri=false", "timeout=3"):
+        url = sa.make_url(f"sqlite:///{name}?{'&'.join(filter(None, (query, uri)))}")
+        with warnings.catch_warnings():
+            # It warns of options that it leaves out.
+            warnings.simplefilter("ignore")
+            (given,), options = url.get_dialect()().create_connect_args(url)
+        found = opened(given, uri=options.get("uri", False))
+        if found is not None:
+            assert url_file(url) == found, (name, query, uri)
+        if url_file(url):
+            assert url_file(url, "elsewhere") == url_file(url).replace(
+                str(tmp_path), f"{tmp_path}/elsewhere"
+            )
 
 
 def test_memory_is_told_from_a_file():

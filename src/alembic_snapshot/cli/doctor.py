@@ -334,6 +334,14 @@ def _engine(database: dict[str, Any], project: Project, *, has_asyncio: bool) ->
 def _described(engine: dict[str, Any]) -> Iterator[Finding]:
     what = f"{engine['name']}, {engine['dialect']}+{engine['driver']}"
     place = engine["place"] or "a database that is not known"
+    if engine["is_known"] and engine["is_read_only"]:
+        yield doubtful(
+            "engine",
+            f"{what}, to {place}, with mode=ro: tests can read their clones through it, and not "
+            "write to them",
+            "give the application a URL without mode=ro when it is tested, if it writes",
+        )
+        return
     if engine["is_known"]:
         where = "env.py takes what it is given" if engine["known"] is None else "as env.py's"
         yield good("engine", f"{what}, to {place}, {where}")

@@ -9,13 +9,19 @@ import itertools
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 _PORT = 5432
+# What SQLAlchemy gives to the driver of a URL's options, and not to SQLite; what it takes for yes.
+_OF_THE_DRIVER = frozenset(
+    {"cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri"}
+)
+_YES = ("true", "yes", "on", "y", "t", "1")
+_NO_FILE = ("", ":memory:")
 # Where PostgreSQL listens on the machine itself, as drivers and their configuration spell it.
 _HERE = ("", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postgresql", "/tmp")
 
@@ -49,7 +55,18 @@ class Place:
         """Whether it is a file in a folder, or in one below it."""
         if self.kind != "sqlite" or folder is None or not self.name:
             return False
-        return self.name.startswith(os.path.realpath(folder) + os.sep)
+        return _is_below(self.name, folder)
+
+    def is_passing(self, root: Path, folders: Iterable[Path | str | None]) -> bool:
+        """Whether it is in a folder of temporary files, and the project is not.
+
+        Of a server it is the folder of its sockets.
+        """
+        path = self.name if self.kind == "sqlite" else self.host
+        return any(
+            folder is not None and _is_below(path, folder) and not _is_below(root, folder)
+            for folder in folders
+        )
 
     def text(self, root: Path) -> str:
         """The place as messages spell it: a file relative to the root if it is below."""
@@ -84,6 +101,13 @@ class Place:
         if self.below(root):
             return os.path.relpath(self.name, os.path.realpath(root)).replace(os.sep, "/")
         return self.name
+
+
+def _is_below(path: Path | str, folder: Path | str) -> bool:
+    """Whether a path is in a folder, or in one below it; a name that is no path is in none."""
+    return os.path.isabs(path) and os.path.realpath(path).startswith(
+        os.path.realpath(folder) + os.sep
+    )
 
 
 def places_of(kind: str, cargs: Sequence[Any], cparams: Mapping[str, Any]) -> list[Place]:
@@ -125,9 +149,7 @@ def url_places(url: Any, base: Path | str = "") -> list[Place]:
     """The databases of an SQLAlchemy URL; a relative file starts from ``base``."""
     kind = url.get_backend_name()
     if kind == "sqlite":
-        path = file_of(url.database or "")
-        if path and base:
-            path = file_of(os.path.join(base, url.database))
+        path = url_file(url, base)
         return [Place("sqlite", os.path.realpath(path) if path else "")]
     if kind != "postgresql":
         return []
@@ -167,26 +189,64 @@ def url_place(url: Any, base: Path | str = "") -> Place | None:
     return next(iter(url_places(url, base)), None)
 
 
-def file_of(database: Any) -> str:
-    """The absolute path of the file that a name or URI for SQLite stands for; "" in memory."""
+def url_file(url: Any, base: Path | str = "") -> str:
+    """The absolute path of the file of an SQLAlchemy URL for SQLite; "" in memory."""
+    name = url.database or ""
+    if is_uri(url):
+        return file_of(url_name(url), base)
+    # Without uri=true it is a file of that very name.
+    return "" if name in _NO_FILE else _absolute(name, base)
+
+
+def url_name(url: Any) -> str:
+    """The name or URI that SQLAlchemy gives to SQLite for a URL."""
+    name: str = url.database or ""
+    options = sorted(set(url.query) - _OF_THE_DRIVER) if is_uri(url) else ()
+    pairs = "&".join(f"{option}={url.query[option]}" for option in options)
+    return f"{name}?{pairs}" if pairs else name
+
+
+def is_uri(url: Any) -> bool:
+    """Whether SQLAlchemy gives a URI to SQLite for a URL."""
+    return str(url.query.get("uri", "")).strip().lower() in _YES
+
+
+def file_of(database: Any, base: Path | str = "") -> str:
+    """The absolute path of the file that a name or URI for SQLite stands for; "" in memory.
+
+    A relative one starts from ``base``.
+    """
     name = os.fsdecode(database) if isinstance(database, str | bytes | os.PathLike) else ""
     if name.startswith("file:"):
-        # SQLite reads no further than a fragment.
-        path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
-        options = {_decoded(n): _decoded(value) for n, _, value in _pairs(query)}
-        if options.get("mode") == "memory" or options.get("vfs") == "memdb":
+        path = uri_parts(name)[0]
+        if option_of(name, "mode") == "memory" or option_of(name, "vfs") == "memdb":
             return ""
         if path.startswith("//"):
             # What is between the slashes is the machine's name, which is this one's.
             path = "/" + path[2:].partition("/")[2]
         name = _decoded(path)
+    return "" if name in _NO_FILE else _absolute(name, base)
+
+
+def uri_parts(uri: str) -> tuple[str, dict[str, str]]:
+    """The path of a URI for SQLite, and its options as they are spelled, by their names.
+
+    Where a name stands twice, SQLite takes the last.
+    """
+    # SQLite reads no further than a fragment.
+    path, _, query = uri.removeprefix("file:").partition("#")[0].partition("?")
+    return path, {_decoded(pair.partition("=")[0]): pair for pair in query.split("&") if pair}
+
+
+def option_of(uri: str, name: str) -> str | None:
+    """The value of an option of a URI for SQLite; None if it has none, or is no URI."""
+    pair = uri_parts(uri)[1].get(name) if uri.startswith("file:") else None
+    return None if pair is None else _decoded(pair.partition("=")[2])
+
+
+def _absolute(name: str, base: Path | str) -> str:
     # POSIX lets two slashes mean something of their own; no system that we know does.
-    return "" if name in ("", ":memory:") else re.sub("^//+", "/", os.path.abspath(name))
-
-
-def _pairs(query: str) -> Iterator[tuple[str, str, str]]:
-    """The options of a URI. Where a name stands twice, SQLite takes the last."""
-    return (pair.partition("=") for pair in query.split("&"))
+    return re.sub("^//+", "/", os.path.abspath(os.path.join(base, name)))
 
 
 def _decoded(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.identity import Place
+from alembic_snapshot.database.identity import Place, is_uri, url_file
 from alembic_snapshot.engines import factories
 from alembic_snapshot.engines.configured import Configured
 from alembic_snapshot.engines.factories import OnlyInContext
@@ -19,6 +19,9 @@ from alembic_snapshot.project.config import Project
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+# What a URI says of a database in memory.
+_MEMORY = ("cache", "mode", "uri", "vfs")
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,11 @@ class Engines:
     def _own_url(self) -> Any:
         from sqlalchemy import make_url
 
-        return self.configured.url() or make_url(self.dialect.nowhere)
+        url = self.configured.url() or make_url(self.dialect.nowhere)
+        if url.get_backend_name() == "sqlite" and is_uri(url) and not url_file(url):
+            # It is never opened, and SQLAlchemy warns of `mode=memory`.
+            url = url.difference_update_query(_MEMORY).set(database=":memory:")
+        return url
 
     def _from_factory(self) -> tuple[Any, Any, bool]:
         """A session of the application's factory, if it has one."""

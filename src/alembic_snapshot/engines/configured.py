@@ -11,7 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
-from alembic_snapshot.database.identity import Place, file_of, url_place, url_places
+from alembic_snapshot.database.identity import (
+    Place,
+    option_of,
+    url_file,
+    url_name,
+    url_place,
+    url_places,
+)
 from alembic_snapshot.engines import factories
 from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.engines.named import Named, unmade
@@ -21,6 +28,8 @@ from alembic_snapshot.project.config import Project
 
 _TABLE = "[tool.alembic-snapshot]"
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
+# SQLite's own, which differ in how they lock a plain file; or have it in memory.
+_PLAIN_VFS = re.compile(r"unix(-\w+)?|memdb")
 # Seconds for which another thread that is importing the application is waited for.
 _PATIENCE = 10.0
 
@@ -126,6 +135,7 @@ class Configured:
         if sync is None:
             raise self._no_engine(value)
         self._check_dialect(f"{sync.dialect.name}+{sync.dialect.driver}")
+        self._check_vfs(sync.url)
         return value
 
     def present(self) -> Iterator[Any]:
@@ -173,14 +183,14 @@ class Configured:
         url, _ = self._present_url()
         own = ""
         if url is not None and url.get_backend_name() == "sqlite":
-            own = file_of(url.database or "")
+            own = url_file(url)
         if not own:
             return set()
         # A relative name means another file after a change of the working directory, and may
         # start from the configuration's folder, as applications find their files.
         if not self._files:
             self._files.add(os.path.realpath(own))
-        at_root = file_of(os.path.join(self.project.root, url.database))
+        at_root = url_file(url, self.project.root)
         return {*self._files, os.path.realpath(own), os.path.realpath(at_root)}
 
     def check(self, session: Any) -> None:
@@ -282,7 +292,12 @@ class Configured:
                 hint="write for example sqlite:///shop.db, relative to the project's root",
             ) from error
         self._check_dialect(url.get_backend_name())
+        self._check_vfs(url)
         return url
+
+    def _check_vfs(self, url: Any) -> None:
+        if url.get_backend_name() == "sqlite":
+            refuse_vfs(self.name, url_name(url))
 
     def _no_engine(self, value: Any) -> EngineError:
         text = self.project.engine
@@ -298,6 +313,26 @@ class Configured:
         elif hasattr(value, "kw") or hasattr(value, "session_factory"):
             hint = f"that makes sessions: it belongs in sessionmaker; {hint}"
         return EngineError(f"engine {text!r} is {what}, not an engine", hint=hint)
+
+
+def refuse_vfs(engine: str, database: Any) -> None:
+    """Refuse a URI for SQLite with a VFS that may keep a database as anything but a plain file.
+
+    Raises:
+        EngineError: it names the VFS.
+    """
+    vfs = option_of(database, "vfs") if isinstance(database, str) else None
+    if vfs is not None and not _PLAIN_VFS.fullmatch(vfs):
+        wanted = (
+            "let engine be the URL, without vfs, that the application has when it is tested"
+            if "://" in engine
+            else "give the application a URL without vfs when it is tested, by a variable that "
+            "environment names"
+        )
+        raise EngineError(
+            f"{engine} opens its database with vfs={vfs}, and a clone is a plain SQLite file",
+            hint=wanted,
+        )
 
 
 def _is_engine(value: Any) -> bool:

@@ -53,7 +53,7 @@ class EngineEvents:
     def __init__(self, root: Path, temporary: Callable[[], Path | None], began: float):
         self.callsites = Callsites(root)
         self.redirects: list[EngineRedirect] = []
-        self.notices = Notices(self.callsites)
+        self.notices = Notices(self.callsites, temporary)
         self.loop = Loop()
         self._calls: dict[str, Any] = {}
         self._recorder = Recorder(self.redirects, self.callsites, _HEARD, self._check_turn)
@@ -71,9 +71,14 @@ class EngineEvents:
         self.redirects.append(EngineRedirect(project, self.loop, self._calls, known))
         return self.redirects[-1]
 
+    @property
+    def temporary(self) -> Path | None:
+        """Pytest's temporary folder."""
+        return self._temporary()
+
     def is_temporary(self, file: str) -> bool:
         """Whether a file is in pytest's temporary folder."""
-        return file_place(file).below(self._temporary())
+        return file_place(file).below(self.temporary)
 
     def install(self) -> None:
         """Listen as soon as SQLAlchemy is imported."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 import warnings
 import weakref
@@ -15,6 +16,8 @@ from alembic_snapshot.engines.letters import Letters
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alembic_snapshot.database.identity import Place
     from alembic_snapshot.project.callsite import Callsites, Site
     from alembic_snapshot.project.config import Project
@@ -34,14 +37,16 @@ class Ending(NamedTuple):
 class Notices:
     """Errors and warnings about connections to other databases; ``callsites`` finds their lines.
 
+    ``temporary`` tells pytest's temporary folder: no configuration names what is in it.
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
     that were raised since it was cleared; ``outside`` those in threads that no test has started.
     ``ending`` tells what is taken down at the moment, if anything is; ``letters`` has what forked
     processes were refused that had no clone any more.
     """
 
-    def __init__(self, callsites: Callsites):
+    def __init__(self, callsites: Callsites, temporary: Callable[[], Path | None] = lambda: None):
         self.callsites = callsites
+        self._temporary = temporary
         self.refused: list[SnapshotError] = []
         self.outside: list[SnapshotError] = []
         # Those of the test that were asked for already.
@@ -117,7 +122,8 @@ class Notices:
         __tracebackhide__ = True
         test = _running()
         what = f"{self.here()} connects to {place.text(project.root)} ({why})"
-        hint = f"if it is the application's database, {engine_line(project, place)}"
+        line = engine_line(project, place, self._temporary())
+        hint = f"if it is the application's database, {line}"
         error: SnapshotError
         ending = self.ending()
         if is_asked:
@@ -264,7 +270,14 @@ def warn(error: SnapshotError, site: Site | None) -> None:
         warnings.warn_explicit(message, None, *site)
 
 
-def unused(project: Project, engine: str, test: str, line: str, place: Place) -> EngineError:
+def unused(
+    project: Project,
+    engine: str,
+    test: str,
+    line: str,
+    place: Place,
+    temporary: Path | None = None,
+) -> EngineError:
     """The error of a test that asked for a database, and whose application opened another one."""
     configured = f"engine names {engine}; " if project.engine else ""
     if place.is_memory:
@@ -273,25 +286,38 @@ def unused(project: Project, engine: str, test: str, line: str, place: Place) ->
             f"engine in {table_of(project)}"
         )
     else:
-        hint = f"if it is the application's database, {engine_line(project, place)}"
+        own = engine_line(project, place, temporary)
+        hint = f"if it is the application's database, {own}"
+        if _is_passing(project, place, temporary):
+            hint += "; if not, let the test use the application's engine, or ask for no database"
     return EngineError(
         f"{test} asked for a database and did not use it: {line} opened {place.text(project.root)}",
         hint=configured + hint,
     )
 
 
-def engine_line(project: Project, place: Place) -> str:
-    """The line of configuration with which a database is pointed at clones."""
+def engine_line(project: Project, place: Place, temporary: Path | None = None) -> str:
+    """The line of configuration with which a database is pointed at clones.
+
+    It names no file of this run only: one below ``temporary``, or where the system has such files.
+    """
     from alembic_snapshot.database.identity import variables_for
 
+    by_name = f'write engine = "module:name" in {table_of(project)}, with the name of the engine'
     variable = next(variables_for([place], os.environ), None)
     if variable is not None:
         # Another developer has another value.
-        return (
-            f'write engine = "module:name" in {table_of(project)}, with the name of the engine, '
-            f"whose database is from the variable {variable[0]}"
-        )
+        return f"{by_name}, whose database is from the variable {variable[0]}"
+    if _is_passing(project, place, temporary):
+        return f"{by_name}: the database is in a temporary folder, and has no lasting name"
     return f'write engine = "{place.url(project.root)}" in {table_of(project)}'
+
+
+def _is_passing(project: Project, place: Place, temporary: Path | None) -> bool:
+    # There may be no folder for temporary files.
+    with contextlib.suppress(OSError):
+        return place.is_passing(project.root, (temporary, tempfile.gettempdir()))
+    return place.is_passing(project.root, (temporary,))
 
 
 def table_of(project: Project) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.recording import ROLLBACK, Recording
 from alembic_snapshot.engines.application import Engines
+from alembic_snapshot.engines.configured import refuse_vfs
 from alembic_snapshot.engines.loops import Loop, before_close, run_in
 from alembic_snapshot.engines.threads import Owned, is_another, is_at_work, others_at_work
 from alembic_snapshot.engines.turns import Turns
@@ -288,7 +289,7 @@ class EngineRedirect:
         """Make a connection's arguments those of the clone that was in use when it began, if any.
 
         Raises:
-            EngineError: the engine speaks another database's language.
+            EngineError: the engine speaks another database's language, or asks for another VFS.
         """
         __tracebackhide__ = True
         tracked = TrackedConnection(self, clone, bool(dialect.is_async))
@@ -297,6 +298,8 @@ class EngineRedirect:
             before_close(tracked.loop, functools.partial(self._leave, tracked.loop))
         if clone is not None:
             self.engines.check_dialect(dialect.name)
+            if dialect.name == "sqlite" and cargs:
+                refuse_vfs(self.engines.name, cargs[0])
             # Up to SQLAlchemy 2.0.30 at least, these are the engine's own and not copies.
             self._altered.append((cargs, cargs[:], cparams, dict(cparams)))
             clone.rewrite_connect_args(dialect, cargs, cparams)

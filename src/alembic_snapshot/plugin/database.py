@@ -293,7 +293,7 @@ class Database:
         place, site = next(iter(self.redirect.strays.items()))
         who = "the tests that share a clone" if self._shared else test
         line, name = self._events.callsites.text(site), self.redirect.engines.name
-        return unused(self.project, name, who, line, place), site
+        return unused(self.project, name, who, line, place, self._events.temporary), site
 
     def end(self) -> Ended | None:
         """Take the engines off the clone in use; None if there is none of this process."""

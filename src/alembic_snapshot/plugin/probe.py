@@ -110,7 +110,7 @@ def _unimportable(modules: set[str]) -> Iterator[str]:
 
 def _described(database: Database) -> dict[str, Any]:
     """The engine, and whether its database is one of those that the migrations are known for."""
-    from alembic_snapshot.database.identity import url_places
+    from alembic_snapshot.database.identity import option_of, url_name, url_places
     from alembic_snapshot.engines.known import Known
     from alembic_snapshot.engines.notices import engine_line
 
@@ -132,6 +132,7 @@ def _described(database: Database) -> dict[str, Any]:
         "driver": url.get_driver_name(),
         "is_async": bool(url.get_dialect().is_async),
         "place": places[0].text(root) if places else None,
+        "is_read_only": option_of(url_name(url), "mode") == "ro",
         "is_known": is_known or is_memory,
         "known": first and [first[0].text(root), engine_line(database.project, first[0]), first[1]],
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.database.identity import option_of, uri_parts
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.sqlite import files
@@ -20,6 +21,8 @@ from alembic_snapshot.sqlite import files
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
     from alembic_snapshot.sqlite.replay import FileReplay
+
+_OF_THE_FILE = ("immutable", "nolock", "vfs")
 
 
 class FileClone(Clone):
@@ -171,12 +174,14 @@ class FileClone(Clone):
 def _options(name: Any) -> str:
     """What a URI says beside the file: a reader's `mode=ro` stays a reader's.
 
-    That nobody writes to the file, `immutable`, does not hold for a clone.
+    What it says of the application's own file does not hold for a clone: that it is in memory, how
+    it is locked, that nobody writes to it.
     """
     if not isinstance(name, str) or not name.startswith("file:"):
         return ""
-    pairs = name.partition("#")[0].partition("?")[2].split("&")
-    return "&".join(one for one in pairs if one and one.partition("=")[0] != "immutable")
+    is_memory = option_of(name, "mode") == "memory"
+    left_out = {*_OF_THE_FILE, "mode"} if is_memory else _OF_THE_FILE
+    return "&".join(pair for key, pair in uri_parts(name)[1].items() if key not in left_out)
 
 
 class ReadOnlyFile(FileClone):

@@ -10,6 +10,7 @@ from alembic_snapshot.errors import CommandError
 from alembic_snapshot.postgres import catalog
 from alembic_snapshot.postgres.changeset import _apply, apply, capture, fingerprint
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.tokens.changeset import Changeset, NotCarried, RowChanges, SchemaObject
 
 SNAPSHOT = """
@@ -129,6 +130,27 @@ def test_what_is_not_carried_is_said(databases, names, reason, sql):
     with pytest.raises(NotCarried, match=reason):
         capture(snapshot, test)
     assert not names("alembic_clone")
+
+
+@pytest.mark.parametrize(
+    "of_snapshot", ["work_mem = '5MB'", "synchronous_commit = on"], ids=["another", "the same"]
+)
+def test_what_a_clone_is_given_on_a_server_that_waits_for_its_disk_is_no_difference(
+    databases, patient, of_snapshot
+):
+    snapshot = ServerDatabase(patient, databases[0].name)
+    run(snapshot, f"ALTER DATABASE {snapshot.name} SET {of_snapshot}")
+    pool = Pool(patient)
+    try:
+        clone = pool.take(snapshot.name)
+        assert rows(clone, "SHOW synchronous_commit") == [("off",)]
+        assert not capture(snapshot, clone)[0].to_record()
+
+        run(clone, f"ALTER DATABASE {clone.name} SET synchronous_commit = local")
+        with pytest.raises(NotCarried, match="settings of the database differ"):
+            capture(snapshot, clone)
+    finally:
+        pool.close()
 
 
 def test_a_role_that_is_no_superuser_can_open_it(databases, postgres):

@@ -73,6 +73,18 @@ def patient(postgres, monkeypatch: pytest.MonkeyPatch):
         be("ALTER SYSTEM RESET fsync", "off")
 
 
+@pytest.fixture
+def tenant(postgres):
+    """The server as a role sees it that may create databases, and nothing else."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
+        yield server.Server(as_role(postgres, "tenant"))
+        owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = 'tenant'"
+        for (name,) in connection.execute(owned).fetchall():
+            databases.drop(connection, name)
+        connection.execute("DROP ROLE tenant")
+
+
 def _fsync(found: server.Server) -> str:
     with found.connect() as connection:
         return setting(connection, "fsync")

@@ -132,18 +132,6 @@ def newest(postgres_folder, postgres):
             databases.drop(connection, name)
 
 
-@pytest.fixture
-def tenant(postgres):
-    """The server as a role sees it that may create databases, and nothing else."""
-    with postgres.connect() as connection:
-        connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
-        yield Server(as_role(postgres, "tenant"))
-        for name, _ in list(databases.named(connection, "")):
-            if name in ("restored", "source"):
-                databases.drop(connection, name)
-        connection.execute("DROP ROLE tenant")
-
-
 def edited(path, change):
     """The archive with its contents changed, as somebody would who wants more."""
     with zipfile.ZipFile(path) as before:

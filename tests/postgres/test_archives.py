@@ -237,6 +237,26 @@ class TestADatabase:
             ]
             assert rows[0] == rows[1]
 
+    @pytest.mark.parametrize("table", ["plain", "alembic_version"])
+    @pytest.mark.parametrize("whose", ["superuser", "tenant"])
+    def test_comes_back_with_policies_that_are_for_its_owner_too(
+        self, written, postgres, tenant, table, whose
+    ):
+        path = written(
+            f"{BASE} CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM {table}; "
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; "
+            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY; "
+            f"CREATE POLICY p ON {table} USING (false)"
+        )
+        target = ServerDatabase({"superuser": postgres, "tenant": tenant}[whose], "restored")
+
+        restore(path, MANIFEST, target, 60.0)
+
+        with postgres.connect("restored") as connection:
+            forced = f"SELECT relforcerowsecurity FROM pg_class WHERE relname = '{table}'"
+            assert connection.execute(forced).fetchone() == (True,)
+            assert connection.execute("SELECT count(*) FROM plain").fetchone() == (1000,)
+
     def test_comes_back_where_roles_need_a_password(self, written, postgres, asking):
         asking("scram-sha-256")
         target = ServerDatabase(postgres, "restored")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from .sample import as_if_run_by_hand, new_project, project, rows, tables
-from .server import forget, names, postgres, postgres_folder
+from .server import forget, names, patient, postgres, postgres_folder, tenant
 from .starts import forked, owned
 
 __all__ = [
@@ -16,11 +16,13 @@ __all__ = [
     "forget",
     "names",
     "new_project",
+    "patient",
     "postgres",
     "postgres_folder",
     "project",
     "rows",
     "tables",
+    "tenant",
 ]
 
 pytest_plugins = "pytester"

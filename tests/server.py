@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from alembic_snapshot.postgres import databases, server
 from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.private.folder import VARIABLE, open_lock
+from tests.waiting import until
 
 _STAY = ("postgres", "template0", "template1")
 
@@ -48,6 +49,45 @@ def postgres(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch):
         for name, _ in list(databases.named(connection, "")):
             if name not in _STAY and not name.startswith(databases.SNAPSHOT):
                 databases.drop(connection, name)
+
+
+@pytest.fixture
+def patient(postgres, monkeypatch: pytest.MonkeyPatch):
+    """A server of the user's own, which waits for its disk, as one that initdb made does."""
+
+    def be(statement: str, value: str) -> None:
+        with postgres.connect() as connection:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
+        until(lambda: _fsync(postgres) == value, f"fsync is {value}")
+
+    # What is known of a server is known by its URL.
+    url = make_url(postgres.url).update_query_dict({"connect_timeout": "60"})
+    be("ALTER SYSTEM SET fsync = on", "on")
+    try:
+        monkeypatch.setenv(server.VARIABLE, server.spelled(url))
+        found = server.server_in_use()
+        assert found.facts.waits_for_disk
+        yield found
+    finally:
+        be("ALTER SYSTEM RESET fsync", "off")
+
+
+@pytest.fixture
+def tenant(postgres):
+    """The server as a role sees it that may create databases, and nothing else."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
+        yield server.Server(as_role(postgres, "tenant"))
+        owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = 'tenant'"
+        for (name,) in connection.execute(owned).fetchall():
+            databases.drop(connection, name)
+        connection.execute("DROP ROLE tenant")
+
+
+def _fsync(found: server.Server) -> str:
+    with found.connect() as connection:
+        return setting(connection, "fsync")
 
 
 def as_role(found: server.Server, role: str, password: str | None = None) -> str:

@@ -62,7 +62,7 @@ ROOMS = {
     "postgres": [
         ["connection", "placeholder", "reset.changes", "reset.connections", "schema", "statements"],
         ["catalog", "definitions", "server"],
-        ["databases", "diff", "extensions", "memory", "pg_dump", "psql", "reset.log"],
+        ["databases", "diff", "extensions", "memory", "pg_dump", "psql", "reset.log", "uncarried"],
         ["database", "reset.pristine"],
         ["archive", "changeset", "frozen", "replay", "reset.database", "restorer", "room"],
         ["pool", "restore", "store"],

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from alembic_snapshot.postgres.database import ServerDatabase, readable
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.private import acquire as private
-from alembic_snapshot.postgres.server import lock_key
+from alembic_snapshot.postgres.server import VARIABLE, lock_key
 from tests.waiting import until
 
 
@@ -103,6 +103,37 @@ def test_a_failed_tests_database_is_kept_and_can_be_opened(shop, names):
     question = "SELECT name FROM customers ORDER BY name"
     shown = subprocess.run(command, input=question, capture_output=True, text=True, check=True)
     assert "Ada" in shown.stdout
+
+
+HIDING = """
+    from shop import orders
+
+    def test_it(db_clone):
+        orders.add_customer("Ada")
+        with db_clone.engine().begin() as connection:
+            for statement in (
+                "ALTER TABLE customers ENABLE ROW LEVEL SECURITY",
+                "ALTER TABLE customers FORCE ROW LEVEL SECURITY",
+            ):
+                connection.exec_driver_sql(statement)
+        assert db_clone.diff()
+        assert False
+"""
+
+
+def test_rows_that_policies_hide_from_the_role_are_told_in_the_report(shop, tenant, monkeypatch):
+    monkeypatch.setenv(VARIABLE, tenant.url)
+
+    result = shop.run(test_it=HIDING)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*assert False",
+            'customers: not compared: query would be affected by row-level security policy for *"',
+            "no token: * row-level security *",
+        ]
+    )
 
 
 def test_what_was_kept_goes_when_a_later_run_has_nothing_to_keep(shop, names, postgres):

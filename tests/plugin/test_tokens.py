@@ -69,6 +69,16 @@ def test_a_test_on_a_server_has_one_too(on_server):
     assert [name for _, name in rows_of(opened(sample, token))][-1] == "Ada"
 
 
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_a_server_that_waits_for_its_disk_has_tokens_too(on_server, patient, clones):
+    sample = on_server("shop", "SHOP_URL")
+
+    result = sample.run(f"--snapshot-clones={clones}", test_it=FAILING)
+
+    assert "no token" not in str(result.stdout)
+    assert len(tokens_in(result)) == 1
+
+
 def test_a_green_test_has_none_and_makes_none(shop):
     text = FAILING.replace("assert False", "pass") + (
         "\n\ndef test_nothing_of_tokens_was_imported():\n"

@@ -132,18 +132,6 @@ def newest(postgres_folder, postgres):
             databases.drop(connection, name)
 
 
-@pytest.fixture
-def tenant(postgres):
-    """The server as a role sees it that may create databases, and nothing else."""
-    with postgres.connect() as connection:
-        connection.execute("CREATE ROLE tenant LOGIN CREATEDB")
-        yield Server(as_role(postgres, "tenant"))
-        for name, _ in list(databases.named(connection, "")):
-            if name in ("restored", "source"):
-                databases.drop(connection, name)
-        connection.execute("DROP ROLE tenant")
-
-
 def edited(path, change):
     """The archive with its contents changed, as somebody would who wants more."""
     with zipfile.ZipFile(path) as before:
@@ -248,6 +236,26 @@ class TestADatabase:
                 {(t.schema, t.name, t.rows) for t in one.contents.tables} for one in (again, first)
             ]
             assert rows[0] == rows[1]
+
+    @pytest.mark.parametrize("table", ["plain", "alembic_version"])
+    @pytest.mark.parametrize("whose", ["superuser", "tenant"])
+    def test_comes_back_with_policies_that_are_for_its_owner_too(
+        self, written, postgres, tenant, table, whose
+    ):
+        path = written(
+            f"{BASE} CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM {table}; "
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; "
+            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY; "
+            f"CREATE POLICY p ON {table} USING (false)"
+        )
+        target = ServerDatabase({"superuser": postgres, "tenant": tenant}[whose], "restored")
+
+        restore(path, MANIFEST, target, 60.0)
+
+        with postgres.connect("restored") as connection:
+            forced = f"SELECT relforcerowsecurity FROM pg_class WHERE relname = '{table}'"
+            assert connection.execute(forced).fetchone() == (True,)
+            assert connection.execute("SELECT count(*) FROM plain").fetchone() == (1000,)
 
     def test_comes_back_where_roles_need_a_password(self, written, postgres, asking):
         asking("scram-sha-256")

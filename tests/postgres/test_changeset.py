@@ -10,6 +10,7 @@ from alembic_snapshot.errors import CommandError
 from alembic_snapshot.postgres import catalog
 from alembic_snapshot.postgres.changeset import _apply, apply, capture, fingerprint
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.pool import Pool
 from alembic_snapshot.tokens.changeset import Changeset, NotCarried, RowChanges, SchemaObject
 
 SNAPSHOT = """
@@ -28,6 +29,10 @@ CREATE TABLE kinds (c CHAR(5), f REAL, d DOUBLE PRECISION, b BYTEA, m mood, a TE
 INSERT INTO t (name) VALUES ('one'), ('two');
 INSERT INTO log VALUES ('same'), ('same'), (NULL);
 CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM t;
+CREATE TABLE granted (a INTEGER, b INTEGER);
+GRANT SELECT ON granted TO PUBLIC;
+GRANT UPDATE (a) ON granted TO PUBLIC;
+CREATE FUNCTION quiet() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 """
 
 
@@ -73,6 +78,7 @@ CARRIED = {
     "a new type": "CREATE TYPE made AS ENUM ('it''s', 'b'); CREATE TABLE m (m made[])",
     "a column more": "ALTER TABLE child ADD COLUMN extra VARCHAR(9) DEFAULT 'x' NOT NULL",
     "a table gone": "DROP TABLE child",
+    "a table gone, and what was granted on it": "DROP TABLE granted",
     "an index, a view": "CREATE INDEX i ON t (lower(name)); CREATE VIEW v AS SELECT id FROM t",
     "a constraint more and less": "ALTER TABLE t DROP CONSTRAINT t_name_key; ALTER TABLE t ADD "
     "CHECK (n >= 0)",
@@ -118,6 +124,31 @@ NOT_CARRIED = {
     "comment": "COMMENT ON TABLE t IS 'x'",
     "SQL that a token does not carry": "CREATE VIEW v AS SELECT pg_backend_pid()",
     "settings of the database": "ALTER DATABASE travels_test SET work_mem = '5MB'",
+    "settings of the database differ": "ALTER ROLE postgres IN DATABASE travels_test "
+    "SET work_mem = '5MB'",
+    "publications": "CREATE PUBLICATION p FOR ALL TABLES",
+    "event triggers": "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION quiet()",
+    "collations": 'CREATE COLLATION c FROM "C"',
+    "operators": "CREATE OPERATOR ~~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq)",
+    "casts": "CREATE CAST (mood AS integer) WITH INOUT",
+    "conversions": "CREATE CONVERSION c FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+    "text search": "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple)",
+    "extended statistics": "CREATE STATISTICS s ON id, at FROM parted",
+    "default privileges": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "foreign": "CREATE FOREIGN DATA WRAPPER w",
+    "owners": "ALTER TABLE t OWNER TO pg_monitor",
+    "privileges|columns": "GRANT SELECT (n) ON t TO PUBLIC",
+    "privileges|another column": "REVOKE UPDATE (a) ON granted FROM PUBLIC; "
+    "GRANT UPDATE (b) ON granted TO PUBLIC",
+    "privileges|made anew": "ALTER TABLE granted ADD COLUMN more INTEGER",
+    "privileges|functions": "REVOKE EXECUTE ON FUNCTION noted() FROM PUBLIC",
+    "privileges|schemas": "GRANT CREATE ON SCHEMA public TO pg_monitor",
+    "privileges|databases": "GRANT CREATE ON DATABASE travels_test TO PUBLIC",
+    "comments": "COMMENT ON FUNCTION noted() IS 'x'",
+    "comment of the database": "COMMENT ON DATABASE travels_test IS 'x'",
+    "inheritance": "CREATE TABLE heir (id INTEGER); ALTER TABLE child INHERIT heir",
+    "switched": "ALTER TABLE child DISABLE TRIGGER ALL",
+    "types": "CREATE TYPE shell",
 }
 
 
@@ -129,6 +160,42 @@ def test_what_is_not_carried_is_said(databases, names, reason, sql):
     with pytest.raises(NotCarried, match=reason):
         capture(snapshot, test)
     assert not names("alembic_clone")
+
+
+def test_a_subscription_is_not_carried(databases, names):
+    snapshot, test, _ = databases
+    run(
+        test,
+        "CREATE SUBSCRIPTION travels CONNECTION 'host=nowhere' PUBLICATION p "
+        "WITH (connect = false)",
+    )
+    try:
+        with pytest.raises(NotCarried, match="subscriptions differ"):
+            capture(snapshot, test)
+    finally:
+        run(test, "ALTER SUBSCRIPTION travels SET (slot_name = NONE)")
+        run(test, "DROP SUBSCRIPTION travels")
+
+
+@pytest.mark.parametrize(
+    "of_snapshot", ["work_mem = '5MB'", "synchronous_commit = on"], ids=["another", "the same"]
+)
+def test_what_a_clone_is_given_on_a_server_that_waits_for_its_disk_is_no_difference(
+    databases, patient, of_snapshot
+):
+    snapshot = ServerDatabase(patient, databases[0].name)
+    run(snapshot, f"ALTER DATABASE {snapshot.name} SET {of_snapshot}")
+    pool = Pool(patient)
+    try:
+        clone = pool.take(snapshot.name)
+        assert rows(clone, "SHOW synchronous_commit") == [("off",)]
+        assert not capture(snapshot, clone)[0].to_record()
+
+        run(clone, f"ALTER DATABASE {clone.name} SET synchronous_commit = local")
+        with pytest.raises(NotCarried, match="settings of the database differ"):
+            capture(snapshot, clone)
+    finally:
+        pool.close()
 
 
 def test_a_role_that_is_no_superuser_can_open_it(databases, postgres):

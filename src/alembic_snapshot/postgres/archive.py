@@ -23,6 +23,7 @@ from alembic_snapshot.errors import StoreError
 from alembic_snapshot.postgres import pg_dump
 from alembic_snapshot.postgres.databases import settings
 from alembic_snapshot.postgres.schema import read_schema
+from alembic_snapshot.postgres.server import said
 from alembic_snapshot.postgres.statements import NotCarried, carried
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _copied(connection: psycopg.Connection[Any], archive: zipfile.ZipFile) -> It
     for index, found in enumerate(connection.execute(_TABLES).fetchall()):
         schema, name, columns, is_portable = found
         table = Table(schema, name, columns, FORMATS[not is_portable], 0)
-        with contextlib.ExitStack() as stack:
+        with _readable(), contextlib.ExitStack() as stack:
             cursor = stack.enter_context(connection.cursor())
             member = stack.enter_context(
                 archive.open(_entry(rows_of(index)), "w", force_zip64=True)
@@ -222,6 +223,17 @@ def _copied(connection: psycopg.Connection[Any], archive: zipfile.ZipFile) -> It
                 for part in copy:
                     member.write(part)
             yield Table(schema, name, columns, table.format, cursor.rowcount)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Have it said that there are rows which our role may not read, or which policies hide."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotCarried(f"rows that can't be read: {said(error)}") from error
 
 
 def copying(table: Table, direction: str) -> Any:

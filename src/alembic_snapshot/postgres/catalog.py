@@ -90,25 +90,6 @@ _ENUMS = (
     "e.enumsortorder) FROM pg_type c JOIN pg_namespace n ON n.oid = c.typnamespace "
     "JOIN pg_enum e ON e.enumtypid = c.oid WHERE n.nspname !~ '^pg_' GROUP BY 1"
 )
-# What no token carries, by what it is called.
-_NOT_CARRIED = {
-    "privileges were granted or revoked": (
-        "SELECT string_agg(concat_ws(' ', n.nspname, c.relname, c.relacl::text, (SELECT string_agg("
-        "a.attacl::text, ' ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid)), "
-        "E'\\n' ORDER BY n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n "
-        "ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'S', 'v', 'm', 'f') AND (c.relacl "
-        "IS NOT NULL OR EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid "
-        f"AND a.attacl IS NOT NULL)) AND {_OUTSIDE}"
-    ),
-    "publications, subscriptions or event triggers differ": (
-        "SELECT (SELECT string_agg(pubname, ' ' ORDER BY 1) FROM pg_publication)::text || "
-        "(SELECT string_agg(evtname, ' ' ORDER BY 1) FROM pg_event_trigger)::text"
-    ),
-    "settings of the database differ": (
-        "SELECT string_agg(setconfig::text, ' ' ORDER BY 1) FROM pg_db_role_setting "
-        "JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database()"
-    ),
-}
 
 
 class Table(NamedTuple):
@@ -202,36 +183,3 @@ def fingerprint(connection: psycopg.Connection[Any]) -> Fingerprint:
     of_rows = [part for pair in sorted(rows.items()) for part in pair]
     whole = hash_of([*facts, None, *of_rows, None, *values])
     return Fingerprint(whole[:WHOLE_HASH], rows)
-
-
-def not_carried(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """What no token carries: a value that changes with it, by the reason in words."""
-    from psycopg import sql
-
-    found: dict[str, Any] = {}
-    for reason, query in _NOT_CARRIED.items():
-        row = connection.execute(sql.SQL(query)).fetchone()
-        found[reason] = row[0] if row else None
-    views = connection.execute(
-        "SELECT format('%I.%I', n.nspname, c.relname), c.relispopulated FROM pg_class c "
-        f"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND {_OUTSIDE}"
-    ).fetchall()
-    for name, is_populated in views:
-        table = {name: Table(name, (), 0)} if is_populated else {}
-        found[f"the materialized view {name} was refreshed"] = sums(connection, table)
-    found["it has large objects"] = _large_objects(connection)
-    return found
-
-
-def _large_objects(connection: psycopg.Connection[Any]) -> Any:
-    query = "SELECT count(*), sum(oid::bigint), has_table_privilege('pg_largeobject', 'SELECT')"
-    row = connection.execute(f"{query} FROM pg_largeobject_metadata").fetchone()
-    assert row is not None
-    if not row[0]:
-        return None
-    if not row[2]:
-        # What is in them nobody else may read: so they count as changed.
-        return object()
-    query = "SELECT md5(string_agg(md5(data), '' ORDER BY loid, pageno)) FROM pg_largeobject"
-    content = connection.execute(query).fetchone()
-    return row[:2], content

@@ -18,6 +18,7 @@ from alembic_snapshot.postgres.database import ServerDatabase, copied
 from alembic_snapshot.postgres.definitions import HINT, NO, as_sql, drop, known, statement, texts
 from alembic_snapshot.postgres.schema import read_schema
 from alembic_snapshot.postgres.server import said
+from alembic_snapshot.postgres.uncarried import uncarried
 from alembic_snapshot.tokens.changeset import (
     Changeset,
     Fingerprint,
@@ -52,32 +53,41 @@ def capture(
         catalog.spell_alike(here)
         catalog.spell_alike(there)
         there.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        was_else, is_else = catalog.not_carried(here), catalog.not_carried(there)
-        for reason in was_else.keys() | is_else.keys():
-            if was_else.get(reason) != is_else.get(reason):
-                raise NotCarried(reason)
         name = before.name if before else ""
         if name not in _befores:
             _befores[name] = catalog.fingerprint(here)
         was, now = _befores[name], catalog.fingerprint(there)
         changes = _changes(here, there, was, now)
         if changes.created or changes.dropped or was.whole != now.whole:
-            facts = [read_schema(one.cursor()).others for one in (here, there)]
-            try:
-                _apply(here, changes)
-            except CommandError as error:
-                said_of = error.message.removeprefix(NO)
-                raise NotCarried(said_of) from error
-            if catalog.fingerprint(here).whole != now.whole:
-                # What it could not make is named, by the first fact of it.
-                made = read_schema(here.cursor()).others
-                missing = sorted((facts[1] - made) or (made - facts[1]))
-                raise NotCarried(
-                    f"the test changed what a token does not carry: {named(missing[0])[:120]}"
-                    if missing
-                    else "its rows can't be put into a copy of the snapshot as they are"
-                )
+            _try(here, there, changes, now)
+        made_else, is_else = uncarried(here), uncarried(there)
+        for reason in (*is_else, *made_else):
+            if made_else.get(reason) != is_else.get(reason):
+                raise NotCarried(reason)
         return changes, was.whole, now
+
+
+def _try(here: Any, there: Any, changes: Changeset, now: Fingerprint) -> None:
+    """Do to the copy of the snapshot what the test did to its database, and compare the two.
+
+    Raises:
+        NotCarried: they are not alike.
+    """
+    facts = [read_schema(one.cursor()).others for one in (here, there)]
+    try:
+        _apply(here, changes)
+    except CommandError as error:
+        said_of = error.message.removeprefix(NO)
+        raise NotCarried(said_of) from error
+    if catalog.fingerprint(here).whole != now.whole:
+        # What it could not make is named, by the first fact of it.
+        made = read_schema(here.cursor()).others
+        missing = sorted((facts[1] - made) or (made - facts[1]))
+        raise NotCarried(
+            f"the test changed what a token does not carry: {named(missing[0])[:120]}"
+            if missing
+            else "its rows can't be put into a copy of the snapshot as they are"
+        )
 
 
 def fingerprint(database: ServerDatabase) -> Fingerprint:

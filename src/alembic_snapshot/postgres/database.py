@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import CloneError
-from alembic_snapshot.postgres.databases import CLONE, SNAPSHOT, create, disconnect, drop, exists
+from alembic_snapshot.postgres.databases import (
+    CLONE,
+    SNAPSHOT,
+    create,
+    disconnect,
+    drop,
+    exists,
+    spare_waiting,
+)
 from alembic_snapshot.postgres.server import Server, new_owner, said, without_password
 
 if TYPE_CHECKING:
@@ -220,11 +228,15 @@ def readable(database: ServerDatabase | None, server: Server) -> Iterator[psycop
 
 @contextlib.contextmanager
 def copied(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a copy of a database, or to an empty one; it is dropped at the end."""
+    """A connection to a copy of a database, or to an empty one; it is dropped at the end.
+
+    It is made as a test's clone is.
+    """
     with server.connect() as own:
         copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_copied")
         copy.start(database)
         try:
+            spare_waiting(own, server, copy.name)
             with server.connect(copy.name) as connection:
                 yield connection
         finally:

@@ -125,6 +125,15 @@ def alter(
         connection.execute(sql.SQL("{} SET {} TO {}").format(whose, key, written))
 
 
+def spare_waiting(connection: psycopg.Connection[Any], server: Server, name: str) -> None:
+    """Have nobody wait for the disk who commits in a database that is thrown away.
+
+    A clone and the copy that it is compared with are given this alike: so it is no difference.
+    """
+    if server.facts.waits_for_disk:
+        alter(connection, name, [(None, "synchronous_commit=off")])
+
+
 def drop(connection: psycopg.Connection[Any], name: str) -> None:
     """End a database's connections and prepared transactions and drop it, if it is there.
 

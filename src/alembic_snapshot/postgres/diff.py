@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from alembic_snapshot.database.diff import Bare, Diff, TableDiff, table_diff, unknown_rows
 from alembic_snapshot.database.schema import sides
 from alembic_snapshot.postgres.schema import read_schema
+from alembic_snapshot.postgres.server import said
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,15 +40,25 @@ def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any
     yield from (f"{fact}: defined differently" for fact in changed)
 
 
-def _differing(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> dict[str, int]:
-    """The tables that both have and whose rows are not the same, as SQL; how many rows they are."""
+def _differing(
+    here: psycopg.Connection[Any], there: psycopg.Connection[Any]
+) -> dict[str, int | str]:
+    """The tables that both have and whose rows are not the same, as SQL; how many rows they are.
+
+    Those that can't be read are not the same either: why they can't stands instead of the number.
+    """
     before, after = _sums(here), _sums(there)
-    names = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
-    return {name: max(before[name][0], after[name][0]) for name in names}
+    found: dict[str, int | str] = {}
+    for name in sorted(before.keys() & after.keys()):
+        was, now = before[name], after[name]
+        unread = next((one for one in (was, now) if isinstance(one, str)), None)
+        if unread is not None or was != now:
+            found[name] = unread or max(was[0], now[0])
+    return found
 
 
 def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """How many rows each table has, and a checksum of them in any order."""
+    """How many rows each table has, and a checksum of them in any order, or why that is unknown."""
     names = connection.execute(
         "SELECT format('%I.%I', nspname, relname) FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' "
@@ -59,7 +70,10 @@ def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
             "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) "
             f"FROM {name} AS t"
         )
-        sums[name] = connection.execute(query).fetchone()
+        try:
+            sums[name] = connection.execute(query).fetchone()
+        except errors.InsufficientPrivilege as error:
+            sums[name] = f"not compared: {said(error)}"
     return sums
 
 
@@ -67,13 +81,15 @@ def _rows(
     here: psycopg.Connection[Any],
     there: psycopg.Connection[Any],
     table: str,
-    count: int,
+    count: int | str,
     limit: int,
 ) -> TableDiff:
     columns = [name for name in _columns(here, table) if name in _columns(there, table)]
     keys = _key(there, table)
     key = [index for index, name in enumerate(columns) if name in keys]
     shown = table.removeprefix("public.")
+    if isinstance(count, str):
+        return unknown_rows(shown, columns, count)
     if count > _COMPARED_ROWS:
         return unknown_rows(shown, columns, f"it differs, and has {count} rows: none is compared")
     before, after = (Counter(_hashes(c, table, columns)) for c in (here, there))

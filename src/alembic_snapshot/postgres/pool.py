@@ -215,9 +215,7 @@ class Pool:
         name = f"{CLONE}{self.owner}_{next(self._numbers)}"
         if not (self._in_memory and self._create_in_memory(connection, name, template)):
             databases.create(connection, self.server, name, template)
-        if self.server.facts.waits_for_disk:
-            # As on a file, nothing waits for the disk: the clone is thrown away anyway.
-            databases.alter(connection, name, [(None, "synchronous_commit=off")])
+        databases.spare_waiting(connection, self.server, name)
         return name
 
     def _create_in_memory(

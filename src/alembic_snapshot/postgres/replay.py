@@ -68,6 +68,8 @@ class ServerReplay:
     def connection(self, number: int, *, autocommit: bool) -> psycopg.Connection[Any]:
         if number not in self._connections:
             made = self._database.server.connect(self._database.name)
+            # What the test wrote is read and written as by the test.
+            made.execute("RESET row_security")
             made.execute("SET lock_timeout = '500ms'")
             made.execute("SET statement_timeout = '10s'")
             made.autocommit = autocommit or number == -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.store.manifest import Manifest
 
 _HINT = "nothing is used of it; the snapshot is built instead"
+_NAME = r'"(?:[^"]|"")+"'
+_FORCING = re.compile(rf"ALTER TABLE (?:ONLY )?{_NAME}\.{_NAME} FORCE ROW LEVEL SECURITY")
 # How many tables are counted at a time.
 _TOGETHER = 100
 
@@ -48,7 +51,9 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
             there = ServerDatabase(server, database.name)
             with server.connect(there.name) as connection, _limited(database, connection, seconds):
                 _fill(connection, opened)
-                _verify(connection, there, opened.contents, manifest)
+                _verify_rows(connection, there, opened.contents, manifest)
+                _run(connection, _parted(opened.contents.before)[1])
+                _verify_schema(connection, opened.contents)
             # Indexes on expressions are still their owner's, and so are the functions in them.
             with database.server.connect(database.name) as connection:
                 connection.execute("VACUUM (FREEZE, ANALYZE)")
@@ -119,7 +124,7 @@ def _fill(connection: psycopg.Connection[Any], opened: Archive) -> None:
     with connection.transaction():
         if "schema public" not in contents.facts:
             connection.execute("DROP SCHEMA public")
-        _run(connection, contents.before)
+        _run(connection, _parted(contents.before)[0])
         for index, table in enumerate(contents.tables):
             if table.rows:
                 _copy(connection, opened, index)
@@ -132,6 +137,15 @@ def _fill(connection: psycopg.Connection[Any], opened: Archive) -> None:
         for schema, name, _rows, _hash in contents.views:
             _refresh(connection, schema, name)
     alter(connection, connection.info.dbname, ((None, setting) for setting in contents.settings))
+
+
+def _parted(statements: list[str]) -> tuple[list[str], list[str]]:
+    """The statements that make tables, and those that come when their rows are there and counted.
+
+    Who restores owns the tables, and sees all rows until policies are for the owner, too.
+    """
+    last = [one for one in statements if _FORCING.fullmatch(one)]
+    return [one for one in statements if one not in last], last
 
 
 def _run(connection: psycopg.Connection[Any], statements: list[str]) -> None:
@@ -162,13 +176,31 @@ def _refresh(connection: psycopg.Connection[Any], schema: str, name: str) -> Non
     connection.execute(statement.format(sql.Identifier(schema, name)))
 
 
-def _verify(
+def _verify_rows(
     connection: psycopg.Connection[Any],
     database: ServerDatabase,
     contents: Contents,
     manifest: Manifest,
 ) -> None:
-    """See that it is what was written: the schema, the number of rows, the heads.
+    """See that it has what was written: the number of rows, the heads.
+
+    Raises:
+        StoreError: it has not.
+    """
+    archive.prepare(connection)
+    for first in range(0, len(contents.tables), _TOGETHER):
+        _count(connection, contents.tables[first : first + _TOGETHER])
+    for view in contents.views:
+        if list(archive.counted_view(connection, view[0], view[1])) != list(view):
+            raise StoreError(f"the materialized view {view[1]} has other rows here", hint=_HINT)
+    heads = database.heads(manifest.version_table)
+    if sorted(heads) != sorted(manifest.heads):
+        at, told = " ".join(heads) or "no revision", " ".join(manifest.heads) or "none"
+        raise StoreError(f"it is at {at}, and its manifest says {told}", hint=_HINT)
+
+
+def _verify_schema(connection: psycopg.Connection[Any], contents: Contents) -> None:
+    """See that its schema is what was written.
 
     Raises:
         StoreError: it is not.
@@ -190,15 +222,6 @@ def _verify(
     for kind, names in listed.items():
         if sorted(names) != sorted(archive.relations(connection, kind)):
             raise StoreError("it has not the rows or values of all that it makes", hint=_HINT)
-    for first in range(0, len(contents.tables), _TOGETHER):
-        _count(connection, contents.tables[first : first + _TOGETHER])
-    for view in contents.views:
-        if list(archive.counted_view(connection, view[0], view[1])) != list(view):
-            raise StoreError(f"the materialized view {view[1]} has other rows here", hint=_HINT)
-    heads = database.heads(manifest.version_table)
-    if sorted(heads) != sorted(manifest.heads):
-        at, told = " ".join(heads) or "no revision", " ".join(manifest.heads) or "none"
-        raise StoreError(f"it is at {at}, and its manifest says {told}", hint=_HINT)
 
 
 def _object(fact: str) -> str:

@@ -25,7 +25,13 @@ VARIABLE = "SNAPSHOT_POSTGRES_URL"
 # How our own connections are called on the server.
 APPLICATION = "alembic-snapshot"
 # Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
-_PATIENT = {"statement_timeout": 0, "lock_timeout": 0, "idle_in_transaction_session_timeout": 0}
+# And rows that policies hide from our role are an error, instead of none.
+_OWN = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "row_security": "off",
+}
 _HAS_IDLE_TIMEOUT = 14_00_00
 # What SQLAlchemy writes into the query of a URL, and what everybody reads there.
 _NEEDLESS = {"+": "%20", "%2F": "/", "%3A": ":", "%2C": ","}
@@ -93,6 +99,8 @@ class Server:
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection that commits by itself and waits for locks as long as it takes.
 
+        What reads a table on it reads all of its rows, or is an error.
+
         Raises:
             ServerError: there is no such server, or it refuses us.
         """
@@ -113,8 +121,8 @@ class Server:
                 hint="its options are libpq's, for example ?sslmode=require",
             ) from error
         connection.server = str(self)
-        for name, value in _PATIENT.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
+        for name, value in _OWN.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         if connection.info.server_version >= _HAS_IDLE_TIMEOUT:
             connection.execute("SET idle_session_timeout = 0")
         return connection  # type: ignore[no-any-return]

@@ -29,6 +29,8 @@ def test_a_text_is_read_once(letters):
 
     assert letters.read() == ["größer"]
     assert letters.read() == []
+    in_a_child(lambda: letters.write("later"))
+    assert letters.read() == ["later"]
 
 
 def test_the_newest_of_a_child_is_there(letters):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 
-# The places for letters, and the bytes of each: its length, then the text.
+# The places for letters, and the bytes of each: its length, then the text. Before them all is one
+# byte, which says that there are some: each test looks.
 _PLACES = 64
 _SIZE = 1024
 _LENGTH = 2
+_HEAD = 1
 
 
 class Letters:
@@ -19,25 +21,28 @@ class Letters:
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _PLACES * _SIZE)
+        self._memory = mmap.mmap(-1, _HEAD + _PLACES * _SIZE)
         self._process = os.getpid()
 
     def write(self, text: str) -> None:
         """Leave a text, if this is a child; what is too long for a place is cut off."""
         if os.getpid() == self._process:
             return
-        start = os.getpid() % _PLACES * _SIZE
+        start = _HEAD + os.getpid() % _PLACES * _SIZE
         content = text.encode(errors="replace")[: _SIZE - _LENGTH]
         begin = start + _LENGTH
         self._memory[begin : begin + len(content)] = content
-        # Last, so that the text is whole when it is seen.
+        # After the text, which is whole when it is seen.
         self._memory[start:begin] = len(content).to_bytes(_LENGTH, "little")
+        self._memory[0] = 1
 
     def read(self) -> list[str]:
         """The letters since the last time; in a child there are none."""
-        if os.getpid() != self._process:
+        if not self._memory[0] or os.getpid() != self._process:
             return []
-        starts = range(0, _PLACES * _SIZE, _SIZE)
+        # Before them: what is written meanwhile is there the next time.
+        self._memory[0] = 0
+        starts = range(_HEAD, _HEAD + _PLACES * _SIZE, _SIZE)
         return [text for text in map(self._take, starts) if text]
 
     def _take(self, start: int) -> str:

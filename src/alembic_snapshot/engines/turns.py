@@ -20,14 +20,14 @@ class Turns:
 
     def _begin(self) -> None:
         # Anonymous memory is shared with whatever is forked from here on.
-        self._memory = mmap.mmap(-1, _SIZE)
+        self._now = memoryview(mmap.mmap(-1, _SIZE)).cast("Q")
         self._turn = 0
         self._process = os.getpid()
 
     @property
     def is_over(self) -> bool:
         """Whether this is a forked child, and the turn in which it was forked is over."""
-        return int.from_bytes(self._memory[:_SIZE], "little") != self._turn
+        return self._now[0] != self._turn
 
     def end(self) -> None:
         """Begin the next turn; a child that does so has turns of its own from then on."""
@@ -36,4 +36,4 @@ class Turns:
             return
         # The own number first: who is forked in between belongs to the new turn.
         self._turn += 1
-        self._memory[:_SIZE] = self._turn.to_bytes(_SIZE, "little")
+        self._now[0] = self._turn

@@ -123,6 +123,7 @@ ROOMS = {
         ["layout", "sources"],
         ["names"],
         ["readers"],
+        ["fallbacks"],
         ["values"],
         ["env_py", "flask", "makers"],
         ["lines"],

@@ -124,6 +124,7 @@ ROOMS = {
         ["layout", "sources"],
         ["names"],
         ["readers"],
+        ["fallbacks"],
         ["values"],
         ["env_py", "flask", "makers"],
         ["lines"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from importlib.util import find_spec
 
 import pytest
@@ -146,3 +147,176 @@ def test_a_variable_that_is_not_the_url_is_not_proposed(project, case):
     folder.write("shop/db.py", BESIDE[case])
 
     assert "environment" not in lines(folder)
+
+
+READ = 'os.environ["SHOP_VALUE"]'
+# Ways of an engine's URL through classes and functions of the project's own.
+WAYS_TO_AN_ENGINE = {
+    "a parameter of __init__": """
+        class Database:
+            def __init__(self, url):
+                self.engine = create_engine(url)
+        db = Database(READ)
+    """,
+    "a keyword": """
+        class Database:
+            def __init__(self, *, echo=False, url=""):
+                self.engine = create_engine(url, echo=echo)
+        db = Database(url=READ)
+    """,
+    "an attribute": """
+        class Database:
+            def __init__(self, url):
+                self._url = url
+                self.engine = self.make()
+            def make(self):
+                return create_engine(self._url)
+        db = Database(READ)
+    """,
+    "a dataclass's field": """
+        from dataclasses import dataclass
+        @dataclass
+        class Database:
+            url: str
+            def make(self):
+                return create_engine(self.url)
+        db = Database(READ)
+        engine = db.make()
+    """,
+    "a method's parameter": """
+        class Database:
+            def open(self, url):
+                self.engine = create_engine(url)
+                return self.engine
+        db = Database()
+        engine = db.open(READ)
+    """,
+    "a class method's parameter": """
+        class Database:
+            @classmethod
+            def open(cls, url):
+                return create_engine(url)
+        engine = Database.open(READ)
+    """,
+    "a function's parameter": """
+        def make(url):
+            return create_engine(url)
+        engine = make(READ)
+    """,
+    "a name between": """
+        class Database:
+            def __init__(self, url):
+                self.engine = create_engine(url)
+        VALUE = READ
+        db = Database(VALUE)
+    """,
+}
+
+
+def needed(folder, text, name="SHOP_VALUE"):
+    """What is proposed to be set before the application with that text is imported."""
+    folder.shape()
+    above = (
+        "import os\nfrom sqlalchemy import create_engine\nfrom sqlalchemy.orm import sessionmaker\n"
+    )
+    text = textwrap.dedent(text).replace("READ", READ).replace("SHOP_VALUE", name)
+    folder.write("shop/db.py", above + text)
+    folder.write("shop/models.py", f"import shop.db\n{folder.read('shop/models.py')}")
+    return propose(find_layout(folder.root), {}).variables
+
+
+@pytest.mark.parametrize("way", WAYS_TO_AN_ENGINE)
+def test_a_variable_that_comes_to_an_engine_is_given_a_url(folder, way):
+    variables = needed(folder, WAYS_TO_AN_ENGINE[way])
+
+    assert variables == {"SHOP_VALUE": "sqlite:///test.db"}
+
+
+@pytest.mark.parametrize("way", ["a parameter of __init__", "a dataclass's field"])
+def test_with_it_the_tests_of_such_an_application_run(folder, way):
+    needed(folder, WAYS_TO_AN_ENGINE[way], name="DATABASE_URL")
+    said = folder.init().stdout
+    (line,) = re.findall(r"os\.environ\.setdefault\(.*\)", said)
+    folder.write("conftest.py", f"import os\n{line}\n")
+    folder.write("tests/test_it.py", "def test_it(db_session):\n    assert db_session.bind\n")
+
+    done = folder.pytest()
+
+    assert done.returncode == 0, done.stdout
+    assert "\u2717" not in folder.command("doctor").stdout
+
+
+NAMES = {
+    "DATABASE_URL": "sqlite:///test.db",
+    "SQLALCHEMY_DATABASE_URI": "sqlite:///test.db",
+    "SHOP_DB_DSN": "sqlite:///test.db",
+    "DATABASE_URL_SHOP": "sqlite:///test.db",
+    "SHOP_URL": "sqlite:///test.db",
+    "REDIS_URL": "redis://localhost",
+    "REDIS_DATABASE_URL": "redis://localhost",
+    "CELERY_BROKER_URL": "amqp://localhost",
+    "SENTRY_DSN": "https://key@localhost/1",
+    "API_BASE_URL": "http://localhost",
+    "SECRET_KEY": "test",
+    "CURL_PATH": "test",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_variable_of_which_nothing_is_known_is_given_what_its_name_says(folder, name):
+    text = "VALUE = open_somehow = READ\nengine = create_engine('sqlite:///app.db')\n"
+
+    assert needed(folder, text, name) == {name: NAMES[name]}
+
+
+ENGINE = "engine = create_engine(value)\n"
+DONE_WITHOUT = {
+    "if there": 'value = READ if "SHOP_VALUE" in os.environ else "sqlite:///app.db"',
+    "unless missing": 'value = "sqlite:///app.db" if "SHOP_VALUE" not in os.environ else READ',
+    "in its keys": 'value = READ if "SHOP_VALUE" in os.environ.keys() else "sqlite:///app.db"',
+    "if get": 'value = READ if os.environ.get("SHOP_VALUE") else "sqlite:///app.db"',
+    "if getenv": 'value = READ if os.getenv("SHOP_VALUE") is not None else "sqlite:///app.db"',
+    "and": 'value = "SHOP_VALUE" in os.environ and READ or "sqlite:///app.db"',
+    "or": 'value = "SHOP_VALUE" not in os.environ or READ',
+    "if statement": 'value = "sqlite:///app.db"\nif "SHOP_VALUE" in os.environ:\n    value = READ',
+    "else statement": 'if "SHOP_VALUE" not in os.environ:\n    value = "sqlite:///app.db"\n'
+    "else:\n    value = READ",
+    "a name": 'has = "SHOP_VALUE" in os.environ\nvalue = READ if has else "sqlite:///app.db"',
+    "a name of the variable": 'KEY = "SHOP_VALUE"\nvalue = os.environ[KEY] if KEY in os.environ '
+    'else "sqlite:///app.db"',
+    "KeyError": 'try:\n    value = READ\nexcept KeyError:\n    value = "sqlite:///app.db"',
+    "any error": 'try:\n    value = READ\nexcept:\n    value = "sqlite:///app.db"',
+    "one of several": "try:\n    value = READ\nexcept (KeyError, ValueError):\n"
+    '    value = "sqlite:///app.db"',
+    "suppress": "from contextlib import suppress\n"
+    'value = "sqlite:///app.db"\nwith suppress(KeyError):\n    value = READ',
+    "set before": 'os.environ["SHOP_VALUE"] = "sqlite:///app.db"\nvalue = READ',
+    "setdefault before": 'os.environ.setdefault("SHOP_VALUE", "sqlite:///app.db")\nvalue = READ',
+    "get": 'value = os.environ.get("SHOP_VALUE", "sqlite:///app.db")',
+    "get or": 'value = os.environ.get("SHOP_VALUE") or "sqlite:///app.db"',
+}  # fmt: skip
+NEEDED = {
+    "another variable": 'value = READ if "OTHER" in os.environ else "sqlite:///app.db"',
+    "the other branch raises": 'if "SHOP_VALUE" in os.environ:\n    value = READ\nelse:\n'
+    '    raise RuntimeError("set it")',
+    "an error after a look": 'if "SHOP_VALUE" not in os.environ:\n    raise SystemExit\n'
+    "value = READ",
+    "another error": "try:\n    value = READ\nexcept ValueError:\n"
+    '    value = "sqlite:///app.db"',
+    "raised again": 'try:\n    value = READ\nexcept KeyError:\n    raise SystemExit("set it")',
+    "exits": "import sys\ntry:\n    value = READ\nexcept KeyError:\n    sys.exit(1)",
+    "in the condition": 'value = "sqlite:///app.db" if READ == "x" else "sqlite:///b.db"',
+    "after a try": 'try:\n    x = 1\nexcept KeyError:\n    value = ""\nelse:\n    value = READ',
+    "set afterwards": 'value = READ\nos.environ["SHOP_VALUE"] = "x"',
+    "both": 'value = READ if "SHOP_VALUE" in os.environ else ""\nvalue = READ',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DONE_WITHOUT)
+def test_a_variable_that_may_be_missing_is_not_asked_for(folder, case):
+    assert needed(folder, f"{DONE_WITHOUT[case]}\n{ENGINE}") == {}
+
+
+@pytest.mark.parametrize("case", NEEDED)
+def test_one_that_may_not_is(folder, case):
+    assert list(needed(folder, f"{NEEDED[case]}\n{ENGINE}")) == ["SHOP_VALUE"]

@@ -12,11 +12,25 @@ from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Source, Sources
 from alembic_snapshot.discover.values import Values
 
+OTHER_URL = "sqlite:///test.db"
 _URL = "sqlalchemy.url"
 _ASYNC = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
 _FROM_CONFIGURATION = ("engine_from_config", "async_engine_from_config")
 _MAKERS = ("create_engine", "create_async_engine", *_FROM_CONFIGURATION)
 _PLACEHOLDERS = {"int": "1", "float": "1", "bool": "true"}
+_URL_NAME = re.compile(r"(^|_|database|db)(url|uri|dsn)(_|$)", re.IGNORECASE)
+# What is in the names of variables with a URL, and a value that libraries take. A URL of which
+# nothing is known may well be the database's.
+_ADDRESSES = (
+    ("redis|valkey", "redis://localhost"),
+    ("amqp|rabbit|broker|celery", "amqp://localhost"),
+    ("mongo", "mongodb://localhost"),
+    ("sentry", "https://key@localhost/1"),
+    ("(^|_)(database|db|sql[a-z]*|postgres[a-z]*|pg)(url|uri|dsn)?_", "{url}"),
+    ("http|(^|_)(api|app|base|web|site|public|frontend|server|callback|hook|auth)_",
+     "http://localhost"),
+    ("", OTHER_URL),
+)  # fmt: skip
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=", re.MULTILINE)
 
 
@@ -63,8 +77,9 @@ def read_env_py(path: Path, sources: Sources, values: Values, root: Path) -> Env
             for origin in values.origins(node, other)
         ]
     _sort(env)
-    for name, given in required(env.reached, values, root).items():
-        env.environment.setdefault(name, given)
+    for name, (value, origin) in required(env.reached, values, root).items():
+        value = "{async_url}" if value == "{url}" and env.is_async else value
+        env.environment.setdefault(name, (value, origin))
     return env
 
 
@@ -77,8 +92,16 @@ def required(
     for source in sources:
         for origin in (*values.required_at_import(source), *values.settings(source)):
             if origin.name not in known:
-                variables.setdefault(origin.name, (_PLACEHOLDERS.get(origin.type, "test"), origin))
+                variables.setdefault(origin.name, (_placeholder(origin), origin))
     return variables
+
+
+def _placeholder(origin: Origin) -> str:
+    """A value that a variable may have: of its type, or of what its name says."""
+    if origin.type in _PLACEHOLDERS or not _URL_NAME.search(origin.name):
+        return _PLACEHOLDERS.get(origin.type, "test")
+    about = f"{origin.name}_{origin.type}".lower()
+    return next(value for pattern, value in _ADDRESSES if re.search(pattern, about))
 
 
 def _sort(env: EnvPy) -> None:

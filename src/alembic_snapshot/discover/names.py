@@ -225,14 +225,48 @@ class Names:
         self, name: str, function: Function, source: Source
     ) -> Iterator[tuple[ast.expr, Place]]:
         """What the callers of a function give for a parameter, those of its own file first."""
-        calls = list(_calls(source, function.name))
-        if not calls and source.functions.get(function.name) is function:
-            for other in self._sources.mentioning(function.name.encode()):
-                calls += _calls(other, f"{source.module}.{function.name}")
-        for call, place in calls:
+        kind = source.methods.get(function)
+        if kind is not None:
+            yield from self._arguments_of_method(name, function, Owner(kind, source))
+            return
+        for call, place in self._callers(function.name, source):
             given = bound(function, call, place)
             if name in given:
                 yield given[name]
+
+    def _arguments_of_method(
+        self, name: str, function: Function, owner: Owner
+    ) -> Iterator[tuple[ast.expr, Place]]:
+        """What a constructor, or a method of the class or its objects, is given for a parameter."""
+        if function.name == "__init__":
+            givens = [given for given in self.made(owner) if name in given]
+            yield from (given[name] for given in givens)
+            return
+        kinds = {getattr(one, "id", "") for one in function.decorator_list}
+        for other in (owner.source, *self._sources.mentioning(function.name.encode())):
+            for node in ast.walk(other.tree):
+                is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+                if is_method and node.func.attr == function.name:  # type: ignore[attr-defined]
+                    place = Place(other, other.owners.get(node))
+                    above = self.class_of(node.func.value, place, DEEP // 2)  # type: ignore[attr-defined]
+                    if above is not None and above.kind is owner.kind:
+                        is_bound = "staticmethod" not in kinds
+                        given = bound(function, node, place, is_method=is_bound)  # type: ignore[arg-type]
+                        if name in given:
+                            yield given[name]
+
+    def made(self, owner: Owner) -> Iterator[dict[str, tuple[ast.expr, Place]]]:
+        """What the objects of a class are made with."""
+        for call, place in self._callers(owner.kind.name, owner.source):
+            yield _made_with(owner, call, place)
+
+    def _callers(self, name: str, source: Source) -> list[tuple[ast.Call, Place]]:
+        """The calls of a module's function or class, those of its own file first."""
+        calls = list(_calls(source, name))
+        if not calls and (name in source.functions or name in source.classes):
+            for other in self._sources.mentioning(name.encode()):
+                calls += _calls(other, f"{source.module}.{name}")
+        return calls
 
     def _class_of_call(self, node: ast.Call, place: Place, deep: int) -> Owner | None:
         owner = self.class_of(node.func, place, deep - 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.discover.choice import Choice
-from alembic_snapshot.discover.env_py import EnvPy, read_env_py, required
+from alembic_snapshot.discover.env_py import OTHER_URL, EnvPy, read_env_py, required
 from alembic_snapshot.discover.flask import Application, find_applications
 from alembic_snapshot.discover.layout import Layout, is_importable, pytest_settings
 from alembic_snapshot.discover.lines import Line, Proposal, Shown
@@ -82,7 +82,7 @@ class _Proposing:
         self._pythonpath(env, [*sources, *([application.source] if application else [])])
         self._environment(env, engine, backend, makers if application else None)
         self._pytest(chosen)
-        self._variables(chosen, backend)
+        self._variables(chosen, makers, backend)
         self._extras(backend)
         several = self.alembic.effective.get(f"[{self.alembic.section}] databases")
         if several:
@@ -277,7 +277,7 @@ class _Proposing:
         if settings.file is not None and settings.file != self.layout.toml:
             self.result.pytest_file = settings.file
 
-    def _variables(self, chosen: Sequence[Made], backend: str) -> None:
+    def _variables(self, chosen: Sequence[Made], makers: Makers, backend: str) -> None:
         sources = [maker.source for maker in chosen if maker.reference]
         sources += [model.source for model in self.result.models[:1]]
         reached = {
@@ -286,17 +286,18 @@ class _Proposing:
         needed = required(list(reached.values()), self.values, self.root)
         url = {
             origin.name: maker.is_async if origin.is_async is None else origin.is_async
-            for maker in chosen
+            # An engine that no name leads to has to be made all the same.
+            for maker in (*makers.engines, *chosen)
             for origin in maker.url
             if origin.form == "url"
         }
+        is_async = any(maker.is_async for maker in chosen)
         for name, (value, _) in needed.items():
-            if name not in url:
-                self.result.variables[name] = value
-            elif backend == "sqlite":
-                # On PostgreSQL the plugin sets what is to hold the URL.
-                driver = "sqlite+aiosqlite" if url[name] else "sqlite"
-                self.result.variables[name] = f"{driver}:///test.db"
+            # On PostgreSQL the plugin sets what is to hold the URL.
+            if name not in url or backend == "sqlite":
+                is_url = name in url or value in ("{url}", OTHER_URL)
+                asks = url.get(name, is_async)
+                self.result.variables[name] = _url(backend, is_async=asks) if is_url else value
 
     def _extras(self, backend: str) -> None:
         def lacks(*modules: str) -> bool:
@@ -309,6 +310,13 @@ class _Proposing:
             self.result.extras["alembic-snapshot[postgres]"] = "PostgreSQL needs its drivers"
         if lacks("pytest"):
             self.result.extras["pytest"] = "tests run with it"
+
+
+def _url(backend: str, *, is_async: bool) -> str:
+    """A URL with which the application can be imported."""
+    if backend == "sqlite":
+        return f"{'sqlite+aiosqlite' if is_async else 'sqlite'}:///test.db"
+    return f"{'postgresql+asyncpg' if is_async else 'postgresql+psycopg'}://localhost/test"
 
 
 def _kinds(origins: Sequence[Origin], root: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ class Source:
         self.assigned: dict[str, list[ast.expr]] = {}
         self.functions: dict[str, Function] = {}
         self.classes: dict[str, ast.ClassDef] = {}
+        self.methods: dict[Function, ast.ClassDef] = {}
         # The name here, and where it is from: a module, and a name in it if it is not the module.
         # ``modules`` are all that could be one.
         self.imports: dict[str, tuple[str, str | None]] = {}
@@ -63,6 +64,8 @@ class Source:
                 self._note_globals(node)
             elif isinstance(node, ast.ClassDef):
                 self.classes[node.name] = node
+                methods = (child for child in node.body if isinstance(child, Function))
+                self.methods |= dict.fromkeys(methods, node)
             else:
                 if isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple | ast.List):
                     for item in node.iter.elts:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from alembic_snapshot.discover.fallbacks import Fallbacks
 from alembic_snapshot.discover.names import (
     DEEP,
     Names,
@@ -41,7 +42,9 @@ class Values:
     def origins(self, node: ast.expr, source: Source) -> list[Origin]:
         """The origins of a value, each once."""
         self._steps = 0
-        place = Place(source, source.owners.get(node))
+        function = source.owners.get(node)
+        kind = source.methods.get(function) if function is not None else None
+        place = Place(source, function, Owner(kind, source) if kind is not None else None)
         origins = self._follow(node, place, DEEP)
         return list(
             {(origin.kind, origin.name, origin.form): origin for origin in origins}.values()
@@ -64,14 +67,13 @@ class Values:
 
     def required_at_import(self, source: Source) -> Iterator[Origin]:
         """The variables without a default that importing a module asks for."""
+        fallbacks = Fallbacks(source, self._names, self._readers)
         for node in ast.walk(source.tree):
-            if isinstance(node, ast.Subscript | ast.Call) and node not in source.owners:
+            is_read = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)
+            if isinstance(node, ast.Subscript) and is_read and node not in source.owners:
                 for origin in self._readers.read(node, Place(source)) or ():
-                    if (
-                        origin.kind == "variable"
-                        and origin.required
-                        and isinstance(node, ast.Subscript)
-                    ):
+                    is_needed = origin.kind == "variable" and origin.required
+                    if is_needed and not fallbacks.covers(node, origin.name):
                         yield origin
 
     def _follow(self, node: ast.expr, place: Place, deep: int) -> Iterator[Origin]:
@@ -245,6 +247,11 @@ class Values:
             default = next(iter(words), default)
         if default is not None:
             yield from self._follow(default, place, min(deep - 1, DEEP // 2))
+        elif not is_settings:
+            # A dataclass's field is what its constructor is given.
+            for given in self._names.made(owner):
+                if name in given:
+                    yield from self._follow(*given[name], min(deep - 1, DEEP // 2))
 
     def _call(self, node: ast.Call, place: Place, deep: int) -> Iterator[Origin]:
         name = place.source.dotted(node.func)

@@ -131,6 +131,18 @@ def test_a_function_is_told_by_its_name(compared, postgres):
     ]
 
 
+def test_labels_of_an_enumeration_are_compared(compared, postgres):
+    with postgres.connect("alembic_diff_1") as here:
+        here.execute("CREATE TYPE mood AS ENUM ('sad', 'glad')")
+
+    found = compared("CREATE TYPE mood AS ENUM ('sad', 'glad', 'angry')")
+
+    assert list(found.schema) == [
+        "enum mood (sad, glad, angry): not in the snapshot",
+        "enum mood (sad, glad): only in the snapshot",
+    ]
+
+
 def test_a_function_that_a_downgrade_leaves_is_told_by_its_name():
     before = Schema(frozenset({f"function f(): {'0' * 32}", "table t"}))
     after = Schema(frozenset({f"function f(): {'1' * 32}", f"function g(): {'2' * 32}"}))

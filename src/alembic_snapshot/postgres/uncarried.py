@@ -77,7 +77,7 @@ _BY_NAME = {
         "UNION ALL SELECT 'column', c.oid::regclass::text, a.attname::text, a.attacl::text "
         f"FROM {_RELATIONS} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attacl IS NOT NULL "
         f"UNION ALL SELECT 'type', t.oid::regtype::text, '', t.typacl::text FROM {_TYPES} "
-        "UNION ALL SELECT 'routine', oid::regprocedure::text, '', proacl::text FROM pg_proc "
+        "UNION ALL SELECT 'routine', oid::text, '', proacl::text FROM pg_proc "
         f"UNION ALL SELECT 'schema', nspname::text, '', nspacl::text FROM {_SCHEMAS} "
         f"UNION ALL SELECT 'database', '', '', datacl::text FROM {_DATABASE}"
     ),
@@ -85,7 +85,7 @@ _BY_NAME = {
         "SELECT 'relation', c.oid::regclass::text, pg_get_userbyid(c.relowner)::text "
         f"FROM {_RELATIONS} UNION ALL "
         f"SELECT 'type', t.oid::regtype::text, pg_get_userbyid(t.typowner)::text FROM {_TYPES} "
-        "UNION ALL SELECT 'routine', oid::regprocedure::text, pg_get_userbyid(proowner)::text "
+        "UNION ALL SELECT 'routine', oid::text, pg_get_userbyid(proowner)::text "
         "FROM pg_proc UNION ALL "
         f"SELECT 'schema', nspname::text, pg_get_userbyid(nspowner)::text FROM {_SCHEMAS} "
         f"UNION ALL SELECT 'database', '', pg_get_userbyid(datdba)::text FROM {_DATABASE}"

@@ -50,7 +50,8 @@ ROOMS = {
     "store": [["manifest"], ["archives", "opened", "states"], ["store"]],
     "sqlite": [
         ["attaching", "files", "schema", "sql", "stand_ins"],
-        ["catalog", "diff"],
+        ["catalog"],
+        ["diff"],
         ["database", "reset.connections"],
         ["replay"],
         ["clone", "received", "reset.interface", "store"],

@@ -117,6 +117,16 @@ NOT_CARRIED = {
     "row security": "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
     "comment": "COMMENT ON TABLE t IS 'x'",
     "SQL that a token does not carry": "CREATE VIEW v AS SELECT pg_backend_pid()",
+    "owner of table public.log": "ALTER TABLE log OWNER TO pg_monitor",
+    "owner of function": "ALTER FUNCTION noted() OWNER TO pg_monitor",
+    "privileges on function": "REVOKE EXECUTE ON FUNCTION noted() FROM PUBLIC",
+    "default privileges": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "comment on the database": "COMMENT ON DATABASE travels_test IS 'x'",
+    "comment on function": "COMMENT ON FUNCTION noted() IS 'x'",
+    "statistics object": "CREATE STATISTICS made ON name, n FROM t",
+    "collation": "CREATE COLLATION made (locale = 'C')",
+    "foreign keys of table public.t": "ALTER TABLE t DISABLE TRIGGER ALL; ALTER TABLE t ENABLE TRIGGER "
+    "noted",
     "settings of the database": "ALTER DATABASE travels_test SET work_mem = '5MB'",
 }
 

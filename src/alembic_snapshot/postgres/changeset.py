@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.database.diff import value_changes
 from alembic_snapshot.database.schema import named
 from alembic_snapshot.errors import CommandError
-from alembic_snapshot.postgres import catalog
+from alembic_snapshot.postgres import catalog, particulars
 from alembic_snapshot.postgres.database import ServerDatabase, copied
 from alembic_snapshot.postgres.definitions import HINT, NO, as_sql, drop, known, statement, texts
 from alembic_snapshot.postgres.schema import read_schema
@@ -77,7 +78,20 @@ def capture(
                     if missing
                     else "its rows can't be put into a copy of the snapshot as they are"
                 )
+        _refuse_lost(here, there)
         return changes, was.whole, now
+
+
+def _refuse_lost(here: Any, there: Any) -> None:
+    """Refuse what the changes do not make, such as an owner: nobody would miss it elsewhere.
+
+    Raises:
+        NotCarried: the copy to which they were done lacks something.
+    """
+    lost = value_changes(particulars.values(here), particulars.values(there))
+    lost += sorted(map(named, particulars.facts(here) ^ particulars.facts(there)))
+    if lost:
+        raise NotCarried(f"the test changed what a token does not carry: {lost[0][:120]}")
 
 
 def fingerprint(database: ServerDatabase) -> Fingerprint:

@@ -274,6 +274,31 @@ def test_values_that_a_setting_spells_otherwise_are_the_same(databases, postgres
     assert not found.tables
 
 
+def test_a_column_that_one_side_lacks_makes_no_table_of_rows(databases, postgres):
+    before, after = databases
+    with postgres.connect(after.name) as connection:
+        connection.execute("ALTER TABLE t ADD more int")
+
+    found = after.diff(before)
+
+    assert found.schema[0] == "column t.more integer default none: not in the snapshot"
+    assert not found.tables
+
+
+def test_what_one_side_may_not_read_is_said(databases, postgres):
+    before, after = databases
+    with postgres.connect(before.name) as connection:
+        connection.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    with postgres.connect(before.name) as here, postgres.connect(after.name) as there:
+        here.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO other_owner")
+        here.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO other_owner")
+        here.execute('DROP SCHEMA "Inner ""1"" one" CASCADE; SELECT lo_unlink(4711)')
+        here.execute("SET ROLE other_owner")
+        found = compare(here, there, 5)
+
+    assert any("table t: its rows can't be compared" in line for line in found.schema)
+
+
 def test_what_may_not_be_read_is_said(databases, postgres):
     for database in databases:
         with postgres.connect(database.name) as connection:

@@ -57,16 +57,18 @@ def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit
     there.execute("SET lock_timeout = '500ms'")
     _spell_alike(here, there)
     before, after = _sums(here), _sums(there)
-    tables = {
+    compared = {
         name: _rows(here, there, name, count, limit)
         for name, count in _differing(before, after).items()
     }
+    # Where columns differ, those that both have may not.
+    tables = {name: one for name, one in compared.items() if one.unknown or any(one.counts)}
     schema = [
         *_schema_changes(here, there),
         *value_changes(particulars.values(here), particulars.values(there)),
         *_other_orders(here, there),
         *_counters(here, there, tables),
-        *_unread(before | after),
+        *_unread(before, after),
     ]
     return Diff(schema, list(tables.values()))
 
@@ -175,16 +177,20 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     return {
         name: max(before[name][0], after[name][0])
         for name in names
-        if not isinstance(before[name], str) and not isinstance(after[name], str)
+        if not _is_why(before[name]) and not _is_why(after[name])
     }
 
 
-def _unread(sums: Mapping[str, Any]) -> list[str]:
+def _unread(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    reasons = {name: why for side in (before, after) for name, why in side.items() if _is_why(why)}
     return [
-        f"table {_shown(name)}: its rows can't be compared: {reason}"
-        for name, reason in sorted(sums.items())
-        if isinstance(reason, str)
+        f"table {_shown(name)}: its rows can't be compared: {why}"
+        for name, why in sorted(reasons.items())
     ]
+
+
+def _is_why(found: Any) -> bool:
+    return isinstance(found, str)
 
 
 def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:

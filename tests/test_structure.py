@@ -60,7 +60,15 @@ ROOMS = {
         ["backend"],
     ],
     "postgres": [
-        ["connection", "placeholder", "reset.changes", "reset.connections", "schema", "statements"],
+        [
+            "connection",
+            "particulars",
+            "placeholder",
+            "reset.changes",
+            "reset.connections",
+            "schema",
+            "statements",
+        ],
         ["catalog", "definitions", "server"],
         ["databases", "diff", "extensions", "memory", "pg_dump", "psql", "reset.log", "uncarried"],
         ["database", "reset.pristine"],

@@ -120,6 +120,21 @@ def test_clone_and_diff_show_what_was_done_to_a_clone(project):
     assert "t_0001: 1 added\n  + id=7" in different.stdout
 
 
+def test_a_difference_of_what_is_no_row_is_one(project):
+    project.history(1)
+    path = project.root / "mine.db"
+    project.command("clone", str(path))
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 5")
+    connection.close()
+
+    different = project.command("diff", str(path))
+    told = project.command("diff", str(path), "--json")
+
+    assert (different.returncode, different.stdout) == (1, "PRAGMA user_version: 0 → 5\n")
+    assert json.loads(told.stdout) == {"schema": ["PRAGMA user_version: 0 → 5"], "tables": {}}
+
+
 def test_clone_does_not_replace_a_file(project):
     project.history(1)
     path = project.write("mine.db", "precious")

@@ -123,6 +123,12 @@ NOT_CARRIED = {
     "row security": "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
     "comment": "COMMENT ON TABLE t IS 'x'",
     "SQL that a token does not carry": "CREATE VIEW v AS SELECT pg_backend_pid()",
+    "owners|of a table": "ALTER TABLE log OWNER TO pg_monitor",
+    "owners|of a function": "ALTER FUNCTION noted() OWNER TO pg_monitor",
+    "extended statistics|of another table": "CREATE STATISTICS made ON name, n FROM t",
+    "collations|with a locale": "CREATE COLLATION made (locale = 'C')",
+    "switched|foreign keys": "ALTER TABLE t DISABLE TRIGGER ALL; "
+    "ALTER TABLE t ENABLE TRIGGER noted",
     "settings of the database": "ALTER DATABASE travels_test SET work_mem = '5MB'",
     "settings of the database differ": "ALTER ROLE postgres IN DATABASE travels_test "
     "SET work_mem = '5MB'",

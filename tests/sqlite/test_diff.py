@@ -52,6 +52,44 @@ def test_another_definition_of_what_is_no_table_is_one(made, kind):
     assert list(after.diff(before).schema) == [f"{kind.lower()} x: defined differently"]
 
 
+OTHERWISE = {
+    "a collation": ("a TEXT, b TEXT", "a TEXT COLLATE NOCASE, b TEXT", ""),
+    "a collation elsewhere": ("a TEXT COLLATE NOCASE, b TEXT", "a TEXT, b TEXT COLLATE NOCASE", ""),
+    "the columns' order": ("a TEXT, b TEXT", "b TEXT, a TEXT", ""),
+    "a conflict's end": ("a UNIQUE", "a UNIQUE ON CONFLICT REPLACE", ""),
+    "what is generated": ("a INT, b AS (a + 1)", "a INT, b AS (a + 2)", ""),
+    "counted keys": ("a INTEGER PRIMARY KEY", "a INTEGER PRIMARY KEY AUTOINCREMENT", ""),
+    "strict": ("a TEXT", "a TEXT", "STRICT"),
+    "no rowid": ("a TEXT PRIMARY KEY NOT NULL", "a TEXT PRIMARY KEY NOT NULL", "WITHOUT ROWID"),
+    "a comma in a string": ("a DEFAULT 'x,y'", "a DEFAULT 'x, y'", ""),
+    "when a key is looked at": (
+        "a REFERENCES t (a)",
+        "a REFERENCES t (a) DEFERRABLE INITIALLY DEFERRED",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "end"), OTHERWISE.values(), ids=OTHERWISE)
+def test_all_that_a_table_says_counts(tmp_path, before, after, end):
+    files = [DatabaseFile(tmp_path / name) for name in ("before.db", "after.db")]
+    for file, columns, ending in zip(files, (before, after), ("", end), strict=True):
+        with contextlib.closing(sqlite3.connect(file.path)) as connection:
+            connection.execute(f"CREATE TABLE t ({columns}) {ending}")
+
+    assert str(files[1].diff(files[0])) == "table t: defined differently"
+
+
+def test_quotes_and_white_space_are_none(tmp_path):
+    files = [DatabaseFile(tmp_path / name) for name in ("before.db", "after.db")]
+    statements = ("CREATE TABLE t (a INT, b)", 'CREATE TABLE "t" (\n\ta INT, \n\t"b"\n)')
+    for file, statement in zip(files, statements, strict=True):
+        with contextlib.closing(sqlite3.connect(file.path)) as connection:
+            connection.execute(statement)
+
+    assert not files[1].diff(files[0])
+
+
 KEYS = """
     CREATE TABLE lines (number INTEGER, order_id INTEGER, quantity, PRIMARY KEY (order_id, number));
     INSERT INTO lines VALUES (1, 7, 1), (2, 7, 1);
@@ -60,12 +98,68 @@ KEYS = """
     CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, settings TEXT, token);
     INSERT INTO names VALUES (1, 'ada', '{"theme": "for days and for nights", "level": 1}', x'00');
     CREATE TABLE replaced (old);
+    CREATE TABLE plain (a);
+    INSERT INTO plain VALUES (1);
+    CREATE TABLE loose (k PRIMARY KEY);
+    INSERT INTO loose VALUES (1), (NULL), (NULL);
+    CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, v);
+    INSERT INTO counted (v) VALUES (1);
+    CREATE TABLE empty (id INTEGER PRIMARY KEY AUTOINCREMENT);
 """
 
 
 @pytest.mark.parametrize(
     ("statement", "shown"),
     [
+        (
+            "UPDATE lines SET quantity = 1.0",
+            [
+                "lines: 2 changed",
+                "  ~ number=1, order_id=7, quantity=1 → 1.0",
+                "  ~ number=2, order_id=7, quantity=1 → 1.0",
+            ],
+        ),
+        ("UPDATE plain SET a = 1.0", ["plain: 1 added, 1 removed", "  + a=1.0", "  - a=1"]),
+        ("UPDATE loose SET k = 1.0 WHERE k = 1", ["loose: 1 changed", "  ~ k=1 → 1.0"]),
+        ("INSERT INTO loose VALUES (NULL)", ["loose: 1 added", "  + nothing but NULL"]),
+        (
+            "DELETE FROM loose WHERE k IS NULL",
+            [
+                "loose: 2 removed",
+                "  - nothing but NULL",
+                "  - nothing but NULL",
+            ],
+        ),
+        ("PRAGMA user_version = 5", ["PRAGMA user_version: 0 → 5"]),
+        ("PRAGMA application_id = -7", ["PRAGMA application_id: 0 → -7"]),
+        ("UPDATE sqlite_sequence SET seq = 100", ["sqlite_sequence of counted: 1 → 100"]),
+        ("DELETE FROM sqlite_sequence", ["sqlite_sequence of counted: 1 → 0"]),
+        (
+            "INSERT INTO sqlite_sequence VALUES ('empty', 9)",
+            ["sqlite_sequence of empty: 0 → 9"],
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = 'x'",
+            ["sqlite_sequence of counted: 1 → x"],
+        ),
+        (
+            "INSERT INTO counted (v) VALUES (2); DELETE FROM counted WHERE v = 2",
+            ["sqlite_sequence of counted: 1 → 2"],
+        ),
+        ("INSERT INTO counted (v) VALUES (2)", ["counted: 1 added", "  + id=2, v=2"]),
+        (
+            "INSERT INTO counted (v) VALUES (2); UPDATE sqlite_sequence SET seq = 0",
+            ["sqlite_sequence of counted: 1 → 0", "counted: 1 added", "  + id=2, v=2"],
+        ),
+        (
+            "UPDATE counted SET v = 2; UPDATE sqlite_sequence SET seq = 7",
+            ["sqlite_sequence of counted: 1 → 7", "counted: 1 changed", "  ~ id=1, v=1 → 2"],
+        ),
+        (
+            "CREATE TABLE more (id INTEGER PRIMARY KEY AUTOINCREMENT); "
+            "INSERT INTO more VALUES (5); DROP TABLE counted",
+            ["table counted: only in the snapshot", "table more: not in the snapshot"],
+        ),
         ("INSERT INTO log VALUES ('hello')", ["log: 1 added", "  + line='hello'"]),
         (
             "DELETE FROM log WHERE rowid IN (1, 3)",

@@ -19,6 +19,10 @@ TABLES = """
     CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT, made TEXT DEFAULT CURRENT_TIMESTAMP);
     CREATE TABLE pairs (a INTEGER, b INTEGER, text TEXT, PRIMARY KEY (a, b));
     CREATE TABLE log (line TEXT);
+    CREATE TABLE sizes (id PRIMARY KEY, size);
+    CREATE TABLE marks (mark);
+    INSERT INTO sizes VALUES (1, 1), (NULL, 1);
+    INSERT INTO marks VALUES (1), (1.0);
     INSERT INTO notes VALUES (1, 'one', 'then'), (2, 'two', 'then');
     INSERT INTO pairs VALUES (1, 1, 'p');
     INSERT INTO log VALUES ('hello'), ('hello'), ('bye');
@@ -153,6 +157,23 @@ ONE_STATEMENT = {
         ["+ notes 7: a"],
     ),
     "that changes": ("UPDATE notes SET text = 'x' WHERE id = 1", None, ["+ notes 1: a"]),
+    "of an equal value": ("UPDATE sizes SET size = 1.0 WHERE id = 1", None, ["+ sizes 1: a"]),
+    "of an equal key": ("UPDATE sizes SET id = 1.0 WHERE id = 1", None, ["+ sizes 1.0: a"]),
+    "of an equal value without a key": (
+        "UPDATE marks SET mark = 2.0 WHERE typeof(mark) = 'real'",
+        None,
+        ["+ marks 2.0: a", "- marks 1.0: a"],
+    ),
+    "of a value that another row has": (
+        "UPDATE marks SET mark = 1.0 WHERE typeof(mark) = 'integer'",
+        None,
+        ["+ marks 1.0: a", "- marks 1: a"],
+    ),
+    "of a key that is NULL": (
+        "INSERT INTO sizes VALUES (NULL, 2)",
+        None,
+        ["+ sizes None: a"],
+    ),
     "that deletes": ("DELETE FROM notes WHERE id = 1", None, ["- notes 1: a"]),
     "that deletes one of two": ("DELETE FROM log WHERE rowid = 1", None, ["- log hello: a"]),
     "that deletes without a key": (

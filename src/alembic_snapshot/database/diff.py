@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ Row = tuple[Any, ...]
 Ending = Callable[["TableDiff", Row, bool], str]
 _SHOWN_CHARACTERS = 40
 _SAME_CHARACTERS = 10
+_SHOWN_VALUE = 120
 _SNAPSHOT = "the snapshot"
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|true|false")
 
@@ -84,16 +85,19 @@ class TableDiff:
     def _shown_change(self, before: Row, after: Row) -> str:
         cells = zip(self.columns, before, after, strict=True)
         parts = [
-            f"{name}={_shown_values(a, b)}" if a != b else f"{name}={shortened(a)}"
+            f"{name}={_shown_values(a, b)}" if _are_other(a, b) else f"{name}={shortened(a)}"
             for index, (name, a, b) in enumerate(cells)
-            if a != b or index in self.key
+            if _are_other(a, b) or index in self.key
         ]
         return ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class Diff:
-    """How a database differs from its snapshot: the schema's objects, and the rows by table."""
+    """How a database differs from its snapshot: the schema's objects, and the rows by table.
+
+    ``schema`` has a line for all that is no row, settings and counters too.
+    """
 
     schema: Sequence[str]
     tables: Sequence[TableDiff]
@@ -149,15 +153,30 @@ def table_diff(
 ) -> TableDiff:
     """A table's difference, from the rows that only one side has; ``key`` are positions in a row.
 
-    A row that was added and removed with the same key was changed.
+    A row that was added and removed with the same key was changed. A key with NULL in it, which
+    SQLite lets several rows have, is none.
     """
-    by_key = {_key(row, key): row for row in removed} if key else {}
+    by_key = {_key(row, key): row for row in removed if has_key(row, key)}
     changed = [(by_key[_key(row, key)], row) for row in added if _key(row, key) in by_key]
-    gone, new = {_key(b, key) for b, _ in changed}, {_key(a, key) for _, a in changed}
-    added = [row for row in added if not key or _key(row, key) not in new]
-    removed = [row for row in removed if not key or _key(row, key) not in gone]
+    known = {_key(before, key) for before, _ in changed}
+    added = [row for row in added if _key(row, key) not in known]
+    removed = [row for row in removed if _key(row, key) not in known]
     counts = (len(added), len(removed), len(changed))
     return TableDiff(name, columns, key, added[:limit], removed[:limit], changed[:limit], counts)
+
+
+def has_key(row: Row, key: Sequence[int]) -> bool:
+    """Whether the values at these positions are a key, of which there is one row alone."""
+    return bool(key) and None not in _key(row, key)
+
+
+def value_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """How the values differ that both sides have under the same name, a line each."""
+    return [
+        f"{name}: {_cut(before[name], _SHOWN_VALUE)} → {_cut(after[name], _SHOWN_VALUE)}"
+        for name in sorted(before.keys() & after.keys())
+        if before[name] != after[name]
+    ]
 
 
 def unknown_rows(name: str, columns: Sequence[str], why: str) -> TableDiff:
@@ -169,7 +188,11 @@ def shortened(value: Any) -> str:
     """A value as a test report shows it: at most 40 characters."""
     is_long = isinstance(value, bytes) and len(repr(value[:_SHOWN_CHARACTERS])) > _SHOWN_CHARACTERS
     text = f"<{len(value)} bytes>" if is_long else _literal(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return _cut(text, _SHOWN_CHARACTERS)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _literal(value: Any) -> str:
@@ -204,6 +227,11 @@ def _value_as_json(value: Any) -> Any:
         return {"base64": base64.b64encode(value).decode()}
     is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     return value if value is None or is_number or isinstance(value, str) else str(value)
+
+
+def _are_other(before: Any, after: Any) -> bool:
+    """Whether two values are not the same: 1 and 1.0 are equal, and are not."""
+    return before != after or type(before) is not type(after)
 
 
 def _key(row: Row, key: Sequence[int]) -> Row:

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from alembic_snapshot.database.diff import Diff, Row, TableDiff
+from alembic_snapshot.database.diff import Diff, Row, TableDiff, has_key
 from alembic_snapshot.database.recording import (
     COMMIT,
     EXECUTE,
@@ -156,9 +156,10 @@ class Written:
         """Whether running the SQL again gave that row, or took it away."""
         if not table.key:
             sign, listed = (-1, table.removed) if is_gone else (1, table.added)
-            before, after = (one[table.name].get(row, 0) for one in (self._first, self._final))
+            key = _key(table, row)
+            before, after = (one[table.name].get(key, 0) for one in (self._first, self._final))
             more: int = sign * (after - before)
-            return more >= listed.count(row)
+            return more >= [_key(table, one) for one in listed].count(key)
         now = self._final[table.name].get(_key(table, row))
         if is_gone or now is None:
             return is_gone and now is None
@@ -180,7 +181,7 @@ class Written:
         if any(sum(table.counts) != listed[name] for name, table in self._tables.items()):
             return True
         return any(
-            (name, key) not in given and self._final[name].get(key) != self._first[name].get(key)
+            (name, key) not in given and _differ(self._first[name], self._final[name], key)
             for name, key in self._notes
         ) or any(
             not self._gives(*given[one][:2], notes, is_gone=given[one][2])
@@ -293,8 +294,8 @@ class Written:
         for name, table in self._tables.items():
             rows = self._replay.rows(connection, table)
             self._count(len(rows))
-            counted = Counter(rows)
-            found[name] = {_key(table, row): row for row in rows} if table.key else dict(counted)
+            keys = [(_key(table, row), row) for row in rows]
+            found[name] = dict(keys) if table.key else dict(Counter(key for key, _ in keys))
         return found
 
     def _changes(
@@ -305,7 +306,7 @@ class Written:
         is_moment = bool(_OF_THE_MOMENT.search(step.statement))
         for name in self._tables:
             old, new = before[name], after[name]
-            keys = [k for k in old.keys() | new.keys() if old.get(k) != new.get(k)]
+            keys = [key for key in old.keys() | new.keys() if _differ(old, new, key)]
             how = self._how(step.connection, aim, plain(name), is_more=0 <= count < len(keys))
             for key in keys:
                 added = None if how or key in old else _added(step, self._tables[name], key)
@@ -355,11 +356,25 @@ def plain(name: str) -> str:
 
 def _added(step: Step, table: TableDiff, key: Any) -> Writer | None:
     """The line that added the object of a new row."""
-    if step.flush is None or not table.key:
-        return None
     names = [table.columns[index] for index in table.key]
+    if step.flush is None or not names or len(key) != len(names):
+        return None
     return step.flush.line(plain(table.name), dict(zip(names, key, strict=True)))
 
 
 def _key(table: TableDiff, row: Row) -> Hashable:
-    return tuple(row[index] for index in table.key) if table.key else row
+    if has_key(row, table.key):
+        return tuple(row[index] for index in table.key)
+    return _exact(row)
+
+
+def _differ(before: Rows, after: Rows, key: Hashable) -> bool:
+    old, new = before.get(key), after.get(key)
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return _exact(old) != _exact(new)
+    return bool(old != new)
+
+
+def _exact(row: Row) -> tuple[tuple[bool, Any], ...]:
+    """A row in which 1 and 1.0 are not the same."""
+    return tuple((isinstance(value, float), value) for value in row)

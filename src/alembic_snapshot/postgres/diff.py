@@ -6,10 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from psycopg import errors, sql
+from psycopg import sql
 
-from alembic_snapshot.database.diff import Bare, Diff, TableDiff, table_diff, unknown_rows
+from alembic_snapshot.database.diff import (
+    Bare,
+    Diff,
+    TableDiff,
+    table_diff,
+    unknown_rows,
+    value_changes,
+)
 from alembic_snapshot.database.schema import sides
+from alembic_snapshot.postgres import catalog, particulars
 from alembic_snapshot.postgres.schema import read_schema
 from alembic_snapshot.postgres.server import said
 
@@ -19,46 +27,176 @@ if TYPE_CHECKING:
 # A table with more rows is said to differ, but its rows are not compared; and where more than so
 # many differ, they are not listed.
 _COMPARED_ROWS, _DIFFERENT_ROWS = 1_000_000, 100_000
+# Settings by which a value's text is another.
+_SPELLING = (
+    "datestyle",
+    "intervalstyle",
+    "timezone",
+    "bytea_output",
+    "xmloption",
+    "lc_monetary",
+)
+# Which sequences give the keys of which tables, and of those that are parts of these.
+_FED = (
+    "WITH fed (sequence, fed) AS (SELECT d.objid, d.refobjid FROM pg_depend d "
+    "WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass "
+    "AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 UNION SELECT d.refobjid, a.adrelid "
+    "FROM pg_depend d JOIN pg_attrdef a ON a.oid = d.objid "
+    "WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass)"
+    ", parts AS (TABLE fed UNION SELECT sequence, inhrelid FROM fed JOIN pg_inherits "
+    "ON inhparent = fed) SELECT format('%I.%I', m.nspname, s.relname), "
+    "format('%I.%I', n.nspname, t.relname) FROM parts JOIN pg_class s ON s.oid = sequence "
+    "AND s.relkind = 'S' JOIN pg_namespace m ON m.oid = s.relnamespace "
+    "JOIN pg_class t ON t.oid = fed JOIN pg_namespace n ON n.oid = t.relnamespace"
+)
 
 
 def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit: int) -> Diff:
     """How the database there differs from the one here; ``limit`` rows of a kind are shown."""
     # A failed test may still hold a lock.
     there.execute("SET lock_timeout = '500ms'")
-    schema = list(_schema_changes(here, there))
-    tables = [
-        _rows(here, there, name, count, limit) for name, count in _differing(here, there).items()
+    _spell_alike(here, there)
+    before, after = _sums(here), _sums(there)
+    compared = {
+        name: _rows(here, there, name, count, limit)
+        for name, count in _differing(before, after).items()
+    }
+    compared |= {
+        name: unknown_rows(_shown(name), _columns(here, name), f"not compared: {why}")
+        for name, why in _unread(before, after).items()
+    }
+    # Where columns differ, those that both have may not.
+    tables = {name: one for name, one in compared.items() if one.unknown or any(one.counts)}
+    schema = [
+        *_schema_changes(here, there),
+        *value_changes(particulars.values(here), particulars.values(there)),
+        *_other_orders(here, there),
+        *_counters(here, there, tables),
     ]
-    return Diff(schema, tables)
+    return Diff(schema, list(tables.values()))
+
+
+def _spell_alike(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> None:
+    """Have both spell the same value in the same way, and in no way in which others look like it.
+
+    A test may have altered its database's settings.
+    """
+    for name in _SPELLING:
+        value = here.execute("SELECT current_setting(%s)", (name,)).fetchone()
+        there.execute("SELECT set_config(%s, %s, false)", (name, value[0] if value else ""))
+    for connection in (here, there):
+        # What a policy hides is an error, and not left out.
+        connection.execute("SET search_path = public; SET row_security = off")
+        connection.execute("SET extra_float_digits = 1")
 
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
-    before, after = (read_schema(c.cursor()).others for c in (here, there))
-    new, gone, changed = sides(before, after)
+    before, after = (
+        read_schema(c.cursor()).others | particulars.facts(c) | _views(c) for c in (here, there)
+    )
+    large = [_large_objects(c) for c in (here, there)]
+    facts = [{f"{name}: {hashed}" for name, hashed in side.items() if hashed} for side in large]
+    new, gone, changed = sides(before | facts[0], after | facts[1])
     yield from (f"{fact}: not in the snapshot" for fact in new)
     yield from (f"{fact}: only in the snapshot" for fact in gone)
     yield from (f"{fact}: defined differently" for fact in changed)
+    unread = {name for side in large for name, hashed in side.items() if not hashed}
+    yield from (f"{name}: it can't be read, nor compared" for name in sorted(unread))
 
 
-def _differing(
-    here: psycopg.Connection[Any], there: psycopg.Connection[Any]
-) -> dict[str, int | str]:
-    """The tables that both have and whose rows are not the same, as SQL; how many rows they are.
-
-    Those that can't be read are not the same either: why they can't stands instead of the number.
-    """
-    before, after = _sums(here), _sums(there)
-    found: dict[str, int | str] = {}
-    for name in sorted(before.keys() & after.keys()):
-        was, now = before[name], after[name]
-        unread = next((one for one in (was, now) if isinstance(one, str)), None)
-        if unread is not None or was != now:
-            found[name] = unread or max(was[0], now[0])
+def _views(connection: psycopg.Connection[Any]) -> set[str]:
+    """A hash of the rows of each materialized view that has some."""
+    found = set()
+    query = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'm' AND relispopulated"
+    for (name,) in connection.execute(query).fetchall():
+        rows: Any = (
+            "SELECT md5(coalesce(string_agg(m, '' ORDER BY m), '')) "
+            f"FROM (SELECT md5(v::text) AS m FROM {name} AS v) AS hashes"
+        )
+        for (hashed,) in connection.execute(rows):
+            found.add(f"rows of materialized view {name}: {hashed}")
     return found
 
 
+def _large_objects(connection: psycopg.Connection[Any]) -> dict[str, str | None]:
+    """A hash of what is in each large object, by its name; None of one that may not be read."""
+    import psycopg
+
+    found: dict[str, str | None] = {}
+    query = "SELECT oid, pg_get_userbyid(lomowner), lomacl::text FROM pg_largeobject_metadata"
+    for number, owner, acl in connection.execute(query).fetchall():
+        name = f"large object {number} of {owner}{f' for {acl}' if acl else ''}"
+        try:
+            row = connection.execute("SELECT md5(lo_get(%s))", (number,)).fetchone()
+            found[name] = row[0] if row else None
+        except psycopg.Error:
+            found[name] = None
+    return found
+
+
+def _other_orders(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
+    """The tables whose columns are the same, in another order."""
+    before, after = particulars.orders(here), particulars.orders(there)
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name] and sorted(before[name]) == sorted(after[name]):
+            told = (", ".join(side[name]) for side in (before, after))
+            yield f"order of the columns of {name}: {' → '.join(told)}"
+
+
+def _counters(
+    here: psycopg.Connection[Any], there: psycopg.Connection[Any], tables: Mapping[str, TableDiff]
+) -> list[str]:
+    """The sequences that stand elsewhere, but for those that rows added to their tables moved."""
+    before, after = catalog.counters(here), catalog.counters(there)
+    grown = {name for name, table in tables.items() if table.counts[0] or table.unknown}
+    moved = {sequence for sequence, table in there.execute(_FED).fetchall() if table in grown}
+    told = [
+        name
+        for name in before.keys() & after.keys()
+        if name not in moved or after[name] < before[name]
+    ]
+    return value_changes(
+        *(
+            {f"sequence {_shown(name)}": _place(side[name]) for name in told}
+            for side in (before, after)
+        )
+    )
+
+
+def _place(counter: tuple[int, bool]) -> str:
+    """Where a sequence stands: before a value that nobody has had yet, or after one."""
+    value, is_called = counter
+    return f"{'after' if is_called else 'before'} {value}"
+
+
+def _shown(name: str) -> str:
+    return name.removeprefix("public.")
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:
+    """The tables that both have and whose rows are not the same, as SQL; how many rows they are."""
+    names = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    return {
+        name: max(before[name][0], after[name][0])
+        for name in names
+        if not _is_why(before[name]) and not _is_why(after[name])
+    }
+
+
+def _unread(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """The tables whose rows one side may not read, and why."""
+    reasons = {name: why for side in (before, after) for name, why in side.items() if _is_why(why)}
+    return {name: reasons[name] for name in sorted(reasons)}
+
+
+def _is_why(found: Any) -> bool:
+    return isinstance(found, str)
+
+
 def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """How many rows each table has, and a checksum of them in any order, or why that is unknown."""
+    """How many rows each table has, and a checksum of them in any order; or why not, as text."""
+    import psycopg
+
     names = connection.execute(
         "SELECT format('%I.%I', nspname, relname) FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' "
@@ -72,8 +210,8 @@ def _sums(connection: psycopg.Connection[Any]) -> dict[str, Any]:
         )
         try:
             sums[name] = connection.execute(query).fetchone()
-        except errors.InsufficientPrivilege as error:
-            sums[name] = f"not compared: {said(error)}"
+        except psycopg.errors.InsufficientPrivilege as error:
+            sums[name] = said(error)
     return sums
 
 
@@ -81,15 +219,13 @@ def _rows(
     here: psycopg.Connection[Any],
     there: psycopg.Connection[Any],
     table: str,
-    count: int | str,
+    count: int,
     limit: int,
 ) -> TableDiff:
     columns = [name for name in _columns(here, table) if name in _columns(there, table)]
     keys = _key(there, table)
     key = [index for index, name in enumerate(columns) if name in keys]
-    shown = table.removeprefix("public.")
-    if isinstance(count, str):
-        return unknown_rows(shown, columns, count)
+    shown = _shown(table)
     if count > _COMPARED_ROWS:
         return unknown_rows(shown, columns, f"it differs, and has {count} rows: none is compared")
     before, after = (Counter(_hashes(c, table, columns)) for c in (here, there))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from alembic_snapshot.database.diff import Diff, Row, TableDiff, table_diff
+from alembic_snapshot.database.diff import Diff, Row, TableDiff, table_diff, value_changes
 from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.sqlite import catalog
 from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.sqlite.stand_ins import StandIns
 
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
+_TOKENS = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/|\w+|\S""",
+    re.DOTALL,
+)
+_QUOTED = re.compile(r'["`\[](\w+)["`\]]')
+_CONSTRAINT = re.compile(r" (?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b", re.IGNORECASE)
 
 
 def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
@@ -27,13 +36,14 @@ def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
     try:
         connection.execute("ATTACH ? AS before", (readable(before) if before else ":memory:",))
         schema = list(_schema_changes(connection))
-        tables, select = [], StandIns(connection).rows
+        tables: list[TableDiff] = []
+        select = StandIns(connection).rows
         for name in _common(connection):
             try:
-                tables.append(_rows(connection, select, name, limit))
+                tables += _rows(connection, select, name, limit)
             except sqlite3.OperationalError as error:
                 schema.append(f"table {name}: its rows can't be compared: {error}")
-        return Diff(schema, [table for table in tables if table])
+        return Diff([*schema, *_settings(connection), *_counters(connection, tables)], tables)
     finally:
         connection.close()
 
@@ -54,17 +64,65 @@ def _schema_changes(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"{name}: defined differently"
 
 
+def _settings(connection: sqlite3.Connection) -> list[str]:
+    before, after = (
+        {
+            f"PRAGMA {name}": str(catalog.pragma(connection, schema, name))
+            for name in catalog.SETTINGS
+        }
+        for schema in ("before", "main")
+    )
+    return value_changes(before, after)
+
+
+def _counters(connection: sqlite3.Connection, tables: Sequence[TableDiff]) -> list[str]:
+    """The counters that differ, but for those that the rows added to their tables have moved."""
+    before, after = (dict(catalog.counter_rows(connection, side)) for side in ("before", "main"))
+    grown = {table.name for table in tables if table.counts[0]}
+    told = (before | after).keys() - _lone_tables(connection)
+    told -= {name for name in grown & told if _is_further(before.get(name, 0), after.get(name, 0))}
+    return value_changes(
+        *(
+            {f"{catalog.COUNTERS} of {name}": str(side.get(name, 0)) for name in told}
+            for side in (before, after)
+        )
+    )
+
+
+def _is_further(before: Any, after: Any) -> bool:
+    return isinstance(before, int) and isinstance(after, int) and before <= after
+
+
+def _lone_tables(connection: sqlite3.Connection) -> set[str]:
+    """The tables that only one side has."""
+    query = "SELECT name FROM {}.sqlite_master WHERE type = 'table'"
+    here, there = (
+        {row[0] for row in connection.execute(query.format(side))} for side in ("main", "before")
+    )
+    return here ^ there
+
+
 def _say_the_same(name: str, before: str, after: str) -> bool:
     """Whether two statements for a table differ in nothing but the order of its constraints.
 
     Alembic's batch mode writes a table anew with its constraints in an order of the moment.
     """
-    kind, _, table = name.partition(" ")
-    if kind != "table":
-        return False
-    from alembic_snapshot.sqlite.schema import table_facts
+    return name.startswith("table ") and _in_order(before) == _in_order(after)
 
-    return table_facts(table, (before,)) == table_facts(table, (after,))
+
+def _in_order(statement: str) -> list[str]:
+    """The parts of a statement between its commas, white space and quotes aside, with its
+    constraints sorted.
+    """
+    parts, depth = [""], 0
+    for token in _TOKENS.findall(statement):
+        depth += (token == "(") - (token == ")")
+        if (token in "()" and depth == (token == "(")) or (token == "," and depth == 1):
+            parts.append("")
+        else:
+            parts[-1] += " " + _QUOTED.sub(r"\1", token)
+    constraints = sorted(part for part in parts if _CONSTRAINT.match(part))
+    return [*(part for part in parts if not _CONSTRAINT.match(part)), *constraints]
 
 
 def _common(connection: sqlite3.Connection) -> list[str]:
@@ -78,30 +136,33 @@ def _common(connection: sqlite3.Connection) -> list[str]:
 
 def _rows(
     connection: sqlite3.Connection, select: Callable[[str], list[Row]], table: str, limit: int
-) -> TableDiff | None:
+) -> list[TableDiff]:
+    """How a table's rows differ, if they do."""
     columns, key = _columns(connection, table)
     if not columns:
-        return None
-    after, before = (_select(schema, table, columns, bool(key)) for schema in ("main", "before"))
+        return []
+    after, before = (_select(schema, table, columns) for schema in ("main", "before"))
     # What is in an order that only the application defines is there to be read all the same.
-    added, removed = select(f"{after} EXCEPT {before}"), select(f"{before} EXCEPT {after}")
-    if not added and not removed:
-        return None
-    if not key:
-        more, less = (Counter({row[:-1]: row[-1] for row in rows}) for rows in (added, removed))
-        added, removed = list((more - less).elements()), list((less - more).elements())
-    return table_diff(table, columns, key, added, removed, limit)
+    found = [
+        Counter({row[:-1]: row[-1] for row in select(f"{one} EXCEPT {other}")})
+        for one, other in ((after, before), (before, after))
+    ]
+    added, removed = (
+        [row[: len(columns)] for row in (more - less).elements()]
+        for more, less in (found, reversed(found))
+    )
+    return [table_diff(table, columns, key, added, removed, limit)] if added or removed else []
 
 
-def _select(schema: str, table: str, columns: list[str], has_key: bool) -> str:
-    """A query for a table's rows; without a key, for each different row and its count."""
-    # What a column compares as equal, in its own collation, need not be the same.
-    listed = ", ".join(f"{quoted(name)} COLLATE BINARY" for name in columns)
-    rows = f"{schema}.{quoted(table)}"
-    if has_key:
-        return f"SELECT {listed} FROM {rows}"
-    positions = ", ".join(str(number) for number in range(1, len(columns) + 1))
-    return f"SELECT {listed}, count(*) FROM {rows} GROUP BY {positions}"
+def _select(schema: str, table: str, columns: Sequence[str]) -> str:
+    """A query for each different row of a table, with the types of its values, and its count."""
+    # What a column compares as equal, in its own collation, need not be the same; nor 1 and 1.0.
+    listed = [f"{quoted(name)} COLLATE BINARY" for name in columns]
+    listed += [f"typeof({quoted(name)})" for name in columns]
+    positions = ", ".join(str(number + 1) for number in range(len(listed)))
+    return (
+        f"SELECT {', '.join(listed)}, count(*) FROM {schema}.{quoted(table)} GROUP BY {positions}"
+    )
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> tuple[list[str], list[int]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.databases import comment
 from alembic_snapshot.postgres.diff import compare
 
 BEFORE = """
@@ -272,6 +275,18 @@ def test_values_that_a_setting_spells_otherwise_are_the_same(databases, postgres
 
     assert [line.partition(":")[0] for line in found.schema] == ["settings of the database"]
     assert not found.tables
+
+
+@pytest.mark.parametrize("name", ["alembic_kept_x", "opened_x"])
+def test_our_own_comment_is_no_difference(databases, postgres, name):
+    before = databases[0]
+    own = ServerDatabase(postgres, name)
+    own.start(before)
+    with postgres.connect() as connection:
+        comment(connection, name, json.dumps({"alembic_snapshot": {"owner": "x"}}))
+
+    assert str(own.diff(before)) == "no difference"
+    own.remove()
 
 
 def test_a_column_that_one_side_lacks_makes_no_table_of_rows(databases, postgres):

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 # The first number that objects have which PostgreSQL did not bring.
 _FIRST = 16384
+# A database that was kept, or that ``open`` made, has what we know of it in its comment.
+_OUR_COMMENT = (
+    "starts_with(o.datname, 'alembic_') AND NOT starts_with(o.datname, 'alembic_clone_') OR "
+    "starts_with(coalesce(shobj_description(o.oid, 'pg_database'), ''), '{\"alembic_snapshot\":')"
+)
 _DEFAULT = "the default"
 _LISTED = (
     "coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE \"C\") "
@@ -96,7 +101,8 @@ _VALUES = (
     + _privileges("o.datacl", "acldefault('d', o.datdba)")
     + " FROM pg_database o WHERE o.datname = current_database()",
     "SELECT 'comment on the database', coalesce(quote_literal(shobj_description(o.oid, "
-    "'pg_database')), 'none') FROM pg_database o WHERE o.datname = current_database()",
+    "'pg_database')), 'none') FROM pg_database o WHERE o.datname = current_database() "
+    f"AND NOT ({_OUR_COMMENT})",
     "SELECT 'settings of the database', coalesce(string_agg(concat_ws(' ', "
     "CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END, s.setconfig::text), ', ' "
     "ORDER BY s.setrole), 'none') FROM pg_db_role_setting s JOIN pg_database d "

@@ -127,6 +127,27 @@ def test_what_a_revision_leaves_is_found_by_one_that_is_added(
     assert found == by_alembic(project)
 
 
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("a setting", "their connection"),
+        ("a counter", "app/helper.py"),
+        ("Python's generator", "their process"),
+    ],
+)
+def test_a_build_says_why_it_runs_more_than_what_is_new(helped, name, where):
+    project = helped(*LEFT[name][:3])
+    assert not any("left in" in reason for reason in project.ensure().why)
+    project.revision("0009", "0002", LEFT[name][3], header="from app import helper")
+
+    why = project.ensure().why
+
+    assert why == (
+        "migrations/versions/0009_made.py is new",
+        f"what runs may need what revisions or seeds before it left in {where}",
+    )
+
+
 def test_a_seed_finds_what_the_one_before_it_left(project):
     project.revision("0001", None, TOLD)
     project.write(
@@ -148,7 +169,10 @@ def test_what_nobody_imports_any_more_costs_no_build(helped):
     project.ensure()
     project.revision("0003", "0002", "op.execute('create table other (a)')")
 
-    assert project.build()[1] == ["0003"]
+    snapshot, ran = project.build()
+
+    assert ran == ["0003"]
+    assert snapshot.why == ("migrations/versions/0003_made.py is new",)
 
 
 def test_a_setting_of_a_connection_is_missed_by_revisions_and_not_by_seeds(project):

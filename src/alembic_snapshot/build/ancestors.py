@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import Store
+
+_WORDS = {CONNECTION: "their connection", PROCESS: "their process"}
 
 
 class Ancestor(NamedTuple):
@@ -54,9 +56,21 @@ class Ancestors:
 
         If an ``order`` is given, its revisions are the first of that.
         """
+        return _deepest(one for one in self._own(order) if not self._is_missed(one.entry.manifest))
+
+    def passed_over(self) -> str | None:
+        """Why the build does not begin from the deepest of our states, if it may not, in words."""
+        found = _deepest(self._own(None))
+        if found is None or not self._is_missed(found.entry.manifest):
+            return None
+        left = found.entry.manifest.left
+        listed = ", ".join(_WORDS.get(where, where) for where in left)
+        return f"what runs may need what revisions or seeds before it left in {listed}"
+
+    def _own(self, order: Sequence[str] | None) -> Iterator[Ancestor]:
+        """The states before our target that the store has whole and unchanged."""
         ours = {name: layer.digest for name, layer in self.chain.revisions.items()}
         seeds = tuple(layer.digest for layer in self.chain.seeds)
-        candidates = []
         for entry in self.store.entries():
             manifest = entry.manifest
             state = self._state_of(manifest, ours, seeds)
@@ -65,17 +79,11 @@ class Ancestors:
                 or state.digest != manifest.digest
                 or not suits(self.project, manifest)
                 or (order and {*order[: len(state.revisions)]} != {*state.revisions})
-                or self._is_missed(manifest)
             ):
                 continue
             changed = list(self.present.changes(manifest.observed, manifest.digest))
             if not changed and self.store.is_intact(entry):
-                candidates.append(Ancestor(entry, state))
-        return max(
-            candidates,
-            key=lambda one: (len(one.state.revisions), len(one.state.seeds)),
-            default=None,
-        )
+                yield Ancestor(entry, state)
 
     def _is_missed(self, manifest: Manifest) -> bool:
         """Whether what is to run may need what was left in the process that built a state."""
@@ -105,3 +113,11 @@ class Ancestors:
         if set(theirs) == set(ours) and len(manifest.seeds) == len(seeds):
             return None
         return self.chain.state(theirs, len(manifest.seeds))
+
+
+def _deepest(candidates: Iterable[Ancestor]) -> Ancestor | None:
+    return max(
+        candidates,
+        key=lambda one: (len(one.state.revisions), len(one.state.seeds)),
+        default=None,
+    )

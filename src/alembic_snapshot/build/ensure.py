@@ -145,6 +145,9 @@ def _under_lock(
             gone = "the snapshot was deleted meanwhile"
             status = dataclasses.replace(status, reasons=tuple(construction.differences) or (gone,))
             rebuild = True
+        passed_over = None if rebuild else construction.ancestors.passed_over()
+        if passed_over:
+            status = dataclasses.replace(status, reasons=(*status.reasons, passed_over))
         listener({"event": "build", "reasons": status.reasons})
         construction.from_scratch = rebuild
         new_entry = construction.run()

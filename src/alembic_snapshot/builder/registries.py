@@ -33,6 +33,8 @@ _FOREIGN, _AGAIN = ("foreign",), ("again",)
 _NAMES, _ITEMS, _PARTS, _DEFINED, _RANDOM = object(), object(), object(), object(), object()
 
 
+# Where bases of a project's classes are that keep nothing there.
+_PYTHONS = frozenset({"builtins", "abc", "typing"})
 # How many objects of libraries' are looked into for a generator of random numbers.
 _OBJECTS = 2_000
 _WITHOUT_RANDOM = ("sqlalchemy", "alembic", "logging", "threading", "asyncio", "greenlet")
@@ -171,7 +173,8 @@ class _Reader:
     def _named_by(self, definition: Any, values: Mapping[str, Any]) -> Any:
         """What an object has by name; what a library keeps in a subclass of its own is left out."""
         bases = definition.__mro__ if isinstance(definition, type) else ()
-        if any(base.__module__ not in (*self._own, "builtins", "abc", "typing") for base in bases):
+        modules = {base.__module__ for base in bases} - _PYTHONS
+        if any(module not in self._own for module in modules):
             values = {name: value for name, value in values.items() if not name.startswith("_")}
         return self.named(values)
 

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationStep
 
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.protocol import Step
-from alembic_snapshot.builder.target import BuilderTarget, OwnWork
+from alembic_snapshot.builder.target import BuilderTarget, OwnWork, left_in
 from alembic_snapshot.database.schema import Schema, differences
 
 Report = Callable[..., None]
@@ -113,7 +113,7 @@ class Stairway:
                 yield from self._taking(taken, context)
             return
         self._connection = context.connection
-        before = self._left_in_connection()
+        before = left_in(self._connection, self.target)
         while True:
             move = next(self._moves, None)
             if move is None:
@@ -124,7 +124,7 @@ class Stairway:
             self._goes_on = True
             # A transaction of env.py's own is committed when env.py has ended.
             is_open = self._connection.in_transaction()
-            if not self._is_alone or is_open or self._left_in_connection() != before:
+            if not self._is_alone or is_open or left_in(self._connection, self.target) != before:
                 return
 
     def _taking(self, move: tuple[str, str], context: Any) -> Iterator[Any]:
@@ -250,12 +250,6 @@ class Stairway:
         # The migrations' own connection knows the schema: another would have to parse it.
         with contextlib.closing(self._connection.connection.cursor()) as cursor:
             return self.target.read_schema(cursor, self._version_tables)
-
-    def _left_in_connection(self) -> Any:
-        """The state that a step left in its connection, which another connection would lack."""
-        with contextlib.closing(self._connection.connection.cursor()) as cursor:
-            cursor.execute(self.target.left_in_connection)
-            return tuple(cursor.fetchone())
 
     def _compare(self, name: str, kind: str, expected: Schema, actual: Schema) -> None:
         lines = differences(expected, actual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -86,3 +87,10 @@ def target_of(job: Mapping[str, Any]) -> BuilderTarget:
     from alembic_snapshot.postgres.server import Server
 
     return ServerTarget(ServerDatabase(Server(job["server"], job["private"]), job["name"]))
+
+
+def left_in(connection: Any, target: BuilderTarget) -> Any:
+    """What steps have left in their connection, as a value that differs if they left more."""
+    with contextlib.closing(connection.connection.cursor()) as cursor:
+        cursor.execute(target.left_in_connection)
+        return tuple(cursor.fetchone())

@@ -39,7 +39,7 @@ from alembic_snapshot.builder.record import EVERY_STATE, FILES
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairway import Stairway
-from alembic_snapshot.builder.target import target_of
+from alembic_snapshot.builder.target import left_in, target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, brief, unconfigured_mappers
@@ -309,15 +309,9 @@ class Builder:
 
     def _on_one_connection(self, steps: Iterator[Any], context: Any) -> Iterator[Any]:
         """The steps; when they are taken, note whether they have left something in it."""
-
-        def state() -> Any:
-            with contextlib.closing(context.connection.connection.cursor()) as cursor:
-                cursor.execute(self.kind.left_in_connection)
-                return tuple(cursor.fetchone())
-
-        before = state()
+        before = left_in(context.connection, self.kind)
         yield from steps
-        self._is_left_in_connection |= state() != before
+        self._is_left_in_connection |= left_in(context.connection, self.kind) != before
 
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""

@@ -63,6 +63,7 @@ class Campaign:
         self.seed = seed
         self.counts: Counter[str] = Counter()
         self.connections: list[Connection] = []
+        self.without_journal: list[Connection] = []
         self.cursors: list[sqlite3.Cursor] = []
         self.child: Child | None = None
         self.readers: list[Reader | Child] = []
@@ -151,8 +152,18 @@ class Campaign:
             connection.rollback()
 
     def _stop_readers(self) -> None:
+        damage_is_known = self._may_have_damaged_the_file()
         while self.readers:
-            self.readers.pop().kill()
+            self.readers.pop().kill(damage_is_known=damage_is_known)
+
+    def _may_have_damaged_the_file(self) -> bool:
+        """Whether the round's own work may have, by SQLite's rules, before it was put back.
+
+        What is written without a journal in the file can't be rolled back, neither by a
+        connection nor for a process that was killed ("PRAGMA journal_mode").
+        """
+        unsafe = any(each in self.without_journal for each in self.connections)
+        return unsafe or kills_a_child.__name__ in self.done
 
     def _verify(self) -> None:
         varying = (*_COUNTERS, _VERSIONS) if self._has_log else _COUNTERS
@@ -200,6 +211,7 @@ class Campaign:
         # To close a descriptor drops this process's locks on the file: it stays open.
         self.raw = os.open(path, os.O_RDONLY)
         self.connections = [self.connect() for _ in range(3)]
+        self.without_journal.clear()
 
     def _finish(self) -> None:
         self._stop_readers()

@@ -112,6 +112,10 @@ def sets_what_the_header_has(campaign: Campaign, connection: Connection) -> None
 
 def switches_the_journal(campaign: Campaign, connection: Connection) -> None:
     mode = campaign.random.choice(("delete", "truncate", "persist", "memory", "off"))
+    if mode == "off":
+        campaign.without_journal.append(connection)
+    elif connection in campaign.without_journal:
+        campaign.without_journal.remove(connection)
     connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
 
 

@@ -28,6 +28,8 @@ def test_nothing():
     assert not loaded & {"sqlalchemy", "alembic", "sqlite3", "filelock", "rich"}
     ours = {name for name in sys.modules if name.startswith("alembic_snapshot.")}
     assert not ours & {"alembic_snapshot.plugin.database", "alembic_snapshot.project.config"}
+    # What a failing test's report needs.
+    assert not ours & {"alembic_snapshot.plugin.written", "alembic_snapshot.database.diff"}
 """
 
 CHECK_MODULES = """

@@ -21,7 +21,6 @@ from alembic_snapshot.plugin.declared import ATTRIBUTE, Declared, parent_of, ref
 from alembic_snapshot.plugin.fixtures import failing
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.returned import bound_to_a_session
-from alembic_snapshot.plugin.written import place
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -199,6 +198,8 @@ class Making:
 
     def _refuse(self, database: Database, value: Any, lost: LostWork) -> None:
         """Refuse what was not committed, and a value that is no use to tests."""
+        from alembic_snapshot.plugin.written import place
+
         root = database.project.root
         unfinished = [
             *database.unfinished(),

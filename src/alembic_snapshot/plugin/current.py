@@ -19,7 +19,6 @@ import pytest
 from alembic_snapshot.engines.notices import Ending
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin import written
 from alembic_snapshot.plugin.endings import ending_now
 
 if TYPE_CHECKING:
@@ -193,6 +192,8 @@ class CurrentTest:
 
     def sql(self) -> list[str]:
         """The SQL that was run on each database, in use or just ended."""
+        from alembic_snapshot.plugin import written
+
         in_use = [(one, one.clone) for one in self._databases.values()]
         return [
             written.sql(clone.recording, database.project.root)

@@ -135,7 +135,7 @@ def spare_waiting(connection: psycopg.Connection[Any], server: Server, name: str
 
 
 def drop(connection: psycopg.Connection[Any], name: str) -> None:
-    """End a database's connections and prepared transactions and drop it, if it is there.
+    """End whatever uses a database and drop it, if it is there.
 
     ``DROP DATABASE`` sleeps in steps of 100 ms while somebody is connected: so we wait first.
     """
@@ -162,20 +162,30 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
             if time.monotonic() > deadline:
                 raise
             with contextlib.suppress(psycopg.Error):
-                _roll_back_prepared(connection, name)
+                _release(connection, name)
 
 
-def _roll_back_prepared(connection: psycopg.Connection[Any], name: str) -> None:
-    """End the transactions that somebody prepared in a database and left: they outlive everything.
+def _release(connection: psycopg.Connection[Any], name: str) -> None:
+    """End what keeps a database although nobody is connected: it outlives whoever made it.
 
-    That is done from inside of it.
+    Prepared transactions and subscriptions are ended from inside of it.
     """
     import psycopg
     from psycopg import sql
 
-    query = "SELECT gid FROM pg_prepared_xacts WHERE database = %s"
-    prepared = connection.execute(query, (name,)).fetchall()
-    if not prepared:
+    connection.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
+        (name,),
+    )
+    prepared = connection.execute(
+        "SELECT gid FROM pg_prepared_xacts WHERE database = %s", (name,)
+    ).fetchall()
+    subscriptions = connection.execute(
+        "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid "
+        "WHERE datname = %s",
+        (name,),
+    ).fetchall()
+    if not (prepared or subscriptions):
         return
     info = connection.info
     with psycopg.connect(
@@ -183,6 +193,11 @@ def _roll_back_prepared(connection: psycopg.Connection[Any], name: str) -> None:
     ) as inside:
         for (identifier,) in prepared:
             inside.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(identifier)))
+        for (subscription,) in subscriptions:
+            # With a slot, the other server would have to be reached.
+            for end in ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}"):
+                which = sql.SQL("SUBSCRIPTION {}").format(sql.Identifier(subscription))
+                inside.execute(sql.SQL(end).format(which))
 
 
 def drop_named(connection: psycopg.Connection[Any], prefix: str) -> None:

@@ -139,10 +139,15 @@ class Pool:
             self._tasks.put(None)
             self._thread.join()
         with contextlib.suppress(SnapshotError, _psycopg_error()):
-            self._with(lambda found: databases.drop_named(found, f"{CLONE}{self.owner}_"))
+            self._with(self._drop_own)
         if self.server.is_private:
             memory.remove(self._connection)
         self._connection.close()
+
+    def _drop_own(self, connection: psycopg.Connection[Any]) -> None:
+        """Each by itself: one that somebody holds on to keeps no other."""
+        own = [name for name, _ in databases.named(connection, f"{CLONE}{self.owner}_")]
+        _drop_all(connection, own)
 
     def _with(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Do something with the pool's connection; if that was lost, once more with another."""

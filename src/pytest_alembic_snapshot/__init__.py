@@ -6,6 +6,8 @@ Light to import: no SQLAlchemy, no Alembic, and no build until a test asks for a
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 import time
 from collections.abc import Generator
@@ -143,8 +145,27 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _refuse_apart(config: pytest.Config) -> None:
+    """Refuse a path that pytest takes for one of tests, because no ``=`` ties it to its option.
+
+    As soon as it exists, pytest looks for its own configuration there, and not where the tests are.
+    """
+    given = [
+        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+        *map(str, config.invocation_params.args),
+    ]
+    for option in ("--snapshot-dir", "--snapshot-config"):
+        if option in given[:-1]:
+            path = given[given.index(option) + 1]
+            raise pytest.UsageError(
+                f"{option} and its path are two arguments, and pytest would look for its own "
+                f"configuration there\nhint: write {option}={shlex.quote(path)}"
+            )
+
+
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Listen before a conftest.py can import the application."""
+    _refuse_apart(early_config)
     session_of(early_config).start()
 
 

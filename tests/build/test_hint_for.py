@@ -19,7 +19,7 @@ SETTINGS = (
     "env.py may need a variable (environment), an argument (x) or a function that makes the "
     "database (migrate): set it in [tool.alembic-snapshot]"
 )
-FULL = "is the disk full? make room, or choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
+FULL = "is the disk full? make room, or choose another store with ALEMBIC_SNAPSHOT_DIR"
 ASYNC = 'env.py needs an async driver: pip install "alembic-snapshot[async]"'
 IMPORTED = "install it, or add its folder to pythonpath in [tool.alembic-snapshot]"
 OWN_SQL = (

@@ -323,7 +323,7 @@ def test_a_store_that_is_no_folder(shop, tmp_path):
     other = doctor(shop, "--store", str(tmp_path / "other"))
 
     assert found["store"]["state"] == "bad"
-    assert "choose another with --store" in found["store"]["hint"]
+    assert "choose another with ALEMBIC_SNAPSHOT_DIR" in found["store"]["hint"]
     assert other["store"]["state"] == "good"
 
 

@@ -102,7 +102,7 @@ def test_a_rebuild_builds_once_however_many_workers_there_are(shop, mode):
 
 
 def test_the_store_can_be_chosen(shop):
-    result = shop.run("--snapshot-dir", "elsewhere", test_it=TESTS)
+    result = shop.run("--snapshot-dir=elsewhere", test_it=TESTS)
 
     result.assert_outcomes(passed=12)
     assert (shop.root / "elsewhere/snapshots").is_dir()
@@ -184,8 +184,7 @@ def test_the_command_that_lists_all_of_it_does_so_wherever_the_snapshot_is(shop)
     shop.replace("shop/models.py", "    item:", f"{more}    item:")
 
     result = shop.run(
-        "--snapshot-dir",
-        "else where",
+        "--snapshot-dir=else where",
         test_it="""
         import pytest
 

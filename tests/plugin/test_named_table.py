@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import pytest
 
@@ -96,3 +97,34 @@ def test_an_empty_path_is_refused(shop, option):
     result.stderr.fnmatch_lines([f"*{option}: it is empty: is it a variable that is not set?"])
     made = {path.name for path in shop.root.iterdir()} - before
     assert made.isdisjoint({"snapshots", "locks", ".gitignore", "CACHEDIR.TAG"})
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("given", ["arguments", "variable"])
+@pytest.mark.parametrize("option", ["--snapshot-dir", "--snapshot-config"])
+def test_a_path_apart_from_its_option_is_refused(
+    shop, tmp_path, monkeypatch, option, given, is_there
+):
+    """Pytest would take what is there for tests, and read another configuration of its own."""
+    path = tmp_path / "else where"
+    if is_there:
+        path.mkdir()
+    arguments = [option, str(path)]
+    if given == "variable":
+        monkeypatch.setenv("PYTEST_ADDOPTS", shlex.join(arguments))
+        arguments = []
+
+    result = shop.run(*arguments, test_it="def test_it(db_clone):\n    pass\n")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*hint: write {option}='{path}'"])
+    assert not (path / "snapshots").exists()
+
+
+def test_a_path_that_is_tied_to_its_option_leaves_pytest_its_configuration(shop, tmp_path):
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+
+    result = shop.run(f"--snapshot-dir={tmp_path}", test_it="def test_it(db_clone):\n    pass\n")
+
+    result.assert_outcomes(passed=1)
+    assert (tmp_path / "snapshots").is_dir()

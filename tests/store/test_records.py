@@ -243,7 +243,7 @@ class TestASnapshot:
             f"can't write to the store {store.root}: Read-only file system"
         )
         assert failed.value.hint == (
-            "make it writable, or choose another with --store or ALEMBIC_SNAPSHOT_DIR"
+            "make it writable, or choose another with ALEMBIC_SNAPSHOT_DIR"
         )
 
 

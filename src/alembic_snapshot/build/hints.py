@@ -29,7 +29,7 @@ _NO_CONTEXT = re.compile(r"outside of (the )?application context")
 def hint_for(failed: Failure, project: Project, chain: Chain, kept: Target | None) -> str:
     """The hint; ``kept`` is where the half-built database is going to be, if it is kept."""
     if is_full(failed):
-        other = "choose another store with --store or ALEMBIC_SNAPSHOT_DIR"
+        other = "choose another store with ALEMBIC_SNAPSHOT_DIR"
         return f"is the disk full? make room, or {other}"
     if failed.hint:
         return failed.hint

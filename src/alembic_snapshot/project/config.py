@@ -288,7 +288,7 @@ def refuse_no_store(folder: Path) -> None:
     if not there.is_dir():
         raise StoreError(
             f"can't write to the store {folder}: {there} is no folder",
-            hint="choose another with --store or ALEMBIC_SNAPSHOT_DIR, or move that away",
+            hint="choose another with ALEMBIC_SNAPSHOT_DIR, or move that away",
         )
 
 

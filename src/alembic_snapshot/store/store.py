@@ -77,7 +77,7 @@ class Store(abc.ABC):
         """The error for a store that can't be written."""
         return StoreError(
             f"can't write to the store {self.root}: {error.strerror or error}",
-            hint="make it writable, or choose another with --store or ALEMBIC_SNAPSHOT_DIR",
+            hint="make it writable, or choose another with ALEMBIC_SNAPSHOT_DIR",
         )
 
     @abc.abstractmethod

@@ -544,3 +544,81 @@ def test_what_outlives_a_test_does_not_keep_its_clone(shop, names, left):
 
     result.assert_outcomes(passed=2)
     assert names("alembic_clone_") == []
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+@pytest.mark.parametrize(
+    ("spelled", "made"),
+    [
+        ('{ EVENTS_URL = "{url}" }', 'os.environ.get("EVENTS_URL", "sqlite:///events.db")'),
+        ('{ EVENTS_URL = "{async_url}" }', 'os.environ.get("EVENTS_URL", "sqlite:///events.db")'),
+        (
+            '{ EVENTS_HOST = "{host}", EVENTS_NAME = "{database}" }',
+            "f\"postgresql+psycopg://{os.environ['EVENTS_HOST']}/{os.environ['EVENTS_NAME']}\"",
+        ),
+    ],
+    ids=["url", "async url", "parts"],
+)
+def test_each_database_of_a_project_has_a_dialect_before_a_test_asks(
+    shop, monkeypatch, spelled, made, is_set
+):
+    if is_set:
+        monkeypatch.setenv("EVENTS_URL", "sqlite:///developers.db")
+    with open(shop.root / "pyproject.toml", "a") as file:
+        file.write(
+            "\n[tool.alembic-snapshot.databases.events]\nconfig = 'events.ini'\n"
+            f"engine = 'shop.events:engine'\nenvironment = {spelled}\n"
+        )
+    shop.write("events.ini", "[alembic]\nscript_location = %(here)s/events\n")
+    shop.write(
+        "events/env.py",
+        """
+        from alembic import context
+
+        with context.config.attributes["connection"] as connection:
+            context.configure(connection=connection)
+            with context.begin_transaction():
+                context.run_migrations()
+        """,
+    )
+    shop.write(
+        "events/versions/e1.py",
+        """
+        import sqlalchemy as sa
+        from alembic import op
+
+        revision = "e1"
+        down_revision = None
+
+        def upgrade():
+            op.create_table("events", sa.Column("id", sa.Integer, primary_key=True))
+        """,
+    )
+    kind = "create_async_engine" if "async" in spelled else "create_engine"
+    where = "sqlalchemy.ext.asyncio" if "async" in spelled else "sqlalchemy"
+    shop.write(
+        "shop/events.py", f"import os\n\nfrom {where} import {kind}\n\nengine = {kind}({made})\n"
+    )
+
+    result = shop.run(
+        test_it="""
+        from sqlalchemy import text
+
+        from shop import db, events, orders
+
+        engine = getattr(events.engine, "sync_engine", events.engine)
+
+        # Both are made when this file is imported.
+        assert engine.dialect.name == "postgresql"
+        assert engine.url != db.engine.url
+
+        def test_it(db_clones):
+            assert db_clones["events"].url != db_clones["default"].url
+            orders.add_customer("Ada")
+            if engine is events.engine:
+                with engine.connect() as connection:
+                    assert connection.scalar(text("SELECT count(*) FROM events")) == 0
+        """,
+    )
+
+    result.assert_outcomes(passed=1)

@@ -330,15 +330,18 @@ class PluginSession:
         from alembic_snapshot.backend import backend_of
 
         try:
-            project = next(iter(self.projects.values()))
+            projects = self.projects.values()
         except ConfigError:
             # Whatever is wrong with the configuration is told when it is needed.
             return
-        try:
-            self._restore = backend_of(project).stand_in()
-        except ConfigError as error:
-            # A conftest.py may import the application, which would say less.
-            raise pytest.UsageError(str(error)) from None
+        with contextlib.ExitStack() as stack:
+            for project in projects:
+                try:
+                    stack.callback(backend_of(project).stand_in())
+                except ConfigError as error:
+                    # A conftest.py may import the application, which would say less.
+                    raise pytest.UsageError(str(error)) from None
+            self._restore = stack.pop_all().close
 
     def _build(self, wanted: CloneOptions) -> None:
         from alembic_snapshot.build.progress import Progress

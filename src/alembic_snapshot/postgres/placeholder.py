@@ -12,21 +12,9 @@ from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.table import PLACEHOLDER
 
 _NOWHERE = "alembic-snapshot-has-no-engine"
-_URLS = {
-    "url": f"postgresql+psycopg://localhost/{_NOWHERE}",
-    "async_url": f"postgresql+asyncpg://localhost/{_NOWHERE}",
-}
+_URLS = ("url", "async_url")
 # The drivers that this package's extra has.
 _DRIVER = re.compile(r"postgresql\+(psycopg|asyncpg)(?:_async)?:")
-_PLACES = {
-    **_URLS,
-    "path": _NOWHERE,
-    "database": _NOWHERE,
-    "host": "localhost",
-    "port": "5432",
-    "user": "nobody",
-    "password": "none",
-}
 
 
 def stand_in(project: Project) -> Callable[[], None]:
@@ -40,13 +28,14 @@ def stand_in(project: Project) -> Callable[[], None]:
         ConfigError: a driver of the extra lacks. The application's engine could not be made.
     """
     before: dict[str, str | None] = {}
+    places = _places(project.name)
     for name, template in project.environment.items():
-        names = {found[2] for found in PLACEHOLDER.finditer(template)} & _PLACES.keys()
+        names = {found[2] for found in PLACEHOLDER.finditer(template)} & places.keys()
         now = os.environ.get(name)
         has_one = now is not None if names.isdisjoint(_URLS) else _is_postgresql(now, template)
         if names and not has_one:
             before[name] = now
-            os.environ[name] = with_places(template, _PLACES)
+            os.environ[name] = with_places(template, places)
 
     def restore() -> None:
         for name, value in before.items():
@@ -62,6 +51,21 @@ def stand_in(project: Project) -> Callable[[], None]:
         restore()
         raise
     return restore
+
+
+def _places(database: str) -> dict[str, str]:
+    """What leads nowhere, for each of a project's databases another: engines differ by it."""
+    nowhere = f"{_NOWHERE}-{database}"
+    return {
+        "url": f"postgresql+psycopg://localhost/{nowhere}",
+        "async_url": f"postgresql+asyncpg://localhost/{nowhere}",
+        "path": nowhere,
+        "database": nowhere,
+        "host": "localhost",
+        "port": "5432",
+        "user": "nobody",
+        "password": "none",
+    }
 
 
 def _require_driver(variable: str) -> None:

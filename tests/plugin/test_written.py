@@ -52,7 +52,7 @@ def check(text, output, program):
         if name is None:
             assert told in (
                 "not through an engine",
-                "not known: something was written past the engines",
+                "not known: its SQL gives other rows when it runs again",
             ), report
         else:
             heading = next(n for n, line in enumerate(lines, 1) if f"def {name}(" in line)
@@ -192,6 +192,86 @@ def test_what_a_rule_writes_is_told_as_that(on_server):
         "id=70, name='Ada' ← test_it.py:17 test_of_a_rule",
         "id=9, what='x' ← a rule, after test_it.py:17 test_of_a_rule",
     ], report
+
+
+TENANTS = """
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop.db import engine
+    from sqlalchemy import event, text
+
+    PATH = []
+
+    @event.listens_for(engine, "checkout")
+    def lead(connection, record, proxy):
+        cursor = connection.cursor()
+        cursor.execute("SET search_path TO " + (PATH[-1] if PATH else "public"))
+        connection.commit()
+
+    @checkpoint_fixture("module")
+    def tenant():
+        with engine.begin() as connection:
+            connection.execute(text("CREATE SCHEMA t1"))
+            for name in ("public", "t1"):
+                connection.execute(
+                    text(f"CREATE TABLE {name}.things (id serial PRIMARY KEY, name text)")
+                )
+
+    ADD = text("INSERT INTO things (name) VALUES ('x')")
+
+    def for_all():
+        with engine.begin() as connection:
+            connection.execute(ADD)
+
+    def by_a_listener():
+        PATH.append("t1")
+        with engine.begin() as connection:
+            connection.execute(ADD)
+        PATH.clear()
+
+    def by_a_cursor():
+        with engine.begin() as connection:
+            connection.connection.cursor().execute("SET search_path TO t1")
+            connection.execute(ADD)
+
+    def by_the_engine():
+        with engine.begin() as connection:
+            connection.execute(text("SET LOCAL search_path TO t1"))
+            connection.execute(ADD)
+
+    def test_alone(tenant):
+        WAY()
+        assert False
+
+    def test_before_others(tenant):
+        WAY()
+        for_all()
+        assert False
+
+    def test_after_others(tenant):
+        for_all()
+        WAY()
+        assert False
+"""
+_OTHER = "not known: its SQL gives other rows when it runs again"
+
+
+@pytest.mark.parametrize("way", ["by_a_listener", "by_a_cursor", "by_the_engine"])
+def test_a_name_that_means_another_table_by_the_search_path_misleads_nobody(on_server, way):
+    sample = on_server("shop", "SHOP_URL")
+    is_recorded = way == "by_the_engine"
+
+    result = sample.run(
+        "-p", "no:randomly", "-rN", "--tb=short", test_it=TENANTS.replace("WAY", way)
+    )
+
+    for test in ("test_alone", "test_before_others", "test_after_others"):
+        report = report_of(str(result.stdout), test)
+        told = dict(re.findall(r"^(\S*things): .*\n  [+] id=1, .* ← (.*)$", report, re.MULTILINE))
+        right = {"t1.things": way} | ({} if test == "test_alone" else {"things": "for_all"})
+        assert told.keys() == right.keys(), report
+        for name, line in told.items():
+            assert line.startswith("test_it.py:") if is_recorded else line == _OTHER, report
+            assert not is_recorded or line.endswith(f" {right[name]}"), report
 
 
 APPLICATION = """
@@ -468,14 +548,14 @@ TOLD = {
     ],
     "test_of_another_driver": ["shop/orders.py:12 add_customer", "not through an engine"],
     "test_of_another_driver_in_between": [
-        "not known: something was written past the engines",
-        "not known: something was written past the engines",
+        "not known: its SQL gives other rows when it runs again",
+        "not known: its SQL gives other rows when it runs again",
     ],
     "test_of_a_row_that_another_driver_deletes": [
-        "not known: something was written past the engines"
+        "not known: its SQL gives other rows when it runs again"
     ],
     "test_of_a_row_that_another_driver_brings_back": [
-        "not known: something was written past the engines"
+        "not known: its SQL gives other rows when it runs again"
     ],
     "test_of_a_raw_cursor": ["not through an engine"],
     "test_of_an_engine_of_its_own": [

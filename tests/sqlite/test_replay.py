@@ -14,7 +14,7 @@ from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.replay import FileReplay
 
 ROLLED_BACK = "what wrote it seems to have been rolled back"
-PAST = "something was written past the engines"
+PAST = "its SQL gives other rows when it runs again"
 TABLES = """
     CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT, made TEXT DEFAULT CURRENT_TIMESTAMP);
     CREATE TABLE pairs (a INTEGER, b INTEGER, text TEXT, PRIMARY KEY (a, b));

@@ -23,7 +23,7 @@ from alembic_snapshot.database.recording import (
 )
 from alembic_snapshot.project.callsite import Writer
 
-_ELSE = "something was written past the engines"
+_ELSE = "its SQL gives other rows when it runs again"
 # Rows that are read while statements run again: more would take longer than anybody waits.
 MOST_ROWS = 200_000
 _TARGET = re.compile(
@@ -76,6 +76,12 @@ class Replay(Protocol):
     def newest(self, connection: Any, table: TableDiff) -> Any:
         """The greatest key of a table with a key of one column, as the connection sees it."""
 
+    def content(self, connection: Any, name: str) -> Hashable:
+        """Something that is another one where the rows of a table are; ``name`` is as in SQL.
+
+        None if it is no table, or if a name means one table wherever it is used.
+        """
+
     def relations(self, connection: Any) -> Relations:
         """What in the schema writes rows by itself, as the connection sees it."""
 
@@ -127,6 +133,8 @@ class Written:
         self._pending: dict[int, list[tuple[str, Hashable, Note]]] = {}
         self._savepoints: dict[tuple[int, str], int] = {}
         self._undone: set[tuple[str, Hashable]] = set()
+        # What is in tables that are no part of the difference, and were written to.
+        self._beside: dict[str, Hashable] = {}
         self._seen: tuple[int, Mapping[str, Rows]] | None = None
         self._read = 0
         self._first = self._look(replay.connection(-1, autocommit=True))
@@ -136,7 +144,9 @@ class Written:
             self._end(number, commit=False)
         self._final = self._look(replay.connection(-1, autocommit=True))
         self._related(-1)
-        self._is_astray = self._strays(diff)
+        others = list(self._other(diff))
+        self._astray = {name for name, is_another in others if is_another}
+        self._is_astray = bool(others) or self._goes_beside(diff)
 
     def of(self, table: TableDiff, row: Row, *, is_gone: bool) -> list[Note] | str:
         """Who wrote a row of the difference, one after the other; or why that is not known.
@@ -144,7 +154,8 @@ class Written:
         The reason is empty where the SQL explains everything but rows that it never touched.
         """
         notes = self._notes.get((table.name, _key(table, row)), [])
-        if notes and self._gives(table, row, notes, is_gone=is_gone):
+        is_given = notes and self._gives(table, row, notes, is_gone=is_gone)
+        if is_given and table.name not in self._astray:
             return notes[-1:] if is_gone else notes
         if self.obstacle is not None:
             return self.obstacle
@@ -171,22 +182,31 @@ class Written:
             for column, one, other in zip(table.columns, now, row, strict=True)
         )
 
-    def _strays(self, diff: Diff) -> bool:
-        """Whether running the SQL again gave something that is not in the difference."""
+    def _other(self, diff: Diff) -> Iterator[tuple[str, bool]]:
+        """The tables in which running the SQL again gave something else than the difference has.
+
+        With whether it is another row there, and not only one row less: such a row may have the
+        key that another statement's has.
+        """
         given = {
             (table.name, _key(table, row)): (table, row, is_gone)
             for table, row, is_gone in every_row(diff)
         }
-        listed = Counter(table.name for table, _, _ in every_row(diff))
-        if any(sum(table.counts) != listed[name] for name, table in self._tables.items()):
+        for (name, key), notes in self._notes.items():
+            if (name, key) not in given:
+                if _differ(self._first[name], self._final[name], key):
+                    yield name, _is_whole(diff, self._tables[name])
+            elif not self._gives(*given[name, key][:2], notes, is_gone=given[name, key][2]):
+                yield name, bool(self._tables[name].key)
+
+    def _goes_beside(self, diff: Diff) -> bool:
+        """Whether something was written where the difference has nothing, or not all of it."""
+        if any(not _is_whole(diff, table) for table in self._tables.values()):
             return True
+        connection = self._replay.connection(-1, autocommit=True)
         return any(
-            (name, key) not in given and _differ(self._first[name], self._final[name], key)
-            for name, key in self._notes
-        ) or any(
-            not self._gives(*given[one][:2], notes, is_gone=given[one][2])
-            for one, notes in self._notes.items()
-            if one in given
+            self._replay.content(connection, name) != before
+            for name, before in self._beside.items()
         )
 
     def _run(self, steps: Sequence[Step]) -> None:
@@ -215,6 +235,8 @@ class Written:
             return
         savepoint, back = _SAVEPOINT.match(statement), _BACK.match(statement)
         is_watched = not (savepoint or back or _BEGIN.match(statement) or is_reading(statement))
+        if is_watched:
+            self._note_beside(statement)
         before = self._before(number, connection) if is_watched else {}
         table = self._inserted_into(step) if is_watched else None
         above = self._replay.newest(connection, table) if table else None
@@ -243,6 +265,16 @@ class Written:
             self._seen = number, after
         if step.is_autocommit:
             self._end(number, commit=True, is_done=True)
+
+    def _note_beside(self, statement: str) -> None:
+        """Note what is in a table that is going to be written to, and that is as it was."""
+        target = _TARGET.match(statement)
+        names = {plain(name) for name in self._tables}
+        if target is None or plain(target[1]) in names or target[1] in self._beside:
+            return
+        content = self._replay.content(self._replay.connection(-1, autocommit=True), target[1])
+        if content is not None:
+            self._beside[target[1]] = content
 
     def _before(self, number: int, connection: Any) -> Mapping[str, Rows]:
         if self._seen is not None and self._seen[0] == number:
@@ -320,6 +352,9 @@ class Written:
 
     def _how(self, number: int, aim: str | None, table: str, *, is_more: bool) -> str:
         """How a statement on one table came to write to another, or to more rows than it says."""
+        if aim is not None and table.endswith(f".{aim}"):
+            # By the path along which the database looks for a name.
+            aim = table
         if aim is None or (aim == table and not is_more):
             return ""
         related = self._related(number)
@@ -346,6 +381,12 @@ def every_row(diff: Diff) -> Iterator[tuple[TableDiff, Row, bool]]:
         yield from ((table, row, False) for row in table.added)
         yield from ((table, row, True) for row in table.removed)
         yield from ((table, after, False) for _, after in table.changed)
+
+
+def _is_whole(diff: Diff, table: TableDiff) -> bool:
+    """Whether the difference has each of a table's rows that differ."""
+    listed = sum(1 for one, _, _ in every_row(diff) if one.name == table.name)
+    return sum(table.counts) == listed
 
 
 def plain(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.diff import Row, TableDiff
@@ -133,6 +133,20 @@ class ServerReplay:
         with contextlib.suppress(psycopg.errors.ProgrammingError), connection.transaction():
             row = connection.execute(query).fetchone()
             return row[0] if row else None
+        return None
+
+    def content(self, connection: psycopg.Connection[Any], name: str) -> Hashable:
+        import psycopg
+
+        kind = "SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(%s)"
+        with contextlib.suppress(psycopg.Error):
+            row = connection.execute(kind, (name,)).fetchone()
+            if row and row[0]:
+                listed: Any = (
+                    "SELECT count(*), sum(hashtextextended(listed::text, 0)) "
+                    f"FROM ONLY {name} AS listed"
+                )
+                return connection.execute(listed).fetchone()
         return None
 
     def relations(self, connection: psycopg.Connection[Any]) -> Relations:

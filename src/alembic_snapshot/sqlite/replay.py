@@ -80,6 +80,9 @@ class FileReplay:
             return connection.execute(query).fetchone()[0]
         return None
 
+    def content(self, _connection: sqlite3.Connection, _name: str) -> None:
+        """Each name is of one table, since nothing is attached."""
+
     def relations(self, connection: sqlite3.Connection) -> Relations:
         found = Relations()
         query = "SELECT lower(tbl_name) FROM sqlite_master WHERE type = 'trigger'"

@@ -340,6 +340,36 @@ def test_what_can_not_be_run_again_is_said(story, is_first):
     assert one.told() == [f"+ log X: ? {why}", f"+ notes 7: {f'? {why}' if is_first else 'a'}"]
 
 
+@pytest.mark.parametrize("again", ["the same key", "the next key", "a pair"])
+@pytest.mark.parametrize("taken", ["deleted", "rolled back"])
+def test_a_row_that_was_taken_away_past_the_engines_is_not_its_first_writers(story, taken, again):
+    one = story()
+    statement = {
+        "the same key": "INSERT INTO notes (id, text) VALUES (3, 'x')",
+        "the next key": "INSERT INTO notes (text) VALUES ('x')",
+        "a pair": "INSERT INTO pairs VALUES (3, 3, 'x')",
+    }[again]
+    one.run("a", statement)
+    if taken == "deleted":
+        one.end(COMMIT)
+        one.past("DELETE FROM notes WHERE id = 3")
+        one.past("DELETE FROM pairs WHERE a = 3")
+    else:
+        # As a cursor of the driver does.
+        one._connection(1).rollback()
+        one.end(COMMIT)
+    one.run("b", statement)
+    one.run("c", "INSERT INTO log VALUES ('c')")
+    one.end(COMMIT)
+
+    table = "pairs" if again == "a pair" else "notes"
+    told = dict(line.split(": ", 1) for line in one.told())
+    assert told.keys() == {f"+ {table} 3", "+ log c"}
+    assert told[f"+ {table} 3"].startswith("? ")
+    if again == "the next key":
+        assert told["+ log c"] == "c"
+
+
 def test_a_recording_that_is_not_whole_is_not_run(story):
     one = story()
     one.run("a", "INSERT INTO notes (id) VALUES (7)")

@@ -133,6 +133,8 @@ class Written:
         self._pending: dict[int, list[tuple[str, Hashable, Note]]] = {}
         self._savepoints: dict[tuple[int, str], int] = {}
         self._undone: set[tuple[str, Hashable]] = set()
+        # In these, what the SQL gave may be another statement's: who wrote it is not told.
+        self._astray: set[str] = set()
         # What is in tables that are no part of the difference, and were written to.
         self._beside: dict[str, Hashable] = {}
         self._seen: tuple[int, Mapping[str, Rows]] | None = None
@@ -145,7 +147,7 @@ class Written:
         self._final = self._look(replay.connection(-1, autocommit=True))
         self._related(-1)
         others = list(self._other(diff))
-        self._astray = {name for name, is_another in others if is_another}
+        self._astray |= {name for name, is_another in others if is_another}
         self._is_astray = bool(others) or self._goes_beside(diff)
 
     def of(self, table: TableDiff, row: Row, *, is_gone: bool) -> list[Note] | str:
@@ -222,6 +224,7 @@ class Written:
                     if step.kind == EXECUTE:
                         first = str(error).partition("\n")[0]
                         self.obstacle = f"its SQL can't be run again: {first}"
+                        self._astray |= self._named_in(step.statement)
                         return
             else:
                 self._end(step.connection, commit=step.kind == COMMIT)
@@ -265,6 +268,16 @@ class Written:
             self._seen = number, after
         if step.is_autocommit:
             self._end(number, commit=True, is_done=True)
+
+    def _named_in(self, statement: str) -> set[str]:
+        """The tables of the difference that a statement names as its target; all if it names none.
+
+        Where it can't be run again although it could once, they are not what they were then.
+        """
+        target = _TARGET.match(statement)
+        if target is None:
+            return set(self._tables)
+        return {name for name in self._tables if plain(name) == plain(target[1])}
 
     def _note_beside(self, statement: str) -> None:
         """Note what is in a table that is going to be written to, and that is as it was."""

@@ -231,7 +231,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     plugin.item = item
     plugin.failures.forget()
     if plugin.is_active:
-        plugin.test.begin()
+        with failing(plugin):
+            plugin.test.begin(item.nodeid, item.listchain())
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,7 +17,7 @@ from alembic_snapshot.errors import CloneError, ConfigError, EngineError, Snapsh
 from alembic_snapshot.plugin.current import CurrentTest, OpenConnectionWarning
 from alembic_snapshot.plugin.database import Database
 from alembic_snapshot.plugin.kept import Kept
-from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.plugin.marker import CloneOptions, Shared
 from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.config import Project
@@ -120,7 +120,7 @@ def write(clone, name="notes"):
 
 OWNERS = {
     "its own": ({}, "the test's own"),
-    "a shared one": ({"shared": "ada"}, "that of ada for several tests"),
+    "a shared one": ({"shared": Shared("ada", "module")}, "that of ada for several tests"),
     "one that is made": ({"making": "bob"}, "that of the checkpoint bob, which is being made"),
 }
 
@@ -169,7 +169,7 @@ class TestLending:
         assert database.is_shared is is_shared
 
         found = [
-            refused(database.begin, EMPTY, shared="eve"),
+            refused(database.begin, EMPTY, shared=Shared("eve", "class")),
             refused(database.begin, EMPTY, making="eve"),
             refused(database.begin, CloneOptions(layer="x")),
         ]
@@ -253,7 +253,10 @@ class TestLending:
         place, site = Place("sqlite", str(tmp_path / "real.db")), (str(tmp_path / "a.py"), 3)
         assert database.strayed("test_it") is None
 
-        for shared, who in ((None, "test_it"), ("ada", "the tests that share a clone")):
+        for shared, who in (
+            (None, "test_it"),
+            (Shared("ada", "module"), "the tests that share a clone"),
+        ):
             database.begin(EMPTY, shared=shared)
             database.redirect.strays[place] = site
             database.redirect.is_in_use = True
@@ -293,6 +296,49 @@ def current(made, tmp_path):
         return one
 
     return make
+
+
+class TestTheNext:
+    @pytest.mark.parametrize(
+        ("owner", "nodes", "is_over"),
+        [
+            ({}, ["session", "test_b"], True),
+            ({"shared": Shared("ada", "module")}, ["session", "another module", "test_b"], True),
+            ({"shared": Shared("ada", "module")}, ["session", "module", "test_b"], False),
+            ({"making": "bob"}, ["session", "test_b"], True),
+        ],
+    )
+    def test_does_not_join_what_one_before_it_left(self, current, owner, nodes, is_over):
+        one = current()
+        [database] = one.databases
+        one.begin("test_a", nodes)
+        database.begin(EMPTY, **owner)
+        clone = database.clone
+        write(clone)
+
+        one.begin("test_b", nodes)
+
+        assert database.clone is (None if is_over else clone)
+        assert clone.path.exists() is not is_over
+
+    @pytest.mark.parametrize("error", [UserWarning, KeyboardInterrupt, SystemExit])
+    def test_has_its_own_although_the_end_of_one_was_interrupted(self, current, error):
+        one = current()
+        [database] = one.databases
+        database.begin(EMPTY)
+        write(database.clone)
+        path = database.clone.path
+
+        def strayed(*_, **__):
+            raise error
+
+        database.strayed = strayed
+        with pytest.raises(error):
+            one.take_back(database, "test_it")
+        assert database.clone is None
+        one.settle("test_it")
+
+        assert not path.exists()
 
 
 class TestTheEnd:
@@ -338,7 +384,7 @@ class TestTheEnd:
         one = current("default", "billing")
         first, second = one.databases
         for database in one.databases:
-            database.begin(EMPTY, shared="ada" if database is second else None)
+            database.begin(EMPTY, shared=Shared("ada", "module") if database is second else None)
         write(first.clone)
         first.redirect.lines = ["not flushed: x"]
 
@@ -480,7 +526,7 @@ class TestTheEnd:
         for number in range(5):
             with contextlib.suppress(Exception), one.notices.noting():
                 raise EngineError(str(number), hint="ask")
-            one.begin()
+            one.begin("test_it", ["a node"])
         one.notices.outside.append(EngineError("outside", hint="ask"))
         one.notices._warned.update(["x", "y"])
 
@@ -493,7 +539,7 @@ class TestTheEnd:
         one = current()
         [database] = one.databases
         assert one.notices.ending() is None
-        database.begin(EMPTY, shared="ada")
+        database.begin(EMPTY, shared=Shared("ada", "module"))
         one.take_back(database, "test_it")
         assert one.notices.ending() is None
         database.begin(EMPTY)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,9 +63,20 @@ class CurrentTest:
         # Of the phase that failed last, for JUnit's file.
         self.properties: list[tuple[str, str]] = []
 
-    def begin(self) -> None:
-        """Before its set-up: what was refused until now was not refused to it."""
+    def begin(self, test: str, nodes: Collection[Any]) -> None:
+        """Before its set-up: what was refused until now was not refused to it.
+
+        ``nodes`` are pytest's, the test with all that it is in.
+
+        Raises:
+            SnapshotError: what a test before it left can't be deleted.
+        """
         self._note_caught()
+        left = [one for one in self._databases.values() if one.is_over(nodes)]
+        for database in left:
+            self.put_aside(database)
+        if left:
+            self.settle(test)
         for database in self._databases.values():
             database.look()
 
@@ -97,13 +108,17 @@ class CurrentTest:
             EngineError: the clone was not used, and another database was opened.
         """
         __tracebackhide__ = True
-        strayed, is_shared = database.strayed(test), database.is_shared
-        ended = database.end()
+        is_shared = database.is_shared
+        try:
+            strayed = database.strayed(test)
+        finally:
+            ended = database.end()
+            if ended is not None:
+                self._ended.append((database, ended.clone))
+                if not is_shared:
+                    self._own.append(ended.clone)
         if ended is None:
             return
-        self._ended.append((database, ended.clone))
-        if not is_shared:
-            self._own.append(ended.clone)
         # The traceback of a test that failed holds on to whatever it had.
         if not self._failed:
             for site in ended.held:

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.snapshot import Checkpoint, Snapshot
@@ -26,6 +26,7 @@ from alembic_snapshot.store.manifest import Entry, Manifest
 if TYPE_CHECKING:
     from alembic_snapshot.build.process import Listener
     from alembic_snapshot.engines.events import EngineEvents
+    from alembic_snapshot.plugin.marker import Shared
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.project.callsite import Site
     from alembic_snapshot.project.config import Project
@@ -83,7 +84,7 @@ class Database:
         self._crowd = crowd
         self._strategy = self._chosen(folder)
         self._clone_options = _PLAIN
-        self._shared = False
+        self._shared: Shared | None = None
         self._owner = ""
         self._process = 0
         self._snapshots: dict[tuple[str | None, str | None], Snapshot | SnapshotError] = {}
@@ -96,7 +97,15 @@ class Database:
     @property
     def is_shared(self) -> bool:
         """Whether the clone in use is one for several tests."""
-        return self._shared
+        return self._shared is not None
+
+    def is_over(self, nodes: Collection[Any]) -> bool:
+        """Whether a clone is in use still, whose test or scope is none of these nodes of pytest's.
+
+        Each test ends what it began; what a signal's handler raised meanwhile may have kept it
+        from that, and the next test must not join it.
+        """
+        return self.clone is not None and (self._shared is None or self._shared.node not in nodes)
 
     def snapshot(
         self, clone_options: CloneOptions = _PLAIN, listener: Listener | None = None
@@ -140,15 +149,14 @@ class Database:
         self,
         clone_options: CloneOptions,
         *,
-        shared: str | None = None,
+        shared: Shared | None = None,
         base: Checkpoint | None = None,
         making: str | None = None,
     ) -> bool:
         """Have a clone in use; whether it was begun now, and is to be ended by the caller.
 
-        A ``shared`` one serves several tests, and has the fixture's name; those that ask for
-        nothing else join it. It begins with ``base`` if there is one; ``making`` is the name of
-        what it is to become.
+        A ``shared`` one serves several tests; those that ask for nothing else join it. It begins
+        with ``base`` if there is one; ``making`` is the name of what it is to become.
 
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
@@ -166,20 +174,23 @@ class Database:
                 "for the checkpoint",
             )
         if self.clone is not None:
-            self._refuse_another(shared, making)
+            self._refuse_another(shared and shared.name, making)
             self._join(clone_options, base)
             return False
         snapshot = base or self._snapshot_for(clone_options)
         self._tally.fixtures_only |= not self.redirect.engines.configured.is_there
         begin = self._strategy.begin if making is None else self._strategy.begin_apart
+        # Whose it is, is known before there is one.
+        self._clone_options, self._shared = clone_options, shared
+        self._process = os.getpid()
+        self._owner = "the test's own"
+        if shared is not None:
+            self._owner = f"that of {shared.name} for several tests"
+        if making is not None:
+            self._owner = f"that of the checkpoint {making}, which is being made"
         self.clone = begin(snapshot, clone_options)
         self.clone.users, self.clone.recording = self.redirect, self.redirect.recording
         self.clone.processes = self.children
-        self._clone_options, self._shared = clone_options, shared is not None
-        self._process = os.getpid()
-        self._owner = "the test's own" if shared is None else f"that of {shared} for several tests"
-        if making is not None:
-            self._owner = f"that of the checkpoint {making}, which is being made"
         return True
 
     def _snapshot_for(self, clone_options: CloneOptions) -> Snapshot:

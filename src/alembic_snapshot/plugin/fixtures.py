@@ -12,7 +12,7 @@ import pytest
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin.declared import asked_by, beginning_of
 from alembic_snapshot.plugin.fakes import PATCHER
-from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.plugin.marker import CloneOptions, Shared
 from alembic_snapshot.plugin.session import PluginSession, session_of
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ def clone_fixture(
 
     @pytest.fixture(scope=scope, name=name, autouse=autouse)
     def shared_clone(request: pytest.FixtureRequest, _db_run: PluginSession) -> Iterator[Clone]:
-        asked = str(request.fixturename)
-        yield from _lend(_db_run, database, lambda: options, shared=asked)
+        shared = Shared(str(request.fixturename), request.node)
+        yield from _lend(_db_run, database, lambda: options, shared=shared)
 
     # What pytest makes of it is told differently in each version of pytest.
     made: Any = shared_clone
@@ -173,9 +173,12 @@ def _lend(
     name: str,
     options: Callable[[], CloneOptions],
     *,
-    shared: str | None = None,
+    shared: Shared | None = None,
 ) -> Iterator[Clone]:
-    """Begin a clone and end it afterwards, or join the one that is in use."""
+    """Begin a clone and end it afterwards, or join the one that is in use.
+
+    What a signal's handler raises can come anywhere: a limit of time, for example.
+    """
     __tracebackhide__ = True
     try:
         database = session.database(name)
@@ -183,11 +186,14 @@ def _lend(
         is_own = database.begin(options(), shared=shared, base=base)
     except SnapshotError as error:
         fail(session, error)
-    assert database.clone is not None
-    yield database.clone
-    if is_own:
-        with failing(session):
-            session.test.take_back(database, session.item.nodeid)
+    clone = database.clone
+    assert clone is not None
+    try:
+        yield clone
+    finally:
+        if is_own and database.clone is clone:
+            with failing(session):
+                session.test.take_back(database, session.item.nodeid)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from alembic_snapshot.errors import ConfigError
+
+
+class Shared(NamedTuple):
+    """A clone for several tests: the fixture's name, and the node of pytest that is its scope."""
+
+    name: str
+    node: Any
 
 
 @dataclass(frozen=True)

@@ -622,3 +622,50 @@ def test_each_database_of_a_project_has_a_dialect_before_a_test_asks(
     )
 
     result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("opened", ["a file", "memory", "a server"])
+def test_another_kind_of_database_is_another_one_too(shop, monkeypatch, postgres, tmp_path, opened):
+    """As where the variable of a second engine is not set, or has a developer's own server."""
+    url = f"sqlite:///{tmp_path}/worker.db" if opened == "a file" else "sqlite://"
+    if opened == "a server":
+        with postgres.connect() as connection:
+            connection.execute("CREATE DATABASE developers")
+        url = make_url(postgres.url).set(drivername="postgresql+psycopg", database="developers")
+        url = url.render_as_string(hide_password=False)
+        monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND")
+
+    result = shop.run(
+        test_it=f"""
+        import pytest
+        from shop import orders
+        from sqlalchemy import create_engine, text
+
+        engine = create_engine({url!r})
+
+        def work():
+            with engine.begin() as connection:
+                connection.execute(text("CREATE TABLE IF NOT EXISTS work (id integer)"))
+
+        @pytest.mark.db_clone
+        def test_it():
+            work()
+
+        @pytest.mark.db_clone
+        def test_of_both():
+            orders.add_customer("Ada")
+            work()
+
+        def test_that_asks_for_none():
+            work()
+        """,
+    )
+
+    result.assert_outcomes(passed=2, failed=1)
+    kind = "sqlite" if opened == "a server" else "postgresql"
+    result.stdout.fnmatch_lines(
+        [
+            "*EngineError: *test_it asked for a database and did not use it: test_it.py line *",
+            f"*give the application a {kind} URL when it is tested*",
+        ]
+    )

@@ -136,7 +136,7 @@ class Campaign:
             self._come_to_rest()
         before = self._file.resets
         reason = self._file.put_back()
-        self._stop_readers()
+        self.stop_readers()
         if reason:
             self.counts[reason.partition(" (")[0]] += 1
             self._finish()
@@ -151,7 +151,12 @@ class Campaign:
         for connection in self.connections:
             connection.rollback()
 
-    def _stop_readers(self) -> None:
+    def stop_readers(self) -> None:
+        """End whoever reads meanwhile.
+
+        Raises:
+            Difference: one read what never was.
+        """
         damage_is_known = self._may_have_damaged_the_file()
         while self.readers:
             self.readers.pop().kill(damage_is_known=damage_is_known)
@@ -214,7 +219,7 @@ class Campaign:
         self.without_journal.clear()
 
     def _finish(self) -> None:
-        self._stop_readers()
+        self.stop_readers()
         if self.child:
             self.child.kill()
             self.child = None

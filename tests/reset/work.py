@@ -198,10 +198,14 @@ def kills_a_child(campaign: Campaign, _connection: Connection) -> None:
 
 
 def reads_in_a_thread_meanwhile(campaign: Campaign, _connection: Connection) -> None:
+    if loses_the_locks.__name__ in campaign.done:
+        return
     campaign.readers.append(Reader(campaign.connect()))
 
 
 def has_a_child_read_meanwhile(campaign: Campaign, _connection: Connection) -> None:
+    if loses_the_locks.__name__ in campaign.done:
+        return
     child = Child(campaign.path)
     campaign.readers.append(child)
     child.ask("read")
@@ -241,6 +245,8 @@ def has_a_child_checkpoint(campaign: Campaign, _connection: Connection) -> None:
 
 
 def loses_the_locks(campaign: Campaign, connection: Connection) -> None:
+    # Without them, who comes next truncates what a reader has mapped: that ends its process.
+    campaign.stop_readers()
     inserts(campaign, connection)
     for end in campaign.random.choice((("",), ("-shm",), ("", "-shm"))):
         with contextlib.suppress(FileNotFoundError):

@@ -280,7 +280,13 @@ def unused(
 ) -> EngineError:
     """The error of a test that asked for a database, and whose application opened another one."""
     configured = f"engine names {engine}; " if project.engine else ""
-    if place.is_memory:
+    if place.kind != project.backend:
+        hint = (
+            f"if it is the application's database, give the application a {project.backend} URL "
+            "when it is tested, by a variable that environment names; if not, let the test use the "
+            "application's engine, or ask for no database"
+        )
+    elif place.is_memory:
         hint = (
             "give the application the URL of a file when it is tested, and name its engine in "
             f"engine in {table_of(project)}"

@@ -52,7 +52,8 @@ class Strangers:
             self._refuse(concerned, place)
             if place.kind == "sqlite" and not place.below(self._temporary()):
                 self._untouched.learn([place.name])
-        for redirect in concerned:
+        # Whatever kind it is of: the test may have been led there by a variable that is not set.
+        for redirect in self._redirects:
             if (
                 redirect.clone is not None
                 and not redirect.is_in_use

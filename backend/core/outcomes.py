@@ -50,7 +50,6 @@ def claim_outcome(
         )
         .values(outcome_recorded_at=at)
         .returning(AgentExecution.id)
-        .execution_options(synchronize_session="fetch")
     )
     if db.execute(claimed).first() is not None:
         return True

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from core.base import Base
+from sqlalchemy import CheckConstraint, Engine, inspect
 
 from alembic_snapshot import Clone
 
@@ -91,3 +93,20 @@ def test_without_a_database_url_it_is_atom_dev(tmp_path: Path) -> None:
 
     assert run(code, tmp_path, DATABASE_URL="") == "sqlite:///atom_dev.db"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_have_the_checks_that_the_migrations_make(db_engine: Engine) -> None:
+    """Alembic compares neither names nor texts of check constraints."""
+    inspector = inspect(db_engine)
+    made = {
+        (table, check["name"])
+        for table in Base.metadata.tables
+        for check in inspector.get_check_constraints(table)
+    }
+
+    assert made == {
+        (table.name, constraint.name)
+        for table in Base.metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint)
+    }

@@ -461,6 +461,21 @@ def test_a_customers_subscription_is_overdue_from_when_it_may_be_renewed(
     assert at(end).renew(sold.id, "ada").current_period_start == end
 
 
+def test_overdue_are_the_oldest_first(
+    at: At, plan: Subscription, workspace: Workspace, db_session: Session
+) -> None:
+    shop = Store(workspace=workspace, name="Shop")
+    sold: list[Subscription] = []
+    for day in (3, 1, 2, 1):
+        name = f"{day} of {len(sold)}"
+        customer = Customer(store=shop, name=name, email=name)
+        sold.append(at(MARCH + day * DAY).start(plan.tier, customer))
+
+    assert at(MARCH + 2 * MONTH).overdue() == sorted(
+        sold, key=lambda one: (one.current_period_end, one.id)
+    )
+
+
 def test_a_workspaces_own_plan_is_not_among_its_customers_overdue_ones(
     at: At, plan: Subscription, db_session: Session
 ) -> None:

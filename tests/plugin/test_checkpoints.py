@@ -930,3 +930,29 @@ def test_one_that_others_have_had_made_is_refused_to_who_asks_late(shop, clones)
     message = "*the checkpoint first (test_it.py line 11) was asked for while a test was under way*"
     for name in ("test_late_in_the_test", "test_late_by_another", "test_late_in_a_fixture"):
         result.stdout.fnmatch_lines([f"*{name} _*", message], consecutive=False)
+
+
+def test_a_connection_that_its_function_leaves_open_is_warned_of(shop):
+    result = shop.run(
+        test_it="""
+        from pytest_alembic_snapshot import checkpoint_fixture
+        from shop.db import engine
+        from sqlalchemy import text
+
+        held = []
+
+        @checkpoint_fixture("module")
+        def read():
+            held.append(engine.connect())
+            held[-1].execute(text("SELECT * FROM customers")).all()
+
+        def test_it(read, db_session):
+            pass
+        """,
+    )
+
+    # Warnings are errors in this project.
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*OpenConnectionWarning: a connection to the test's database was still open: *line 9 *"]
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.checks import number
-from alembic_snapshot.database.recording import EXECUTE, FAILED, Step
+from alembic_snapshot.database.recording import FAILED, Step
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.recording import Recording
@@ -75,8 +75,7 @@ class LostWork:
         if any(step.kind == FAILED for step in steps) or _is_on_purpose():
             return
         for step in steps:
-            is_writing = step.kind == EXECUTE and _WRITING.match(step.statement)
-            if is_writing and not step.is_autocommit:
+            if _WRITING.match(step.statement) and not step.is_autocommit:
                 self.writers[step.writer] = None
 
     def _on_pending(self, _session: Any, instance: Any) -> None:

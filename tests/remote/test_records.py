@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from alembic_snapshot.errors import StoreError
 from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.project.remote import fingerprint
 from alembic_snapshot.remote import packing
@@ -137,9 +138,7 @@ class TestARecord:
 
         assert json.loads(content)["signature"] == ""
         assert opened(content, signer=UNSIGNED, keys={}) == record
-        assert refusal(content, signer=UNSIGNED) == (
-            "remote_keys has no key of its signer unsigned for main"
-        )
+        assert refusal(content, signer=UNSIGNED) == ("it is unsigned")
 
     def test_with_a_signature_is_none_where_there_are_no_keys(self):
         assert refusal(sealed(), keys={}) == (
@@ -306,6 +305,7 @@ class Objects:
     def __init__(self):
         self.found = {}
         self.written = []
+        self.refused = None
 
     def read(self, path, limit):
         content = self.found.get(path)
@@ -328,6 +328,8 @@ class Objects:
         self.found[path] = content if isinstance(content, bytes) else content.read_bytes()
 
     def list(self, prefix):
+        if self.refused is not None and prefix.startswith(self.refused):
+            raise StoreError("refused", hint="none")
         return sorted(path for path in self.found if path.startswith(prefix))
 
 
@@ -549,6 +551,25 @@ class TestAnExchange:
         objects.found[record_path("main", DIGEST, MAIN, 2)] = b"x"
 
         assert of().look([DIGEST], ["main"]).rejected == []
+
+    def test_knows_by_names_who_has_signed(self, of, objects, published):
+        published()
+        published(of(PR_KEY, "pr/1"), digest="e" * 64)
+        published(of(None, keys={}))
+        objects.found[f"v1/main/-/records/{DIGEST}/x.json"] = b""
+        exchange = of()
+        mine = [("main", MAIN), ("main", UNSIGNED), ("main", None)]
+
+        assert exchange.signers(["main"]) == (mine, {})
+        assert exchange.signers(["pr/1", "main"]) == ([("pr/1", PR), *mine], {})
+        assert exchange.signers(["pr/1", "main"], DIGEST) == (mine, {})
+        assert exchange.signers(["pr/1"], "e" * 63) == ([], {})
+
+    def test_knows_of_no_signers_in_a_scope_that_it_may_not_list(self, of, objects, published):
+        published(of(PR_KEY, "pr/1"))
+        objects.refused = "v1/main/"
+
+        assert of().signers(["pr/1", "main"], DIGEST) == ([("pr/1", PR)], {"main": "refused"})
 
     def test_lists_all_of_the_scopes_the_latest_first(self, of, objects, published, monkeypatch):
         clock = itertools.count(1)

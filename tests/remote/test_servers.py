@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import socket
 import threading
@@ -45,6 +46,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif name == "full" and self.command == "PUT":
             self.reply(507, b"<Error><Code>Full</Code><Message>no room</Message></Error>")
+        elif name == "unlisted" and "list-type=2" in self.path:
+            self.reply(403, b"<Error><Code>AccessDenied</Code></Error>")
+        elif name == "unlisted" and self.command == "PUT":
+            self.reply(200, b"")
         elif name == "forbidden":
             self.reply(403, b"<Error><Code>AccessDenied</Code></Error>")
         else:
@@ -139,13 +144,34 @@ def test_a_server_that_fails_costs_one_line_a_run(server):
     assert again[0] is None
     if name in ("strange", "endless"):
         # It answers: what it says is no record.
-        assert all("ignored the record" in line or "not used" in line for line in lines)
+        known = ("ignored the record", "not used", "can't be listed")
+        assert all(any(words in line for words in known) for line in lines)
     else:
         assert len(lines) == 1, lines
         # Nobody says that it has not the snapshot.
         assert first[1].got is again[1].got is None
         assert "not used for the rest of this run: " in lines[0]
     assert not any("\n" in line or len(line) > 600 for line in lines)
+
+
+def test_a_policy_that_forbids_listing_is_one_line_and_switches_nothing_off(shared):
+    with port_of("unlisted") as port:
+        shared.url = "s3://bucket/prefix"
+        shared.variables = s3_at(port)
+        shared.configure()
+
+        _, report = receive(shared, **shared.as_writer())
+        pulled = shared.run("another", "pull")
+        doctor = shared.run("another", "doctor")
+
+    (line,) = report.warnings
+    refused = r"can't be listed: .*403 Forbidden.*AccessDenied.*"
+    assert re.search(rf" whether others have put \w+ into main is not known, .*{refused}", line)
+    assert (report.got, report.sent, report.failed) == ("miss", 2, [])
+    assert pulled.returncode == 1
+    assert pulled.stdout == f"miss: {shared.url} has it not\n"
+    said = rf"! shared store: whether the records in the scope main count is not known, .*{refused}"
+    assert re.search(said, doctor.stdout)
 
 
 @pytest.mark.parametrize("name", ["dead", "silent"])

@@ -197,6 +197,12 @@ def _shared(project: Project) -> Iterator[Finding]:
             said = shared.report.warnings[-1].removeprefix("shared store ")
             yield doubtful("shared store", said, hint)
             return
+        mistrusted = shared.mistrusted()
+    hint = f"`{_PACKAGE} list --remote` says it of each; are remote_keys those of who writes?"
+    for line in mistrusted:
+        yield doubtful("shared store", line.removeprefix("shared store "), hint)
+    if mistrusted:
+        return
     does = "written" if settings.write else "read"
     kind = "signed" if settings.keys else "unsigned, for this machine alone"
     yield good("shared store", f"{settings.name} is {does} in the scope {settings.scope}, {kind}")

@@ -95,7 +95,8 @@ def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
         report = shared.report
     if entry is None:
         _refuse_failure(report)
-        return report.to_record(), f"miss: {settings.name} has it not", report.warnings, False
+        line = f"miss: {settings.name} has it not{report.rejects_in_words()}"
+        return report.to_record(), line, report.warnings, False
     record = {**snapshot_record(entry, project), "remote": report.to_record()}
     return record, entry.database.name, report.warnings, True
 
@@ -191,10 +192,9 @@ def _refuse_failure(report: Report) -> None:
     Raises:
         StoreError: the shared store failed.
     """
-    failed = [line for line in report.warnings if ": ignored " not in line]
-    if failed:
+    if report.failed:
         raise StoreError(
-            failed[0],
+            report.failed[0],
             hint="are its address and the credentials right, and may they do this? "
             "`alembic-snapshot doctor` asks it, too",
         )

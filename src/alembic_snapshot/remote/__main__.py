@@ -43,6 +43,10 @@ class Answers:
         """Every record."""
         return _told(self._exchange.listed(scopes))
 
+    def signers(self, scopes: list[str], digest: str = "") -> dict[str, Any]:
+        """Who has signed records."""
+        return self._exchange.signers(scopes, digest)._asdict()
+
     def fetch(self, record: Mapping[str, Any], target: str) -> dict[str, Any]:
         """A record's content, into a file."""
         return {"why": self._exchange.fetch(Record.from_values(record), Path(target))}

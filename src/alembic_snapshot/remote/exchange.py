@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from alembic_snapshot.errors import StoreError
 from alembic_snapshot.remote.packing import Damaged, pack, unpack
 from alembic_snapshot.remote.record import (
     LIMIT,
@@ -18,7 +19,9 @@ from alembic_snapshot.remote.record import (
     Unknown,
     content_path,
     record_path,
+    records_below,
     seal,
+    signer_in,
     signer_of,
     signers_of,
     unseal,
@@ -51,6 +54,16 @@ class Looked(NamedTuple):
     rejected: list[str]
 
 
+class Signers(NamedTuple):
+    """Who has signed records, by the names of these: their scopes, with one signer for each record.
+
+    None is the signer of what is no record. ``unlisted`` has why a scope can't be listed.
+    """
+
+    found: list[tuple[str, str | None]]
+    unlisted: dict[str, str]
+
+
 class Exchange:
     """Records of one run. ``scope`` is its own; ``bad`` has contents that were not as recorded."""
 
@@ -81,6 +94,21 @@ class Exchange:
             looked.records.extend(one.records)
             looked.rejected.extend(one.rejected)
         return looked
+
+    def signers(self, scopes: Sequence[str], digest: str = "") -> Signers:
+        """Who has signed the records of these scopes, or those of one snapshot in them.
+
+        Whoever may not list can do all else.
+        """
+        told = Signers([], {})
+        for scope, paths in zip(
+            scopes, self._pool.map(lambda scope: self._paths(scope, digest), scopes), strict=True
+        ):
+            if isinstance(paths, StoreError):
+                told.unlisted[scope] = paths.message
+            else:
+                told.found.extend((scope, signer_in(path)) for path in paths)
+        return told
 
     def fetch(self, record: Record, target: Path) -> str | None:
         """Write a record's content to a file; why it is not what the record says, if so."""
@@ -118,8 +146,7 @@ class Exchange:
         """Every record of these scopes, the latest first."""
         looked = Looked([], [])
         for scope in scopes:
-            prefix = record_path(scope, "", "", 0).partition("/records/")[0] + "/records/"
-            for path in self.objects.list(prefix):
+            for path in self.objects.list(records_below(scope)):
                 _, _, rest = path.partition("/-/records/")
                 digest, _, name = rest.partition("/")
                 one = self._at(path, scope, digest, name.rpartition("-")[0])
@@ -129,6 +156,12 @@ class Exchange:
                     looked.rejected.append(one)
         looked.records.sort(key=lambda record: record.signed, reverse=True)
         return looked
+
+    def _paths(self, scope: str, digest: str) -> list[str] | StoreError:
+        try:
+            return self.objects.list(records_below(scope, digest))
+        except StoreError as error:
+            return error
 
     def _variants(self, scope: str, digest: str, signer: str) -> Looked:
         """The records of one snapshot by one signer; each is looked for if there is one before."""

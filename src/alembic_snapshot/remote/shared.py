@@ -24,7 +24,7 @@ from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
-from alembic_snapshot.remote.record import Record
+from alembic_snapshot.remote.record import Record, doubt
 from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.store.states import expected_seconds, is_of, states_below
@@ -38,6 +38,8 @@ _MORE = 15.0
 _TOGETHER = 8
 _SENT, _SENT_LENGTH = "sent.json", 1000
 _OFF = "remote-off.json"
+# Of the reasons why nothing counts.
+_SHOWN = 3
 
 
 @dataclass
@@ -45,7 +47,8 @@ class Report:
     """What a shared store did for one snapshot, in numbers and in lines.
 
     ``got`` says what came: ``hit`` the snapshot, ``ancestor`` a state below it, ``miss`` neither;
-    None if it was not asked, or did not answer.
+    None if it was not asked, or did not answer. ``failed`` are those of the warnings that tell
+    what could not be done.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Report:
     rejected: int = 0
     sent: int = 0
     warnings: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def in_words(self) -> str:
         """What came, and what was put there."""
@@ -64,8 +68,12 @@ class Report:
             "ancestor": f"built on a state that came from the scope {self.scope}",
         }
         line = came.get(self.got or "", "it has not the snapshot")
-        line += f", {self.rejected} of {self.found} rejected" if self.rejected else ""
+        line += self.rejects_in_words()
         return line + (f"; {number(self.sent, 'snapshot')} put there" if self.sent else "")
+
+    def rejects_in_words(self) -> str:
+        """How much of what was found was rejected, to be put behind a line."""
+        return f", {self.rejected} of {self.found} rejected" if self.rejected else ""
 
     def to_record(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -120,6 +128,7 @@ class SharedStore:
                 return exact
             ancestor = self._first(records, below, fits)
             self.report.got = "ancestor" if ancestor else "miss"
+            self._look_for_others(chain.target)
             return ancestor
         except _Off:
             # Whether it has the snapshot, nobody knows.
@@ -130,7 +139,10 @@ class SharedStore:
         """The record of a snapshot that would be received; nothing is fetched."""
         with contextlib.suppress(_Off):
             records = self._look([state])
-            return next((one for one in records if self._is_usable(one.manifest, fits)), None)
+            usable = next((one for one in records if self._is_usable(one.manifest, fits)), None)
+            if usable is None:
+                self._look_for_others(state)
+            return usable
         return None
 
     def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
@@ -140,6 +152,8 @@ class SharedStore:
         except _Off:
             return None
         self.report.got = "hit" if entry else "miss"
+        if entry is None:
+            self._look_for_others(chain.target)
         return entry
 
     def send(self, entries: Sequence[Entry], chain: Chain, *, again: bool = False) -> None:
@@ -185,6 +199,34 @@ class SharedStore:
             return True
         return False
 
+    def mistrusted(self) -> list[str]:
+        """What there is to say of scopes that have records, none of which counts."""
+        with contextlib.suppress(_Off):
+            answer = self._ask("signers", _WHOLE, scopes=list(self.settings.scopes))
+            signers = {
+                scope: [s for at, s in answer["found"] if at == scope]
+                for scope in self.settings.scopes
+            }
+            lines = [self._doubts(scope, of_scope) for scope, of_scope in signers.items()]
+            lines += [
+                f"whether the records in the scope {scope} count is not known, since it can't be "
+                f"listed: {why}"
+                for scope, why in answer["unlisted"].items()
+            ]
+            return [line for line in lines if line is not None]
+        return self.report.warnings
+
+    def _doubts(self, scope: str, signers: Sequence[str | None]) -> str | None:
+        """Why none of the records of these signers counts, if that is so."""
+        why = [doubt(scope, signer, self.settings.keys) for signer in signers]
+        if not why or None in why:
+            return None
+        reasons = list(dict.fromkeys(filter(None, why)))
+        left = len(reasons) - _SHOWN
+        more = f"; and {number(left, 'more reason')}" if left > 0 else ""
+        said = "; ".join(reasons[:_SHOWN]) + more
+        return f"the scope {scope} has {number(len(why), 'record')}, and none counts: {said}"
+
     def release(self) -> None:
         """Let others build what this process did not."""
         leased, self._leased = self._leased, None
@@ -228,15 +270,34 @@ class SharedStore:
         self._reject(answer["rejected"])
         return [record for record in records if self.settings.believes(record.scope, record.signer)]
 
+    def _look_for_others(self, state: State) -> None:
+        """Tell of records of a snapshot whose signers are not believed: no look finds them.
+
+        Only a snapshot that did not come is worth the question.
+        """
+        with contextlib.suppress(_Off):
+            scopes, digest = list(self.settings.scopes), state.digest
+            answer = self._ask("signers", self._little, scopes=scopes, digest=digest)
+            reasons = [
+                f"the record {digest[:12]} in {scope}: {why}"
+                for scope, signer in answer["found"]
+                if (why := doubt(scope, signer, self.settings.keys))
+            ]
+            self.report.found += len(reasons)
+            self._reject(reasons)
+            for scope, why in answer["unlisted"].items():
+                self._say(
+                    f"whether others have put {digest[:12]} into {scope} is not known, since that "
+                    f"can't be listed: {why}"
+                )
+
     def _reject(self, reasons: Sequence[str]) -> None:
         self.report.rejected += len(reasons)
         for reason in reasons:
             self._ignore(reason)
 
     def _ignore(self, what: str) -> None:
-        line = f"shared store {self.settings.name}: ignored {what}"
-        if line not in self.report.warnings:
-            self.report.warnings.append(line)
+        self._say(f"ignored {what}")
 
     def _fetch_first(
         self, states: Sequence[State], fits: Callable[[Manifest], bool]
@@ -416,7 +477,14 @@ class SharedStore:
         return None
 
     def _warn(self, text: str) -> None:
-        self.report.warnings.append(f"shared store {self.settings.name}: {text}")
+        self.report.failed.append(self._say(text))
+
+    def _say(self, text: str) -> str:
+        """Have a line among the warnings, once."""
+        line = f"shared store {self.settings.name}: {text}"
+        if line not in self.report.warnings:
+            self.report.warnings.append(line)
+        return line
 
     def _token(self, manifest: Manifest) -> str:
         # A database on a server has no hash of its content.

@@ -305,6 +305,8 @@ class Objects:
     def __init__(self):
         self.found = {}
         self.written = []
+        self.asked = []
+        self.weighed = []
         self.refused = None
 
     def read(self, path, limit):
@@ -314,11 +316,12 @@ class Objects:
         return content if content is None else Found(content, datetime.now(UTC), None)
 
     def stream(self, path, limit):
+        self.asked.append(path)
         found = self.read(path, limit)
         return found and iter([found.content[:5], found.content[5:]])
 
     def size(self, path):
-        return len(self.found[path])
+        return len(self.found[path]) if path in self.found else None
 
     def create(self, path, content):
         return path not in self.found and self.write(path, content) is None
@@ -331,6 +334,10 @@ class Objects:
         if self.refused is not None and prefix.startswith(self.refused):
             raise StoreError("refused", hint="none")
         return sorted(path for path in self.found if path.startswith(prefix))
+
+    def sizes(self, prefix):
+        self.weighed.append(prefix)
+        return {path: len(self.found[path]) for path in self.list(prefix)}
 
 
 CONTENT = b"a snapshot's content"
@@ -438,6 +445,49 @@ class TestAnExchange:
         assert exchange.bad == {manifest.sha256}
         assert published(exchange) is True
         assert of().fetch(record, tmp_path / "there") is None
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            (lambda content: None, "its content is gone"),
+            (lambda content: content + b"x", "its content is larger than its record says"),
+            (lambda content: content[:-3], "its content is cut off"),
+            (lambda content: b"", "its content is cut off"),
+            (lambda content: b"x" * 10, "its content can't be unpacked"),
+            (lambda content: content, None),
+        ],
+    )
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_knows_by_its_size_that_a_content_can_not_be_fetched(
+        self, of, objects, manifest, published, scope, change, why
+    ):
+        keys, path = {scope: [MAIN_KEY[1]]}, content_path(scope, manifest.sha256)
+        published(of(scope=scope, keys=keys))
+        record = of(scope=scope, keys=keys).look([DIGEST], [scope]).records[0]
+        damaged = change(objects.found.pop(path))
+        if damaged is not None:
+            objects.found[path] = damaged
+        objects.asked.clear()
+
+        assert of().lacks(record) == why
+        assert (path in objects.asked) is (damaged is not None and len(damaged) < record.packed)
+        listed = of(scope=scope, keys=keys).listed([scope])
+        assert listed.records == ([] if why else [record])
+        assert listed.rejected == ([f"the snapshot {DIGEST[:12]} in {scope}: {why}"] if why else [])
+
+    def test_tries_a_smaller_content_which_may_have_been_packed_anew(self, of, published):
+        published()
+        (record,) = of().look([DIGEST], ["main"]).records
+        larger = dataclasses.replace(record, packed=record.packed + 1)
+
+        assert of().lacks(larger) is None
+
+    def test_lists_no_contents_of_a_scope_without_records(self, of, objects, published):
+        published()
+        exchange = of()
+
+        assert len(exchange.listed(["pr/1", "main"]).records) == 1
+        assert objects.weighed == ["v1/main/-/content/"]
 
     def test_puts_no_content_twice_and_one_of_another_size_again(
         self, objects, manifest, published

@@ -235,12 +235,39 @@ class TestTheSnapshot:
     def test_is_peeked_at_without_fetching_it(self, on, there):
         strange = record_of(there.whole, observed=Observed(files={"more.txt": "1"}))
         record = record_of(there.whole)
-        machine = on(look=[looked(strange, record), NOTHING, Failed("it is gone")])
+        machine = on(
+            look=[looked(strange, record), NOTHING, Failed("it is gone")], lacks=[{"why": None}]
+        )
 
         found = [machine.store.peek(machine.target, machine.fits) for _ in range(3)]
 
         assert found == [record, None, None]
-        assert machine.process.words == ["look", "look", "signers", "look"]
+        assert machine.process.words == ["look", "lacks", "look", "signers", "look"]
+        _, seconds, arguments = machine.process.asked[1]
+        assert (seconds, arguments) == (60.0, {"record": record.to_values()})
+
+    def test_is_peeked_at_as_far_as_its_content_is_there(self, on, there):
+        one, other = (record_of(there.whole, warnings=(word,)) for word in "ab")
+        lacks = [{"why": "its content is gone"}, {"why": None}, Failed("no answer")]
+        machine = on(look=[looked(one, other), looked(one)], lacks=lacks)
+
+        assert machine.store.peek(machine.target, machine.fits) == other
+        assert machine.warnings == [
+            f"ignored the snapshot {machine.target.digest[:12]} in main: its content is gone"
+        ]
+        assert machine.report.rejected == 1
+        assert machine.store.peek(machine.target, machine.fits) is None
+        assert machine.warnings[1:] == [OFF.format("no answer")]
+
+    def test_of_other_layers_is_not_peeked_at(self, on, there):
+        records = [
+            record_of(there.whole, revisions={"0001": "x"}),
+            record_of(there.whole, digest="0" * 64),
+        ]
+        machine = on(look=[looked(*records)])
+
+        assert machine.store.peek(machine.target, machine.fits) is None
+        assert machine.process.words == ["look", "signers"]
 
     def test_that_names_a_file_elsewhere_is_rejected_once(self, on, there):
         record = record_of(there.whole, through_env=Observed(stats={"../../x": "1"}))

@@ -127,6 +127,44 @@ class TestByHand:
         assert "warning: shared store " in text.stderr
         assert [one["scope"] for one in record] == ["main"]
 
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    @pytest.mark.parametrize(
+        ("how", "why"),
+        [
+            ("gone", "its content is gone"),
+            ("larger", "its content is larger than its record says"),
+            ("cut", "its content is cut off"),
+        ],
+    )
+    @pytest.mark.parametrize("where", ["shared", "s3"])
+    def test_what_has_not_its_content_is_neither_a_hit_nor_listed(
+        self, request, where, how, why, scope
+    ):
+        store = request.getfixturevalue(where)
+        store.fill(scope)
+        with store.transport() as transport:
+            for path in transport.list(f"v1/{scope}/-/content/"):
+                content = transport.read(path, 1 << 20).content
+                if how == "gone":
+                    transport.delete(path)
+                else:
+                    transport.write(path, content + b"x" if how == "larger" else content[:-20])
+        variables = {"ALEMBIC_SNAPSHOT_REMOTE_SCOPE": scope}
+
+        status = store.run("reader", "status", "--json", **variables)
+        listed = store.run("reader", "list", "--remote", "--json", **variables)
+        pulled = store.run("reader", "pull", **variables)
+
+        digest = json.loads(status.stdout)["key"][:12]
+        line = f"shared store {store.url}: ignored the snapshot {digest} in {scope}: {why}"
+        assert [done.returncode for done in (status, listed, pulled)] == [1, 0, 1]
+        assert json.loads(status.stdout)["remote_hit"] is False
+        assert json.loads(status.stdout)["warnings"] == [line]
+        assert json.loads(listed.stdout) == []
+        for done in (status, listed, pulled):
+            assert f"warning: {line}" in done.stderr.splitlines()
+        assert pulled.stdout.endswith(" has it not, 1 of 1 rejected\n")
+
     def test_doctor_asks_it(self, shared):
         shared.fill()
         good = shared.run("reader", "doctor")

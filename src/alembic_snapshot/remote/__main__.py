@@ -51,6 +51,10 @@ class Answers:
         """A record's content, into a file."""
         return {"why": self._exchange.fetch(Record.from_values(record), Path(target))}
 
+    def lacks(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Why a record's content can't be fetched."""
+        return {"why": self._exchange.lacks(Record.from_values(record))}
+
     def distrust(self, sha256: str) -> dict[str, Any]:
         """Note a content that turned out not to be what it has to be."""
         self._exchange.bad.add(sha256)

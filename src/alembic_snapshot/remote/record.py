@@ -56,6 +56,10 @@ class Record:
         """The record as values that JSON has."""
         return {**vars(self), "manifest": self.manifest.to_json()}
 
+    def refused(self, why: str) -> str:
+        """What is said of it where its snapshot can't be used."""
+        return f"the snapshot {self.manifest.digest[:12]} in {self.scope}: {why}"
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Record:
         """The record that :meth:`to_values` gave."""
@@ -80,7 +84,12 @@ def signer_in(path: str) -> str | None:
 
 def content_path(scope: str, sha256: str) -> str:
     """Where the packed content with this hash is."""
-    return f"v{FORMAT}/{scope}/-/content/{sha256}.zst"
+    return f"{contents_below(scope)}{sha256}.zst"
+
+
+def contents_below(scope: str) -> str:
+    """Where the packed contents of a scope are."""
+    return f"v{FORMAT}/{scope}/-/content/"
 
 
 def lease_path(scope: str, digest: str) -> str:

@@ -136,13 +136,14 @@ class SharedStore:
             return None
 
     def peek(self, state: State, fits: Callable[[Manifest], bool]) -> Record | None:
-        """The record of a snapshot that would be received; nothing is fetched."""
+        """The record of a snapshot that would be received, if its content is there, too."""
         with contextlib.suppress(_Off):
-            records = self._look([state])
-            usable = next((one for one in records if self._is_usable(one.manifest, fits)), None)
-            if usable is None:
-                self._look_for_others(state)
-            return usable
+            for record in self._usable(self._look([state]), [state], fits):
+                why = self._ask("lacks", self._patience, record=record.to_values())["why"]
+                if why is None:
+                    return record
+                self._reject([record.refused(why)])
+            self._look_for_others(state)
         return None
 
     def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
@@ -308,16 +309,22 @@ class SharedStore:
         self, records: Sequence[Record], states: Sequence[State], fits: Callable[[Manifest], bool]
     ) -> Entry | None:
         """The first of these records that fits, and whose content is what it says."""
+        for record in self._usable(records, states, fits):
+            entry = self._fetch(record)
+            if entry is not None:
+                return entry
+        return None
+
+    def _usable(
+        self, records: Sequence[Record], states: Sequence[State], fits: Callable[[Manifest], bool]
+    ) -> Iterator[Record]:
+        """Those of these records that fit, in the order of the states."""
         for state in states:
             for record in records:
                 if record.manifest.digest != state.digest or not is_of(record.manifest, state):
                     continue
-                if not self._is_usable(record.manifest, fits):
-                    continue
-                entry = self._fetch(record)
-                if entry is not None:
-                    return entry
-        return None
+                if self._is_usable(record.manifest, fits):
+                    yield record
 
     def _is_usable(self, manifest: Manifest, fits: Callable[[Manifest], bool]) -> bool:
         """Whether a snapshot is as the project has it now.
@@ -351,7 +358,7 @@ class SharedStore:
                     why = error.message
                     self._ask("distrust", _SMALL, sha256=manifest.sha256)
             if why is not None:
-                self._reject([f"the snapshot {manifest.digest[:12]} in {record.scope}: {why}"])
+                self._reject([record.refused(why)])
                 return None
             origin = {"scope": record.scope, "signer": record.signer}
             received = dataclasses.replace(here, origins=(origin,), received=True)

@@ -138,11 +138,15 @@ class Transport:
 
     def list(self, prefix: str) -> list[str]:
         """The paths of the objects below a prefix."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The bytes of the objects below a prefix, by their paths."""
         import obstore
 
         with _told(self.url):
             found: Iterable[Any] = obstore.list(self._store, prefix)
-            return sorted(meta["path"] for part in found for meta in part)
+            return {meta["path"]: int(meta["size"]) for part in found for meta in part}
 
     def _parts(self, result: Any) -> Iterator[bytes]:
         with _told(self.url):

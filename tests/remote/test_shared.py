@@ -729,6 +729,43 @@ class TestWhatIsThere:
         assert machine.process.asked == [("listed", 60.0, {"scopes": ["pr/1", "main"]})]
         assert machine.warnings == ["ignored the record x"]
 
+    def test_is_writable_where_a_lease_is_taken_and_given_back(self, on):
+        machine = on(write=True, take=[{"is_held": True}], release=[{}])
+
+        assert machine.store.is_writable()
+        assert machine.store.is_writable()
+
+        assert machine.process.words == ["take", "release"] * 2
+        first, same, second, _ = (arguments["digest"] for _, _, arguments in machine.process.asked)
+        assert first == same != second
+        assert len(first) == 64
+        machine.store.release()
+        assert len(machine.process.asked) == 4
+
+    @pytest.mark.parametrize(
+        ("answers", "words", "why"),
+        [
+            ({"take": [Failed("read-only")]}, ["take"], OFF.format("read-only")),
+            (
+                {"take": [{"is_held": True}], "release": [Failed("no right")]},
+                ["take", "release"],
+                OFF.format("no right"),
+            ),
+            (
+                {"take": [{"is_held": False}]},
+                ["take"],
+                "it says of a lease that nobody can have that another one has it",
+            ),
+        ],
+    )
+    def test_is_not_writable_where_one_of_both_fails(self, on, answers, words, why):
+        machine = on(write=True, **answers)
+
+        assert not machine.store.is_writable()
+
+        assert machine.process.words == words
+        assert machine.warnings == [why]
+
     def test_is_asked_for_with_a_snapshot_that_nobody_has(self, on):
         machine = on(look=[NOTHING])
 

@@ -174,6 +174,36 @@ class TestByHand:
         (said,) = [line for line in bad.stdout.splitlines() if "shared store" in line]
         assert re.match(r"! shared store: (?!shared store).*not used", said)
 
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_doctor_writes_as_a_build_does_first_and_leaves_nothing(self, served, scope):
+        with served.transport() as transport:
+            before = transport.list("")
+
+            done = served.run("writer", "doctor", **served.as_writer(scope))
+
+            assert transport.list("") == before
+        assert re.search(rf"✓ shared store: .* is written in the scope {scope}, ", done.stdout)
+
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_doctor_says_that_a_folder_can_not_be_written(self, shared, scope):
+        shared.fill(scope)
+        # Where nobody, and no superuser either, can make a file.
+        (shared.folder / "v1" / scope / "-" / "leases").write_text("")
+
+        done = shared.run("writer", "doctor", **shared.as_writer(scope))
+        reader = shared.run("reader", "doctor", ALEMBIC_SNAPSHOT_REMOTE_SCOPE=scope)
+
+        (said,) = [line for line in done.stdout.splitlines() if " shared store: " in line]
+        start = f"! shared store: the scope {scope} can't be written: {shared.url}: not used for "
+        assert said.startswith(start)
+        assert f"below v1/{scope}/-/? Builds go on" in done.stdout
+        assert "✓ shared store: " in reader.stdout
+
+    def test_who_only_reads_writes_nothing_with_doctor(self, shared):
+        shared.run("reader", "doctor")
+
+        assert list(shared.folder.iterdir()) == []
+
     @pytest.mark.parametrize(
         "url", ["ftp://x/y", "file://host/x", "s3://", "s3:///prefix", "memoryy:///"]
     )

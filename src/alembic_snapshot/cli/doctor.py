@@ -197,6 +197,15 @@ def _shared(project: Project) -> Iterator[Finding]:
             said = shared.report.warnings[-1].removeprefix("shared store ")
             yield doubtful("shared store", said, hint)
             return
+        if settings.write and not shared.is_writable():
+            hint = (
+                f"may the credentials write and delete below v1/{settings.scope}/-/? "
+                "Builds go on, and put nothing there"
+            )
+            said = shared.report.warnings[-1].removeprefix("shared store ")
+            why = f"the scope {settings.scope} can't be written: {said}"
+            yield doubtful("shared store", why, hint)
+            return
         mistrusted = shared.mistrusted()
     hint = f"`{_PACKAGE} list --remote` says it of each; are remote_keys those of who writes?"
     for line in mistrusted:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -198,6 +199,20 @@ class SharedStore:
         with contextlib.suppress(_Off):
             self._ask("look", _SMALL, digests=["0" * 64], scopes=list(self.settings.scopes))
             return True
+        return False
+
+    def is_writable(self) -> bool:
+        """Whether it takes, and gives back, what a build writes first: the lease of a snapshot.
+
+        It is that of one that nobody has.
+        """
+        digest = secrets.token_hex(32)
+        with contextlib.suppress(_Off):
+            if self._take(digest):
+                self._leased = None
+                self._ask("release", _SMALL, digest=digest)
+                return True
+            self._warn("it says of a lease that nobody can have that another one has it")
         return False
 
     def mistrusted(self) -> list[str]:

@@ -104,6 +104,38 @@ class TestByHand:
         assert status.returncode == 1
         assert status.stdout.startswith("miss\n")
 
+    @pytest.mark.parametrize("there", ["the snapshot", "nothing", "no folder", "no server"])
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_what_the_store_here_has_is_not_asked_for_and_that_is_said(self, shared, there, scope):
+        variables = {"ALEMBIC_SNAPSHOT_REMOTE_SCOPE": scope}
+        if there == "the snapshot":
+            shared.fill(scope)
+        elif there == "no folder":
+            shared.folder.rmdir()
+        elif there == "no server":
+            shared.url = "s3://bucket/prefix"
+            shared.configure()
+            variables["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+        path = shared.build("of the builder", "--no-remote")["path"]
+
+        text = shared.run("of the builder", "pull", **variables)
+        done = shared.run("of the builder", "pull", "--json", **variables)
+
+        line = f"the store here has it already: the shared store {shared.url} was not asked\n"
+        assert (text.returncode, text.stdout, text.stderr) == (0, f"{path}\n", line)
+        assert (done.returncode, done.stderr) == (0, line)
+        record = json.loads(done.stdout)
+        assert (record["path"], record["asked"], record["remote"]["got"]) == (path, False, None)
+
+    def test_what_was_asked_for_is_said_to_be(self, shared):
+        miss = shared.run("reader", "pull", "--json")
+        shared.fill()
+        hit = shared.run("reader", "pull", "--json")
+
+        assert (json.loads(miss.stdout)["asked"], json.loads(hit.stdout)["asked"]) == (True, True)
+        assert (miss.returncode, hit.returncode) == (1, 0)
+        assert miss.stderr == hit.stderr == ""
+
     @pytest.mark.parametrize("command", [("push",), ("pull",), ("list", "--remote")])
     def test_without_a_shared_store_it_is_an_error(self, project, command):
         project.history(1)
@@ -198,6 +230,12 @@ class TestByHand:
         assert said.startswith(start)
         assert f"below v1/{scope}/-/? Builds go on" in done.stdout
         assert "✓ shared store: " in reader.stdout
+
+    def test_doctor_leaves_no_file_in_a_folder(self, shared):
+        done = shared.run("writer", "doctor", **shared.as_writer())
+
+        assert "is written in the scope main, " in done.stdout
+        assert [path for path in shared.folder.rglob("*") if not path.is_dir()] == []
 
     def test_who_only_reads_writes_nothing_with_doctor(self, shared):
         shared.run("reader", "doctor")

@@ -82,12 +82,15 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
 def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, list[str], bool]:
     """Fetch the snapshot into the machine's own store; whether it is there then.
 
+    What is there before is not asked for, and the record says so.
+
     Raises:
         StoreError: the shared store could not be asked.
     """
     settings = _settings(project, write=False)
     status = look_up(project, **which)
     entry = status.entry
+    asked = entry is None
     with _open(settings, project, status) as shared:
         if entry is None:
             with status.store.lock(status.chain.target.digest):
@@ -96,8 +99,8 @@ def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
     if entry is None:
         _refuse_failure(report)
         line = f"miss: {settings.name} has it not{report.rejects_in_words()}"
-        return report.to_record(), line, report.warnings, False
-    record = {**snapshot_record(entry, project), "remote": report.to_record()}
+        return {**report.to_record(), "asked": asked}, line, report.warnings, False
+    record = {**snapshot_record(entry, project), "remote": report.to_record(), "asked": asked}
     return record, entry.database.name, report.warnings, True
 
 

@@ -198,6 +198,7 @@ ROOMS = {
             "build/sharing": "shared_commands threat servers",
             "project/remote": "keys addresses threat shared_commands",
             "project/sizes": "max_size",
+            "remote/asked": "remote/shared signers shared_commands servers",
             "remote/exchange": "remote/records threat servers shared_commands transport",
             "remote/lease": "remote/lease fleet",
             "remote/packing": "remote/records threat",

@@ -187,11 +187,10 @@ def _shared(project: Project) -> Iterator[Finding]:
     settings = remote_settings(project)
     if settings is None:
         return
-    from alembic_snapshot.remote.shared import opened
+    from alembic_snapshot.remote.asked import AskedStore
 
     backend = backend_of(project)
-    with opened(settings, project, backend, backend.store()) as shared:
-        assert shared is not None
+    with contextlib.closing(AskedStore(settings, project, backend, backend.store())) as shared:
         if not shared.is_reached():
             hint = "are its address and the credentials right? Builds go on without it"
             said = shared.report.warnings[-1].removeprefix("shared store ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,10 @@ from alembic_snapshot.cli.records import snapshot_record, time_of
 from alembic_snapshot.errors import CommandError, StoreError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import REMOTE_VARIABLE, TABLE
+from alembic_snapshot.remote.asked import AskedStore
 from alembic_snapshot.remote.record import Record
 from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings, settings_of
-from alembic_snapshot.remote.shared import Report, opened
+from alembic_snapshot.remote.shared import Report
 
 _INSTALL = "pip install 'alembic-snapshot[remote]'"
 
@@ -122,8 +124,7 @@ def listed(project: Project) -> tuple[list[Record], list[str]]:
     """
     settings = _settings(project, write=False)
     backend = backend_of(project)
-    with opened(settings, project, backend, backend.store()) as shared:
-        assert shared is not None
+    with contextlib.closing(AskedStore(settings, project, backend, backend.store())) as shared:
         records = shared.listed()
     _refuse_failure(shared.report)
     return records, shared.report.warnings
@@ -185,8 +186,10 @@ def _settings(project: Project, *, write: bool) -> RemoteSettings:
     return settings_of(project, write=True) or settings if write else settings
 
 
-def _open(settings: RemoteSettings, project: Project, status: Status) -> Any:
-    return opened(settings, project, backend_of(project), status.store)
+def _open(
+    settings: RemoteSettings, project: Project, status: Status
+) -> contextlib.closing[AskedStore]:
+    return contextlib.closing(AskedStore(settings, project, backend_of(project), status.store))
 
 
 def _refuse_failure(report: Report) -> None:

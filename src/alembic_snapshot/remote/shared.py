@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,15 +31,13 @@ from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 from alembic_snapshot.store.store import Store, run_id
 
 # Seconds: for what is small, and for a snapshot.
-_SMALL, _WHOLE = 10.0, 60.0
+SMALL, WHOLE = 10.0, 60.0
 # Who builds for others has processes to start, checks to make, and something to send.
 _MORE = 15.0
 # How many states below a snapshot are looked for at a time.
 _TOGETHER = 8
 _SENT, _SENT_LENGTH = "sent.json", 1000
 _OFF = "remote-off.json"
-# Of the reasons why nothing counts.
-_SHOWN = 3
 
 
 @dataclass
@@ -93,7 +90,7 @@ class SharedStore:
         self._leased: str | None = None
         self._outside: set[str] = set()
         # As long as a build takes, it may take to do without one.
-        self._patience = _WHOLE
+        self._patience = WHOLE
 
     def start(self) -> None:
         """Have ready what will talk to it, where it is known that it will be asked."""
@@ -131,39 +128,17 @@ class SharedStore:
             self.report.got = "ancestor" if ancestor else "miss"
             self._look_for_others(chain.target)
             return ancestor
-        except _Off:
+        except Off:
             # Whether it has the snapshot, nobody knows.
             self.report.got = None
             return None
-
-    def peek(self, state: State, fits: Callable[[Manifest], bool]) -> Record | None:
-        """The record of a snapshot that would be received, if its content is there, too."""
-        with contextlib.suppress(_Off):
-            for record in self._usable(self._look([state]), [state], fits):
-                why = self._ask("lacks", self._patience, record=record.to_values())["why"]
-                if why is None:
-                    return record
-                self._reject([record.refused(why)])
-            self._look_for_others(state)
-        return None
-
-    def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
-        """The snapshot itself, if it is there."""
-        try:
-            entry = self._fetch_first([chain.target], fits)
-        except _Off:
-            return None
-        self.report.got = "hit" if entry else "miss"
-        if entry is None:
-            self._look_for_others(chain.target)
-        return entry
 
     def send(self, entries: Sequence[Entry], chain: Chain, *, again: bool = False) -> None:
         """Put what was built here into the run's own scope, but for what is private.
 
         What this machine has put there before is left out, unless it is to be put there ``again``.
         """
-        with contextlib.suppress(_Off):
+        with contextlib.suppress(Off):
             for entry in entries:
                 if entry.manifest.received or (self.is_sent(entry) and not again):
                     continue
@@ -188,67 +163,12 @@ class SharedStore:
             private.update(self._project.layers.get(name, ()))
         return next((name for name in mine if name in private), None)
 
-    def listed(self) -> list[Record]:
-        """Every record of the scopes that are read, the latest first."""
-        with contextlib.suppress(_Off):
-            return self._records(self._ask("listed", _WHOLE, scopes=list(self.settings.scopes)))
-        return []
-
-    def is_reached(self) -> bool:
-        """Whether it answers."""
-        with contextlib.suppress(_Off):
-            self._ask("look", _SMALL, digests=["0" * 64], scopes=list(self.settings.scopes))
-            return True
-        return False
-
-    def is_writable(self) -> bool:
-        """Whether it takes, and gives back, what a build writes first: the lease of a snapshot.
-
-        It is that of one that nobody has.
-        """
-        digest = secrets.token_hex(32)
-        with contextlib.suppress(_Off):
-            if self._take(digest):
-                self._leased = None
-                self._ask("release", _SMALL, digest=digest)
-                return True
-            self._warn("it says of a lease that nobody can have that another one has it")
-        return False
-
-    def mistrusted(self) -> list[str]:
-        """What there is to say of scopes that have records, none of which counts."""
-        with contextlib.suppress(_Off):
-            answer = self._ask("signers", _WHOLE, scopes=list(self.settings.scopes))
-            signers = {
-                scope: [s for at, s in answer["found"] if at == scope]
-                for scope in self.settings.scopes
-            }
-            lines = [self._doubts(scope, of_scope) for scope, of_scope in signers.items()]
-            lines += [
-                f"whether the records in the scope {scope} count is not known, since it can't be "
-                f"listed: {why}"
-                for scope, why in answer["unlisted"].items()
-            ]
-            return [line for line in lines if line is not None]
-        return self.report.warnings
-
-    def _doubts(self, scope: str, signers: Sequence[str | None]) -> str | None:
-        """Why none of the records of these signers counts, if that is so."""
-        why = [doubt(scope, signer, self.settings.keys) for signer in signers]
-        if not why or None in why:
-            return None
-        reasons = list(dict.fromkeys(filter(None, why)))
-        left = len(reasons) - _SHOWN
-        more = f"; and {number(left, 'more reason')}" if left > 0 else ""
-        said = "; ".join(reasons[:_SHOWN]) + more
-        return f"the scope {scope} has {number(len(why), 'record')}, and none counts: {said}"
-
     def release(self) -> None:
         """Let others build what this process did not."""
         leased, self._leased = self._leased, None
         if leased is not None:
-            with contextlib.suppress(_Off):
-                self._ask("release", _SMALL, digest=leased)
+            with contextlib.suppress(Off):
+                self._ask("release", SMALL, digest=leased)
 
     def close(self) -> None:
         """Talk to it no more."""
@@ -271,7 +191,7 @@ class SharedStore:
     @property
     def _little(self) -> float:
         """Seconds for what is small."""
-        return min(_SMALL, self._patience)
+        return min(SMALL, self._patience)
 
     def _look(self, states: Sequence[State]) -> list[Record]:
         if not states:
@@ -291,7 +211,7 @@ class SharedStore:
 
         Only a snapshot that did not come is worth the question.
         """
-        with contextlib.suppress(_Off):
+        with contextlib.suppress(Off):
             scopes, digest = list(self.settings.scopes), state.digest
             answer = self._ask("signers", self._little, scopes=scopes, digest=digest)
             reasons = [
@@ -371,7 +291,7 @@ class SharedStore:
                     return None
                 except SnapshotError as error:
                     why = error.message
-                    self._ask("distrust", _SMALL, sha256=manifest.sha256)
+                    self._ask("distrust", SMALL, sha256=manifest.sha256)
             if why is not None:
                 self._reject([record.refused(why)])
                 return None
@@ -392,14 +312,14 @@ class SharedStore:
             if left <= 0:
                 return None
             scopes = list(self.settings.scopes)
-            end = self._ask("wait", left + _SMALL, digest=digest, scopes=scopes, patience=left)
+            end = self._ask("wait", left + SMALL, digest=digest, scopes=scopes, patience=left)
             if end["end"] == "there":
                 return self._fetch_first([target], fits)
             if end["end"] == "over" or not self.settings.write:
                 return None
 
     def _take(self, digest: str) -> bool:
-        if self._ask("take", _SMALL, digest=digest)["is_held"]:
+        if self._ask("take", SMALL, digest=digest)["is_held"]:
             self._leased = digest
         return self._leased is not None
 
@@ -419,7 +339,7 @@ class SharedStore:
                 plain = dataclasses.replace(sent, origins=(), received=False)
                 answer = self._ask(
                     "publish",
-                    _WHOLE,
+                    WHOLE,
                     manifest=plain.to_json(),
                     file=str(file),
                     workspace=str(workspace.folder),
@@ -443,11 +363,11 @@ class SharedStore:
         """An answer of the store.
 
         Raises:
-            _Off: it is switched off, from now on at the latest.
+            Off: it is switched off, from now on at the latest.
             ConfigError: whoever is to write has a key that can't sign for the scope.
         """
         if self._is_off():
-            raise _Off
+            raise Off
         try:
             return self._begun().ask(do, seconds, **arguments)
         except Missing as error:
@@ -457,7 +377,7 @@ class SharedStore:
             self._switch_off(f"{error} is not installed ({hint})")
         except Failed as error:
             self._switch_off(str(error))
-        raise _Off
+        raise Off
 
     def _begun(self) -> RemoteProcess:
         self._process = self._process or RemoteProcess(self.settings)
@@ -526,7 +446,7 @@ class SharedStore:
             write_whole(self._store.root / _SENT, json.dumps(sent))
 
 
-class _Off(Exception):
+class Off(Exception):
     """The shared store is switched off for this run."""
 
 

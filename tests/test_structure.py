@@ -85,7 +85,7 @@ ROOMS = {
         ["record", "settings"],
         ["process", "transport"],
         ["exchange", "shared"],
-        ["lease"],
+        ["asked", "lease"],
         ["__main__"],
     ],
     "builder": [

@@ -21,9 +21,10 @@ from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import Status, look_up
 from alembic_snapshot.build.sharing import Fits, built
 from alembic_snapshot.project.remote import SECRET
+from alembic_snapshot.remote.asked import AskedStore
 from alembic_snapshot.remote.exchange import Exchange
 from alembic_snapshot.remote.settings import settings_of
-from alembic_snapshot.remote.shared import Report, SharedStore, opened
+from alembic_snapshot.remote.shared import Report
 from alembic_snapshot.remote.signature import public_of
 from alembic_snapshot.remote.transport import Transport
 from alembic_snapshot.store.manifest import Entry
@@ -101,14 +102,15 @@ class Shared:
             assert store.report.sent == 2, store.report
 
     @contextlib.contextmanager
-    def opened(self, machine: str, **variables: str) -> Iterator[tuple[SharedStore, Status]]:
-        """The shared store as a build on a machine has it, and the look-up before."""
+    def opened(self, machine: str, **variables: str) -> Iterator[tuple[AskedStore, Status]]:
+        """The shared store as builds and commands on a machine have it, and the look-up before."""
         with _environment({**self.variables, **variables}):
             status = look_up(self.project.load(store=Path(self.store(machine))))
             settings = settings_of(status.project)
             backend = backend_of(status.project)
-            with opened(settings, status.project, backend, status.store) as store:
-                assert store is not None
+            assert settings is not None
+            made = AskedStore(settings, status.project, backend, status.store)
+            with contextlib.closing(made) as store:
                 yield store, status
 
     def pull(self, machine: str, **variables: str) -> tuple[Entry | None, Report]:

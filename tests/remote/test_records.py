@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from alembic_snapshot.errors import StoreError
 from alembic_snapshot.key.observed import Observed
 from alembic_snapshot.project.remote import fingerprint
 from alembic_snapshot.remote import packing
@@ -137,9 +138,7 @@ class TestARecord:
 
         assert json.loads(content)["signature"] == ""
         assert opened(content, signer=UNSIGNED, keys={}) == record
-        assert refusal(content, signer=UNSIGNED) == (
-            "remote_keys has no key of its signer unsigned for main"
-        )
+        assert refusal(content, signer=UNSIGNED) == ("it is unsigned")
 
     def test_with_a_signature_is_none_where_there_are_no_keys(self):
         assert refusal(sealed(), keys={}) == (
@@ -306,6 +305,9 @@ class Objects:
     def __init__(self):
         self.found = {}
         self.written = []
+        self.asked = []
+        self.weighed = []
+        self.refused = None
 
     def read(self, path, limit):
         content = self.found.get(path)
@@ -314,11 +316,12 @@ class Objects:
         return content if content is None else Found(content, datetime.now(UTC), None)
 
     def stream(self, path, limit):
+        self.asked.append(path)
         found = self.read(path, limit)
         return found and iter([found.content[:5], found.content[5:]])
 
     def size(self, path):
-        return len(self.found[path])
+        return len(self.found[path]) if path in self.found else None
 
     def create(self, path, content):
         return path not in self.found and self.write(path, content) is None
@@ -328,7 +331,13 @@ class Objects:
         self.found[path] = content if isinstance(content, bytes) else content.read_bytes()
 
     def list(self, prefix):
+        if self.refused is not None and prefix.startswith(self.refused):
+            raise StoreError("refused", hint="none")
         return sorted(path for path in self.found if path.startswith(prefix))
+
+    def sizes(self, prefix):
+        self.weighed.append(prefix)
+        return {path: len(self.found[path]) for path in self.list(prefix)}
 
 
 CONTENT = b"a snapshot's content"
@@ -436,6 +445,49 @@ class TestAnExchange:
         assert exchange.bad == {manifest.sha256}
         assert published(exchange) is True
         assert of().fetch(record, tmp_path / "there") is None
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            (lambda content: None, "its content is gone"),
+            (lambda content: content + b"x", "its content is larger than its record says"),
+            (lambda content: content[:-3], "its content is cut off"),
+            (lambda content: b"", "its content is cut off"),
+            (lambda content: b"x" * 10, "its content can't be unpacked"),
+            (lambda content: content, None),
+        ],
+    )
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_knows_by_its_size_that_a_content_can_not_be_fetched(
+        self, of, objects, manifest, published, scope, change, why
+    ):
+        keys, path = {scope: [MAIN_KEY[1]]}, content_path(scope, manifest.sha256)
+        published(of(scope=scope, keys=keys))
+        record = of(scope=scope, keys=keys).look([DIGEST], [scope]).records[0]
+        damaged = change(objects.found.pop(path))
+        if damaged is not None:
+            objects.found[path] = damaged
+        objects.asked.clear()
+
+        assert of().lacks(record) == why
+        assert (path in objects.asked) is (damaged is not None and len(damaged) < record.packed)
+        listed = of(scope=scope, keys=keys).listed([scope])
+        assert listed.records == ([] if why else [record])
+        assert listed.rejected == ([f"the snapshot {DIGEST[:12]} in {scope}: {why}"] if why else [])
+
+    def test_tries_a_smaller_content_which_may_have_been_packed_anew(self, of, published):
+        published()
+        (record,) = of().look([DIGEST], ["main"]).records
+        larger = dataclasses.replace(record, packed=record.packed + 1)
+
+        assert of().lacks(larger) is None
+
+    def test_lists_no_contents_of_a_scope_without_records(self, of, objects, published):
+        published()
+        exchange = of()
+
+        assert len(exchange.listed(["pr/1", "main"]).records) == 1
+        assert objects.weighed == ["v1/main/-/content/"]
 
     def test_puts_no_content_twice_and_one_of_another_size_again(
         self, objects, manifest, published
@@ -549,6 +601,25 @@ class TestAnExchange:
         objects.found[record_path("main", DIGEST, MAIN, 2)] = b"x"
 
         assert of().look([DIGEST], ["main"]).rejected == []
+
+    def test_knows_by_names_who_has_signed(self, of, objects, published):
+        published()
+        published(of(PR_KEY, "pr/1"), digest="e" * 64)
+        published(of(None, keys={}))
+        objects.found[f"v1/main/-/records/{DIGEST}/x.json"] = b""
+        exchange = of()
+        mine = [("main", MAIN), ("main", UNSIGNED), ("main", None)]
+
+        assert exchange.signers(["main"]) == (mine, {})
+        assert exchange.signers(["pr/1", "main"]) == ([("pr/1", PR), *mine], {})
+        assert exchange.signers(["pr/1", "main"], DIGEST) == (mine, {})
+        assert exchange.signers(["pr/1"], "e" * 63) == ([], {})
+
+    def test_knows_of_no_signers_in_a_scope_that_it_may_not_list(self, of, objects, published):
+        published(of(PR_KEY, "pr/1"))
+        objects.refused = "v1/main/"
+
+        assert of().signers(["pr/1", "main"], DIGEST) == ([("pr/1", PR)], {"main": "refused"})
 
     def test_lists_all_of_the_scopes_the_latest_first(self, of, objects, published, monkeypatch):
         clock = itertools.count(1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -20,6 +22,9 @@ from .conftest import MAIN_KEY
 
 NAMES = ("dead", "silent", "slow", "forbidden", "full", "flapping", "strange", "endless")
 
+# A server of S3 is asked by POST to delete.
+FORBIDDEN = {"read only": ("PUT", "POST", "DELETE"), "for ever": ("POST", "DELETE")}
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers as its server's name says."""
@@ -28,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         name, self.server.count = self.server.name, self.server.count + 1
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if name == "slow":
             # A byte now and then, and never all of them.
             self.send_response(200)
@@ -45,12 +50,25 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif name == "full" and self.command == "PUT":
             self.reply(507, b"<Error><Code>Full</Code><Message>no room</Message></Error>")
+        elif self.command in FORBIDDEN.get(name, ()):
+            self.reply(403, b"<Error><Code>AccessDenied</Code></Error>")
+        elif name == "for ever" and self.command == "PUT":
+            self.server.objects[self.path] = self.body
+            self.reply(200, b"")
+        elif name == "for ever" and self.path in self.server.objects:
+            self.reply(200, self.server.objects[self.path])
+        elif name == "always there" and self.command == "PUT":
+            self.reply(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+        elif name == "unlisted" and "list-type=2" in self.path:
+            self.reply(403, b"<Error><Code>AccessDenied</Code></Error>")
+        elif name == "unlisted" and self.command == "PUT":
+            self.reply(200, b"")
         elif name == "forbidden":
             self.reply(403, b"<Error><Code>AccessDenied</Code></Error>")
         else:
             self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = answer
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = answer
 
     def reply(self, status, content):
         self.send_response(status)
@@ -75,6 +93,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, name):
         super().__init__(("127.0.0.1", 0), Handler)
         self.name, self.count, self.over = name, 0, threading.Event()
+        self.objects = {}
 
 
 @contextlib.contextmanager
@@ -139,13 +158,66 @@ def test_a_server_that_fails_costs_one_line_a_run(server):
     assert again[0] is None
     if name in ("strange", "endless"):
         # It answers: what it says is no record.
-        assert all("ignored the record" in line or "not used" in line for line in lines)
+        known = ("ignored the record", "not used", "can't be listed")
+        assert all(any(words in line for words in known) for line in lines)
     else:
         assert len(lines) == 1, lines
         # Nobody says that it has not the snapshot.
         assert first[1].got is again[1].got is None
         assert "not used for the rest of this run: " in lines[0]
-    assert not any("\n" in line or len(line) > 600 for line in lines)
+    assert not any("\n" in line or len(line) > 1000 for line in lines)
+
+
+def test_a_policy_that_forbids_listing_is_one_line_and_switches_nothing_off(shared):
+    with port_of("unlisted") as port:
+        shared.url = "s3://bucket/prefix"
+        shared.variables = s3_at(port)
+        shared.configure()
+
+        _, report = receive(shared, **shared.as_writer())
+        pulled = shared.run("another", "pull")
+        doctor = shared.run("another", "doctor")
+
+    (line,) = report.warnings
+    refused = r"can't be listed: .*403 Forbidden.*AccessDenied.*"
+    assert re.search(rf" whether others have put \w+ into main is not known, .*{refused}", line)
+    assert (report.got, report.sent, report.failed) == ("miss", 2, [])
+    assert pulled.returncode == 1
+    assert pulled.stdout == f"miss: {shared.url} has it not\n"
+    said = rf"! shared store: whether the records in the scope main count is not known, .*{refused}"
+    assert re.search(said, doctor.stdout)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("read only", "not used for the rest of this run: permission denied: .*AccessDenied"),
+        ("full", "not used for the rest of this run: .*no room"),
+        ("for ever", "not used for the rest of this run: .*403 Forbidden.*AccessDenied"),
+        ("always there", "it says of a lease that nobody can have that another one has it"),
+    ],
+)
+@pytest.mark.parametrize("scope", ["main", "pr/1"])
+def test_doctor_says_that_a_server_can_not_be_written(shared, name, why, scope):
+    with port_of(name) as port:
+        shared.url = "s3://bucket/prefix"
+        shared.variables = s3_at(port)
+        shared.configure()
+
+        done = shared.run("writer", "doctor", "--json", **shared.as_writer(scope))
+        reader = shared.run("reader", "doctor", "--json", ALEMBIC_SNAPSHOT_REMOTE_SCOPE=scope)
+
+    (found,) = found_by(done)
+    assert found["state"] == "doubtful"
+    said = rf"the scope {scope} can't be written: {shared.url}: {why}"
+    assert re.match(said, found["seen"])
+    assert f"below v1/{scope}/-/?" in found["hint"]
+    assert not any("can't be written" in one["seen"] for one in found_by(reader))
+
+
+def found_by(doctor):
+    findings = json.loads(doctor.stdout)["findings"]
+    return [one for one in findings if one["about"] == "shared store"]
 
 
 @pytest.mark.parametrize("name", ["dead", "silent"])

@@ -27,6 +27,7 @@ from .conftest import MAIN_KEY, PR_KEY
 MAIN, PR = fingerprint(MAIN_KEY[1]), fingerprint(PR_KEY[1])
 SCOPE = "ALEMBIC_SNAPSHOT_REMOTE_SCOPE"
 NOTHING = {"records": [], "rejected": []}
+NOBODY = {"found": [], "unlisted": {}}
 
 
 class Process:
@@ -34,6 +35,7 @@ class Process:
 
     def __init__(self, signer=MAIN, **answers):
         self.signer = signer
+        answers.setdefault("signers", [NOBODY])
         self.answers = {name: [*given] for name, given in answers.items()}
         self.asked = []
         self.is_closed = False
@@ -175,7 +177,7 @@ class TestTheSnapshot:
         machine = on(look=[looked(*records)])
 
         assert machine.store.pull(machine.chain, machine.fits) is None
-        assert machine.process.words == ["look"]
+        assert machine.process.words == ["look", "signers"]
         assert machine.warnings == []
 
     def test_that_is_damaged_is_told_and_the_next_one_is_taken(self, on, there):
@@ -203,7 +205,7 @@ class TestTheSnapshot:
 
         assert machine.store.pull(machine.chain, machine.fits) is None
 
-        assert machine.process.asked[-1] == (
+        assert machine.process.asked[-2] == (
             "distrust", 10.0, {"sha256": there.whole.manifest.sha256},
         )  # fmt: skip
         assert machine.warnings == [
@@ -233,12 +235,39 @@ class TestTheSnapshot:
     def test_is_peeked_at_without_fetching_it(self, on, there):
         strange = record_of(there.whole, observed=Observed(files={"more.txt": "1"}))
         record = record_of(there.whole)
-        machine = on(look=[looked(strange, record), NOTHING, Failed("it is gone")])
+        machine = on(
+            look=[looked(strange, record), NOTHING, Failed("it is gone")], lacks=[{"why": None}]
+        )
 
         found = [machine.store.peek(machine.target, machine.fits) for _ in range(3)]
 
         assert found == [record, None, None]
-        assert machine.process.words == ["look"] * 3
+        assert machine.process.words == ["look", "lacks", "look", "signers", "look"]
+        _, seconds, arguments = machine.process.asked[1]
+        assert (seconds, arguments) == (60.0, {"record": record.to_values()})
+
+    def test_is_peeked_at_as_far_as_its_content_is_there(self, on, there):
+        one, other = (record_of(there.whole, warnings=(word,)) for word in "ab")
+        lacks = [{"why": "its content is gone"}, {"why": None}, Failed("no answer")]
+        machine = on(look=[looked(one, other), looked(one)], lacks=lacks)
+
+        assert machine.store.peek(machine.target, machine.fits) == other
+        assert machine.warnings == [
+            f"ignored the snapshot {machine.target.digest[:12]} in main: its content is gone"
+        ]
+        assert machine.report.rejected == 1
+        assert machine.store.peek(machine.target, machine.fits) is None
+        assert machine.warnings[1:] == [OFF.format("no answer")]
+
+    def test_of_other_layers_is_not_peeked_at(self, on, there):
+        records = [
+            record_of(there.whole, revisions={"0001": "x"}),
+            record_of(there.whole, digest="0" * 64),
+        ]
+        machine = on(look=[looked(*records)])
+
+        assert machine.store.peek(machine.target, machine.fits) is None
+        assert machine.process.words == ["look", "signers"]
 
     def test_that_names_a_file_elsewhere_is_rejected_once(self, on, there):
         record = record_of(there.whole, through_env=Observed(stats={"../../x": "1"}))
@@ -262,6 +291,58 @@ class TestTheSnapshot:
         assert (machine.report.found, machine.report.rejected) == (3, 3)
 
 
+class TestOthersRecords:
+    def test_are_asked_for_once_for_all_scopes_where_the_snapshot_did_not_come(self, on):
+        signers = {"found": [["pr/1", MAIN], ["main", None], ["main", MAIN]], "unlisted": {}}
+        machine = on(scope="pr/1", look=[NOTHING], wait=[{"end": "over"}], signers=[signers])
+        digest = machine.target.digest
+
+        assert machine.receive(have=2) is None
+
+        do, seconds, arguments = machine.process.asked[-1]
+        assert (do, seconds <= 10.0) == ("signers", True)
+        assert arguments == {"digest": digest, "scopes": ["pr/1", "main"]}
+        assert machine.warnings == [
+            f"ignored the record {digest[:12]} in pr/1: remote_keys has no key of its signer "
+            f"{MAIN} for pr/1",
+            f"ignored the record {digest[:12]} in main: it is no record",
+        ]
+        assert (machine.report.got, machine.report.found, machine.report.rejected) == ("miss", 2, 2)
+
+    @pytest.mark.parametrize("way", ["receive", "pull", "peek"])
+    def test_that_can_not_be_listed_are_told_and_switch_nothing_off(self, on, way):
+        signers = {"found": [], "unlisted": {"main": "permission denied"}}
+        machine = on(look=[NOTHING], wait=[{"end": "over"}], signers=[signers])
+        digest = machine.target.digest[:12]
+        ask = {
+            "receive": lambda: machine.receive(have=2),
+            "pull": lambda: machine.store.pull(machine.chain, machine.fits),
+            "peek": lambda: machine.store.peek(machine.target, machine.fits),
+        }
+
+        assert ask[way]() is None
+
+        assert machine.warnings == [
+            f"whether others have put {digest} into main is not known, since that can't be listed: "
+            "permission denied"
+        ]
+        assert machine.report.failed == []
+        assert machine.store.is_reached()
+
+    def test_that_nobody_answers_for_leave_what_came(self, on, there):
+        machine = on(
+            look=[NOTHING, looked(record_of(there.below))],
+            wait=[{"end": "free"}],
+            fetch=[fetching(there.below)],
+            signers=[Failed("no answer within 10 s")],
+        )
+
+        assert machine.receive().manifest.digest == there.below.manifest.digest
+        assert machine.report.got == "ancestor"
+        assert machine.report.failed == machine.lines
+        assert machine.warnings == [OFF.format("no answer within 10 s")]
+
+
 class TestAStateBelow:
     def test_is_taken_where_the_snapshot_is_not_there(self, on, there, shared):
         machine = on(
@@ -273,7 +354,7 @@ class TestAStateBelow:
         entry = machine.receive()
 
         assert entry.manifest.digest == there.below.manifest.digest
-        assert machine.process.words == ["look", "look", "wait", "fetch"]
+        assert machine.process.words == ["look", "look", "wait", "fetch", "signers"]
         below = [state.digest for state in states_below(machine.chain, 0)]
         assert machine.process.asked[1][2] == {"digests": below, "scopes": ["main"]}
         assert machine.report.got == "ancestor"
@@ -282,7 +363,7 @@ class TestAStateBelow:
         machine = on(look=[NOTHING], wait=[{"end": "over"}])
 
         assert machine.receive(have=2) is None
-        assert machine.process.words == ["look", "wait"]
+        assert machine.process.words == ["look", "wait", "signers"]
         assert machine.report.got == "miss"
 
     def test_is_looked_for_eight_at_a_time_until_one_fits(self, on, there):
@@ -310,7 +391,7 @@ class TestWhoWaits:
 
         assert machine.receive(have=2) is None
 
-        do, seconds, arguments = machine.process.asked[-1]
+        do, seconds, arguments = machine.process.asked[-2]
         left = arguments["patience"]
         assert do == "wait"
         assert seconds == left + 10.0
@@ -366,14 +447,14 @@ class TestWhoWaits:
         )
 
         assert machine.receive(have=2) is None
-        assert machine.process.words == ["look", "take", "wait", "take", "look"]
+        assert machine.process.words == ["look", "take", "wait", "take", "look", "signers"]
 
     def test_and_writes_builds_without_it_when_time_is_over(self, on):
         machine = on(write=True, look=[NOTHING], take=[{"is_held": False}], wait=[{"end": "over"}])
 
         assert machine.receive(have=2) is None
         machine.store.release()
-        assert machine.process.words == ["look", "take", "wait"]
+        assert machine.process.words == ["look", "take", "wait", "signers"]
 
     def test_closes_what_it_has_taken(self, on):
         machine = on(write=True, look=[NOTHING], take=[{"is_held": True}], release=[{}])
@@ -648,6 +729,43 @@ class TestWhatIsThere:
         assert machine.process.asked == [("listed", 60.0, {"scopes": ["pr/1", "main"]})]
         assert machine.warnings == ["ignored the record x"]
 
+    def test_is_writable_where_a_lease_is_taken_and_given_back(self, on):
+        machine = on(write=True, take=[{"is_held": True}], release=[{}])
+
+        assert machine.store.is_writable()
+        assert machine.store.is_writable()
+
+        assert machine.process.words == ["take", "release"] * 2
+        first, same, second, _ = (arguments["digest"] for _, _, arguments in machine.process.asked)
+        assert first == same != second
+        assert len(first) == 64
+        machine.store.release()
+        assert len(machine.process.asked) == 4
+
+    @pytest.mark.parametrize(
+        ("answers", "words", "why"),
+        [
+            ({"take": [Failed("read-only")]}, ["take"], OFF.format("read-only")),
+            (
+                {"take": [{"is_held": True}], "release": [Failed("no right")]},
+                ["take", "release"],
+                OFF.format("no right"),
+            ),
+            (
+                {"take": [{"is_held": False}]},
+                ["take"],
+                "it says of a lease that nobody can have that another one has it",
+            ),
+        ],
+    )
+    def test_is_not_writable_where_one_of_both_fails(self, on, answers, words, why):
+        machine = on(write=True, **answers)
+
+        assert not machine.store.is_writable()
+
+        assert machine.process.words == words
+        assert machine.warnings == [why]
+
     def test_is_asked_for_with_a_snapshot_that_nobody_has(self, on):
         machine = on(look=[NOTHING])
 
@@ -680,7 +798,7 @@ class TestAReport:
         assert Report("s3://b", **values).in_words() == words
 
     def test_has_its_numbers_as_values(self):
-        report = Report("s3://b", "hit", "main", 4, 3, 1, 2, ["a line"])
+        report = Report("s3://b", "hit", "main", 4, 3, 1, 2, ["a line", "b"], ["b"])
 
         assert report.to_record() == {
             "name": "s3://b",
@@ -690,7 +808,8 @@ class TestAReport:
             "verified": 3,
             "rejected": 1,
             "sent": 2,
-            "warnings": ["a line"],
+            "warnings": ["a line", "b"],
+            "failed": ["b"],
         }
 
 

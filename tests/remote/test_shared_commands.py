@@ -104,6 +104,38 @@ class TestByHand:
         assert status.returncode == 1
         assert status.stdout.startswith("miss\n")
 
+    @pytest.mark.parametrize("there", ["the snapshot", "nothing", "no folder", "no server"])
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_what_the_store_here_has_is_not_asked_for_and_that_is_said(self, shared, there, scope):
+        variables = {"ALEMBIC_SNAPSHOT_REMOTE_SCOPE": scope}
+        if there == "the snapshot":
+            shared.fill(scope)
+        elif there == "no folder":
+            shared.folder.rmdir()
+        elif there == "no server":
+            shared.url = "s3://bucket/prefix"
+            shared.configure()
+            variables["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+        path = shared.build("of the builder", "--no-remote")["path"]
+
+        text = shared.run("of the builder", "pull", **variables)
+        done = shared.run("of the builder", "pull", "--json", **variables)
+
+        line = f"the store here has it already: the shared store {shared.url} was not asked\n"
+        assert (text.returncode, text.stdout, text.stderr) == (0, f"{path}\n", line)
+        assert (done.returncode, done.stderr) == (0, line)
+        record = json.loads(done.stdout)
+        assert (record["path"], record["asked"], record["remote"]["got"]) == (path, False, None)
+
+    def test_what_was_asked_for_is_said_to_be(self, shared):
+        miss = shared.run("reader", "pull", "--json")
+        shared.fill()
+        hit = shared.run("reader", "pull", "--json")
+
+        assert (json.loads(miss.stdout)["asked"], json.loads(hit.stdout)["asked"]) == (True, True)
+        assert (miss.returncode, hit.returncode) == (1, 0)
+        assert miss.stderr == hit.stderr == ""
+
     @pytest.mark.parametrize("command", [("push",), ("pull",), ("list", "--remote")])
     def test_without_a_shared_store_it_is_an_error(self, project, command):
         project.history(1)
@@ -127,6 +159,44 @@ class TestByHand:
         assert "warning: shared store " in text.stderr
         assert [one["scope"] for one in record] == ["main"]
 
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    @pytest.mark.parametrize(
+        ("how", "why"),
+        [
+            ("gone", "its content is gone"),
+            ("larger", "its content is larger than its record says"),
+            ("cut", "its content is cut off"),
+        ],
+    )
+    @pytest.mark.parametrize("where", ["shared", "s3"])
+    def test_what_has_not_its_content_is_neither_a_hit_nor_listed(
+        self, request, where, how, why, scope
+    ):
+        store = request.getfixturevalue(where)
+        store.fill(scope)
+        with store.transport() as transport:
+            for path in transport.list(f"v1/{scope}/-/content/"):
+                content = transport.read(path, 1 << 20).content
+                if how == "gone":
+                    transport.delete(path)
+                else:
+                    transport.write(path, content + b"x" if how == "larger" else content[:-20])
+        variables = {"ALEMBIC_SNAPSHOT_REMOTE_SCOPE": scope}
+
+        status = store.run("reader", "status", "--json", **variables)
+        listed = store.run("reader", "list", "--remote", "--json", **variables)
+        pulled = store.run("reader", "pull", **variables)
+
+        digest = json.loads(status.stdout)["key"][:12]
+        line = f"shared store {store.url}: ignored the snapshot {digest} in {scope}: {why}"
+        assert [done.returncode for done in (status, listed, pulled)] == [1, 0, 1]
+        assert json.loads(status.stdout)["remote_hit"] is False
+        assert json.loads(status.stdout)["warnings"] == [line]
+        assert json.loads(listed.stdout) == []
+        for done in (status, listed, pulled):
+            assert f"warning: {line}" in done.stderr.splitlines()
+        assert pulled.stdout.endswith(" has it not, 1 of 1 rejected\n")
+
     def test_doctor_asks_it(self, shared):
         shared.fill()
         good = shared.run("reader", "doctor")
@@ -135,6 +205,42 @@ class TestByHand:
         assert re.search(r"✓ shared store: .* is read in the scope main, signed", good.stdout)
         (said,) = [line for line in bad.stdout.splitlines() if "shared store" in line]
         assert re.match(r"! shared store: (?!shared store).*not used", said)
+
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_doctor_writes_as_a_build_does_first_and_leaves_nothing(self, served, scope):
+        with served.transport() as transport:
+            before = transport.list("")
+
+            done = served.run("writer", "doctor", **served.as_writer(scope))
+
+            assert transport.list("") == before
+        assert re.search(rf"✓ shared store: .* is written in the scope {scope}, ", done.stdout)
+
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_doctor_says_that_a_folder_can_not_be_written(self, shared, scope):
+        shared.fill(scope)
+        # Where nobody, and no superuser either, can make a file.
+        (shared.folder / "v1" / scope / "-" / "leases").write_text("")
+
+        done = shared.run("writer", "doctor", **shared.as_writer(scope))
+        reader = shared.run("reader", "doctor", ALEMBIC_SNAPSHOT_REMOTE_SCOPE=scope)
+
+        (said,) = [line for line in done.stdout.splitlines() if " shared store: " in line]
+        start = f"! shared store: the scope {scope} can't be written: {shared.url}: not used for "
+        assert said.startswith(start)
+        assert f"below v1/{scope}/-/? Builds go on" in done.stdout
+        assert "✓ shared store: " in reader.stdout
+
+    def test_doctor_leaves_no_file_in_a_folder(self, shared):
+        done = shared.run("writer", "doctor", **shared.as_writer())
+
+        assert "is written in the scope main, " in done.stdout
+        assert [path for path in shared.folder.rglob("*") if not path.is_dir()] == []
+
+    def test_who_only_reads_writes_nothing_with_doctor(self, shared):
+        shared.run("reader", "doctor")
+
+        assert list(shared.folder.iterdir()) == []
 
     @pytest.mark.parametrize(
         "url", ["ftp://x/y", "file://host/x", "s3://", "s3:///prefix", "memoryy:///"]

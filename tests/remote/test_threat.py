@@ -92,7 +92,7 @@ class TestAccidents:
         assert shared.pull("other")[0] is not None
         shared.configure()
 
-        assert_built(shared, warned=0)
+        assert "it is unsigned" in assert_built(shared)
 
     def test_a_record_without_a_signature_is_not_used_under_a_signers_name(self, shared):
         put(shared, "main", MAIN_KEY[0])
@@ -135,7 +135,8 @@ class TestAccidents:
                 text = path.read_text().replace(fingerprint(key[1]), fingerprint(MAIN_KEY[1]))
                 path.rename(path.with_name(f"{fingerprint(MAIN_KEY[1])}-0.json")).write_text(text)
 
-        assert_built(shared, warned=1 if name == "main's" else 0)
+        why = "its signature is wrong" if name == "main's" else "remote_keys has no key of its "
+        assert why in assert_built(shared)
 
     def test_a_pull_request_does_not_decide_for_main_nor_for_another(self, shared):
         put(shared, "pr/1", PR_KEY[0])
@@ -224,7 +225,7 @@ class TestAccidents:
         shared.configure(keys={"*": (PR_KEY[1],)})
         put(shared, "main", PR_KEY[0])
 
-        assert_refused(shared, warned=0)
+        assert "remote_keys has no key of its signer" in assert_refused(shared)
 
     def test_the_key_of_the_writer_is_no_variable_of_revisions(self, shared):
         table = f"'create table k' + str(len(os.environ.get({KEY!r}, ''))) + ' (x)'"
@@ -348,7 +349,7 @@ class TestDamage:
         assert shared.pull("reader")[0] is not None
         shared.configure({"main": (STRANGER[1],)})
 
-        assert_refused(shared, "new", warned=0)
+        assert "remote_keys has no key of its signer" in assert_refused(shared, "new")
         done = shared.run("reader", "status")
 
         assert done.returncode == 1, "what came before counts no more, either"

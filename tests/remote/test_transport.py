@@ -28,8 +28,9 @@ def answers(transport, seed):
         do = chance.choice(["read", "size", "create", "write", "replace", "delete", "list"])
         content = b"%d" % n
         if do == "list":
-            said.append((do, transport.list("b/")))
-            expected.append((do, sorted(p for p in objects if p.startswith("b/"))))
+            below = {p: len(content) for p, content in objects.items() if p.startswith("b/")}
+            said.append((do, transport.list("b/"), transport.sizes("b/")))
+            expected.append((do, sorted(below), below))
         elif do == "read":
             found = transport.read(path, LIMIT)
             if found is not None:
@@ -268,6 +269,7 @@ class TestAStoreWithoutAServer:
         assert found.modified.tzinfo is not None
         assert b"".join(own.stream("a/b", 5)) == b"12345"
         assert own.size("a/b") == 5
+        assert own.sizes("a") == {"a/b": 5}
         for ask in (own.read, own.stream):
             with pytest.raises(TooLarge):
                 ask("a/b", 4)
@@ -276,6 +278,7 @@ class TestAStoreWithoutAServer:
         assert own.read("a", LIMIT) is own.stream("a", LIMIT) is own.size("a") is None
         own.delete("a")
         assert own.list("") == []
+        assert own.sizes("") == {}
 
     def test_it_is_created_once_and_written_each_time(self, own, tmp_path):
         (tmp_path / "file").write_bytes(b"of a file")

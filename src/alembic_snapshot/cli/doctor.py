@@ -187,16 +187,30 @@ def _shared(project: Project) -> Iterator[Finding]:
     settings = remote_settings(project)
     if settings is None:
         return
-    from alembic_snapshot.remote.shared import opened
+    from alembic_snapshot.remote.asked import AskedStore
 
     backend = backend_of(project)
-    with opened(settings, project, backend, backend.store()) as shared:
-        assert shared is not None
+    with contextlib.closing(AskedStore(settings, project, backend, backend.store())) as shared:
         if not shared.is_reached():
             hint = "are its address and the credentials right? Builds go on without it"
             said = shared.report.warnings[-1].removeprefix("shared store ")
             yield doubtful("shared store", said, hint)
             return
+        if settings.write and not shared.is_writable():
+            hint = (
+                f"may the credentials write and delete below v1/{settings.scope}/-/? "
+                "Builds go on, and put nothing there"
+            )
+            said = shared.report.warnings[-1].removeprefix("shared store ")
+            why = f"the scope {settings.scope} can't be written: {said}"
+            yield doubtful("shared store", why, hint)
+            return
+        mistrusted = shared.mistrusted()
+    hint = f"`{_PACKAGE} list --remote` says it of each; are remote_keys those of who writes?"
+    for line in mistrusted:
+        yield doubtful("shared store", line.removeprefix("shared store "), hint)
+    if mistrusted:
+        return
     does = "written" if settings.write else "read"
     kind = "signed" if settings.keys else "unsigned, for this machine alone"
     yield good("shared store", f"{settings.name} is {does} in the scope {settings.scope}, {kind}")

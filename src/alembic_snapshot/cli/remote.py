@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,10 @@ from alembic_snapshot.cli.records import snapshot_record, time_of
 from alembic_snapshot.errors import CommandError, StoreError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import REMOTE_VARIABLE, TABLE
+from alembic_snapshot.remote.asked import AskedStore
 from alembic_snapshot.remote.record import Record
 from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings, settings_of
-from alembic_snapshot.remote.shared import Report, opened
+from alembic_snapshot.remote.shared import Report
 
 _INSTALL = "pip install 'alembic-snapshot[remote]'"
 
@@ -82,12 +84,15 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
 def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, list[str], bool]:
     """Fetch the snapshot into the machine's own store; whether it is there then.
 
+    What is there before is not asked for, and the record says so.
+
     Raises:
         StoreError: the shared store could not be asked.
     """
     settings = _settings(project, write=False)
     status = look_up(project, **which)
     entry = status.entry
+    asked = entry is None
     with _open(settings, project, status) as shared:
         if entry is None:
             with status.store.lock(status.chain.target.digest):
@@ -95,8 +100,9 @@ def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
         report = shared.report
     if entry is None:
         _refuse_failure(report)
-        return report.to_record(), f"miss: {settings.name} has it not", report.warnings, False
-    record = {**snapshot_record(entry, project), "remote": report.to_record()}
+        line = f"miss: {settings.name} has it not{report.rejects_in_words()}"
+        return {**report.to_record(), "asked": asked}, line, report.warnings, False
+    record = {**snapshot_record(entry, project), "remote": report.to_record(), "asked": asked}
     return record, entry.database.name, report.warnings, True
 
 
@@ -118,8 +124,7 @@ def listed(project: Project) -> tuple[list[Record], list[str]]:
     """
     settings = _settings(project, write=False)
     backend = backend_of(project)
-    with opened(settings, project, backend, backend.store()) as shared:
-        assert shared is not None
+    with contextlib.closing(AskedStore(settings, project, backend, backend.store())) as shared:
         records = shared.listed()
     _refuse_failure(shared.report)
     return records, shared.report.warnings
@@ -181,8 +186,10 @@ def _settings(project: Project, *, write: bool) -> RemoteSettings:
     return settings_of(project, write=True) or settings if write else settings
 
 
-def _open(settings: RemoteSettings, project: Project, status: Status) -> Any:
-    return opened(settings, project, backend_of(project), status.store)
+def _open(
+    settings: RemoteSettings, project: Project, status: Status
+) -> contextlib.closing[AskedStore]:
+    return contextlib.closing(AskedStore(settings, project, backend_of(project), status.store))
 
 
 def _refuse_failure(report: Report) -> None:
@@ -191,10 +198,9 @@ def _refuse_failure(report: Report) -> None:
     Raises:
         StoreError: the shared store failed.
     """
-    failed = [line for line in report.warnings if ": ignored " not in line]
-    if failed:
+    if report.failed:
         raise StoreError(
-            failed[0],
+            report.failed[0],
             hint="are its address and the credentials right, and may they do this? "
             "`alembic-snapshot doctor` asks it, too",
         )

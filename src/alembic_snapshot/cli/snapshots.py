@@ -183,11 +183,12 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
             line = f"archived {file.file}\n  the next build restores it"
             print_facts({**facts, "path": str(file.file)}, line, as_json)
             return 0
-        there = _peek(lookup) if has_remote else None
-        if there is not None:
-            record, line = there
-            print_facts({"hit": False, "remote_hit": True, **record}, line, as_json)
-            return 0
+        told: dict[str, Any] = {}
+        if has_remote:
+            told, hit = _peek(lookup)
+            if hit is not None:
+                print_facts({"hit": False, "remote_hit": True, **told}, hit, as_json)
+                return 0
         record = {
             "hit": False,
             "remote_hit": False,
@@ -195,6 +196,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
             "why": list(lookup.reasons),
             "cures": list(lookup.cures),
             "opaque": list(lookup.chain.opaque),
+            **told,
         }
         lines = [
             "miss",
@@ -226,16 +228,17 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     return 0
 
 
-def _peek(lookup: Status) -> tuple[dict[str, Any], str] | None:
-    """The record in the shared store, as JSON and as a line; None if there is none."""
+def _peek(lookup: Status) -> tuple[dict[str, Any], str | None]:
+    """What the shared store says, as JSON, and the line of a hit; None if it is none."""
     from alembic_snapshot.cli.remote import peek, record_of
 
     there, report = peek(lookup)
     console.warn(report.warnings)
     if there is None:
-        return None
+        return {"warnings": report.warnings}, None
     line = f"remote hit {report.name}, scope {there.scope}"
-    return {"key": lookup.chain.key, "remote": record_of(there)}, line
+    record = {"key": lookup.chain.key, "remote": record_of(there), "warnings": report.warnings}
+    return record, line
 
 
 @click.command()

@@ -126,12 +126,16 @@ def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
 def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Fetch the snapshot from the shared store.
 
-    Print its path. The exit status is 1 if the shared store has none.
+    Print its path. If the store here has it already, the shared store is not asked, and a line says
+    so. The exit status is 1 if the shared store has none.
     """
     from alembic_snapshot.cli.remote import pull as run
 
     record, line, warnings, is_there = run(project_of(where), layer=layer, revision=revision)
     console.warn(warnings)
+    if not record["asked"]:
+        name = record["remote"]["name"]
+        console.note(f"the store here has it already: the shared store {name} was not asked")
     print_facts(record, line, as_json)
     return 0 if is_there else 1
 

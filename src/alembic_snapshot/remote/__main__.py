@@ -43,9 +43,17 @@ class Answers:
         """Every record."""
         return _told(self._exchange.listed(scopes))
 
+    def signers(self, scopes: list[str], digest: str = "") -> dict[str, Any]:
+        """Who has signed records."""
+        return self._exchange.signers(scopes, digest)._asdict()
+
     def fetch(self, record: Mapping[str, Any], target: str) -> dict[str, Any]:
         """A record's content, into a file."""
         return {"why": self._exchange.fetch(Record.from_values(record), Path(target))}
+
+    def lacks(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Why a record's content can't be fetched."""
+        return {"why": self._exchange.lacks(Record.from_values(record))}
 
     def distrust(self, sha256: str) -> dict[str, Any]:
         """Note a content that turned out not to be what it has to be."""

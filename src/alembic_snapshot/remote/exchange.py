@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from alembic_snapshot.errors import StoreError
 from alembic_snapshot.remote.packing import Damaged, pack, unpack
 from alembic_snapshot.remote.record import (
     LIMIT,
@@ -17,8 +19,11 @@ from alembic_snapshot.remote.record import (
     Record,
     Unknown,
     content_path,
+    contents_below,
     record_path,
+    records_below,
     seal,
+    signer_in,
     signer_of,
     signers_of,
     unseal,
@@ -27,6 +32,7 @@ from alembic_snapshot.remote.transport import Found, TooLarge
 from alembic_snapshot.store.manifest import Manifest
 
 AT_ONCE = 8
+_GONE, _LARGER = "its content is gone", "its content is larger than its record says"
 # What one put can carry everywhere.
 _LARGEST = 4 * 1024**3
 
@@ -42,6 +48,7 @@ class Objects(Protocol):
     def replace(self, path: str, content: bytes, version: str | None) -> bool: ...
     def delete(self, path: str) -> None: ...
     def list(self, prefix: str) -> list[str]: ...
+    def sizes(self, prefix: str) -> dict[str, int]: ...
 
 
 class Looked(NamedTuple):
@@ -49,6 +56,16 @@ class Looked(NamedTuple):
 
     records: list[Record]
     rejected: list[str]
+
+
+class Signers(NamedTuple):
+    """Who has signed records, by the names of these: their scopes, with one signer for each record.
+
+    None is the signer of what is no record. ``unlisted`` has why a scope can't be listed.
+    """
+
+    found: list[tuple[str, str | None]]
+    unlisted: dict[str, str]
 
 
 class Exchange:
@@ -82,16 +99,31 @@ class Exchange:
             looked.rejected.extend(one.rejected)
         return looked
 
+    def signers(self, scopes: Sequence[str], digest: str = "") -> Signers:
+        """Who has signed the records of these scopes, or those of one snapshot in them.
+
+        Whoever may not list can do all else.
+        """
+        told = Signers([], {})
+        for scope, paths in zip(
+            scopes, self._pool.map(lambda scope: self._paths(scope, digest), scopes), strict=True
+        ):
+            if isinstance(paths, StoreError):
+                told.unlisted[scope] = paths.message
+            else:
+                told.found.extend((scope, signer_in(path)) for path in paths)
+        return told
+
     def fetch(self, record: Record, target: Path) -> str | None:
         """Write a record's content to a file; why it is not what the record says, if so."""
         manifest = record.manifest
         try:
             parts = self.objects.stream(content_path(record.scope, manifest.sha256), record.packed)
             if parts is None:
-                raise Damaged("its content is gone")
+                raise Damaged(_GONE)
             unpack(parts, target, manifest.size, manifest.sha256)
         except TooLarge:
-            why = "its content is larger than its record says"
+            why = _LARGER
         except Damaged as error:
             why = str(error)
         else:
@@ -99,6 +131,11 @@ class Exchange:
         self.bad.add(manifest.sha256)
         target.unlink(missing_ok=True)
         return why
+
+    def lacks(self, record: Record) -> str | None:
+        """Why a record's content can't be fetched, as far as its size tells; None if it can."""
+        path = content_path(record.scope, record.manifest.sha256)
+        return self._lacks(record, self.objects.size(path))
 
     def publish(self, manifest: Manifest, file: Path, workspace: Path) -> bool:
         """Put a snapshot there, content first; whether there was none that is as good."""
@@ -115,20 +152,34 @@ class Exchange:
         return self._put_record(record, seal(record, self.signing_key))
 
     def listed(self, scopes: Sequence[str]) -> Looked:
-        """Every record of these scopes, the latest first."""
+        """Every record of these scopes that has its content, the latest first."""
         looked = Looked([], [])
         for scope in scopes:
-            prefix = record_path(scope, "", "", 0).partition("/records/")[0] + "/records/"
-            for path in self.objects.list(prefix):
+            records = []
+            for path in self.objects.list(records_below(scope)):
                 _, _, rest = path.partition("/-/records/")
                 digest, _, name = rest.partition("/")
                 one = self._at(path, scope, digest, name.rpartition("-")[0])
                 if isinstance(one, Record):
-                    looked.records.append(one)
+                    records.append(one)
                 elif isinstance(one, str):
                     looked.rejected.append(one)
+            # Contents are there before their records, so they are listed after these.
+            sizes = self.objects.sizes(contents_below(scope)) if records else {}
+            for record in records:
+                why = self._lacks(record, sizes.get(content_path(scope, record.manifest.sha256)))
+                if why is None:
+                    looked.records.append(record)
+                else:
+                    looked.rejected.append(record.refused(why))
         looked.records.sort(key=lambda record: record.signed, reverse=True)
         return looked
+
+    def _paths(self, scope: str, digest: str) -> list[str] | StoreError:
+        try:
+            return self.objects.list(records_below(scope, digest))
+        except StoreError as error:
+            return error
 
     def _variants(self, scope: str, digest: str, signer: str) -> Looked:
         """The records of one snapshot by one signer; each is looked for if there is one before."""
@@ -155,6 +206,20 @@ class Exchange:
         except Unknown:
             return True
         return f"the record {digest[:12]} in {scope}: {why}"
+
+    def _lacks(self, record: Record, size: int | None) -> str | None:
+        """Why a content of this size is not what its record says.
+
+        A smaller one may be: another version of a library can have packed it anew. So it is tried.
+        """
+        if size is None:
+            return _GONE
+        if size > record.packed:
+            return _LARGER
+        if size == record.packed:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            return self.fetch(record, Path(folder) / "content")
 
     def _put_content(self, path: str, file: Path, size: int) -> None:
         sha256 = path.rpartition("/")[2].removesuffix(".zst")

@@ -26,6 +26,7 @@ LIMIT = 32 * 1024 * 1024
 # As many states that differ in what a run read (a variable, a file) are kept under one digest.
 VARIANTS = 4
 _HASH = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(rf"([0-9a-f]{{16}}|{UNSIGNED})-[0-9]+\.json")
 _LONG = 1e11
 _HANDOVERS = (None, "url", "connection", "engine", "async", "api")
 _TEXTS = ("digest", "family", "project", "sha256", "version_table")
@@ -55,6 +56,10 @@ class Record:
         """The record as values that JSON has."""
         return {**vars(self), "manifest": self.manifest.to_json()}
 
+    def refused(self, why: str) -> str:
+        """What is said of it where its snapshot can't be used."""
+        return f"the snapshot {self.manifest.digest[:12]} in {self.scope}: {why}"
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Record:
         """The record that :meth:`to_values` gave."""
@@ -66,9 +71,25 @@ def record_path(scope: str, digest: str, signer: str, variant: int) -> str:
     return f"v{FORMAT}/{scope}/-/records/{digest}/{signer}-{variant}.json"
 
 
+def records_below(scope: str, digest: str = "") -> str:
+    """Where the records of a scope are, or those of one snapshot in it."""
+    return f"v{FORMAT}/{scope}/-/records/" + (f"{digest}/" if digest else "")
+
+
+def signer_in(path: str) -> str | None:
+    """Who has the place at which a record is; None if it is no record's place."""
+    name = _NAME.fullmatch(path.rpartition("/")[2])
+    return name and name[1]
+
+
 def content_path(scope: str, sha256: str) -> str:
     """Where the packed content with this hash is."""
-    return f"v{FORMAT}/{scope}/-/content/{sha256}.zst"
+    return f"{contents_below(scope)}{sha256}.zst"
+
+
+def contents_below(scope: str) -> str:
+    """Where the packed contents of a scope are."""
+    return f"v{FORMAT}/{scope}/-/content/"
 
 
 def lease_path(scope: str, digest: str) -> str:
@@ -79,6 +100,19 @@ def lease_path(scope: str, digest: str) -> str:
 def signers_of(scope: str, keys: Mapping[str, Sequence[str]]) -> list[str]:
     """Whose records count in a scope."""
     return list(keys_for(scope, keys)) if keys else [UNSIGNED]
+
+
+def doubt(scope: str, signer: str | None, keys: Mapping[str, Sequence[str]]) -> str | None:
+    """Why no record of a signer counts in a scope; None if one may count."""
+    if signer is None:
+        return "it is no record"
+    if signer in signers_of(scope, keys):
+        return None
+    if not keys:
+        return "it is signed, and there are no remote_keys to verify it with"
+    if signer == UNSIGNED:
+        return "it is unsigned"
+    return f"remote_keys has no key of its signer {signer} for {scope}"
 
 
 def seal(record: Record, signing_key: str | None) -> bytes:
@@ -133,14 +167,12 @@ def _verify(
     signer: str,
     keys: Mapping[str, Sequence[str]],
 ) -> None:
+    why = doubt(scope, signer, keys)
+    if why is not None:
+        raise NotVerified(why)
     if not keys:
-        if signer != UNSIGNED:
-            raise NotVerified("it is signed, and there are no remote_keys to verify it with")
         return
-    public = keys_for(scope, keys).get(signer)
-    signature = envelope.get("signature")
-    if public is None:
-        raise NotVerified(f"remote_keys has no key of its signer {signer} for {scope}")
+    public, signature = keys_for(scope, keys)[signer], envelope.get("signature")
     if not isinstance(signature, str) or not is_signed(public, signature, body):
         raise NotVerified("its signature is wrong")
 

@@ -24,14 +24,14 @@ from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
-from alembic_snapshot.remote.record import Record
+from alembic_snapshot.remote.record import Record, doubt
 from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 from alembic_snapshot.store.store import Store, run_id
 
 # Seconds: for what is small, and for a snapshot.
-_SMALL, _WHOLE = 10.0, 60.0
+SMALL, WHOLE = 10.0, 60.0
 # Who builds for others has processes to start, checks to make, and something to send.
 _MORE = 15.0
 # How many states below a snapshot are looked for at a time.
@@ -45,7 +45,8 @@ class Report:
     """What a shared store did for one snapshot, in numbers and in lines.
 
     ``got`` says what came: ``hit`` the snapshot, ``ancestor`` a state below it, ``miss`` neither;
-    None if it was not asked, or did not answer.
+    None if it was not asked, or did not answer. ``failed`` are those of the warnings that tell
+    what could not be done.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Report:
     rejected: int = 0
     sent: int = 0
     warnings: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def in_words(self) -> str:
         """What came, and what was put there."""
@@ -64,8 +66,12 @@ class Report:
             "ancestor": f"built on a state that came from the scope {self.scope}",
         }
         line = came.get(self.got or "", "it has not the snapshot")
-        line += f", {self.rejected} of {self.found} rejected" if self.rejected else ""
+        line += self.rejects_in_words()
         return line + (f"; {number(self.sent, 'snapshot')} put there" if self.sent else "")
+
+    def rejects_in_words(self) -> str:
+        """How much of what was found was rejected, to be put behind a line."""
+        return f", {self.rejected} of {self.found} rejected" if self.rejected else ""
 
     def to_record(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -84,7 +90,7 @@ class SharedStore:
         self._leased: str | None = None
         self._outside: set[str] = set()
         # As long as a build takes, it may take to do without one.
-        self._patience = _WHOLE
+        self._patience = WHOLE
 
     def start(self) -> None:
         """Have ready what will talk to it, where it is known that it will be asked."""
@@ -120,34 +126,19 @@ class SharedStore:
                 return exact
             ancestor = self._first(records, below, fits)
             self.report.got = "ancestor" if ancestor else "miss"
+            self._look_for_others(chain.target)
             return ancestor
-        except _Off:
+        except Off:
             # Whether it has the snapshot, nobody knows.
             self.report.got = None
             return None
-
-    def peek(self, state: State, fits: Callable[[Manifest], bool]) -> Record | None:
-        """The record of a snapshot that would be received; nothing is fetched."""
-        with contextlib.suppress(_Off):
-            records = self._look([state])
-            return next((one for one in records if self._is_usable(one.manifest, fits)), None)
-        return None
-
-    def pull(self, chain: Chain, fits: Callable[[Manifest], bool]) -> Entry | None:
-        """The snapshot itself, if it is there."""
-        try:
-            entry = self._fetch_first([chain.target], fits)
-        except _Off:
-            return None
-        self.report.got = "hit" if entry else "miss"
-        return entry
 
     def send(self, entries: Sequence[Entry], chain: Chain, *, again: bool = False) -> None:
         """Put what was built here into the run's own scope, but for what is private.
 
         What this machine has put there before is left out, unless it is to be put there ``again``.
         """
-        with contextlib.suppress(_Off):
+        with contextlib.suppress(Off):
             for entry in entries:
                 if entry.manifest.received or (self.is_sent(entry) and not again):
                     continue
@@ -172,25 +163,12 @@ class SharedStore:
             private.update(self._project.layers.get(name, ()))
         return next((name for name in mine if name in private), None)
 
-    def listed(self) -> list[Record]:
-        """Every record of the scopes that are read, the latest first."""
-        with contextlib.suppress(_Off):
-            return self._records(self._ask("listed", _WHOLE, scopes=list(self.settings.scopes)))
-        return []
-
-    def is_reached(self) -> bool:
-        """Whether it answers."""
-        with contextlib.suppress(_Off):
-            self._ask("look", _SMALL, digests=["0" * 64], scopes=list(self.settings.scopes))
-            return True
-        return False
-
     def release(self) -> None:
         """Let others build what this process did not."""
         leased, self._leased = self._leased, None
         if leased is not None:
-            with contextlib.suppress(_Off):
-                self._ask("release", _SMALL, digest=leased)
+            with contextlib.suppress(Off):
+                self._ask("release", SMALL, digest=leased)
 
     def close(self) -> None:
         """Talk to it no more."""
@@ -213,7 +191,7 @@ class SharedStore:
     @property
     def _little(self) -> float:
         """Seconds for what is small."""
-        return min(_SMALL, self._patience)
+        return min(SMALL, self._patience)
 
     def _look(self, states: Sequence[State]) -> list[Record]:
         if not states:
@@ -228,15 +206,34 @@ class SharedStore:
         self._reject(answer["rejected"])
         return [record for record in records if self.settings.believes(record.scope, record.signer)]
 
+    def _look_for_others(self, state: State) -> None:
+        """Tell of records of a snapshot whose signers are not believed: no look finds them.
+
+        Only a snapshot that did not come is worth the question.
+        """
+        with contextlib.suppress(Off):
+            scopes, digest = list(self.settings.scopes), state.digest
+            answer = self._ask("signers", self._little, scopes=scopes, digest=digest)
+            reasons = [
+                f"the record {digest[:12]} in {scope}: {why}"
+                for scope, signer in answer["found"]
+                if (why := doubt(scope, signer, self.settings.keys))
+            ]
+            self.report.found += len(reasons)
+            self._reject(reasons)
+            for scope, why in answer["unlisted"].items():
+                self._say(
+                    f"whether others have put {digest[:12]} into {scope} is not known, since that "
+                    f"can't be listed: {why}"
+                )
+
     def _reject(self, reasons: Sequence[str]) -> None:
         self.report.rejected += len(reasons)
         for reason in reasons:
             self._ignore(reason)
 
     def _ignore(self, what: str) -> None:
-        line = f"shared store {self.settings.name}: ignored {what}"
-        if line not in self.report.warnings:
-            self.report.warnings.append(line)
+        self._say(f"ignored {what}")
 
     def _fetch_first(
         self, states: Sequence[State], fits: Callable[[Manifest], bool]
@@ -247,16 +244,22 @@ class SharedStore:
         self, records: Sequence[Record], states: Sequence[State], fits: Callable[[Manifest], bool]
     ) -> Entry | None:
         """The first of these records that fits, and whose content is what it says."""
+        for record in self._usable(records, states, fits):
+            entry = self._fetch(record)
+            if entry is not None:
+                return entry
+        return None
+
+    def _usable(
+        self, records: Sequence[Record], states: Sequence[State], fits: Callable[[Manifest], bool]
+    ) -> Iterator[Record]:
+        """Those of these records that fit, in the order of the states."""
         for state in states:
             for record in records:
                 if record.manifest.digest != state.digest or not is_of(record.manifest, state):
                     continue
-                if not self._is_usable(record.manifest, fits):
-                    continue
-                entry = self._fetch(record)
-                if entry is not None:
-                    return entry
-        return None
+                if self._is_usable(record.manifest, fits):
+                    yield record
 
     def _is_usable(self, manifest: Manifest, fits: Callable[[Manifest], bool]) -> bool:
         """Whether a snapshot is as the project has it now.
@@ -288,9 +291,9 @@ class SharedStore:
                     return None
                 except SnapshotError as error:
                     why = error.message
-                    self._ask("distrust", _SMALL, sha256=manifest.sha256)
+                    self._ask("distrust", SMALL, sha256=manifest.sha256)
             if why is not None:
-                self._reject([f"the snapshot {manifest.digest[:12]} in {record.scope}: {why}"])
+                self._reject([record.refused(why)])
                 return None
             origin = {"scope": record.scope, "signer": record.signer}
             received = dataclasses.replace(here, origins=(origin,), received=True)
@@ -309,14 +312,14 @@ class SharedStore:
             if left <= 0:
                 return None
             scopes = list(self.settings.scopes)
-            end = self._ask("wait", left + _SMALL, digest=digest, scopes=scopes, patience=left)
+            end = self._ask("wait", left + SMALL, digest=digest, scopes=scopes, patience=left)
             if end["end"] == "there":
                 return self._fetch_first([target], fits)
             if end["end"] == "over" or not self.settings.write:
                 return None
 
     def _take(self, digest: str) -> bool:
-        if self._ask("take", _SMALL, digest=digest)["is_held"]:
+        if self._ask("take", SMALL, digest=digest)["is_held"]:
             self._leased = digest
         return self._leased is not None
 
@@ -336,7 +339,7 @@ class SharedStore:
                 plain = dataclasses.replace(sent, origins=(), received=False)
                 answer = self._ask(
                     "publish",
-                    _WHOLE,
+                    WHOLE,
                     manifest=plain.to_json(),
                     file=str(file),
                     workspace=str(workspace.folder),
@@ -360,11 +363,11 @@ class SharedStore:
         """An answer of the store.
 
         Raises:
-            _Off: it is switched off, from now on at the latest.
+            Off: it is switched off, from now on at the latest.
             ConfigError: whoever is to write has a key that can't sign for the scope.
         """
         if self._is_off():
-            raise _Off
+            raise Off
         try:
             return self._begun().ask(do, seconds, **arguments)
         except Missing as error:
@@ -374,7 +377,7 @@ class SharedStore:
             self._switch_off(f"{error} is not installed ({hint})")
         except Failed as error:
             self._switch_off(str(error))
-        raise _Off
+        raise Off
 
     def _begun(self) -> RemoteProcess:
         self._process = self._process or RemoteProcess(self.settings)
@@ -416,7 +419,14 @@ class SharedStore:
         return None
 
     def _warn(self, text: str) -> None:
-        self.report.warnings.append(f"shared store {self.settings.name}: {text}")
+        self.report.failed.append(self._say(text))
+
+    def _say(self, text: str) -> str:
+        """Have a line among the warnings, once."""
+        line = f"shared store {self.settings.name}: {text}"
+        if line not in self.report.warnings:
+            self.report.warnings.append(line)
+        return line
 
     def _token(self, manifest: Manifest) -> str:
         # A database on a server has no hash of its content.
@@ -436,7 +446,7 @@ class SharedStore:
             write_whole(self._store.root / _SENT, json.dumps(sent))
 
 
-class _Off(Exception):
+class Off(Exception):
     """The shared store is switched off for this run."""
 
 

@@ -17,6 +17,8 @@ from alembic_snapshot.remote.settings import may_be_plain
 _CONNECT, _REQUEST = timedelta(seconds=5), timedelta(seconds=300)
 _RETRIES = 1
 _PART = 1 << 20
+# Characters of what a server says.
+_LONGEST = 800
 # What S3, Google and Azure call it when not only the object is missing.
 _NO_BUCKET = re.compile(r"\b(NoSuchBucket|ContainerNotFound)\b")
 
@@ -138,11 +140,15 @@ class Transport:
 
     def list(self, prefix: str) -> list[str]:
         """The paths of the objects below a prefix."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The bytes of the objects below a prefix, by their paths."""
         import obstore
 
         with _told(self.url):
             found: Iterable[Any] = obstore.list(self._store, prefix)
-            return sorted(meta["path"] for part in found for meta in part)
+            return {meta["path"]: int(meta["size"]) for part in found for meta in part}
 
     def _parts(self, result: Any) -> Iterator[bytes]:
         with _told(self.url):
@@ -164,9 +170,12 @@ class _told:
             return
         _see_that_the_bucket_exists(error)
         # The first line is for readers; what follows is how the library sees it inside.
-        text = str(error).split("\n\nDebug source", 1)[0].strip()
+        text = str(error).split("\n\nDebug source", 1)[0]
+        # A server can answer with anything, of any length.
+        text = " ".join(text.split())
+        text = text[:_LONGEST] + "…" if len(text) > _LONGEST else text
         raise StoreError(
-            f"{_kind_of(error)}{' '.join(text.split())}",
+            f"{_kind_of(error)}{text}",
             hint="are the address and the credentials right?",
         ) from error
 

@@ -328,6 +328,28 @@ def test_one_whose_going_back_was_interrupted_is_not_lent_again(run):
         run.finish(clone)
 
     assert run.strategy.lasting is None
+    assert run.done[-3:] == ["release", "close file 1", "remove file 1"]
+
+
+@pytest.mark.parametrize("step", ["release", "close file 1", "remove file 1"])
+def test_one_whose_removal_was_interrupted_is_not_lent_again(run, step):
+    clone = run.begin()
+    clone.is_known = True
+
+    class Interrupting(list):
+        def append(self, what):
+            super().append(what)
+            if what == step:
+                raise KeyboardInterrupt
+
+    run.redirect.done = run.strategy.lasting.done = Interrupting(run.done)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish(clone)
+
+    assert run.strategy.lasting is None
+    run.done.clear()
+    run.begin()
+    assert "point lent 2" in run.redirect.done
 
 
 def test_the_way_in_which_they_are_put_back_is_said(run):

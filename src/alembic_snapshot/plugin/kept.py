@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.plugin.outside import ENDS_THE_RUN, reason
 from alembic_snapshot.plugin.written import with_writers
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.tokens.token import SUFFIX
@@ -123,5 +124,9 @@ def _in_words(line: str) -> str:
 def _difference(clone: Clone) -> str:
     try:
         return with_writers(clone)
+    except ENDS_THE_RUN:
+        raise
     except Exception as error:
         return f"it can't be shown: {error}"
+    except BaseException as error:
+        return f"it can't be shown: {reason(error)}"

@@ -7,12 +7,12 @@ import itertools
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.database.clone import Clone, whole
 from alembic_snapshot.database.identity import option_of, uri_parts
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.sqlite import database as databases
@@ -113,15 +113,19 @@ class FileClone(Clone):
     def has_open_writes(self) -> bool:
         return databases.has_writer(self._path)
 
-    def replays(self) -> Iterator[FileReplay]:
+    def replays(self) -> Generator[FileReplay, None, None]:
         from alembic_snapshot.sqlite.replay import FileReplay
 
         beginning = self._beginning
         for foreign_keys in (True, False):
             path = self._path.with_name(f"{self._path.stem}-replay-{next(self._numbers)}.db")
-            if isinstance(beginning, databases.DatabaseFile):
-                files.copy(beginning.path, path)
-            yield FileReplay(path, foreign_keys=foreign_keys)
+            replay = FileReplay(path, foreign_keys=foreign_keys)
+            try:
+                if isinstance(beginning, databases.DatabaseFile):
+                    files.copy(beginning.path, path)
+                yield replay
+            finally:
+                whole(replay.close)
 
     def freeze(self) -> databases.DatabaseFile:
         self.make()

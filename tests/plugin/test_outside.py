@@ -80,8 +80,10 @@ TESTS = """
         interrupt("plugin.written", "_best", error)
         assert 0
 
-    def test_last():
+    def test_last(db_clone):
         assert sys.getprofile() is None
+        if "sqlite" in db_clone.url:
+            assert not list(db_clone.path.parent.glob("*-replay-*"))
 """
 ENDED = """
     import pytest

@@ -383,13 +383,14 @@ class EngineRedirect:
 
     def _renew(self, *, is_async: bool = False) -> None:
         """Give the engines new pools, which have every slot free and belong to no event loop."""
-        for engine in self.engines.known():
+        for engine in (*self.engines.known(), *self.engines.configured.former()):
             if engine.dialect.is_async or not is_async:
                 engine.dispose(close=False)
 
     def _is_bound_to_a_loop(self) -> bool:
         """Whether a pool has waited for a connection in an event loop, and works in no other."""
-        pools = (e.pool for e in self.engines.known() if e.dialect.is_async)
+        engines = (*self.engines.known(), *self.engines.configured.former())
+        pools = (e.pool for e in engines if e.dialect.is_async)
         queues = (getattr(getattr(pool, "_pool", None), "_queue", None) for pool in pools)
         return any(getattr(queue, "_loop", None) is not None for queue in queues)
 

@@ -21,7 +21,7 @@ class Redirect:
 
     def __init__(self, done):
         self.done = done
-        self.was_used = self.was_told = False
+        self.was_used = self.was_told = self.is_elsewhere = False
         self.unknown = None
 
     def point(self, clone, durable=None):
@@ -390,3 +390,13 @@ def test_whether_the_test_took_a_connection_is_the_engines_word(run):
     assert not run.strategy.was_used
     run.redirect.was_used = True
     assert run.strategy.was_used
+
+
+def test_one_that_another_thread_still_has_is_renewed(run):
+    clone = run.begin()
+    run.redirect.is_elsewhere = True
+
+    done = run.finish(clone)
+
+    assert done == ["rest", "end lent 1", "release", "close file 1", "remove file 1"]
+    assert run.tally.renewed == {"another thread still had a connection to it": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,7 +49,7 @@ class Kept:
                 break
             slot = self._run_folder() / FOLDER / str(number)
             with contextlib.suppress(FileExistsError):
-                slot.mkdir(parents=True)
+                os.makedirs(slot)
                 self.paths[clone] = slot / (file_name(test) + clone.suffix)
                 return self.paths[clone]
         return None

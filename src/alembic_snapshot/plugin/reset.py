@@ -100,6 +100,9 @@ class Reset:
         if lent.is_known or self.redirect.was_told:
             self._renew("a test was told where its database is")
             return
+        if self.redirect.is_elsewhere:
+            self._renew("another thread still had a connection to it")
+            return
         reason = self.redirect.unknown or self._put_back()
         self._failures = self._failures + 1 if reason else 0
         if reason:

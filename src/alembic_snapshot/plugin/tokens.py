@@ -50,7 +50,8 @@ def note_of(
                 f"no token: it has {size}, and no database is kept that it could lie beside"
             )
         file = kept.with_name(kept.name + SUFFIX)
-        file.write_text(line + "\n", encoding="ascii")
+        with open(file, "w", encoding="ascii") as written:
+            written.write(line + "\n")
         return Note(f"{_COPY} {file}", (FILE_PROPERTY, str(file)))
     except NotCarried as error:
         return Note(f"no token: {error}")

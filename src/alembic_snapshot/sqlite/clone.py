@@ -67,7 +67,7 @@ class FileClone(Clone):
     @property
     def size(self) -> int:
         try:
-            return self._path.stat().st_size if self.is_own_file and self._made else 0
+            return os.stat(self._path).st_size if self.is_own_file and self._made else 0
         except OSError:
             return 0
 
@@ -239,7 +239,7 @@ class ReadOnlyFile(FileClone):
 
 
 def _facts(path: Path) -> tuple[int, int, int]:
-    seen = path.stat()
+    seen = os.stat(path)
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 

@@ -177,6 +177,7 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
+        ["outside"],
         [
             "calls",
             "failures",

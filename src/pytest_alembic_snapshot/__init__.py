@@ -41,6 +41,7 @@ from alembic_snapshot.plugin.fixtures import (
     db_snapshot,
     failing,
 )
+from alembic_snapshot.plugin.outside import attempt
 from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
@@ -249,8 +250,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail what went on when it was refused a database while a test was taken down."""
     plugin = session_of(item.config)
-    if plugin.is_active:
-        plugin.test.before_teardown()
+    # pytest takes nothing down that it does not come to.
+    interruption = attempt(plugin.test.before_teardown) if plugin.is_active else None
     try:
         yield
     except BaseException:
@@ -258,6 +259,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
         if plugin.is_active:
             plugin.test.let_go_of_refused()
         raise
+    if interruption is not None:
+        pytest.fail(f"the teardown was {interruption}", pytrace=False)
     if plugin.is_active:
         with failing(plugin):
             plugin.test.after_teardown(item.nodeid)
@@ -268,8 +271,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say, in a failed test's report, where its database is; when it is over, delete or keep it."""
-    plugin, is_own, refused = session_of(item.config), True, []
-    if plugin.is_active:
+    plugin, is_own, refused, test = session_of(item.config), True, [], item.nodeid
+
+    def look() -> None:
+        nonlocal is_own, refused
         outcome = call.excinfo.value if call.excinfo is not None else None
         # Tracebacks tell who caught it, until they are shortened.
         refused = plugin.test.refused_behind(outcome, item)
@@ -279,25 +284,39 @@ def pytest_runtest_makereport(
 
             is_own = not is_of_several_tests(call.excinfo.value)
             shorten(call.excinfo, item.config)
-    report = yield
-    if call.excinfo is not None:
-        report.longrepr = plugin.failures.again(call.excinfo.value, item.nodeid) or report.longrepr
-    if plugin.is_active:
+
+    def tell() -> None:
         if report.skipped:
-            plugin.test.see_hidden(item.nodeid, refused)
+            plugin.test.see_hidden(test, refused)
         if report.failed:
-            for text in plugin.test.describe(item.nodeid, is_own=is_own):
+            for text in plugin.test.describe(test, is_own=is_own):
                 report.sections.append(("database of the test", printable(text)))
             item.user_properties.extend(plugin.test.properties)
             report.user_properties.extend(plugin.test.properties)
             if item.config.option.snapshot_sql or item.config.get_verbosity() > 1:
                 for text in plugin.test.sql():
                     report.sections.append(("SQL of the test", printable(text)))
+
+    def settle() -> None:
+        try:
+            plugin.test.settle(test)
+        except SnapshotError as error:
+            fail_report(report, plugin.told_once(error))
+
+    def note(interruption: str | None) -> None:
+        if interruption is not None:
+            fail_report(report, f"the report of {test} was {interruption}")
+
+    early = attempt(look) if plugin.is_active else None
+    report = yield
+    if call.excinfo is not None:
+        report.longrepr = plugin.failures.again(call.excinfo.value, test) or report.longrepr
+    if plugin.is_active:
+        # An outcome that is none of the test's own is no success either: a time limit, for one.
+        note(early)
+        note(attempt(tell))
         if call.when == "teardown":
-            try:
-                plugin.test.settle(item.nodeid)
-            except SnapshotError as error:
-                fail_report(report, plugin.told_once(error))
+            note(attempt(settle))
     return report
 
 

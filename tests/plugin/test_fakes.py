@@ -132,6 +132,30 @@ def test_a_fake_file_system_may_be_there_before_the_first_clone(shop):
 
     result.assert_outcomes(failed=1, deselected=13)
     result.stdout.fnmatch_lines(["customers: 1 added", "  + id=2, name='kept' ← *write"])
+    result.stdout.fnmatch_lines(["open it on any machine: *"])
+
+
+def test_a_token_that_is_too_long_lies_beside_the_database_in_spite_of_a_fake_file_system(shop):
+    pytest.importorskip("pyfakefs")
+
+    result = shop.run(
+        test_long="""
+        import os
+        from shop import orders
+
+        def test_it(fs, db_session):
+            orders.add_customer(os.urandom(20_000).hex())
+            assert 0
+
+        def test_next(fs, db_session):
+            orders.add_customer("Ada")
+            assert 0
+        """
+    )
+
+    result.assert_outcomes(failed=2)
+    result.stdout.no_fnmatch_line("no token*")
+    assert sorted(len(list(path.parent.iterdir())) for path in shop.kept()) == [1, 2]
 
 
 def test_what_a_uri_says_beside_the_file_stays(shop):

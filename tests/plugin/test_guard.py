@@ -379,3 +379,39 @@ def test_an_application_that_connects_when_it_is_imported_is_told_so(shop, impor
     said = result.stdout.str() + result.stderr.str()
     assert "connect in a function that a test or a fixture calls, not at import" in said
     assert "did not ask for a database" not in said
+
+
+def test_what_a_test_asks_for_and_has_not_yet_is_told_as_that(shop):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_early="""
+        import pytest
+        from shop import orders
+
+        @pytest.fixture(scope="session")
+        def app():
+            return orders.names()
+
+        @pytest.fixture
+        def own():
+            return orders.names()
+
+        def test_with(app, db_clone): pass
+        def test_session(own, db_session): pass
+        @pytest.mark.usefixtures("own", "db_engine")
+        def test_engine(): pass
+        @pytest.mark.db_clone
+        def test_marked(own): pass
+        def test_after(db_clone, own): pass
+        def test_none(own): pass
+        """,
+    )
+
+    told = result.stdout.str()
+    result.assert_outcomes(passed=2, errors=4)
+    for name in ("with", "session", "engine"):
+        assert f"but the clone that test_early.py::test_{name} asks for begins later" in told
+    assert "hint: have the fixture that uses the database take db_clone; one for several" in told
+    assert "test_early.py::test_none did not ask for a database\n" in told
+    assert told.count("hint: add a fixture such as") == 1

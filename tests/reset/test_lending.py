@@ -21,7 +21,7 @@ class Redirect:
 
     def __init__(self, done):
         self.done = done
-        self.was_used = self.was_told = False
+        self.was_used = self.was_told = self.is_elsewhere = False
         self.unknown = None
 
     def point(self, clone, durable=None):
@@ -328,6 +328,28 @@ def test_one_whose_going_back_was_interrupted_is_not_lent_again(run):
         run.finish(clone)
 
     assert run.strategy.lasting is None
+    assert run.done[-3:] == ["release", "close file 1", "remove file 1"]
+
+
+@pytest.mark.parametrize("step", ["release", "close file 1", "remove file 1"])
+def test_one_whose_removal_was_interrupted_is_not_lent_again(run, step):
+    clone = run.begin()
+    clone.is_known = True
+
+    class Interrupting(list):
+        def append(self, what):
+            super().append(what)
+            if what == step:
+                raise KeyboardInterrupt
+
+    run.redirect.done = run.strategy.lasting.done = Interrupting(run.done)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish(clone)
+
+    assert run.strategy.lasting is None
+    run.done.clear()
+    run.begin()
+    assert "point lent 2" in run.redirect.done
 
 
 def test_the_way_in_which_they_are_put_back_is_said(run):
@@ -368,3 +390,13 @@ def test_whether_the_test_took_a_connection_is_the_engines_word(run):
     assert not run.strategy.was_used
     run.redirect.was_used = True
     assert run.strategy.was_used
+
+
+def test_one_that_another_thread_still_has_is_renewed(run):
+    clone = run.begin()
+    run.redirect.is_elsewhere = True
+
+    done = run.finish(clone)
+
+    assert done == ["rest", "end lent 1", "release", "close file 1", "remove file 1"]
+    assert run.tally.renewed == {"another thread still had a connection to it": 1}

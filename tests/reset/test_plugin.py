@@ -451,3 +451,47 @@ def test_the_configuration_chooses_and_the_option_wins(project):
 
     assert resets(shop.run(test_it=test)) == 1
     assert resets(shop.run("--snapshot-clones=fresh", test_it=test)) == -1
+
+
+def test_a_thread_that_keeps_a_session_is_the_reason_and_nobody_was_told(
+    project: Callable[[str], Project],
+) -> None:
+    result = project("shop").run(
+        RESET,
+        test_it="""
+        import queue
+        import threading
+        import pytest
+        from shop.db import SessionLocal
+        from shop.models import Customer
+
+        ASKED, DONE = queue.Queue(), queue.Queue()
+
+        def work():
+            with SessionLocal() as session:
+                while (name := ASKED.get()) is not None:
+                    session.add(Customer(name=name))
+                    session.commit()
+                    session.begin()
+                    DONE.put(session.query(Customer).count())
+
+        @pytest.fixture(scope="module", autouse=True)
+        def thread():
+            started = threading.Thread(target=work)
+            started.start()
+            yield
+            ASKED.put(None)
+            started.join()
+
+        @pytest.mark.filterwarnings("ignore:a connection")
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(db_clone, number):
+            ASKED.put("Ada")
+            assert DONE.get() == 2
+        """,
+    )
+
+    told = result.stdout.str()
+    result.assert_outcomes(passed=2)
+    assert "another thread still had a connection to it (" in told
+    assert "was told where" not in told

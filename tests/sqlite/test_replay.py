@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import sqlite3
 
@@ -83,7 +84,7 @@ class Story:
             made.executescript("PRAGMA foreign_keys=ON; PRAGMA synchronous=OFF")
         return self.connections[number]
 
-    def written(self, *, foreign_keys=True):
+    def written(self, *, foreign_keys=True, limit=writers.UNLIMITED):
         """What running it again gives, and the difference that it is about."""
         for connection in self.connections.values():
             connection.close()
@@ -92,7 +93,7 @@ class Story:
         shutil.copy(self.before, copy)
         replay = FileReplay(copy, foreign_keys=foreign_keys)
         try:
-            return writers.Written(diff, self.recording, replay), diff
+            return writers.Written(diff, self.recording, replay, limit), diff
         finally:
             replay.close()
             assert not list(self.folder.glob("copy.db*"))
@@ -600,3 +601,48 @@ def test_a_table_of_later_has_rows_later(story):
     one.end(COMMIT)
 
     assert one.told() == ["+ later 1: c"]
+
+
+class TestALimit:
+    """Running the SQL again ends when its time is over, by a clock that is given."""
+
+    @pytest.fixture
+    def one(self, story):
+        one = story()
+        one.run("a", "INSERT INTO notes (id) VALUES (7)")
+        one.end(COMMIT)
+        one.run("b", "SELECT 1")
+        one.run("c", "INSERT INTO sizes (id) VALUES (8)")
+        one.end(COMMIT)
+        return one
+
+    @pytest.mark.parametrize(
+        ("seconds", "notes", "sizes"),
+        [
+            (3, "a", "c"),
+            (2, "a", "? running its SQL again takes too long"),
+            (0, *["? running its SQL again takes too long"] * 2),
+        ],
+    )
+    def test_the_rest_is_not_known(self, one, seconds, notes, sizes):
+        limit = writers.Limit(itertools.count(1).__next__, seconds)
+
+        assert one.told(limit=limit) == [f"+ notes 7: {notes}", f"+ sizes 8: {sizes}"]
+
+    def test_a_row_that_the_rest_may_have_written_too_is_not_known(self, one):
+        one.run("d", "DELETE FROM notes WHERE id = 7")
+        one.run("e", "INSERT INTO notes (id) VALUES (7)")
+        one.end(COMMIT)
+        why = "? running its SQL again takes too long"
+        limit = writers.Limit(itertools.count(1).__next__, 3)
+
+        assert one.told(limit=limit) == [f"+ notes 7: {why}", "+ sizes 8: c"]
+        assert one.told() == ["+ notes 7: e", "+ sizes 8: c"]
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+    def test_what_is_no_databases_is_passed_on(self, one, error):
+        def clock():
+            raise error
+
+        with pytest.raises(error):
+            one.told(limit=writers.Limit(clock, 1, (KeyboardInterrupt, TimeoutError)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from time import perf_counter as _now
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alembic_snapshot.database.recording import Position
 from alembic_snapshot.database.target import SHOWN_ROWS, Target, substituted
-from alembic_snapshot.errors import CloneError
+from alembic_snapshot.errors import CloneError, SnapshotError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -70,6 +70,22 @@ class Processes(Protocol):
         Raises:
             CloneError: it would open another database.
         """
+
+
+def whole(step: Callable[[], None]) -> None:
+    """Do what must not be left half done, once more if something from outside ends it.
+
+    Raises:
+        SnapshotError: it can't be done.
+        BaseException: what ended it, when it is done.
+    """
+    try:
+        step()
+    except SnapshotError:
+        raise
+    except BaseException:
+        step()
+        raise
 
 
 class Clone(abc.ABC):
@@ -381,8 +397,8 @@ class Clone(abc.ABC):
                 hint="commit or roll back what a raw connection, a thread or a process wrote",
             )
 
-    def replays(self) -> Iterator[Replay]:
-        """Copies of what it began with, on which its SQL can be run again; each is closed in turn.
+    def replays(self) -> Generator[Replay, None, None]:
+        """Copies of what it began with, on which its SQL can be run again; it closes each in turn.
 
         The second is for what the first does not explain.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -104,6 +104,23 @@ class Relations:
     generated: set[tuple[str, str]] = field(default_factory=set)
 
 
+class Limit(NamedTuple):
+    """Until when SQL is run again, by that clock, and which exceptions are no database's."""
+
+    clock: Callable[[], float]
+    end: float
+    passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
+
+    def check(self) -> None:
+        """See that there is time left.
+
+        Raises:
+            TooMuch: there is none.
+        """
+        if self.clock() > self.end:
+            raise TooMuch("running its SQL again takes too long")
+
+
 class Note(NamedTuple):
     """Who wrote a row, and how, if not by itself.
 
@@ -119,13 +136,15 @@ class Note(NamedTuple):
 
 
 Rows = dict[Hashable, Any]
+UNLIMITED = Limit(float, 0.0)
 
 
 class Written:
     """What running the SQL again gave: who wrote which rows, and what they are in the end."""
 
-    def __init__(self, diff: Diff, recording: Recording, replay: Replay):
+    def __init__(self, diff: Diff, recording: Recording, replay: Replay, limit: Limit = UNLIMITED):
         self.obstacle = recording.obstacle
+        self._limit = limit
         self._tables = {table.name: table for table in diff.tables if not table.unknown}
         self._replay = replay
         self._relations: Relations | None = None
@@ -212,13 +231,17 @@ class Written:
         )
 
     def _run(self, steps: Sequence[Step]) -> None:
-        for step in steps:
+        for number, step in enumerate(steps):
             if step.kind in (EXECUTE, FAILED):
                 try:
+                    self._limit.check()
                     self._execute(step)
                 except TooMuch as reason:
                     self.obstacle = str(reason)
+                    self._leave(steps[number:])
                     return
+                except self._limit.passed_on:
+                    raise
                 except Exception as error:
                     self._seen = None
                     if step.kind == EXECUTE:
@@ -268,6 +291,12 @@ class Written:
             self._seen = number, after
         if step.is_autocommit:
             self._end(number, commit=True, is_done=True)
+
+    def _leave(self, steps: Sequence[Step]) -> None:
+        """Leave out the rest, which may have written the very rows that are there already."""
+        for step in steps:
+            if step.kind == EXECUTE and not is_reading(step.statement):
+                self._astray |= self._named_in(step.statement)
 
     def _named_in(self, statement: str) -> set[str]:
         """The tables of the difference that a statement names as its target; all if it names none.

@@ -169,9 +169,14 @@ class Engines:
         """Whether a dialect belongs to one of these engines."""
         return any(getattr(engine, "dialect", None) is dialect for engine in self.known())
 
+    def owned(self, dialect: Any) -> bool:
+        """Whether a dialect belongs to what was the configured engine before."""
+        return any(engine.dialect is dialect for engine in self.configured.former())
+
     def serves(self, engine: Any) -> bool:
-        """Whether an engine is one of these, or has the configured URL."""
-        return self.own(engine.dialect) or self.configured.serves(engine)
+        """Whether an engine is or was one of these, or has the configured URL."""
+        dialect = engine.dialect
+        return self.own(dialect) or self.owned(dialect) or self.configured.serves(engine)
 
     def names(self, place: Place | None) -> bool:
         """Whether the configured engine, or its URL, names that database."""

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -59,6 +60,8 @@ class Configured:
         self._loading = 0
         self._files: set[str] = set()
         self._urls: dict[Any, Any] = {}
+        # Replaced and never changed: threads look at the same time.
+        self._seen: tuple[weakref.ref[Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -145,10 +148,30 @@ class Configured:
             engine = self._engine.present()
         if engine is not None and not _is_url(engine):
             try:
-                yield getattr(engine, "sync_engine", engine)
+                found = getattr(engine, "sync_engine", engine)
             except Exception:
                 # Something that stands for an engine, and does not work at the moment.
                 return
+            self._remember(found)
+            yield found
+
+    def former(self) -> list[Any]:
+        """The engines that were seen to be the configured one, and are it no more.
+
+        A module was reloaded, a name bound anew, or a factory called again; who has the old one
+        still uses the application's database.
+        """
+        now = [getattr(engine, "dialect", None) for engine in self.present()]
+        seen = (one() for one in self._seen)
+        return [engine for engine in seen if engine is not None and engine.dialect not in now]
+
+    def _remember(self, found: Any) -> None:
+        # What stands for an engine gives it, or nothing at the moment.
+        with contextlib.suppress(Exception):
+            engine = found.engine
+            if all(one() is not engine for one in self._seen):
+                living = (one for one in self._seen if one() is not None)
+                self._seen = (*living, weakref.ref(engine))
 
     def url(self) -> Any:
         """The URL that is configured instead of an engine, or that the reference names; or None.
@@ -204,7 +227,7 @@ class Configured:
         engines = factories.engines_of(self.sessionmaker, session)
         if self.project.engine is None:
             self._derive(session, engines)
-        dialects = [engine.dialect for engine in self.present()]
+        dialects = [engine.dialect for engine in (*self.present(), *self.former())]
         for engine in engines:
             if engine.dialect in dialects or self.serves(engine):
                 return

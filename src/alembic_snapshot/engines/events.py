@@ -340,7 +340,8 @@ class EngineEvents:
         for redirect in self.redirects:
             if redirect.engines.own(dialect) or redirect.has_altered(cparams):
                 return redirect
-        return None
+        # A name may be another database's engine by now.
+        return next((p for p in self.redirects if p.engines.owned(dialect)), None)
 
     def _redirect_of_any(self, places: Sequence[Place], dialect: Any) -> EngineRedirect | None:
         """The redirect whose engine names one of these databases."""

@@ -40,8 +40,9 @@ class Notices:
     ``temporary`` tells pytest's temporary folder: no configuration names what is in it.
     Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
     that were raised since it was cleared; ``outside`` those in threads that no test has started.
-    ``ending`` tells what is taken down at the moment, if anything is; ``letters`` has what forked
-    processes were refused that had no clone any more.
+    ``ending`` tells what is taken down at the moment, if anything is, and ``is_asked`` whether the
+    test that is set up takes a clone of a project's database; ``letters`` has what forked processes
+    were refused that had no clone any more.
     """
 
     def __init__(self, callsites: Callsites, temporary: Callable[[], Path | None] = lambda: None):
@@ -52,6 +53,7 @@ class Notices:
         # Those of the test that were asked for already.
         self._asked_for: list[SnapshotError] = []
         self.ending: Callable[[], Ending | None] = lambda: None
+        self.is_asked: Callable[[Project], bool] = lambda _project: False
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._warned: set[str] = set()
@@ -83,10 +85,8 @@ class Notices:
             when = "when it is imported" if is_import else "while no test is running"
             error = DatabaseNotRequested(f"{what} {when}", hint=hint)
         else:
-            error = DatabaseNotRequested(
-                f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",
-                hint=_asking(project, test),
-            )
+            why, hint = self._without(project, test)
+            error = DatabaseNotRequested(f"{what}, but {why}", hint=hint)
         self.refuse(project, error)
 
     def left_behind(self, project: Project, name: str) -> None:
@@ -133,10 +133,8 @@ class Notices:
         elif test is None:
             error = DatabaseNotRequested(f"{what} while no test is running", hint=hint)
         else:
-            error = DatabaseNotRequested(
-                f"{what}, but {test.rpartition(' ')[0]} did not ask for a database",
-                hint=f"{_asking(project, test)}; {hint}",
-            )
+            missing, asking = self._without(project, test)
+            error = DatabaseNotRequested(f"{what}, but {missing}", hint=f"{asking}; {hint}")
         self.refuse(project, error)
 
     def unknown(self, project: Project, place: Place, problem: SnapshotError) -> None:
@@ -181,6 +179,18 @@ class Notices:
             hint="give create_engine() a URL and connect_args instead of a creator",
         )
         self.refuse(project, error)
+
+    def _without(self, project: Project, test: str) -> tuple[str, str]:
+        """Why a test has no clone of a database at the moment, and what its author can do."""
+        name = test.rpartition(" ")[0]
+        if not (test.endswith("(setup)") and self.is_asked(project)):
+            return f"{name} did not ask for a database", _asking(project, test)
+        fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
+        return (
+            f"the clone that {name} asks for begins later",
+            f"have the fixture that uses the database take {fixture}; one for several tests needs "
+            "a clone_fixture()",
+        )
 
     def refuse(self, project: Project, error: SnapshotError) -> None:
         """Raise the error, or warn."""

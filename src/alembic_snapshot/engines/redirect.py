@@ -78,9 +78,10 @@ class EngineRedirect:
     The engines are the configured one, every other with its URL, and our own. ``durable`` leaves
     the clone's pragmas alone; otherwise nothing waits for the disk. Of the clone in use,
     ``was_used`` says whether a connection was taken, ``was_told`` whether a statement may have told
-    somebody where it is, ``unknown`` why a connection that could not be watched matters, and
-    ``strays`` which other databases were opened before it was used, and where. ``known`` says which
-    databases the migrations are for. Of the sessions in ``doubted`` nobody knows where they go.
+    somebody where it is, ``is_elsewhere`` whether another thread still had a connection to it,
+    ``unknown`` why a connection that could not be watched matters, and ``strays`` which other
+    databases were opened before it was used, and where. ``known`` says which databases the
+    migrations are for. Of the sessions in ``doubted`` nobody knows where they go.
     """
 
     def __init__(self, project: Project, loop: Loop, calls: MutableMapping[str, Any], known: Known):
@@ -91,7 +92,7 @@ class EngineRedirect:
         self.doubted: weakref.WeakSet[Any] = weakref.WeakSet()
         self.clone: Clone | None = None
         self.durable = False
-        self.was_used = self.was_told = False
+        self.was_used = self.was_told = self.is_elsewhere = False
         self.unknown: str | None = None
         self.sessions: Owned[Session] = Owned()
         self.recording = Recording()
@@ -141,7 +142,7 @@ class EngineRedirect:
         self._turns.end()
         self.clone = clone
         self.durable = False
-        self.was_used = self.was_told = False
+        self.was_used = self.was_told = self.is_elsewhere = False
         self.unknown = None
         self.recording = Recording()
         self.strays.clear()
@@ -372,7 +373,7 @@ class EngineRedirect:
             tracked.is_elsewhere |= _is_elsewhere(record, tracked)
             if tracked.is_elsewhere:
                 leave(record)
-                self.was_told = True
+                self.is_elsewhere = True
             else:
                 _close_connection(record)
             if tracked.was_taken:
@@ -383,13 +384,14 @@ class EngineRedirect:
 
     def _renew(self, *, is_async: bool = False) -> None:
         """Give the engines new pools, which have every slot free and belong to no event loop."""
-        for engine in self.engines.known():
+        for engine in (*self.engines.known(), *self.engines.configured.former()):
             if engine.dialect.is_async or not is_async:
                 engine.dispose(close=False)
 
     def _is_bound_to_a_loop(self) -> bool:
         """Whether a pool has waited for a connection in an event loop, and works in no other."""
-        pools = (e.pool for e in self.engines.known() if e.dialect.is_async)
+        engines = (*self.engines.known(), *self.engines.configured.former())
+        pools = (e.pool for e in engines if e.dialect.is_async)
         queues = (getattr(getattr(pool, "_pool", None), "_queue", None) for pool in pools)
         return any(getattr(queue, "_loop", None) is not None for queue in queues)
 

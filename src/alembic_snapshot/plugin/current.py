@@ -9,6 +9,7 @@ the test was lent :meth:`~CurrentTest.take_back`, :meth:`~CurrentTest.after_tear
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from alembic_snapshot.database.clone import whole
 from alembic_snapshot.engines.notices import Ending
 from alembic_snapshot.engines.untouched import Untouched
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import CloneError, SnapshotError
 from alembic_snapshot.plugin.endings import ending_now
+from alembic_snapshot.plugin.outside import ENDS_THE_RUN, details, reason
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -184,13 +187,20 @@ class CurrentTest:
         strays = [database.stray(test) for database, clone in in_use if clone is not None]
         return [str(stray[0]) for stray in strays if stray] + [
             (f"database {database.project.name}: " if len(self._databases) > 1 else "")
-            + self.kept.describe(
-                clone, test, database.redirect.uncommitted() if clone is database.clone else ()
-            )
-            + self._token(database, clone, test)
+            + self._described(database, clone, test)
             for database, clone in [*in_use, *ended]
             if clone is not None
         ]
+
+    def _described(self, database: Database, clone: Clone, test: str) -> str:
+        """What is said of one database; of the others, whatever ends that."""
+        try:
+            uncommitted = database.redirect.uncommitted() if clone is database.clone else ()
+            return self.kept.describe(clone, test, uncommitted) + self._token(database, clone, test)
+        except ENDS_THE_RUN:
+            raise
+        except BaseException as error:
+            return f"not known: {reason(error)}"
 
     def _token(self, database: Database, clone: Clone, test: str) -> str:
         """The line about the token of a database, which is noted as a property, too."""
@@ -224,26 +234,43 @@ class CurrentTest:
         """
         self._failed, self._as_raised = False, None
         started = time.perf_counter()
-        errors = []
+        errors: list[SnapshotError] = []
         while self._ended:
-            database, clone = self._ended.pop()
-            if self.kept.whose == "all":
-                self.kept.reserve(clone, test)
-            try:
-                database.dispose(clone, self.kept.paths.get(clone))
-            except SnapshotError as error:
-                errors.append(error)
+            with self._going_on(errors, test):
+                whole(functools.partial(self._dispose, *self._ended.pop(), test))
         self._own.clear()
         while self._states:
-            try:
-                self._states.pop().delete()
-            except SnapshotError as error:
-                errors.append(error)
+            with self._going_on(errors, test):
+                whole(self._states.pop().delete)
         self._tally.seconds += time.perf_counter() - started
         for file in self._untouched.written():
             self._tally.see_written(file, test)
         if errors:
             raise errors[0]
+
+    def _dispose(self, database: Database, clone: Clone, test: str) -> None:
+        if self.kept.whose == "all":
+            self.kept.reserve(clone, test)
+        database.dispose(clone, self.kept.paths.get(clone))
+
+    @contextlib.contextmanager
+    def _going_on(self, errors: list[SnapshotError], test: str) -> Iterator[None]:
+        """Note what is raised meanwhile, whatever but the end of the run, to go on."""
+        try:
+            yield
+        except ENDS_THE_RUN:
+            raise
+        except SnapshotError as error:
+            errors.append(error)
+        except BaseException as error:
+            found = CloneError(
+                f"the end of {test} was {reason(error)}",
+                hint="what comes from a signal's handler, such as a time limit, came after the "
+                "test: give it more time",
+                details=details(error) or None,
+            )
+            found.__cause__ = error
+            errors.append(found)
 
     def count(self) -> Tally:
         """The sums so far."""

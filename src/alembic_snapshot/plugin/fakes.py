@@ -1,7 +1,8 @@
 """Fakes that tests put in the place of the system do not reach this library.
 
 A fake file system (pyfakefs) replaces ``os`` and ``pathlib`` in every module that has them: clones
-would be looked for in it.
+would be looked for in it. Within ``pathlib`` it stays the fake's, so that what runs in a test asks
+``os`` for a file, and not the path.
 """
 
 from __future__ import annotations

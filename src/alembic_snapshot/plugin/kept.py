@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.plugin.outside import ENDS_THE_RUN, reason
 from alembic_snapshot.plugin.written import with_writers
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.tokens.token import SUFFIX
@@ -47,7 +49,7 @@ class Kept:
                 break
             slot = self._run_folder() / FOLDER / str(number)
             with contextlib.suppress(FileExistsError):
-                slot.mkdir(parents=True)
+                os.makedirs(slot)
                 self.paths[clone] = slot / (file_name(test) + clone.suffix)
                 return self.paths[clone]
         return None
@@ -123,5 +125,9 @@ def _in_words(line: str) -> str:
 def _difference(clone: Clone) -> str:
     try:
         return with_writers(clone)
+    except ENDS_THE_RUN:
+        raise
     except Exception as error:
         return f"it can't be shown: {error}"
+    except BaseException as error:
+        return f"it can't be shown: {reason(error)}"

@@ -82,7 +82,16 @@ class Reset:
         if self._lent is None or clone is not self._lent:
             self.fresh.dispose(clone, kept)
             return
-        lent, self._lent = self._lent, None
+        try:
+            self._take_back(self._lent, kept)
+        except BaseException:
+            # Nobody knows what is in it: the next test starts from another database.
+            self._remove()
+            raise
+        finally:
+            self._lent = None
+
+    def _take_back(self, lent: LentClone, kept: Path | None) -> None:
         self._tally.detour = self._clones.detour
         if kept is not None and lent.made:
             self._let_go()
@@ -90,6 +99,9 @@ class Reset:
             return
         if lent.is_known or self.redirect.was_told:
             self._renew("a test was told where its database is")
+            return
+        if self.redirect.is_elsewhere:
+            self._renew("another thread still had a connection to it")
             return
         reason = self.redirect.unknown or self._put_back()
         self._failures = self._failures + 1 if reason else 0
@@ -123,12 +135,13 @@ class Reset:
     def _put_back(self) -> str | None:
         if self.lasting is None:
             return None
-        # If this is interrupted, the next test starts from another database.
         lasting, self.lasting = self.lasting, None
-        before = lasting.resets
-        reason = lasting.put_back()
-        self._tally.resets = (self._tally.resets or 0) + lasting.resets - before
-        self.lasting = lasting
+        try:
+            before = lasting.resets
+            reason = lasting.put_back()
+            self._tally.resets = (self._tally.resets or 0) + lasting.resets - before
+        finally:
+            self.lasting = lasting
         return reason
 
     def _renew(self, reason: str) -> None:
@@ -155,7 +168,10 @@ class Reset:
 
     def _let_go(self) -> None:
         """Close everything that is open on the database, and then let go of it."""
-        self.redirect.release()
-        if self.lasting is not None:
-            self.lasting.close()
+        lasting = self.lasting
+        try:
+            self.redirect.release()
+            if lasting is not None:
+                lasting.close()
+        finally:
             self.lasting = None

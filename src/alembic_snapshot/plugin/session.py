@@ -152,7 +152,16 @@ class PluginSession:
 
         root = next(iter(self.projects.values())).root
         began = min(self._run_started(), self._created)
-        return EngineEvents(root, self._temporary_folder, began)
+        events = EngineEvents(root, self._temporary_folder, began)
+        events.notices.is_asked = self._is_asked
+        return events
+
+    def _is_asked(self, project: Project) -> bool:
+        """Whether the test that is set up takes a clone of that database, now or later."""
+        from alembic_snapshot.project.config import DEFAULT
+
+        names = getattr(getattr(self, "item", None), "fixturenames", ())
+        return ("db_clone" if project.name == DEFAULT else "db_clones") in names
 
     @functools.cached_property
     def tally(self) -> Tally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.plugin.outside import ENDS_THE_RUN, reason
 from alembic_snapshot.tokens.changeset import NotCarried
 from alembic_snapshot.tokens.parts import parts_of
 from alembic_snapshot.tokens.token import LINE_LIMIT, SUFFIX, Token
@@ -49,15 +50,20 @@ def note_of(
                 f"no token: it has {size}, and no database is kept that it could lie beside"
             )
         file = kept.with_name(kept.name + SUFFIX)
-        file.write_text(line + "\n", encoding="ascii")
+        with open(file, "w", encoding="ascii") as written:
+            written.write(line + "\n")
         return Note(f"{_COPY} {file}", (FILE_PROPERTY, str(file)))
     except NotCarried as error:
         return Note(f"no token: {error}")
     except SnapshotError as error:
         return Note(f"no token: {error.message}")
+    except ENDS_THE_RUN:
+        raise
     except Exception as error:
         first = str(error).partition("\n")[0]
         return Note(f"no token: {type(error).__name__}: {first}")
+    except BaseException as error:
+        return Note(f"no token: {reason(error)}")
 
 
 def token_of(clone: Clone, test: str, wanted: Callable[[Snapshot], Wanted]) -> Token:

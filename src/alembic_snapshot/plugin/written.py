@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,8 @@ from alembic_snapshot.checks import number
 from alembic_snapshot.database.diff import Diff, Row, TableDiff, shortened
 from alembic_snapshot.database.recording import FAILED, Recording, Step
 from alembic_snapshot.database.target import SHOWN_ROWS
-from alembic_snapshot.database.writers import Note, Written, every_row
+from alembic_snapshot.database.writers import Limit, Note, Written, every_row
+from alembic_snapshot.plugin.outside import ENDS_THE_RUN, reason
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -22,35 +25,46 @@ _COMPARED = 2000
 _MOST_LINES = 3
 _MOST_VALUES = 12
 _MOST_STATEMENTS = 200
+# Seconds in which the SQL is run again; a report is waited for, and may have a time limit.
+_MOST_SECONDS = 5.0
+# The system's own, whatever a test puts in its place.
+_clock = time.monotonic
 _OUTSIDE = "code outside the project"
 Ending = Callable[[TableDiff, Row, bool], str]
 
 
-def with_writers(clone: Clone) -> str:
-    """How a clone differs, as text, each row with the line of the project that wrote it."""
+def with_writers(clone: Clone, clock: Callable[[], float] = _clock) -> str:
+    """How a clone differs, as text, each row with the line of the project that wrote it.
+
+    ``clock`` tells seconds.
+    """
     whole = clone.diff(_COMPARED)
     shown = whole.cut(SHOWN_ROWS)
-    return shown.text(_ending(clone, whole)) if whole.tables else str(shown)
+    return shown.text(_ending(clone, whole, clock)) if whole.tables else str(shown)
 
 
-def _ending(clone: Clone, diff: Diff) -> Ending:
-    """What ends each row's line. It never raises: a report is more than this."""
+def _ending(clone: Clone, diff: Diff, clock: Callable[[], float]) -> Ending:
+    """What ends each row's line. Only what ends the run is raised: a report is more than this."""
     root, recording = clone.snapshot.project.root, clone.recording
     entry = clone.snapshot.entry
     versions = entry.manifest.version_table if entry else "alembic_version"
     if recording is None:
         return lambda _table, _row, _is_gone: ""
-    reason = ""
+    why = ""
     try:
-        found = _best(clone, diff, recording)
+        found = _best(clone, diff, recording, Limit(clock, clock() + _MOST_SECONDS, ENDS_THE_RUN))
+    except ENDS_THE_RUN:
+        raise
     except Exception as error:
-        found, reason = None, str(error).partition("\n")[0]
+        found, why = None, str(error).partition("\n")[0]
+    except BaseException as error:
+        found, why = None, reason(error)
 
     def ending(table: TableDiff, row: Row, is_gone: bool) -> str:
         if found is None and recording.migrations:
             return _beside_migrations(is_version=table.name == versions, is_known=False)
         if found is None:
-            return f" ← not known: {reason or 'its SQL can not be run again here'}"
+            return f" ← not known: {why or 'its SQL can not be run again here'}"
         notes = found.of(table, row, is_gone=is_gone)
         if isinstance(notes, str) and recording.migrations:
             return _beside_migrations(is_version=table.name == versions, is_known=not notes)
@@ -70,22 +84,20 @@ def _beside_migrations(*, is_version: bool, is_known: bool) -> str:
     return " ← not known: migrations ran meanwhile"
 
 
-def _best(clone: Clone, diff: Diff, recording: Recording) -> Written | None:
+def _best(clone: Clone, diff: Diff, recording: Recording, limit: Limit) -> Written | None:
     """What explains the most rows: whether foreign keys were enforced, nobody has written down."""
     best: tuple[int, Written] | None = None
-    for replay in clone.replays():
-        try:
-            written = Written(diff, recording, replay)
-        finally:
-            replay.close()
-        unknown = sum(
-            isinstance(written.of(table, row, is_gone=is_gone), str)
-            for table, row, is_gone in every_row(diff)
-        )
-        if best is None or unknown < best[0]:
-            best = unknown, written
-        if not unknown:
-            break
+    with contextlib.closing(clone.replays()) as replays:
+        for replay in replays:
+            written = Written(diff, recording, replay, limit)
+            unknown = sum(
+                isinstance(written.of(table, row, is_gone=is_gone), str)
+                for table, row, is_gone in every_row(diff)
+            )
+            if best is None or unknown < best[0]:
+                best = unknown, written
+            if not unknown:
+                break
     return best[1] if best else None
 
 

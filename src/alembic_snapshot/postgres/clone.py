@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.database.clone import Clone, whole
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.databases import create
@@ -114,12 +114,16 @@ class PooledClone(ServerClone):
         path.write_text(f"{kept.name}\n{kept.opening}\n", encoding="utf-8")
         return path
 
-    def replays(self) -> Iterator[ServerReplay]:
+    def replays(self) -> Generator[ServerReplay, None, None]:
         from alembic_snapshot.postgres.replay import ServerReplay
 
         beginning = self._beginning
         database = self._pool.take(beginning.name if beginning else None)
-        yield ServerReplay(database, lambda: self._pool.drop(database.name))
+        replay = ServerReplay(database, lambda: self._pool.drop(database.name))
+        try:
+            yield replay
+        finally:
+            whole(replay.close)
 
     def freeze(self) -> ServerDatabase:
         self.make()

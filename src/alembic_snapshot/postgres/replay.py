@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alembic_snapshot.database.clone import whole
 from alembic_snapshot.database.diff import Row, TableDiff
 from alembic_snapshot.database.recording import Step, is_reading
 from alembic_snapshot.database.writers import MOST_ROWS, Relations, plain
@@ -62,7 +63,7 @@ class ServerReplay:
             if row and row[0]:
                 raise RuntimeError("what is written may reach other databases")
         except BaseException:
-            self.close()
+            whole(self.close)
             raise
 
     def connection(self, number: int, *, autocommit: bool) -> psycopg.Connection[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -131,7 +132,7 @@ def known_fingerprint(
     """The hash of a sealed file, which is worked out once a process."""
     if path is None:
         return fingerprint_by(connection, schema, objects, {})
-    status = path.stat()
+    status = os.stat(path)
     key = (str(path), status.st_size, status.st_mtime_ns)
     if key not in _fingerprints:
         _fingerprints[key] = fingerprint_by(connection, schema, objects, {})

@@ -8,6 +8,7 @@ an authorizer refuses whatever does more.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ def capture(before: Path | None, after: Path) -> tuple[Changeset, str, Fingerpri
         sqlite3.Error: one of the files can't be read.
     """
     for path in (before, after):
-        if path is not None and path.stat().st_size and not is_plain(path):
+        if path is not None and os.stat(path).st_size and not is_plain(path):
             raise NotCarried("its schema uses functions or collations of the application's own")
     with catalog.reading(after) as connection:
         connection.execute("ATTACH ? AS before", (readable(before) if before else ":memory:",))

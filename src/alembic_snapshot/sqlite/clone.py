@@ -7,12 +7,12 @@ import itertools
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.database.clone import Clone, whole
 from alembic_snapshot.database.identity import option_of, uri_parts
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.sqlite import database as databases
@@ -67,7 +67,7 @@ class FileClone(Clone):
     @property
     def size(self) -> int:
         try:
-            return self._path.stat().st_size if self.is_own_file and self._made else 0
+            return os.stat(self._path).st_size if self.is_own_file and self._made else 0
         except OSError:
             return 0
 
@@ -113,15 +113,19 @@ class FileClone(Clone):
     def has_open_writes(self) -> bool:
         return databases.has_writer(self._path)
 
-    def replays(self) -> Iterator[FileReplay]:
+    def replays(self) -> Generator[FileReplay, None, None]:
         from alembic_snapshot.sqlite.replay import FileReplay
 
         beginning = self._beginning
         for foreign_keys in (True, False):
             path = self._path.with_name(f"{self._path.stem}-replay-{next(self._numbers)}.db")
-            if isinstance(beginning, databases.DatabaseFile):
-                files.copy(beginning.path, path)
-            yield FileReplay(path, foreign_keys=foreign_keys)
+            replay = FileReplay(path, foreign_keys=foreign_keys)
+            try:
+                if isinstance(beginning, databases.DatabaseFile):
+                    files.copy(beginning.path, path)
+                yield replay
+            finally:
+                whole(replay.close)
 
     def freeze(self) -> databases.DatabaseFile:
         self.make()
@@ -235,7 +239,7 @@ class ReadOnlyFile(FileClone):
 
 
 def _facts(path: Path) -> tuple[int, int, int]:
-    seen = path.stat()
+    seen = os.stat(path)
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 

@@ -104,7 +104,7 @@ class DatabaseFile:
 
     def size(self) -> int:
         """Bytes."""
-        return self.path.stat().st_size
+        return os.stat(self.path).st_size
 
     def content_hash(self) -> str:
         """As :func:`content_hash`."""

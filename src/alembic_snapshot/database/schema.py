@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
+from alembic_snapshot.database.diff import value_changes
+
 # Of what is too long to be told, a fact has a hash behind its name.
 _HASH = re.compile(r": [0-9a-f]{32}$")
 Statements = tuple[str, ...]
@@ -20,11 +22,13 @@ class Schema:
     """A database's catalog: facts, and tables by the statements that make them.
 
     ``facts_of`` works out the facts of one table. It is asked where statements differ only.
+    ``values`` has what objects have that both sides can have in another way, by its name.
     """
 
     others: frozenset[str]
     tables: Mapping[str, Statements] = field(default_factory=dict)
     facts_of: Callable[[str, Statements], frozenset[str]] = field(default=_nothing, compare=False)
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def differences(expected: Schema, actual: Schema) -> list[str]:
@@ -42,6 +46,7 @@ def differences(expected: Schema, actual: Schema) -> list[str]:
         *(f"left behind: {fact}" for fact in appeared),
         *(f"missing: {fact}" for fact in gone),
         *(f"defined differently: {fact}" for fact in changed),
+        *(f"defined differently: {line}" for line in value_changes(expected.values, actual.values)),
     ]
 
 

@@ -1,7 +1,7 @@
 """A PostgreSQL schema as facts that can be compared, read from the catalogs in one query.
 
-The order of columns does not count: one that a downgrade puts back comes last. Nor do privileges:
-what was granted and revoked again is spelled otherwise than what never was.
+The order of columns does not count: one that a downgrade puts back comes last. What an archive does
+not carry (owners, privileges) is among the particulars.
 """
 
 from __future__ import annotations

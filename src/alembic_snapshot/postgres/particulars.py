@@ -148,6 +148,8 @@ _VALUES = (
     "FROM pg_attribute a WHERE a.attrelid = o.oid AND "
     "coalesce(to_jsonb(a) ->> 'attstattarget', '-1') <> '-1')) FROM pg_class o "
     f"WHERE o.relkind IN ('i', 'I') AND {_own('pg_class', 'relnamespace')}",
+    "SELECT 'kind of ' || o.oid::regclass, CASE o.relkind WHEN 'm' THEN 'materialized view' "
+    f"ELSE 'view' END FROM pg_class o WHERE {_RELATIONS} AND o.relkind IN ('m', 'v')",
     f"SELECT 'range of ' || {_named('pg_type')}, concat_ws(' ', (SELECT opcname FROM pg_opclass c "
     "WHERE c.oid = r.rngsubopc), (SELECT 'collate ' || collname FROM pg_collation c "
     "WHERE c.oid = r.rngcollation), 'canonical ' || r.rngcanonical, 'diff ' || r.rngsubdiff) "

@@ -79,6 +79,10 @@ CHANGES = {
                            "column t.b INTEGER as (a + 2)"),
     "a generated column's place": ("a int, b int as (a)", "a int, b int as (a) stored",
                                    "column t.b INTEGER as (a) stored"),
+    "a type of a generated column's words": ("a", "a generated always",
+                                             "column t.a: generated always"),
+    "a key with a parenthesis in its name": ("a int", 'a int, constraint "k (" unique (`a`)',
+                                             "unique k ( of t (a)"),
     "without a rowid": ("a text primary key)", "a text primary key) without rowid",
                         "table t is without rowid"),
 }  # fmt: skip

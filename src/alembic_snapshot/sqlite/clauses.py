@@ -87,14 +87,19 @@ def told(table: str, one: Constraint) -> str | None:
         return f"foreign key{name} of {table} ({columns}) to {_reference(words)}"
     if one.kind == "CHECK":
         return f"check{name} of {table}: {_spelled(words)}"
-    if one.kind == "GENERATED" or one.kind == "AS":
+    if is_generated(one):
         return None
-    is_plain = one.kind != "NOT" or len(words) == 1
+    is_plain = one.kind != "GENERATED" and (one.kind != "NOT" or len(words) == 1)
     if is_plain and not name:
         return None
     kind = "not null" if one.kind == "NOT" else one.kind.lower()
-    how = "" if is_plain else _lower(words[1:])
+    how = "" if is_plain else _lower(words if one.kind == "GENERATED" else words[1:])
     return f"column {table}.{one.column}: {kind}{name and f' named{name}'}{how}"
+
+
+def is_generated(one: Constraint) -> bool:
+    """Whether it says what a column is generated from; ``generated always`` alone is a type."""
+    return one.kind in ("GENERATED", "AS") and "(" in one.words
 
 
 def expression(one: Constraint) -> str:

@@ -80,7 +80,7 @@ def _reflected(inspector: Any, table: str, defined: Definition) -> set[str]:
     made = {
         one.column: f" as ({clauses.expression(one)})"
         for one in defined.constraints
-        if one.kind in ("GENERATED", "AS")
+        if clauses.is_generated(one)
     }
     for column in inspector.get_columns(table):
         name = column["name"]

@@ -152,6 +152,34 @@ class TestAClimb:
         assert again[:2] == ("0002", "second upgrade failed")
         assert "already exists" in again[2][0]
 
+    @pytest.mark.parametrize(
+        ("keywords", "kinds"),
+        [
+            pytest.param("", ["downgrade", "second upgrade"], id="lost"),
+            pytest.param(", table_kwargs={'sqlite_autoincrement': True}", [], id="kept"),
+        ],
+    )
+    def test_names_what_batch_mode_loses(self, project, keywords, kinds):
+        columns = "id integer not null primary key autoincrement"
+        project.revision("0001", upgrade=f"op.execute('create table t_0001 ({columns})')")
+        add = "op.add_column('t_0001', sa.Column('x', sa.Text))"
+        batch = f"with op.batch_alter_table('t_0001'{keywords}) as table: table.drop_column('x')"
+        with_downgrade(project, "0002", "0001", add, batch)
+
+        found = tried(project)
+
+        assert [one[1] for one in found] == kinds
+        assert all("missing: primary key of t_0001: id autoincrement" in one[2] for one in found)
+
+    def test_names_a_setting_that_a_downgrade_leaves(self, project):
+        project.history(1)
+        with_downgrade(project, "0002", "0001", "op.execute('pragma user_version = 7')", "pass")
+
+        (found,) = tried(project)
+
+        assert found[:2] == ("0002", "downgrade")
+        assert found[2] == ["defined differently: PRAGMA user_version: 0 → 7"]
+
     def test_names_what_a_downgrade_takes_too_much(self, project):
         project.history(1)
         with_downgrade(
@@ -645,7 +673,7 @@ LEFT_OF_A_TABLE = {
     ),
     "another expression": (
         "a int, b int as (a)", "a int, b int as (a  + 2)",
-        "column t.b INTEGER as (create table t (a int, b int as (a + 2)))",
+        "column t.b INTEGER as (a + 2)",
     ),
     "a strange name": (
         'a int, "x ""y" text', 'a int, "x ""y" text collate nocase', 'column t.x "y collate nocase',

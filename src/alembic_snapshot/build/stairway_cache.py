@@ -22,7 +22,7 @@ from alembic_snapshot.store.manifest import different_options, write_whole
 from alembic_snapshot.store.store import Store, run_id
 
 # Raised when a stairway looks at more, or at something else.
-_FORMAT = 3
+_FORMAT = 4
 _KEPT = 50
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from alembic_snapshot.builder.server_guard import Refuse, ServerGuard
 from alembic_snapshot.database.schema import Schema
-from alembic_snapshot.postgres import schema
+from alembic_snapshot.postgres import particulars, schema
 from alembic_snapshot.postgres.database import ServerDatabase
 
 if TYPE_CHECKING:
@@ -76,5 +76,10 @@ class ServerTarget:
         """Do nothing: a server has all that its schemas use."""
 
     def read_schema(self, cursor: Any, version_tables: Collection[str]) -> Schema:
-        """As :func:`alembic_snapshot.postgres.schema.read_schema`."""
-        return schema.read_schema(cursor, version_tables)
+        """The schema with all that ``diff`` compares, but for what is in tables."""
+        found = schema.read_schema(cursor, version_tables)
+        return dataclasses.replace(
+            found,
+            others=found.others | particulars.facts(cursor),
+            values=particulars.values(cursor),
+        )

@@ -69,7 +69,7 @@ def compare(here: psycopg.Connection[Any], there: psycopg.Connection[Any], limit
     tables = {name: one for name, one in compared.items() if one.unknown or any(one.counts)}
     schema = [
         *_schema_changes(here, there),
-        *value_changes(particulars.values(here), particulars.values(there)),
+        *value_changes(*(particulars.values(c.cursor()) for c in (here, there))),
         *_other_orders(here, there),
         *_counters(here, there, tables),
     ]
@@ -92,7 +92,8 @@ def _spell_alike(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) 
 
 def _schema_changes(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
     before, after = (
-        read_schema(c.cursor()).others | particulars.facts(c) | _views(c) for c in (here, there)
+        read_schema(c.cursor()).others | particulars.facts(c.cursor()) | _views(c)
+        for c in (here, there)
     )
     large = [_large_objects(c) for c in (here, there)]
     facts = [{f"{name}: {hashed}" for name, hashed in side.items() if hashed} for side in large]
@@ -136,7 +137,7 @@ def _large_objects(connection: psycopg.Connection[Any]) -> dict[str, str | None]
 
 def _other_orders(here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> Iterator[str]:
     """The tables whose columns are the same, in another order."""
-    before, after = particulars.orders(here), particulars.orders(there)
+    before, after = (particulars.orders(c.cursor()) for c in (here, there))
     for name in sorted(before.keys() & after.keys()):
         if before[name] != after[name] and sorted(before[name]) == sorted(after[name]):
             told = (", ".join(side[name]) for side in (before, after))

@@ -1,15 +1,13 @@
-"""What a database has beside its rows and the schema that the stairway compares.
+"""What a database has beside its rows and the schema that an archive carries.
 
-Owners, privileges, settings and comments, and the kinds of objects that few databases have. No
-downgrade is asked to bring them back, but two databases that differ in them are not the same.
+Owners, privileges, settings and comments, and the kinds of objects that few databases have. What
+was altered and altered back is the same, though PostgreSQL may have it in another order then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import psycopg
+from collections.abc import Iterable
+from typing import Any
 
 # The first number that objects have which PostgreSQL did not bring.
 _FIRST = 16384
@@ -23,6 +21,11 @@ _LISTED = (
     "coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE \"C\") "
     "FROM unnest({}) AS x), 'nobody')"
 )
+
+
+def _sorted(listed: str) -> str:
+    """An array as text; what was taken away and added again stands last in it."""
+    return f'array(SELECT x FROM unnest({listed}) AS x ORDER BY lower(x::text) COLLATE "C")::text'
 
 
 def _own(catalog: str, space: str = "") -> str:
@@ -95,7 +98,8 @@ _VALUES = (
         for name, kind in _KINDS.items()
     ),
     f"SELECT 'privileges on columns of ' || {_named('pg_class')}, coalesce((SELECT "
-    "string_agg(a.attname || ' ' || a.attacl::text, ', ' ORDER BY a.attnum) FROM pg_attribute a "
+    f"string_agg(a.attname || ' ' || {_sorted('a.attacl')}, ', ' ORDER BY a.attname) "
+    "FROM pg_attribute a "
     f"WHERE a.attrelid = o.oid AND a.attacl <> '{{}}'), '{_DEFAULT}') {_OF_TABLES}",
     "SELECT 'privileges on the database', "
     + _privileges("o.datacl", "acldefault('d', o.datdba)")
@@ -104,9 +108,9 @@ _VALUES = (
     "'pg_database')), 'none') FROM pg_database o WHERE o.datname = current_database() "
     f"AND NOT ({_OUR_COMMENT})",
     "SELECT 'settings of the database', coalesce(string_agg(concat_ws(' ', "
-    "CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END, s.setconfig::text), ', ' "
-    "ORDER BY s.setrole), 'none') FROM pg_db_role_setting s JOIN pg_database d "
-    "ON d.oid = s.setdatabase WHERE d.datname = current_database()",
+    "CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END, "
+    f"{_sorted('s.setconfig')}), ', ' ORDER BY s.setrole), 'none') FROM pg_db_role_setting s "
+    "JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = current_database()",
     f"SELECT 'bounds of ' || {_named('pg_class')}, concat_ws(' ', s.seqmin, 'to', s.seqmax, "
     "'cache', s.seqcache) FROM pg_sequence s JOIN pg_class o ON o.oid = s.seqrelid "
     f"WHERE {_RELATIONS}",
@@ -116,12 +120,16 @@ _VALUES = (
     f"SELECT 'storage of ' || {_named('pg_class')}, concat_ws(' ', coalesce((SELECT a.amname "
     "FROM pg_am a WHERE a.oid = o.relam), 'none'), (SELECT 'in ' || t.spcname "
     "FROM pg_tablespace t WHERE t.oid = o.reltablespace), (SELECT 'of ' || f.srvname || "
-    "coalesce(' ' || md5(g.ftoptions::text), '') FROM pg_foreign_table g JOIN pg_foreign_server f "
-    "ON f.oid = g.ftserver WHERE g.ftrelid = o.oid), 'of type ' || nullif(o.reloftype, 0)::regtype,"
-    f" (SELECT 'toast ' || t.reloptions::text FROM pg_class t WHERE t.oid = o.reltoastrelid)) "
+    f"coalesce(' ' || md5({_sorted('g.ftoptions')}), '') FROM pg_foreign_table g "
+    "JOIN pg_foreign_server f ON f.oid = g.ftserver WHERE g.ftrelid = o.oid), "
+    "'of type ' || nullif(o.reloftype, 0)::regtype,"
+    f" (SELECT 'toast ' || {_sorted('t.reloptions')} FROM pg_class t "
+    "WHERE t.oid = o.reltoastrelid AND t.reloptions IS NOT NULL)) "
     f"{_OF_TABLES}",
     f"SELECT 'options of the columns of ' || {_named('pg_class')}, coalesce((SELECT string_agg("
-    "concat_ws(' ', a.attname, a.attoptions::text, md5(a.attfdwoptions::text)), ', ' "
+    "concat_ws(' ', a.attname, CASE WHEN a.attoptions IS NOT NULL THEN "
+    f"{_sorted('a.attoptions')} END, CASE WHEN a.attfdwoptions IS NOT NULL THEN "
+    f"md5({_sorted('a.attfdwoptions')}) END), ', ' "
     "ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = o.oid AND coalesce("
     f"a.attoptions, a.attfdwoptions) IS NOT NULL AND NOT a.attisdropped), 'none') {_OF_TABLES}",
     f"SELECT 'foreign keys of ' || {_named('pg_class')}, coalesce((SELECT string_agg("
@@ -134,6 +142,22 @@ _VALUES = (
     f"SELECT {_named('pg_class')}, CASE WHEN i.indisvalid THEN 'valid' ELSE 'not valid' END "
     "FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid "
     f"WHERE {_own('pg_class', 'relnamespace')}",
+    f"SELECT 'storage of ' || {_named('pg_class')}, concat_ws(' ', (SELECT 'in ' || t.spcname "
+    "FROM pg_tablespace t WHERE t.oid = o.reltablespace), (SELECT 'statistics ' || string_agg("
+    "concat_ws(' ', a.attname, to_jsonb(a) ->> 'attstattarget'), ', ' ORDER BY a.attnum) "
+    "FROM pg_attribute a WHERE a.attrelid = o.oid AND "
+    "coalesce(to_jsonb(a) ->> 'attstattarget', '-1') <> '-1')) FROM pg_class o "
+    f"WHERE o.relkind IN ('i', 'I') AND {_own('pg_class', 'relnamespace')}",
+    "SELECT 'kind of ' || o.oid::regclass, CASE o.relkind WHEN 'm' THEN 'materialized view' "
+    f"ELSE 'view' END FROM pg_class o WHERE {_RELATIONS} AND o.relkind IN ('m', 'v')",
+    f"SELECT 'range of ' || {_named('pg_type')}, concat_ws(' ', (SELECT opcname FROM pg_opclass c "
+    "WHERE c.oid = r.rngsubopc), (SELECT 'collate ' || collname FROM pg_collation c "
+    "WHERE c.oid = r.rngcollation), 'canonical ' || r.rngcanonical, 'diff ' || r.rngsubdiff) "
+    "FROM pg_range r JOIN pg_type o ON o.oid = r.rngtypid "
+    f"WHERE {_own('pg_type', 'typnamespace')}",
+    f"SELECT 'collation of ' || {_named('pg_type')}, coalesce((SELECT collname FROM pg_collation c "
+    "WHERE c.oid = o.typcollation), 'none') FROM pg_type o "
+    f"WHERE o.typtype = 'd' AND {_own('pg_type', 'typnamespace')}",
     "SELECT 'schema of extension ' || extname, extnamespace::regnamespace::text FROM pg_extension",
 )
 _ORDERS = (
@@ -173,17 +197,17 @@ _DEFINED = {
     "pg_language": "concat_ws(' ', lanpltrusted, lanplcallfoid::regproc, laninline::regproc, "
     "lanvalidator::regproc)",
     "pg_foreign_data_wrapper": "concat_ws(' ', fdwhandler::regproc, fdwvalidator::regproc, "
-    "fdwoptions::text)",
+    f"{_sorted('fdwoptions')})",
     "pg_foreign_server": "concat_ws(' ', (SELECT fdwname FROM pg_foreign_data_wrapper w "
-    "WHERE w.oid = srvfdw), srvtype, srvversion, srvoptions::text)",
+    f"WHERE w.oid = srvfdw), srvtype, srvversion, {_sorted('srvoptions')})",
     "pg_publication": f"{_row('oid pubowner')} || coalesce((SELECT string_agg(to_jsonb(t)::text, "
     "' ' ORDER BY schemaname, tablename) FROM pg_publication_tables t "
     "WHERE t.pubname = o.pubname), '')",
     "pg_event_trigger": "concat_ws(' ', evtevent, evtfoid::regprocedure, evtenabled, "
-    "evttags::text)",
+    f"{_sorted('evttags')})",
     "pg_transform": "concat_ws(' ', trffromsql::regprocedure, trftosql::regprocedure)",
     "pg_am": "concat_ws(' ', amhandler, amtype)",
-    "pg_default_acl": "defaclacl::text",
+    "pg_default_acl": _sorted("defaclacl"),
 }
 _FACTS = (
     *(
@@ -212,39 +236,52 @@ _FACTS = (
     "o.objoid, o.objsubid, o.description), ' ' ORDER BY o.classoid, o.objoid, o.objsubid) "
     f"FROM pg_description o WHERE o.objoid < {_FIRST} AND o.classoid <> 'pg_namespace'::regclass",
     "SELECT 'privileges on what is PostgreSQL''s own', string_agg(concat_ws(' ', o.kind, o.oid, "
-    "o.acl), ' ' ORDER BY o.kind, o.oid) FROM (SELECT 'c', oid, relacl::text FROM pg_class "
-    "UNION ALL SELECT 'f', oid, proacl::text FROM pg_proc UNION ALL SELECT 't', oid, typacl::text "
-    "FROM pg_type UNION ALL SELECT 'l', oid, lanacl::text FROM pg_language UNION ALL SELECT 'n', "
-    "oid, nspacl::text FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema') "
-    f"AS o (kind, oid, acl) WHERE o.acl IS NOT NULL AND o.oid < {_FIRST}",
-    "SELECT 'user mapping of ' || o.usename || ' on ' || o.srvname, o.umoptions::text "
-    "FROM pg_user_mappings o",
+    "o.acl), ' ' ORDER BY o.kind, o.oid) FROM ("
+    + " UNION ALL ".join(
+        f"SELECT '{name}', o.oid, "
+        + _privileges(f"o.{_OWNED[name][0]}acl", f"acldefault({kind}, o.{_OWNED[name][0]}owner)")
+        + f" FROM {name} o WHERE o.oid < {_FIRST} AND o.{_OWNED[name][0]}acl IS NOT NULL"
+        + (f" AND NOT ({_OWN_SPACES})" if name == "pg_namespace" else "")
+        for name, kind in _KINDS.items()
+    )
+    + f") AS o (kind, oid, acl) WHERE o.acl <> '{_DEFAULT}'",
+    *(
+        f"SELECT {_named(name)}, '' FROM {name} o WHERE {_own(name)} AND o.{family} < {_FIRST}"
+        for name, family in (("pg_amop", "amopfamily"), ("pg_amproc", "amprocfamily"))
+    ),
+    "SELECT 'user mapping of ' || o.usename || ' on ' || o.srvname, "
+    f"{_sorted('o.umoptions')} FROM pg_user_mappings o",
     "SELECT 'subscription ' || o.subname, concat_ws(' ', o.subenabled, o.subslotname, "
-    "o.subpublications::text) FROM pg_subscription o JOIN pg_database d ON d.oid = o.subdbid "
-    "WHERE d.datname = current_database()",
+    f"{_sorted('o.subpublications')}) FROM pg_subscription o JOIN pg_database d "
+    "ON d.oid = o.subdbid WHERE d.datname = current_database()",
 )
 
 
-def values(connection: psycopg.Connection[Any]) -> dict[str, str]:
+def values(cursor: Any) -> dict[str, str]:
     """What objects have that both sides can have in another way, by what it is called.
 
     An object that one side lacks is told elsewhere.
     """
-    return dict(connection.execute(_together(_VALUES)).fetchall())
+    return dict(_rows(cursor, _together(_VALUES)))
 
 
-def orders(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
+def orders(cursor: Any) -> dict[str, list[str]]:
     """The columns of each table in their order."""
-    return dict(connection.execute(_together((_ORDERS,))).fetchall())
+    return dict(_rows(cursor, _together((_ORDERS,))))
 
 
-def facts(connection: psycopg.Connection[Any]) -> frozenset[str]:
+def facts(cursor: Any) -> frozenset[str]:
     """The objects of further kinds, with a hash of what defines each."""
     query = _together(
         f"SELECT n, md5(coalesce(d, '')) FROM ({part}) AS p (n, d)" for part in _FACTS
     )
-    return frozenset(f"{name}: {hashed}" for name, hashed in connection.execute(query))
+    return frozenset(f"{name}: {hashed}" for name, hashed in _rows(cursor, query))
 
 
-def _together(parts: Any) -> Any:
+def _rows(cursor: Any, query: str) -> Any:
+    cursor.execute(query)
+    return cursor.fetchall()
+
+
+def _together(parts: Iterable[str]) -> str:
     return " UNION ALL ".join(parts)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from alembic_snapshot.sqlite import clauses
 from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.tokens.changeset import (
     TABLE_HASH,
@@ -75,7 +76,7 @@ def objects(connection: sqlite3.Connection, schema: str) -> dict[tuple[str, str]
 
 
 def is_virtual(one: SchemaObject) -> bool:
-    return re.match(r"CREATE\s+VIRTUAL\b", one.definition, re.IGNORECASE) is not None
+    return clauses.is_virtual(one.definition)
 
 
 def table_of(connection: sqlite3.Connection, schema: str, name: str) -> Table:

@@ -12,15 +12,11 @@ from typing import Any
 from alembic_snapshot.database.diff import Diff, Row, TableDiff, table_diff, value_changes
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.sqlite import catalog
+from alembic_snapshot.sqlite.clauses import QUOTED, TOKENS
 from alembic_snapshot.sqlite.sql import quoted, readable
 from alembic_snapshot.sqlite.stand_ins import StandIns
 
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
-_TOKENS = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/|\w+|\S""",
-    re.DOTALL,
-)
-_QUOTED = re.compile(r'["`\[](\w+)["`\]]')
 _CONSTRAINT = re.compile(r" (?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b", re.IGNORECASE)
 
 
@@ -115,12 +111,12 @@ def _in_order(statement: str) -> list[str]:
     constraints sorted.
     """
     parts, depth = [""], 0
-    for token in _TOKENS.findall(statement):
+    for token in TOKENS.findall(statement):
         depth += (token == "(") - (token == ")")
         if (token in "()" and depth == (token == "(")) or (token == "," and depth == 1):
             parts.append("")
         else:
-            parts[-1] += " " + _QUOTED.sub(r"\1", token)
+            parts[-1] += " " + QUOTED.sub(r"\1", token)
     constraints = sorted(part for part in parts if _CONSTRAINT.match(part))
     return [*(part for part in parts if not _CONSTRAINT.match(part)), *constraints]
 

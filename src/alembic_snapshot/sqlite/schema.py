@@ -6,7 +6,6 @@ back comes last, and batch mode writes tables anew.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sqlite3
 import warnings
@@ -14,6 +13,8 @@ from collections.abc import Collection
 from typing import Any
 
 from alembic_snapshot.database.schema import Schema
+from alembic_snapshot.sqlite import catalog, clauses
+from alembic_snapshot.sqlite.clauses import Definition, definition, is_virtual
 from alembic_snapshot.sqlite.sql import quoted
 
 _QUERY = (
@@ -33,11 +34,17 @@ def read_schema(cursor: Any, ignored: Collection[str]) -> Schema:
                 tables[table] = (*tables.get(table, ()), statement)
         else:
             others.add(f"{kind} {name}: {_one_line(statement)}")
-    return Schema(frozenset(others), tables, table_facts)
+    settings = {f"PRAGMA {name}": _setting(cursor, name) for name in catalog.SETTINGS}
+    return Schema(frozenset(others), tables, table_facts, settings)
+
+
+def _setting(cursor: Any, name: str) -> str:
+    cursor.execute(f"PRAGMA {name}")
+    return str(cursor.fetchone()[0])
 
 
 @functools.lru_cache(maxsize=256)
-def table_facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
+def table_facts(table: str, written: tuple[str, ...]) -> frozenset[str]:
     """The lines of a table: SQLAlchemy reflects it from a database in memory.
 
     A statement that needs something of the application's connections (a function in an index, a
@@ -49,43 +56,57 @@ def table_facts(table: str, statements: tuple[str, ...]) -> frozenset[str]:
     engine = create_engine("sqlite://")
     with engine.connect() as connection, warnings.catch_warnings(action="ignore"):
         driver: Any = connection.connection.driver_connection
-        for statement in statements:
+        for statement in written:
             try:
-                driver.execute(statement)
+                if not is_virtual(statement):
+                    driver.execute(statement)
+                    continue
             except sqlite3.Error:
-                lines.add(_one_line(statement))
+                pass
+            lines.add(_one_line(statement))
         inspector = inspect(connection)
         if inspector.has_table(table):
-            lines |= _reflected(inspector, table, statements[0]) | _indexes(driver, table)
+            defined = definition(written[0])
+            lines |= _reflected(inspector, table, defined) | _indexes(driver, table)
+            lines |= _constraints(driver, table, defined)
             # Last: it makes indexes of its own.
-            lines |= _unreflected(driver, table)
+            lines |= _collations(driver, table)
     engine.dispose()
     return frozenset(lines)
 
 
-def _reflected(inspector: Any, table: str, statement: str) -> set[str]:
+def _reflected(inspector: Any, table: str, defined: Definition) -> set[str]:
     lines = {f"table {table}"}
+    made = {
+        one.column: f" as ({clauses.expression(one)})"
+        for one in defined.constraints
+        if clauses.is_generated(one)
+    }
     for column in inspector.get_columns(table):
+        name = column["name"]
         null = "" if column["nullable"] else " not null"
         default = f" default {column['default']}" if column.get("default") is not None else ""
-        computed = column.get("computed") or {}
-        # Of the short spelling SQLAlchemy does not tell the expression.
-        expression = (computed.get("sqltext") or statement) if computed else ""
-        made = f" as ({_one_line(expression)})" if expression else ""
-        stored = " stored" if computed.get("persisted") else ""
-        named = f"column {table}.{column['name']} {column['type']}"
-        lines.add(f"{named}{null}{default}{made}{stored}")
-    key = inspector.get_pk_constraint(table)
-    lines.add(f"primary key of {table}: {_listed(key['constrained_columns'])}")
-    for foreign in inspector.get_foreign_keys(table):
-        target = f"{foreign['referred_table']} ({_listed(foreign['referred_columns'])})"
-        options = "".join(f" {k} {v}" for k, v in sorted(foreign.get("options", {}).items()))
-        columns = _listed(foreign["constrained_columns"])
-        lines.add(f"foreign key{_name(foreign)} of {table} ({columns}) to {target}{options}")
-    for unique in inspector.get_unique_constraints(table):
-        lines.add(f"unique{_name(unique)} of {table} ({_listed(unique['column_names'])})")
-    for check in inspector.get_check_constraints(table):
-        lines.add(f"check{_name(check)} of {table}: {_one_line(check['sqltext'])}")
+        stored = " stored" if (column.get("computed") or {}).get("persisted") else ""
+        named = f"column {table}.{name} {_type(inspector, column, defined.types.get(name, ''))}"
+        lines.add(f"{named}{null}{default}{made.get(name, '')}{stored}")
+    return lines
+
+
+def _type(inspector: Any, column: Any, written: str) -> str:
+    """A column's type as SQLAlchemy spells it, or as it is written if SQLAlchemy has none such."""
+    written = written.upper()
+    is_known = not written or written.partition("(")[0] in inspector.dialect.ischema_names
+    return str(column["type"]) if is_known else written
+
+
+def _constraints(driver: sqlite3.Connection, table: str, defined: Definition) -> set[str]:
+    lines = {line for one in defined.constraints if (line := clauses.told(table, one))}
+    lines |= {f"table {table} is {option.lower()}" for option in defined.options}
+    keys = [one for one in defined.constraints if one.kind == "PRIMARY"]
+    indexes = driver.execute("SELECT origin FROM pragma_index_list(?)", (table,)).fetchall()
+    if keys and ("pk",) in indexes and "WITHOUT ROWID" not in defined.options:
+        # Such a key is no number of the row's: it is given to no row by itself.
+        lines.add(f"primary key of {table} is an index")
     return lines
 
 
@@ -112,13 +133,9 @@ def _indexes(driver: sqlite3.Connection, table: str) -> set[str]:
     return lines
 
 
-def _unreflected(driver: sqlite3.Connection, table: str) -> set[str]:
-    """What SQLAlchemy does not reflect: whether types are enforced, and columns' collations."""
+def _collations(driver: sqlite3.Connection, table: str) -> set[str]:
+    """The columns' collations, which SQLAlchemy does not reflect."""
     lines = set()
-    # SQLite 3.37 is the first that has it, and strict tables.
-    with contextlib.suppress(sqlite3.Error):
-        if driver.execute("SELECT strict FROM pragma_table_list(?)", (table,)).fetchone()[0]:
-            lines.add(f"table {table} is strict")
     names = driver.execute("SELECT name FROM pragma_table_xinfo(?)", (table,)).fetchall()
     for number, (name,) in enumerate(names):
         index = f"alembic_snapshot_{number}"
@@ -144,7 +161,3 @@ def _one_line(text: str) -> str:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names)
-
-
-def _name(constraint: Any) -> str:
-    return f" {constraint['name']}" if constraint.get("name") else ""

@@ -42,7 +42,7 @@ ROOMS = {
         ["layers"],
     ],
     "database": [
-        ["diff", "identity", "recording", "target"],
+        ["diff", "identity", "recording", "statements", "target"],
         ["schema", "writers"],
         ["clone"],
         ["lasting"],

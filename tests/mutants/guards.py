@@ -126,11 +126,12 @@ ROOMS = {
         {
             "plugin/clones": "plugin/database scopes isolation",
             "plugin/fakes": "fakes",
+            "plugin/outside": "plugin/outside interrupted",
             "engines/application": "loading plugin/databases async scopes",
             "engines/events": "plugin/guard isolation attaching hidden_files engines/aim",
             "engines/factories": "loading plugin/databases configured",
             "plugin/current": (
-                "plugin/database swallowed scopes failures checkpoints after_the_yield"
+                "plugin/database swallowed scopes failures checkpoints after_the_yield interrupted"
             ),
             "plugin/database": (
                 "plugin/database plugin/in_use scopes failures plugin/building checkpoints"
@@ -152,6 +153,7 @@ ROOMS = {
             "plugin/failures": "told_again checkpoints",
             "plugin/returned": "checkpoints",
             "database/recording": "recording written",
+            "database/statements": "replay written",
             "database/writers": "replay written",
             "engines/added": "added written",
             "engines/lost": "lost checkpoints",

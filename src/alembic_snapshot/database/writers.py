@@ -6,7 +6,6 @@ another way, and what can't be run again is not known.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,34 +20,23 @@ from alembic_snapshot.database.recording import (
     Step,
     is_reading,
 )
+from alembic_snapshot.database.statements import (
+    BACK,
+    BEGIN,
+    END,
+    NAMED,
+    NEW,
+    OF_THE_MOMENT,
+    SAVEPOINT,
+    SCHEMA,
+    TARGET,
+    plain,
+)
 from alembic_snapshot.project.callsite import Writer
 
 _ELSE = "its SQL gives other rows when it runs again"
 # Rows that are read while statements run again: more would take longer than anybody waits.
 MOST_ROWS = 200_000
-_TARGET = re.compile(
-    r"\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|MERGE\s+INTO|UPDATE(?:\s+OR\s+\w+)?"
-    r"(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|TRUNCATE(?:\s+TABLE)?)\s+"
-    r"((?:\"[^\"]+\"|[\w$]+)(?:\.(?:\"[^\"]+\"|[\w$]+))?)",
-    re.IGNORECASE,
-)
-# An insertion that writes new rows alone, and calls nothing that could write others.
-_NEW = re.compile(
-    r"\s*INSERT\s+INTO\s+\S+\s*(?:\([^()]*\)\s*)?VALUES\s*\([^()]*\)\s*(?:RETURNING\s[^()]*)?;?\s*$",
-    re.IGNORECASE,
-)
-_NAMED = re.compile(r"%\(\w+\)s")
-_SAVEPOINT = re.compile(r"\s*SAVEPOINT\s+(\S+)", re.IGNORECASE)
-_BACK = re.compile(r"\s*ROLLBACK\s+TO\s+(?:SAVEPOINT\s+)?(\S+)", re.IGNORECASE)
-# Nothing is read after it, which would lock what the statements themselves have not locked.
-_BEGIN = re.compile(r"\s*(?:BEGIN|START\s+TRANSACTION)\b", re.IGNORECASE)
-_SCHEMA = re.compile(r"\s*(?:CREATE|ALTER|DROP)\b", re.IGNORECASE)
-_END = re.compile(r"\s*(COMMIT|END|ROLLBACK)\s*;?\s*$", re.IGNORECASE)
-_OF_THE_MOMENT = re.compile(
-    r"current_(?:timestamp|date|time)|\b(?:now|random|randomblob|gen_random_uuid|clock_timestamp|"
-    r"datetime|date|time|strftime|julianday|unixepoch|uuid\w*)\s*\(",
-    re.IGNORECASE,
-)
 
 
 class Replay(Protocol):
@@ -255,19 +243,19 @@ class Written:
     def _execute(self, step: Step) -> None:
         number, statement = step.connection, step.statement
         connection = self._replay.connection(number, autocommit=step.is_autocommit)
-        end = _END.match(statement)
+        end = END.match(statement)
         if end:
             self._end(number, commit=end[1].upper() != "ROLLBACK")
             return
-        savepoint, back = _SAVEPOINT.match(statement), _BACK.match(statement)
-        is_watched = not (savepoint or back or _BEGIN.match(statement) or is_reading(statement))
+        savepoint, back = SAVEPOINT.match(statement), BACK.match(statement)
+        is_watched = not (savepoint or back or BEGIN.match(statement) or is_reading(statement))
         if is_watched:
             self._note_beside(statement)
         before = self._before(number, connection) if is_watched else {}
         table = self._inserted_into(step) if is_watched else None
         above = self._replay.newest(connection, table) if table else None
         count = self._replay.execute(connection, step)
-        if _SCHEMA.match(statement):
+        if SCHEMA.match(statement):
             self._relations = None
         pending = self._pending.setdefault(number, [])
         if savepoint:
@@ -303,14 +291,14 @@ class Written:
 
         Where it can't be run again although it could once, they are not what they were then.
         """
-        target = _TARGET.match(statement)
+        target = TARGET.match(statement)
         if target is None:
             return set(self._tables)
         return {name for name in self._tables if plain(name) == plain(target[1])}
 
     def _note_beside(self, statement: str) -> None:
         """Note what is in a table that is going to be written to, and that is as it was."""
-        target = _TARGET.match(statement)
+        target = TARGET.match(statement)
         names = {plain(name) for name in self._tables}
         if target is None or plain(target[1]) in names or target[1] in self._beside:
             return
@@ -340,8 +328,8 @@ class Written:
 
     def _inserted_into(self, step: Step) -> TableDiff | None:
         """The table with a key of one column to which a statement adds rows, and does no more."""
-        target = _TARGET.match(step.statement)
-        if step.is_many or target is None or not _NEW.match(_NAMED.sub("?", step.statement)):
+        target = TARGET.match(step.statement)
+        if step.is_many or target is None or not NEW.match(NAMED.sub("?", step.statement)):
             return None
         name = plain(target[1])
         found = next((table for table in self._tables.values() if plain(table.name) == name), None)
@@ -375,9 +363,9 @@ class Written:
     def _changes(
         self, step: Step, before: Mapping[str, Rows], after: Mapping[str, Rows], count: int
     ) -> Iterator[tuple[str, Hashable, Note]]:
-        target = _TARGET.match(step.statement)
+        target = TARGET.match(step.statement)
         aim = plain(target[1]) if target else None
-        is_moment = bool(_OF_THE_MOMENT.search(step.statement))
+        is_moment = bool(OF_THE_MOMENT.search(step.statement))
         for name in self._tables:
             old, new = before[name], after[name]
             keys = [key for key in old.keys() | new.keys() if _differ(old, new, key)]
@@ -429,12 +417,6 @@ def _is_whole(diff: Diff, table: TableDiff) -> bool:
     """Whether the difference has each of a table's rows that differ."""
     listed = sum(1 for one, _, _ in every_row(diff) if one.name == table.name)
     return sum(table.counts) == listed
-
-
-def plain(name: str) -> str:
-    """A table's name without quotes and without the schema that is meant anyway, in lower case."""
-    bare = name.replace('"', "").replace("`", "").lower()
-    return bare.removeprefix("public.").removeprefix("main.")
 
 
 def _added(step: Step, table: TableDiff, key: Any) -> Writer | None:

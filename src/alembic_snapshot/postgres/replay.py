@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.database.clone import whole
 from alembic_snapshot.database.diff import Row, TableDiff
 from alembic_snapshot.database.recording import Step, is_reading
-from alembic_snapshot.database.writers import MOST_ROWS, Relations, plain
+from alembic_snapshot.database.statements import plain
+from alembic_snapshot.database.writers import MOST_ROWS, Relations
 from alembic_snapshot.postgres.database import ServerDatabase
 
 if TYPE_CHECKING:

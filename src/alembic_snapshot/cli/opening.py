@@ -21,6 +21,7 @@ from alembic_snapshot.cli.options import (
     refuse_both,
 )
 from alembic_snapshot.errors import CommandError, SnapshotError
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.tokens.parts import differences, parts_of
 from alembic_snapshot.tokens.token import Token, read_argument
@@ -203,8 +204,8 @@ def open_(
     console.warn(opened.notes)
     print_facts(opened.to_record(), str(opened), as_json)
     if opened.target is not None and at is None:
-        stays = "it stays until alembic-snapshot prune --older-than AGE deletes it, as 7d"
-        print(stays, file=sys.stderr)
+        pruned = own_command(project, "prune", "--older-than", "7d")
+        print(f"it stays until `{pruned}` finds it so old", file=sys.stderr)
     if opened.target is not None and not (as_json or only_print) and sys.stdin.isatty():
         console.finish()
         _open_shell(project, opened.target)

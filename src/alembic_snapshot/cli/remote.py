@@ -12,6 +12,7 @@ from alembic_snapshot.build.sharing import Fits, built
 from alembic_snapshot.checks import number, size
 from alembic_snapshot.cli.records import snapshot_record, time_of
 from alembic_snapshot.errors import CommandError, StoreError
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import REMOTE_VARIABLE, TABLE
 from alembic_snapshot.remote.record import Record
@@ -57,7 +58,7 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
     if status.entry is None:
         raise CommandError(
             "the store has not the snapshot that is to be put there",
-            hint="build it first: `alembic-snapshot build`",
+            hint=f"build it first: `{own_command(project, 'build', **which)}`",
         )
     entries = built(status.store, status.chain.target.digest)
     with _open(settings, project, status) as shared:
@@ -65,7 +66,7 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
         private = [entry for entry in own if shared.private_in(entry.manifest, status.chain)]
         shared.send(own, status.chain, again=True)
         report = shared.report
-    _refuse_failure(report)
+    _refuse_failure(report, project)
     record = {
         **report.to_record(),
         "private": len(private),
@@ -94,7 +95,7 @@ def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
                 entry = shared.pull(status.chain, Fits(project, status.present))
         report = shared.report
     if entry is None:
-        _refuse_failure(report)
+        _refuse_failure(report, project)
         return report.to_record(), f"miss: {settings.name} has it not", report.warnings, False
     record = {**snapshot_record(entry, project), "remote": report.to_record()}
     return record, entry.database.name, report.warnings, True
@@ -121,7 +122,7 @@ def listed(project: Project) -> tuple[list[Record], list[str]]:
     with opened(settings, project, backend, backend.store()) as shared:
         assert shared is not None
         records = shared.listed()
-    _refuse_failure(shared.report)
+    _refuse_failure(shared.report, project)
     return records, shared.report.warnings
 
 
@@ -185,7 +186,7 @@ def _open(settings: RemoteSettings, project: Project, status: Status) -> Any:
     return opened(settings, project, backend_of(project), status.store)
 
 
-def _refuse_failure(report: Report) -> None:
+def _refuse_failure(report: Report, project: Project) -> None:
     """Make an error of what is a warning where something else can be done.
 
     Raises:
@@ -196,5 +197,5 @@ def _refuse_failure(report: Report) -> None:
         raise StoreError(
             failed[0],
             hint="are its address and the credentials right, and may they do this? "
-            "`alembic-snapshot doctor` asks it, too",
+            f"`{own_command(project, 'doctor')}` asks it, too",
         )

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import shortened, status_command
+from alembic_snapshot.checks import shortened
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
-    database_is_named,
     on_snapshot,
     print_facts,
     project_of,
@@ -29,6 +28,7 @@ from alembic_snapshot.cli.records import (
 )
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.project.alembic_settings import unsupported_url
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.store.manifest import Entry
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def build(
     other = unsupported_url(project.alembic)
     if other is not None and snapshot.built and not quiet:
         console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
-    more = _status(layer, revision)
+    more = own_command(project, "status", layer=layer, revision=revision)
     if snapshot.built and not quiet:
         console.warn(shortened([*snapshot.manifest.warnings, *lines], more))
     elif lines:
@@ -103,18 +103,6 @@ def build(
     text = job_summary(snapshot, lines, difference, more) if summary else snapshot.database
     print_facts(record, text, as_json)
     return 1 if difference else 0
-
-
-def _status(layer: str | None, revision: str | None) -> str:
-    """The command that says more of the snapshot that a command was about."""
-    where = click.get_current_context().params
-    return status_command(
-        config=where["config"],
-        store=where["store"],
-        database=where["database"] if database_is_named() else None,
-        layer=layer,
-        revision=revision,
-    )
 
 
 def _archive_of(snapshot: Snapshot) -> str:

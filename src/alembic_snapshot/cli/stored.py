@@ -23,6 +23,7 @@ from alembic_snapshot.cli.options import (
 )
 from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record, time_of
 from alembic_snapshot.errors import CommandError, printable
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, is_owned, owner
 from alembic_snapshot.store.manifest import Entry, Manifest
@@ -57,7 +58,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     entries = [entry for entry in found if is_meant(entry.manifest.project)]
     _tell_of_others(len(found) - len(entries))
     opened = _opened(project, every=every)
-    _tell_of_opened(opened)
+    _tell_of_opened(opened, project)
     if as_json:
         record = {
             "snapshots": [snapshot_record(entry, project) for entry in entries],
@@ -241,10 +242,11 @@ def _counted(count: int) -> str:
     return f"{number(count, 'database')} that open made"
 
 
-def _tell_of_opened(opened: Sequence[OpenedDatabase]) -> None:
+def _tell_of_opened(opened: Sequence[OpenedDatabase], project: Project) -> None:
     if opened:
         amount = size(sum(one.size for one in opened))
-        way = "prune --opened deletes them, with --older-than AGE old ones"
+        command = own_command(project, "prune", "--opened")
+        way = f"`{command}` deletes them, with --older-than 7d old ones"
         print(f"beside them: {_counted(len(opened))}, {amount} ({way}):", file=sys.stderr)
         for one in opened:
             print(f"  {one.target.name}", file=sys.stderr)

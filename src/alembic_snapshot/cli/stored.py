@@ -12,13 +12,16 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import number, size
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
+    Said,
     database_is_named,
     json_option,
     on_project,
     on_snapshot,
     print_facts,
     print_json,
+    print_said,
     project_of,
+    projects_of,
     traceback_option,
 )
 from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record, time_of
@@ -112,14 +115,17 @@ def _list_remote(project: Project, as_json: bool) -> int:
 def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Put the snapshot into the shared store.
 
-    It goes into the scope of this run. It has to be built.
+    It goes into the scope of this run. It has to be built. Of every database, unless --database
+    names one.
     """
     from alembic_snapshot.cli.remote import push as run
 
-    record, line, warnings = run(project_of(where), layer=layer, revision=revision)
-    console.warn(warnings)
-    print_facts(record, line, as_json)
-    return 0
+    said: dict[str, Said] = {}
+    for name, project in projects_of(where, layer=layer, revision=revision).items():
+        record, line, warnings = run(project, layer=layer, revision=revision)
+        console.warn(warnings)
+        said[name] = Said(record, line)
+    return print_said(said, as_json)
 
 
 @click.command()
@@ -127,14 +133,17 @@ def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
 def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Fetch the snapshot from the shared store.
 
-    Print its path. The exit status is 1 if the shared store has none.
+    Print its path. The exit status is 1 if the shared store has none. Of every database, unless
+    --database names one.
     """
     from alembic_snapshot.cli.remote import pull as run
 
-    record, line, warnings, is_there = run(project_of(where), layer=layer, revision=revision)
-    console.warn(warnings)
-    print_facts(record, line, as_json)
-    return 0 if is_there else 1
+    said: dict[str, Said] = {}
+    for name, project in projects_of(where, layer=layer, revision=revision).items():
+        record, line, warnings, is_there = run(project, layer=layer, revision=revision)
+        console.warn(warnings)
+        said[name] = Said(record, line, 0 if is_there else 1)
+    return print_said(said, as_json)
 
 
 @click.command(name="remote-key")

@@ -130,6 +130,8 @@ def _built(
         warn([f"{counted_of(snapshot.manifest, project)}: `{more}` says more"])
     if difference:
         warn([f"the snapshot that was built step by step differs:\n{difference}"])
+    if from_scratch and difference is None:
+        console.note(f"{beginning}compared with nothing: the store had no such snapshot")
     warn(notes_of(snapshot))
     record = snapshot_record(
         snapshot.entry,
@@ -137,6 +139,7 @@ def _built(
         built=snapshot.built,
         restored=snapshot.restored,
         why=list(snapshot.why),
+        difference=None if difference is None else difference.to_record(),
     )
     if snapshot.restored and not quiet:
         console.note(f"{beginning}restored from its archive")

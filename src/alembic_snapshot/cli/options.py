@@ -6,15 +6,19 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.cli import console
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.masking import masked_values
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
+
+if TYPE_CHECKING:
+    from alembic_snapshot.database.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -133,6 +137,15 @@ def print_facts(record: Any, text: str, as_json: bool, *, is_url: bool = False) 
 def print_json(record: Any) -> None:
     """Print a record as JSON. Only the URL of a database in it has a password."""
     print(json.dumps(masked_values(record, "url"), indent=1))
+
+
+def tell_of_ending(project: Project, target: Target | None = None) -> None:
+    """Say of a URL that is printed that its server ends, if it does; and what opens ``target``."""
+    server = backend_of(project).server()
+    if server is None or not server.is_private:
+        return
+    way = f": `{target.opening}` starts it and opens the database" if target else ""
+    console.note(f"the URL leads to a private server, which ends with this command{way}")
 
 
 def refuse_both(*options: tuple[str, bool]) -> None:

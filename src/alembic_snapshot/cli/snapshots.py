@@ -21,6 +21,7 @@ from alembic_snapshot.cli.options import (
     project_of,
     projects_of,
     refuse_both,
+    tell_of_ending,
 )
 from alembic_snapshot.cli.records import (
     counted_of,
@@ -84,6 +85,8 @@ def build(
     if summary and not is_one:
         print_facts({}, "\n\n".join(one.text for one in said.values()), as_json=False)
         return max(one.status for one in said.values())
+    if as_json:
+        tell_of_ending(next(iter(projects.values())))
     return print_said(said, as_json)
 
 
@@ -226,9 +229,10 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     every database, unless --database names one; exit 0: it has all of them.
     """
     projects = projects_of(where, layer=layer, revision=revision)
-    return print_said(
-        {name: _status(one, layer, revision) for name, one in projects.items()}, as_json
-    )
+    said = {name: _status(one, layer, revision) for name, one in projects.items()}
+    if as_json and any("url" in one.record for one in said.values()):
+        tell_of_ending(next(iter(projects.values())))
+    return print_said(said, as_json)
 
 
 def _status(project: Project, layer: str | None, revision: str | None) -> Said:
@@ -313,6 +317,7 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
     console.warn(notes_of(snapshot))
     copy = snapshot.clone(path)
     print_facts({"url": copy.url, "path": copy.target.name}, copy.url, as_json, is_url=True)
+    tell_of_ending(project, copy.target)
     return 0
 
 

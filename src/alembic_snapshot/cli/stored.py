@@ -22,6 +22,7 @@ from alembic_snapshot.cli.options import (
     print_said,
     project_of,
     projects_of,
+    tell_of_ending,
     traceback_option,
 )
 from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record, time_of
@@ -68,6 +69,8 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
             "opened": [_opened_record(one) for one in opened],
         }
         print_json(record)
+        if entries or opened:
+            tell_of_ending(project)
         return 0
     names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
     _print_table(names, [_row(entry.manifest, project) for entry in entries])

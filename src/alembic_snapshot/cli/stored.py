@@ -25,7 +25,12 @@ from alembic_snapshot.cli.options import (
     tell_of_ending,
     traceback_option,
 )
-from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record, time_of
+from alembic_snapshot.cli.records import (
+    counted_of,
+    seconds_of,
+    snapshot_record,
+    time_of,
+)
 from alembic_snapshot.errors import CommandError, printable
 from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
@@ -106,6 +111,9 @@ def _list_remote(project: Project, as_json: bool) -> int:
 
     records, warnings = listed(project)
     console.warn(warnings)
+    if database_is_named():
+        own = identity(project)
+        records = [record for record in records if record.manifest.project == own]
     if as_json:
         print_json([record_of(record) for record in records])
         return 0
@@ -203,7 +211,7 @@ def prune(
         raise CommandError("prune deletes nothing by itself", hint=hint)
     age = seconds_of(older_than) if older_than is not None else None
     project = project_of(where)
-    deleted = [] if only_opened else _pruned(project, keep, age, every=every)
+    deleted, used = ([], []) if only_opened else _pruned(project, keep, age, every=every)
     opened = _opened(project, every=every) if only_opened or age is not None else []
     old = [one for one in opened if age is None or one.is_older_than(age)]
     gone = [one for one in old if backend_of(project).delete_opened(one)]
@@ -215,19 +223,24 @@ def prune(
     }
     what = [number(len(deleted), "snapshot"), *([_counted(len(gone))] if gone else [])]
     print_facts(record, f"deleted {', '.join(what)}, {size(freed)}", as_json)
+    if used:
+        print(f"in use, and not deleted: {number(len(used), 'snapshot')}", file=sys.stderr)
     if len(gone) < len(old):
         print(f"in use, and not deleted: {_counted(len(old) - len(gone))}", file=sys.stderr)
     return 0
 
 
-def _pruned(project: Project, keep: int | None, age: float | None, *, every: bool) -> list[Entry]:
-    """Delete snapshots; the deleted ones are returned, and others' are counted on the way."""
+def _pruned(
+    project: Project, keep: int | None, age: float | None, *, every: bool
+) -> tuple[list[Entry], list[Entry]]:
+    """Delete snapshots; the deleted ones, and those in use; others' are counted on the way."""
     store = backend_of(project).store()
     is_meant = _meant(project, every=every)
     others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
-    deleted = store.prune(keep, age, is_meant, None if every else owner(project))
+    used: list[Entry] = []
+    deleted = store.prune(keep, age, is_meant, None if every else owner(project), used)
     _tell_of_others(len(others))
-    return deleted
+    return deleted, used
 
 
 def _opened_record(opened: OpenedDatabase) -> dict[str, Any]:

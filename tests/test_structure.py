@@ -31,7 +31,7 @@ ROOMS = {
         ["callsite", "references", "remote", "sizes", "spelling", "toml_file", "unsupported"],
         ["alembic_settings", "places", "table"],
         ["config"],
-        ["owner"],
+        ["commands", "owner"],
     ],
     "key": [
         ["fields"],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alembic_snapshot.errors import CheckError
 
+# The spelling of a command of Alembic's on the project, from its words.
+Spell = Callable[..., str]
 CHECKS = ("sound_data", "one_head", "drift", "mappers")
 SHOWN = 10
 # How many characters of a statement a message shows.
@@ -30,9 +31,9 @@ def unconfigured_mappers() -> str | None:
     return None
 
 
-def findings(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
+def findings(checks: Mapping[str, Any], *, drift: str, heads: str, spell: Spell) -> list[str]:
     """The findings of a snapshot's checks, a line each, of those that the project wants."""
-    lines_by_check = by_check(checks, drift=drift, heads=heads)
+    lines_by_check = by_check(checks, drift=drift, heads=heads, spell=spell)
     return [line for lines in lines_by_check.values() for line in lines]
 
 
@@ -58,11 +59,11 @@ def not_checked(name: str, reason: str) -> str:
     return f"{name}: not checked, because {reason}"
 
 
-def told(checks: Mapping[str, Any], *, drift: str, heads: str) -> list[str]:
+def told(checks: Mapping[str, Any], *, drift: str, heads: str, spell: Spell) -> list[str]:
     """All results of a snapshot's checks, a line each: the findings, then what was not checked."""
     missing = unchecked(checks, drift=drift)
     return [
-        *findings(checks, drift=drift, heads=heads),
+        *findings(checks, drift=drift, heads=heads, spell=spell),
         *(not_checked(name, reason) for name, reason in missing.items()),
     ]
 
@@ -98,12 +99,6 @@ def brief(sql: str) -> str:
     return " ".join(sql.split())[:_SHOWN_SQL]
 
 
-def status_command(**options: object) -> str:
-    """The command that lists all that there is to say of a snapshot; an option of None is none."""
-    given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
-    return shlex.join(["alembic-snapshot", "status", *(part for pair in given for part in pair)])
-
-
 def shortened(lines: Sequence[str], command: str) -> list[str]:
     """The first of these lines, and how many more there are, which ``command`` lists."""
     more = len(lines) - SHOWN
@@ -112,7 +107,9 @@ def shortened(lines: Sequence[str], command: str) -> list[str]:
     return [*lines[:SHOWN], f"and {more} more: `{command}` lists them"]
 
 
-def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, list[str]]:
+def by_check(
+    checks: Mapping[str, Any], *, drift: str, heads: str, spell: Spell
+) -> dict[str, list[str]]:
     """The findings of each check of a snapshot, by the check's name."""
     lines_by_check: dict[str, list[str]] = {name: [] for name in CHECKS}
     lines_by_check["sound_data"] = [f"integrity: {line}" for line in checks.get("integrity", ())]
@@ -122,7 +119,7 @@ def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, 
     if heads == "one" and len(checks.get("heads", ())) > 1:
         lines_by_check["one_head"].append(
             f"there are {len(checks['heads'])} heads, {' and '.join(checks['heads'])}: join them "
-            'with `alembic merge heads`, or set heads = "many"'
+            f'with `{spell("merge", "heads")}`, or set heads = "many"'
         )
     lines_by_check["drift"] = [
         f"revision {name} calls create_all: the models' drift can't show"
@@ -135,10 +132,12 @@ def by_check(checks: Mapping[str, Any], *, drift: str, heads: str) -> dict[str, 
     return lines_by_check
 
 
-def raise_for_checks(checks: Mapping[str, Any], *, drift: str, command: str) -> None:
+def raise_for_checks(
+    checks: Mapping[str, Any], *, drift: str, command: Callable[[], str], spell: Spell
+) -> None:
     """Raise for the findings of a snapshot's checks, if ``drift`` is ``"error"``.
 
-    ``command`` lists all of them.
+    ``command`` tells the command that lists all of them.
 
     Raises:
         CheckError: it lists what was found and says what to do.
@@ -151,20 +150,21 @@ def raise_for_checks(checks: Mapping[str, Any], *, drift: str, command: str) -> 
             hint="import every module with mapped classes where env.py gets its metadata",
         )
     if checks.get("drift"):
-        lines = "\n  ".join(shortened(checks["drift"], command))
+        lines = "\n  ".join(shortened(checks["drift"], command()))
         raise CheckError(
             f"the models differ from the migrated schema:\n  {lines}",
-            hint="make the missing revision with `alembic revision --autogenerate`, "
+            hint=f"make the missing revision with `{spell('revision', '--autogenerate')}`, "
             'or set drift = "warn"',
         )
     missing = unchecked(checks, drift=drift)
     for name, hint in _UNCHECKED_HINTS.items():
         if name in missing:
-            raise CheckError(not_checked(name, missing[name]), hint=hint)
+            alone = spell("check")
+            raise CheckError(not_checked(name, missing[name]), hint=hint.format(alone=alone))
 
 
 _UNCHECKED_HINTS = {
-    "drift": "run `alembic check` to see it alone; env.py has to give the models' metadata to "
+    "drift": "run `{alone}` to see it alone; env.py has to give the models' metadata to "
     'context.configure(); or set drift = "warn"',
     "mappers": "import every module with mapped classes where env.py gets its metadata, or set "
     'drift = "warn"',

@@ -127,9 +127,10 @@ HINTS = {
 
 
 @pytest.fixture
-def hint_of(project):
+def hint_of(project, monkeypatch):
     """The hint for a failure in a project of two revisions, and where its database is kept."""
     project.history(2)
+    monkeypatch.chdir(project.root)
 
     def hint(failed, kept=None):
         return hint_for(failed, project.load(), project.chain(), kept)

@@ -19,11 +19,17 @@ WHOLE = {
     "drift_error": None,
     "mappers": None,
 }
+
+
+def spelled(*words):
+    return f"alembic {' '.join(words)}"
+
+
 NO_MODELS = "drift: not checked, because env.py gives no target_metadata to context.configure()"
 
 
 def lines(checks, drift="warn", heads="one"):
-    return told({**WHOLE, **checks}, drift=drift, heads=heads)
+    return told({**WHOLE, **checks}, drift=drift, heads=heads, spell=spelled)
 
 
 class TestTheLines:
@@ -57,7 +63,7 @@ class TestTheLines:
         assert list(unchecked(checks, drift="warn")) == [check]
 
     def test_are_found_by_check_without_what_was_not_checked(self):
-        found = by_check({**WHOLE, "drift_error": "x"}, drift="warn", heads="one")
+        found = by_check({**WHOLE, "drift_error": "x"}, drift="warn", heads="one", spell=spelled)
 
         assert not any(found.values())
 

@@ -305,7 +305,8 @@ class TestAHistory:
     def test_that_could_not_be_loaded_does_not_speak_against_the_files(self, history):
         assert verified(history, at("0002"), scripts={"error": "x"}).total == 2
 
-    def test_without_a_revision_is_none(self, migrated):
+    def test_without_a_revision_is_none(self, migrated, monkeypatch):
+        monkeypatch.chdir(migrated.root)
         nothing = {"revisions": {}, "heads": [], "tops": []}
         places = migrated.root / "migrations" / "versions"
         said = f"there are no revisions: none in {places}, and "

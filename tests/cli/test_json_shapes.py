@@ -80,7 +80,43 @@ def printed(project, *arguments, status=0):
 
 
 def test_every_shape_is_compared():
-    assert sorted(SHAPES) == ["diff", "doctor", "list", "open", "status-hit", "status-miss"]
+    assert sorted(SHAPES) == [
+        "build",
+        "diff",
+        "doctor",
+        "list",
+        "open",
+        "status-hit",
+        "status-miss",
+    ]
+
+
+def test_build(shop):
+    first = printed(shop, "build", "--from-scratch")
+    again = printed(shop, "build", "--from-scratch")
+
+    assert [list(misfits(one, SHAPES["build"])) for one in (first, again)] == [[], []]
+    assert first["difference"] is None
+    assert again["difference"] == {"schema": [], "tables": {}}
+    assert printed(shop, "build")["difference"] is None
+
+
+def test_what_is_not_compared_is_said(shop):
+    said = "compared with nothing: the store had no such snapshot"
+
+    assert said in shop.command("build", "--from-scratch", "-q").stderr.splitlines()
+    assert said not in shop.command("build", "--from-scratch", "-q").stderr.splitlines()
+
+
+def test_a_build_that_differs_has_the_difference(shop):
+    moment = "op.execute(\"INSERT INTO t VALUES (3, strftime('%f %s', 'now') || random())\")"
+    shop.revision("0003", "0002", moment)
+    printed(shop, "build")
+
+    record = printed(shop, "build", "--from-scratch", status=1)
+
+    assert not list(misfits(record, SHAPES["build"]))
+    assert record["difference"]["tables"]["t"]["changed"] == 1
 
 
 def test_status(shop):

@@ -338,8 +338,8 @@ class TestWhatBecomesOfIt:
 
     def test_open_says_how_long_it_stays_and_that_deletes_it(self, shop, line):
         done, path = self.opened(shop, line)
-        told = re.search(r"it stays until alembic-snapshot (prune --older-than) AGE deletes it, "
-                         r"as (\w+)$", done.stderr.strip())  # fmt: skip
+        told = re.search(r"it stays until `alembic-snapshot (prune --older-than) (\w+)` finds "
+                         r"it so old$", done.stderr.strip())  # fmt: skip
         days = int(told[2].removesuffix("d"))
 
         young = shop.command(*told[1].split(), told[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -118,7 +119,11 @@ FOUND = {
 
 @pytest.mark.parametrize(("table", "found", "changed"), FOUND.values(), ids=FOUND)
 def test_each_fails_with_its_own_findings(checks, table, found, changed):
-    assert results(checks(table, **found)) == {**PASSED, **changed}
+    told = results(checks(table, **found))
+
+    # The project is not in the folder that the tests run in.
+    plain = {name: re.sub(r"cd \S+ && (?=alembic )", "", one) for name, one in told.items()}
+    assert plain == {**PASSED, **changed}
 
 
 def test_what_was_not_checked_is_skipped_where_that_is_allowed(checks, request, monkeypatch):

@@ -242,7 +242,7 @@ class TestDatabases:
             """
         )
 
-        first = project.command("build").stdout.strip()
+        first = project.command("build", "--database", "default").stdout.strip()
         second = project.command("build", "--database", "other").stdout.strip()
 
         assert "t_0001" in tables(first)

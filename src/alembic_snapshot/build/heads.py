@@ -13,6 +13,7 @@ from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import BuildError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.alembic_settings import look_deeper
+from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Manifest
 
@@ -237,7 +238,8 @@ class Verifier:
         return BuildError(
             f"there are no revisions: none in {places}, and {who} named none while it ran",
             hint=look_deeper(self.project.alembic)
-            or "make the first with `alembic revision`, or correct version_locations",
+            or f"make the first with `{alembic_command(self.project, 'revision')}`, or correct "
+            "version_locations",
         )
 
 

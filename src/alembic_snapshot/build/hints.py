@@ -13,6 +13,7 @@ from alembic_snapshot.database.target import Target
 from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import unsupported_url
+from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import TABLE
 
@@ -73,7 +74,8 @@ def hint_for(failed: Failure, project: Project, chain: Chain, kept: Target | Non
     if failed.who == "a revision script":
         return "correct the file; --traceback shows how it came to be loaded"
     if failed.who == "the revisions' history":
-        return "correct the fields of the script that it names; `alembic history` says the same"
+        same = alembic_command(project, "history")
+        return f"correct the fields of the script that it names; `{same}` says the same"
     if failed.who.startswith("migrate"):
         return "correct it; --traceback shows all lines"
     if failed.current:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from alembic_snapshot.backend import backend_of
@@ -63,7 +64,7 @@ def _look_up(project: Project, layer: str | None, revision: str | None) -> Statu
     files.save()
     reasons = tuple(_told(change, chain) for change in lookup.reasons)
     if not (reasons or lookup.entry):
-        reasons = tuple(_why(store, project, chain, revision))
+        reasons = tuple(_why(store, project, chain, layer, revision))
     cures = tuple(change.cure for change in lookup.reasons if change.cure)
     return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
 
@@ -96,7 +97,9 @@ def _told(change: Change, chain: Chain) -> str:
     return f"{change.file} changed" if change.file in chain.named_files else change.text
 
 
-def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> Iterator[str]:
+def _why(
+    store: Store, project: Project, chain: Chain, layer: str | None, revision: str | None
+) -> Iterator[str]:
     """Why the store lacks the snapshot: how it differs from the project's most similar one."""
     # What lies in the project's folder is its own, also if another checkout's cache brought it:
     # then its owner has another name.
@@ -117,19 +120,32 @@ def _why(store: Store, project: Project, chain: Chain, revision: str | None) -> 
         return
     if revision is not None:
         yield f"the store has no snapshot at revision {revision}"
-    yield from min((list(_changes(manifest, chain, revision)) for manifest in own), key=len)
+    seeds: set[str] = set() if layer is None else set(project.layers[layer])
+    if any(seeds <= manifest.layers.keys() for manifest in own):
+        seeds = set()
+    else:
+        yield f"the store has no snapshot with the layer {layer}"
+    yield from min((list(_changes(one, chain, revision, seeds)) for one in own), key=len)
 
 
-def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator[str]:
-    """The inputs that differ from a stored snapshot's. Those after ``revision`` don't count."""
+def _changes(
+    manifest: Manifest, chain: Chain, revision: str | None, new_seeds: AbstractSet[str]
+) -> Iterator[str]:
+    """The inputs that differ from a stored snapshot's. Those after ``revision`` don't count.
+
+    Neither do those of ``new_seeds``, which it has not.
+    """
     wanted = {layer.name for layer in chain.layers}
+    lacking = new_seeds - manifest.layers.keys()
     before = {
         name: digest
         for layer, inputs in manifest.layers.items()
         if revision is None or layer in wanted
-        for name, digest in inputs.items()
+        for name, digest in _by_seed(inputs)
     }
-    now = {**chain.named_files, **chain.inputs}
+    counted = [layer for layer in chain.layers if layer.name not in lacking]
+    now = {name: digest for layer in counted for name, digest in layer.named_files.items()}
+    now |= {name: digest for layer in counted for name, digest in _by_seed(layer.inputs)}
     for name in sorted(before.keys() | now.keys()):
         if name not in before:
             yield f"{name} is new"
@@ -138,3 +154,9 @@ def _changes(manifest: Manifest, chain: Chain, revision: str | None) -> Iterator
         elif before[name] != now[name]:
             change = f" ({before[name]} to {now[name]})" if name.startswith("<version") else ""
             yield f"{name} changed{change}"
+
+
+def _by_seed(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The inputs of a layer; what names its seed is another one for each seed."""
+    for name, digest in inputs.items():
+        yield (f"<seed {digest}>" if name == "<seed>" else name), digest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from alembic_snapshot.checks import counted, findings, not_checked, number, unchecked
+from alembic_snapshot.checks import counted, not_checked, number, unchecked
 from alembic_snapshot.cli import console
-from alembic_snapshot.cli.records import notes_of, revision_count
+from alembic_snapshot.cli.records import findings_of, notes_of, revision_count
 from alembic_snapshot.errors import CheckError
 from alembic_snapshot.project.config import Project
 
@@ -33,7 +33,7 @@ def checked(
         snapshot = snapshot or ensure(project, listener=progress)
     console.warn(notes_of(snapshot))
     checks = snapshot.manifest.checks
-    finding_lines = [*findings(checks, drift=project.drift, heads=project.heads), *stairway]
+    finding_lines = [*findings_of(snapshot.manifest, project), *stairway]
     missing = {**unchecked(checks, drift=project.drift), **missing}
     left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
     manner = ", each up, down and up again" if is_tried else ""

@@ -5,7 +5,6 @@ Results go to standard output, the rest to standard error.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import os
@@ -21,18 +20,16 @@ from alembic_snapshot.cli import console, opening, snapshots, stored
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.options import (
     config_option,
-    database_is_named,
     json_option,
     no_remote_option,
     on_project,
     print_facts,
-    project_of,
+    projects_of,
     refuse_both,
     store_option,
     traceback_option,
 )
 from alembic_snapshot.errors import CommandError, SnapshotError
-from alembic_snapshot.project.config import load_projects
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -190,15 +187,7 @@ def check(
     found; 1: something was found, or not checked.
     """
     refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
-    project = project_of(where)
-    is_one = where["config"] is not None or database_is_named()
-    if is_one:
-        projects = {where["database"]: project}
-    else:
-        projects = {
-            name: dataclasses.replace(one, no_remote=where["no_remote"])
-            for name, one in load_projects(project.root, store=where["store"]).items()
-        }
+    projects = projects_of(where)
     every: dict[str, dict[str, Any]] = {}
     lines: list[str] = []
     for name, database_project in projects.items():
@@ -206,7 +195,7 @@ def check(
             database_project, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
         )
         lines += told if len(projects) == 1 else [f"{name}: {line}" for line in told]
-    record = every[project.name] if len(projects) == 1 else {"databases": every}
+    record = next(iter(every.values())) if len(every) == 1 else {"databases": every}
     print_facts(record, "\n".join(lines), as_json)
     has_findings = any(result["findings"] for result in every.values())
     missing = any(result["unchecked"] for result in every.values())

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import counted, findings, number, size, told, unchecked
+from alembic_snapshot.checks import counted, number, size, unchecked
 from alembic_snapshot.cli.finding import Finding, bad, doubtful, good, has_bad
 from alembic_snapshot.cli.importable import importing, line_for
 from alembic_snapshot.cli.inside_pytest import ask
-from alembic_snapshot.cli.records import not_supported
+from alembic_snapshot.cli.records import findings_of, not_supported, told_of
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.libraries import OLDEST, numbers
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import unsupported_url
+from alembic_snapshot.project.commands import alembic_command, own_command
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
 from alembic_snapshot.project.owner import is_owned, owner
 from alembic_snapshot.project.places import TABLE
@@ -56,7 +57,7 @@ def examine(config: Path | None, store: Path | None, timeout: float) -> list[Fin
         why = f"{where} has no [{TABLE}]" if where.exists() else f"there is no {where}"
         return [
             *all_findings,
-            bad("table", why, "alembic-snapshot init proposes one and writes it"),
+            bad("table", why, f"{own_command(project, 'init')} proposes one and writes it"),
             _rest("without a table"),
         ]
     all_findings.append(good("table", f"[{TABLE}] in {project.root / 'pyproject.toml'}"))
@@ -225,12 +226,12 @@ def _snapshot(project: Project) -> Iterator[Finding]:
     if status.entry is None:
         failure = status.store.failure(status.chain.target.digest)
         if failure is not None:
-            error, again = failure[1], f"{_PACKAGE} build tries it again"
+            error, again = failure[1], f"{own_command(project, 'build')} tries it again"
             seen = f"not built, its last build failed: {error.message.splitlines()[0]}"
             yield bad("snapshot", seen, f"{error.hint}; {again}" if error.hint else again)
             return
         why = "; ".join(status.reasons)
-        hint = f"{_PACKAGE} build builds it; so does the first test that needs it"
+        hint = f"{own_command(project, 'build')} builds it; so does the first test that needs it"
         yield doubtful("snapshot", f"not built: {why}", hint)
         return
     manifest = status.entry.manifest
@@ -239,17 +240,19 @@ def _snapshot(project: Project) -> Iterator[Finding]:
         yield doubtful("env.py", warning, _warned(warning))
     checks = manifest.checks
     if "drift" not in checks:
-        yield doubtful("models", "not compared with it yet", f"{_PACKAGE} build compares them")
+        hint = f"{own_command(project, 'build')} compares them"
+        yield doubtful("models", "not compared with it yet", hint)
         return
-    said = told(checks, drift=project.drift, heads=project.heads)
+    said = told_of(manifest, project)
     if not said:
         yield good("models", "as the migrated schema")
         return
-    finding_lines = findings(checks, drift=project.drift, heads=project.heads)
+    finding_lines = findings_of(manifest, project)
     missing = unchecked(checks, drift=project.drift)
     # With drift = "error" it fails the tests that need a database.
     make = bad if project.drift == "error" else doubtful
-    yield make("models", counted(len(finding_lines), len(missing)), f"{_PACKAGE} status lists them")
+    hint = f"{own_command(project, 'status')} lists them"
+    yield make("models", counted(len(finding_lines), len(missing)), hint)
 
 
 def _scripts(status: Status, project: Project) -> Iterator[Finding]:
@@ -257,12 +260,13 @@ def _scripts(status: Status, project: Project) -> Iterator[Finding]:
     count = len(status.chain.revisions)
     files = (path for folder in project.alembic.version_locations for path in folder.rglob("*.py"))
     if status.entry is None and not any(files):
-        hint = "make the first: alembic revision --autogenerate"
+        hint = f"make the first: {alembic_command(project, 'revision', '--autogenerate')}"
         yield bad("scripts", "there is no revision", hint)
     elif status.chain.opaque:
         yield doubtful("scripts", f"one layer: {status.chain.opaque[0]}")
     elif len(heads) > 1 and project.heads == "one":
-        hint = f'join them: alembic merge heads; or set heads = "many" in [{TABLE}]'
+        command = alembic_command(project, "merge", "heads")
+        hint = f'join them: {command}; or set heads = "many" in [{TABLE}]'
         yield doubtful("scripts", f"{len(heads)} heads: {', '.join(heads)}", hint)
     else:
         what = number(count, "revision")
@@ -332,7 +336,7 @@ def _engine(database: dict[str, Any], project: Project, *, has_asyncio: bool) ->
             yield doubtful(
                 "engine",
                 "none is configured: only the fixtures are on clones, and not the application",
-                f"alembic-snapshot init looks for it; or name it below [{TABLE}]",
+                f"{own_command(project, 'init')} looks for it; or name it below [{TABLE}]",
             )
         return
     yield from _described(engine)

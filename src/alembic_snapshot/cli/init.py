@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alembic_snapshot.checks import status_command
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.pyproject import PyProject, shown
 from alembic_snapshot.discover.layout import Layout, find_layout
@@ -24,6 +23,7 @@ from alembic_snapshot.discover.lines import Line, Proposal
 from alembic_snapshot.discover.makers import Model
 from alembic_snapshot.discover.proposal import propose
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project, here, load_project, refuse_no_store
 from alembic_snapshot.project.places import TABLE, refuse_misspelt, store_folder
 from alembic_snapshot.project.toml_file import TomlFile, tool_table
@@ -84,7 +84,7 @@ def init(wishes: Wishes) -> int:
         _say(f"added {ignored[1]} to {os.path.relpath(ignored[0])}")
     for package, reason in proposal.extras.items():
         console.warn([f'{reason}: pip install "{package}"'])
-    snapshot = _built(project, status_command(store=wishes.store))
+    snapshot = _built(project)
     print(_next(proposal, layout, snapshot))
     return 0
 
@@ -118,15 +118,17 @@ def _shown(name: str, lines: Sequence[Line]) -> str:
     return shown(name, values, {line.key: line.reason for line in lines})
 
 
-def _built(project: Project, status: str) -> Snapshot:
+def _built(project: Project) -> Snapshot:
     from alembic_snapshot.build.ensure import ensure
     from alembic_snapshot.build.progress import Progress
-    from alembic_snapshot.checks import number, shortened, told
+    from alembic_snapshot.checks import number, shortened
+    from alembic_snapshot.cli.records import told_of
 
     with Progress() as progress:
         snapshot = ensure(project, listener=progress)
     manifest = snapshot.manifest
-    said = told(manifest.checks, drift=project.drift, heads=project.heads)
+    said = told_of(manifest, project)
+    status = own_command(project, "status")
     console.warn(shortened([*manifest.warnings, *said], status))
     what = "built" if snapshot.built else "reused"
     _say(f"{what} the snapshot: {number(manifest.tables, 'table')}, at {' '.join(manifest.heads)}")
@@ -186,7 +188,8 @@ def _next(proposal: Proposal, layout: Layout, snapshot: Snapshot) -> str:
     steps.append(f"save this as {os.path.relpath(path)}:\n\n{_indented(test)}\n")
     where = os.path.relpath(layout.root)
     inside = "" if where == "." else f" in {where}"
-    steps.append(f"run pytest{inside}; `alembic-snapshot doctor` there says what is amiss")
+    doctor = own_command(snapshot.project, "doctor")
+    steps.append(f"run pytest{inside}; `{doctor}` says what is amiss")
     lines = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
     return "\nnext:\n" + "\n".join(lines)
 

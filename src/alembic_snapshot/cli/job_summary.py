@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 
 def job_summary(
-    snapshot: Snapshot, findings: Sequence[str], difference: object, command: str
+    snapshot: Snapshot, findings: Sequence[str], difference: object, command: str, name: str = ""
 ) -> str:
-    """The snapshot, whether and why it was built, and the ``findings`` of its checks."""
+    """The snapshot, whether and why it was built, and the ``findings`` of its checks.
+
+    ``name`` is the database's, if it is one of several.
+    """
     manifest = snapshot.manifest
     count = manifest.checks.get("revisions", len(manifest.revisions))
     what = "restored from its archive" if snapshot.restored else "reused"
@@ -29,7 +32,7 @@ def job_summary(
         rows.append(("shared store", snapshot.shared.in_words()))
     if snapshot.built:
         rows.insert(1, ("ran", _ran(manifest.timings)))
-    lines = ["### Database snapshot", "", "| | |", "|---|---|"]
+    lines = [f"### Database snapshot {name}".rstrip(), "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(text)} |" for name, text in rows]
     shared = snapshot.shared.warnings if snapshot.shared is not None else ()
     notes = [*manifest.warnings, *findings, *snapshot.notes, *shared]

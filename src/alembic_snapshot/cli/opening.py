@@ -19,8 +19,10 @@ from alembic_snapshot.cli.options import (
     print_facts,
     project_of,
     refuse_both,
+    tell_of_ending,
 )
 from alembic_snapshot.errors import CommandError, SnapshotError
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.tokens.parts import differences, parts_of
 from alembic_snapshot.tokens.token import Token, read_argument
@@ -202,9 +204,11 @@ def open_(
         opened = open_token(project, read, at, rows, progress)
     console.warn(opened.notes)
     print_facts(opened.to_record(), str(opened), as_json)
+    if as_json and opened.target is not None:
+        tell_of_ending(project, opened.target)
     if opened.target is not None and at is None:
-        stays = "it stays until alembic-snapshot prune --older-than AGE deletes it, as 7d"
-        print(stays, file=sys.stderr)
+        pruned = own_command(project, "prune", "--older-than", "7d")
+        print(f"it stays until `{pruned}` finds it so old", file=sys.stderr)
     if opened.target is not None and not (as_json or only_print) and sys.stdin.isatty():
         console.finish()
         _open_shell(project, opened.target)
@@ -224,3 +228,4 @@ def _open_shell(project: Project, target: Target) -> None:
     if reason is not None:
         console.warn([f"no shell was opened: {reason}; another program can use this URL:"])
         console.show(target.url(), is_url=True)
+        tell_of_ending(project, target)

@@ -6,15 +6,19 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from alembic_snapshot.backend import backend_of
 from alembic_snapshot.cli import console
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.masking import masked_values
-from alembic_snapshot.project.config import DEFAULT, Project, load_project
+from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
+
+if TYPE_CHECKING:
+    from alembic_snapshot.database.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,6 +72,54 @@ def project_of(where: Mapping[str, Any]) -> Project:
     return dataclasses.replace(project, no_remote=bool(where.get("no_remote")))
 
 
+class Said(NamedTuple):
+    """What a command says of one database: for ``--json``, as text, and its exit status."""
+
+    record: dict[str, Any]
+    text: str
+    status: int = 0
+
+
+def projects_of(where: Mapping[str, Any], **of_one: str | None) -> dict[str, Project]:
+    """The databases that a command is about: the one that is named, or all of the project's.
+
+    ``of_one`` are options of which a value is one database's. That others are left out for them is
+    said.
+    """
+    project = project_of(where)
+    every = load_projects(config=where["config"], store=where["store"])
+    if database_is_named() or len(every) == 1:
+        return {project.name: project}
+    config = where["config"]
+    is_inis = config is not None and config.name != "pyproject.toml"
+    options = [f"--{name}" for name, value in of_one.items() if value is not None]
+    options += ["--config"] * is_inis
+    if options:
+        others = ", ".join(name for name in every if name != project.name)
+        console.note(
+            f"not looked at: {others} ({options[0]} is about one database; --database names it)"
+        )
+        return {project.name: project}
+    return {
+        name: dataclasses.replace(one, no_remote=project.no_remote) for name, one in every.items()
+    }
+
+
+def print_said(said: Mapping[str, Said], as_json: bool) -> int:
+    """Print what a command says of each database; the exit status is the worst.
+
+    The record of several is that of the first, with those of all by name beside it.
+    """
+    first, *others = said.values()
+    if not others:
+        print_facts(first.record, first.text, as_json)
+        return first.status
+    records = {name: one.record for name, one in said.items()}
+    lines = (f"{name}: {one.text}" for name, one in said.items())
+    print_facts({**first.record, "databases": records}, "\n".join(lines), as_json)
+    return max(one.status for one in said.values())
+
+
 def database_is_named() -> bool:
     """Whether ``--database`` was given; otherwise a command is about the default one, or all."""
     source = click.get_current_context().get_parameter_source("database")
@@ -85,6 +137,15 @@ def print_facts(record: Any, text: str, as_json: bool, *, is_url: bool = False) 
 def print_json(record: Any) -> None:
     """Print a record as JSON. Only the URL of a database in it has a password."""
     print(json.dumps(masked_values(record, "url"), indent=1))
+
+
+def tell_of_ending(project: Project, target: Target | None = None) -> None:
+    """Say of a URL that is printed that its server ends, if it does; and what opens ``target``."""
+    server = backend_of(project).server()
+    if server is None or not server.is_private:
+        return
+    way = f": `{target.opening}` starts it and opens the database" if target else ""
+    console.note(f"the URL leads to a private server, which ends with this command{way}")
 
 
 def refuse_both(*options: tuple[str, bool]) -> None:

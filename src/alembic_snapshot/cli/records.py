@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import counted, findings, told, unchecked
 from alembic_snapshot.errors import CommandError
+from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest
 
@@ -21,13 +23,21 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 def told_of(manifest: Manifest, project: Project) -> list[str]:
     """The findings of a snapshot's checks, and the checks that were not made, a line each."""
-    return told(manifest.checks, drift=project.drift, heads=project.heads)
+    spell = partial(alembic_command, project)
+    return told(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
+
+
+def findings_of(manifest: Manifest, project: Project) -> list[str]:
+    """The findings of a snapshot's checks alone, a line each."""
+    spell = partial(alembic_command, project)
+    return findings(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
 
 
 def counted_of(manifest: Manifest, project: Project) -> str:
     """The number of these; "0 findings" if everything was looked at."""
-    finding_lines = findings(manifest.checks, drift=project.drift, heads=project.heads)
-    return counted(len(finding_lines), len(unchecked(manifest.checks, drift=project.drift)))
+    return counted(
+        len(findings_of(manifest, project)), len(unchecked(manifest.checks, drift=project.drift))
+    )
 
 
 def revision_count(manifest: Manifest) -> int:

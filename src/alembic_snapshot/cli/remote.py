@@ -13,6 +13,7 @@ from alembic_snapshot.build.sharing import Fits, built
 from alembic_snapshot.checks import number, size
 from alembic_snapshot.cli.records import snapshot_record, time_of
 from alembic_snapshot.errors import CommandError, StoreError
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import REMOTE_VARIABLE, TABLE
 from alembic_snapshot.remote.asked import AskedStore
@@ -59,7 +60,7 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
     if status.entry is None:
         raise CommandError(
             "the store has not the snapshot that is to be put there",
-            hint="build it first: `alembic-snapshot build`",
+            hint=f"build it first: `{own_command(project, 'build', **which)}`",
         )
     entries = built(status.store, status.chain.target.digest)
     with _open(settings, project, status) as shared:
@@ -67,7 +68,7 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
         private = [entry for entry in own if shared.private_in(entry.manifest, status.chain)]
         shared.send(own, status.chain, again=True)
         report = shared.report
-    _refuse_failure(report)
+    _refuse_failure(report, project)
     record = {
         **report.to_record(),
         "private": len(private),
@@ -99,7 +100,7 @@ def pull(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
                 entry = shared.pull(status.chain, Fits(project, status.present))
         report = shared.report
     if entry is None:
-        _refuse_failure(report)
+        _refuse_failure(report, project)
         line = f"miss: {settings.name} has it not{report.rejects_in_words()}"
         return {**report.to_record(), "asked": asked}, line, report.warnings, False
     record = {**snapshot_record(entry, project), "remote": report.to_record(), "asked": asked}
@@ -126,7 +127,7 @@ def listed(project: Project) -> tuple[list[Record], list[str]]:
     backend = backend_of(project)
     with contextlib.closing(AskedStore(settings, project, backend, backend.store())) as shared:
         records = shared.listed()
-    _refuse_failure(shared.report)
+    _refuse_failure(shared.report, project)
     return records, shared.report.warnings
 
 
@@ -192,7 +193,7 @@ def _open(
     return contextlib.closing(AskedStore(settings, project, backend_of(project), status.store))
 
 
-def _refuse_failure(report: Report) -> None:
+def _refuse_failure(report: Report, project: Project) -> None:
     """Make an error of what is a warning where something else can be done.
 
     Raises:
@@ -202,5 +203,5 @@ def _refuse_failure(report: Report) -> None:
         raise StoreError(
             report.failed[0],
             hint="are its address and the credentials right, and may they do this? "
-            "`alembic-snapshot doctor` asks it, too",
+            f"`{own_command(project, 'doctor')}` asks it, too",
         )

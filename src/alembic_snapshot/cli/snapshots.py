@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import shortened, status_command
+from alembic_snapshot.checks import shortened
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
-    database_is_named,
+    Said,
     on_snapshot,
     print_facts,
+    print_said,
     project_of,
+    projects_of,
     refuse_both,
+    tell_of_ending,
 )
 from alembic_snapshot.cli.records import (
     counted_of,
@@ -29,6 +33,8 @@ from alembic_snapshot.cli.records import (
 )
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.project.alembic_settings import unsupported_url
+from alembic_snapshot.project.commands import own_command
+from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry
 
 if TYPE_CHECKING:
@@ -54,15 +60,60 @@ def build(
     quiet: bool,
     **where: Any,
 ) -> int:
-    """Make sure that the snapshot exists; print its path."""
+    """Make sure that the snapshot exists; print its path.
+
+    Of every database, unless --database names one. Exit 1: with --from-scratch, the one that was
+    there is another one.
+    """
+    refuse_both(("--json", as_json), ("--summary", summary))
+    projects = projects_of(where, layer=layer, revision=revision)
+    is_one = len(projects) == 1
+    said: dict[str, Said] = {}
+    for name, project in projects.items():
+        if archive:
+            project = dataclasses.replace(project, archive="always")
+        said[name] = _built(
+            project,
+            layer,
+            revision,
+            name="" if is_one else name,
+            from_scratch=from_scratch,
+            summary=summary,
+            archive=archive,
+            quiet=quiet,
+        )
+    if summary and not is_one:
+        print_facts({}, "\n\n".join(one.text for one in said.values()), as_json=False)
+        return max(one.status for one in said.values())
+    if as_json:
+        tell_of_ending(next(iter(projects.values())))
+    return print_said(said, as_json)
+
+
+def _built(
+    project: Project,
+    layer: str | None,
+    revision: str | None,
+    *,
+    name: str,
+    from_scratch: bool,
+    summary: bool,
+    archive: bool,
+    quiet: bool,
+) -> Said:
+    """What there is to say of one database's snapshot, which is there then.
+
+    ``name`` is the database's, if it is one of several.
+    """
     from alembic_snapshot.build.ensure import ensure, rebuild_and_compare
     from alembic_snapshot.build.progress import Progress
     from alembic_snapshot.cli.job_summary import job_summary
 
-    refuse_both(("--json", as_json), ("--summary", summary))
-    project = project_of(where)
-    if archive:
-        project = dataclasses.replace(project, archive="always")
+    beginning = f"{name}: " if name else ""
+
+    def warn(lines: Iterable[str]) -> None:
+        console.warn(beginning + line for line in lines)
+
     with Progress(quiet=quiet) as progress:
         if from_scratch:
             snapshot, difference = rebuild_and_compare(
@@ -74,47 +125,39 @@ def build(
     lines = told_of(snapshot.manifest, project)
     other = unsupported_url(project.alembic)
     if other is not None and snapshot.built and not quiet:
-        console.warn([f"sqlalchemy.url: {not_supported(other, project)}"])
-    more = _status(layer, revision)
+        warn([f"sqlalchemy.url: {not_supported(other, project)}"])
+    more = own_command(project, "status", layer=layer, revision=revision)
     if snapshot.built and not quiet:
-        console.warn(shortened([*snapshot.manifest.warnings, *lines], more))
+        warn(shortened([*snapshot.manifest.warnings, *lines], more))
     elif lines:
-        console.warn([f"{counted_of(snapshot.manifest, project)}: `{more}` says more"])
+        warn([f"{counted_of(snapshot.manifest, project)}: `{more}` says more"])
     if difference:
-        console.warn([f"the snapshot that was built step by step differs:\n{difference}"])
-    console.warn(notes_of(snapshot))
+        warn([f"the snapshot that was built step by step differs:\n{difference}"])
+    if from_scratch and difference is None:
+        console.note(f"{beginning}compared with nothing: the store had no such snapshot")
+    warn(notes_of(snapshot))
     record = snapshot_record(
         snapshot.entry,
         project,
         built=snapshot.built,
         restored=snapshot.restored,
         why=list(snapshot.why),
+        difference=None if difference is None else difference.to_record(),
     )
     if snapshot.restored and not quiet:
-        print("restored from its archive", file=sys.stderr)
+        console.note(f"{beginning}restored from its archive")
     if archive and not quiet:
-        print(_archive_of(snapshot), file=sys.stderr)
+        console.note(beginning + _archive_of(snapshot))
     if snapshot.shared is not None:
         from alembic_snapshot.cli.remote import told
 
         for line in told(snapshot.shared) if not quiet else ():
-            console.note(line)
+            console.note(beginning + line)
         record["remote"] = snapshot.shared.to_record()
-    text = job_summary(snapshot, lines, difference, more) if summary else snapshot.database
-    print_facts(record, text, as_json)
-    return 1 if difference else 0
-
-
-def _status(layer: str | None, revision: str | None) -> str:
-    """The command that says more of the snapshot that a command was about."""
-    where = click.get_current_context().params
-    return status_command(
-        config=where["config"],
-        store=where["store"],
-        database=where["database"] if database_is_named() else None,
-        layer=layer,
-        revision=revision,
-    )
+    text = snapshot.database
+    if summary:
+        text = job_summary(snapshot, lines, difference, more, name)
+    return Said(record, text, 1 if difference else 0)
 
 
 def _archive_of(snapshot: Snapshot) -> str:
@@ -131,10 +174,27 @@ def _archive_of(snapshot: Snapshot) -> str:
 @on_snapshot
 @click.option("--explain", is_flag=True, help="List the layers and the inputs of each.")
 def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
-    """Print the snapshot's digest, as a CI cache's key. Builds nothing."""
+    """Print the snapshot's digest, as a CI cache's key. Builds nothing.
+
+    Of several databases it is a digest of theirs, unless --database names one.
+    """
+    projects = projects_of(where, layer=layer, revision=revision)
+    said = {name: _key(one, layer, revision, explain=explain) for name, one in projects.items()}
+    if len(said) == 1:
+        return print_said(said, as_json)
+    keys = {name: one.record["key"] for name, one in said.items()}
+    records = {name: one.record for name, one in said.items()}
+    whole = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+    first = next(iter(records.values()))
+    lines = [whole, *(f"{name}: {one.text}" for name, one in said.items() if explain)]
+    print_facts({**first, "key": whole, "databases": records}, "\n".join(lines), as_json)
+    return 0
+
+
+def _key(project: Project, layer: str | None, revision: str | None, *, explain: bool) -> Said:
     from alembic_snapshot.build.lookup import look_up
 
-    chain = look_up(project_of(where), layer=layer, revision=revision).chain
+    chain = look_up(project, layer=layer, revision=revision).chain
     record = {
         "key": chain.key,
         "opaque": list(chain.opaque),
@@ -157,8 +217,7 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
             lines += [f"    {name}  {value[:40]}" for name, value in part.inputs.items()]
             named_files = part.named_files.items()
             lines += [f"    {name}  {value[:40]} (if it is opened)" for name, value in named_files]
-    print_facts(record, "\n".join(lines), as_json)
-    return 0
+    return Said(record, "\n".join(lines))
 
 
 @click.command()
@@ -166,13 +225,22 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
 def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not.
 
-    What the shared store has, or an archive, counts as had: a build would fetch or restore it.
+    What the shared store has, or an archive, counts as had: a build would fetch or restore it. Of
+    every database, unless --database names one; exit 0: it has all of them.
     """
+    projects = projects_of(where, layer=layer, revision=revision)
+    said = {name: _status(one, layer, revision) for name, one in projects.items()}
+    if as_json and any("url" in one.record for one in said.values()):
+        tell_of_ending(next(iter(projects.values())))
+    return print_said(said, as_json)
+
+
+def _status(project: Project, layer: str | None, revision: str | None) -> Said:
+    """What there is to say of one database's snapshot."""
     from alembic_snapshot.build.archiving import archived
     from alembic_snapshot.build.lookup import look_up
     from alembic_snapshot.build.sharing import remote_settings
 
-    project = project_of(where)
     # What a build would refuse is refused here too, although the store has the snapshot.
     has_remote = remote_settings(project) is not None
     lookup = look_up(project, layer=layer, revision=revision)
@@ -181,14 +249,12 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
         if file is not None:
             facts = {"hit": False, "archived": True, "key": lookup.chain.key}
             line = f"archived {file.file}\n  the next build restores it"
-            print_facts({**facts, "path": str(file.file)}, line, as_json)
-            return 0
+            return Said({**facts, "path": str(file.file)}, line)
         told: dict[str, Any] = {}
         if has_remote:
             told, hit = _peek(lookup)
             if hit is not None:
-                print_facts({"hit": False, "remote_hit": True, **told}, hit, as_json)
-                return 0
+                return Said({"hit": False, "remote_hit": True, **told}, hit)
         record = {
             "hit": False,
             "remote_hit": False,
@@ -203,8 +269,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
             *(f"  {why}" for why in (*lookup.reasons, *one_layer(lookup.chain.opaque))),
         ]
         lines += [f"  if that does not matter to the migrations: {cure}" for cure in lookup.cures]
-        print_facts(record, "\n".join(lines), as_json)
-        return 1
+        return Said(record, "\n".join(lines), 1)
     manifest = lookup.entry.manifest
     lines = [f"hit {lookup.entry.database}"]
     lines += [f"  {line}" for line in manifest.warnings]
@@ -224,8 +289,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
         "opaque": list(lookup.chain.opaque),
         **snapshot_record(lookup.entry, project),
     }
-    print_facts(record, "\n".join(lines), as_json)
-    return 0
+    return Said(record, "\n".join(lines))
 
 
 def _peek(lookup: Status) -> tuple[dict[str, Any], str | None]:
@@ -256,6 +320,7 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
     console.warn(notes_of(snapshot))
     copy = snapshot.clone(path)
     print_facts({"url": copy.url, "path": copy.target.name}, copy.url, as_json, is_url=True)
+    tell_of_ending(project, copy.target)
     return 0
 
 

@@ -12,17 +12,27 @@ from alembic_snapshot.backend import backend_of
 from alembic_snapshot.checks import number, size
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
+    Said,
     database_is_named,
     json_option,
     on_project,
     on_snapshot,
     print_facts,
     print_json,
+    print_said,
     project_of,
+    projects_of,
+    tell_of_ending,
     traceback_option,
 )
-from alembic_snapshot.cli.records import counted_of, seconds_of, snapshot_record, time_of
+from alembic_snapshot.cli.records import (
+    counted_of,
+    seconds_of,
+    snapshot_record,
+    time_of,
+)
 from alembic_snapshot.errors import CommandError, printable
+from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, is_owned, owner
 from alembic_snapshot.store.manifest import Entry, Manifest
@@ -57,13 +67,15 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     entries = [entry for entry in found if is_meant(entry.manifest.project)]
     _tell_of_others(len(found) - len(entries))
     opened = _opened(project, every=every)
-    _tell_of_opened(opened)
+    _tell_of_opened(opened, project)
     if as_json:
         record = {
             "snapshots": [snapshot_record(entry, project) for entry in entries],
             "opened": [_opened_record(one) for one in opened],
         }
         print_json(record)
+        if entries or opened:
+            tell_of_ending(project)
         return 0
     names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
     _print_table(names, [_row(entry.manifest, project) for entry in entries])
@@ -99,6 +111,9 @@ def _list_remote(project: Project, as_json: bool) -> int:
 
     records, warnings = listed(project)
     console.warn(warnings)
+    if database_is_named():
+        own = identity(project)
+        records = [record for record in records if record.manifest.project == own]
     if as_json:
         print_json([record_of(record) for record in records])
         return 0
@@ -111,14 +126,17 @@ def _list_remote(project: Project, as_json: bool) -> int:
 def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Put the snapshot into the shared store.
 
-    It goes into the scope of this run. It has to be built.
+    It goes into the scope of this run. It has to be built. Of every database, unless --database
+    names one.
     """
     from alembic_snapshot.cli.remote import push as run
 
-    record, line, warnings = run(project_of(where), layer=layer, revision=revision)
-    console.warn(warnings)
-    print_facts(record, line, as_json)
-    return 0
+    said: dict[str, Said] = {}
+    for name, project in projects_of(where, layer=layer, revision=revision).items():
+        record, line, warnings = run(project, layer=layer, revision=revision)
+        console.warn(warnings)
+        said[name] = Said(record, line)
+    return print_said(said, as_json)
 
 
 @click.command()
@@ -127,17 +145,20 @@ def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
     """Fetch the snapshot from the shared store.
 
     Print its path. If the store here has it already, the shared store is not asked, and a line says
-    so. The exit status is 1 if the shared store has none.
+    so. The exit status is 1 if the shared store has none. Of every database, unless --database
+    names one.
     """
     from alembic_snapshot.cli.remote import pull as run
 
-    record, line, warnings, is_there = run(project_of(where), layer=layer, revision=revision)
-    console.warn(warnings)
-    if not record["asked"]:
-        name = record["remote"]["name"]
-        console.note(f"the store here has it already: the shared store {name} was not asked")
-    print_facts(record, line, as_json)
-    return 0 if is_there else 1
+    said: dict[str, Said] = {}
+    for name, project in projects_of(where, layer=layer, revision=revision).items():
+        record, line, warnings, is_there = run(project, layer=layer, revision=revision)
+        console.warn(warnings)
+        if not record["asked"]:
+            shared = record["remote"]["name"]
+            console.note(f"the store here has it already: the shared store {shared} was not asked")
+        said[name] = Said(record, line, 0 if is_there else 1)
+    return print_said(said, as_json)
 
 
 @click.command(name="remote-key")
@@ -194,7 +215,7 @@ def prune(
         raise CommandError("prune deletes nothing by itself", hint=hint)
     age = seconds_of(older_than) if older_than is not None else None
     project = project_of(where)
-    deleted = [] if only_opened else _pruned(project, keep, age, every=every)
+    deleted, used = ([], []) if only_opened else _pruned(project, keep, age, every=every)
     opened = _opened(project, every=every) if only_opened or age is not None else []
     old = [one for one in opened if age is None or one.is_older_than(age)]
     gone = [one for one in old if backend_of(project).delete_opened(one)]
@@ -206,19 +227,24 @@ def prune(
     }
     what = [number(len(deleted), "snapshot"), *([_counted(len(gone))] if gone else [])]
     print_facts(record, f"deleted {', '.join(what)}, {size(freed)}", as_json)
+    if used:
+        print(f"in use, and not deleted: {number(len(used), 'snapshot')}", file=sys.stderr)
     if len(gone) < len(old):
         print(f"in use, and not deleted: {_counted(len(old) - len(gone))}", file=sys.stderr)
     return 0
 
 
-def _pruned(project: Project, keep: int | None, age: float | None, *, every: bool) -> list[Entry]:
-    """Delete snapshots; the deleted ones are returned, and others' are counted on the way."""
+def _pruned(
+    project: Project, keep: int | None, age: float | None, *, every: bool
+) -> tuple[list[Entry], list[Entry]]:
+    """Delete snapshots; the deleted ones, and those in use; others' are counted on the way."""
     store = backend_of(project).store()
     is_meant = _meant(project, every=every)
     others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
-    deleted = store.prune(keep, age, is_meant, None if every else owner(project))
+    used: list[Entry] = []
+    deleted = store.prune(keep, age, is_meant, None if every else owner(project), used)
     _tell_of_others(len(others))
-    return deleted
+    return deleted, used
 
 
 def _opened_record(opened: OpenedDatabase) -> dict[str, Any]:
@@ -245,10 +271,11 @@ def _counted(count: int) -> str:
     return f"{number(count, 'database')} that open made"
 
 
-def _tell_of_opened(opened: Sequence[OpenedDatabase]) -> None:
+def _tell_of_opened(opened: Sequence[OpenedDatabase], project: Project) -> None:
     if opened:
         amount = size(sum(one.size for one in opened))
-        way = "prune --opened deletes them, with --older-than AGE old ones"
+        command = own_command(project, "prune", "--opened")
+        way = f"`{command}` deletes them, with --older-than 7d old ones"
         print(f"beside them: {_counted(len(opened))}, {amount} ({way}):", file=sys.stderr)
         for one in opened:
             print(f"  {one.target.name}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -12,15 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.snapshot import Checkpoint, Snapshot
-from alembic_snapshot.checks import raise_for_checks, status_command
+from alembic_snapshot.checks import raise_for_checks
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.engines.children import Children
 from alembic_snapshot.engines.notices import unused, warn
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.marker import CloneOptions
-from alembic_snapshot.project.config import DEFAULT
-from alembic_snapshot.project.places import store_folder
+from alembic_snapshot.project.commands import alembic_command, own_command
 from alembic_snapshot.store.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
@@ -117,8 +117,12 @@ class Database:
         """
         found = self.built(clone_options, listener)
         if clone_options.key not in self._passed:
-            command = self._status(clone_options)
-            raise_for_checks(found.manifest.checks, drift=self.project.drift, command=command)
+            raise_for_checks(
+                found.manifest.checks,
+                drift=self.project.drift,
+                command=functools.partial(self._status, clone_options),
+                spell=functools.partial(alembic_command, self.project),
+            )
             self._passed.add(clone_options.key)
         return found
 
@@ -355,17 +359,13 @@ class Database:
                 rebuild=rebuild,
             )
         self._in_use.enter_context(snapshot.in_use())
-        self._tally.note(snapshot, self._status(clone_options))
+        self._tally.note(snapshot, functools.partial(self._status, clone_options))
         return snapshot
 
     def _status(self, clone_options: CloneOptions) -> str:
-        project = self.project
-        is_usual = project.store == store_folder(project.root)
-        return status_command(
-            store=None if is_usual else project.store,
-            database=None if project.name == DEFAULT else project.name,
-            layer=clone_options.layer,
-            revision=clone_options.revision,
+        """The command that lists what was found in a snapshot."""
+        return own_command(
+            self.project, "status", layer=clone_options.layer, revision=clone_options.revision
         )
 
     @contextlib.contextmanager

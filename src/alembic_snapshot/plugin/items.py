@@ -11,6 +11,7 @@ import pytest
 from alembic_snapshot.checks import CHECKS, by_check, unchecked
 from alembic_snapshot.errors import CheckError, SnapshotError, printable
 from alembic_snapshot.plugin.session import session_of
+from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import DEFAULT
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class Checks(pytest.Collector):
     def findings(self, check: str) -> list[str]:
         """What one of the checks of the snapshot found, a line each."""
         project, manifest = self._database.project, self._database.built().manifest
-        return by_check(manifest.checks, drift=project.drift, heads=project.heads)[check]
+        spell = functools.partial(alembic_command, project)
+        found = by_check(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
+        return found[check]
 
     def unchecked(self, check: str) -> str | None:
         """Why one of the checks of the snapshot was not made, if it was not."""

@@ -106,7 +106,10 @@ def _drift(clone: Clone) -> list[str]:
     if not found:
         return []
     more = [f"and {len(found) - _SHOWN} more"] if found[_SHOWN:] else []
-    cure = "`alembic revision --autogenerate` writes a revision with all of it"
+    from alembic_snapshot.project.commands import alembic_command
+
+    command = alembic_command(project, "revision", "--autogenerate")
+    cure = f"`{command}` writes a revision with all of it"
     return [*found[:_SHOWN], *more, cure]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,13 @@ class Tally:
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
 
-    def note(self, snapshot: Snapshot, command: str) -> None:
+    def note(self, snapshot: Snapshot, command: Callable[[], str]) -> None:
         """Take in a snapshot that was found or built, and what its build warned of.
 
-        ``command`` lists all that was found in it.
+        ``command`` tells the command that lists all that was found in it.
         """
+        from alembic_snapshot.project.commands import alembic_command
+
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
         found = "restored from its archive" if snapshot.restored else "reused"
         self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else found
@@ -108,8 +111,10 @@ class Tally:
             self.shared.append(snapshot.shared.to_record())
             self.warnings += [w for w in snapshot.shared.warnings if w not in self.warnings]
         project, manifest = snapshot.project, snapshot.manifest
-        checked = told(manifest.checks, drift=project.drift, heads=project.heads)
-        self._find(command, [*manifest.warnings, *checked])
+        spell = functools.partial(alembic_command, project)
+        checked = told(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
+        if lines := [*manifest.warnings, *checked]:
+            self._find(command(), lines)
 
     def _find(self, command: str, lines: Sequence[str]) -> None:
         known = {line for found in self.findings.values() for line in found}

@@ -11,6 +11,7 @@ import configparser
 import dataclasses
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class AlembicSettings:
     ``effective`` are the settings that can change what a migration does, by ``[section] name``, as
     they are written (with ``%(here)s``); they are part of the base layer's digest. Every option of
     a section that is not Alembic's own or logging's is one, whatever it is called.
+    ``is_flask_migrate`` says that the file leaves the scripts' place to Flask-Migrate.
     """
 
     ini: Path | None
@@ -56,6 +58,7 @@ class AlembicSettings:
     recursive: bool
     prepend_sys_path: tuple[Path, ...]
     effective: Mapping[str, str]
+    is_flask_migrate: bool = False
 
 
 def read_settings(
@@ -96,7 +99,8 @@ def _read_settings(
     table = (toml.table("alembic") if toml else None) or {}
     reader = _Reader(main, table, ini, toml.path if toml else None, pythonpath)
     location = reader.path("script_location")
-    if location is None and ini and (ini.parent / "env.py").is_file():
+    is_flask_migrate = location is None and ini is not None and (ini.parent / "env.py").is_file()
+    if is_flask_migrate and ini:
         # Flask-Migrate's file lies among the scripts, and does not say where they are.
         location = ini.parent
     if location is None:
@@ -115,7 +119,7 @@ def _read_settings(
     if not (location / "env.py").is_file():
         raise ConfigError(
             f"the script location {location} has no env.py",
-            hint="correct script_location, or make it with `alembic init`",
+            hint=_made(location),
         )
     versions = reader.paths("version_locations", legacy="version_path_separator")
     return AlembicSettings(
@@ -127,7 +131,16 @@ def _read_settings(
         recursive=str(reader.value("recursive_version_locations")).lower() == "true",
         prepend_sys_path=tuple(reader.paths("prepend_sys_path")),
         effective=_effective(sections, table, section),
+        is_flask_migrate=is_flask_migrate,
     )
+
+
+def _made(location: Path) -> str:
+    """What to do about a script location without an env.py."""
+    if location.is_dir() and any(location.iterdir()):
+        return "correct script_location, or add the env.py that is missing there"
+    command = shlex.join(["alembic", "init", str(location)])
+    return f"correct script_location, or make it with `{command}`"
 
 
 def _other_section(sections: Mapping[str, Mapping[str, str]]) -> str | None:
@@ -156,13 +169,22 @@ def look_deeper(settings: AlembicSettings) -> str | None:
     return f"there are Python files in {folder}: set recursive_version_locations = true"
 
 
+def starts_alike(
+    settings: AlembicSettings, pythonpath: tuple[Path, ...], folder: Path
+) -> tuple[bool, tuple[Path, ...]]:
+    """Whether Alembic, started in a folder, has these scripts; and what it would import from."""
+    reader = dataclasses.replace(_reader(settings), pythonpath=pythonpath, start=folder)
+    location = reader.path("script_location") or settings.script_location
+    versions = reader.paths("version_locations", legacy="version_path_separator")
+    wanted = (settings.script_location, settings.version_locations)
+    found = (location, tuple(versions) or (location / "versions",))
+    return found == wanted, tuple(reader.paths("prepend_sys_path"))
+
+
 def database_url(settings: AlembicSettings) -> str | None:
     """The ``sqlalchemy.url`` of the section, or of the table; None if there is none to read."""
     try:
-        main = _read_ini(settings.ini).get(settings.section, {}) if settings.ini else {}
-        toml = TomlFile.read(settings.toml) if settings.toml else None
-        table = (toml.table("alembic") if toml else None) or {}
-        value = _Reader(main, table, settings.ini, settings.toml).value("sqlalchemy.url")
+        value = _reader(settings).value("sqlalchemy.url")
     except ConfigError:
         # It may refer to options that only env.py sets.
         return None
@@ -175,6 +197,13 @@ def unsupported_url(settings: AlembicSettings) -> str | None:
     # Alembic's template has driver://user:pass@localhost/dbname.
     is_one = url is not None and "://" in url and not url.startswith("driver:")
     return unsupported.title(url) if url is not None and is_one else None
+
+
+def _reader(settings: AlembicSettings) -> _Reader:
+    main = _read_ini(settings.ini).get(settings.section, {}) if settings.ini else {}
+    toml = TomlFile.read(settings.toml) if settings.toml else None
+    table = (toml.table("alembic") if toml else None) or {}
+    return _Reader(main, table, settings.ini, settings.toml)
 
 
 def _read_ini(path: Path) -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
 import functools
 import json
@@ -359,10 +360,11 @@ def _tables(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _refuse_backend(name: str) -> None:
     choices = _KEYS["backend"]["choices"]
-    if name not in choices and not unsupported.title(name):
+    near = difflib.get_close_matches(name.lower(), choices, 1)
+    if name not in choices and not unsupported.known_title(name):
         raise ConfigError(
             f"the variable {BACKEND_VARIABLE} must be one of {', '.join(choices)}, not {name!r}",
-            hint=f"unset it, or set it to {choices[0]}",
+            hint=f"unset it, or set it to {' or '.join(near or choices)}",
         )
 
 

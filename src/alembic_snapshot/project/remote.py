@@ -7,6 +7,7 @@ import binascii
 import fnmatch
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -125,17 +126,18 @@ def check_keys(keys: Mapping[str, str | Sequence[str]], what: str) -> None:
     """
     for pattern, values in keys.items():
         check_scope(pattern.replace("*", "x"), f"a scope in {what}")
+        command = f"alembic-snapshot remote-key --scope {shlex.quote(pattern)}"
         for value in (values,) if isinstance(values, str) else values:
             if value.startswith(SECRET):
                 raise ConfigError(
                     f"{what} has a signing key for {pattern}, which must stay secret",
-                    hint="put its public key there; make a new pair with "
-                    f"`alembic-snapshot remote-key --scope {pattern}`, for this one was shown",
+                    hint=f"put its public key there; make a new pair with `{command}`, for this "
+                    "one was shown",
                 )
             try:
                 raw_of(value, PUBLIC)
             except ValueError as error:
                 raise ConfigError(
                     f"{what} has {value!r} for {pattern}, which is no public key: {error}",
-                    hint=f"`alembic-snapshot remote-key --scope {pattern}` makes a pair",
+                    hint=f"`{command}` makes a pair",
                 ) from None

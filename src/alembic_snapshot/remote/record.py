@@ -220,7 +220,7 @@ def _check_manifest(manifest: Manifest) -> None:
         raise NotVerified("its manifest has values that none has")
     try:
         # What shows them, and what points engines, has to be able to read them.
-        told(manifest.checks, drift="warn", heads="one")
+        told(manifest.checks, drift="warn", heads="one", spell=lambda *words: " ".join(words))
         for record in manifest.databases:
             Place.from_record(record, Path("/"))
     except Exception:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic_snapshot.database.target import Target
-from alembic_snapshot.key.layers import FORMAT
+from alembic_snapshot.key.layers import FORMAT, State
 from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.database import DatabaseFile
@@ -185,6 +185,18 @@ class FileStore(Store):
             entry = self._read(folder)
             if entry:
                 yield entry
+
+    def _damaged(self, state: State) -> Iterator[Path]:
+        name = state.digest[:NAME_LENGTH]
+        for folder in (self.snapshots / name, *sorted(self.snapshots.glob(name + "-*"))):
+            try:
+                Manifest.from_json((folder / _MANIFEST).read_text(encoding="utf-8"))
+            except ValueError:
+                yield folder / _MANIFEST
+            except (OSError, TypeError, KeyError, AttributeError):
+                # Of another version, or not to be read; or there is nothing.
+                if folder.is_dir() and not (folder / _MANIFEST).exists():
+                    yield folder / _MANIFEST
 
     def _keep(self, database: Target, digest: str, owner: str) -> None:
         del owner

@@ -97,6 +97,7 @@ class Store(abc.ABC):
                 reasons.append(Change(f"{entry.database} is damaged or was changed"))
             else:
                 return Lookup(entry)
+        reasons += (Change(f"{place} is damaged or was changed") for place in self._damaged(state))
         return Lookup(None, reasons)
 
     @abc.abstractmethod
@@ -186,6 +187,7 @@ class Store(abc.ABC):
         older_than: float | None = None,
         is_meant: Callable[[str], bool] = lambda _project: True,
         owner: str | None = None,
+        used: list[Entry] | None = None,
     ) -> list[Entry]:
         """Delete snapshots by when they were last asked for; the deleted ones are returned.
 
@@ -193,7 +195,8 @@ class Store(abc.ABC):
         many builds of each database of a project stay; ``older_than`` is an age in seconds. With
         both, only what is too old goes, and only of those that are too many. A snapshot that a
         process is using stays, and so does one whose manifest names a project that is not meant.
-        Of failed builds those of the ``owner`` go, or all.
+        Of failed builds those of the ``owner`` go, or all. ``used`` takes those that stay because a
+        process is using them.
         """
         kept: list[Entry] = []
         gone: list[Entry] = []
@@ -208,7 +211,7 @@ class Store(abc.ABC):
             too_old = older_than is None or _age(family) > older_than
             is_asked = keep is not None or older_than is not None
             (gone if is_asked and too_many and too_old else kept).extend(family)
-        deleted = self._delete_but(kept, gone)
+        deleted = self._delete_but(kept, gone, used)
         self._sweep(owner)
         return deleted
 
@@ -238,13 +241,22 @@ class Store(abc.ABC):
             families.setdefault(key, []).append(entry)
         return sorted(families.values(), key=_age)
 
-    def _delete_but(self, kept: Sequence[Entry], gone: Sequence[Entry]) -> list[Entry]:
-        """Delete what is neither in use nor published with what is kept; what was deleted."""
+    def _delete_but(
+        self, kept: Sequence[Entry], gone: Sequence[Entry], used: list[Entry] | None = None
+    ) -> list[Entry]:
+        """Delete what is neither in use nor published with what is kept; what was deleted.
+
+        ``used`` takes what is in use.
+        """
         whole = [entry.manifest for entry in kept if entry.manifest.digest == entry.manifest.family]
         needless = [
             e for e in gone if not any(e.manifest.is_published_with(later) for later in whole)
         ]
-        return [entry for entry in needless if self._delete(entry)]
+        deleted: list[Entry] = []
+        stayed: list[Entry] = [] if used is None else used
+        for entry in needless:
+            (deleted if self._delete(entry) else stayed).append(entry)
+        return deleted
 
     def _kept(self) -> list[Entry]:
         """Everything that can be deleted."""
@@ -261,6 +273,11 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def _candidates(self, digest: str) -> Iterable[Entry]:
         """The snapshots whose names fit a digest."""
+
+    def _damaged(self, state: State) -> Iterable[Path]:
+        """The places of snapshots of a state whose manifests can't be read."""
+        del state
+        return ()
 
     @abc.abstractmethod
     def _keep(self, database: Target, digest: str, owner: str) -> None:

@@ -70,7 +70,13 @@ def check_error(project):
     )
     project.configure('drift = "error"')
     project.history(1)
-    raise_for_checks(project.ensure().manifest.checks, drift="error", command="")
+    # As it is told in the project's folder.
+    raise_for_checks(
+        project.ensure().manifest.checks,
+        drift="error",
+        command=lambda: "",
+        spell=lambda *words: " ".join(("alembic", *words)),
+    )
 
 
 def clone_error(project):

@@ -269,6 +269,7 @@ UNGUARDED = {
     "cli/options": "it passes on",
     "cli/snapshots": "as commands",
     "cli/stored": "as commands",
+    "project/commands": "it shows",
     "project/config": "a mistake in it is an error of configuration",
     "project/alembic_settings": "as config",
     "project/table": "as config",

@@ -412,6 +412,6 @@ def test_what_a_test_asks_for_and_has_not_yet_is_told_as_that(shop):
     result.assert_outcomes(passed=2, errors=4)
     for name in ("with", "session", "engine"):
         assert f"but the clone that test_early.py::test_{name} asks for begins later" in told
-    assert "hint: have the fixture that uses the database take db_clone; one for several" in told
+    assert "hint: have the fixture that uses the database take db_clone; setUpClass, " in told
     assert "test_early.py::test_none did not ask for a database\n" in told
     assert told.count("hint: add a fixture such as") == 1

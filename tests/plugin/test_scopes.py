@@ -75,7 +75,7 @@ def test_not_durable(db_clone):
 
 @pytest.fixture(scope="class")
 def shared():
-    with pytest.raises(Exception, match="did not ask for a database"):
+    with pytest.raises(Exception, match="asks for begins later"):
         orders.names()
 
 

@@ -120,7 +120,7 @@ def test_the_last_line_of_a_run_says_so(project, forget):
     forget()
     tally = Tally()
 
-    tally.note(project.ensure(), "status")
+    tally.note(project.ensure(), lambda: "status")
 
     assert list(tally.snapshots.values()) == ["restored from its archive"]
 

@@ -141,7 +141,7 @@ class TestAKey:
 
         if key != MAIN_KEY[0]:
             assert caught.value.message.endswith(f" for pr/*, which is no public key: {why}")
-            assert caught.value.hint == "`alembic-snapshot remote-key --scope pr/*` makes a pair"
+            assert caught.value.hint == "`alembic-snapshot remote-key --scope 'pr/*'` makes a pair"
 
     def test_that_signs_is_told_without_it(self):
         with pytest.raises(ConfigError) as caught:
@@ -149,8 +149,8 @@ class TestAKey:
 
         assert str(caught.value) == (
             "remote_keys has a signing key for pr/*, which must stay secret\nhint: put its public "
-            "key there; make a new pair with `alembic-snapshot remote-key --scope pr/*`, for this "
-            "one was shown"
+            "key there; make a new pair with `alembic-snapshot remote-key --scope 'pr/*'`, for "
+            "this one was shown"
         )
 
     def test_of_a_scope_that_is_none_is_told(self):

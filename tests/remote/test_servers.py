@@ -322,14 +322,14 @@ def test_a_library_that_is_missing_is_one_line_for_readers_and_an_error_for_writ
 
 
 def test_no_secret_is_in_a_message(shared):
-    url = "s3://user:secret@bucket/x?sig=secret"
+    url = "s3://user:hush-hush@bucket/x?sig=hush-hush"
     with port_of("dead") as port:
         variables = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
         done = shared.run("reader", "pull", **variables, ALEMBIC_SNAPSHOT_REMOTE=url)
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: shared store s3://bucket/x: ")
-    assert "secret" not in done.stderr.replace("credentials", "")
+    assert "hush" not in done.stderr
     assert MAIN_KEY[0] not in done.stderr
 
 

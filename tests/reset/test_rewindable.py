@@ -429,6 +429,7 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
         release=lambda: [],
         was_used=True,
         was_told=False,
+        is_elsewhere=False,
         unknown=None,
     )
     source = FileClones(lambda: tmp_path, "default", lambda _: None)
@@ -446,7 +447,7 @@ def test_a_file_whose_going_back_was_interrupted_is_not_lent_again(tmp_path, sna
 
     assert strategy.begin(migrated, CloneOptions()).place != clone.place
     connection.close()
-    file.close()
+    assert not file.path.exists()
 
 
 # The bytes that a writer, a checkpoint, a recovery and five readers lock ("WAL-mode File Format").

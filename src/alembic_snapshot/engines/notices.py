@@ -188,8 +188,8 @@ class Notices:
         fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
         return (
             f"the clone that {name} asks for begins later",
-            f"have the fixture that uses the database take {fixture}; one for several tests needs "
-            "a clone_fixture()",
+            f"have the fixture that uses the database take {fixture}; setUpClass, or a fixture for "
+            "several tests, needs a clone_fixture()",
         )
 
     def refuse(self, project: Project, error: SnapshotError) -> None:

@@ -207,7 +207,8 @@ def _shared(project: Project) -> Iterator[Finding]:
             yield doubtful("shared store", why, hint)
             return
         mistrusted = shared.mistrusted()
-    hint = f"`{_PACKAGE} list --remote` says it of each; are remote_keys those of who writes?"
+    command = own_command(project, "list", "--remote")
+    hint = f"`{command}` says it of each; are remote_keys those of who writes?"
     for line in mistrusted:
         yield doubtful("shared store", line.removeprefix("shared store "), hint)
     if mistrusted:

@@ -134,6 +134,12 @@ class Written:
         self.obstacle = recording.obstacle
         self._limit = limit
         self._tables = {table.name: table for table in diff.tables if not table.unknown}
+        self._by_name: dict[str, list[TableDiff]] = {}
+        for name, table in self._tables.items():
+            self._by_name.setdefault(plain(name), []).append(table)
+        listed = Counter(table.name for table, _, _ in every_row(diff))
+        # Those of which the difference has each row that differs.
+        self._whole = {n for n, table in self._tables.items() if sum(table.counts) == listed[n]}
         self._replay = replay
         self._relations: Relations | None = None
         self._notes: dict[tuple[str, Hashable], list[Note]] = {}
@@ -155,7 +161,7 @@ class Written:
         self._related(-1)
         others = list(self._other(diff))
         self._astray |= {name for name, is_another in others if is_another}
-        self._is_astray = bool(others) or self._goes_beside(diff)
+        self._is_astray = bool(others) or self._goes_beside()
 
     def of(self, table: TableDiff, row: Row, *, is_gone: bool) -> list[Note] | str:
         """Who wrote a row of the difference, one after the other; or why that is not known.
@@ -204,13 +210,13 @@ class Written:
         for (name, key), notes in self._notes.items():
             if (name, key) not in given:
                 if _differ(self._first[name], self._final[name], key):
-                    yield name, _is_whole(diff, self._tables[name])
+                    yield name, name in self._whole
             elif not self._gives(*given[name, key][:2], notes, is_gone=given[name, key][2]):
                 yield name, bool(self._tables[name].key)
 
-    def _goes_beside(self, diff: Diff) -> bool:
+    def _goes_beside(self) -> bool:
         """Whether something was written where the difference has nothing, or not all of it."""
-        if any(not _is_whole(diff, table) for table in self._tables.values()):
+        if len(self._whole) < len(self._tables):
             return True
         connection = self._replay.connection(-1, autocommit=True)
         return any(
@@ -294,13 +300,12 @@ class Written:
         target = TARGET.match(statement)
         if target is None:
             return set(self._tables)
-        return {name for name in self._tables if plain(name) == plain(target[1])}
+        return {table.name for table in self._by_name.get(plain(target[1]), ())}
 
     def _note_beside(self, statement: str) -> None:
         """Note what is in a table that is going to be written to, and that is as it was."""
         target = TARGET.match(statement)
-        names = {plain(name) for name in self._tables}
-        if target is None or plain(target[1]) in names or target[1] in self._beside:
+        if target is None or plain(target[1]) in self._by_name or target[1] in self._beside:
             return
         content = self._replay.content(self._replay.connection(-1, autocommit=True), target[1])
         if content is not None:
@@ -332,7 +337,7 @@ class Written:
         if step.is_many or target is None or not NEW.match(NAMED.sub("?", step.statement)):
             return None
         name = plain(target[1])
-        found = next((table for table in self._tables.values() if plain(table.name) == name), None)
+        found = next(iter(self._by_name.get(name, ())), None)
         if found is None or len(found.key) != 1:
             return None
         relations = self._related(step.connection)
@@ -411,12 +416,6 @@ def every_row(diff: Diff) -> Iterator[tuple[TableDiff, Row, bool]]:
         yield from ((table, row, False) for row in table.added)
         yield from ((table, row, True) for row in table.removed)
         yield from ((table, after, False) for _, after in table.changed)
-
-
-def _is_whole(diff: Diff, table: TableDiff) -> bool:
-    """Whether the difference has each of a table's rows that differ."""
-    listed = sum(1 for one, _, _ in every_row(diff) if one.name == table.name)
-    return sum(table.counts) == listed
 
 
 def _added(step: Step, table: TableDiff, key: Any) -> Writer | None:

@@ -27,7 +27,7 @@ from alembic_snapshot.plugin.outside import ENDS_THE_RUN, details, reason
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.engines.notices import Notices
-    from alembic_snapshot.plugin.database import Database
+    from alembic_snapshot.plugin.database import Database, Ended
     from alembic_snapshot.plugin.kept import Kept
     from alembic_snapshot.plugin.summary import Tally
     from alembic_snapshot.project.callsite import Site
@@ -115,11 +115,9 @@ class CurrentTest:
         try:
             strayed = database.strayed(test)
         finally:
-            ended = database.end()
-            if ended is not None:
-                self._ended.append((database, ended.clone))
-                if not is_shared:
-                    self._own.append(ended.clone)
+            ended = self.put_aside(database)
+            if ended is not None and not is_shared:
+                self._own.append(ended.clone)
         if ended is None:
             return
         # The traceback of a test that failed holds on to whatever it had.
@@ -129,11 +127,12 @@ class CurrentTest:
             if strayed is not None:
                 raise strayed
 
-    def put_aside(self, database: Database) -> None:
-        """Take the engines off a clone on which something failed, which its report describes."""
+    def put_aside(self, database: Database) -> Ended | None:
+        """Take the engines off the clone in use, which the next report describes; None if none."""
         ended = database.end()
         if ended is not None:
             self._ended.append((database, ended.clone))
+        return ended
 
     def delete_later(self, state: Clone) -> None:
         """Delete a checkpoint's state when the test is over: its report may compare with it."""

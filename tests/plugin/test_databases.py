@@ -4,39 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-EVENTS = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "e1"
-down_revision = None
-
-def upgrade():
-    op.create_table("events", sa.Column("id", sa.Integer, primary_key=True))
-"""
-
 
 @pytest.fixture
-def with_events(shop):
+def with_events(shop, add_events):
     """The shop with a second database, for events, and migrations of its own."""
-    with open(shop.root / "pyproject.toml", "a") as file:
-        file.write(
-            "\n[tool.alembic-snapshot.databases.events]\n"
-            'config = "events.ini"\nengine = "shop.events:engine"\n'
-        )
-    shop.write("events.ini", "[alembic]\nscript_location = %(here)s/events\n")
-    shop.write(
-        "events/env.py",
-        """
-        from alembic import context
-
-        with context.config.attributes["connection"] as connection:
-            context.configure(connection=connection)
-            with context.begin_transaction():
-                context.run_migrations()
-        """,
-    )
-    shop.write("events/versions/e1.py", EVENTS)
+    add_events(shop)
     shop.write(
         "shop/events.py",
         """

@@ -23,19 +23,6 @@ from tests.waiting import until
 
 
 @pytest.fixture
-def on_server(new_sample, postgres, monkeypatch):
-    """Makes a copy of a project whose one setting is the environment variable."""
-    monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "postgresql")
-
-    def make(project, variable, url="{url}"):
-        sample = new_sample(project)
-        sample.configure(f'environment = {{ {variable} = "{url}" }}')
-        return sample
-
-    return make
-
-
-@pytest.fixture
 def shop(on_server):
     return on_server("shop", "SHOP_URL")
 
@@ -560,40 +547,11 @@ def test_what_outlives_a_test_does_not_keep_its_clone(shop, names, left):
     ids=["url", "async url", "parts"],
 )
 def test_each_database_of_a_project_has_a_dialect_before_a_test_asks(
-    shop, monkeypatch, spelled, made, is_set
+    shop, add_events, monkeypatch, spelled, made, is_set
 ):
     if is_set:
         monkeypatch.setenv("EVENTS_URL", "sqlite:///developers.db")
-    with open(shop.root / "pyproject.toml", "a") as file:
-        file.write(
-            "\n[tool.alembic-snapshot.databases.events]\nconfig = 'events.ini'\n"
-            f"engine = 'shop.events:engine'\nenvironment = {spelled}\n"
-        )
-    shop.write("events.ini", "[alembic]\nscript_location = %(here)s/events\n")
-    shop.write(
-        "events/env.py",
-        """
-        from alembic import context
-
-        with context.config.attributes["connection"] as connection:
-            context.configure(connection=connection)
-            with context.begin_transaction():
-                context.run_migrations()
-        """,
-    )
-    shop.write(
-        "events/versions/e1.py",
-        """
-        import sqlalchemy as sa
-        from alembic import op
-
-        revision = "e1"
-        down_revision = None
-
-        def upgrade():
-            op.create_table("events", sa.Column("id", sa.Integer, primary_key=True))
-        """,
-    )
+    add_events(shop, f"environment = {spelled}\n")
     kind = "create_async_engine" if "async" in spelled else "create_engine"
     where = "sqlalchemy.ext.asyncio" if "async" in spelled else "sqlalchemy"
     shop.write(

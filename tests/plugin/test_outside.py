@@ -105,21 +105,10 @@ ERRORS = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def kind(request):
-    return request.param
-
-
 @pytest.fixture
-def shop(kind, request, new_sample, monkeypatch):
-    """A shop on files, or on the private server."""
-    if kind == "postgresql":
-        request.getfixturevalue("postgres")
-        monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "postgresql")
-    sample = new_sample("shop")
-    sample.configure('environment = { SHOP_URL = "{url}" }')
-    sample.write("conftest.py", CONFTEST)
-    return sample
+def shop(on_either):
+    on_either.write("conftest.py", CONFTEST)
+    return on_either
 
 
 def room(kind, place):

@@ -19,20 +19,9 @@ from alembic_snapshot.postgres.private import acquire  # noqa: F401
 RESET = "--snapshot-clones=reset"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def kind(request):
-    return request.param
-
-
 @pytest.fixture
-def shop(kind, request, new_sample, monkeypatch):
-    """A shop on files, or on the private server."""
-    if kind == "postgresql":
-        request.getfixturevalue("postgres")
-        monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "postgresql")
-    sample = new_sample("shop")
-    sample.configure('environment = { SHOP_URL = "{url}" }')
-    return sample
+def shop(on_either):
+    return on_either
 
 
 def clones_on(kind, request):

@@ -133,15 +133,12 @@ class Reset:
         return not (clone_options.durable or clone_options.readonly or clone_options.empty)
 
     def _put_back(self) -> str | None:
-        if self.lasting is None:
+        lasting = self.lasting
+        if lasting is None:
             return None
-        lasting, self.lasting = self.lasting, None
-        try:
-            before = lasting.resets
-            reason = lasting.put_back()
-            self._tally.resets = (self._tally.resets or 0) + lasting.resets - before
-        finally:
-            self.lasting = lasting
+        before = lasting.resets
+        reason = lasting.put_back()
+        self._tally.resets = (self._tally.resets or 0) + lasting.resets - before
         return reason
 
     def _renew(self, reason: str) -> None:

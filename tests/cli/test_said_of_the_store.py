@@ -136,3 +136,41 @@ def test_list_of_the_shared_store_is_about_the_database_that_is_named(project, m
              load_projects(project.root)}  # fmt: skip
     assert heads == {"default": [["0001"]], "more": [["m1"]]}
     assert len(listed()) == 2
+
+
+class TestTheList:
+    """Of what is in the store, which is looked at."""
+
+    @pytest.fixture
+    def built(self, project):
+        project.history(2)
+        return project.ensure().entry.database.path
+
+    @pytest.mark.parametrize("how", ["altered", "cut", "gone", "of the same size"])
+    def test_says_what_is_damaged(self, project, built, how):
+        whole = built.read_bytes()
+        left = {"altered": whole + b"x", "cut": whole[:600], "of the same size": b"x" + whole[1:]}
+        built.unlink()
+        if how in left:
+            built.write_bytes(left[how])
+
+        said = project.command("list").stdout.splitlines()
+        records = json.loads(project.command("list", "--json").stdout)["snapshots"]
+
+        damaged = [line for line in said if "damaged or changed: never used" in line]
+        assert len(damaged) == 1
+        assert [record["intact"] for record in records] == [
+            record["path"] != str(built) for record in records
+        ]
+        assert damaged[0].split()[0] == (
+            next(record["key"][:12] for record in records if record["path"] == str(built))
+        )
+
+    def test_says_nothing_of_what_is_whole(self, project, built):
+        built.touch()  # as a checkout or a cache does
+
+        said = project.command("list").stdout
+        records = json.loads(project.command("list", "--json").stdout)["snapshots"]
+
+        assert "damaged" not in said
+        assert all(record["intact"] for record in records)

@@ -57,20 +57,26 @@ _every = click.option(
 def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     """List this project's snapshots in the store, the latest first.
 
-    Those of all of its databases, unless --database names one.
+    Those of all of its databases, unless --database names one. One that is damaged or was changed
+    is said to be.
     """
     project = project_of(where)
     if remote:
         return _list_remote(project, as_json)
-    found = backend_of(project).store().entries()
+    store = backend_of(project).store()
+    found = store.entries()
     is_meant = _meant(project, every=every)
-    entries = [entry for entry in found if is_meant(entry.manifest.project)]
+    entries = [
+        (entry, store.is_intact(entry)) for entry in found if is_meant(entry.manifest.project)
+    ]
     _tell_of_others(len(found) - len(entries))
     opened = _opened(project, every=every)
     _tell_of_opened(opened, project)
     if as_json:
         record = {
-            "snapshots": [snapshot_record(entry, project) for entry in entries],
+            "snapshots": [
+                snapshot_record(entry, project, intact=is_intact) for entry, is_intact in entries
+            ],
             "opened": [_opened_record(one) for one in opened],
         }
         print_json(record)
@@ -78,11 +84,13 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
             tell_of_ending(project)
         return 0
     names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
-    _print_table(names, [_row(entry.manifest, project) for entry in entries])
+    rows = [_row(entry.manifest, project, is_intact) for entry, is_intact in entries]
+    _print_table(names, rows)
     return 0
 
 
-def _row(manifest: Manifest, project: Project) -> Sequence[str]:
+def _row(manifest: Manifest, project: Project, is_intact: bool) -> Sequence[str]:
+    counted = counted_of(manifest, project) if "drift" in manifest.checks else ""
     return (
         manifest.digest[:12],
         manifest.project,
@@ -91,7 +99,7 @@ def _row(manifest: Manifest, project: Project) -> Sequence[str]:
         str(manifest.tables),
         size(manifest.size),
         time_of(manifest.created),
-        counted_of(manifest, project) if "drift" in manifest.checks else "",
+        counted if is_intact else "damaged or changed: never used",
     )
 
 

@@ -1,7 +1,7 @@
 """Snapshots as template databases: sealed, closed to connections, marked finished last.
 
-A snapshot's manifest is its comment. So the server alone is the store, for all who ask as the role
-that owns it::
+A snapshot's manifest is its comment, beside the mark of what the server knew of the database when
+it was published. So the server alone is the store, for all who ask as the role that owns it::
 
     alembic_snapshot_DIGEST[_VARIANT][_ROLE]  a template; the comment has its manifest
     alembic_building_DIGEST_…                 under construction
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import SnapshotError, StoreError
-from alembic_snapshot.key.layers import FORMAT
+from alembic_snapshot.key.layers import FORMAT, State
 from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.databases import BUILDING, FAILED, SNAPSHOT
@@ -47,6 +47,11 @@ if TYPE_CHECKING:
 _NOTED_ANYWAY = 3600.0
 # Names have 63 bytes at most, and those of what is built get longer.
 _SHORT = 24
+# Whatever alters a database writes its row anew; who may connect is there, and settings beside it.
+_MARK = (
+    "concat_ws(' ', d.oid, d.xmin, (SELECT string_agg(concat_ws(' ', setrole, setconfig::text), ' '"
+    " ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid))"
+)
 
 
 @dataclass(frozen=True)
@@ -103,20 +108,27 @@ class ServerStore(Store):
             yield
 
     def is_intact(self, entry: Entry) -> bool:
-        """Whether it is still there: nobody can connect to it, and so nobody can change it."""
-        return entry.database.is_there()
+        """Whether it is still there, and was not altered.
+
+        Nobody can connect to it, and so nobody can change it; who lets somebody connect alters it.
+        """
+        with self.server.connect() as connection:
+            row = connection.execute(
+                f"SELECT shobj_description(oid, 'pg_database'), {_MARK} FROM pg_database d "
+                "WHERE datname = %s AND datistemplate AND NOT datallowconn",
+                (entry.name,),
+            ).fetchone()
+        return row is not None and _mark_in(row[0]) == row[1]
 
     def touch(self, entry: Entry) -> None:
         """Note that a snapshot was asked for, unless that was noted within the last hour."""
         self.archives.touch(entry.name)
         if time.time() - entry.used > _NOTED_ANYWAY:
-            with self.server.connect() as connection:
-                self._write(connection, entry.name, entry.manifest)
+            self._rewrite(entry, entry.manifest)
 
     def update(self, entry: Entry, manifest: Manifest) -> Entry:
         """Replace the manifest of a snapshot; the database stays."""
-        with self.server.connect() as connection:
-            self._write(connection, entry.name, manifest)
+        self._rewrite(entry, manifest)
         return dataclasses.replace(entry, manifest=manifest)
 
     def entries(self) -> list[Entry]:
@@ -164,10 +176,13 @@ class ServerStore(Store):
                 connection.execute("SET synchronous_commit = on")
                 databases.drop(connection, name)
                 databases.rename(connection, database.name, name)
-                self._write(connection, name, manifest)
-                for option in finish:
-                    statement = sql.SQL("ALTER DATABASE {} " + option)
-                    connection.execute(statement.format(sql.Identifier(name)))
+                with connection.transaction():
+                    for option in finish:
+                        statement = sql.SQL("ALTER DATABASE {} " + option)
+                        connection.execute(statement.format(sql.Identifier(name)))
+                    query = f"SELECT {_MARK} FROM pg_database d WHERE datname = %s"
+                    (mark,) = connection.execute(query, (name,)).fetchone() or ("",)
+                    self._write(connection, name, manifest, mark)
         except psycopg.Error as error:
             raise StoreError(
                 f"can't make {database.name} on {self.server} a snapshot: {said(error)}",
@@ -200,23 +215,44 @@ class ServerStore(Store):
 
     def _read(self, prefix: str) -> Iterator[Entry]:
         """The finished snapshots whose names begin so."""
+        for name, text in self._records(prefix):
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                record = json.loads(text or "")
+                manifest = Manifest.from_json(record["manifest"])
+                if manifest.format == FORMAT:
+                    yield self._entry(name, float(record["used"]), manifest)
+
+    def _damaged(self, state: State) -> Iterator[str]:
+        for name, text in self._records(SNAPSHOT + state.digest[:NAME_LENGTH]):
+            try:
+                Manifest.from_json(json.loads(text or "")["manifest"])
+            except (ValueError, TypeError):
+                yield f"the comment of {name}"
+            except (KeyError, AttributeError):
+                continue  # of another version
+
+    def _records(self, prefix: str) -> list[tuple[str, str | None]]:
+        """The names and comments of templates that nobody can connect to."""
         with self.server.connect() as connection:
-            rows = connection.execute(
+            return connection.execute(
                 "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
                 "WHERE starts_with(datname, %s) AND datistemplate AND NOT datallowconn "
                 f"AND {databases.OURS} ORDER BY datname",
                 (prefix,),
             ).fetchall()
-        for name, text in rows:
-            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                record = json.loads(text)
-                used = float(record.pop("used"))
-                if record.get("format") == FORMAT:
-                    yield self._entry(name, used, Manifest.from_record(record))
 
-    def _write(self, connection: psycopg.Connection[Any], name: str, manifest: Manifest) -> None:
-        record = {"used": time.time(), **dataclasses.asdict(manifest)}
-        databases.comment(connection, name, json.dumps(record, sort_keys=True))
+    def _rewrite(self, entry: Entry, manifest: Manifest) -> None:
+        """Replace a manifest; the mark stays what it was."""
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        with self.server.connect() as connection:
+            (text,) = connection.execute(query, (entry.name,)).fetchone() or (None,)
+            self._write(connection, entry.name, manifest, _mark_in(text))
+
+    def _write(
+        self, connection: psycopg.Connection[Any], name: str, manifest: Manifest, mark: str | None
+    ) -> None:
+        record = {"used": time.time(), "mark": mark, "manifest": manifest.to_json()}
+        databases.comment(connection, name, json.dumps(record))
 
     def _entry(self, name: str, used: float, manifest: Manifest) -> Entry:
         return Entry(name, ServerDatabase(self.server, name), manifest, used)
@@ -270,6 +306,13 @@ class ServerStore(Store):
                 key = lock_key(name) if is_snapshot else _lock_key(digest)
                 if _drop_if_free(connection, name, key) and not is_snapshot:
                     self._failure_record(digest).unlink(missing_ok=True)
+
+
+def _mark_in(comment: str | None) -> str | None:
+    """The mark in a snapshot's comment, if it has one."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(comment or "")["mark"])
+    return None
 
 
 def _drop_if_free(connection: psycopg.Connection[Any], name: str, key: int) -> bool:

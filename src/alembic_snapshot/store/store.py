@@ -274,8 +274,8 @@ class Store(abc.ABC):
     def _candidates(self, digest: str) -> Iterable[Entry]:
         """The snapshots whose names fit a digest."""
 
-    def _damaged(self, state: State) -> Iterable[Path]:
-        """The places of snapshots of a state whose manifests can't be read."""
+    def _damaged(self, state: State) -> Iterable[object]:
+        """The places of manifests of a state that can't be read."""
         del state
         return ()
 

@@ -76,17 +76,19 @@ ROOMS = {
             "builder/alembic_config": "order builds",
             "build/process": "told_failures ends builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",
-            "build/steps": "plans builds heads store/in_use back_and_forth leftovers store",
+            "build/steps": "one_run plans builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "verified heads two_places",
             "builder/ran": "heads options",
             "builder/branches": "branch_order",
+            "builder/carried": "one_run",
             "builder/env_sql": "heard_sql env_sql",
             "builder/own_sql": "own_sql",
             "builder/seeds": "unfinished build/checks own_sql",
             "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
             "builder/upgrade": (
-                "plans app_context builds key/surroundings order heads left_by_env guard_engines"
+                "plans app_context builds key/surroundings order heads left_by_env guard_engines "
+                "one_run"
             ),
             "build/handovers": "told_failures handovers mistakes",
             "build/upgrade": "build/upgrade",

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alembic_snapshot.build.lookup import suits
-from alembic_snapshot.builder.protocol import CONNECTION, PROCESS
+from alembic_snapshot.builder.protocol import CONNECTION, PROCESS, RUN
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import Store
 
-_WORDS = {CONNECTION: "their connection", PROCESS: "their process"}
+_WORDS = {CONNECTION: "their connection", RUN: "the run of env.py", PROCESS: "their process"}
 
 
 class Ancestor(NamedTuple):
@@ -92,7 +92,7 @@ class Ancestors:
         seeds = self.chain.seeds[len(manifest.seeds) :]
         imported = {name for layer in (*new, *seeds) for name in layer.inputs}
         return any(
-            bool(new) if where == CONNECTION else where == PROCESS or where in imported
+            bool(new) if where in (CONNECTION, RUN) else where == PROCESS or where in imported
             for where in manifest.left
         )
 

@@ -21,7 +21,7 @@ from alembic_snapshot.build.process import (
     Child,
     Listener,
 )
-from alembic_snapshot.builder.protocol import CONNECTION, Checks, Done, Facts, Step
+from alembic_snapshot.builder.protocol import CONNECTION, RUN, Checks, Done, Facts, Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -103,12 +103,18 @@ class Construction:
         return self._unbroken(workspace, None)
 
     def _unbroken(self, workspace: Workspace, ancestor: Ancestor | None) -> Entry:
-        """Build, in one go where revisions leave in their connection what later ones may need."""
+        """Build, in one go where revisions leave in their connection what later ones may need.
+
+        So it is where one fails after ``env.py`` has run again: it may miss what nobody knows of.
+        """
         try:
             return self._through_the_handovers(workspace, ancestor)
-        except _Broken:
+        except _Broken as broken:
             self.in_one_go = True
-            return self._through_the_handovers(workspace, ancestor)
+            entry = self._through_the_handovers(workspace, ancestor)
+            for state in broken.published:
+                self.store.discard(state)
+            return entry
 
     def check_again(self, entry: Entry) -> Entry | None:
         """Check a snapshot against changed models; None if it has to be built anew instead."""
@@ -230,10 +236,13 @@ class Construction:
             if child:
                 failed.ran = True
                 failed.asks_command_line = child.facts.asks_command_line
+            published: Sequence[Entry] = ()
             if failed.child and not failed.child.facts.refused:
                 # What was reached before a revision or a seed failed is not to be run again.
                 with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
-                    self._publish(failed.child, plan)
+                    published = self._publish(failed.child, plan)
+            if failed.child and _may_miss_something(failed.child, plan):
+                raise _Broken(published) from failed
             raise
 
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
@@ -437,7 +446,15 @@ class _Plan(NamedTuple):
 
 
 class _Broken(Exception):
-    """A state on the way left in its connection what the revisions after it may need."""
+    """A state on the way left in its connection what the revisions after it may need.
+
+    ``published`` are the states that were reached. If these revisions run in one go, nothing is to
+    be built on them.
+    """
+
+    def __init__(self, published: Sequence[Entry] = ()):
+        super().__init__()
+        self.published = published
 
 
 def _see_that_nothing_is_missed(child: Child, plan: _Plan) -> None:
@@ -448,8 +465,19 @@ def _see_that_nothing_is_missed(child: Child, plan: _Plan) -> None:
     """
     for index, (step, after) in enumerate(itertools.pairwise(plan.steps)):
         is_upgrade = step.does == after.does == "upgrade"
-        if is_upgrade and index in child.states and CONNECTION in child.states[index].left:
+        state = child.states.get(index)
+        if is_upgrade and state and not state.goes_on and {CONNECTION, RUN} & {*state.left}:
             raise _Broken
+
+
+def _may_miss_something(child: Child, plan: _Plan) -> bool:
+    """Whether a revision failed in another run of ``env.py`` than those before it, or between."""
+    upgrades = [index for index, step in enumerate(plan.steps) if step.does == "upgrade"]
+    if not child.failed or len(upgrades) < 2 or upgrades[-1] in child.states:
+        return False
+    if not child.states:
+        return child.failed.current is None and bool(child.facts.applied)
+    return any(not state.goes_on for state in child.states.values())
 
 
 def _told(failed: AttemptFailed) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,24 @@ from alembic_snapshot.sqlite.database import DatabaseFile
 if TYPE_CHECKING:
     from alembic_snapshot.builder.own_sql import OwnSql
     from alembic_snapshot.builder.server_guard import Refuse
-    from alembic_snapshot.builder.target import OwnWork
+    from alembic_snapshot.builder.target import OwnWork, Rows
+
+
+# Pragmas that do something when they are asked for.
+_ACTING = frozenset({
+    "foreign_key_check", "incremental_vacuum", "integrity_check", "optimize", "quick_check",
+    "shrink_memory", "wal_checkpoint",
+})  # fmt: skip
+# What is in the file, or decides how long something is done and how safely, and not what.
+_NO_MATTER = frozenset({
+    "analysis_limit", "application_id", "auto_vacuum", "automatic_index", "busy_timeout",
+    "cache_size", "cache_spill", "cell_size_check", "checkpoint_fullfsync", "compile_options",
+    "data_version", "default_cache_size", "encoding", "freelist_count", "fullfsync",
+    "hard_heap_limit", "journal_mode", "journal_size_limit", "lock_status", "locking_mode",
+    "max_page_count", "mmap_size", "module_list", "page_count", "page_size", "pragma_list",
+    "schema_version", "secure_delete", "soft_heap_limit", "stats", "synchronous", "table_list",
+    "temp_store", "threads", "user_version", "wal_autocheckpoint",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,14 +45,6 @@ class FileTarget:
     """A file, which can be copied at any moment: the migrations' connection is not in its way."""
 
     async_drivers: ClassVar[tuple[str, ...]] = ("aiosqlite", "greenlet")
-    left_in_connection: ClassVar[str] = (
-        "SELECT (SELECT count(*) FROM temp.sqlite_master),"
-        " (SELECT group_concat(name) FROM pragma_database_list),"
-        " (SELECT foreign_keys FROM pragma_foreign_keys),"
-        " (SELECT legacy_alter_table FROM pragma_legacy_alter_table),"
-        " (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),"
-        " (SELECT recursive_triggers FROM pragma_recursive_triggers)"
-    )
     target: DatabaseFile
 
     @property
@@ -49,6 +59,9 @@ class FileTarget:
 
     def server_guard(self, refuse: Refuse) -> None:
         """Give none: it is on no server."""
+
+    def listen(self) -> None:
+        """Do nothing: all that is left in a connection can be asked for."""
 
     def prepare(self, own_work: OwnWork) -> None:
         """Make the first backup, and connections quick."""
@@ -91,6 +104,25 @@ class FileTarget:
                 told = str(getattr(error, "orig", None) or error)
                 return databases.unknown_problems(f"{type(error).__name__}: {told}")
         return problems
+
+    def save_within(self, connection: sa.Connection, name: str) -> bool:
+        """Copy it with what is not committed yet; for an asynchronous driver that is committed."""
+        pooled = connection.connection
+        if isinstance(pooled.driver_connection, sqlite3.Connection):
+            Path(name).write_bytes(pooled.driver_connection.serialize())
+        else:
+            pooled.commit()
+            databases.backup(self.target.path, Path(name))
+        return True
+
+    def left_in_session(self, rows: Rows) -> Any:
+        """Settings, attached databases, what is temporary, functions and collations."""
+        names = [name for (name,) in rows("SELECT name FROM pragma_pragma_list ORDER BY name")]
+        asked = [name for name in names if name not in _ACTING | _NO_MATTER]
+        return (
+            rows("SELECT type, name, sql FROM temp.sqlite_master"),
+            {name: rows(f"PRAGMA {name}") for name in asked},
+        )
 
     def read_schema(self, cursor: Any, version_tables: Collection[str]) -> Schema:
         """As :func:`alembic_snapshot.sqlite.schema.read_schema`."""

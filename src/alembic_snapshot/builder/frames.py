@@ -94,8 +94,9 @@ class Frames:
         """The project's files that are running, the innermost first, and those that are being
         imported; where another thread has none, they are the main thread's.
         """
-        running, importing = self._of(sys._getframe())
-        for frame in waiting():
+        running, importing, is_whole = self._of(sys._getframe())
+        # What this room has started is known to its end, whoever waits for it.
+        for frame in () if is_whole else waiting():
             there = self._of(frame)
             running, importing = running or there[0], importing or there[1]
         return running, importing
@@ -121,7 +122,8 @@ class Frames:
             return _STARTS if name.endswith(_STARTING) else _BUILDER
         return _OTHER
 
-    def _of(self, frame: FrameType | None) -> tuple[list[str], list[str]]:
+    def _of(self, frame: FrameType | None) -> tuple[list[str], list[str], bool]:
+        """The project's files that run and are imported; whether this room has started them."""
         running: list[str] = []
         importing: list[str] = []
         while frame is not None:
@@ -129,13 +131,13 @@ class Frames:
             kind = self._kind(code.co_filename)
             if kind == _STARTS:
                 # Below is env.py, which does not read what a script does.
-                break
+                return running, importing, True
             if kind == _PROJECT:
                 running.append(os.path.abspath(code.co_filename))
                 if code.co_name == "<module>":
                     importing.append(running[-1])
             frame = frame.f_back
-        return running, importing
+        return running, importing, False
 
 
 def asker() -> FrameType | None:

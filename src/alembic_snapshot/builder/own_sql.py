@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,7 +47,9 @@ class OwnSql:
         if not self.is_async:
             with self.engine(path).connect() as connection:
                 return function(connection)
-        return asyncio.run(self._run_async(path, function))
+        # The migrations may be in the middle of a loop of theirs.
+        with ThreadPoolExecutor(1) as beside:
+            return beside.submit(asyncio.run, self._run_async(path, function)).result()
 
     async def _run_async(self, path: str, function: Callable[[sa.Connection], Any]) -> Any:
         from sqlalchemy.ext.asyncio import create_async_engine

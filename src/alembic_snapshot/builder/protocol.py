@@ -172,8 +172,9 @@ class Failure:
 
 
 # Where revisions and seeds may leave something for later ones, beside modules. In a connection:
-# settings, temporary tables. In the process: variables, its folder, the next random numbers.
-CONNECTION, PROCESS = "<connection>", "<process>"
+# settings, temporary tables. In the run of env.py: its configuration's values, its own names. In
+# the process: variables, its folder, the next random numbers.
+CONNECTION, RUN, PROCESS = "<connection>", "<run>", "<process>"
 
 
 class Reached(NamedTuple):
@@ -182,7 +183,8 @@ class Reached(NamedTuple):
     ``blind`` are libraries that may have read unheard; ``by_owner`` which files each revision read.
     ``problems`` are those in the database, where only the application's own connections can tell.
     ``left`` is where its code left what the next revision or seed would not find in another
-    process: files of modules, or names in angle brackets.
+    process: files of modules, or names in angle brackets. ``goes_on`` says that the run of
+    ``env.py`` which reached it had more to do.
     """
 
     direct: Seen
@@ -191,6 +193,7 @@ class Reached(NamedTuple):
     by_owner: Mapping[str, Mapping[str, str]]
     problems: Mapping[str, Any] | None = None
     left: Sequence[str] = ()
+    goes_on: bool = False
 
 
 def done_of(event: Mapping[str, Any]) -> Done:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from alembic_snapshot.builder import patches
 from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
 from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
 from alembic_snapshot.builder.branches import Disordered, is_line, ordered
+from alembic_snapshot.builder.carried import Carried, carried
 from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.env_sql import EnvSql, statement_of
 from alembic_snapshot.builder.guard import Guard
@@ -32,14 +35,22 @@ from alembic_snapshot.builder.options import (
 )
 from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.builder.pools import Pools
-from alembic_snapshot.builder.protocol import CONNECTION, Checks, Done, Facts, Job, Step
+from alembic_snapshot.builder.protocol import (
+    CONNECTION,
+    RUN,
+    Checks,
+    Done,
+    Facts,
+    Job,
+    Step,
+)
 from alembic_snapshot.builder.ran import Ran
 from alembic_snapshot.builder.reach import code_reached
 from alembic_snapshot.builder.record import EVERY_STATE, FILES
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairway import Stairway
-from alembic_snapshot.builder.target import left_in, target_of
+from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, brief, unconfigured_mappers
@@ -87,8 +98,8 @@ class Builder:
         self.arguments: dict[str, str] = {}
         self._has_run_env = False
         self._has_migrated = False
-        # Whether revisions have left something in a connection that another one would not have.
-        self._is_left_in_connection = False
+        # Whether revisions have left something that another run of env.py would not have.
+        self._is_left_in_connection = self._is_left_in_run = False
         # Whether revisions have one order only.
         self._is_line = False
         self.version_table = "alembic_version"
@@ -119,10 +130,15 @@ class Builder:
         sa.event.listen(sa.Engine, "connect", _disable_fsync)
         self.pools.listen()
         self.env_sql.listen()
+        self.kind.listen()
         config = self._config = config_of(self.job)
         self._script = scripts_of(self.job, config)
-        for step in self.job.steps:
-            self._step(step)
+        steps = collections.deque(self.job.steps)
+        while steps:
+            if steps[0].does == "upgrade":
+                self._upgrade_on(steps)
+            else:
+                self._step(steps.popleft())
         done = Done(self.facts())
         if self.job.check:
             # Should the process end in there, what was reached is none the worse.
@@ -218,12 +234,7 @@ class Builder:
         return [n for n in needed if not sys.modules.get(n) and not importlib.util.find_spec(n)]
 
     def _step(self, step: Step) -> None:
-        if step.does == "upgrade":
-            with self._makes("env.py"):
-                is_kept = self._upgrade(step.revisions, step.last)
-            if not is_kept:
-                return
-        elif step.does == "stairway":
+        if step.does == "stairway":
             self._take_up_and_down(step)
         elif step.does == "migrate":
             with (
@@ -241,11 +252,15 @@ class Builder:
                 self._run_env(lambda _current, _context: ())
             self.watch.look_into_modules(filled=False)
             self._seed(step.function)
-        inputs = self.job.inputs if step.inputs is None else step.inputs
-        seen = self.watch.seen(step.owners, inputs)
         if step.copy:
             with self.guard.own_work(step.copy):
                 self.target.save(step.copy)
+        self._tell(step)
+
+    def _tell(self, step: Step, *, goes_on: bool = False) -> None:
+        """Report a state that is reached; ``goes_on`` if the run of ``env.py`` has more to do."""
+        inputs = self.job.inputs if step.inputs is None else step.inputs
+        seen = self.watch.seen(step.owners, inputs)
         problems = None
         is_stairway = step.does == "stairway"
         if not is_stairway:
@@ -257,61 +272,96 @@ class Builder:
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
         left = () if is_stairway else self._left_for_later([*inputs, *seen["direct"][FILES]])
         told = {"by_owner": by_owner, "problems": problems, "left": sorted(left)}
-        self.report("state", index=step.index, **seen, **told)
+        self.report("state", index=step.index, **seen, **told, goes_on=goes_on)
 
     def _left_for_later(self, reached: Collection[str]) -> set[str]:
         """Where revisions and seeds left what later ones would not find in another process."""
         connection = {CONNECTION} if self._is_left_in_connection else set()
-        return connection | self.watch.left_in_modules(reached)
+        run = {RUN} if self._is_left_in_run else set()
+        return connection | run | self.watch.left_in_modules(reached)
 
-    def _upgrade(self, revisions: Sequence[str] | None, last: Sequence[str] | None) -> bool:
-        """Upgrade to these revisions, or to the heads as they are when ``env.py`` runs.
+    def _upgrade_on(self, pending: collections.deque[Step]) -> None:
+        """Upgrade to the next of these states, in one run of ``env.py`` to those after it too.
 
-        Returns:
-            Whether the database is one to keep: False if nothing ran, as one on the way to ``last``
-            would be of another order.
+        Where no copy can be made while it runs, it is to run again for the next one.
 
         Raises:
-            Disordered: the database is none to go on from to ``last``.
+            Disordered: the database is none to go on from to the last state.
         """
+        step = pending.popleft()
         planned: Sequence[Any] | None = ()
         disordered: Disordered | None = None
 
         def steps(current: Any, context: Any) -> Iterator[Any]:
-            nonlocal planned, disordered
-            # Not before: scripts may rely on what env.py has prepared.
-            if revisions is not None:
-                self._load_scripts()
-            script: Any = self._environment.script
-            target: Any = tuple(revisions) if revisions is not None else "heads"
-            with self._does(HISTORY), self.watch.recording():
-                if last is None or self._is_line:
-                    planned = script._upgrade_revs(target, current)
-                else:
-                    try:
-                        planned = ordered(script, tuple(last), target, current)
-                    except Disordered as error:
-                        # Raised when env.py is done: to its own handlers it is no error.
-                        disordered = error
-                if revisions is None:
-                    for revision in script.walk_revisions():
-                        self.watch.count(revision.path)
-            self.ran.planned += len(planned or ())
-            if planned:
-                self.report("plan", revisions=[step.revision.revision for step in planned])
-                return self._on_one_connection(map(self._watched, planned), context)
-            return iter(())
+            nonlocal step, planned, disordered
+            before = self._carried(context)
+            while True:
+                try:
+                    planned = self._planned(step, current)
+                except Disordered as error:
+                    # Raised when env.py is done: to its own handlers it is no error.
+                    disordered = error
+                    return
+                self.ran.planned += len(planned or ())
+                if planned:
+                    self.report("plan", revisions=[one.revision.revision for one in planned])
+                    yield from map(self._watched, planned)
+                    now = self._carried(context)
+                    self._is_left_in_connection |= now.connection != before.connection
+                    self._is_left_in_run |= now.run != before.run
+                if not self._goes_on(step, pending, context, is_kept=planned is not None):
+                    return
+                step, current = pending.popleft(), context.get_current_heads()
 
-        self._run_env(steps)
-        if disordered is not None:
-            raise disordered
-        return planned is not None
+        with self._makes("env.py"):
+            self._run_env(steps)
+            if disordered is not None:
+                raise disordered
+        if planned is None:
+            return
+        if step.copy:
+            with self.guard.own_work(step.copy):
+                self.target.save(step.copy)
+        self._tell(step)
 
-    def _on_one_connection(self, steps: Iterator[Any], context: Any) -> Iterator[Any]:
-        """The steps; when they are taken, note whether they have left something in it."""
-        before = left_in(context.connection, self.kind)
-        yield from steps
-        self._is_left_in_connection |= left_in(context.connection, self.kind) != before
+    def _planned(self, step: Step, current: Any) -> Sequence[Any] | None:
+        """The steps of Alembic's to a state; None if one on the way would be of another order.
+
+        Raises:
+            Disordered: the database is none to go on from.
+        """
+        # Not before env.py runs: scripts may rely on what it has prepared.
+        if step.revisions is not None:
+            self._load_scripts()
+        script: Any = self._environment.script
+        target: Any = tuple(step.revisions) if step.revisions is not None else "heads"
+        with self._does(HISTORY), self.watch.recording():
+            if step.last is None or self._is_line:
+                planned: Sequence[Any] | None = script._upgrade_revs(target, current)
+            else:
+                planned = ordered(script, tuple(step.last), target, current)
+            if step.revisions is None:
+                for revision in script.walk_revisions():
+                    self.watch.count(revision.path)
+        return planned
+
+    def _goes_on(self, step: Step, pending: Sequence[Step], context: Any, *, is_kept: bool) -> bool:
+        """Whether this run of ``env.py`` goes on to the next state; if so, this one is copied."""
+        if not pending or pending[0].does != "upgrade" or self.ran.caught:
+            return False
+        if is_kept:
+            assert step.copy is not None
+            with self.guard.own_work(step.copy):
+                if not self.kind.save_within(context.connection, step.copy):
+                    return False
+            with self.guard.script(SCRIPT), self.watch.recording():
+                self.ran.read_scripts(self._script)
+            self._tell(step, goes_on=True)
+        return True
+
+    def _carried(self, context: Any) -> Carried:
+        env = os.path.realpath(self._script.env_py_location)
+        return carried(self._run_config, context, self.kind, env)
 
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
@@ -399,6 +449,7 @@ class Builder:
                     # One of several that are migrated together, beside the snapshot's.
                     return ()
                 self.left.begin(config, context)
+                self._run_config = config
                 self.watch.record.in_context |= libraries_in_context()
                 return function(current, context)
 

@@ -215,6 +215,10 @@ class Store(abc.ABC):
         self._sweep(owner)
         return deleted
 
+    def discard(self, entry: Entry) -> None:
+        """Delete a snapshot that nothing is to be built on, unless a process is using it."""
+        self._delete(entry)
+
     def trim(self, limit: int) -> tuple[list[Entry], int]:
         """Delete what was not asked for longest until the rest has at most ``limit`` bytes.
 

@@ -25,7 +25,7 @@ __all__ = [
     "tenant",
 ]
 
-pytest_plugins = "pytester"
+pytest_plugins = ("pytester", "tests.cases")
 # Projects that tests run pytest in, and the tests that they run there.
 collect_ignore = ["projects", "plugin/behaviours"]
 

@@ -42,7 +42,7 @@ ROOMS = {
         ["layers"],
     ],
     "database": [
-        ["diff", "identity", "recording", "statements", "target"],
+        ["diff", "identity", "recording", "statements", "target", "unsent"],
         ["schema", "writers"],
         ["clone"],
         ["lasting"],
@@ -168,7 +168,7 @@ ROOMS = {
             "uncommitted",
             "untouched",
         ],
-        ["factories", "notices"],
+        ["factories", "held", "notices"],
         ["children", "strangers"],
         ["configured"],
         ["application", "child"],

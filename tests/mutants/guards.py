@@ -156,6 +156,8 @@ ROOMS = {
             "database/statements": "replay written",
             "database/writers": "replay written",
             "engines/added": "added written",
+            "database/unsent": "engines/unsent plugin/unsent checkpoints",
+            "engines/held": "plugin/unsent upgraded checkpoints",
             "engines/lost": "lost checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "replay written",

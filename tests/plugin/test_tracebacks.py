@@ -174,7 +174,7 @@ class TestAFailingTestsDatabase:
             r"not committed: a transaction is open, on a connection that test_it\.py line \d+ took"
         )
         assert re.search(line, tests["flushed"])
-        assert "not flushed: a session has 2 objects added, 1 object changed" in tests["added"]
+        assert "2 objects added (test_it.py line 17), 1 object changed" in tests["added"]
         for name in ("read", "committed"):
             assert "not committed" not in tests[name]
             assert "not flushed" not in tests[name]

@@ -82,6 +82,7 @@ class CurrentTest:
             self.settle(test)
         for database in self._databases.values():
             database.look()
+            database.redirect.lost.clear()
 
     def after_call(self, test: str) -> None:
         """See that what it was refused came to it, and that it used its own clone.

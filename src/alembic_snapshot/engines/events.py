@@ -198,6 +198,9 @@ class EngineEvents:
         tracked = info.get(TrackedConnection)
         if tracked is not None:
             self._check_turn(tracked.redirect)
+            if tracked.was_taken and self._is_let_through(tracked.redirect):
+                # An earlier test has opened it.
+                self._not_requested(tracked.redirect)
             tracked.thread = threading.get_ident()
             if tracked.is_elsewhere:
                 leave(record)
@@ -210,7 +213,17 @@ class EngineEvents:
             self._meet(connection, info)
         if isinstance(info[_HEARD], Place):
             self._check_turn_at(info[_HEARD])
+            for redirect in filter(self._is_let_through, self.redirects):
+                # It has a creator, or was opened before anybody listened.
+                if redirect.engines.names(info[_HEARD]):
+                    self._not_requested(redirect)
+                    return
             self._strangers.meet(info[_HEARD])
+
+    @staticmethod
+    def _is_let_through(redirect: EngineRedirect) -> bool:
+        """Whether a test that did not ask gets a connection, and a warning."""
+        return redirect.clone is None and not redirect.is_guarding
 
     def _check_turn(self, redirect: EngineRedirect) -> None:
         """Refuse a forked child whose clone was taken back by its parent."""

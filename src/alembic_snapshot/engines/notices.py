@@ -38,8 +38,9 @@ class Notices:
     """Errors and warnings about connections to other databases; ``callsites`` finds their lines.
 
     ``temporary`` tells pytest's temporary folder: no configuration names what is in it.
-    Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
-    that were raised since it was cleared; ``outside`` those in threads that no test has started.
+    Each method raises, or warns once a test if the project has ``guard = "off"``. ``refused`` are
+    the errors that were raised since it was cleared; ``outside`` those in threads that no test has
+    started.
     ``ending`` tells what is taken down at the moment, if anything is, and ``is_asked`` whether the
     test that is set up takes a clone of a project's database; ``letters`` has what forked processes
     were refused that had no clone any more.
@@ -56,13 +57,19 @@ class Notices:
         self.is_asked: Callable[[Project], bool] = lambda _project: False
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-        self._warned: set[str] = set()
+        # By the test that ran, if one did, and what was said.
+        self._warned: set[tuple[str, str]] = set()
         self.letters = Letters()
 
     @property
     def unguarded(self) -> int:
-        """How many connections were let through; those of one line to one database are one."""
+        """How many connections were let through; those of one line in one test are one."""
         return len(self._warned)
+
+    @property
+    def unguarded_tests(self) -> int:
+        """In how many tests connections were let through."""
+        return len({test for test, _ in self._warned if test})
 
     def here(self) -> str:
         """The line that is running."""
@@ -198,8 +205,11 @@ class Notices:
         with self.noting():
             if project.guard == "on":
                 raise error
-        self._warned.add(error.message)
-        warn(error, self.callsites.here())
+        # A test's connections come from a pool again and again.
+        said = str(_running() or "").rpartition(" ")[0], error.message
+        if said not in self._warned:
+            self._warned.add(said)
+            warn(error, self.callsites.here())
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:

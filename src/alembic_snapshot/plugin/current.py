@@ -276,6 +276,7 @@ class CurrentTest:
         """The sums so far."""
         self._note_caught()
         self._tally.unguarded = self._notices.unguarded
+        self._tally.unguarded_tests = self._notices.unguarded_tests
         self._tally.kept = [str(path) for path in self.kept.paths.values() if path.exists()]
         return self._tally
 

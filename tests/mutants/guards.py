@@ -82,7 +82,8 @@ ROOMS = {
             "builder/branches": "branch_order",
             "builder/env_sql": "heard_sql env_sql",
             "builder/own_sql": "own_sql",
-            "builder/seeds": "unfinished build/checks own_sql",
+            "builder/losses": "losses",
+            "builder/seeds": "unfinished losses build/checks own_sql",
             "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
             "builder/upgrade": (

@@ -5,21 +5,15 @@ A rollback that is asked for is no loss, nor is what an exception ends: the func
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from alembic_snapshot.database.recording import FAILED, Step
+from alembic_snapshot.database.recording import FAILED, Step, is_writing
 from alembic_snapshot.database.unsent import is_on_purpose
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.recording import Recording
     from alembic_snapshot.project.callsite import Writer
-
-_WRITING = re.compile(
-    r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|MERGE|WITH\b.*\b(?:INSERT|UPDATE|DELETE|MERGE))\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class LostWork:
@@ -42,5 +36,5 @@ class LostWork:
         if any(step.kind == FAILED for step in steps) or is_on_purpose():
             return
         for step in steps:
-            if _WRITING.match(step.statement) and not step.is_autocommit:
+            if is_writing(step.statement) and not step.is_autocommit:
                 self.writers[step.writer] = None

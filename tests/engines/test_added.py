@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, MetaData, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 
+from alembic_snapshot.database.unsent import Unsent
 from alembic_snapshot.engines.added import Added, Flush
 
 LINE = ("a.py", 1, "adds")
@@ -50,13 +51,14 @@ class Lines:
 def hearing():
     """What hears of sessions, and the lines that it asks for."""
     lines, heard = Lines(), []
-    added = Added(lines)
+    added = Added()
 
     def hear(*listener):
         heard.append(listener)
         event.listen(*listener)
 
     added.listen(hear)
+    Unsent(lines.writer, pytest.fail, added.on_sent).listen(hear)
     yield added, lines
     for listener in heard:
         event.remove(*listener)

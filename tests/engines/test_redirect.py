@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session
 from alembic_snapshot.database.identity import Place
 from alembic_snapshot.database.recording import EXECUTE, Step
 from alembic_snapshot.engines.events import EngineEvents
+from alembic_snapshot.engines.held import Held
 from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
+from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.sqlite.attaching import Asking
 
@@ -72,8 +74,11 @@ class Clone:
 
 @pytest.fixture
 def redirect(tmp_path):
-    loop = Loop()
-    yield EngineRedirect(Project(root=tmp_path), loop, {}, types.SimpleNamespace())
+    loop, redirects = Loop(), []
+    held = Held(redirects, Callsites(tmp_path), lambda *_: None)
+    made = EngineRedirect(Project(root=tmp_path), loop, {}, types.SimpleNamespace(), held)
+    redirects.append(made)
+    yield made
     loop.close()
 
 

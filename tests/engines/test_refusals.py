@@ -28,7 +28,7 @@ ASK = (
     "add a fixture such as db_session or db_clone to the test, or mark it with "
     "@pytest.mark.db_clone"
 )
-ASK_OTHER = 'add a fixture such as db_clones["billing"] to the test'
+ASK_OTHER = 'have the test take db_clones, and use db_clones["billing"] in it'
 SHARED = "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
 AT_IMPORT = "connect in a function that a test or a fixture calls, not at import"
 FORKING = (
@@ -141,7 +141,8 @@ def test_one_that_a_forked_process_had_or_never_had(notices, monkeypatch, runnin
         it.refused.clear()
         it.left_out(project, "shop:db")
 
-    hint = FORKING.format("db_clone" if project is DEFAULT else 'db_clones["billing"]')
+    other = 'db_clones and uses db_clones["billing"]'
+    hint = FORKING.format("db_clone" if project is DEFAULT else other)
     assert refused(notices, monkeypatch, running, had) == (
         DatabaseNotRequested,
         f"shop/db.py line 3 uses shop:db in a process that was forked {when}, and whose clone was "
@@ -240,7 +241,7 @@ def test_a_database(notices, monkeypatch, act, message, hint):
     assert found == (EngineError, f"shop/db.py line 3 {message}", hint)
 
 
-def test_where_nothing_is_guarded_it_is_warned_once_for_each(notices, monkeypatch):
+def test_where_nothing_is_guarded_it_is_warned_once_for_each_in_a_test(notices, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
     project = Project(root=ROOT, guard="off")
 
@@ -252,20 +253,30 @@ def test_where_nothing_is_guarded_it_is_warned_once_for_each(notices, monkeypatc
         notices.callsites.here = lambda: None
         notices.callsites.text = lambda _site: "code outside the project"
         notices.not_requested(project, "shop:db")
+        for test in ("a.py::test_1", "a.py::test_2"):
+            for phase in ("setup", "call"):
+                monkeypatch.setenv("PYTEST_CURRENT_TEST", f"{test} ({phase})")
+                notices.attached(project, None)
 
     told = [str(one.message) for one in caught]
     what = "connects to {} while no test is running; " + AT_IMPORT
     assert told == [
-        *[f"shop/db.py line 3 {what.format('shop:db')}"] * 2,
+        f"shop/db.py line 3 {what.format('shop:db')}",
         f"shop/db.py line 3 {what.format('shop:other')}",
         "shop/db.py line 3 connects to shop:forked in a process that was forked while no test was "
         f"running, when there was no clone; {FORKING.format('db_clone')}",
         f"code outside the project {what.format('shop:db')}",
+        *[
+            "code outside the project attaches a database whose name can't be told to the test's "
+            "clone; attach a file below tmp_path, or one in memory, when the application is tested"
+        ]
+        * 2,
     ]
     assert {one.category for one in caught} == {UnguardedDatabaseWarning}
-    assert [(one.filename, one.lineno) for one in caught[:4]] == [Lines.site] * 4
-    assert Path(caught[4].filename).name == "notices.py"
-    assert (notices.unguarded, notices.refused, notices.outside) == (4, [], [])
+    assert [(one.filename, one.lineno) for one in caught[:3]] == [Lines.site] * 3
+    assert Path(caught[3].filename).name == "notices.py"
+    assert (notices.unguarded, notices.unguarded_tests) == (6, 2)
+    assert (notices.refused, notices.outside) == ([], [])
 
 
 def test_the_line_of_configuration_is_the_variable_where_one_says_the_database(monkeypatch):

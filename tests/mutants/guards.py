@@ -83,7 +83,8 @@ ROOMS = {
             "builder/carried": "one_run",
             "builder/env_sql": "heard_sql env_sql",
             "builder/own_sql": "own_sql",
-            "builder/seeds": "unfinished build/checks own_sql",
+            "builder/losses": "losses",
+            "builder/seeds": "unfinished losses build/checks own_sql",
             "builder/sources": "order watch failing_builds",
             "builder/unfinished": "unfinished",
             "builder/upgrade": (
@@ -158,6 +159,8 @@ ROOMS = {
             "database/statements": "replay written",
             "database/writers": "replay written",
             "engines/added": "added written",
+            "database/unsent": "engines/unsent plugin/unsent checkpoints",
+            "engines/held": "plugin/unsent upgraded checkpoints",
             "engines/lost": "lost checkpoints",
             "engines/recorder": "written",
             "sqlite/replay": "replay written",

@@ -174,17 +174,17 @@ MISUSE = {
     "test_uncommitted": "the checkpoint uncommitted ended with work that is not committed: a "
     "transaction is open, on a connection that test_it.py line * took",
     "test_unflushed": "the checkpoint unflushed ended with work that is not committed: not "
-    "flushed: a session has 1 object added",
+    "flushed: a session has 1 object added (test_it.py line *)",
     "test_never_connected": "the checkpoint never_connected ended with work that is not committed: "
     "not flushed: a session has 1 object added",
     "test_closed": "the checkpoint closed ended with work that is not committed: what test_it.py:*"
     " closed wrote was rolled back, because its session or connection was closed",
     "test_closed_connection": "the checkpoint closed_connection ended with work that is not *: what"
     " test_it.py:* closed_connection wrote was rolled back, because its session or connection *",
-    "test_never_sent": "the checkpoint never_sent ended with work that is not committed: a session "
-    "was closed with 1 object that it never sent",
-    "test_changed": "the checkpoint changed ended with work that is not committed: a session "
-    "was closed with 1 object that it never sent",
+    "test_never_sent": "the checkpoint never_sent ended with work that is not committed: not "
+    "flushed: a session was closed with 1 object that it never sent (test_it.py line *)",
+    "test_changed": "the checkpoint changed ended with work that is not committed: not flushed: a "
+    "session was closed with 1 object that it never sent",
     "test_raw": "the checkpoint raw ended with work that is not committed: a transaction is open",
     "test_returned": "the checkpoint returned returned an object of Customer, which the function's "
     "session loaded",

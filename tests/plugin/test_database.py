@@ -32,7 +32,7 @@ class Redirect:
         configured = types.SimpleNamespace(is_there=is_there, verify=lambda: None, files=set)
         self.engines = types.SimpleNamespace(name="shop:db", configured=configured)
         self.recording, self.known = Recording(), types.SimpleNamespace(files=set)
-        self.strays, self.held = {}, []
+        self.strays, self.held, self.lost = {}, [], []
         self.is_guarding, self.is_in_use = True, False
         self.pointed, self.lines, self.open = [], [], []
 
@@ -63,7 +63,7 @@ class Events:
         self.callsites = Callsites(root)
         self.notices = Notices(self.callsites)
         self.one = Redirect(is_there)
-        self.did, self.more = [], []
+        self.did = []
         self.untouched = Untouched(0.0)
         self.temporary = root / "temporary"
 
@@ -76,11 +76,12 @@ class Events:
     def listen_to(self, _redirect):
         self.did.append("listen")
 
-    def close_idle_sessions(self, _redirect):
-        self.did.append("close idle")
+    @property
+    def held(self):
+        return self
 
-    def unflushed(self, _redirect):
-        return iter(self.more)
+    def close_unconnected(self, _redirect):
+        self.did.append("close idle")
 
 
 @pytest.fixture
@@ -236,7 +237,7 @@ class TestLending:
 
     def test_what_is_unfinished_is_said(self, made):
         database = made()
-        database.redirect.lines, database.events.more = ["a"], ["b"]
+        database.redirect.lines = ["a", "b"]
         assert database.unfinished() == ["a", "b"]
         database.begin(EMPTY)
         assert database.unfinished() == ["a", "b"]
@@ -528,11 +529,12 @@ class TestTheEnd:
                 raise EngineError(str(number), hint="ask")
             one.begin("test_it", ["a node"])
         one.notices.outside.append(EngineError("outside", hint="ask"))
-        one.notices._warned.update(["x", "y"])
+        one.notices._warned.update([("a.py::test_x", "x"), ("", "y")])
 
         tally = one.count()
 
-        assert (tally.refused, tally.refused_more, tally.unguarded) == (["0", "1", "2"], 3, 2)
+        assert (tally.refused, tally.refused_more) == (["0", "1", "2"], 3)
+        assert (tally.unguarded, tally.unguarded_tests) == (2, 1)
         assert one.notices.outside == []
 
     def test_after_its_clone_was_taken_back_something_goes_on(self, current):

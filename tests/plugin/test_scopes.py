@@ -26,7 +26,7 @@ class TestInALayer:
     def test_of_its_class(self, db_session):
         assert orders.names() == ["a demo customer", "the house"]
 
-    @pytest.mark.db_clone(layer=None, revision="0001")
+    @pytest.mark.db_clone(revision="0001")
     def test_nearer_marker_wins(self, db_session):
         assert tables() == ["alembic_version", "customers"]
 
@@ -130,6 +130,7 @@ from shop.models import Customer
 
 catalogue = clone_fixture("class")
 for_all = clone_fixture("module", layer="demo", name="whole_module")
+alone = clone_fixture("function", layer="demo")
 
 
 @pytest.fixture(scope="class")
@@ -161,6 +162,12 @@ def test_on_its_own(db_session):
     assert orders.names() == ["the house"]
 
 
+@pytest.mark.parametrize("time", [1, 2])
+def test_each_alone(alone, db_session, time):
+    orders.add_customer("Ada")
+    assert orders.names() == ["Ada", "a demo customer", "the house"]
+
+
 class TestWhatTheMarkerAsksForToo:
     @pytest.mark.db_clone(layer="demo")
     def test_joins(self, whole_module, db_session):
@@ -178,9 +185,9 @@ def test_the_marker_chooses_a_layer_a_revision_or_nothing_at_all(shop, mode):
 
 def test_a_shared_clone_lives_as_long_as_its_scope(shop):
     result = shop.run("-p", "no:randomly", test_it=SHARED)
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=8)
     workers = shop.run("-p", "no:randomly", "--dist", "loadscope", mode="n2", test_it=SHARED)
-    workers.assert_outcomes(passed=6)
+    workers.assert_outcomes(passed=8)
 
 
 def test_a_failure_on_a_shared_clone_keeps_it_when_its_scope_ends(shop):

@@ -222,7 +222,10 @@ def test_what_the_guard_lets_through_is_counted(swallowing, more):
 
     result.assert_outcomes(passed=1, warnings=None)
     result.stdout.fnmatch_lines(
-        ['alembic-snapshot: warning: 2 connections went past the clones, with guard = "off"']
+        [
+            "alembic-snapshot: warning: 2 connections went past the clones in 1 test, with "
+            'guard = "off"'
+        ]
     )
 
 

@@ -59,7 +59,7 @@ OPEN = """
 TOLD = [
     "can't upgrade the clone: a connection that test_it.py line 13 took is in use",
     "can't upgrade the clone: a connection that test_it.py line 17 took is in use",
-    "can't upgrade the clone: not flushed: a session has 1 object added",
+    "can't upgrade the clone: not flushed: a session has 1 object added (test_it.py line 23)",
     "can't upgrade the clone: a connection that test_it.py line 27 took is in use",
     "can't upgrade the clone: a connection of its engine() is in use",
     "can't upgrade the clone, which is read-only",

@@ -120,6 +120,8 @@ class TestMistakes:
                 "write the sessionmaker of the application's other database in one of them",
             ),
             ("pythonpath = 'app'", "pythonpath .* must be a list of strings", ""),
+            ("pythonpath = ['app']", "pythonpath .* has .*app, which is not there", "or take it"),
+            ("pythonpath = ['alembic.ini']", "has .*alembic.ini, which is no folder", "or take"),
             (
                 "environment = ['SHOP_URL']",
                 "environment .* must be a table of strings",

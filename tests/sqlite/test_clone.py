@@ -21,10 +21,13 @@ class Users:
     """The engines of a test, which write down what they are asked."""
 
     def __init__(self):
-        self.lines, self.asked = [], []
+        self.lines, self.lost, self.asked = [], [], []
 
     def busy(self):
         return list(self.lines)
+
+    def lost_objects(self):
+        return list(self.lost)
 
     def let_go(self):
         self.asked.append("let go")

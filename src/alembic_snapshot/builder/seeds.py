@@ -13,49 +13,64 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from alembic_snapshot.builder.losses import refusing_losses
 from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.builder.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from alembic_snapshot.project.callsite import Callsites
 
-def run_seed(function: Callable[..., Any], url: sa.URL, own: OwnSql) -> None:
+
+def run_seed(function: Callable[..., Any], url: sa.URL, own: OwnSql, sites: Callsites) -> None:
     """Give the function a session or a connection on the database, and commit.
 
     It gets a :class:`~sqlalchemy.orm.Session`, or the class of its own that it says, if its first
     parameter is annotated so. The connection has the application's ``own`` SQL.
+
+    Raises:
+        LostWorkError: the function's own sessions lost what they had; ``sites`` finds the line.
+        TypeError: nothing of the function has run.
     """
     kind = _session_class(function)
     if own.is_async:
-        own.run(str(url.database), functools.partial(_on_connection, function, kind))
+        own.run(str(url.database), functools.partial(_on_connection, function, kind, sites))
         return
     engine = own.engine(url=url)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _enforce_foreign_keys)
     if kind is not None:
         with kind(engine) as session:
-            refuse_unfinished(function, function(session))
+            _call(function, session, engine, sites)
             session.commit()
     else:
         with engine.begin() as connection:
-            refuse_unfinished(function, function(connection))
+            _call(function, connection, engine, sites)
     engine.dispose()
 
 
 def _on_connection(
-    function: Callable[..., Any], kind: type[Session] | None, connection: sa.Connection
+    function: Callable[..., Any],
+    kind: type[Session] | None,
+    sites: Callsites,
+    connection: sa.Connection,
 ) -> None:
     """Run it on a connection that is there: a driver's that works in an event loop."""
     connection.exec_driver_sql("PRAGMA foreign_keys=ON")
     connection.commit()
     if kind is not None:
         with kind(connection) as session:
-            refuse_unfinished(function, function(session))
+            _call(function, session, connection.engine, sites)
             session.commit()
     else:
-        refuse_unfinished(function, function(connection))
+        _call(function, connection, connection.engine, sites)
     connection.commit()
+
+
+def _call(function: Callable[..., Any], given: Any, engine: sa.Engine, sites: Callsites) -> None:
+    with refusing_losses(engine, given, sites):
+        refuse_unfinished(function, function(given))
 
 
 def _session_class(function: Callable[..., Any]) -> type[Session] | None:

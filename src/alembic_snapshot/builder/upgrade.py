@@ -496,7 +496,7 @@ class Builder:
             self.guard.script(f"seed {reference}"),
             self.watch.recording(reference),
         ):
-            run_seed(self._loaded(reference), self.kind.url, self.own_sql)
+            run_seed(self._loaded(reference), self.kind.url, self.own_sql, self.sites)
         self.current = None
         self.report("applied", revision=reference, seconds=time.perf_counter() - started)
 

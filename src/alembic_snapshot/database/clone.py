@@ -51,11 +51,14 @@ class Users(Protocol):
     def busy(self) -> list[str]:
         """What is not committed, and which connections are in use, a line each."""
 
+    def lost_objects(self) -> list[str]:
+        """What sessions had that were closed before they sent it, a line each."""
+
     def let_go(self) -> None:
         """Close the connections that nobody uses at the moment, of async drivers too."""
 
     def read_again(self) -> None:
-        """Have sessions forget what they have read."""
+        """Have sessions forget what they have read, and what they lost."""
 
 
 class Processes(Protocol):
@@ -310,7 +313,7 @@ class Clone(abc.ABC):
         Raises:
             CloneError: there is no such checkpoint, or as :meth:`checkpoint`.
         """
-        users = self._users("restore")
+        users = self._users("restore", is_lost_anyway=True)
         state = self._state(name)
         self.make()
         users.let_go()
@@ -359,8 +362,8 @@ class Clone(abc.ABC):
         entry = begun[0].entry if name not in self._states else None
         return entry.database if entry is not None else self._states[name]
 
-    def _users(self, what: str) -> Users:
-        """The users, none of which is at work."""
+    def _users(self, what: str, *, is_lost_anyway: bool = False) -> Users:
+        """The users, none of which is at work, or has lost work that is to be there."""
         if self.is_read_only:
             raise CloneError(
                 f"can't {what} the clone, which is read-only",
@@ -375,6 +378,7 @@ class Clone(abc.ABC):
                 "run",
             )
         busy = self.users.busy()
+        busy += [] if is_lost_anyway else self.users.lost_objects()
         busy += [
             "a connection of its engine() is in use"
             for engine in self._engines

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.project.callsite import Callsites, Writer
+from alembic_snapshot.project.callsite import Writer
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,19 +45,14 @@ class Flush:
 class Added:
     """Listens to all sessions."""
 
-    def __init__(self, callsites: Callsites):
-        self._callsites = callsites
-        self._lines: weakref.WeakKeyDictionary[Session, dict[int, Writer]]
-        self._lines = weakref.WeakKeyDictionary()
+    def __init__(self) -> None:
         self._flushes: weakref.WeakKeyDictionary[Session, Flush] = weakref.WeakKeyDictionary()
 
     def listen(self, hear: Callable[[Any, str, Callable[..., None]], None]) -> None:
         """Listen by way of ``hear``."""
         from sqlalchemy.orm import Session
 
-        hear(Session, "transient_to_pending", self._on_added)
         hear(Session, "before_flush", self._on_flush)
-        hear(Session, "pending_to_persistent", self._on_flushed)
         hear(Session, "after_flush_postexec", self._after_flush)
 
     def begin(self, session: Session, connection: Any) -> None:
@@ -71,21 +66,16 @@ class Added:
         session = info[_SESSION]()
         return None if session is None else self._flushes.get(session)
 
-    def _on_added(self, session: Session, instance: Any) -> None:
-        writer = self._callsites.writer()
-        if writer is not None:
-            self._lines.setdefault(session, {})[id(instance)] = writer
-
-    def _on_flush(self, session: Session, _context: Any, _instances: Any) -> None:
-        self._flushes[session] = Flush()
-
-    def _on_flushed(self, session: Session, instance: Any) -> None:
+    def on_sent(self, session: Session, instance: Any, writer: Writer | None) -> None:
+        """Note that a session has sent an object, which that line added."""
         flush = self._flushes.get(session)
-        writer = self._lines.get(session, {}).pop(id(instance), None)
         if flush is not None and writer is not None:
             # The key's own class is that of the topmost table.
             state = instance._sa_instance_state
             flush.added.append((state.mapper.class_, state.key[1], writer))
+
+    def _on_flush(self, session: Session, _context: Any, _instances: Any) -> None:
+        self._flushes[session] = Flush()
 
     def _after_flush(self, session: Session, _context: Any) -> None:
         self._flushes.pop(session, None)

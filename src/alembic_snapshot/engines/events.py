@@ -11,10 +11,11 @@ import functools
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.identity import Place, file_place, places_of
+from alembic_snapshot.engines.held import Held
 from alembic_snapshot.engines.importing import when_imported
 from alembic_snapshot.engines.known import Known
 from alembic_snapshot.engines.loops import Loop
@@ -22,8 +23,6 @@ from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.recorder import Recorder
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection, leave
 from alembic_snapshot.engines.strangers import Strangers, open_place
-from alembic_snapshot.engines.threads import Owned
-from alembic_snapshot.engines.uncommitted import unflushed
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.callsite import Callsites
@@ -57,18 +56,18 @@ class EngineEvents:
         self.loop = Loop()
         self._calls: dict[str, Any] = {}
         self._recorder = Recorder(self.redirects, self.callsites, _HEARD, self._check_turn)
+        self.held = Held(self.redirects, self.callsites, self._recorder.added.on_sent)
         self._temporary = temporary
         self.untouched = Untouched(began)
         self._strangers = Strangers(self.redirects, self.notices, temporary, self.untouched)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
-        self._idle: Owned[Session] = Owned()
         self._heard: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def redirect(self, project: Project, built: Callable[[], Sequence[Manifest]]) -> EngineRedirect:
         """A redirect for one more database; ``built`` are the manifests of its snapshots."""
         known = Known(project, built)
-        self.redirects.append(EngineRedirect(project, self.loop, self._calls, known))
+        self.redirects.append(EngineRedirect(project, self.loop, self._calls, known, self.held))
         return self.redirects[-1]
 
     @property
@@ -105,23 +104,6 @@ class EngineEvents:
             self._heard.add(engine)
             self._hear(engine, "connect", lambda _c, record: self._check_asked(redirect, record))
 
-    def close_idle_sessions(self, redirect: EngineRedirect) -> None:
-        """Empty the sessions on a database that were used, but never connected."""
-        for session in self._idle.idle():
-            if any(redirect.engines.serves(engine) for engine in _engines_of(session)):
-                self._idle.discard(session)
-                if session not in redirect.sessions:
-                    with contextlib.suppress(Exception):
-                        session.close()
-
-    def unflushed(self, redirect: EngineRedirect) -> Iterator[str]:
-        """What sessions hold for a database that never connected, a line each."""
-        for session in self._idle.idle():
-            if session not in redirect.sessions and any(
-                redirect.engines.serves(engine) for engine in _engines_of(session)
-            ):
-                yield from unflushed([session])
-
     def _listen(self) -> None:
         from sqlalchemy import Engine
         from sqlalchemy.pool import Pool
@@ -136,7 +118,7 @@ class EngineEvents:
         from sqlalchemy.orm import Session
 
         self._hear(Session, "after_begin", self._on_begin)
-        self._hear(Session, "after_transaction_create", self._on_transaction)
+        self.held.listen(self._hear)
         self._recorder.added.listen(self._hear)
 
     def _check_asked(self, redirect: EngineRedirect, record: Any) -> None:
@@ -216,6 +198,9 @@ class EngineEvents:
         tracked = info.get(TrackedConnection)
         if tracked is not None:
             self._check_turn(tracked.redirect)
+            if tracked.was_taken and self._is_let_through(tracked.redirect):
+                # An earlier test has opened it.
+                self._not_requested(tracked.redirect)
             tracked.thread = threading.get_ident()
             if tracked.is_elsewhere:
                 leave(record)
@@ -228,7 +213,17 @@ class EngineEvents:
             self._meet(connection, info)
         if isinstance(info[_HEARD], Place):
             self._check_turn_at(info[_HEARD])
+            for redirect in filter(self._is_let_through, self.redirects):
+                # It has a creator, or was opened before anybody listened.
+                if redirect.engines.names(info[_HEARD]):
+                    self._not_requested(redirect)
+                    return
             self._strangers.meet(info[_HEARD])
+
+    @staticmethod
+    def _is_let_through(redirect: EngineRedirect) -> bool:
+        """Whether a test that did not ask gets a connection, and a warning."""
+        return redirect.clone is None and not redirect.is_guarding
 
     def _check_turn(self, redirect: EngineRedirect) -> None:
         """Refuse a forked child whose clone was taken back by its parent."""
@@ -285,10 +280,6 @@ class EngineEvents:
             # Its connection may have been taken before the test began.
             if isinstance(connection.info.get(_HEARD), Place):
                 self._strangers.meet(connection.info[_HEARD])
-
-    def _on_transaction(self, session: Session, transaction: Any) -> None:
-        if transaction.parent is None:
-            self._idle.add(session)
 
     def _check_doubted(self, session: Session) -> None:
         """Refuse a session that goes elsewhere. Its engine was not known before it connected."""
@@ -373,13 +364,3 @@ class EngineEvents:
         return next(
             (p for p in self.redirects if p.engines.own(dialect)), None
         ) or self._redirect_to(place)
-
-
-def _engines_of(session: Session) -> Iterator[Any]:
-    """The engines that a session would connect with for itself and for what it holds."""
-    if session.bind is not None:
-        yield session.bind.engine
-    for kind in {type(thing) for thing in session}:
-        # It may be bound to none, or to one that the application finds only in a context.
-        with contextlib.suppress(Exception):
-            yield session.get_bind(kind).engine

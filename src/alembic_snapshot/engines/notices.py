@@ -38,8 +38,9 @@ class Notices:
     """Errors and warnings about connections to other databases; ``callsites`` finds their lines.
 
     ``temporary`` tells pytest's temporary folder: no configuration names what is in it.
-    Each method raises, or warns if the project has ``guard = "off"``. ``refused`` are the errors
-    that were raised since it was cleared; ``outside`` those in threads that no test has started.
+    Each method raises, or warns once a test if the project has ``guard = "off"``. ``refused`` are
+    the errors that were raised since it was cleared; ``outside`` those in threads that no test has
+    started.
     ``ending`` tells what is taken down at the moment, if anything is, and ``is_asked`` whether the
     test that is set up takes a clone of a project's database; ``letters`` has what forked processes
     were refused that had no clone any more.
@@ -56,13 +57,19 @@ class Notices:
         self.is_asked: Callable[[Project], bool] = lambda _project: False
         # Threads, and not their numbers: the next thread may have that of one which has ended.
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-        self._warned: set[str] = set()
+        # By the test that ran, if one did, and what was said.
+        self._warned: set[tuple[str, str]] = set()
         self.letters = Letters()
 
     @property
     def unguarded(self) -> int:
-        """How many connections were let through; those of one line to one database are one."""
+        """How many connections were let through; those of one line in one test are one."""
         return len(self._warned)
+
+    @property
+    def unguarded_tests(self) -> int:
+        """In how many tests connections were let through."""
+        return len({test for test, _ in self._warned if test})
 
     def here(self) -> str:
         """The line that is running."""
@@ -185,11 +192,10 @@ class Notices:
         name = test.rpartition(" ")[0]
         if not (test.endswith("(setup)") and self.is_asked(project)):
             return f"{name} did not ask for a database", _asking(project, test)
-        fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
         return (
             f"the clone that {name} asks for begins later",
-            f"have the fixture that uses the database take {fixture}; setUpClass, or a fixture for "
-            "several tests, needs a clone_fixture()",
+            f"have the fixture that uses the database take {_fixture(project)}; setUpClass, or a "
+            "fixture for several tests, needs a clone_fixture()",
         )
 
     def refuse(self, project: Project, error: SnapshotError) -> None:
@@ -198,8 +204,11 @@ class Notices:
         with self.noting():
             if project.guard == "on":
                 raise error
-        self._warned.add(error.message)
-        warn(error, self.callsites.here())
+        # A test's connections come from a pool again and again.
+        said = str(_running() or "").rpartition(" ")[0], error.message
+        if said not in self._warned:
+            self._warned.add(said)
+            warn(error, self.callsites.here())
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
@@ -344,11 +353,10 @@ def table_of(project: Project) -> str:
 
 def _asking(project: Project, test: str) -> str:
     """The hint that tells how a test asks for a clone of a database."""
-    name = project.name
-    fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
-    hint = f"add a fixture such as {fixture} to the test"
-    if name == "default":
-        hint += ", or mark it with @pytest.mark.db_clone"
+    hint = f"have the test take {_fixture(project)}"
+    if project.name == "default":
+        hint = "add a fixture such as db_session or db_clone to the test, or mark it with "
+        hint += "@pytest.mark.db_clone"
     if test.endswith("(setup)"):
         hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
     return hint
@@ -356,11 +364,18 @@ def _asking(project: Project, test: str) -> str:
 
 def _forking(project: Project) -> str:
     """The hint that tells how a forked process and its clone end together."""
-    fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
+    name = project.name
+    taking = "db_clone" if name == "default" else f'db_clones and uses db_clones["{name}"]'
     return (
-        f"start the process, or the pool of processes, in a fixture that takes {fixture}, and end "
+        f"start the process, or the pool of processes, in a fixture that takes {taking}, and end "
         "it after its yield; one for several tests takes their clone_fixture()"
     )
+
+
+def _fixture(project: Project) -> str:
+    """What a test or a fixture is to take, and to do with it, to have a clone."""
+    name = project.name
+    return "db_clone" if name == "default" else f'db_clones, and use db_clones["{name}"] in it'
 
 
 def _when() -> str:

@@ -46,7 +46,7 @@ class Recorder:
         self._callsites = callsites
         self._heard = heard
         self._check = check
-        self.added = Added(callsites)
+        self.added = Added()
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def listen(self, hear: Callable[[Any, str, Callable[..., None]], None]) -> None:

@@ -22,7 +22,7 @@ from alembic_snapshot.engines.configured import refuse_vfs
 from alembic_snapshot.engines.loops import Loop, before_close, run_in
 from alembic_snapshot.engines.threads import Owned, is_another, is_at_work, others_at_work
 from alembic_snapshot.engines.turns import Turns
-from alembic_snapshot.engines.uncommitted import is_in_transaction, unflushed
+from alembic_snapshot.engines.uncommitted import is_in_transaction
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.sqlite.attaching import Asking
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from alembic_snapshot.database.clone import Clone
     from alembic_snapshot.database.identity import Place
+    from alembic_snapshot.database.unsent import Lost
+    from alembic_snapshot.engines.held import Held
     from alembic_snapshot.engines.known import Known
     from alembic_snapshot.project.callsite import Site
 
@@ -81,13 +83,23 @@ class EngineRedirect:
     somebody where it is, ``is_elsewhere`` whether another thread still had a connection to it,
     ``unknown`` why a connection that could not be watched matters, and ``strays`` which other
     databases were opened before it was used, and where. ``known`` says which databases the
-    migrations are for. Of the sessions in ``doubted`` nobody knows where they go.
+    migrations are for. Of the sessions in ``doubted`` nobody knows where they go. ``lost`` is what
+    sessions had that were closed or collected while the test ran; ``held`` tells of those that are.
     """
 
-    def __init__(self, project: Project, loop: Loop, calls: MutableMapping[str, Any], known: Known):
+    def __init__(
+        self,
+        project: Project,
+        loop: Loop,
+        calls: MutableMapping[str, Any],
+        known: Known,
+        held: Held,
+    ):
         self.project = project
         self.engines = Engines(project, calls)
         self.known = known
+        self.lost: list[Lost] = []
+        self._held_by_sessions = held
         self.strays: dict[Place, Site | None] = {}
         self.doubted: weakref.WeakSet[Any] = weakref.WeakSet()
         self.clone: Clone | None = None
@@ -146,6 +158,7 @@ class EngineRedirect:
         self.unknown = None
         self.recording = Recording()
         self.strays.clear()
+        self.lost.clear()
 
     def rest(self) -> list[Site | None]:
         """As :meth:`release`, but leave the connections open that are idle and as they were."""
@@ -227,8 +240,12 @@ class EngineRedirect:
         ]
 
     def unflushed(self) -> list[str]:
-        """What sessions hold for the clone that was never sent there, a line each."""
-        return list(unflushed(self.sessions.idle()))
+        """What sessions hold for the clone, or had, that was never sent there, a line each."""
+        return self._held_by_sessions.lines(self) + self.lost_objects()
+
+    def lost_objects(self) -> list[str]:
+        """What sessions had for the clone when they were closed or collected, a line each."""
+        return self._held_by_sessions.lost(self)
 
     def transactions(self) -> list[str]:
         """The transactions that are open on the clone, a line each."""
@@ -241,7 +258,7 @@ class EngineRedirect:
 
     def busy(self) -> list[str]:
         """What is not flushed on the clone, and which connections are in use, a line each."""
-        lines = self.unflushed()
+        lines = self._held_by_sessions.lines(self)
         for record, tracked in list(self._records):
             if record.in_use:
                 lines.append(f"a connection that {self._place(tracked.site)} took is in use")
@@ -258,7 +275,8 @@ class EngineRedirect:
                 self._renew(is_async=True)
 
     def read_again(self) -> None:
-        """Have the sessions on the clone forget what they have read."""
+        """Have the sessions on the clone forget what they have read, and what they lost."""
+        self.lost.clear()
         for session in self.sessions.idle():
             session.expire_all()
 

@@ -1,19 +1,12 @@
-"""What a test has not committed on its clone: nobody else sees it, nor does a comparison."""
+"""Whether a test has a transaction open on its clone: nobody else sees what it wrote."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
-
-from alembic_snapshot.checks import number
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+from typing import Any
 
 # libpq's number for a transaction between statements.
 _IN_TRANSACTION = 2
-_WAYS = {"new": "added", "dirty": "changed", "deleted": "deleted"}
 
 
 def is_in_transaction(connection: Any, *, may_ask: bool = True) -> bool:
@@ -43,13 +36,3 @@ def _has_written(driver: Any) -> bool:
         cursor.execute("SELECT pg_catalog.txid_current_if_assigned()")
         return cursor.fetchone()[0] is not None
     return True
-
-
-def unflushed(sessions: Iterable[Session]) -> Iterator[str]:
-    """How many objects sessions hold that were never sent to the database, a line each."""
-    for session in sessions:
-        with contextlib.suppress(Exception):
-            counts = {way: len(getattr(session, name)) for name, way in _WAYS.items()}
-            found = [f"{number(n, 'object')} {way}" for way, n in counts.items() if n]
-            if found:
-                yield f"not flushed: a session has {', '.join(found)}"

@@ -208,7 +208,6 @@ class Making:
                 "connection was closed"
                 for writer in lost.writers
             ),
-            *lost.objects(),
         ]
         if unfinished:
             raise CloneError(

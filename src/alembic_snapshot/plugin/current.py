@@ -82,6 +82,7 @@ class CurrentTest:
             self.settle(test)
         for database in self._databases.values():
             database.look()
+            database.redirect.lost.clear()
 
     def after_call(self, test: str) -> None:
         """See that what it was refused came to it, and that it used its own clone.
@@ -275,6 +276,7 @@ class CurrentTest:
         """The sums so far."""
         self._note_caught()
         self._tally.unguarded = self._notices.unguarded
+        self._tally.unguarded_tests = self._notices.unguarded_tests
         self._tally.kept = [str(path) for path in self.kept.paths.values() if path.exists()]
         return self._tally
 

@@ -238,7 +238,7 @@ class Database:
 
     def unfinished(self) -> list[str]:
         """What was written on the clone in use, or is about to be, and not committed."""
-        lines = [*self.redirect.unflushed(), *self._events.unflushed(self.redirect)]
+        lines = [*self.redirect.unflushed()]
         if self.clone is not None and self.clone.made and self.clone.has_open_writes():
             lines += self.redirect.transactions() or ["a transaction is open"]
         return lines
@@ -317,7 +317,7 @@ class Database:
             # A child that was forked in a test and came back to pytest must not take it down.
             return None
         started = time.perf_counter()
-        self._events.close_idle_sessions(self.redirect)
+        self._events.held.close_unconnected(self.redirect)
         held = self._strategy.end(clone)
         self._tally.seconds += time.perf_counter() - started
         return Ended(clone, held)

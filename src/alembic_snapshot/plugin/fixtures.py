@@ -144,7 +144,7 @@ def async_db_engine(_db_run: PluginSession, db_clone: Clone) -> AsyncEngine:
 
 
 def clone_fixture(
-    scope: Literal["class", "module", "package", "session"] = "class",
+    scope: Literal["function", "class", "module", "package", "session"] = "class",
     *,
     database: str = "default",
     name: str | None = None,
@@ -154,7 +154,8 @@ def clone_fixture(
     """A fixture with a clone that several tests share; assign it to its name.
 
     While it is in use, the engines stay on it, and ``db_clone`` and everything that stands on it
-    join it. ``arguments`` are those of the ``db_clone`` marker.
+    join it. With the scope ``function`` it is one test's. ``arguments`` are those of the
+    ``db_clone`` marker.
     """
     options = CloneOptions.of(arguments)
 

@@ -11,6 +11,14 @@ import pytest
 
 from alembic_snapshot.errors import ConfigError
 
+# Two arguments of which a clone can't have both.
+_AGAINST = [
+    {"layer", "revision"},
+    {"layer", "empty"},
+    {"revision", "empty"},
+    {"empty", "readonly"},
+]
+
 
 class Shared(NamedTuple):
     """A clone for several tests: the fixture's name, and the node of pytest that is its scope."""
@@ -41,11 +49,15 @@ class CloneOptions:
                     f"db_clone does not take {name}={value!r}",
                     hint=f"{name} is " + ("one name, in quotes" if is_name else "True or False"),
                 )
-        chosen = self.contents + (["readonly=…"] if self.readonly and self.empty else [])
-        if len(chosen) > 1:
+        if len(self.contents) > 1:
             raise ConfigError(
-                f"a clone can't have {' and '.join(chosen)} at once",
+                f"a clone can't have {' and '.join(self.contents)} at once",
                 hint="a layer is on top of the newest revision; an empty database has neither",
+            )
+        if self.empty and self.readonly:
+            raise ConfigError(
+                "a clone can't have empty=True and readonly=True at once",
+                hint="an empty database is there to be written to: leave readonly=True out",
             )
 
     @classmethod
@@ -64,14 +76,20 @@ class CloneOptions:
     def of_test(cls, item: pytest.Item) -> CloneOptions:
         """What a test's markers ask for; a nearer marker's arguments win.
 
+        They win over those of the same name, and over those that contradict them.
+
         Raises:
             ConfigError: an argument is unknown, or two contradict each other.
         """
         arguments: dict[str, Any] = {}
-        for marker in item.iter_markers("db_clone"):
+        for marker in reversed([*item.iter_markers("db_clone")]):
             if marker.args:
                 raise _refused("the db_clone marker", ", ".join(map(repr, marker.args)))
-            arguments = {**marker.kwargs, **arguments}
+            cls.of(marker.kwargs)
+            chosen = {name for name, value in marker.kwargs.items() if value}
+            beaten = {name for pair in _AGAINST if pair & chosen for name in pair}
+            farther = {name: arguments[name] for name in arguments.keys() - beaten}
+            arguments = {**farther, **marker.kwargs}
         return cls.of(arguments)
 
     @property

@@ -33,7 +33,8 @@ class Tally:
     ``written`` has files that no test may write to, and the tests in which they were written.
     ``findings`` has what was found in snapshots, by the command that lists all of it.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
-    ``unguarded`` counts the connections that went elsewhere with the guard off, and ``refused`` has
+    ``unguarded`` counts the connections that went elsewhere with the guard off, in how many tests
+    is ``unguarded_tests``, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
     more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
     expected. ``forked`` has what forked processes were refused that had no clone any more.
@@ -55,6 +56,7 @@ class Tally:
     detour: str | None = None
     fixtures_only: bool = False
     unguarded: int = 0
+    unguarded_tests: int = 0
     refused: list[str] = field(default_factory=list)
     refused_more: int = 0
     hidden: dict[str, list[str]] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Tally:
                 total.renewed[reason] = total.renewed.get(reason, 0) + count
             total.fixtures_only |= record["fixtures_only"]
             total.unguarded += record["unguarded"]
+            total.unguarded_tests += record["unguarded_tests"]
             total.refused_more += record["refused_more"]
             total.shared += record["shared"]
             for test, errors in record["hidden"].items():
@@ -155,8 +158,10 @@ class Tally:
         warnings += self._forked()
         warnings += self._hidden()
         if self.unguarded:
+            where = f" in {number(self.unguarded_tests, 'test')}" if self.unguarded_tests else ""
             warnings.append(
-                f'{number(self.unguarded, "connection")} went past the clones, with guard = "off"'
+                f"{number(self.unguarded, 'connection')} went past the clones{where}, with "
+                'guard = "off"'
             )
         for file, tests in sorted(self.written.items()):
             others = len(tests) - _SHOWN_TESTS

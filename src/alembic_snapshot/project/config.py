@@ -396,9 +396,10 @@ def _checked(values: dict[str, Any], root: Path, title: str) -> dict[str, Any]:
     folders = (os.path.abspath(root / folder) for folder in checked.get("pythonpath", ()))
     checked["pythonpath"] = tuple(map(Path, folders))
     for folder in checked["pythonpath"]:
-        if not folder.exists():
+        if not folder.is_dir():
+            what = "no folder" if folder.exists() else "not there"
             raise ConfigError(
-                f"pythonpath in [{title}] has {folder}, which is not there",
+                f"pythonpath in [{title}] has {folder}, which is {what}",
                 hint=f"write it as it is seen from {root}, or take it out",
             )
     checked["config"] = _ini(checked.get("config"), root, title)

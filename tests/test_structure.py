@@ -38,7 +38,7 @@ ROOMS = {
         ["libraries", "parsing"],
         ["inputs"],
         ["history", "observed"],
-        ["named"],
+        ["named", "private"],
         ["layers"],
     ],
     "database": [

@@ -40,6 +40,7 @@ ROOMS = {
             "key/layers": "digests layers closure settings_in_key key/surroundings back_and_forth",
             "key/named": "revision_names layers",
             "key/observed": "changed_reads key/surroundings variables back_and_forth watch",
+            "key/private": "private",
             "key/parsing": "parsing fields closure layers",
         },
         "key builds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 from collections.abc import Iterable
@@ -279,7 +280,9 @@ def _status(project: Project, layer: str | None, revision: str | None) -> Said:
         lines.append("  the models were not compared with it yet: the next build does")
     changed = lookup.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]
-    seen = sorted(manifest.observed.files.keys() - lookup.chain.named_files.keys())
+    read = manifest.observed.files.keys() - lookup.chain.named_files.keys()
+    # What a folder outside the project is called in no pattern leads to.
+    seen = [glob.escape(name) for name in sorted(read) if not name.startswith("<")]
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]

@@ -47,7 +47,7 @@ ROOMS = {
         ["clone"],
         ["lasting"],
     ],
-    "store": [["manifest"], ["archives", "opened", "states"], ["store"]],
+    "store": [["manifest"], ["archives", "code", "opened", "states"], ["store"]],
     "sqlite": [
         ["attaching", "clauses", "files", "sql", "stand_ins"],
         ["catalog"],

@@ -105,6 +105,7 @@ ROOMS = {
             "sqlite/store": "store/records store/in_use leftovers store",
             "project/owner": "store/owners",
             "build/lookup": "settings_in_key key/key options back_and_forth commands",
+            "store/code": "store/code",
             "store/store": "store/records store/in_use max_size leftovers store store/owners",
         },
         "commands builds",

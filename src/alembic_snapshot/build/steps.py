@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -231,10 +230,24 @@ class Construction:
                 failed.ran = True
                 failed.asks_command_line = child.facts.asks_command_line
             if failed.child and not failed.child.facts.refused:
-                # What was reached before a revision or a seed failed is not to be run again.
-                with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
-                    self._publish(failed.child, plan)
+                self._publish_reached(failed.child, plan)
             raise
+
+    def _publish_reached(self, child: Child, plan: _Plan) -> None:
+        """Publish what was reached before a revision or a seed failed: it is not to be run again.
+
+        Raises:
+            AttemptFailed: a seed failed, and the revisions before it had not made their database.
+        """
+        try:
+            self._publish(child, plan)
+        except AttemptFailed as failed:
+            if child.failed and ":" in (child.failed.current or ""):
+                failed.ran = True
+                failed.asks_command_line = child.facts.asks_command_line
+                raise
+        except (SnapshotError, OSError):
+            pass
 
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
         """Publish each state that the builder reached: all, or what a failed one copied."""

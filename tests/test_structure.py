@@ -38,7 +38,7 @@ ROOMS = {
         ["libraries", "parsing"],
         ["inputs"],
         ["history", "observed"],
-        ["named"],
+        ["named", "private"],
         ["layers"],
     ],
     "database": [
@@ -47,7 +47,7 @@ ROOMS = {
         ["clone"],
         ["lasting"],
     ],
-    "store": [["manifest"], ["archives", "opened", "states"], ["store"]],
+    "store": [["manifest"], ["archives", "code", "opened", "states"], ["store"]],
     "sqlite": [
         ["attaching", "clauses", "files", "sql", "stand_ins"],
         ["catalog"],

@@ -112,6 +112,33 @@ class TestEnvPy:
         with pytest.raises(BuildError, match=r"at no revision: env.py did not commit, or"):
             tree(env_that("context.get_context()._ensure_version_table()")).ensure()
 
+    @pytest.mark.parametrize(
+        "setting", ['seeds = ["seeding:fill"]', 'layers = {l=["seeding:fill"]}']
+    )
+    def test_that_runs_nothing_is_told_and_not_the_seed_that_finds_no_table(
+        self, project, tree, setting
+    ):
+        project.write(
+            "seeding.py", "def fill(c): c.exec_driver_sql('insert into t_0001 values (1)')\n"
+        )
+        made = tree(env_that("pass"))
+        made.configure(setting)
+
+        with pytest.raises(BuildError, match=r"at no revision: env.py did not commit, or"):
+            made.ensure(**({"layer": "l"} if "layers" in setting else {}))
+
+    def test_that_runs_is_not_blamed_for_a_seed(self, project, tree):
+        project.write(
+            "seeding.py", "def fill(c): c.exec_driver_sql('insert into nowhere values (1)')\n"
+        )
+        made = tree(env_that("context.run_migrations()"))
+        made.configure('seeds = ["seeding:fill"]')
+
+        with pytest.raises(
+            MigrationError, match=r"^seed seeding:fill failed at seeding\.py line 1"
+        ):
+            made.ensure()
+
     def test_that_writes_a_version_that_no_script_has_is_an_error(self, tree):
         line = "update alembic_version set version_num = '0009' where version_num = '0002'"
         env = env_that("context.run_migrations()", f'connection.exec_driver_sql("{line}")')

@@ -145,7 +145,7 @@ class TestAFile:
         project.write("migrations_data/b.sql", "")
 
         assert reasons(project) == (
-            "the list of files in migrations_data changed (read while it ran)",
+            "the list of files in migrations_data changed: b.sql is new (read while it ran)",
         )
 
     @pytest.mark.parametrize("place", ["'.'", "Path(__file__).resolve().parents[2]"])

@@ -54,3 +54,21 @@ def test_a_pipe_in_a_reason_does_not_break_the_table(project):
     row = rows_of(project.command("build", "--summary").stdout)["snapshot"]
 
     assert "a\\|b.py" in row
+
+
+def test_the_summary_says_with_what_it_was_compared(project):
+    project.revision("a", upgrade="op.execute('create table t (x)')")
+    scratch = ("build", "--from-scratch", "--summary")
+
+    first, again = (rows_of(project.command(*scratch).stdout)["compared"] for _ in range(2))
+    random = "op.execute(\"insert into t values (strftime('%f', 'now') || random())\")"
+    project.revision("b", "a", upgrade=random)
+    project.ensure()
+    differs = project.command(*scratch)
+
+    assert first == "with nothing: the store had no such snapshot"
+    assert again == "with the one that was there: no difference"
+    assert rows_of(differs.stdout)["compared"] == "with the one that was there: it differs"
+    assert differs.returncode == 1
+    assert "the snapshot that was there differs from it" in differs.stdout
+    assert "warning: the snapshot that was there differs from it:\n" in differs.stderr

@@ -68,17 +68,108 @@ class TestChanges:
         project.write("data/c", "")
 
         file = 'ignore_inputs = ["data/ä[[]1].txt"]'
-        name, listing = "data/ä[1].txt", "the list of files in {} changed (read while it ran)"
+        name, listing = "data/ä[1].txt", "the list of files in {} changed: {} (read while it ran)"
         variable = 'ignore_environment = ["{}"]'
         assert [*present().changes(before, "salt")] == [
             Change(f"{name} changed (read while it ran)", name, file),
-            Change(listing.format("data"), cure='ignore_inputs = ["data/*"]'),
-            Change(listing.format("."), cure='ignore_inputs = ["."]'),
+            Change(listing.format("data", "c is new"), cure='ignore_inputs = ["data/c"]'),
+            Change(listing.format(".", "new.txt is new"), cure='ignore_inputs = ["new.txt"]'),
             Change(f"{name} changed (asked for while it ran)", cure=file),
             Change("the environment variable NEW is new", cure=variable.format("NEW")),
             Change("the environment variable ZNEW is new", cure=variable.format("ZNEW")),
             Change("the environment variable MINE changed", cure=variable.format("MINE")),
         ]
+
+    def told(self, project, present, before):
+        return [(change.text, change.cure) for change in present().changes(before, "salt")]
+
+    def listing(self, project, *names):
+        reading = Reading(project.load().spelling, (), str(project.load().store))
+        path = project.load().spelling.path
+        return Observed(folders={name: reading.of_folder(path(name)) for name in names})
+
+    def test_of_a_listing_name_what_came_and_what_went(self, project, present):
+        for name in ("a*b", "kept", "old"):
+            project.write(f"data/{name}", "")
+        before = self.listing(project, "data")
+        for name in ("a*b", "old"):
+            (project.root / "data" / name).unlink()
+        project.write("data/new/deep.txt", "")
+        project.write("data/x", "")
+
+        said = "new is new, x is new, a*b is gone and 1 more"
+
+        assert self.told(project, present, before) == [
+            (
+                f"the list of files in data changed: {said} (read while it ran)",
+                'ignore_inputs = ["data/new", "data/x", "data/a[*]b", "data/old"]',
+            )
+        ]
+
+    def test_of_a_listing_with_too_many_new_names_have_no_cure(self, project, present):
+        project.write("data/kept", "")
+        before = self.listing(project, "data")
+        for number in range(11):
+            project.write(f"data/{number:02}", "")
+
+        ((text, cure),) = self.told(project, present, before)
+
+        assert "00 is new, 01 is new, 02 is new and 8 more" in text
+        assert cure == ""
+
+    def test_of_a_folder_that_came_or_went_have_no_cure(self, project, present):
+        project.write("went/a", "")
+        before = self.listing(project, "went", "came")
+        (project.root / "went/a").unlink()
+        (project.root / "went").rmdir()
+        project.write("came/a", "")
+
+        told = "the list of files in {} changed: it is {} (read while it ran)"
+
+        assert self.told(project, present, before) == [
+            (told.format("went", "gone"), ""),
+            (told.format("came", "new"), ""),
+        ]
+
+    def test_of_a_folder_with_very_many_files_are_seen_and_have_no_cure(self, project, present):
+        for number in range(300):
+            project.write(f"data/{number:0100}", "")
+        before = self.listing(project, "data")
+        assert self.told(project, present, before) == []
+
+        project.write("data/new", "")
+
+        text = "the list of files in data changed (read while it ran)"
+        assert self.told(project, present, before) == [(text, "")]
+
+    def test_of_a_name_that_is_no_unicode_have_no_cure(self, project, present):
+        project.write("data/kept", "")
+        before = self.listing(project, "data")
+        project.write("data/" + os.fsdecode(b"\xff"), "")
+
+        ((text, cure),) = self.told(project, present, before)
+
+        assert "is new" in text
+        assert cure == ""
+
+    @pytest.mark.parametrize("kind", ["files", "stats"])
+    @pytest.mark.parametrize("made", ["before", "after"])
+    def test_of_a_folder_that_was_asked_for_have_no_cure_which_ignores_its_files(
+        self, project, present, kind, made
+    ):
+        reading = Reading(project.load().spelling, (), str(project.load().store))
+        path, asks = project.root / "data", reading.of_asking
+        if kind == "files":
+
+            def asks(path):
+                return reading.of_file(path, Files(project.root, []))
+
+        if made == "before":
+            path.mkdir()
+        before = Observed(**{kind: {"data": asks(str(path))}})
+        path.rmdir() if made == "before" else path.mkdir()
+
+        assert [cure for _, cure in self.told(project, present, before)] == [""]
 
     def test_of_all_variables_are_asked_only_where_all_were_read(self, present, monkeypatch):
         one = Observed(environment=present().variables(["MINE"], "salt"))

@@ -354,7 +354,7 @@ class TestWhatOnlyARunReveals:
         project.write("data/b.sql", "")
 
         assert project.look_up().reasons == (
-            "the list of files in data changed (read while it ran)",
+            "the list of files in data changed: b.sql is new (read while it ran)",
         )
 
     def test_an_environment_variable_is_compared_but_not_shown(self, project, monkeypatch):

@@ -185,6 +185,21 @@ class TestWhatTheBuildWrites:
         assert project.look_up().entry
 
 
+class TestInputs:
+    @pytest.mark.parametrize("name", ["data/r[2024].csv", "data/a*b", "ä ?.csv"])
+    def test_that_status_suggests_are_patterns_of_that_file(self, early, name):
+        early.write(name, "x")
+        early.revision("0001", None, f"open({name!r}[:-1] + {name[-1]!r})\nop.execute('select 1')")
+        early.ensure()
+        (line,) = re.findall(r"inputs = .* to the", early.command("status").stdout)
+
+        early.configure(line.removesuffix(" to the"))
+        before = early.key()
+        early.write(name, "y")
+
+        assert early.key() != before
+
+
 class TestIgnoreInputs:
     @pytest.mark.parametrize("pattern", ["data/roles.txt", "data/*", "data", "*.txt"])
     def test_leaves_files_out(self, early, pattern):
@@ -235,25 +250,29 @@ class TestIgnoreInputs:
 
         assert (ran, ran_then) == ([], ["0001"])
 
-    def test_of_the_roots_listing_ignores_that_and_no_file(self, early):
+    @pytest.mark.parametrize("folder", [".", "data"])
+    def test_of_a_listing_ignores_what_came_and_no_file_that_was_read(self, early, folder):
         early.write("data/r2", "x")
         early.revision(
             "0001",
             None,
-            "import os\nos.listdir('.')\nopen('data/' + 'r2').read()\nop.execute('select 1')",
+            f"import os\nos.listdir({folder!r})\nopen('data/' + 'r2').read()\n"
+            "op.execute('select 1')",
         )
         early.ensure()
-        early.write("NOTES.txt", "x")
+        early.write(f"{folder}/NOTES.txt", "x")
         (cure,) = re.findall(r"ignore_inputs = .*", early.command("status").stdout)
 
         early.configure(cure)
         early.ensure()
-        early.write("MORE.txt", "x")
+        early.write(f"{folder}/NOTES.txt", "xy")
         _, ran = early.build()
         early.write("data/r2", "y")
         _, ran_then = early.build()
+        early.write(f"{folder}/later.txt", "y")
+        _, ran_at_last = early.build()
 
-        assert (ran, ran_then) == ([], ["0001"])
+        assert (ran, ran_then, ran_at_last) == ([], ["0001"], ["0001"])
 
 
 MODEL = """

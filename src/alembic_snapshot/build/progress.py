@@ -18,8 +18,11 @@ _WORTH_NAMING = 0.05  # seconds
 class Progress:
     """A listener for :func:`~alembic_snapshot.build.ensure.ensure`; writes to standard error."""
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None):
+    def __init__(
+        self, *, quiet: bool = False, stream: TextIO | None = None, what: str = "the snapshot"
+    ):
         self.quiet = quiet
+        self.what = what
         self.stream = stream or sys.stderr
         self._bar: Any = None
         self._task: Any = None
@@ -62,7 +65,7 @@ class Progress:
 
     def _begin(self, reasons: tuple[str, ...]) -> None:
         shown = ", ".join(reasons[:3]) + (f" and {len(reasons) - 3} more" if reasons[3:] else "")
-        self._line(f"building the snapshot: {shown or 'it was asked for'}")
+        self._line(f"building {self.what}: {shown or 'it was asked for'}")
         if self.stream.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

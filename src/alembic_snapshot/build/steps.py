@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -238,12 +237,27 @@ class Construction:
                 failed.asks_command_line = child.facts.asks_command_line
             published: Sequence[Entry] = ()
             if failed.child and not failed.child.facts.refused:
-                # What was reached before a revision or a seed failed is not to be run again.
-                with contextlib.suppress(AttemptFailed, SnapshotError, OSError):
-                    published = self._publish(failed.child, plan)
+                published = self._publish_reached(failed.child, plan)
             if failed.child and _may_miss_something(failed.child, plan):
                 raise _Broken(published) from failed
             raise
+
+    def _publish_reached(self, child: Child, plan: _Plan) -> Sequence[Entry]:
+        """Publish what was reached before a revision or a seed failed: it is not to be run again.
+
+        Raises:
+            AttemptFailed: a seed failed, and the revisions before it had not made their database.
+        """
+        try:
+            return self._publish(child, plan)
+        except AttemptFailed as failed:
+            if child.failed and ":" in (child.failed.current or ""):
+                failed.ran = True
+                failed.asks_command_line = child.facts.asks_command_line
+                raise
+        except (SnapshotError, OSError):
+            pass
+        return ()
 
     def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
         """Publish each state that the builder reached: all, or what a failed one copied."""

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
 
 
 def job_summary(
-    snapshot: Snapshot, findings: Sequence[str], difference: object, command: str, name: str = ""
+    snapshot: Snapshot,
+    findings: Sequence[str],
+    difference: object,
+    command: str,
+    name: str = "",
+    compared: str = "",
 ) -> str:
     """The snapshot, whether and why it was built, and the ``findings`` of its checks.
 
-    ``name`` is the database's, if it is one of several.
+    ``name`` is the database's, if it is one of several, and a layer's; ``compared`` says with what
+    it was compared, if it was to be.
     """
     manifest = snapshot.manifest
     count = manifest.checks.get("revisions", len(manifest.revisions))
@@ -30,6 +36,8 @@ def job_summary(
     ]
     if snapshot.shared is not None and snapshot.shared.got is not None:
         rows.append(("shared store", snapshot.shared.in_words()))
+    if compared:
+        rows.append(("compared", compared))
     if snapshot.built:
         rows.insert(1, ("ran", _ran(manifest.timings)))
     lines = [f"### Database snapshot {name}".rstrip(), "", "| | |", "|---|---|"]
@@ -37,7 +45,7 @@ def job_summary(
     shared = snapshot.shared.warnings if snapshot.shared is not None else ()
     notes = [*manifest.warnings, *findings, *snapshot.notes, *shared]
     if difference:
-        notes.insert(0, f"the snapshot that was built step by step differs: {difference}")
+        notes.insert(0, f"the snapshot that was there differs from it: {difference}")
     if notes:
         lines += ["", *(f"- {_line(note)}" for note in shortened(notes, command))]
     return "\n".join(lines)

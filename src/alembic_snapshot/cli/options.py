@@ -79,6 +79,22 @@ class Said(NamedTuple):
     text: str
     status: int = 0
 
+    def with_layers(self, layers: Mapping[str, Said], text: str | None = None) -> Said:
+        """The same with what is said of named layers; the exit status is the worst."""
+        if not layers:
+            return self
+        records = {name: one.record for name, one in layers.items()}
+        status = max(self.status, *(one.status for one in layers.values()))
+        return Said({**self.record, "layers": records}, text or self.text, status)
+
+
+def layers_of(project: Project, layer: str | None, revision: str | None) -> tuple[str, ...]:
+    """The named layers that a command on one of a project's snapshots is about, beside the base.
+
+    They are all, unless an option names one snapshot.
+    """
+    return tuple(project.layers) if layer is None and revision is None else ()
+
 
 def projects_of(where: Mapping[str, Any], **of_one: str | None) -> dict[str, Project]:
     """The databases that a command is about: the one that is named, or all of the project's.

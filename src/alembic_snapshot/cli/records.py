@@ -12,6 +12,7 @@ from alembic_snapshot.checks import counted, findings, told, unchecked
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.owner import identity
 from alembic_snapshot.store.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
@@ -43,6 +44,17 @@ def counted_of(manifest: Manifest, project: Project) -> str:
 def revision_count(manifest: Manifest) -> int:
     """The number of revisions in a snapshot."""
     return int(manifest.checks.get("revisions", len(manifest.revisions)))
+
+
+def layer_in(manifest: Manifest, project: Project) -> str | None:
+    """The named layer of a snapshot: by the seeds that its database's configuration has for it."""
+    databases = (project, *project.others)
+    owner = next((one for one in databases if identity(one) == manifest.project), project)
+    ran = sorted(manifest.layers.keys() - manifest.revisions.keys() - {"base"})
+    for name, seeds in owner.layers.items():
+        if seeds and sorted({*owner.seeds, *seeds}) == ran:
+            return name
+    return None
 
 
 def notes_of(snapshot: Snapshot) -> list[str]:

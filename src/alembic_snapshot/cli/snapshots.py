@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from alembic_snapshot.checks import shortened
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.options import (
     Said,
+    layers_of,
     on_snapshot,
     print_facts,
     print_said,
@@ -62,26 +64,26 @@ def build(
 ) -> int:
     """Make sure that the snapshot exists; print its path.
 
-    Of every database, unless --database names one. Exit 1: with --from-scratch, the one that was
-    there is another one.
+    The named layers' snapshots, too, unless --layer or --revision names one. Of every database,
+    unless --database names one. Exit 1: with --from-scratch, one that was there is another one.
     """
     refuse_both(("--json", as_json), ("--summary", summary))
     projects = projects_of(where, layer=layer, revision=revision)
     is_one = len(projects) == 1
     said: dict[str, Said] = {}
+    how = {"from_scratch": from_scratch, "summary": summary, "archive": archive, "quiet": quiet}
     for name, project in projects.items():
         if archive:
             project = dataclasses.replace(project, archive="always")
-        said[name] = _built(
-            project,
-            layer,
-            revision,
-            name="" if is_one else name,
-            from_scratch=from_scratch,
-            summary=summary,
-            archive=archive,
-            quiet=quiet,
-        )
+        title, known = "" if is_one else name, set[str]()
+        said[name] = _built(project, layer, revision, name=title, known=known, **how)
+        layers = {
+            one: _built(project, one, None, name=f"{title} layer {one}".strip(), known=known, **how)
+            for one in layers_of(project, layer, revision)
+        }
+        texts = [said[name].text, *(one.text for one in layers.values())]
+        text = "\n\n".join(texts) if summary else None
+        said[name] = said[name].with_layers(layers, text)
     if summary and not is_one:
         print_facts({}, "\n\n".join(one.text for one in said.values()), as_json=False)
         return max(one.status for one in said.values())
@@ -96,14 +98,16 @@ def _built(
     revision: str | None,
     *,
     name: str,
+    known: set[str],
     from_scratch: bool,
     summary: bool,
     archive: bool,
     quiet: bool,
 ) -> Said:
-    """What there is to say of one database's snapshot, which is there then.
+    """What there is to say of one snapshot, which is there then.
 
-    ``name`` is the database's, if it is one of several.
+    ``name`` is the database's, if it is one of several, and the layer's, if it is beside the base.
+    ``known`` are lines on checks that were printed for another snapshot; it takes those of this.
     """
     from alembic_snapshot.build.ensure import ensure, rebuild_and_compare
     from alembic_snapshot.build.progress import Progress
@@ -114,7 +118,7 @@ def _built(
     def warn(lines: Iterable[str]) -> None:
         console.warn(beginning + line for line in lines)
 
-    with Progress(quiet=quiet) as progress:
+    with Progress(quiet=quiet, what=name or "the snapshot") as progress:
         if from_scratch:
             snapshot, difference = rebuild_and_compare(
                 project, layer=layer, revision=revision, listener=progress
@@ -122,19 +126,25 @@ def _built(
         else:
             snapshot = ensure(project, layer=layer, revision=revision, listener=progress)
             difference = None
-    lines = told_of(snapshot.manifest, project)
+    warnings = [line for line in snapshot.manifest.warnings if line not in known]
+    lines = [line for line in told_of(snapshot.manifest, project) if line not in known]
+    known.update(warnings, lines)
     other = unsupported_url(project.alembic)
     if other is not None and snapshot.built and not quiet:
         warn([f"sqlalchemy.url: {not_supported(other, project)}"])
     more = own_command(project, "status", layer=layer, revision=revision)
     if snapshot.built and not quiet:
-        warn(shortened([*snapshot.manifest.warnings, *lines], more))
+        warn(shortened([*warnings, *lines], more))
     elif lines:
         warn([f"{counted_of(snapshot.manifest, project)}: `{more}` says more"])
     if difference:
-        warn([f"the snapshot that was built step by step differs:\n{difference}"])
+        warn([f"the snapshot that was there differs from it:\n{difference}"])
+    compared = ""
+    if from_scratch:
+        had = "with the one that was there: " + ("it differs" if difference else "no difference")
+        compared = "with nothing: the store had no such snapshot" if difference is None else had
     if from_scratch and difference is None:
-        console.note(f"{beginning}compared with nothing: the store had no such snapshot")
+        console.note(f"{beginning}compared {compared}")
     warn(notes_of(snapshot))
     record = snapshot_record(
         snapshot.entry,
@@ -156,7 +166,7 @@ def _built(
         record["remote"] = snapshot.shared.to_record()
     text = snapshot.database
     if summary:
-        text = job_summary(snapshot, lines, difference, more, name)
+        text = job_summary(snapshot, lines, difference, more, name, compared)
     return Said(record, text, 1 if difference else 0)
 
 
@@ -176,19 +186,43 @@ def _archive_of(snapshot: Snapshot) -> str:
 def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
     """Print the snapshot's digest, as a CI cache's key. Builds nothing.
 
-    Of several databases it is a digest of theirs, unless --database names one.
+    With named layers it is a digest of theirs, too, unless --layer or --revision names one. Of
+    several databases it is a digest of theirs, unless --database names one.
     """
     projects = projects_of(where, layer=layer, revision=revision)
-    said = {name: _key(one, layer, revision, explain=explain) for name, one in projects.items()}
+    said = {name: _keys(one, layer, revision, explain=explain) for name, one in projects.items()}
     if len(said) == 1:
         return print_said(said, as_json)
-    keys = {name: one.record["key"] for name, one in said.items()}
     records = {name: one.record for name, one in said.items()}
-    whole = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+    whole = _digest_of(records)
     first = next(iter(records.values()))
     lines = [whole, *(f"{name}: {one.text}" for name, one in said.items() if explain)]
     print_facts({**first, "key": whole, "databases": records}, "\n".join(lines), as_json)
     return 0
+
+
+def _digest_of(records: Mapping[str, Mapping[str, Any]]) -> str:
+    keys = {name: record["key"] for name, record in records.items()}
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+
+
+def _keys(project: Project, layer: str | None, revision: str | None, *, explain: bool) -> Said:
+    """The key of a database's snapshot, and of those of its named layers."""
+    first = _key(project, layer, revision, explain=explain)
+    names = layers_of(project, layer, revision)
+    layers = {name: _key(project, name, None, explain=explain) for name in names}
+    if not layers:
+        return first
+    records = {name: one.record for name, one in layers.items()}
+    whole = _digest_of({"": first.record, **records})
+    lines = [whole]
+    if explain:
+        lines += first.text.splitlines()[1:]
+        known = set(lines)
+        for name, one in layers.items():
+            lines.append(f"layer {name}")
+            lines += [line for line in one.text.splitlines()[1:] if line not in known]
+    return Said({**first.record, "key": whole, "named_layers": records}, "\n".join(lines))
 
 
 def _key(project: Project, layer: str | None, revision: str | None, *, explain: bool) -> Said:
@@ -225,14 +259,30 @@ def _key(project: Project, layer: str | None, revision: str | None, *, explain: 
 def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not.
 
-    What the shared store has, or an archive, counts as had: a build would fetch or restore it. Of
-    every database, unless --database names one; exit 0: it has all of them.
+    What the shared store has, or an archive, counts as had: a build would fetch or restore it. The
+    named layers' snapshots, too, unless --layer or --revision names one. Of every database, unless
+    --database names one; exit 0: it has all of them.
     """
     projects = projects_of(where, layer=layer, revision=revision)
-    said = {name: _status(one, layer, revision) for name, one in projects.items()}
-    if as_json and any("url" in one.record for one in said.values()):
+    said = {name: _statuses(one, layer, revision) for name, one in projects.items()}
+    records = [one.record for one in said.values()]
+    records += [layer for one in records for layer in one.get("layers", {}).values()]
+    if as_json and any("url" in one for one in records):
         tell_of_ending(next(iter(projects.values())))
     return print_said(said, as_json)
+
+
+def _statuses(project: Project, layer: str | None, revision: str | None) -> Said:
+    """What there is to say of one database's snapshot, and of those of its named layers."""
+    first = _status(project, layer, revision)
+    layers = {name: _status(project, name, None) for name in layers_of(project, layer, revision)}
+    lines = first.text.splitlines()
+    known = set(lines)
+    for name, one in layers.items():
+        head, *more = one.text.splitlines()
+        lines.append(f"  layer {name}: {head}")
+        lines += [f"  {line}" for line in more if line not in known]
+    return first.with_layers(layers, "\n".join(lines))
 
 
 def _status(project: Project, layer: str | None, revision: str | None) -> Said:
@@ -279,7 +329,9 @@ def _status(project: Project, layer: str | None, revision: str | None) -> Said:
         lines.append("  the models were not compared with it yet: the next build does")
     changed = lookup.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]
-    seen = sorted(manifest.observed.files.keys() - lookup.chain.named_files.keys())
+    read = manifest.observed.files.keys() - lookup.chain.named_files.keys()
+    # What a folder outside the project is called in no pattern leads to.
+    seen = [glob.escape(name) for name in sorted(read) if not name.startswith("<")]
     if seen:
         lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]

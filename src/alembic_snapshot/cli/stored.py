@@ -15,6 +15,7 @@ from alembic_snapshot.cli.options import (
     Said,
     database_is_named,
     json_option,
+    layers_of,
     on_project,
     on_snapshot,
     print_facts,
@@ -27,6 +28,7 @@ from alembic_snapshot.cli.options import (
 )
 from alembic_snapshot.cli.records import (
     counted_of,
+    layer_in,
     seconds_of,
     snapshot_record,
     time_of,
@@ -75,7 +77,10 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     if as_json:
         record = {
             "snapshots": [
-                snapshot_record(entry, project, intact=is_intact) for entry, is_intact in entries
+                snapshot_record(
+                    entry, project, layer=layer_in(entry.manifest, project), intact=is_intact
+                )
+                for entry, is_intact in entries
             ],
             "opened": [_opened_record(one) for one in opened],
         }
@@ -83,7 +88,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
         if entries or opened:
             tell_of_ending(project)
         return 0
-    names = ("snapshot", "project", "heads", "seeds", "tables", "size", "made", "checks")
+    names = ("snapshot", "project", "heads", "layer", "seeds", "tables", "size", "made", "checks")
     rows = [_row(entry.manifest, project, is_intact) for entry, is_intact in entries]
     _print_table(names, rows)
     return 0
@@ -95,6 +100,7 @@ def _row(manifest: Manifest, project: Project, is_intact: bool) -> Sequence[str]
         manifest.digest[:12],
         manifest.project,
         " ".join(manifest.heads),
+        layer_in(manifest, project) or "",
         str(len(manifest.seeds)),
         str(manifest.tables),
         size(manifest.size),
@@ -123,9 +129,12 @@ def _list_remote(project: Project, as_json: bool) -> int:
         own = identity(project)
         records = [record for record in records if record.manifest.project == own]
     if as_json:
-        print_json([record_of(record) for record in records])
+        print_json(
+            [{**record_of(one), "layer": layer_in(one.manifest, project)} for one in records]
+        )
         return 0
-    _print_table(ROW, [[printable(text) for text in row_of(record)] for record in records])
+    rows = [[*row_of(one), layer_in(one.manifest, project) or ""] for one in records]
+    _print_table((*ROW, "layer"), [[printable(text) for text in row] for row in rows])
     return 0
 
 
@@ -134,16 +143,22 @@ def _list_remote(project: Project, as_json: bool) -> int:
 def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Put the snapshot into the shared store.
 
-    It goes into the scope of this run. It has to be built. Of every database, unless --database
-    names one.
+    It goes into the scope of this run. It has to be built. The named layers' snapshots, too, unless
+    --layer or --revision names one. Of every database, unless --database names one.
     """
     from alembic_snapshot.cli.remote import push as run
 
     said: dict[str, Said] = {}
     for name, project in projects_of(where, layer=layer, revision=revision).items():
+        layers: dict[str, Said] = {}
         record, line, warnings = run(project, layer=layer, revision=revision)
         console.warn(warnings)
-        said[name] = Said(record, line)
+        for one in layers_of(project, layer, revision):
+            of_layer, told, warnings = run(project, layer=one)
+            console.warn(warnings)
+            layers[one] = Said(of_layer, told)
+            line += f"\nlayer {one}: {told}"
+        said[name] = Said(record, line).with_layers(layers, line)
     return print_said(said, as_json)
 
 
@@ -153,20 +168,28 @@ def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
     """Fetch the snapshot from the shared store.
 
     Print its path. If the store here has it already, the shared store is not asked, and a line says
-    so. The exit status is 1 if the shared store has none. Of every database, unless --database
-    names one.
+    so. The exit status is 1 if the shared store has none. The named layers' snapshots, too, unless
+    --layer or --revision names one. Of every database, unless --database names one.
     """
-    from alembic_snapshot.cli.remote import pull as run
-
     said: dict[str, Said] = {}
     for name, project in projects_of(where, layer=layer, revision=revision).items():
-        record, line, warnings, is_there = run(project, layer=layer, revision=revision)
-        console.warn(warnings)
-        if not record["asked"]:
-            shared = record["remote"]["name"]
-            console.note(f"the store here has it already: the shared store {shared} was not asked")
-        said[name] = Said(record, line, 0 if is_there else 1)
+        first = _pulled(project, layer, revision)
+        layers = {one: _pulled(project, one, None) for one in layers_of(project, layer, revision)}
+        for one, told in layers.items():
+            console.note(f"layer {one}: {told.text}")
+        said[name] = first.with_layers(layers)
     return print_said(said, as_json)
+
+
+def _pulled(project: Project, layer: str | None, revision: str | None) -> Said:
+    from alembic_snapshot.cli.remote import pull as run
+
+    record, line, warnings, is_there = run(project, layer=layer, revision=revision)
+    console.warn(warnings)
+    if not record["asked"]:
+        shared = record["remote"]["name"]
+        console.note(f"the store here has it already: the shared store {shared} was not asked")
+    return Said(record, line, 0 if is_there else 1)
 
 
 @click.command(name="remote-key")
@@ -193,7 +216,8 @@ def remote_key(scope: str, as_json: bool, traceback: bool) -> int:
 @click.option(
     "--keep",
     type=click.IntRange(min=0),
-    help="How many builds to keep of each database, the last used.",
+    help="How many builds to keep of each database, the last used. The layers and revisions of one "
+    "state of the code are one.",
 )
 @click.option("--older-than", metavar="AGE", help="Delete what was not used for so long: 12h, 30d. "
               "With --keep, only of those that are not kept.")  # fmt: skip

@@ -24,6 +24,7 @@ from alembic_snapshot.key.history import Script, find_scripts, in_order, why_opa
 from alembic_snapshot.key.inputs import Files, files_below, text_digest
 from alembic_snapshot.key.libraries import library_versions
 from alembic_snapshot.key.named import revisions_named, with_ancestors
+from alembic_snapshot.key.private import refuse_unknown_private
 from alembic_snapshot.project.config import Project
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
@@ -165,6 +166,7 @@ def read_chain(
     settings = project.alembic
     scripts = find_scripts(project, files)
     opaque = why_opaque(project, scripts)
+    refuse_unknown_private(project, files)
     attributed: set[str] = {script.path for script in scripts}
     closures = {script.path: files.closure(script.path) for script in scripts}
     for closure in closures.values():

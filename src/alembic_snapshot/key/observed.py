@@ -15,6 +15,7 @@ import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from alembic_snapshot.errors import printable
 from alembic_snapshot.key.inputs import Files, is_litter, is_log_or_database
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.spelling import Spelling, is_ignored
@@ -48,16 +49,19 @@ _SURROUNDINGS = (
     "WINDOWID", "WSLENV", "WSL_DISTRO_NAME", "WSL_INTEROP", "WT_*", "XDG_*", "ZSH", "ZSH_VERSION",
     "_",
 )  # fmt: skip
+# How many characters of names are kept of a folder, how many are said, and how many to ignore.
+_LONGEST_LISTING, _MOST_SAID, _MOST_IGNORED = 20_000, 3, 10
 _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The reads of a build beside its layers' inputs; values are digests.
+    """The reads of a build beside its layers' inputs; values are digests, or words.
 
     ``files``, ``folders`` and ``stats`` (what was asked of a file without opening it) are spelled
-    as inputs are. Values of ``environment`` are salted with the snapshot's digest, so that a
-    manifest does not carry secrets; ``*`` in it stands for the names of all variables.
+    as inputs are. A folder's value is the names in it, or their digest if they are many. Values of
+    ``environment`` are salted with the snapshot's digest, so that a manifest does not carry
+    secrets; ``*`` in it stands for the names of all variables.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -108,24 +112,42 @@ class Present:
     def changes(self, observed: Observed, salt: str) -> Iterator[Change]:
         """The differences between what was read and what is there now, a line each."""
         path, reading = self._project.spelling.path, self._reading
-        for name, digest in observed.files.items():
-            if reading.of_file(path(name), self._files) != digest:
+        for name, before in observed.files.items():
+            now = reading.of_file(path(name), self._files)
+            if now != before:
                 text = f"{name} changed (read while it ran)"
-                yield Change(text, name, _ignoring(name))
-        for name, digest in observed.folders.items():
-            if reading.of_folder(path(name)) != digest:
-                text = f"the list of files in {name} changed (read while it ran)"
-                yield Change(text, cure=_ignoring(name, is_folder=True))
-        for name, digest in observed.stats.items():
-            if reading.of_asking(path(name)) != digest:
+                yield Change(text, name, _ignoring_file(name, before, now))
+        for name, before in observed.folders.items():
+            now = reading.of_folder(path(name))
+            if now != before:
+                yield self._of_listing(name, before, now)
+        for name, before in observed.stats.items():
+            now = reading.of_asking(path(name))
+            if now != before:
                 text = f"{name} changed (asked for while it ran)"
-                yield Change(text, cure=_ignoring(name))
+                yield Change(text, cure=_ignoring_file(name, before, now))
         if ALL in observed.environment:
             yield from self._new_variables(observed)
         for name, digest in observed.environment.items():
             if name != ALL and self.variable(name, salt) != digest:
-                cure = f'ignore_environment = ["{name}"]'
+                cure = _setting("ignore_environment", [name])
                 yield Change(f"the environment variable {name} changed", cure=cure)
+
+    def _of_listing(self, folder: str, before: str, now: str) -> Change:
+        """What came into a folder, or went; ignoring it leaves the rest of the folder compared."""
+        text = f"the list of files in {folder} changed"
+        if not (before.startswith("/") and now.startswith("/")):
+            what = {before: ": it is new", now: ": it is gone"}.get("missing", "")
+            return Change(f"{text}{what} (read while it ran)")
+        old, new = (set(filter(None, listing.split("/"))) for listing in (before, now))
+        came, went = sorted(new - old), sorted(old - new)
+        said = [*(f"{name} is new" for name in came), *(f"{name} is gone" for name in went)]
+        more = f" and {len(said) - _MOST_SAID} more" if said[_MOST_SAID:] else ""
+        path, name_of = self._project.spelling.path(folder), self._project.spelling.name
+        names = [name_of(os.path.join(path, name)) for name in (*came, *went)]
+        cure = _setting("ignore_inputs", names) if len(names) <= _MOST_IGNORED else ""
+        text = f"{text}: {', '.join(said[:_MOST_SAID])}{more} (read while it ran)"
+        return Change(printable(text), cure=cure)
 
     def variable(self, name: str, salt: str) -> str:
         """The salted digest of a variable's value."""
@@ -145,7 +167,7 @@ class Present:
 
     def _new_variables(self, observed: Observed) -> Iterator[Change]:
         for name in sorted(self._all() - observed.environment.keys()):
-            cure = f'ignore_environment = ["{name}"]'
+            cure = _setting("ignore_environment", [name])
             yield Change(f"the environment variable {name} is new", cure=cure)
 
 
@@ -201,15 +223,20 @@ class Reading:
         return "a folder" if digest == "missing" and os.path.isdir(path) else digest
 
     def of_folder(self, path: str) -> str:
-        """The digest of a folder's listing, without what says nothing of the project."""
+        """The names in a folder, each after a slash, without what says nothing of the project.
+
+        Of very many it is a digest.
+        """
         try:
             names = [name for name in os.listdir(path) if not is_litter(name)]
         except OSError:
             return "missing"
         paths = ((name, os.path.join(path, name)) for name in names)
         kept = [name for name, whole in paths if whole != self.store and not self.ignores(whole)]
-        text = "\0".join(sorted(kept)).encode("utf-8", "surrogateescape")
-        return hashlib.sha256(text).hexdigest()
+        listing = f"/{'/'.join(sorted(kept))}"
+        if len(listing) <= _LONGEST_LISTING:
+            return listing
+        return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
     def of_asking(self, path: str) -> str:
         """The answer to asking for a file, in words: whether it is there, its kind, its size."""
@@ -249,12 +276,15 @@ def variable_digest(name: str, value: str | None, salt: str) -> str:
     return hashlib.sha256(f"{salt}\0{name}\0{value}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _ignoring(name: str, *, is_folder: bool = False) -> str:
-    """The line of configuration that ignores a file, or a listing, and nothing else that is read.
+def _ignoring_file(name: str, before: str, now: str) -> str:
+    """The line that ignores a file; none for a folder, where it would ignore what is in it, too."""
+    is_folder = any(value.endswith("a folder") for value in (before, now))
+    return "" if is_folder else _setting("ignore_inputs", [name])
 
-    Of a folder below the root it ignores what is in it, too: no pattern is for the listing alone.
-    """
-    pattern = re.sub(r"([*?[])", r"[\1]", name)
-    if is_folder and name != ".":
-        pattern += "/*"
-    return f"ignore_inputs = [{json.dumps(pattern, ensure_ascii=False)}]"
+
+def _setting(key: str, names: Sequence[str]) -> str:
+    """The line of configuration that ignores what has these names, and nothing else."""
+    patterns = [re.sub(r"([*?[])", r"[\1]", name) for name in names]
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        return ""  # No TOML has a name that is no Unicode.
+    return f"{key} = {json.dumps(patterns, ensure_ascii=False)}"

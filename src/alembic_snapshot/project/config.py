@@ -8,7 +8,7 @@ import functools
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ class Project:
     root: Path = field(metadata=_says(_NO))
     toml: TomlFile | None = field(default=None, repr=False, compare=False, metadata=_says(_NO))
     configured: bool = field(default=False, metadata=_says(_NO))
+    # The project's other databases.
+    others: tuple[Project, ...] = field(
+        default_factory=tuple, repr=False, compare=False, metadata=_says(_NO)
+    )
     name: str = field(default=DEFAULT, metadata=_says(_NO))
     # What Alembic's settings say counts, wherever their file lies.
     config: Path | None = field(default=None, metadata=_says(_NO, "text"))
@@ -252,7 +256,7 @@ def _load(
     shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
     folder = store_folder(root, store)
     refuse_no_store(folder)
-    return {
+    projects = {
         name: Project(
             root=root,
             toml=toml,
@@ -262,6 +266,12 @@ def _load(
             **_checked({**shared, **values, **own}, root, _title(name)),
         )
         for name, values in tables.items()
+    }
+    return {
+        name: replace(
+            project, others=tuple(one for other, one in projects.items() if other != name)
+        )
+        for name, project in projects.items()
     }
 
 

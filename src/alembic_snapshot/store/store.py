@@ -25,6 +25,7 @@ from alembic_snapshot.errors import SnapshotError, StoreError, from_record
 from alembic_snapshot.key.layers import State
 from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.store.archives import Archives
+from alembic_snapshot.store.code import age, by_code
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 
 NAME_LENGTH = 32
@@ -191,8 +192,9 @@ class Store(abc.ABC):
     ) -> list[Entry]:
         """Delete snapshots by when they were last asked for; the deleted ones are returned.
 
-        The states that one build published, or stands on, go or stay together. ``keep`` is how
-        many builds of each database of a project stay; ``older_than`` is an age in seconds. With
+        The states that one build published, or stands on, go or stay together, and so do the
+        layers and revisions of one state of the code. ``keep`` is how many of these stay of each
+        database of a project; ``older_than`` is an age in seconds. With
         both, only what is too old goes, and only of those that are too many. A snapshot that a
         process is using stays, and so does one whose manifest names a project that is not meant.
         Of failed builds those of the ``owner`` go, or all. ``used`` takes those that stay because a
@@ -201,14 +203,14 @@ class Store(abc.ABC):
         kept: list[Entry] = []
         gone: list[Entry] = []
         ranks: Counter[str] = Counter()
-        for family in self._families():
+        for family in by_code(self._families()):
             project = family[0].manifest.project
             if not is_meant(project):
                 kept += family
                 continue
             rank, ranks[project] = ranks[project], ranks[project] + 1
             too_many = keep is None or rank >= keep
-            too_old = older_than is None or _age(family) > older_than
+            too_old = older_than is None or age(family) > older_than
             is_asked = keep is not None or older_than is not None
             (gone if is_asked and too_many and too_old else kept).extend(family)
         deleted = self._delete_but(kept, gone, used)
@@ -225,11 +227,11 @@ class Store(abc.ABC):
         The deleted ones are returned, and the bytes that are left. What was asked for in the last
         minutes stays, as does what :meth:`prune` leaves.
         """
-        families = self._families()
+        families = by_code(self._families())
         total = sum(_size(family) for family in families)
         kept, gone, over = [], [], total - limit
         for family in reversed(families):
-            if over > 0 and _age(family) > _RECENT:
+            if over > 0 and age(family) > _RECENT:
                 over -= _size(family)
                 gone += family
             else:
@@ -243,7 +245,7 @@ class Store(abc.ABC):
         for entry in self._kept():
             key = (entry.manifest.project, entry.manifest.family)
             families.setdefault(key, []).append(entry)
-        return sorted(families.values(), key=_age)
+        return sorted(families.values(), key=age)
 
     def _delete_but(
         self, kept: Sequence[Entry], gone: Sequence[Entry], used: list[Entry] | None = None
@@ -308,11 +310,6 @@ class Store(abc.ABC):
 
     def _failure_record(self, digest: str) -> Path:
         return self.failed / f"{digest[:NAME_LENGTH]}.json"
-
-
-def _age(family: Sequence[Entry]) -> float:
-    """Seconds since something of what one build published was asked for."""
-    return time.time() - max(entry.used for entry in family)
 
 
 def _size(entries: Sequence[Entry]) -> int:

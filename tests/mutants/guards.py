@@ -77,6 +77,7 @@ ROOMS = {
             "builder/alembic_config": "order builds",
             "build/process": "told_failures ends builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",
+            "build/plan": "one_run left_for_later plans",
             "build/steps": "one_run plans builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "verified heads two_places",
             "builder/ran": "heads options",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from alembic_snapshot.build.ancestors import Ancestor, Ancestors, UnfitAncestor
 from alembic_snapshot.build.handovers import Handovers
 from alembic_snapshot.build.heads import Verified, Verifier
+from alembic_snapshot.build.plan import (
+    Broken,
+    Plan,
+    may_miss_something,
+    see_that_nothing_is_missed,
+)
 from alembic_snapshot.build.process import (
     HANDOVERS,
     AttemptFailed,
@@ -20,7 +25,7 @@ from alembic_snapshot.build.process import (
     Child,
     Listener,
 )
-from alembic_snapshot.builder.protocol import CONNECTION, RUN, Checks, Done, Facts, Step
+from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -108,7 +113,7 @@ class Construction:
         """
         try:
             return self._through_the_handovers(workspace, ancestor)
-        except _Broken as broken:
+        except Broken as broken:
             self.in_one_go = True
             entry = self._through_the_handovers(workspace, ancestor)
             for state in broken.published:
@@ -170,7 +175,7 @@ class Construction:
         job = self.builder.job(database, steps, handover, check=check, applied=applied, asked=asked)
         return self.builder.run(workspace.folder, job).end
 
-    def _check_apart(self, workspace: Workspace, done: Done, plan: _Plan) -> Done:
+    def _check_apart(self, workspace: Workspace, done: Done, plan: Plan) -> Done:
         """A builder's report with the checks that another one makes on a copy of its database.
 
         Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know.
@@ -212,7 +217,7 @@ class Construction:
     def _attempt(self, workspace: Workspace, ancestor: Ancestor | None, handover: str) -> Entry:
         states = self._states(ancestor)
         steps = list(self._steps(states, ancestor, workspace))
-        plan = _Plan(workspace, ancestor, handover, states, steps)
+        plan = Plan(workspace, ancestor, handover, states, steps)
         applied = ancestor.state.revisions if ancestor else ()
         asked = ancestor.entry.manifest.asked_of_env if ancestor else ()
         is_plain = all(step.does == "upgrade" for step in steps)
@@ -223,13 +228,13 @@ class Construction:
         child: Child | None = None
         try:
             child = self.builder.run(workspace.folder, job)
-            _see_that_nothing_is_missed(child, plan)
+            see_that_nothing_is_missed(child, plan)
             if not is_plain:
                 child.done = self._check_apart(workspace, child.end, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if failed.child:
-                _see_that_nothing_is_missed(failed.child, plan)
+                see_that_nothing_is_missed(failed.child, plan)
             if ancestor and failed.child and failed.child.failed and failed.child.failed.order:
                 raise UnfitAncestor(failed.child.failed.order) from None
             if child:
@@ -238,11 +243,11 @@ class Construction:
             published: Sequence[Entry] = ()
             if failed.child and not failed.child.facts.refused:
                 published = self._publish_reached(failed.child, plan)
-            if failed.child and _may_miss_something(failed.child, plan):
-                raise _Broken(published) from failed
+            if failed.child and may_miss_something(failed.child, plan):
+                raise Broken(published) from failed
             raise
 
-    def _publish_reached(self, child: Child, plan: _Plan) -> Sequence[Entry]:
+    def _publish_reached(self, child: Child, plan: Plan) -> Sequence[Entry]:
         """Publish what was reached before a revision or a seed failed: it is not to be run again.
 
         Raises:
@@ -259,7 +264,7 @@ class Construction:
             pass
         return ()
 
-    def _publish(self, child: Child, plan: _Plan) -> list[Entry]:
+    def _publish(self, child: Child, plan: Plan) -> list[Entry]:
         """Publish each state that the builder reached: all, or what a failed one copied."""
         self._refuse_unfit(plan.ancestor, child.facts)
         self._refuse_changed(child.facts.written, child.facts.changed)
@@ -365,7 +370,7 @@ class Construction:
         database: Target,
         state: State,
         child: Child,
-        plan: _Plan,
+        plan: Plan,
         index: int,
         verified: Verified,
     ) -> Manifest:
@@ -447,51 +452,6 @@ class Construction:
 
 # What a manifest's checks have of the models.
 _MODELS = frozenset({"tried_by", *(one.name for one in dataclasses.fields(Checks))})
-
-
-class _Plan(NamedTuple):
-    """The plan of one run of the builder: which states it reaches, from what, and where."""
-
-    workspace: Workspace
-    ancestor: Ancestor | None
-    handover: str
-    states: Sequence[State]
-    steps: Sequence[Step]
-
-
-class _Broken(Exception):
-    """A state on the way left in its connection what the revisions after it may need.
-
-    ``published`` are the states that were reached. If these revisions run in one go, nothing is to
-    be built on them.
-    """
-
-    def __init__(self, published: Sequence[Entry] = ()):
-        super().__init__()
-        self.published = published
-
-
-def _see_that_nothing_is_missed(child: Child, plan: _Plan) -> None:
-    """See that revisions which ran on a new connection had all that those before them left.
-
-    Raises:
-        _Broken: they had not.
-    """
-    for index, (step, after) in enumerate(itertools.pairwise(plan.steps)):
-        is_upgrade = step.does == after.does == "upgrade"
-        state = child.states.get(index)
-        if is_upgrade and state and not state.goes_on and {CONNECTION, RUN} & {*state.left}:
-            raise _Broken
-
-
-def _may_miss_something(child: Child, plan: _Plan) -> bool:
-    """Whether a revision failed in another run of ``env.py`` than those before it, or between."""
-    upgrades = [index for index, step in enumerate(plan.steps) if step.does == "upgrade"]
-    if not child.failed or len(upgrades) < 2 or upgrades[-1] in child.states:
-        return False
-    if not child.states:
-        return child.failed.current is None and bool(child.facts.applied)
-    return any(not state.goes_on for state in child.states.values())
 
 
 def _told(failed: AttemptFailed) -> str:

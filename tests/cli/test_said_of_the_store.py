@@ -61,9 +61,9 @@ def test_a_snapshot_of_another_version_is_none_that_is_damaged(project):
     assert "damaged" not in project.command("status").stdout
 
 
-@pytest.mark.parametrize("first", [(), ("--layer", "demo")])
+@pytest.mark.parametrize("first", [{}, {"layer": "demo"}])
 def test_the_first_build_of_a_layer_says_that_there_was_none(seeded, first):
-    seeded.command("build", *first)
+    seeded.ensure(**first)
 
     said = seeded.command("status", "--layer", "demo").stdout.splitlines()
 
@@ -74,7 +74,7 @@ def test_the_first_build_of_a_layer_says_that_there_was_none(seeded, first):
 
 
 def test_what_changed_beside_a_new_layer_is_said_too(seeded):
-    seeded.command("build")
+    seeded.ensure()
     seeded.revision("0002", "0001")
 
     said = seeded.command("status", "--layer", "demo").stdout.splitlines()
@@ -84,7 +84,7 @@ def test_what_changed_beside_a_new_layer_is_said_too(seeded):
 
 
 def test_a_seed_is_named_when_it_is_new(seeded):
-    seeded.command("build")
+    seeded.ensure()
     seeded.configure('seeds = ["seeds:base", "seeds:demo"]')
 
     said = seeded.command("status").stdout.splitlines()

@@ -408,6 +408,16 @@ def test_what_does_not_belong_together_is_told_whole(project, engine, factory, m
     assert error_of(one) == MISMATCHES[engine, factory]
 
 
+@pytest.mark.parametrize("engine", ["mod:server", "postgresql://ada:secret@localhost/x"])
+def test_a_variable_that_wins_over_the_table_is_what_the_hint_names(project, engine, monkeypatch):
+    one = project(text=ENGINES, engine=engine)
+    monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", "sqlite")
+
+    hint = error_of(one)[1]
+    assert hint.endswith("; or unset the variable ALEMBIC_SNAPSHOT_BACKEND")
+    assert "set backend" not in hint
+
+
 MATCHES = [
     ("mod:engine", "mod:made", "mod:engine"),
     ("mod:engine", "mod:in_context", "mod:engine"),

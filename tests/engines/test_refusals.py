@@ -28,7 +28,7 @@ ASK = (
     "add a fixture such as db_session or db_clone to the test, or mark it with "
     "@pytest.mark.db_clone"
 )
-ASK_OTHER = 'add a fixture such as db_clones["billing"] to the test'
+ASK_OTHER = 'have the test take db_clones, and use db_clones["billing"] in it'
 SHARED = "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
 AT_IMPORT = "connect in a function that a test or a fixture calls, not at import"
 FORKING = (
@@ -141,7 +141,8 @@ def test_one_that_a_forked_process_had_or_never_had(notices, monkeypatch, runnin
         it.refused.clear()
         it.left_out(project, "shop:db")
 
-    hint = FORKING.format("db_clone" if project is DEFAULT else 'db_clones["billing"]')
+    other = 'db_clones and uses db_clones["billing"]'
+    hint = FORKING.format("db_clone" if project is DEFAULT else other)
     assert refused(notices, monkeypatch, running, had) == (
         DatabaseNotRequested,
         f"shop/db.py line 3 uses shop:db in a process that was forked {when}, and whose clone was "

@@ -136,6 +136,26 @@ def test_two_of_which_neither_stands_on_the_other_are_refused():
     )
 
 
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ("b", "a (a.py line 3) and b (b.py line 3), of which neither stands on the other"),
+        (
+            "b c",
+            "a (a.py line 3), b (b.py line 3) and c (c.py line 3), of which none stands on another",
+        ),
+    ],
+)
+def test_those_are_named_on_which_no_other_stands(others, message):
+    first = State()
+    made = {"first": declared("first", first), "a": declared("a", State(first))}
+    made |= {name: declared(name, State()) for name in others.split()}
+    test = item(" ".join(made), **{name: definition(one) for name, one in made.items()})
+
+    told = error_of(ConfigError, beginning_of, test, "default")[0]
+    assert told == f"test_a.py::test_it asks for the checkpoints {message}"
+
+
 def test_one_that_is_not_there_yet_is_refused():
     ada, bob = declared("ada", State()), declared("bob")
     test = item("ada bob", ada=definition(ada), bob=definition(bob))

@@ -178,3 +178,21 @@ class TestAFailingTestsDatabase:
         for name in ("read", "committed"):
             assert "not committed" not in tests[name]
             assert "not flushed" not in tests[name]
+
+    def test_says_whether_a_read_only_one_is_the_snapshot(self, on_either, kind):
+        result = on_either.run(
+            test_it="""
+            import pytest
+            from shop import orders
+
+            @pytest.mark.db_clone(readonly=True)
+            def test_it():
+                assert orders.names() == []
+            """
+        )
+
+        result.assert_outcomes(failed=1)
+        told = "the test read a clone of the snapshot, which others read, too"
+        if kind == "sqlite":
+            told = "the test read the snapshot itself: *.db"
+        result.stdout.fnmatch_lines([told])

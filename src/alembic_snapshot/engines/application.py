@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.places import BACKEND_VARIABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -202,7 +204,7 @@ class Engines:
             )
             raise EngineError(
                 f"{self.name} speaks {name}, but the snapshot is a {self.dialect.title} database",
-                hint=f"{wanted}; or set backend in [tool.alembic-snapshot]",
+                hint=f"{wanted}; or {_other_backend()}",
             )
 
     def _own_url(self) -> Any:
@@ -246,3 +248,10 @@ def _of_sqlmodel(module: str, name: str, otherwise: type) -> Any:
 
 def _is_async(url: Any) -> bool:
     return bool(url.get_dialect().is_async)
+
+
+def _other_backend() -> str:
+    """How the snapshot comes to be another kind of database: the variable wins over the table."""
+    if os.environ.get(BACKEND_VARIABLE):
+        return f"unset the variable {BACKEND_VARIABLE}"
+    return "set backend in [tool.alembic-snapshot]"

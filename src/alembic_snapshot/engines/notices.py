@@ -192,11 +192,10 @@ class Notices:
         name = test.rpartition(" ")[0]
         if not (test.endswith("(setup)") and self.is_asked(project)):
             return f"{name} did not ask for a database", _asking(project, test)
-        fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
         return (
             f"the clone that {name} asks for begins later",
-            f"have the fixture that uses the database take {fixture}; setUpClass, or a fixture for "
-            "several tests, needs a clone_fixture()",
+            f"have the fixture that uses the database take {_fixture(project)}; setUpClass, or a "
+            "fixture for several tests, needs a clone_fixture()",
         )
 
     def refuse(self, project: Project, error: SnapshotError) -> None:
@@ -354,11 +353,10 @@ def table_of(project: Project) -> str:
 
 def _asking(project: Project, test: str) -> str:
     """The hint that tells how a test asks for a clone of a database."""
-    name = project.name
-    fixture = "db_session or db_clone" if name == "default" else f'db_clones["{name}"]'
-    hint = f"add a fixture such as {fixture} to the test"
-    if name == "default":
-        hint += ", or mark it with @pytest.mark.db_clone"
+    hint = f"have the test take {_fixture(project)}"
+    if project.name == "default":
+        hint = "add a fixture such as db_session or db_clone to the test, or mark it with "
+        hint += "@pytest.mark.db_clone"
     if test.endswith("(setup)"):
         hint += "; setUpClass, or a fixture for several tests, needs a clone_fixture()"
     return hint
@@ -366,11 +364,18 @@ def _asking(project: Project, test: str) -> str:
 
 def _forking(project: Project) -> str:
     """The hint that tells how a forked process and its clone end together."""
-    fixture = "db_clone" if project.name == "default" else f'db_clones["{project.name}"]'
+    name = project.name
+    taking = "db_clone" if name == "default" else f'db_clones and uses db_clones["{name}"]'
     return (
-        f"start the process, or the pool of processes, in a fixture that takes {fixture}, and end "
+        f"start the process, or the pool of processes, in a fixture that takes {taking}, and end "
         "it after its yield; one for several tests takes their clone_fixture()"
     )
+
+
+def _fixture(project: Project) -> str:
+    """What a test or a fixture is to take, and to do with it, to have a clone."""
+    name = project.name
+    return "db_clone" if name == "default" else f'db_clones, and use db_clones["{name}"] in it'
 
 
 def _when() -> str:

@@ -116,12 +116,25 @@ def _newest(found: Sequence[Declared], who: str) -> Checkpoint | None:
         if all(any(other is each for each in below) for other in there):
             return newest
     if there:
-        names = " and ".join(sorted(str(one) for one in found))
-        raise ConfigError(
-            f"{who} asks for the checkpoints {names}, of which neither stands on the other",
-            hint="have one of their functions take the other as an argument",
-        )
+        raise _refused(found, who)
     return None
+
+
+def _refused(found: Sequence[Declared], who: str) -> ConfigError:
+    """The error that names those on which no other stands."""
+    below = [
+        one
+        for each in found
+        if each.current is not None
+        for one in each.current.checkpoints()
+        if one is not each.current
+    ]
+    *names, last = sorted(str(one) for one in found if all(one.current is not b for b in below))
+    none = "neither stands on the other" if len(names) == 1 else "none stands on another"
+    return ConfigError(
+        f"{who} asks for the checkpoints {', '.join(names)} and {last}, of which {none}",
+        hint="have one of their functions take the other as an argument",
+    )
 
 
 def item_names(item: pytest.Item) -> list[str]:

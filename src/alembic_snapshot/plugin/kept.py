@@ -65,7 +65,10 @@ class Kept:
         if not clone.made:
             return "the test did not open its database"
         if clone.is_read_only:
-            return f"the test read {clone.snapshot.title} itself: {clone.target}"
+            entry = clone.snapshot.entry
+            if entry is not None and entry.database == clone.target:
+                return f"the test read {clone.snapshot.title} itself: {clone.target}"
+            return f"the test read a clone of {clone.snapshot.title}, which others read, too"
         lines = []
         path = self.reserve(clone, test)
         if path is not None:

@@ -100,6 +100,19 @@ def test_there_are_no_clones_where_nobody_connects_and_where_the_snapshot_is_rea
     result.stdout.fnmatch_lines(["alembic-snapshot: *; 0 clones, *"])
 
 
+def test_there_is_no_such_line_where_nobody_asks_or_there_is_no_table_or_the_run_is_silent(shop):
+    nobody = shop.run(test_it="def test_it(): pass")
+    silent = shop.run("-qq", test_it=NO_CLONES)
+    shop.replace("pyproject.toml", "[tool.alembic-snapshot]", "[tool.other]")
+    without = shop.run(test_it="def test_it(): pass")
+
+    for result in (nobody, silent, without):
+        assert result.ret == 0
+        result.stdout.no_fnmatch_line("*clones*")
+    nobody.stdout.fnmatch_lines(["alembic-snapshot: */pyproject.toml, store *"])
+    without.stdout.no_fnmatch_line("alembic-snapshot: *")
+
+
 def test_a_locked_database_and_a_missing_table_come_from_what_the_page_names(shop):
     texts = {"test_locked": LOCKED, "test_table": NO_TABLE}
 

@@ -92,7 +92,7 @@ def test_each_database_of_a_project_has_clones_of_its_own(with_events, mode):
 
         def test_only_the_first(db_session):
             assert orders.count() == 1
-            with pytest.raises(Exception, match=r'a fixture such as db_clones\\["events"\\]'):
+            with pytest.raises(Exception, match=r'take db_clones, and use db_clones\\["events"\\]'):
                 events.count()
 
         def test_unknown(db_clones):

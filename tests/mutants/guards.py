@@ -48,6 +48,7 @@ ROOMS = {
     "watch": Room(
         {
             "builder/app_context": "entered_context app_context",
+            "builder/attributes": "builder/attributes left_for_later",
             "builder/watch": "watched watch compiled reads variables",
             "builder/reads": "heard reads variables watch back_and_forth",
             "builder/record": "builder/record compiled watch reached_models observed",

@@ -35,7 +35,8 @@ _ASKED = ("stat", "lstat", "access", "readlink")
 class Listener(Protocol):
     """Is told of each read. ``is_import`` says that Python reads a module to run it.
 
-    Of imports of what is imported already it is told only while it is ``recording``.
+    Of imports of what is imported already it is told only while it is ``recording``, but of what
+    each took always: names from a module, or, with None, the module that a call returned.
     """
 
     @property
@@ -47,6 +48,7 @@ class Listener(Protocol):
     def on_variable(self, name: str) -> None: ...
     def on_change(self, path: Any, *, is_read: bool = False) -> None: ...
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None: ...
+    def on_taken(self, dotted: str, taken: Sequence[str] | None, importer: Any) -> None: ...
     def on_missing_module(self, dotted: str, places: Sequence[str]) -> None: ...
     def on_unheard(self, what: str) -> None: ...
 
@@ -187,9 +189,11 @@ class Reads:
 
         def by_name(name: str, package: str | None = None) -> Any:
             module = import_module(name, package)
-            if self._listener.is_recording and not self._is_own:
+            if not self._is_own:
                 importer = sys._getframe(1).f_code.co_filename
-                self._tell(self._listener.on_import, module.__name__, (), importer)
+                self._tell(self._listener.on_taken, module.__name__, None, importer)
+                if self._listener.is_recording:
+                    self._tell(self._listener.on_import, module.__name__, (), importer)
             return module
 
         def by_statement(
@@ -200,12 +204,20 @@ class Reads:
             level: int = 0,
         ) -> Any:
             module = import_(name, globals, locals, fromlist, level)
-            if self._listener.is_recording and not self._is_own:
+            if not self._is_own:
                 base = (globals or {}).get("__package__") or ""
                 above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
                 dotted = ".".join([*above, *filter(None, [name])])
-                importer = sys._getframe(1).f_code.co_filename
-                self._tell(self._listener.on_import, dotted, fromlist or (), importer)
+                taken = fromlist or ()
+                # A look at a frame is an audit event of its own.
+                if globals:
+                    self._tell(self._listener.on_taken, dotted, taken, globals.get("__file__"))
+                else:
+                    caller = sys._getframe(1).f_code.co_filename
+                    self._tell(self._listener.on_taken, module.__name__, None, caller)
+                if self._listener.is_recording:
+                    importer = sys._getframe(1).f_code.co_filename
+                    self._tell(self._listener.on_import, dotted, taken, importer)
             return module
 
         sys.meta_path.append(_NotFound(self))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alembic_snapshot.builder.app_context import lead_to
+from alembic_snapshot.builder.attributes import Attributes
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.observed import Reading
 
@@ -58,6 +59,7 @@ class Record:
         self.blind: set[str] = set()
         self.scripts: dict[str, str] = {}
         self.shares_models: set[str] = set()
+        self.attributes = Attributes(spelled, reading.spelling.path)
         self._spelled = spelled
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
@@ -68,6 +70,8 @@ class Record:
         self.in_context: set[str] = set()
         # The modules into which others had put something when migrations began.
         self.filled: set[str] = set()
+        # What begins no state: it may import everything, for the models.
+        self.env_py: str | None = None
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 
@@ -91,6 +95,7 @@ class Record:
         its own layers, which are not told again.
         """
         modules = self._modules(owners, known)
+        modules |= self.attributes.reached(self._begun_by(owners) | modules)
         modules |= self._models(modules | known)
         sharing = {self._title(owner) for owner in self.shares_models}
         shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
@@ -123,6 +128,10 @@ class Record:
     def by_owner(self, names: set[str]) -> dict[str, dict[str, str]]:
         """The files that each revision read, of these names, with their digests."""
         files_of: dict[str, dict[str, str]] = {}
+        for path, title in list(self.scripts.items()):
+            script = {name for name in [self._spelled(path)] if name}
+            for name in self.attributes.reached(script) & names:
+                files_of.setdefault(title, {})[name] = self._as_read.get(name) or self._digest(name)
         for (kind, name), origins in list(self._origins.items()):
             for origin in origins if kind == FILES and name in names else ():
                 title = self._title(origin.owner or EVERY_STATE)
@@ -206,6 +215,21 @@ class Record:
             if any(self._counts(origin, owners, set(), set()) for origin in origins)
         ]
         return self._closure(modules)
+
+    def _begun_by(self, owners: set[str] | None) -> set[str]:
+        """The modules that were run for a state: scripts, seeds, and what they asked for."""
+        seeds = [owner.partition(":")[0] for owner in owners or () if ":" in owner]
+        files = [attribute(sys.modules.get(module), "__file__") for module in seeds]
+        return {name for name in map(self._spelled, files) if name} | {
+            name
+            for (kind, name), origins in list(self._origins.items())
+            if kind == FILES and name.endswith(".py") and name != self.env_py
+            if any(
+                owners is None or self._title(o.owner) in owners
+                for o in origins
+                if o.owner is not None
+            )
+        }
 
     def _models(self, modules: set[str]) -> set[str]:
         """The modules in which the metadata's tables are, if one of these can reach the metadata.

@@ -74,6 +74,7 @@ class Watch:
         self._spellings: dict[str, str | None] = {}
         self._below = sites.beginnings
         self._pythons = _below(reading.spelling.root)
+        self.record.env_py = self._spelled(f"{self.folders[0]}env.py")
 
     @property
     def is_recording(self) -> bool:
@@ -253,6 +254,13 @@ class Watch:
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
                 self.count(attribute(sys.modules.get(name), "__file__"))
+
+    def on_taken(self, dotted: str, taken: Sequence[str] | None, importer: Any) -> None:
+        """A file imported a module; without ``taken`` a call did, on the project's behalf."""
+        if taken is None and not self.frames.is_project(importer):
+            running, _ = self.frames.running()
+            importer = running[0] if running else importer
+        self.record.attributes.note(importer, dotted, taken)
 
     def on_missing_module(self, dotted: str, places: Sequence[str]) -> None:
         """A missing module was asked for: it counts when it appears."""

@@ -49,7 +49,7 @@ ROOMS = {
         {
             "builder/app_context": "entered_context app_context",
             "builder/attributes": "builder/attributes left_for_later",
-            "builder/watch": "watched watch compiled reads variables",
+            "builder/watch": "watched watch compiled reads variables kept_by_functions",
             "builder/reads": "heard reads variables watch back_and_forth",
             "builder/record": "builder/record compiled watch reached_models observed",
             "builder/frames": "builder/frames key/surroundings watch reads left_by_env",

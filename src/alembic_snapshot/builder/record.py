@@ -32,8 +32,8 @@ _HARMLESS = frozenset(
 class Origin(NamedTuple):
     """Why something was read. ``owner`` is the revision, its script, or the seed it was read for,
     empty for all, None while none ran. ``readers`` are the project's files that were running, or
-    with an owner those that were being imported, which another owner may import as well; and
-    ``is_own`` says that ``env.py`` itself read it.
+    with an owner those of which another owner may have it as well; and ``is_own`` says that
+    ``env.py`` itself read it.
     """
 
     owner: str | None

@@ -278,14 +278,23 @@ class Watch:
         running, importing = self.frames.running()
         if self._owner is not None:
             owner = self._owner_now(name, running)
-            names = frozenset(self._spelled(path) or path for path in importing)
-            self.record.note(kind, name, Origin(owner, names))
+            readers = self._readers(running, importing)
+            self.record.note(kind, name, Origin(owner, readers))
             return
         is_own = not running or (running[0].startswith(self.folders[0]) and not is_import)
         is_own = is_own and not self._is_around
         beside = (path for path in running if not path.startswith(self.folders[0]))
         readers = frozenset(self._spelled(path) or path for path in beside)
         self.record.note(kind, name, Origin(None, readers, is_own))
+
+    def _readers(self, running: Sequence[str], importing: Sequence[str]) -> frozenset[str]:
+        """The files for whose other owners a read counts, too.
+
+        While scripts are loaded one of a late revision may be the first that asks. What an early
+        one is given afterwards, by the same functions, may be what they have kept of that.
+        """
+        paths = running if self._is_loading else importing
+        return frozenset(self._spelled(path) or path for path in paths)
 
     def _owner_now(self, name: str = "", running: Sequence[str] | None = None) -> str:
         """The owner of a read: while scripts are loaded, the script that is being run."""

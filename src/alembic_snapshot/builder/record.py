@@ -64,6 +64,12 @@ class Record:
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
         self._compared: dict[str, bool] = {}
+        # Of what the build changes: what it was before, which kinds of reads came before, and whose
+        # code wrote it. Of a folder, its listing then.
+        self._before: dict[str, str] = {}
+        self._read_before: set[tuple[str, str]] = set()
+        self._writers: dict[str, set[str]] = {}
+        self._as_listed: dict[str, str] = {}
         # The packages that revisions and seeds have asked for, by owner, and those that keep the
         # application in a context variable.
         self.asked_for: dict[str, set[str]] = {}
@@ -75,12 +81,35 @@ class Record:
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 
-    def note_change(self, name: str, *, is_read: bool, is_folder: bool) -> None:
-        """Keep that a file was changed: what is only written is no input."""
+    def note_change(
+        self, name: str, *, is_read: bool, is_folder: bool, writers: Collection[str] = ()
+    ) -> None:
+        """Keep that a file is about to be changed: what is only written is no input.
+
+        ``writers`` are the modules that are running.
+        """
+        self._writers.setdefault(name, set()).update(writers)
+        path = self.reading.spelling.path
+        folder = os.path.dirname(name) or "."
+        if (FOLDERS, folder) in self._origins and folder not in self._as_listed:
+            self._as_listed[folder] = self.reading.of_folder(path(folder))
+        if name not in self._before:
+            self._before[name] = self.reading.of_asking(path(name))
+            kinds = (FILES, STATS)
+            self._read_before |= {(k, name) for k in kinds if (k, name) in self._origins}
         if is_read or (FILES, name) in self._origins:
             self.rewritten.add(name)
         elif not is_folder:
             self.written.add(name)
+
+    def note_drawn(self, name: str, owner: str) -> None:
+        """Keep that a file was read which the build has written: it is as who wrote it made it."""
+        for writer in self._writers.get(name, ()):
+            self.note(FILES, writer, Origin(owner))
+
+    def writers(self, name: str) -> set[str]:
+        """The modules that wrote a file."""
+        return self._writers.get(name, set())
 
     def note(self, kind: str, name: str, origin: Origin) -> None:
         """Keep that something was read, and what a file was then."""
@@ -153,6 +182,29 @@ class Record:
             self._compared[name] = self._is_another(name)
         return sorted(name for name, is_another in self._compared.items() if is_another)
 
+    def unlike_before(self) -> list[str]:
+        """What the next build would find otherwise than this one did, by its doing: a line each."""
+        lines = []
+        for name in sorted({name for _, name in self._read_before}):
+            origins = self._origins.get((FILES, name), set()) | self._origins.get(
+                (STATS, name), set()
+            )
+            now = self.reading.of_asking(self.reading.spelling.path(name))
+            if now == "a folder" or not any(origin.is_direct for origin in origins):
+                continue
+            if self._is_turned(name):
+                turned = "left it there" if now != "missing" else "removed it"
+                was = "not there" if now != "missing" else "there"
+                lines.append(f"{name} was {was} when it was asked for, and the build {turned}")
+            elif (FILES, name) in self._read_before and self._is_another(name):
+                lines.append(f"{name} was read, and the build changed it")
+        return lines
+
+    def _is_turned(self, name: str) -> bool:
+        """Whether a file is there by the build's doing, or is not."""
+        now = self.reading.of_asking(self.reading.spelling.path(name))
+        return (self._before[name] == "missing") != (now == "missing")
+
     def variables(self) -> set[str]:
         """The variables that revisions, seeds and ``env.py`` itself asked for."""
         return {
@@ -192,10 +244,14 @@ class Record:
         for kind, name in sorted(what):
             if kind == ENVIRONMENT:
                 digests[kind].append(name)
-            elif name in self.written:
+            elif (kind, name) in self._read_before and self._is_turned(name):
+                # The next build is not to find there what this one did not.
+                was = self._as_read[name] if kind == FILES else self._before[name]
+                digests[kind][name] = was
+            elif name in self.written and (kind, name) not in self._read_before:
                 continue
             elif kind == FOLDERS:
-                digests[kind][name] = reading.of_folder(path(name))
+                digests[kind][name] = self._as_listed.get(name) or reading.of_folder(path(name))
             elif kind == STATS:
                 if (FILES, name) not in what:
                     digests[kind][name] = reading.of_asking(path(name))

@@ -188,10 +188,19 @@ class Watch:
         with self.reads.unheard():
             return self.record.changed()
 
+    def unlike_before(self) -> list[str]:
+        """As :meth:`Record.unlike_before`."""
+        with self.reads.unheard():
+            return self.record.unlike_before()
+
     def on_file(self, path: Any, *, is_import: bool) -> None:
         """A file was opened to be read."""
         name = self._spelled(path)
-        if name is None or name in self.record.written or self.frames.shows_a_line():
+        if name is None or self.frames.shows_a_line():
+            return
+        if name in self.record.written:
+            if self._owner is not None:
+                self.record.note_drawn(name, self._owner_now(name))
             return
         whole = self.reading.spelling.path(name)
         if is_import and not whole.startswith(self.folders):
@@ -212,6 +221,8 @@ class Watch:
         """A file was asked for: whether it is there, or what it is."""
         name = self._spelled(path)
         if name is None or name == "." or self.frames.is_alembic_near():
+            return
+        if self.frames.makes_folders():
             return
         if self.frames.asks() == "project" and not self.frames.shows_a_line():
             self._read(STATS, name)
@@ -240,10 +251,34 @@ class Watch:
 
     def on_change(self, path: Any, *, is_read: bool = False) -> None:
         """A file was opened to be written, or changed; ``is_read`` says that its content stays."""
+        self._change(path, is_read=is_read)
+
+    def on_move(self, path: Any, target: Any, *, stays: bool = False) -> None:
+        """A file or a folder is given another name, under which it may be read.
+
+        ``stays`` says that it keeps its own, too.
+        """
+        above, beside = _absolute(path), _absolute(target)
+        if above is None or beside is None:
+            return
+        for one in (above, *_all_below(above)):
+            other = f"{beside}{one.removeprefix(above)}"
+            if not os.path.isdir(one):
+                self.on_file(one, is_import=False)
+            name = self._spelled(one)
+            self._change(other, writers=self.record.writers(name) if name else ())
+            if not stays:
+                self._change(one)
+
+    def _change(self, path: Any, *, is_read: bool = False, writers: Collection[str] = ()) -> None:
         name = self._spelled(path)
-        if name is not None:
-            is_folder = os.path.isdir(self.reading.spelling.path(name))
-            self.record.note_change(name, is_read=is_read, is_folder=is_folder)
+        if name is None:
+            return
+        is_folder = os.path.isdir(self.reading.spelling.path(name))
+        running, _ = self.frames.running()
+        modules = (self._spelled(file) for file in running if not file.startswith(self.folders))
+        made_by = {*writers, *filter(None, modules)}
+        self.record.note_change(name, is_read=is_read, is_folder=is_folder, writers=made_by)
 
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None:
         """A module was asked for that may have been imported before."""
@@ -333,6 +368,12 @@ def _below(root: str) -> tuple[str, ...]:
     """Folders below the root that hold Python itself, and not the project."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
     return tuple(f"{p}{os.sep}" for p in prefixes if p.startswith(f"{root}{os.sep}"))
+
+
+def _all_below(path: str) -> Iterator[str]:
+    """What is below a folder."""
+    for folder, folders, files in os.walk(path):
+        yield from (os.path.join(folder, name) for name in (*folders, *files))
 
 
 def _absolute(path: Any) -> str | None:

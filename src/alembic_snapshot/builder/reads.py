@@ -149,6 +149,11 @@ class Reads:
                 told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
                 return super().__getitem__(key)
 
+            def __delitem__(self, key: Any) -> None:
+                # It fails if there is none.
+                told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
+                super().__delitem__(key)
+
             def __iter__(self) -> Iterator[Any]:
                 told(ALL)
                 return iter(super().__iter__())

@@ -288,7 +288,17 @@ class Watch:
             self.asks_for(parts[0])
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
-                self.count(attribute(sys.modules.get(name), "__file__"))
+                module = sys.modules.get(name)
+                file = attribute(module, "__file__")
+                self.count(file)
+                if file is None and self._is_made_by_project(module):
+                    self.share_models()
+
+    def _is_made_by_project(self, module: Any) -> bool:
+        """Whether a module has no file because the project's own code made it, of whatever."""
+        maker = sys.modules.get(type(attribute(module, "__loader__")).__module__)
+        file = attribute(maker, "__file__")
+        return isinstance(file, str) and self.frames.is_project(file)
 
     def on_taken(self, dotted: str, taken: Sequence[str] | None, importer: Any) -> None:
         """A file imported a module; without ``taken`` a call did, on the project's behalf."""

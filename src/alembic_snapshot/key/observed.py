@@ -201,13 +201,20 @@ class Reading:
         return "a folder" if digest == "missing" and os.path.isdir(path) else digest
 
     def of_folder(self, path: str) -> str:
-        """The digest of a folder's listing, without what says nothing of the project."""
+        """The digest of a folder's listing, without what says nothing of the project.
+
+        A listing tells of each entry what it is, too: a file, a folder, a link to one.
+        """
         try:
-            names = [name for name in os.listdir(path) if not is_litter(name)]
+            with os.scandir(path) as listed:
+                entries = [entry for entry in listed if not is_litter(entry.name)]
         except OSError:
             return "missing"
-        paths = ((name, os.path.join(path, name)) for name in names)
-        kept = [name for name, whole in paths if whole != self.store and not self.ignores(whole)]
+        kept = [
+            f"{entry.name}{_listed_as(entry)}"
+            for entry in entries
+            if entry.path != self.store and not self.ignores(entry.path)
+        ]
         text = "\0".join(sorted(kept)).encode("utf-8", "surrogateescape")
         return hashlib.sha256(text).hexdigest()
 
@@ -226,6 +233,17 @@ class Reading:
         if is_log_or_database(path):
             return True
         return is_ignored(self.spelling.name(path), self.ignored)
+
+
+def _listed_as(entry: os.DirEntry[str]) -> str:
+    """What a listing says that an entry is; nothing for a file. No name has a slash in it."""
+    link = "/link" if entry.is_symlink() else ""
+    try:
+        if entry.is_dir():
+            return f"{link}/folder"
+        return link if entry.is_file() else f"{link}/other"
+    except OSError:
+        return f"{link}/circle"
 
 
 def _followed(path: str) -> str:

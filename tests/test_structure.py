@@ -91,6 +91,7 @@ ROOMS = {
     "builder": [
         [
             "app_context",
+            "attributes",
             "frames",
             "options",
             "patches",

@@ -435,3 +435,18 @@ class TestARedirectedName:
 
         with opened as own, pytest.raises(sqlite3.DatabaseError, match="not authorized"):
             own.execute("attach '/real.db' as o")
+
+    @pytest.mark.parametrize("options", [{}, {"factory": type("Own", (sqlite3.Connection,), {})}])
+    def test_in_memory_may_be_given_a_database_as_bytes(self, guard, tmp_path, options):
+        with contextlib.closing(sqlite3.connect(":memory:")) as made:
+            made.execute("create table t (v)")
+            content = made.serialize()
+
+        with contextlib.closing(sqlite3.connect(":memory:", **options)) as connection:
+            assert isinstance(connection, options.get("factory", sqlite3.Connection))
+            connection.deserialize(content)
+
+            assert connection.execute("select * from t").fetchall() == []
+            with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+                connection.execute(f"attach '{tmp_path / 'x'}' as other")
+        assert not (tmp_path / "x").exists()

@@ -42,14 +42,22 @@ FOLDERS = {
                               ["file", "{folder}/pkg/listed/one.py", True]],
 }  # fmt: skip
 CHANGES = {
-    "os.rename('old', 'new')": [["change", "old", False], ["change", "new", False]],
-    "os.replace('new', 'old')": [["change", "new", False], ["change", "old", False]],
-    "os.link('a.txt', 'linked')": [["change", "a.txt", False], ["change", "linked", False]],
-    "os.remove('linked')": [["change", "linked", False]],
-    "os.unlink('gone')": [["change", "gone", False]],
-    "os.mkdir('made')": [["change", "made", False]],
-    "os.rmdir('made')": [["change", "made", False]],
-    "os.truncate('a.txt', 0)": [["change", "a.txt", False]],
+    "os.rename('old', 'new')": [["move", "old", "new", False]],
+    "os.replace('new', 'old')": [["move", "new", "old", False]],
+    "os.link('a.txt', 'linked')": [["question", "linked"], ["move", "a.txt", "linked", True]],
+    "os.remove('linked')": [["question", "linked"], ["change", "linked", False]],
+    "os.symlink('a.txt', 'below/sym')": [
+        ["question", "below/sym"],
+        ["move", "below/a.txt", "below/sym", True],
+    ],
+    "os.remove('sym', dir_fd=BELOW)": [
+        ["question", "{below}/sym"],
+        ["change", "{below}/sym", False],
+    ],
+    "os.unlink('gone')": [["question", "gone"], ["change", "gone", False]],
+    "os.mkdir('made')": [["question", "made"], ["change", "made", False]],
+    "os.rmdir('made')": [["question", "made"], ["change", "made", False]],
+    "os.truncate('a.txt', 0)": [["question", "a.txt"], ["change", "a.txt", True]],
 }
 QUESTIONS = {
     "os.stat('a.txt')": [["question", "a.txt"]],
@@ -143,6 +151,10 @@ class Listener:
         self.note("variable", name)
     def on_change(self, path, *, is_read=False):
         self.note("change", path, is_read)
+    def on_move(self, path, target, *, stays=False):
+        self.note("move", path, target, stays)
+    def on_taken(self, dotted, taken, importer):
+        pass
     def on_import(self, dotted, taken, importer):
         self.note("import", dotted, list(taken), importer)
     def on_missing_module(self, dotted, places):
@@ -207,7 +219,7 @@ def told(tmp_path_factory, _template):
     return json.loads(text.replace("{folder}/below", "{below}"))
 
 
-READS = ("file", "folder", "change", "question")
+READS = ("file", "folder", "change", "move", "question")
 PATHS = {**FILES, **FOLDERS, **CHANGES, **QUESTIONS}
 
 

@@ -332,3 +332,32 @@ class TestInputsThatChangeWhileABuildRuns:
         )
 
         assert project.ensure().built
+
+
+FINDER = """
+import importlib.abc, importlib.machinery, pathlib, sys
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == "made" else None
+
+    def exec_module(self, module):
+        module.V = pathlib.Path("data.txt").read_text()
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_what_a_module_that_the_project_makes_is_made_of_counts(project, rows):
+    project.write("data.txt", "old")
+    project.write("finder.py", FINDER)
+    env = project.root / "migrations/env.py"
+    env.write_text(f"import finder\nimport made\n{env.read_text()}")
+    put = "op.execute('create table kv (v)')\n" \
+          "op.get_bind().exec_driver_sql('insert into kv values (?)', (made.V,))"  # fmt: skip
+    project.revision("a", upgrade=put, header="import made")
+    project.ensure()
+
+    project.write("data.txt", "new")
+
+    assert rows(project.ensure().path, "select v from kv") == [("new",)]

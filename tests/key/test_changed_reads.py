@@ -317,3 +317,34 @@ class TestVariables:
             },
         }
         assert now.variables(["GONE"], "s") == {"GONE": "unset"}
+
+
+KINDS = {
+    "a file": lambda path: path.write_text(""),
+    "a folder": lambda path: path.mkdir(),
+    "a link to a file": lambda path: path.symlink_to("../one.txt"),
+    "a link to a folder": lambda path: path.symlink_to(".."),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a pipe": os.mkfifo,
+}
+
+
+def test_what_an_entry_of_a_listing_is_counts(project):
+    project.write("one.txt", "")
+    project.write("data/y", "")
+    entry = project.root / "data/x"
+    listed = "[sorted(names) for _, _, names in os.walk('da' + 'ta')]"
+    project.revision("a", upgrade=f"{listed}\nop.execute('select 1')", header="import os")
+    reading = project.look_up().present._reading
+    told = set()
+    for make in KINDS.values():
+        make(entry)
+        told.add(reading.of_folder(str(entry.parent)))
+        if make is KINDS["a file"]:
+            project.ensure()
+        elif make is KINDS["a folder"]:
+            reason = "the list of files in data changed (read while it ran)"
+            assert project.look_up().reasons == (reason,)
+        entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+    assert len(told) == len(KINDS)

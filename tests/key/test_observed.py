@@ -163,17 +163,28 @@ class TestWhatTheBuildWrites:
             "open('out.txt', 'w').write('built')\nopen('out.txt').read()",
             "open('count.txt', 'r+').write('22')",
             "os.makedirs('made/here', exist_ok=True)\nos.path.exists('made/here')",
-            "os.rename('count.txt', 'moved.txt') if os.path.exists('count.txt') else None",
+            "pathlib.Path('made/here').mkdir(parents=True, exist_ok=True)",
         ],
     )
     def test_is_no_input(self, project, body):
         project.write("count.txt", "1")
-        project.revision("a", header="import os", upgrade=f"{body}\nop.execute('select 1')")
+        header = "import os, pathlib"
+        project.revision("a", header=header, upgrade=f"{body}\nop.execute('select 1')")
         project.ensure()
 
         _, ran = project.build()
 
         assert ran == []
+
+    def test_is_what_was_there_before_if_it_was_asked_for(self, project):
+        project.write("count.txt", "1")
+        body = "if os.path.exists('count.txt'): os.rename('count.txt', 'moved.txt')"
+        project.revision("a", header="import os", upgrade=f"{body}\nop.execute('select 1')")
+        project.ensure()
+
+        ran = [project.build()[1] for _ in range(2)]
+
+        assert ran == [["a"], []]
 
     def test_may_be_a_log_that_a_seed_names(self, project):
         project.write("app.log", "")

@@ -180,3 +180,15 @@ def test_env_py_is_not_run_for_a_seed_where_migrate_makes_the_database(project):
     project.append("later.py", "# changed\n")
 
     assert project.build()[1] == ["later:seed"]
+
+
+@pytest.mark.parametrize("table", ["", 'ignore_environment = ["PYTHONOPTIMIZE"]'])
+def test_whether_python_leaves_out_assert_counts(project, monkeypatch, table):
+    project.configure(table)
+    project.revision("a")
+    before = project.key()
+
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+
+    assert (project.key() == before) is bool(table)
+    assert project.chain().inputs.get("<PYTHONOPTIMIZE>", "") != "1"

@@ -204,3 +204,15 @@ def test_what_a_driver_asks_for_says_where_a_server_is(project, monkeypatch, dri
 
 def build_in(project, store):
     ensure(load_project(project.root, store=store))
+
+
+@pytest.mark.parametrize("environ", ["environ", "environb"])
+def test_a_variable_that_is_deleted_is_one_that_was_asked_for(project, monkeypatch, environ):
+    name = "'REGION'" if environ == "environ" else "b'REGION'"
+    body = f"try:\n    del os.{environ}[{name}]\nexcept KeyError:\n    pass"
+    project.revision("a", upgrade=f"{body}\nop.execute('select 1')", header="import os")
+    project.ensure()
+
+    monkeypatch.setenv("REGION", "r1")
+
+    assert project.look_up().reasons == ("the environment variable REGION changed",)

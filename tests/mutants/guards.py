@@ -49,9 +49,14 @@ ROOMS = {
     "watch": Room(
         {
             "builder/app_context": "entered_context app_context",
-            "builder/watch": "watched watch compiled reads variables",
+            "builder/attributes": "builder/attributes left_for_later",
+            "builder/watch": (
+                "watched watch compiled reads variables kept_by_functions written_and_read"
+            ),
             "builder/reads": "heard reads variables watch back_and_forth",
-            "builder/record": "builder/record compiled watch reached_models observed",
+            "builder/record": (
+                "builder/record written_and_read compiled watch reached_models observed"
+            ),
             "builder/frames": "builder/frames key/surroundings watch reads left_by_env",
             "builder/left": "handed_over left_by_env variables",
             "builder/options": "spelled_options options left_by_env",

@@ -91,6 +91,9 @@ class Ancestors:
         new = [layer for name, layer in revisions.items() if name not in manifest.revisions]
         seeds = self.chain.seeds[len(manifest.seeds) :]
         imported = {name for layer in (*new, *seeds) for name in layer.inputs}
+        # Whoever has a package may have what is loaded below it, too.
+        packages = [name.removesuffix("__init__.py") for name in imported if _is_package(name)]
+        imported |= {name for name in manifest.left if name.startswith(tuple(packages))}
         return any(
             bool(new) if where in (CONNECTION, RUN) else where == PROCESS or where in imported
             for where in manifest.left
@@ -113,6 +116,10 @@ class Ancestors:
         if set(theirs) == set(ours) and len(manifest.seeds) == len(seeds):
             return None
         return self.chain.state(theirs, len(manifest.seeds))
+
+
+def _is_package(name: str) -> bool:
+    return name.endswith("/__init__.py")
 
 
 def _deepest(candidates: Iterable[Ancestor]) -> Ancestor | None:

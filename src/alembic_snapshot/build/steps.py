@@ -413,7 +413,7 @@ class Construction:
             tables=len(database.tables()),
             checks=checks,
             timings=dict(self.builder.timings),
-            warnings=[masked(line) for line in (*child.facts.redirected, *verified.notes)],
+            warnings=[masked(line) for line in (*_said(child.facts), *verified.notes)],
             databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor.entry),
             left=tuple(seen.left),
             # What stands on another machine's work is believed as far as that is.
@@ -458,6 +458,12 @@ def _told(failed: AttemptFailed) -> str:
     """Why the models were not checked, with what is known to help."""
     known = failed.child.failed.hint if failed.child and failed.child.failed else None
     return f"{failed.error.message}; {known}" if known else failed.error.message
+
+
+def _said(facts: Facts) -> list[str]:
+    """What a snapshot's every output says of its build."""
+    why = "another build finds it otherwise; let migrations write to a temporary folder"
+    return [*facts.redirected, *(f"{line}: {why}" for line in facts.unlike_before)]
 
 
 def _env_sql(ancestor: Ancestor | None) -> dict[str, str]:

@@ -72,6 +72,15 @@ class Frames:
             frame = frame.f_back
         return frame is not None and self._kind(frame.f_code.co_filename) == _ALEMBIC
 
+    def makes_folders(self) -> bool:
+        """Whether Python makes a folder that may be there already, and asks for it or above it."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame.f_globals.get("__name__") in _PASSING:
+            if frame.f_code.co_name in ("makedirs", "mkdir") and frame.f_locals.get("exist_ok"):
+                return True
+            frame = frame.f_back
+        return False
+
     def shows_a_line(self) -> bool:
         """Whether a source is read to show a line of it, in a warning or a traceback."""
         frame: FrameType | None = sys._getframe()

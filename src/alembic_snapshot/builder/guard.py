@@ -34,6 +34,10 @@ _connect = sqlite3.connect
 _BOUNDARIES = (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT)
 
 
+# Where the arguments of sqlite3.connect() have the connection's class.
+_FACTORY = 5
+
+
 @dataclass
 class Guard:
     """Keeps connections away from any database but ``target``.
@@ -194,6 +198,10 @@ class Guard:
     def _connect_with_authorizer(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
         place = getattr(arguments[0] if arguments else None, "place", None)
         if place is None:
+            name = arguments[0] if arguments else options.get("database")
+            kind = options.get("factory", sqlite3.Connection)
+            if len(arguments) <= _FACTORY and isinstance(kind, type) and _is_in_memory(name):
+                options["factory"] = _deserializing(kind, self._authorize)
             connection: sqlite3.Connection = _connect(*arguments, **options)
             connection.set_authorizer(self._authorize)
             return connection
@@ -235,3 +243,23 @@ class Guard:
 
     def _note_use(self, place: Place) -> str:
         return self._note(f"to use a connection to {self._text(place)} that was open")
+
+
+def _is_in_memory(name: Any) -> bool:
+    return isinstance(name, str | bytes | os.PathLike) and file_place(name).is_memory
+
+
+def _deserializing(kind: type, authorize: Any) -> type:
+    """The class of a connection to memory, that may be given a database as bytes.
+
+    SQLite attaches that under the name of a file which it does not open.
+    """
+
+    def deserialize(connection: Any, data: Any, /, *, name: str = "main") -> None:
+        connection.set_authorizer(None)
+        try:
+            kind.deserialize(connection, data, name=name)  # type: ignore[attr-defined]
+        finally:
+            connection.set_authorizer(authorize)
+
+    return type(kind.__name__, (kind,), {"deserialize": deserialize, "__module__": kind.__module__})

@@ -94,7 +94,7 @@ class Facts:
     ``options``; ``versions`` are the version tables and their schemas, and ``is_heard`` whether
     migrations were heard to use them. ``scripts`` is the history as Alembic has loaded it.
     ``asks_command_line`` says that the project asked for Alembic's command line. ``written`` and
-    ``changed`` are files.
+    ``changed`` are files, ``unlike_before`` what the next build finds otherwise, a line each.
     """
 
     refused: Sequence[str]
@@ -113,6 +113,7 @@ class Facts:
     asks_command_line: bool
     written: Sequence[str]
     changed: Sequence[str]
+    unlike_before: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -30,9 +31,22 @@ def code_reached(function: Any, folder: str) -> set[str]:
         if isinstance(value, FunctionType) and value.__code__.co_filename.startswith(
             f"{folder}{os.sep}"
         ):
-            names = _names(value.__code__)
-            waiting.extend(value.__globals__[n] for n in names if n in value.__globals__)
+            waiting.extend(_named(set(_names(value.__code__)), value.__globals__))
     return files
+
+
+def _named(names: AbstractSet[str], values: Mapping[str, Any]) -> Iterator[Any]:
+    """The values that have these names, and the modules that those which are modules have so."""
+    waiting, seen = [values], set()
+    while waiting:
+        inside = waiting.pop()
+        for name in names & inside.keys():
+            value = inside[name]
+            if inside is values or isinstance(value, ModuleType):
+                yield value
+            if isinstance(value, ModuleType) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(vars(value))
 
 
 def _file(value: Any) -> str | None:

@@ -20,22 +20,22 @@ from typing import Any, Protocol
 from alembic_snapshot.key.observed import ALL
 
 _LISTED = frozenset({"os.listdir", "os.scandir"})
-# How many paths stand first in what each of them tells: numbers may follow.
-_CHANGED = {
-    "os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1, "os.link": 2,
-}  # fmt: skip
+# They fail where something is there, or nothing: whoever calls them has asked for that.
+_CHANGED = frozenset({"os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+_MOVED = frozenset({"os.rename", "os.link", "os.symlink"})
 # What a process that the project starts reads, or a library loaded past Python, nobody hears of.
 _UNHEARD = frozenset(
     {"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "ctypes.dlopen"}
 )
-_HEARD = frozenset({"open", *_LISTED, *_CHANGED, *_UNHEARD})
+_HEARD = frozenset({"open", *_LISTED, *_CHANGED, *_MOVED, *_UNHEARD})
 _ASKED = ("stat", "lstat", "access", "readlink")
 
 
 class Listener(Protocol):
     """Is told of each read. ``is_import`` says that Python reads a module to run it.
 
-    Of imports of what is imported already it is told only while it is ``recording``.
+    Of imports of what is imported already it is told only while it is ``recording``, but of what
+    each took always: names from a module, or, with None, the module that a call returned.
     """
 
     @property
@@ -46,7 +46,9 @@ class Listener(Protocol):
     def on_question(self, path: Any) -> None: ...
     def on_variable(self, name: str) -> None: ...
     def on_change(self, path: Any, *, is_read: bool = False) -> None: ...
+    def on_move(self, path: Any, target: Any, *, stays: bool = False) -> None: ...
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None: ...
+    def on_taken(self, dotted: str, taken: Sequence[str] | None, importer: Any) -> None: ...
     def on_missing_module(self, dotted: str, places: Sequence[str]) -> None: ...
     def on_unheard(self, what: str) -> None: ...
 
@@ -90,10 +92,29 @@ class Reads:
             if not _is_import(sys._getframe(1)):
                 self._tell(self._listener.on_folder, arguments[0] or ".")
         elif event in _CHANGED:
-            for path in arguments[: _CHANGED[event]]:
-                self._tell(self._listener.on_change, path)
+            self._changed(event, *arguments)
+        elif event in _MOVED:
+            self._moved(event, *arguments)
         else:
             self._tell(self._listener.on_unheard, event)
+
+    def _changed(self, event: str, path: Any, *numbers: Any) -> None:
+        is_truncated = event == "os.truncate"
+        whole = path if is_truncated else _inside(_folder(numbers[-1]), path)
+        self._tell(self._listener.on_question, whole)
+        keeps = functools.partial(self._listener.on_change, is_read=is_truncated)
+        self._tell(keeps, whole)
+
+    def _moved(self, event: str, path: Any, target: Any, *folders: int) -> None:
+        to = _inside(_folder(folders[-1]), target)
+        if event == "os.symlink":
+            path = os.path.join(os.path.dirname(os.fsdecode(to)), os.fsdecode(path))
+        else:
+            path = _inside(_folder(folders[0]), path)
+        if event != "os.rename":
+            self._tell(self._listener.on_question, to)
+        stays = event != "os.rename"
+        self._tell(functools.partial(self._listener.on_move, stays=stays), path, to)
 
     def _opened(self, path: Any, _mode: Any, flags: int) -> None:
         access = flags & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR)
@@ -102,6 +123,8 @@ class Reads:
             is_import = str(path).endswith(".py") and _is_import(sys._getframe(2))
             self._tell(functools.partial(self._listener.on_file, is_import=is_import), path)
         if access != os.O_RDONLY:
+            if flags & os.O_EXCL:
+                self._tell(self._listener.on_question, path)
             # What is appended to keeps what was in it.
             keeps = not flags & os.O_TRUNC
             self._tell(functools.partial(self._listener.on_change, is_read=keeps), path)
@@ -125,6 +148,11 @@ class Reads:
             def __getitem__(self, key: Any) -> Any:
                 told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
                 return super().__getitem__(key)
+
+            def __delitem__(self, key: Any) -> None:
+                # It fails if there is none.
+                told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
+                super().__delitem__(key)
 
             def __iter__(self) -> Iterator[Any]:
                 told(ALL)
@@ -187,9 +215,11 @@ class Reads:
 
         def by_name(name: str, package: str | None = None) -> Any:
             module = import_module(name, package)
-            if self._listener.is_recording and not self._is_own:
+            if not self._is_own:
                 importer = sys._getframe(1).f_code.co_filename
-                self._tell(self._listener.on_import, module.__name__, (), importer)
+                self._tell(self._listener.on_taken, module.__name__, None, importer)
+                if self._listener.is_recording:
+                    self._tell(self._listener.on_import, module.__name__, (), importer)
             return module
 
         def by_statement(
@@ -200,12 +230,20 @@ class Reads:
             level: int = 0,
         ) -> Any:
             module = import_(name, globals, locals, fromlist, level)
-            if self._listener.is_recording and not self._is_own:
+            if not self._is_own:
                 base = (globals or {}).get("__package__") or ""
                 above = base.split(".")[: len(base.split(".")) - level + 1] if level else []
                 dotted = ".".join([*above, *filter(None, [name])])
-                importer = sys._getframe(1).f_code.co_filename
-                self._tell(self._listener.on_import, dotted, fromlist or (), importer)
+                taken = fromlist or ()
+                # A look at a frame is an audit event of its own.
+                if globals:
+                    self._tell(self._listener.on_taken, dotted, taken, globals.get("__file__"))
+                else:
+                    caller = sys._getframe(1).f_code.co_filename
+                    self._tell(self._listener.on_taken, module.__name__, None, caller)
+                if self._listener.is_recording:
+                    importer = sys._getframe(1).f_code.co_filename
+                    self._tell(self._listener.on_import, dotted, taken, importer)
             return module
 
         sys.meta_path.append(_NotFound(self))
@@ -233,6 +271,11 @@ class _NotFound:
         if not reads._is_own:
             places = sys.path if path is None else path
             reads._tell(reads._listener.on_missing_module, name, list(places))
+
+
+def _folder(number: int) -> int | None:
+    """An open folder's number, as events have it; None for the current one."""
+    return None if number == -1 else number
 
 
 def _inside(folder: int | None, path: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alembic_snapshot.builder.app_context import lead_to
+from alembic_snapshot.builder.attributes import Attributes
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.observed import Reading
 
@@ -31,8 +32,8 @@ _HARMLESS = frozenset(
 class Origin(NamedTuple):
     """Why something was read. ``owner`` is the revision, its script, or the seed it was read for,
     empty for all, None while none ran. ``readers`` are the project's files that were running, or
-    with an owner those that were being imported, which another owner may import as well; and
-    ``is_own`` says that ``env.py`` itself read it.
+    with an owner those of which another owner may have it as well; and ``is_own`` says that
+    ``env.py`` itself read it.
     """
 
     owner: str | None
@@ -58,25 +59,57 @@ class Record:
         self.blind: set[str] = set()
         self.scripts: dict[str, str] = {}
         self.shares_models: set[str] = set()
+        self.attributes = Attributes(spelled, reading.spelling.path)
         self._spelled = spelled
         self._origins: dict[tuple[str, str], set[Origin]] = {}
         self._as_read: dict[str, str] = {}
         self._compared: dict[str, bool] = {}
+        # Of what the build changes: what it was before, which kinds of reads came before, and whose
+        # code wrote it. Of a folder, its listing then.
+        self._before: dict[str, str] = {}
+        self._read_before: set[tuple[str, str]] = set()
+        self._writers: dict[str, set[str]] = {}
+        self._as_listed: dict[str, str] = {}
         # The packages that revisions and seeds have asked for, by owner, and those that keep the
         # application in a context variable.
         self.asked_for: dict[str, set[str]] = {}
         self.in_context: set[str] = set()
         # The modules into which others had put something when migrations began.
         self.filled: set[str] = set()
+        # What begins no state: it may import everything, for the models.
+        self.env_py: str | None = None
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 
-    def note_change(self, name: str, *, is_read: bool, is_folder: bool) -> None:
-        """Keep that a file was changed: what is only written is no input."""
+    def note_change(
+        self, name: str, *, is_read: bool, is_folder: bool, writers: Collection[str] = ()
+    ) -> None:
+        """Keep that a file is about to be changed: what is only written is no input.
+
+        ``writers`` are the modules that are running.
+        """
+        self._writers.setdefault(name, set()).update(writers)
+        path = self.reading.spelling.path
+        folder = os.path.dirname(name) or "."
+        if (FOLDERS, folder) in self._origins and folder not in self._as_listed:
+            self._as_listed[folder] = self.reading.of_folder(path(folder))
+        if name not in self._before:
+            self._before[name] = self.reading.of_asking(path(name))
+            kinds = (FILES, STATS)
+            self._read_before |= {(k, name) for k in kinds if (k, name) in self._origins}
         if is_read or (FILES, name) in self._origins:
             self.rewritten.add(name)
         elif not is_folder:
             self.written.add(name)
+
+    def note_drawn(self, name: str, owner: str) -> None:
+        """Keep that a file was read which the build has written: it is as who wrote it made it."""
+        for writer in self._writers.get(name, ()):
+            self.note(FILES, writer, Origin(owner))
+
+    def writers(self, name: str) -> set[str]:
+        """The modules that wrote a file."""
+        return self._writers.get(name, set())
 
     def note(self, kind: str, name: str, origin: Origin) -> None:
         """Keep that something was read, and what a file was then."""
@@ -91,6 +124,7 @@ class Record:
         its own layers, which are not told again.
         """
         modules = self._modules(owners, known)
+        modules |= self.attributes.reached(self._begun_by(owners) | modules)
         modules |= self._models(modules | known)
         sharing = {self._title(owner) for owner in self.shares_models}
         shared = bool(sharing) if owners is None else not owners.isdisjoint(sharing)
@@ -123,6 +157,10 @@ class Record:
     def by_owner(self, names: set[str]) -> dict[str, dict[str, str]]:
         """The files that each revision read, of these names, with their digests."""
         files_of: dict[str, dict[str, str]] = {}
+        for path, title in list(self.scripts.items()):
+            script = {name for name in [self._spelled(path)] if name}
+            for name in self.attributes.reached(script) & names:
+                files_of.setdefault(title, {})[name] = self._as_read.get(name) or self._digest(name)
         for (kind, name), origins in list(self._origins.items()):
             for origin in origins if kind == FILES and name in names else ():
                 title = self._title(origin.owner or EVERY_STATE)
@@ -143,6 +181,29 @@ class Record:
         for name in direct & self._as_read.keys() - self._compared.keys() - self.rewritten:
             self._compared[name] = self._is_another(name)
         return sorted(name for name, is_another in self._compared.items() if is_another)
+
+    def unlike_before(self) -> list[str]:
+        """What the next build would find otherwise than this one did, by its doing: a line each."""
+        lines = []
+        for name in sorted({name for _, name in self._read_before}):
+            origins = self._origins.get((FILES, name), set()) | self._origins.get(
+                (STATS, name), set()
+            )
+            now = self.reading.of_asking(self.reading.spelling.path(name))
+            if now == "a folder" or not any(origin.is_direct for origin in origins):
+                continue
+            if self._is_turned(name):
+                turned = "left it there" if now != "missing" else "removed it"
+                was = "not there" if now != "missing" else "there"
+                lines.append(f"{name} was {was} when it was asked for, and the build {turned}")
+            elif (FILES, name) in self._read_before and self._is_another(name):
+                lines.append(f"{name} was read, and the build changed it")
+        return lines
+
+    def _is_turned(self, name: str) -> bool:
+        """Whether a file is there by the build's doing, or is not."""
+        now = self.reading.of_asking(self.reading.spelling.path(name))
+        return (self._before[name] == "missing") != (now == "missing")
 
     def variables(self) -> set[str]:
         """The variables that revisions, seeds and ``env.py`` itself asked for."""
@@ -183,10 +244,14 @@ class Record:
         for kind, name in sorted(what):
             if kind == ENVIRONMENT:
                 digests[kind].append(name)
-            elif name in self.written:
+            elif (kind, name) in self._read_before and self._is_turned(name):
+                # The next build is not to find there what this one did not.
+                was = self._as_read[name] if kind == FILES else self._before[name]
+                digests[kind][name] = was
+            elif name in self.written and (kind, name) not in self._read_before:
                 continue
             elif kind == FOLDERS:
-                digests[kind][name] = reading.of_folder(path(name))
+                digests[kind][name] = self._as_listed.get(name) or reading.of_folder(path(name))
             elif kind == STATS:
                 if (FILES, name) not in what:
                     digests[kind][name] = reading.of_asking(path(name))
@@ -206,6 +271,21 @@ class Record:
             if any(self._counts(origin, owners, set(), set()) for origin in origins)
         ]
         return self._closure(modules)
+
+    def _begun_by(self, owners: set[str] | None) -> set[str]:
+        """The modules that were run for a state: scripts, seeds, and what they asked for."""
+        seeds = [owner.partition(":")[0] for owner in owners or () if ":" in owner]
+        files = [attribute(sys.modules.get(module), "__file__") for module in seeds]
+        return {name for name in map(self._spelled, files) if name} | {
+            name
+            for (kind, name), origins in list(self._origins.items())
+            if kind == FILES and name.endswith(".py") and name != self.env_py
+            if any(
+                owners is None or self._title(o.owner) in owners
+                for o in origins
+                if o.owner is not None
+            )
+        }
 
     def _models(self, modules: set[str]) -> set[str]:
         """The modules in which the metadata's tables are, if one of these can reach the metadata.

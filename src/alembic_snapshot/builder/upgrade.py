@@ -185,6 +185,7 @@ class Builder:
             asks_command_line=self._config is not None and self._config.is_asked,
             written=sorted(self.watch.record.written),
             changed=self.watch.changed(),
+            unlike_before=self.watch.unlike_before(),
         )
 
     def _options(self) -> dict[str, str]:

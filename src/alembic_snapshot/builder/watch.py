@@ -74,6 +74,7 @@ class Watch:
         self._spellings: dict[str, str | None] = {}
         self._below = sites.beginnings
         self._pythons = _below(reading.spelling.root)
+        self.record.env_py = self._spelled(f"{self.folders[0]}env.py")
 
     @property
     def is_recording(self) -> bool:
@@ -187,10 +188,19 @@ class Watch:
         with self.reads.unheard():
             return self.record.changed()
 
+    def unlike_before(self) -> list[str]:
+        """As :meth:`Record.unlike_before`."""
+        with self.reads.unheard():
+            return self.record.unlike_before()
+
     def on_file(self, path: Any, *, is_import: bool) -> None:
         """A file was opened to be read."""
         name = self._spelled(path)
-        if name is None or name in self.record.written or self.frames.shows_a_line():
+        if name is None or self.frames.shows_a_line():
+            return
+        if name in self.record.written:
+            if self._owner is not None:
+                self.record.note_drawn(name, self._owner_now(name))
             return
         whole = self.reading.spelling.path(name)
         if is_import and not whole.startswith(self.folders):
@@ -211,6 +221,8 @@ class Watch:
         """A file was asked for: whether it is there, or what it is."""
         name = self._spelled(path)
         if name is None or name == "." or self.frames.is_alembic_near():
+            return
+        if self.frames.makes_folders():
             return
         if self.frames.asks() == "project" and not self.frames.shows_a_line():
             self._read(STATS, name)
@@ -239,10 +251,34 @@ class Watch:
 
     def on_change(self, path: Any, *, is_read: bool = False) -> None:
         """A file was opened to be written, or changed; ``is_read`` says that its content stays."""
+        self._change(path, is_read=is_read)
+
+    def on_move(self, path: Any, target: Any, *, stays: bool = False) -> None:
+        """A file or a folder is given another name, under which it may be read.
+
+        ``stays`` says that it keeps its own, too.
+        """
+        above, beside = _absolute(path), _absolute(target)
+        if above is None or beside is None:
+            return
+        for one in (above, *_all_below(above)):
+            other = f"{beside}{one.removeprefix(above)}"
+            if not os.path.isdir(one):
+                self.on_file(one, is_import=False)
+            name = self._spelled(one)
+            self._change(other, writers=self.record.writers(name) if name else ())
+            if not stays:
+                self._change(one)
+
+    def _change(self, path: Any, *, is_read: bool = False, writers: Collection[str] = ()) -> None:
         name = self._spelled(path)
-        if name is not None:
-            is_folder = os.path.isdir(self.reading.spelling.path(name))
-            self.record.note_change(name, is_read=is_read, is_folder=is_folder)
+        if name is None:
+            return
+        is_folder = os.path.isdir(self.reading.spelling.path(name))
+        running, _ = self.frames.running()
+        modules = (self._spelled(file) for file in running if not file.startswith(self.folders))
+        made_by = {*writers, *filter(None, modules)}
+        self.record.note_change(name, is_read=is_read, is_folder=is_folder, writers=made_by)
 
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None:
         """A module was asked for that may have been imported before."""
@@ -252,7 +288,24 @@ class Watch:
             self.asks_for(parts[0])
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
-                self.count(attribute(sys.modules.get(name), "__file__"))
+                module = sys.modules.get(name)
+                file = attribute(module, "__file__")
+                self.count(file)
+                if file is None and self._is_made_by_project(module):
+                    self.share_models()
+
+    def _is_made_by_project(self, module: Any) -> bool:
+        """Whether a module has no file because the project's own code made it, of whatever."""
+        maker = sys.modules.get(type(attribute(module, "__loader__")).__module__)
+        file = attribute(maker, "__file__")
+        return isinstance(file, str) and self.frames.is_project(file)
+
+    def on_taken(self, dotted: str, taken: Sequence[str] | None, importer: Any) -> None:
+        """A file imported a module; without ``taken`` a call did, on the project's behalf."""
+        if taken is None and not self.frames.is_project(importer):
+            running, _ = self.frames.running()
+            importer = running[0] if running else importer
+        self.record.attributes.note(importer, dotted, taken)
 
     def on_missing_module(self, dotted: str, places: Sequence[str]) -> None:
         """A missing module was asked for: it counts when it appears."""
@@ -270,14 +323,23 @@ class Watch:
         running, importing = self.frames.running()
         if self._owner is not None:
             owner = self._owner_now(name, running)
-            names = frozenset(self._spelled(path) or path for path in importing)
-            self.record.note(kind, name, Origin(owner, names))
+            readers = self._readers(running, importing)
+            self.record.note(kind, name, Origin(owner, readers))
             return
         is_own = not running or (running[0].startswith(self.folders[0]) and not is_import)
         is_own = is_own and not self._is_around
         beside = (path for path in running if not path.startswith(self.folders[0]))
         readers = frozenset(self._spelled(path) or path for path in beside)
         self.record.note(kind, name, Origin(None, readers, is_own))
+
+    def _readers(self, running: Sequence[str], importing: Sequence[str]) -> frozenset[str]:
+        """The files for whose other owners a read counts, too.
+
+        While scripts are loaded one of a late revision may be the first that asks. What an early
+        one is given afterwards, by the same functions, may be what they have kept of that.
+        """
+        paths = running if self._is_loading else importing
+        return frozenset(self._spelled(path) or path for path in paths)
 
     def _owner_now(self, name: str = "", running: Sequence[str] | None = None) -> str:
         """The owner of a read: while scripts are loaded, the script that is being run."""
@@ -316,6 +378,12 @@ def _below(root: str) -> tuple[str, ...]:
     """Folders below the root that hold Python itself, and not the project."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
     return tuple(f"{p}{os.sep}" for p in prefixes if p.startswith(f"{root}{os.sep}"))
+
+
+def _all_below(path: str) -> Iterator[str]:
+    """What is below a folder."""
+    for folder, folders, files in os.walk(path):
+        yield from (os.path.join(folder, name) for name in (*folders, *files))
 
 
 def _absolute(path: Any) -> str | None:

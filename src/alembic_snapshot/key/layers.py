@@ -227,12 +227,23 @@ def _base_layer(
     # They are shown, stored and sent to caches; values of settings may be somebody's secrets.
     settings_said = {f"<{name}>": value for name, value in settings.effective.items()}
     settings_said |= project.base_inputs()
+    settings_said |= {f"<{name}>": value for name, value in _optimized(project).items()}
     inputs |= {name: text_digest(value) for name, value in settings_said.items()}
     inputs |= {f"<version of {name}>": value for name, value in tools.items()}
     if project.migrate:
         code, theirs = _referenced(project.migrate, "migrate", project, files)
         inputs, named_files = inputs | code, named_files | theirs
     return _layer("base", "base", (inputs, named_files), ())
+
+
+def _optimized(project: Project) -> dict[str, str]:
+    """The variable by which Python leaves out ``assert``, which nobody is heard to ask for."""
+    name = "PYTHONOPTIMIZE"
+    value = os.environ.get(name)
+    given = project.inherit_environment
+    is_given = given is None or name in given
+    is_given = is_given and name not in {*project.ignore_environment, *project.environment}
+    return {name: value} if value and is_given else {}
 
 
 def _seed_layers(

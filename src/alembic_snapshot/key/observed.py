@@ -50,6 +50,7 @@ _SURROUNDINGS = (
     "_",
 )  # fmt: skip
 # How many characters of names are kept of a folder, how many are said, and how many to ignore.
+_KIND = "\0"
 _LONGEST_LISTING, _MOST_SAID, _MOST_IGNORED = 20_000, 3, 10
 _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 
@@ -139,13 +140,16 @@ class Present:
         if not (before.startswith("/") and now.startswith("/")):
             what = {before: ": it is new", now: ": it is gone"}.get("missing", "")
             return Change(f"{text}{what} (read while it ran)")
-        old, new = (set(filter(None, listing.split("/"))) for listing in (before, now))
-        came, went = sorted(new - old), sorted(old - new)
+        old, new = _kinds_in(before), _kinds_in(now)
+        came, went = sorted(new.keys() - old.keys()), sorted(old.keys() - new.keys())
+        other = sorted(name for name in old.keys() & new.keys() if old[name] != new[name])
         said = [*(f"{name} is new" for name in came), *(f"{name} is gone" for name in went)]
+        said += [f"{name} is something else" for name in other]
         more = f" and {len(said) - _MOST_SAID} more" if said[_MOST_SAID:] else ""
         path, name_of = self._project.spelling.path(folder), self._project.spelling.name
         names = [name_of(os.path.join(path, name)) for name in (*came, *went)]
-        cure = _setting("ignore_inputs", names) if len(names) <= _MOST_IGNORED else ""
+        is_curable = not other and len(names) <= _MOST_IGNORED
+        cure = _setting("ignore_inputs", names) if is_curable else ""
         text = f"{text}: {', '.join(said[:_MOST_SAID])}{more} (read while it ran)"
         return Change(printable(text), cure=cure)
 
@@ -223,16 +227,21 @@ class Reading:
         return "a folder" if digest == "missing" and os.path.isdir(path) else digest
 
     def of_folder(self, path: str) -> str:
-        """The names in a folder, each after a slash, without what says nothing of the project.
+        """The entries of a folder, each after a slash, without what says nothing of the project.
 
-        Of very many it is a digest.
+        A listing tells of each what it is, too: a file, a folder, a link to one. Of very many
+        entries it is a digest.
         """
         try:
-            names = [name for name in os.listdir(path) if not is_litter(name)]
+            with os.scandir(path) as listed:
+                entries = [entry for entry in listed if not is_litter(entry.name)]
         except OSError:
             return "missing"
-        paths = ((name, os.path.join(path, name)) for name in names)
-        kept = [name for name, whole in paths if whole != self.store and not self.ignores(whole)]
+        kept = [
+            f"{entry.name}{_listed_as(entry)}"
+            for entry in entries
+            if entry.path != self.store and not self.ignores(entry.path)
+        ]
         listing = f"/{'/'.join(sorted(kept))}"
         if len(listing) <= _LONGEST_LISTING:
             return listing
@@ -253,6 +262,23 @@ class Reading:
         if is_log_or_database(path):
             return True
         return is_ignored(self.spelling.name(path), self.ignored)
+
+
+def _kinds_in(listing: str) -> dict[str, str]:
+    """The names in a listing, each with what it is."""
+    parts = (entry.partition(_KIND) for entry in listing.split("/") if entry)
+    return {name: kind for name, _, kind in parts}
+
+
+def _listed_as(entry: os.DirEntry[str]) -> str:
+    """What a listing says that an entry is, after what no name has in it; nothing for a file."""
+    link = f"{_KIND}link" if entry.is_symlink() else ""
+    try:
+        if entry.is_dir():
+            return f"{link}{_KIND}folder"
+        return link if entry.is_file() else f"{link}{_KIND}other"
+    except OSError:
+        return f"{link}{_KIND}circle"
 
 
 def _followed(path: str) -> str:

@@ -90,6 +90,7 @@ ROOMS = {
     ],
     "builder": [
         [
+            "alembics",
             "app_context",
             "frames",
             "options",
@@ -109,6 +110,7 @@ ROOMS = {
             "record",
             "redirected",
             "server_guard",
+            "values",
         ],
         ["registries", "server_target", "sources", "unfinished"],
         ["target"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alembic_snapshot.build.lookup import suits
-from alembic_snapshot.builder.protocol import CONNECTION, PROCESS
+from alembic_snapshot.builder.protocol import CONNECTION, DISK, PROCESS
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
@@ -64,7 +64,7 @@ class Ancestors:
         if found is None or not self._is_missed(found.entry.manifest):
             return None
         left = found.entry.manifest.left
-        listed = ", ".join(_WORDS.get(where, where) for where in left)
+        listed = ", ".join(_WORDS.get(where, where.removeprefix(DISK)) for where in left)
         return f"what runs may need what revisions or seeds before it left in {listed}"
 
     def _own(self, order: Sequence[str] | None) -> Iterator[Ancestor]:
@@ -92,7 +92,7 @@ class Ancestors:
         seeds = self.chain.seeds[len(manifest.seeds) :]
         imported = {name for layer in (*new, *seeds) for name in layer.inputs}
         return any(
-            bool(new) if where == CONNECTION else where == PROCESS or where in imported
+            bool(new) if where == CONNECTION else _is_anybodys(where) or where in imported
             for where in manifest.left
         )
 
@@ -113,6 +113,11 @@ class Ancestors:
         if set(theirs) == set(ours) and len(manifest.seeds) == len(seeds):
             return None
         return self.chain.state(theirs, len(manifest.seeds))
+
+
+def _is_anybodys(where: str) -> bool:
+    """Whether anything that runs may need what was left there, and nobody knows what does."""
+    return where == PROCESS or where.startswith(DISK)
 
 
 def _deepest(candidates: Iterable[Ancestor]) -> Ancestor | None:

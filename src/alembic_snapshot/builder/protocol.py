@@ -174,6 +174,8 @@ class Failure:
 # Where revisions and seeds may leave something for later ones, beside modules. In a connection:
 # settings, temporary tables. In the process: variables, its folder, the next random numbers.
 CONNECTION, PROCESS = "<connection>", "<process>"
+# The beginning of the name of a file that it has left.
+DISK = "<disk>"
 
 
 class Reached(NamedTuple):

@@ -90,6 +90,7 @@ ROOMS = {
     ],
     "builder": [
         [
+            "alembics",
             "app_context",
             "attributes",
             "frames",
@@ -110,6 +111,7 @@ ROOMS = {
             "record",
             "redirected",
             "server_guard",
+            "values",
         ],
         ["losses", "registries", "server_target", "sources", "unfinished"],
         ["target"],

@@ -66,6 +66,41 @@ LEFT = {
     "a name in a module": (
         "", "pass", "helper.left = 'something'", tell("getattr(helper, 'left', 'nothing')"),
     ),
+    "a count": (
+        "import itertools\nnumbers = itertools.count()\n",
+        "pass", tell("next(helper.numbers)"), tell("next(helper.numbers)"),
+    ),
+    "what goes on": (
+        "numbers = (number for number in range(9))\n",
+        "pass", tell("next(helper.numbers)"), tell("next(helper.numbers)"),
+    ),
+    "a date": (
+        "import datetime\nD = datetime.date(2020, 1, 1)\n",
+        "pass", "helper.D += helper.datetime.timedelta(1)", tell("helper.D"),
+    ),
+    "a default argument": (
+        "def seen(x, _seen=[]):\n    _seen.append(x)\n    return len(_seen)\n",
+        "pass", tell("helper.seen(1)"), tell("helper.seen(2)"),
+    ),
+    "how decimals are calculated": (
+        "import decimal\n", "pass", "helper.decimal.getcontext().prec = 4",
+        tell("helper.decimal.Decimal(1) / 3"),
+    ),
+    "what a function has cached": (
+        "import functools\n@functools.lru_cache\ndef names(): return []\n",
+        "pass", "helper.names().append('a')", tell("len(helper.names())"),
+    ),
+    "what its thread has": (
+        "import threading\nL = threading.local()\n",
+        "pass", "helper.L.a = 1", tell("vars(helper.L).get('a', 'none')"),
+    ),
+    "a logger's level": (
+        "import logging\nL = logging.getLogger('app')\n",
+        "pass", "helper.L.setLevel(7)", tell("helper.L.getEffectiveLevel()"),
+    ),
+    "an operation": (
+        "", "pass", "op.told = 'something'", tell("getattr(op, 'told', 'nothing')"),
+    ),
 }  # fmt: skip
 
 
@@ -146,6 +181,56 @@ def test_a_build_says_why_it_runs_more_than_what_is_new(helped, name, where):
         "migrations/versions/0009_made.py is new",
         f"what runs may need what revisions or seeds before it left in {where}",
     )
+
+
+WRITES = "(__import__('pathlib').Path(helper.__file__).parent / 'map.json').write_text('a')"
+READS = tell(
+    "'map.json' in __import__('os').listdir(__import__('os').path.dirname(helper.__file__))"
+)
+
+
+def test_a_file_that_a_revision_wrote_is_written_again(helped):
+    project = helped("", "pass", WRITES)
+    project.ensure()
+    project.revision("0003", "0002", READS, header="from app import helper")
+    (project.root / "app/map.json").unlink()
+
+    snapshot = project.ensure()
+
+    assert snapshot.why[-1].endswith("before it left in app/map.json")
+    found = content(snapshot.path)
+    (project.root / "app/map.json").unlink()
+    assert found == by_alembic(project)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "import tempfile; tempfile.TemporaryFile(dir=helper.__path__).close()",
+        "import os; os.makedirs(helper.__path__, exist_ok=True)",
+    ],
+    ids=["a file that goes", "a folder that is there"],
+)
+def test_what_is_on_the_disk_as_before_costs_no_build(helped, does):
+    helper = "import os\n__path__ = os.path.dirname(__file__)\n"
+    project = helped(helper, "pass", does)
+    project.ensure()
+    project.revision("0003", "0002", "pass", header="from app import helper")
+
+    assert project.build()[1] == ["0003"]
+
+
+def test_what_was_left_below_a_state_is_left_below_those_above_it(helped):
+    project = helped(LEFT["a counter"][0], "pass", tell("helper.following()"))
+    built(project)
+    project.revision("0003", "0002", "pass")
+    assert project.build()[1] == ["0003"]
+    project.revision("0004", "0003", tell("helper.following()"), header="from app import helper")
+
+    found = built(project)
+
+    assert found == on_an_empty_store(project)
+    assert found == by_alembic(project)
 
 
 def test_a_seed_finds_what_the_one_before_it_left(project):

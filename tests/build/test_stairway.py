@@ -478,6 +478,15 @@ class TestEachStep:
                 "op.execute(\"attach ':memory:' as other\")",
                 id="an attached database",
             ),
+            *[
+                pytest.param(
+                    "", f"assert {held}.setdefault('a', 1)", f"assert 'a' not in {held}", id=name
+                )
+                for name, held in (
+                    ("an attribute", "op.get_context().config.attributes"),
+                    ("an option", "op.get_context().opts"),
+                )
+            ],
         ],
     )
     @pytest.mark.parametrize("way", ["connect", "begin"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import decimal
 import importlib
+import logging
 import random
+import sqlite3
 import sys
 from importlib.machinery import SourceFileLoader
 
 import pytest
+from alembic.operations import Operations
 
-from alembic_snapshot.builder import registries
+from alembic_snapshot.builder import values
 from alembic_snapshot.builder.protocol import PROCESS
 from alembic_snapshot.builder.registries import Registries
 
@@ -62,6 +67,72 @@ FILLED = {
     "an object of another module's class": (
         "from app.kinds import Kept\nR = Kept()", "R.names.append('one')", "R.names",
     ),
+    "another order": ("R = {'a': 1, 'b': 2}", "R['a'] = R.pop('a')", "[*R][:1]"),
+    "another of its own": (
+        "A, B = ['none'], ['other']\nR = A", "import app.registry as r\nr.R = r.B", "registry.R",
+    ),
+    "an object of another class": (
+        "class A: a = 'none'\nclass B: a = 'other'\nR = A()",
+        "import app.registry as r\nr.R = r.B()", "[registry.R.a]",
+    ),
+    "another member": (
+        "import enum\nclass E(enum.Enum):\n    A = 'none'\n    B = 'other'\nR = E.A",
+        "import app.registry as r\nr.R = r.E.B", "[registry.R.value]",
+    ),
+    "a member's attribute": (
+        "import enum\nclass R(enum.Enum):\n    A = 1\nR.A.told = ''", "R.A.told = 'one'",
+        "[R.A.told]",
+    ),
+    "a number of a class of its own": (
+        "class N(int): ...\nR = N(1)", "import app.registry as r\nr.R = r.N(2)", "[registry.R]",
+    ),
+    "a library's number": (
+        "from packaging.version import Version\nR = Version('1')",
+        "import app.registry as r\nr.R = r.Version('2')", "[registry.R]",
+    ),
+    "a default argument": ("def R(a=[]): return a", "R().append('one')", "R()"),
+    "one that has a name": ("def R(*, a=[]): return a", "R().append('one')", "R()"),
+    "one of a static method": (
+        "class R:\n    @staticmethod\n    def f(a=[]): return a", "R.f().append('one')", "R.f()",
+    ),
+    "what a function has cached": (
+        "import functools\n@functools.cache\ndef R(): return []", "R().append('one')", "R()",
+    ),
+    "the last that a function has cached": (
+        "import functools\n@functools.lru_cache(3)\ndef R(a=1): return {}", "R()['one'] = 1", "R()",
+    ),
+    **{
+        f"a {name}": (f"import {name.partition('.')[0]}\nR = {has}", f"R{does}", tells)
+        for name, has, does, tells in (
+            ("types.SimpleNamespace", "types.SimpleNamespace(a='')", ".a = 'one'", "[R.a]"),
+            ("threading.local", "threading.local()", ".a = 'one'", "vars(R).values()"),
+            ("collections.UserDict", "collections.UserDict()", "['one'] = 1", "R"),
+            ("collections.ChainMap", "collections.ChainMap({})", "['one'] = 1", "R"),
+            ("weakref.WeakSet", "weakref.WeakSet()", ".add(type(R))", "[c.__name__ for c in R]"),
+            ("array", "array.array('i')", ".append(1)", "R"),
+            ("io.StringIO", "io.StringIO()", ".write('one')", "[R.getvalue()]"),
+            ("configparser", "configparser.ConfigParser()", ".add_section('one')", "R"),
+            ("itertools.count", "itertools.count()", ".__next__()", "[R]"),
+            ("contextvars", "contextvars.ContextVar('R', default='')", ".set('one')", "[R.get()]"),
+            ("queue", "queue.Queue()", ".put('one')", "R.queue"),
+            ("string", "bytearray(b'none')", "[:] = b'two'", "R"),
+                    )
+    },
+    **{
+        f"a {kind}": (
+            f"import datetime, decimal, pathlib, uuid, fractions\nR = {kind}({old})",
+            f"import app.registry as r\nr.R = r.{kind}({new.replace('date', 'r.date')})",
+            "[registry.R]",
+        )
+        for kind, old, new in (
+            ("datetime.date", "2020, 1, 1", "2021, 1, 1"),
+            ("datetime.timedelta", "1", "2"),
+            ("decimal.Decimal", "1", "2"),
+            ("fractions.Fraction", "1", "2"),
+            ("uuid.UUID", "int=1", "int=2"),
+            ("pathlib.Path", "'a'", "'b'"),
+        )
+    },
 }  # fmt: skip
 KINDS = "class Kept:\n    def __init__(self): self.names = []\n"
 # What is no other after the same code.
@@ -72,7 +143,21 @@ KEPT = {
         "    E = E or sqlalchemy.create_engine('sqlite://')",
         "from app.registry import engine\nengine()",
     ),
-    "an object of a library": ("import threading\nR = threading.local()", "R.x = 1"),
+    "an object of a library": ("import sqlalchemy as sa\nR = sa.MetaData()", "R.info['x'] = 1"),
+    "what a function has cached that has nothing in it": (
+        "import functools\nclass S: ...\n@functools.cache\ndef R(): return S()", "x = R()",
+    ),
+    "a lock": ("import threading\nR = [threading.Lock(), threading.RLock()]", "x = R"),
+    "a stream": ("import sys\nR = sys.stderr", "x = R"),
+    "a logger": ("import logging\nR = logging.getLogger('app')", "R.isEnabledFor(10)"),
+    "a pattern": ("import re\nR = re.compile('a+')", "R.match('aa')"),
+    "a column": ("import sqlalchemy as sa\nR = sa.Column('a', sa.Integer)", "x = R == 1"),
+    "subclasses that nobody asks for": ("class R: ...", "class S(R): ..."),
+    "annotations": (
+        "import dataclasses, typing\n@dataclasses.dataclass\nclass R:\n"
+        "    a: 'typing.Optional[R]' = None\nA = typing.Optional['R']",
+        "import typing, app.registry as r\ntyping.get_type_hints(r.R)",
+    ),
     "a class of a library's, what it keeps there": (
         "import sqlalchemy as sa\nclass R(sa.types.TypeDecorator):\n    impl = sa.String\n"
         "    cache_ok = True",
@@ -87,6 +172,19 @@ KEPT = {
     ),
     "itself": ("R = []\nR.append(R)", "x = R"),
 }  # fmt: skip
+
+# What a revision may leave in its process.
+IN_THE_PROCESS = {
+    "a variable": lambda patch, _: patch.setenv("LEFT_BY_A_REVISION", "1"),
+    "its folder": lambda patch, folder: patch.chdir(folder),
+    "random numbers": lambda *_: random.random(),
+    "how decimals are calculated": lambda *_: setattr(decimal.getcontext(), "prec", 4),
+    "where modules are": lambda patch, folder: patch.syspath_prepend(str(folder / "more")),
+    "a name of every module": lambda patch, _: patch.setattr(builtins, "told", 1, raising=False),
+    "a logger's level": lambda patch, _: patch.setattr(logging.getLogger("alembic"), "level", 7),
+    "how a database is given values": lambda patch, _: patch.setitem(sqlite3.adapters, "a", "b"),
+    "an operation": lambda patch, _: patch.setattr(Operations, "execute", "none"),
+}
 
 
 @pytest.fixture
@@ -145,9 +243,9 @@ def test_one_that_is_imported_anew_is_compared_with_what_it_had_then(imported):
 
 
 def test_of_one_with_too_many_values_nobody_knows(imported, monkeypatch):
-    monkeypatch.setattr(registries, "_LIMIT", 100)
+    monkeypatch.setattr(values, "LIMIT", 1_000)
 
-    assert imported(registry="R = list(range(200))", models="S = list(range(90))") == {
+    assert imported(registry="R = list(range(2_000))", models="S = list(range(900))") == {
         "app/registry.py"
     }
 
@@ -190,23 +288,52 @@ class TestWhatIsLeft:
         assert imported.heard.left() == {"app/models.py"}
         assert PROCESS not in imported.heard.left()
 
-    @pytest.mark.parametrize("what", ["a variable", "its folder", "random numbers"])
-    def test_in_the_process_is_told(self, imported, monkeypatch, tmp_path, what):
+    @pytest.mark.parametrize("leave", IN_THE_PROCESS.values(), ids=IN_THE_PROCESS)
+    def test_in_the_process_is_told(self, imported, monkeypatch, tmp_path, leave):
         imported()
         imported.heard.begin()
-        before = random.getstate()
+        before, patched = random.getstate(), monkeypatch.context()
         try:
-            if what == "a variable":
-                monkeypatch.setenv("LEFT_BY_A_REVISION", "1")
-            elif what == "its folder":
-                monkeypatch.chdir(tmp_path)
-            else:
-                random.random()
-            found = imported.heard.left()
+            with patched as patch, decimal.localcontext():
+                leave(patch, tmp_path)
+                found = imported.heard.left()
         finally:
             random.setstate(before)
 
         assert found == {PROCESS}
+
+    def test_in_the_flags_of_a_calculation_is_nothing(self, imported):
+        imported()
+        with decimal.localcontext():
+            imported.heard.begin()
+            decimal.Decimal(1) / 3
+
+            assert imported.heard.left() == set()
+
+    def test_in_a_cache_is_told_whatever_a_function_has_returned(self, imported):
+        imported(registry="import functools\n@functools.cache\ndef R(): return 1")
+        imported.heard.begin()
+        assert imported.heard.left() == set()
+
+        sys.modules["app.registry"].R()
+
+        assert imported.heard.left() == {"app/registry.py"}
+
+    def test_of_what_goes_on_or_is_open_nobody_knows(self, imported):
+        imported(inner="R = (a for a in 'abc')", other="import sqlite3\nR = sqlite3.connect('')")
+        imported.heard.begin()
+
+        assert imported.heard.left() == {"app/inner.py", "app/other.py"}
+        sys.modules["app.other"].R.close()
+
+    def test_by_scripts_that_are_loaded_is_none(self, imported):
+        imported(registry="R = []")
+        imported.heard.begin()
+        sys.modules["app.registry"].R.append(1)
+
+        imported.heard.begin(anew=True)
+
+        assert imported.heard.left() == set()
 
     @pytest.mark.parametrize("name", ["inner", "other"])
     @pytest.mark.parametrize(
@@ -218,11 +345,20 @@ class TestWhatIsLeft:
             "R, Q = S.a[0]['b'][0], None",
         ],
     )
-    def test_in_generators_is_told_of_modules_that_revisions_import(self, imported, has, name):
+    def test_in_generators_is_told(self, imported, has, name):
         imported(**{name: f"import collections, random, types\n{has}"})
         imported.heard.begin()
 
         sys.modules[f"app.{name}"].R.random()
+
+        assert imported.heard.left() == {f"app/{name}.py"}
+
+    @pytest.mark.parametrize("name", ["inner", "other"])
+    def test_in_a_librarys_is_looked_for_where_revisions_import_it(self, imported, name):
+        imported(**{name: "from faker import Faker\nR = Faker()"})
+        imported.heard.begin()
+
+        sys.modules[f"app.{name}"].R.random.random()
 
         assert imported.heard.left() == ({"app/inner.py"} if name == "inner" else set())
 
@@ -312,3 +448,70 @@ def test_states_below_the_revision_that_imports_it_are_kept(app):
     app.append("app/models.py", "R['two'] = 1\n")
 
     assert app.build()[1] == ["0002"]
+
+
+def test_what_they_put_into_every_module_counts(app):
+    app.write("app/models.py", "import builtins\nbuiltins.told = ['one']\n")
+    app.revision("0001", None, insert("told"))
+
+    claim_not_stale(app, "app/models.py", "one", "another")
+
+
+def test_a_class_that_they_make_below_one_counts_where_subclasses_are_asked_for(app):
+    app.write("app/registry.py", "class R: ...")
+    app.write("app/models.py", "from app.registry import R\nclass one(R): ...\n")
+    names = "[c.__name__ for c in R.__subclasses__()]"
+    app.revision("0001", None, insert(names), header="from app.registry import R")
+
+    claim_not_stale(app, "app/models.py", "one", "another")
+
+
+# What a module assigns to a name of Alembic's.
+ASSIGNED = {
+    "a function of op": "op.execute = told",
+    "a method": "Operations.execute = lambda self, sql: told(sql)",
+    "a method that leads elsewhere": "op.execute = functools.partial(told)",
+    "a method of an object": "op.execute = Told().told",
+    "what an object is called with": "op.execute = Told()",
+    "a method of each kind of database": "DefaultImpl._exec = _exec",
+    "a kind of database's": "class Own(SQLiteImpl):\n    __dialect__ = 'sqlite'\n    _exec = _exec",
+}
+ASSIGNS = """
+import functools
+from alembic import op
+from alembic.ddl.impl import DefaultImpl
+from alembic.ddl.sqlite import SQLiteImpl
+from alembic.operations import Operations
+NAME = 'one'
+original, inner = op.get_bind, DefaultImpl._exec
+def told(sql): return op.get_bind().exec_driver_sql(sql.replace('none', NAME))
+def _exec(self, construct, *arguments, **options):
+    if isinstance(construct, str): construct = construct.replace('none', NAME)
+    elif hasattr(construct, 'text'): construct.text = construct.text.replace('none', NAME)
+    return inner(self, construct, *arguments, **options)
+class Told:
+    def told(self, sql): return told(sql)
+    def __call__(self, sql): return told(sql)
+"""
+
+
+@pytest.mark.parametrize("assigns", ASSIGNED.values(), ids=ASSIGNED)
+def test_what_they_assign_to_a_name_of_alembics_counts(app, assigns):
+    app.write("app/models.py", f"{ASSIGNS}{assigns}\n")
+    app.revision("0001", None, insert(["none"]))
+
+    claim_not_stale(app, "app/models.py", "'one'", "'another'")
+
+
+def test_a_value_that_they_assign_to_a_name_of_alembics_counts(app):
+    app.write("app/models.py", "from alembic import op\nop.told = ['one']\n")
+    app.revision("0001", None, insert("op.told"))
+
+    claim_not_stale(app, "app/models.py", "one", "another")
+
+
+def test_what_alembic_and_the_builder_assign_themselves_is_no_input(app):
+    app.write("app/models.py", "X = 1\n")
+    app.revision("0001", None, insert(["none"]))
+
+    assert app.ensure().manifest.observed.files == {}

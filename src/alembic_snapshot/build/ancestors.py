@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alembic_snapshot.build.lookup import suits
-from alembic_snapshot.builder.protocol import CONNECTION, PROCESS, RUN
+from alembic_snapshot.builder.protocol import CONNECTION, DISK, PROCESS, RUN
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
@@ -64,7 +64,7 @@ class Ancestors:
         if found is None or not self._is_missed(found.entry.manifest):
             return None
         left = found.entry.manifest.left
-        listed = ", ".join(_WORDS.get(where, where) for where in left)
+        listed = ", ".join(_WORDS.get(where, where.removeprefix(DISK)) for where in left)
         return f"what runs may need what revisions or seeds before it left in {listed}"
 
     def _own(self, order: Sequence[str] | None) -> Iterator[Ancestor]:
@@ -95,7 +95,7 @@ class Ancestors:
         packages = [name.removesuffix("__init__.py") for name in imported if _is_package(name)]
         imported |= {name for name in manifest.left if name.startswith(tuple(packages))}
         return any(
-            bool(new) if where in (CONNECTION, RUN) else where == PROCESS or where in imported
+            bool(new) if where in (CONNECTION, RUN) else _is_anybodys(where) or where in imported
             for where in manifest.left
         )
 
@@ -120,6 +120,11 @@ class Ancestors:
 
 def _is_package(name: str) -> bool:
     return name.endswith("/__init__.py")
+
+
+def _is_anybodys(where: str) -> bool:
+    """Whether anything that runs may need what was left there, and nobody knows what does."""
+    return where == PROCESS or where.startswith(DISK)
 
 
 def _deepest(candidates: Iterable[Ancestor]) -> Ancestor | None:

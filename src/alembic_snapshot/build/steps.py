@@ -415,7 +415,9 @@ class Construction:
             timings=dict(self.builder.timings),
             warnings=[masked(line) for line in (*_said(child.facts), *verified.notes)],
             databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor.entry),
-            left=tuple(seen.left),
+            left=sorted(
+                {*seen.left, *(plan.ancestor.entry.manifest.left if plan.ancestor else ())}
+            ),
             # What stands on another machine's work is believed as far as that is.
             origins=plan.ancestor.entry.manifest.origins if plan.ancestor else (),
         )

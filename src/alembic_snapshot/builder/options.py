@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_PLAIN: tuple[type, ...] = (
+# Values that can't change, which any two runs show alike.
+PLAIN: tuple[type, ...] = (
     str, bool, int, float, bytes, datetime.datetime, datetime.date, datetime.time,
     datetime.timedelta, decimal.Decimal, pathlib.PurePath, uuid.UUID,
 )  # fmt: skip
 # Of a subclass nobody knows what else it has.
-_EXACT = frozenset({type(None), *_PLAIN, *(type(pathlib.Path()), type(pathlib.PurePath()))})
+_EXACT = frozenset({type(None), *PLAIN, *(type(pathlib.Path()), type(pathlib.PurePath()))})
 
 
 def option_fingerprint(options: Mapping[str, Any]) -> dict[str, str]:
@@ -91,7 +92,7 @@ def spelled(value: Any) -> str:
     """A value in words. A value that can't be compared is told by its type or name."""
     if isinstance(value, enum.Enum):
         return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
-    for plain in _PLAIN:
+    for plain in PLAIN:
         if isinstance(value, plain):
             # As its plain type shows it: another may show where in memory it is.
             shown: str = vars(plain)["__repr__"](value)

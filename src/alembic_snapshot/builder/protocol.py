@@ -176,6 +176,8 @@ class Failure:
 # settings, temporary tables. In the run of env.py: its configuration's values, its own names. In
 # the process: variables, its folder, the next random numbers.
 CONNECTION, RUN, PROCESS = "<connection>", "<run>", "<process>"
+# The beginning of the name of a file that it has left.
+DISK = "<disk>"
 
 
 class Reached(NamedTuple):

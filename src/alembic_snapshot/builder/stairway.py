@@ -106,10 +106,12 @@ class Stairway:
         """
         self._calls += 1
         self._version_tables.add(context.version_table)
+        given = _as_given(context)
         if self._is_alone is None:
             return
         if self._calls > 1:
             for taken in self._taken:
+                given()
                 yield from self._taking(taken, context)
             return
         self._connection = context.connection
@@ -119,6 +121,7 @@ class Stairway:
             if move is None:
                 self.is_done = True
                 return
+            given()
             yield from self._taking(move, context)
             self._taken.append(move)
             self._goes_on = True
@@ -259,3 +262,25 @@ class Stairway:
     def _finish(self, name: str) -> None:
         self._tried.add(name)
         self.report("tried", revision=name)
+
+
+def _as_given(context: Any) -> Callable[[], None]:
+    """What makes the context's options and the configuration's attributes as ``env.py`` gave them.
+
+    A revision may have put something there, which another process would not have.
+    """
+    given = [(one, dict(dict.items(one))) for one in (context.opts, _attributes(context))]
+
+    def put_back() -> None:
+        # Past the methods that tell who asks.
+        for one, values in given:
+            dict.clear(one)
+            dict.update(one, values)
+
+    return put_back
+
+
+def _attributes(context: Any) -> dict[Any, Any]:
+    environment = context.environment_context
+    attributes: dict[Any, Any] = {} if environment is None else environment.config.attributes
+    return attributes

@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any
 
 from alembic_snapshot.builder.frames import Frames, asker, is_drivers
-from alembic_snapshot.builder.protocol import PROCESS
+from alembic_snapshot.builder.protocol import DISK, PROCESS
 from alembic_snapshot.builder.reads import Reads
 from alembic_snapshot.builder.record import (
     ENVIRONMENT,
@@ -62,10 +62,13 @@ class Watch:
         self.ignored = tuple(ignored)
         self.reads = Reads(self)
         self.record = Record(reading, self._spelled)
-        self._registries = Registries(self._spelled, inputs)
+        self._registries = Registries(self._spelled, inputs, reading.spelling.path, folders[0])
         self._owner: str | None = None
         self._is_loading = False
         self._is_around = False
+        self._has_run = False
+        # What revisions and seeds have changed on the disk, and whether it had been there.
+        self._on_disk: dict[str, bool] = {}
         # A frame by its number and code: to hold one would keep alive what the project has in it.
         self._scanning: tuple[int, CodeType] | None = None
         self._loaded: set[str] = set()
@@ -90,6 +93,7 @@ class Watch:
     def recording(self, owner: str = EVERY_STATE) -> Iterator[None]:
         """While a revision or a seed runs; modules that it imports count too."""
         before, self._owner = self._owner, owner
+        self._has_run |= owner != EVERY_STATE
         count, last = len(sys.modules), next(reversed(sys.modules))
         try:
             yield
@@ -112,6 +116,9 @@ class Watch:
                 yield
         finally:
             self._is_loading = False
+        if not self._has_run:
+            with self.reads.unheard():
+                self._registries.begin(anew=True)
 
     @contextlib.contextmanager
     def around_env(self) -> Iterator[None]:
@@ -150,13 +157,28 @@ class Watch:
         """
         with self.reads.unheard():
             if filled:
-                self.record.filled |= self._registries.filled()
+                self._look_for_others()
             self._registries.begin()
 
+    def _look_for_others(self) -> None:
+        """Note what has been put into modules, and into what every revision has without one."""
+        found = self._registries.filled()
+        self.record.filled |= found
+        shares = PROCESS in found
+        for files in self._registries.assigned().values():
+            shares |= files is None
+            for name in files or ():
+                self.record.note(FILES, name, Origin(EVERY_STATE))
+        if shares:
+            self.record.shares_models.add(EVERY_STATE)
+
     def left_in_modules(self, reached: Collection[str]) -> set[str]:
-        """Which of these modules have what revisions and seeds have left there, or the process."""
+        """Which of these modules have what revisions and seeds have left there, or the process, or
+        the disk.
+        """
         with self.reads.unheard():
-            return self._registries.left() & {*reached, PROCESS}
+            changed = {f"{DISK}{name}" for name in self._on_disk if self._is_left(name)}
+            return changed | (self._registries.left() & {*reached, PROCESS})
 
     def share_models(self) -> None:
         """Note that models reached what is running in a way that can't be compared."""
@@ -274,7 +296,10 @@ class Watch:
         name = self._spelled(path)
         if name is None:
             return
-        is_folder = os.path.isdir(self.reading.spelling.path(name))
+        whole = self.reading.spelling.path(name)
+        is_folder = os.path.isdir(whole)
+        if self._owner and not self._is_loading:
+            self._on_disk.setdefault(name, os.path.lexists(whole))
         running, _ = self.frames.running()
         modules = (self._spelled(file) for file in running if not file.startswith(self.folders))
         made_by = {*writers, *filter(None, modules)}
@@ -318,6 +343,11 @@ class Watch:
         """Something began of which nobody hears what it reads."""
         if self.is_recording:
             self.record.blind.add(what)
+
+    def _is_left(self, name: str) -> bool:
+        """Whether what was changed on the disk is there, or was: not a file that came and went."""
+        path = self.reading.spelling.path(name)
+        return not os.path.isdir(path) if self._on_disk[name] else os.path.lexists(path)
 
     def _read(self, kind: str, name: str, *, is_import: bool = False) -> None:
         running, importing = self.frames.running()

@@ -49,8 +49,9 @@ _SURROUNDINGS = (
     "WINDOWID", "WSLENV", "WSL_DISTRO_NAME", "WSL_INTEROP", "WT_*", "XDG_*", "ZSH", "ZSH_VERSION",
     "_",
 )  # fmt: skip
-# How many characters of names are kept of a folder, how many are said, and how many to ignore.
+# What stands between a name and what it is.
 _KIND = "\0"
+# How many characters of names are kept of a folder, how many are said, and how many to ignore.
 _LONGEST_LISTING, _MOST_SAID, _MOST_IGNORED = 20_000, 3, 10
 _INHERITED = frozenset({"PATH", "LANG", "LC_ALL", "TMPDIR"})
 

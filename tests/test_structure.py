@@ -66,6 +66,7 @@ ROOMS = {
             "placeholder",
             "reset.changes",
             "reset.connections",
+            "reset.keeping",
             "schema",
             "statements",
         ],

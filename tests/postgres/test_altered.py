@@ -161,6 +161,7 @@ HARMLESS = (
     "VACUUM FREEZE pg_shdescription",
     "REINDEX TABLE pg_database",
     "SELECT pg_advisory_lock(1)",
+    "ALTER SYSTEM SET work_mem = '7MB'",
     "CHECKPOINT",
     "CREATE DATABASE another TEMPLATE {}",
 )
@@ -189,3 +190,77 @@ def test_that_it_was_asked_for_is_noted_and_changes_nothing_else(project, postgr
     assert again.used >= entry.used
     assert again.manifest == entry.manifest
     assert store.is_intact(again)
+
+
+@pytest.fixture
+def restored(execute):
+    """Takes back what these tests change of the server."""
+    yield
+    for statement in (
+        "ALTER ROLE postgres RESET ALL",
+        "ALTER ROLE ALL RESET ALL",
+        "ALTER ROLE postgres BYPASSRLS",
+        "ALTER SYSTEM RESET ALL",
+        "SELECT pg_reload_conf()",
+    ):
+        execute(statement)
+    for statement in (
+        "DROP EXTENSION IF EXISTS citext",
+        "DROP SCHEMA IF EXISTS brought",
+        "DROP TABLE IF EXISTS brought",
+        "COMMENT ON SCHEMA public IS 'standard public schema'",
+    ):
+        execute(statement, "template1")
+
+
+BEGINNINGS = {
+    "the role's setting": "ALTER ROLE postgres SET timezone = 'America/Lima'",
+    "the role's own setting": "ALTER ROLE postgres SET shop.tenant = '7'",
+    "everybody's setting": "ALTER ROLE ALL SET search_path = brought, public",
+    "the role's right": "ALTER ROLE postgres NOBYPASSRLS",
+}
+OF_THE_TEMPLATE = {
+    "an extension": "CREATE EXTENSION citext",
+    "a schema": "CREATE SCHEMA brought",
+    "a table": "CREATE TABLE brought AS SELECT 1 AS n",
+    "a comment": "COMMENT ON SCHEMA public IS 'ours'",
+}
+
+
+@pytest.mark.parametrize("how", [*BEGINNINGS, *OF_THE_TEMPLATE])
+def test_a_snapshot_that_began_with_something_else_is_built_again(project, execute, restored, how):
+    project.configure('backend = "postgresql"\narchive = "always"')
+    snapshot, _ = project.build()
+    if how in BEGINNINGS:
+        execute(BEGINNINGS[how])
+    else:
+        execute(OF_THE_TEMPLATE[how], "template1")
+
+    status = project.command("status")
+    _, ran = project.build()
+
+    assert status.returncode == 1
+    assert status.stdout.splitlines()[0] == "miss"
+    assert f"{snapshot.entry.database} was built with another template1" in status.stdout
+    assert ran[-1:] == ["0002"]
+    assert project.command("status").returncode == 0
+    store = backend_of(load_project(project.root)).store()
+    assert [store.damage(entry) for entry in store.entries()] == [None] * 2
+
+
+def test_what_is_in_the_template_may_change_and_need_not_be_open(project, execute, restored):
+    execute("CREATE TABLE brought AS SELECT 1 AS n", "template1")
+    project.build()
+
+    execute("VACUUM (FREEZE, ANALYZE)", "template1")
+    assert project.command("status").returncode == 0
+    execute("UPDATE brought SET n = 2", "template1")
+    assert project.command("status").returncode == 1
+
+    project.build()
+    execute("ALTER DATABASE template1 ALLOW_CONNECTIONS false")
+    try:
+        project.build()
+        assert project.command("status").returncode == 0
+    finally:
+        execute("ALTER DATABASE template1 ALLOW_CONNECTIONS true")

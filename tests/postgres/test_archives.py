@@ -269,7 +269,9 @@ class TestADatabase:
     def test_does_not_come_back_where_no_other_role_gets_in(self, written, postgres, asking):
         asking("reject")
 
-        assert "pg_hba.conf rejects connection" in refused(written(), postgres)
+        why = refused(written(), postgres)
+        assert why.startswith("this server does not let in the role that would restore it: ")
+        assert "pg_hba.conf rejects connection" in why
 
     def test_keeps_its_settings(self, written, postgres, made, tmp_path):
         source = made(BASE)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from alembic_snapshot.database.schema import Schema, differences
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres import diff as differing
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.diff import compare
+from alembic_snapshot.postgres.pool import Pool
 
 SCHEMA = """
     CREATE TABLE orders (id int PRIMARY KEY, what text);
@@ -182,3 +186,27 @@ def test_what_is_not_compared_is_said_and_nothing_is_made_up(compared, monkeypat
     assert (told["added"], told["removed"], told["changed"]) == (None, None, None)
     assert told["unknown"] == says
     assert told["rows"] == {"added": [], "removed": [], "changed": []}
+
+
+@pytest.mark.parametrize("of_snapshot", [None, "on"])
+def test_what_a_clone_is_given_by_us_is_a_difference_to_nobody(patient, of_snapshot):
+    with patient.connect() as connection, contextlib.ExitStack() as stack:
+        made = [ServerDatabase(patient, f"alembic_{name}") for name in ("snapshot_1", "building_1")]
+        named = ServerDatabase(patient, "named")
+        for database in (*made, named):
+            database.start(None)
+            stack.callback(database.remove)
+            if of_snapshot:
+                setting = [(None, f"synchronous_commit={of_snapshot}")]
+                databases.alter(connection, database.name, setting)
+        snapshot, building = made
+        snapshot.seal()
+        connection.execute(f"ALTER DATABASE {snapshot.name} ALLOW_CONNECTIONS false")
+        pool = stack.enter_context(contextlib.closing(Pool(patient)))
+        clone = pool.take(snapshot.name)
+
+        pairs = [(snapshot, building), (named, snapshot), (building, named), (clone, snapshot)]
+        assert [bool(one.diff(other)) for one, other in pairs] == [False] * 4
+        connection.execute(f"ALTER DATABASE {clone.name} SET synchronous_commit = local")
+        connection.execute(f"ALTER DATABASE {named.name} SET synchronous_commit = off")
+        assert [bool(one.diff(snapshot)) for one in (clone, named)] == [True, True]

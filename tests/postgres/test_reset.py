@@ -6,6 +6,7 @@ import contextlib
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.database import ServerDatabase
@@ -37,6 +38,9 @@ HARMLESS = [
     ("Standby", "RUNNING_XACTS"),
     ("XLOG", "CHECKPOINT_ONLINE"),
     ("LogicalMessage", "MESSAGE"),
+    ("Heap", "TRUNCATE"),
+    ("Heap2", "NEW_CID"),
+    ("Heap2", "REWRITE"),
     ("Database", "CREATE_FILE_COPY"),
     ("Heap", "INSERT", 9, OTHER),
     ("Rmgr of tomorrow", "ANY", 9, OTHER),
@@ -59,7 +63,6 @@ FRESH = [
     ("Heap", "INPLACE", 1),
     ("Heap", "TRUNCATE", 1),
     ("Heap2", "NEW_CID", 1),
-    ("Heap2", "REWRITE"),
     ("Heap", "KIND OF TOMORROW", 1),
     ("Heap", "INSERT+OF TOMORROW", 1),
     ("XLOG", "FPI", 1),
@@ -286,6 +289,193 @@ def test_a_login_trigger_is_an_obstacle(bench, postgres):
     )
 
     assert "called by every connection" in found.put_back("SELECT 1")
+
+
+UNKNOWN = [
+    ("dblink", "SELECT dblink_get_connections()"),
+    ("isn", "SELECT isn_weak(true)"),
+    ("pg_walinspect", "SELECT 1"),
+]
+KEPT = (
+    "SELECT setseed(0.5)",
+    'SELECT "setseed"(0.5)',
+    "SET seed TO 0.5",
+    "SELECT set_config('shop.tenant', '5', false)",
+    "SET shop.tenant = '5'",
+    sql.SQL("SET {} = '5'").format(sql.Identifier("shop", "tenant")),
+    b"SET shop.tenant = '5'",
+    "DO $$ BEGIN EXECUTE 'SELECT set' || 'seed(0.5)'; END $$",
+    "SELECT 1; DO $$ BEGIN PERFORM 1; END $$",
+    "SELECT pg_create_physical_replication_slot('of_a_test', false, true)",
+    "LOAD 'plpgsql'",
+)
+_F = (
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql "
+    "AS $$ BEGIN PERFORM setseed(1); RETURN NEW; END $$"
+)
+INDIRECT = {
+    "a view": (["CREATE VIEW v AS SELECT setseed(0.5)::text"], "TABLE v"),
+    "a default": (
+        ["CREATE TABLE d (n int, s text DEFAULT set_config('a.b', 'x', false))"],
+        "INSERT INTO d VALUES (1)",
+    ),
+    "a rule": (
+        ["CREATE RULE r AS ON INSERT TO t DO ALSO SELECT setseed(0.5)"],
+        "INSERT INTO t (name) VALUES ('x')",
+    ),
+    "a policy": (
+        [
+            "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+            "CREATE POLICY p ON t USING (set_config('a.b', 'x', false) = 'x')",
+        ],
+        "TABLE t",
+    ),
+    "a constraint": (
+        ["CREATE TABLE c (n int CHECK (set_config('a.b', 'x', false) = 'x'))"],
+        "INSERT INTO c VALUES (1)",
+    ),
+    "a condition": (
+        [
+            "CREATE TRIGGER s BEFORE UPDATE ON t FOR EACH ROW WHEN (set_config('a.b', NEW.name, "
+            "false) = 'x') EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+        ],
+        "UPDATE t SET name = 'x'",
+    ),
+    "a trigger": (
+        [
+            _F,
+            "CREATE TRIGGER s BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()",
+        ],
+        "UPDATE t SET name = 'x'",
+    ),
+    "a domain": (
+        ["CREATE DOMAIN o AS text CHECK (set_config('a.b', VALUE, false) = VALUE)"],
+        "SELECT 'x'::o",
+    ),
+    "a function's body": (
+        ["CREATE FUNCTION f() RETURNS text BEGIN ATOMIC; SELECT setseed(0.5)::text; END"],
+        "SELECT f()",
+    ),
+    "a function's name": (
+        ["CREATE FUNCTION f(double precision) RETURNS void LANGUAGE internal AS 'setseed'"],
+        "SELECT f(0.5)",
+    ),
+    "a function in C": (
+        ["CREATE FUNCTION f() RETURNS trigger LANGUAGE c AS '$libdir/refint', 'check_primary_key'"],
+        "SELECT 1",
+    ),
+}
+PLAIN = (
+    "SELECT count(*) FROM t WHERE name IN (SELECT lower(name) FROM t)",
+    "INSERT INTO t (name, c) VALUES ('x', 'A')",
+    "UPDATE t SET name = upper(name) WHERE c = 'a'",
+    "TABLE v",
+    "SELECT nextval('t_id_seq'), now(), gen_random_uuid(), random(), pg_advisory_lock(7)",
+    "SELECT pg_sleep(0), pg_notify('x', 'y'), lo_create(0)",
+    "LISTEN x",
+    "BEGIN; DECLARE c CURSOR WITH HOLD FOR TABLE t; COMMIT",
+)
+
+
+def extension(found, name):
+    if not found.ask(f"SELECT 1 FROM pg_available_extensions WHERE name = '{name}'"):
+        pytest.skip(f"the server has no {name}")
+    return f"CREATE EXTENSION {name}"
+
+
+SETTINGS = (
+    "SET work_mem = '7MB'",
+    "SET search_path = nowhere",
+    "UPDATE pg_settings SET setting = 'America/Lima' WHERE name = 'TimeZone'",
+    "UPDATE settings_of_mine SET setting = '3' WHERE name = 'extra_float_digits'",
+    "INSERT INTO pg_temp.nothing SELECT 1 FROM nothing; SET LOCAL work_mem = '8MB'",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+)
+ALL = "SELECT name, setting, source FROM pg_settings WHERE source <> 'override' ORDER BY name"
+HAVING_SETTINGS = ("CREATE TABLE nothing ()", "CREATE VIEW settings_of_mine AS TABLE pg_settings")
+
+
+@pytest.mark.parametrize("statement", SETTINGS)
+@pytest.mark.parametrize("own", [None, "SET work_mem = '5MB'; SET search_path = \"A b\", public"])
+def test_a_setting_is_put_back_whatever_changed_it(bench, statement, own):
+    found = bench(*HAVING_SETTINGS)
+    found.connection.execute("CREATE TEMPORARY TABLE nothing (n int)")
+    if own:
+        found.connection.execute(own)
+        found.state = found.lasting.sessions.state_of(found.connection, None)
+    before = found.ask(ALL)
+
+    found.connection.execute(statement)
+
+    assert found.lasting.sessions.is_as_it_was(found.connection, found.state)
+    assert found.ask(ALL) == before
+
+
+def test_what_a_known_extension_set_is_put_back(bench):
+    found = bench()
+    found = bench(extension(found, "pg_trgm"))
+
+    found.connection.execute("SELECT set_limit(0.9)")
+
+    assert found.lasting.sessions.is_as_it_was(found.connection, found.state)
+    assert found.ask("SELECT show_limit()::text") == [("0.3",)]
+
+
+@pytest.mark.parametrize(("name", "call"), UNKNOWN)
+def test_a_connection_is_closed_where_an_extension_may_keep_something(bench, name, call):
+    found = bench()
+    found = bench(extension(found, name))
+
+    found.connection.execute(call)
+
+    assert not found.lasting.sessions.is_as_it_was(found.connection, found.state)
+
+
+@pytest.mark.parametrize("statement", KEPT)
+def test_a_connection_is_closed_in_which_something_is_kept_that_nobody_sees(bench, statement):
+    found = bench(TABLE)
+
+    # What is refused, as the server is set up, counts as well.
+    with contextlib.suppress(psycopg.errors.ObjectNotInPrerequisiteState):
+        found.connection.execute(statement)
+
+    assert not found.lasting.sessions.is_as_it_was(found.connection, found.state)
+
+
+@pytest.mark.parametrize("statement", KEPT[::4])
+def test_what_the_application_kept_in_it_at_first_is_not_taken_for_nothing(bench, statement):
+    found = bench(TABLE)
+
+    # What is refused, as the server is set up, counts as well.
+    with contextlib.suppress(psycopg.errors.ObjectNotInPrerequisiteState):
+        found.connection.execute(statement)
+
+    assert found.lasting.sessions.state_of(found.connection, None) is None
+
+
+@pytest.mark.parametrize("how", INDIRECT)
+def test_a_connection_is_closed_where_the_schema_keeps_something(bench, how):
+    made, used = INDIRECT[how]
+    found = bench(TABLE, ROWS.format(3), *made)
+
+    found.connection.execute(used)
+
+    assert not found.lasting.sessions.is_as_it_was(found.connection, found.state)
+
+
+@pytest.mark.parametrize("statement", PLAIN)
+def test_a_connection_stays_in_which_nothing_is_kept(bench, statement):
+    found = bench(
+        TABLE,
+        "CREATE EXTENSION citext",
+        "ALTER TABLE t ADD c citext, ADD u uuid DEFAULT gen_random_uuid(), ADD k int DEFAULT 7, "
+        "ADD w timestamptz DEFAULT clock_timestamp()",
+        "CREATE VIEW v AS SELECT random(), * FROM t",
+    )
+
+    found.connection.execute(statement)
+
+    assert found.lasting.sessions.is_as_it_was(found.connection, found.state)
 
 
 @pytest.mark.parametrize("way", ["sql", "plpgsql"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 
@@ -180,6 +181,31 @@ def test_what_can_not_be_carried_is_said_in_a_line(project):
         f"the snapshot {snapshot.digest[:12]} has no archive: "
         "a file can't carry it: it has large objects",
     )
+
+
+REFUSED = {
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO public": "member of role",
+    "CREATE PUBLICATION p FOR ALL TABLES": "must be superuser",
+    "CREATE EXTENSION pg_walinspect": "no extension|must be superuser|permission denied",
+    "CREATE MATERIALIZED VIEW m AS SELECT clock_timestamp()": "has other rows here",
+    "CREATE FUNCTION f() RETURNS float LANGUAGE internal AS 'drandom'": "permission denied",
+    "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET a.b = 7'; END $$": (
+        "permission denied to set parameter"
+    ),
+}
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_no_server_would_restore_is_said_where_the_file_would_be_written(project, sql):
+    project.revision("0001", None, f"op.get_bind().exec_driver_sql({sql!r})")
+
+    snapshot = project.ensure()
+
+    assert snapshot.built
+    (note,) = snapshot.notes
+    assert "has no archive: a file can't carry it: tried out, " in note
+    assert re.search(REFUSED[sql], note)
+    assert archives(project) == []
 
 
 def test_a_machine_without_pg_dump_builds_and_says_so(project, monkeypatch):

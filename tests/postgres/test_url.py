@@ -343,3 +343,17 @@ class TestErrors:
         finally:
             with postgres.connect() as connection:
                 connection.execute("DROP ROLE humble")
+
+
+def test_what_has_no_encoding_is_read_as_text(postgres):
+    with postgres.connect() as connection:
+        connection.execute(
+            "CREATE DATABASE plain TEMPLATE template0 ENCODING 'SQL_ASCII' "
+            "LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+
+    with postgres.connect("plain") as connection:
+        connection.execute('CREATE TABLE "café" (id int)')
+        found = connection.execute("SELECT relname FROM pg_class WHERE relname ~ '^caf'").fetchall()
+
+    assert found == [("café",)]

@@ -90,8 +90,12 @@ class PostgreSQL:
         return stand_in(self.project)
 
     def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
-        """A copy of it, written as :func:`alembic_snapshot.postgres.archive.write` does."""
+        """A copy of it, written as :func:`alembic_snapshot.postgres.archive.write` does.
+
+        What may be restored is the server's to say: so it is restored once.
+        """
         from alembic_snapshot.postgres.archive import write
+        from alembic_snapshot.postgres.restore import try_out
 
         archived = self.store().archives.of(entry.name, entry.manifest)
         if archived is not None and archived.is_intact():
@@ -102,6 +106,7 @@ class PostgreSQL:
         workspace.database.start(entry.database)
         file = workspace.folder / "sent.archive"
         write(workspace.database, file)
+        try_out(file, entry.manifest, workspace.database)
         size, sha256 = hashed(file)
         return file, dataclasses.replace(entry.manifest, size=size, sha256=sha256)
 

@@ -49,7 +49,7 @@ def capture(
         NotCarried: there is something that can't travel.
         psycopg.Error: one of the databases can't be read.
     """
-    with copied(before, after.server) as here, after.server.connect(after.name) as there:
+    with copied(before, after) as here, after.server.connect(after.name) as there:
         catalog.spell_alike(here)
         catalog.spell_alike(there)
         there.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -12,6 +12,7 @@ from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.databases import (
     CLONE,
+    KEPT,
     SNAPSHOT,
     create,
     disconnect,
@@ -206,7 +207,7 @@ class ServerDatabase:
         from alembic_snapshot.postgres.diff import compare
 
         try:
-            with readable(before, self.server) as here, readable(self, self.server) as there:
+            with readable(before, self) as here, readable(self, before or self) as there:
                 return compare(here, there, limit)
         except psycopg.Error as error:
             raise CloneError(
@@ -216,27 +217,36 @@ class ServerDatabase:
 
 
 @contextlib.contextmanager
-def readable(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a database; nobody can connect to a snapshot, but to a copy of it."""
-    if database is not None and not _is_closed(database, server):
-        with server.connect(database.name) as connection:
+def readable(
+    database: ServerDatabase | None, other: ServerDatabase
+) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a database; nobody can connect to a snapshot, but to a copy of it.
+
+    The copy can be compared with ``other``.
+    """
+    if database is not None and not _is_closed(database, other.server):
+        with other.server.connect(database.name) as connection:
             yield connection
         return
-    with copied(database, server) as connection:
+    with copied(database, other) as connection:
         yield connection
 
 
 @contextlib.contextmanager
-def copied(database: ServerDatabase | None, server: Server) -> Iterator[psycopg.Connection[Any]]:
+def copied(
+    database: ServerDatabase | None, other: ServerDatabase
+) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a copy of a database, or to an empty one; it is dropped at the end.
 
-    It is made as a test's clone is.
+    It has what ``other`` was given by us, which so is no difference between them.
     """
+    server = other.server
     with server.connect() as own:
         copy = ServerDatabase(server, f"{CLONE}{new_owner(own)}_copied")
         copy.start(database)
         try:
-            spare_waiting(own, server, copy.name)
+            if other.name.startswith((CLONE, KEPT)):
+                spare_waiting(own, server, copy.name)
             with server.connect(copy.name) as connection:
                 yield connection
         finally:

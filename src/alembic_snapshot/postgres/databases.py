@@ -128,7 +128,7 @@ def alter(
 def spare_waiting(connection: psycopg.Connection[Any], server: Server, name: str) -> None:
     """Have nobody wait for the disk who commits in a database that is thrown away.
 
-    A clone and the copy that it is compared with are given this alike: so it is no difference.
+    A test's clone and the copy that it is compared with are given this alike.
     """
     if server.facts.waits_for_disk:
         alter(connection, name, [(None, "synchronous_commit=off")])

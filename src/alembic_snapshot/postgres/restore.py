@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.schema import Schema, differences
 from alembic_snapshot.database.target import NotForHere
-from alembic_snapshot.errors import SnapshotError, StoreError
+from alembic_snapshot.errors import ServerError, SnapshotError, StoreError
 from alembic_snapshot.postgres import archive
 from alembic_snapshot.postgres.archive import Archive, Contents
 from alembic_snapshot.postgres.database import ServerDatabase
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _HINT = "nothing is used of it; the snapshot is built instead"
 _NAME = r'"(?:[^"]|"")+"'
 _FORCING = re.compile(rf"ALTER TABLE (?:ONLY )?{_NAME}\.{_NAME} FORCE ROW LEVEL SECURITY")
+# Seconds for which a file is tried out.
+_PATIENCE = 600.0
 # How many tables are counted at a time.
 _TOGETHER = 100
 
@@ -49,7 +51,7 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
         with archive.opened(file) as opened, restoring(database) as server:
             _refuse_unfit(opened.contents, database)
             there = ServerDatabase(server, database.name)
-            with server.connect(there.name) as connection, _limited(database, connection, seconds):
+            with _logged_in(there) as connection, _limited(database, connection, seconds):
                 _fill(connection, opened)
                 _verify_rows(connection, there, opened.contents, manifest)
                 _run(connection, _parted(opened.contents.before)[1])
@@ -62,6 +64,36 @@ def restore(file: Path, manifest: Manifest, database: ServerDatabase, seconds: f
         raise StoreError(error.message, hint=_HINT) from error
     except (SnapshotError, psycopg.Error) as error:
         raise _refusal(error) from error
+
+
+def try_out(file: Path, manifest: Manifest, database: ServerDatabase) -> None:
+    """Restore a file that was just written, in the place of a database that is not needed.
+
+    Raises:
+        StoreError: it can't be restored, not even here.
+    """
+    try:
+        restore(file, manifest, database, _PATIENCE)
+    except (StoreError, NotForHere) as error:
+        why = error.message if isinstance(error, StoreError) else str(error)
+        raise StoreError(
+            f"a file can't carry it: tried out, {why}", hint="it is built on each machine"
+        ) from error
+
+
+def _logged_in(database: ServerDatabase) -> psycopg.Connection[Any]:
+    """A connection as who restores.
+
+    Raises:
+        NotForHere: that role is not let in.
+    """
+    try:
+        return database.server.connect(database.name)
+    except ServerError as error:
+        raise NotForHere(
+            "this server does not let in the role that would restore it: "
+            f"{' '.join(said(error).split())}"
+        ) from error
 
 
 def _refusal(error: BaseException) -> StoreError | NotForHere:

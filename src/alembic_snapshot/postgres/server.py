@@ -173,7 +173,12 @@ class Server:
         while True:
             try:
                 return kind.connect(
-                    url, autocommit=True, cursor_factory=OwnCursor, application_name=APPLICATION
+                    url,
+                    autocommit=True,
+                    cursor_factory=OwnCursor,
+                    application_name=APPLICATION,
+                    # Without an encoding, names would come as bytes.
+                    client_encoding="UTF8",
                 )
             except psycopg.OperationalError as error:
                 if _IS_STARTING.search(str(error)) and time.monotonic() < deadline:

@@ -1,7 +1,8 @@
 """Snapshots as template databases: sealed, closed to connections, marked finished last.
 
-A snapshot's manifest is its comment, beside the mark of what the server knew of the database when
-it was published. So the server alone is the store, for all who ask as the role that owns it::
+A snapshot's manifest is its comment, beside the marks of what the server knew of the database when
+it was published, and of what it began with. So the server alone is the store, for all who ask as
+the role that owns it::
 
     alembic_snapshot_DIGEST[_VARIANT][_ROLE]  a template; the comment has its manifest
     alembic_building_DIGEST_…                 under construction
@@ -36,6 +37,7 @@ from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.databases import BUILDING, FAILED, SNAPSHOT
 from alembic_snapshot.postgres.restorer import sweep
 from alembic_snapshot.postgres.server import Server, lock_key, said, server_in_use
+from alembic_snapshot.postgres.surroundings import surroundings
 from alembic_snapshot.store.archives import Archives
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import NAME_LENGTH, Store
@@ -108,17 +110,41 @@ class ServerStore(Store):
             yield
 
     def is_intact(self, entry: Entry) -> bool:
-        """Whether it is still there, and was not altered.
+        """Whether it is still there, was not altered, and began as a new one would.
 
         Nobody can connect to it, and so nobody can change it; who lets somebody connect alters it.
         """
+        return self.damage(entry) is None
+
+    def damage(self, entry: Entry) -> str | None:
+        """In words, why it can't be used; None if it can be. Nor is its archive used then."""
         with self.server.connect() as connection:
             row = connection.execute(
                 f"SELECT shobj_description(oid, 'pg_database'), {_MARK} FROM pg_database d "
                 "WHERE datname = %s AND datistemplate AND NOT datallowconn",
                 (entry.name,),
             ).fetchone()
-        return row is not None and _mark_in(row[0]) == row[1]
+        mark, began = _marks_in(row[0]) if row is not None else (None, None)
+        if row is None or mark != row[1]:
+            return f"{entry.database} is damaged or was changed"
+        if began != self._surroundings:
+            self._remove_archives()
+            return (
+                f"{entry.database} was built with another template1, or other settings, rights or "
+                "extensions of the server's"
+            )
+        return None
+
+    def _remove_archives(self) -> None:
+        """Delete the files of snapshots that began with something else."""
+        for name, text in self._records(SNAPSHOT):
+            if _marks_in(text)[1] != self._surroundings:
+                with contextlib.suppress(OSError):
+                    self.archives.remove(name)
+
+    @functools.cached_property
+    def _surroundings(self) -> str:
+        return surroundings(self.server)
 
     def touch(self, entry: Entry) -> None:
         """Note that a snapshot was asked for, unless that was noted within the last hour."""
@@ -164,9 +190,13 @@ class ServerStore(Store):
         if manifest.observed:
             name += "_" + manifest.observed.digest[:8]
         name = self._ours(name)
+        # A migration may have changed it.
+        self.__dict__.pop("_surroundings", None)
         present = None if replace else next(self._read(name), None)
-        if present and present.name == name and present.manifest.is_like(manifest):
+        is_like = present and present.name == name and present.manifest.is_like(manifest)
+        if present and is_like and self.is_intact(present):
             return present
+        began = self._surroundings
         finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:
             with self.server.connect() as connection:
@@ -182,7 +212,7 @@ class ServerStore(Store):
                         connection.execute(statement.format(sql.Identifier(name)))
                     query = f"SELECT {_MARK} FROM pg_database d WHERE datname = %s"
                     (mark,) = connection.execute(query, (name,)).fetchone() or ("",)
-                    self._write(connection, name, manifest, mark)
+                    self._write(connection, name, manifest, (mark, began))
         except psycopg.Error as error:
             raise StoreError(
                 f"can't make {database.name} on {self.server} a snapshot: {said(error)}",
@@ -242,16 +272,26 @@ class ServerStore(Store):
             ).fetchall()
 
     def _rewrite(self, entry: Entry, manifest: Manifest) -> None:
-        """Replace a manifest; the mark stays what it was."""
+        """Replace a manifest; the marks stay what they were."""
         query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
         with self.server.connect() as connection:
             (text,) = connection.execute(query, (entry.name,)).fetchone() or (None,)
-            self._write(connection, entry.name, manifest, _mark_in(text))
+            self._write(connection, entry.name, manifest, _marks_in(text))
 
     def _write(
-        self, connection: psycopg.Connection[Any], name: str, manifest: Manifest, mark: str | None
+        self,
+        connection: psycopg.Connection[Any],
+        name: str,
+        manifest: Manifest,
+        marks: tuple[str | None, str | None],
     ) -> None:
-        record = {"used": time.time(), "mark": mark, "manifest": manifest.to_json()}
+        mark, began = marks
+        record = {
+            "used": time.time(),
+            "mark": mark,
+            "began": began,
+            "manifest": manifest.to_json(),
+        }
         databases.comment(connection, name, json.dumps(record))
 
     def _entry(self, name: str, used: float, manifest: Manifest) -> Entry:
@@ -308,11 +348,12 @@ class ServerStore(Store):
                     self._failure_record(digest).unlink(missing_ok=True)
 
 
-def _mark_in(comment: str | None) -> str | None:
-    """The mark in a snapshot's comment, if it has one."""
+def _marks_in(comment: str | None) -> tuple[str | None, str | None]:
+    """The marks in a snapshot's comment, if it has them."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(comment or "")["mark"])
-    return None
+        record = json.loads(comment or "")
+        return str(record["mark"]), str(record["began"])
+    return None, None
 
 
 def _drop_if_free(connection: psycopg.Connection[Any], name: str, key: int) -> bool:

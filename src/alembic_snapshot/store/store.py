@@ -94,8 +94,8 @@ class Store(abc.ABC):
             changes = list(present.changes(entry.manifest.observed, state.digest))
             if changes:
                 reasons.extend(changes)
-            elif not self.is_intact(entry):
-                reasons.append(Change(f"{entry.database} is damaged or was changed"))
+            elif damage := self.damage(entry):
+                reasons.append(Change(damage))
             else:
                 return Lookup(entry)
         reasons += (Change(f"{place} is damaged or was changed") for place in self._damaged(state))
@@ -103,7 +103,11 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def is_intact(self, entry: Entry) -> bool:
-        """Whether the database's content is what was published."""
+        """Whether the database's content is what was published, and would be again."""
+
+    def damage(self, entry: Entry) -> str | None:
+        """In words, why one can't be used that everything fits; None if it can be."""
+        return None if self.is_intact(entry) else f"{entry.database} is damaged or was changed"
 
     @abc.abstractmethod
     def touch(self, entry: Entry) -> None:

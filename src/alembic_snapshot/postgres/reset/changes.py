@@ -25,6 +25,9 @@ _PLACELESS = {
     "Transaction",
     "XLOG",
 }
+# What a server writes for logical decoding, of catalogs and of what is truncated: beside each there
+# is a record of the change itself, which names its place.
+_FOR_DECODING = {("Heap", "TRUNCATE"), ("Heap2", "NEW_CID"), ("Heap2", "REWRITE")}
 # Room is made, or it is noted what became of a row: whoever only reads may write these.
 _TIDYING = {
     ("Heap2", "FREEZE_PAGE"),
@@ -143,7 +146,7 @@ def _judge(
 
 
 def _judge_placeless(record: Record, database: int) -> str | None:
-    if record.manager in _PLACELESS:
+    if record.manager in _PLACELESS or (record.manager, record.kind) in _FOR_DECODING:
         return None
     description = record.description or ""
     if record.manager == "Storage":

@@ -1,9 +1,9 @@
 """What a test left in a connection that is going to be used by the next one.
 
-What can be discarded is: cursors, temporary tables, locks, what was listened to. What can be asked
-for is compared with what it was at first, and a connection in which it differs is closed. To ask
-costs more than all else: that is left out after statements that only read and write rows. The
-statements that a driver has prepared stay: it knows of them.
+What can be put back is, whatever changed it: cursors, temporary tables, locks, what was listened
+to, settings. The role and the statements that SQL prepared are compared. What can neither be put
+back nor be asked for is known by what was executed: a connection in which that happened is closed.
+The statements that a driver has prepared stay: it knows of them.
 """
 
 from __future__ import annotations
@@ -13,50 +13,56 @@ import functools
 import re
 import weakref
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
-_STATE = b"""
-    SELECT current_user, session_user,
-    (SELECT pg_catalog.array_agg(name || '=' || setting ORDER BY name)
-        FROM pg_catalog.pg_settings WHERE source = 'session'),
-    (SELECT pg_catalog.array_agg(name ORDER BY name)
-        FROM pg_catalog.pg_prepared_statements WHERE from_sql)
+_SETTINGS = b"""
+    SELECT pg_catalog.string_agg(pg_catalog.format('pg_catalog.set_config(%L, %L, false)',
+        name, setting), ', ') FROM pg_catalog.pg_settings WHERE source = 'session'
 """
 _DISCARD = b"""
     CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP;
-    DISCARD SEQUENCES;
+    DISCARD SEQUENCES; RESET ALL;
 """
-# One statement that leaves nothing behind but rows; whatever is otherwise may set something.
-_PLAIN = re.compile(
-    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|"
-    r"RELEASE|FETCH|CLOSE)\b[^;]*;?\s*\Z",
+_STATE = b"""
+    SELECT current_user, session_user, (SELECT pg_catalog.array_agg(name ORDER BY name)
+        FROM pg_catalog.pg_prepared_statements WHERE from_sql)
+"""
+# What can neither be asked for nor be taken back; and blocks, which say what they execute only when
+# they run. A setting with a point in its name is in no list, and there for good once it was set,
+# with an empty value if that was taken back.
+_SPOILING = re.compile(
+    r"\b(?:LOAD\b|SET\s+(?:SESSION\s+|LOCAL\s+)?(?:[\w$\"]+\s*\.|\"?seed\b))|(?:^|;)\s*DO\b",
     re.IGNORECASE,
 )
-# What can neither be asked for nor be taken back. A setting with a point in its name is in no list,
-# and there for good once it was set, with an empty value if that was taken back.
-_SPOILING = re.compile(
-    r"setseed|\bLOAD\b|set_config|\bSET\s+(?:SESSION\s+|LOCAL\s+)?[\w$\"]+\s*\.", re.IGNORECASE
-)
+_BEGINNING_SO = frozenset(("load", "set", "do"))
+_WORD = re.compile(r"\w+")
 _METHODS = ("copy", "execute", "executemany", "stream")
 _FACTORIES = ("cursor_factory", "server_cursor_factory")
 # What psycopg changes by itself: its statements, its lock, libpq's connection, what BEGIN is.
 _DRIVERS_OWN = {"_begin_statement", "_prepared", "_pgconn", "lock", "pgconn"}
 
-State = tuple[dict[str, Any], tuple[Any, ...]]
+
+class State(NamedTuple):
+    """What a connection was like at first, and the statements that make it so again."""
+
+    attributes: dict[str, Any]
+    asked: tuple[Any, ...]
+    putting_back: bytes
 
 
 class Sessions:
     """The connections to one database that this process's engines have made.
 
-    If ``is_careful``, each is closed that was used: there are functions that may set what nobody
-    can ask for.
+    If ``is_careful``, each is closed that was used: there are functions that may keep what nobody
+    can ask for. One is closed, too, in which a function in ``keeping`` was called.
     """
 
     keeps_async = False
     if_unknown: str | None = None
 
-    def __init__(self, *, is_careful: bool = True) -> None:
-        self.is_careful = is_careful
+    def __init__(self) -> None:
+        self.is_careful = True
+        self.keeping: frozenset[str] = frozenset()
         self._made: dict[int, weakref.ref[Any]] = {}
         self._clean: set[int] = set()
 
@@ -66,6 +72,7 @@ class Sessions:
         pid = _process_of(driver)
         if pid is not None:
             with contextlib.suppress(TypeError):
+                self._watch(driver)
                 self._made[pid] = weakref.ref(driver)
 
     def begin(self) -> None:
@@ -81,28 +88,26 @@ class Sessions:
         """What a connection is like; None if it is not psycopg's."""
         del listener
         driver = _driver(connection)
-        found = _asked(driver, _STATE)
-        if found is None:
+        self._watch(driver)
+        if driver in _spoilt:
+            # What it set when it was made is in no list, and would not come back.
             return None
-        _watch(driver)
-        return _attributes(driver), found
+        settings, found = _asked(driver, _SETTINGS), _asked(driver, _STATE)
+        if settings is None or found is None:
+            return None
+        putting_back = _DISCARD + (b"SELECT " + settings[0] + b";" if settings[0] else b"")
+        return State(_attributes(driver), found, putting_back)
 
     def is_as_it_was(self, connection: Any, state: State) -> bool:
-        """Discard what can be, and whether the rest is what it was."""
+        """Put back what can be, and whether the rest is what it was."""
         driver = _driver(connection)
-        attributes, asked = state
         if (
             self.is_careful
             or driver in _spoilt
             or not _is_idle(driver)
-            or _attributes(driver) != attributes
+            or _attributes(driver) != state.attributes
+            or _asked(driver, state.putting_back + _STATE) != state.asked
         ):
-            return False
-        if driver in _worked_on:
-            if _asked(driver, _DISCARD + _STATE) != asked:
-                return False
-            _worked_on.discard(driver)
-        elif _asked(driver, _DISCARD) is None:
             return False
         pid = _process_of(driver)
         if pid is None:
@@ -110,15 +115,18 @@ class Sessions:
         self._clean.add(pid)
         return True
 
+    def _watch(self, driver: Any) -> None:
+        """Have psycopg's connection make cursors that look at what they execute."""
+        if getattr(driver, "pgconn", None) is None:
+            return
+        _keeping[driver] = self.keeping
+        for name in _FACTORIES:
+            setattr(driver, name, _watching(getattr(driver, name)))
 
-_worked_on: weakref.WeakSet[Any] = weakref.WeakSet()
+
 _spoilt: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _watch(driver: Any) -> None:
-    """Have psycopg's connection make cursors that note what they execute."""
-    for name in _FACTORIES:
-        setattr(driver, name, _watching(getattr(driver, name)))
+# Which functions are such ones where a connection leads.
+_keeping: weakref.WeakKeyDictionary[Any, frozenset[str]] = weakref.WeakKeyDictionary()
 
 
 @functools.cache
@@ -142,11 +150,13 @@ def _noting(method: Any) -> Any:
 def _note(driver: Any, query: Any) -> None:
     if isinstance(query, bytes):
         query = query.decode(errors="replace")
-    # What is composed is no plain statement: it is looked at as it is shown.
+    elif hasattr(query, "as_string"):
+        query = query.as_string(driver)
     text = query if isinstance(query, str) else repr(query)
-    if not _PLAIN.match(text):
-        _worked_on.add(driver)
-    if _SPOILING.search(text):
+    words = set(_WORD.findall(text.lower()))
+    if not words.isdisjoint(_keeping.get(driver, ())) or (
+        not words.isdisjoint(_BEGINNING_SO) and _SPOILING.search(text)
+    ):
         _spoilt.add(driver)
 
 

@@ -121,7 +121,8 @@ class LastingDatabase:
             known[snapshot] = describe(connection)
         self._pristine = known[snapshot]
         self._obstacle = self._pristine.obstacle
-        self.sessions.is_careful = self._pristine.may_set
+        self.sessions.is_careful = self._pristine.may_keep
+        self.sessions.keeping = self._pristine.keeping
         row = connection.execute(
             "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
         ).fetchone()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.postgres.reset.changes import File, Relation
+from alembic_snapshot.postgres.reset.keeping import FIRST_NORMAL, what_may_keep
 
 if TYPE_CHECKING:
     import psycopg
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 # Bytes of rows that are kept in memory. A table with more of them is not put back once its rows
 # were changed: to copy the database's files is quicker by then.
 MOST_BYTES = 16 * 1024 * 1024
-# What initdb made has lower identifiers, whatever schema it is in.
-_FIRST_NORMAL = 16384
 _HEAP = 2
 _TABLES = f"""
     SELECT c.oid, format('%I.%I', nspname, relname), relpersistence = 'u',
@@ -28,7 +27,7 @@ _TABLES = f"""
         OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_enabled IN ('A', 'R'))
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_database d ON d.datname = current_database()
-    WHERE c.oid >= {_FIRST_NORMAL} AND relkind = 'r' AND relam = {_HEAP}
+    WHERE c.oid >= {FIRST_NORMAL} AND relkind = 'r' AND relam = {_HEAP}
     AND relpersistence IN ('p', 'u') AND nspname NOT IN ('pg_catalog', 'information_schema')
     ORDER BY pg_relation_size(c.oid), c.oid
 """
@@ -46,7 +45,7 @@ _SEQUENCES = f"""
         pg_relation_filenode(c.oid)::bigint
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_database d ON d.datname = current_database()
-    WHERE c.oid >= {_FIRST_NORMAL} AND relkind = 'S' ORDER BY c.oid
+    WHERE c.oid >= {FIRST_NORMAL} AND relkind = 'S' ORDER BY c.oid
 """
 _AT_ONCE = 100
 
@@ -81,13 +80,15 @@ class Sequence:
 class Pristine:
     """What a snapshot's clone is like. ``obstacle`` is why none of them can be put back.
 
-    ``may_set`` says that there are functions which may leave settings in whoever calls them.
+    ``keeping`` are the server's functions that may keep something in the session of whoever calls
+    them. ``may_keep`` says that something in the snapshot may do so.
     """
 
     relations: dict[File, Relation] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
     sequences: dict[int, Sequence] = field(default_factory=dict)
-    may_set: bool = True
+    keeping: frozenset[str] = frozenset()
+    may_keep: bool = True
     obstacle: str | None = None
 
     @property
@@ -105,17 +106,12 @@ def describe(connection: psycopg.Connection[Any]) -> Pristine:
     """What there is in a clone that no test has used yet."""
     found = Pristine()
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login'), "
-        "EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = prolang "
-        f"WHERE p.oid >= {_FIRST_NORMAL} AND lanname <> 'c' AND "
-        "(lanname NOT IN ('sql', 'plpgsql') OR coalesce(pg_get_function_sqlbody(p.oid), prosrc) ~* "
-        r"'set_config|setseed|\mexecute\M|(^|;|\m(begin|then|else|loop))\s*(set|load)\M'))"
+        "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login')"
     ).fetchone()
-    assert row is not None
-    found.may_set = row[1]
-    if row[0]:
+    if row and row[0]:
         # It has been told of our own connection.
         found.obstacle = "an event trigger of the snapshot's is called by every connection"
+    found.keeping, found.may_keep = what_may_keep(connection)
     toasts = _describe_tables(connection, found)
     _describe_parts(connection, found, toasts)
     _describe_sequences(connection, found)

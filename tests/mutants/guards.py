@@ -169,7 +169,7 @@ ROOMS = {
             "engines/configured": "loading configured",
             "engines/known": "engines/aim oracles/aim nowhere",
             "engines/nowhere": "plugin/nowhere",
-            "project/env_files": "plugin/nowhere",
+            "project/env_files": "plugin/nowhere init_engines",
             "project/placeholders": "plugin/nowhere",
             "engines/named": "loading configured",
             "engines/expected": "expected_refusals",

@@ -21,12 +21,17 @@ def folders(root: Path) -> list[Path]:
     return above[: top + 1]
 
 
-def values(root: Path, name: str = _NAME) -> dict[str, str]:
+def values(root: Path) -> dict[str, str]:
     """What the files say; the nearest counts. What can't be read says nothing."""
     found: dict[str, str] = {}
     for folder in reversed(folders(root)):
-        with contextlib.suppress(OSError, ValueError):
-            text = (folder / name).read_text(encoding="utf-8")
-            for variable, *spellings in _LINE.findall(text):
-                found[variable] = next(filter(None, spellings), "")
+        found |= assigned(folder / _NAME)
     return found
+
+
+def assigned(path: Path) -> dict[str, str]:
+    """What one file says."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = _LINE.findall(path.read_text(encoding="utf-8"))
+        return {variable: next(filter(None, texts), "") for variable, *texts in lines}
+    return {}

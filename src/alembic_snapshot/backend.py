@@ -77,8 +77,15 @@ class Backend(Protocol):
     def hint_for(self, text: str) -> str | None:
         """What to do about an error of the database's own in a build, if it is known."""
 
-    def stand_in(self) -> Callable[[], None]:
-        """Let engines that are made at import have the right dialect; how to undo that."""
+    def nowhere(self) -> Mapping[str, str]:
+        """As :meth:`Target.places`, of a database that is not there, another for each project's."""
+
+    def require_drivers(self) -> None:
+        """Refuse a variable with a URL for a driver of the extra that is not installed.
+
+        Raises:
+            ConfigError: it names the driver, and what to install.
+        """
 
     def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
         """A snapshot as one file in a folder of ours, and its manifest with the file's hash.

@@ -55,6 +55,12 @@ HINTS = {
     ),
     "another interpolation": (FAILED, {"text": "invalid interpolation syntax in"}, SETTINGS),
     "another value": (FAILED, {"type": "ValueError"}, SETTINGS),
+    "a URL that pydantic does not take": (
+        FAILED,
+        {"type": "ValidationError", "text": "URL\n  URL scheme should be 'postgres' or 'x'"},
+        'write backend = "postgresql" in [tool.alembic-snapshot]: the application takes no other '
+        "URL",
+    ),
     "a driver that is not supported": (
         FAILED,
         {"type": "ModuleNotFoundError", "text": "No module named 'oracledb'", "is_import": True},
@@ -209,8 +215,20 @@ class TestARevision:
     def test_whose_database_is_not_kept_is_to_be_corrected(self, hint_of):
         assert hint_of(MIGRATION) == "correct it, or what was in the database before it"
 
-    @pytest.mark.parametrize("said", ["no such table: t", 'relation "t" does not exist',
-                                      'table "t" does not exist'])  # fmt: skip
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "no such table: t",
+            "no such index: i",
+            "no such column: c",
+            "No such constraint: 'c'",
+            *(
+                f'{thing} "t" does not exist'
+                for thing in ("relation", "table", "index", "column", "type", "sequence", "view")
+            ),
+            'constraint "c" of relation "t" does not exist',
+        ],
+    )
     @pytest.mark.parametrize(
         ("before", "is_asked"),
         [

@@ -42,7 +42,8 @@ def test_all_is_well_after_init_and_it_leaves_nothing(shop):
 
     assert done.returncode == 0
     assert {line[0] for line in done.stdout.splitlines()} == {"✓"}
-    assert "✓ engine: shop.db:engine, sqlite+pysqlite, to 'shop.db', as env.py's" in done.stdout
+    where = "to what SHOP_URL says, as env.py's"
+    assert f"✓ engine: shop.db:engine, sqlite+pysqlite, {where}" in done.stdout
     assert "✓ sessionmaker: shop.db:SessionLocal, on that engine" in done.stdout
     assert shop.files() == before
     assert not list((shop.root / "shop").glob("__pycache__"))
@@ -202,6 +203,8 @@ def test_a_factory_that_is_on_another_engine(shop):
 def test_an_engine_on_another_database_than_the_migrations(shop):
     ini = shop.read("alembic.ini")
     shop.write("alembic.ini", ini.replace("shop.db", "other.db"))
+    text = shop.read("pyproject.toml")
+    shop.write("pyproject.toml", re.sub("(?m)^environment = .*$", "", text))
 
     found = doctor(shop)
     (line,) = re.findall(r"write (engine = .*) in ", found["engine"]["hint"])
@@ -405,14 +408,34 @@ def test_a_conftest_that_fails_is_a_line(shop):
 
 
 def test_a_variable_that_is_not_set(shop):
-    shop.write("shop/settings.py", 'import os\nURL = os.environ["SHOP_URL"]\n')
+    url = 'import os\nTOKEN = os.environ["SHOP_TOKEN"]\nURL = "sqlite:///shop.db"\n'
+    shop.write("shop/settings.py", url)
 
     found = doctor(shop)
     (line,) = re.findall(r"conftest.py: (.*)$", found["engine"]["hint"])
-    shop.write("conftest.py", f"import os\n{line.replace('…', 'sqlite:///shop.db')}\n")
+    shop.write("conftest.py", f"import os\n{line}\n")
 
-    assert "shop/settings.py line 2: the variable SHOP_URL is not set" in found["engine"]["seen"]
-    assert doctor(shop)["engine"]["state"] == "good"
+    assert "shop/settings.py line 2: the variable SHOP_TOKEN is not set" in found["engine"]["seen"]
+    assert "the variable SHOP_TOKEN" not in str(doctor(shop)["engine"])
+
+
+def test_a_variable_of_environment_is_set_in_tests(shop):
+    shop.write("shop/settings.py", 'import os\nURL = os.environ["SHOP_URL"]\n')
+
+    found = doctor(shop)["engine"]
+
+    assert found["state"] == "good"
+    assert ", to what SHOP_URL says, " in found["seen"]
+
+
+def test_an_engine_that_is_not_of_the_variable_is_doubtful(shop):
+    shop.write("shop/settings.py", 'URL = "sqlite:///test.db"\n')
+
+    found = doctor(shop)["engine"]
+
+    assert found["state"] == "doubtful"
+    assert "to 'test.db', and not to what SHOP_URL says (environment)" in found["seen"]
+    assert found["hint"].endswith("whose database is from the variable SHOP_URL")
 
 
 def test_a_conftest_has_its_effect(shop):

@@ -143,6 +143,38 @@ class TestShapes:
 
         assert project.ensure().manifest.heads == ("0002",)
 
+    @pytest.mark.parametrize("inside", ["db:migrations", "db/migrations", "db:x/../migrations", ""])
+    @pytest.mark.parametrize("setting", ["pythonpath", "prepend_sys_path"])
+    def test_each_colon_of_a_location_is_a_folder_further_as_alembic_has_it(
+        self, project, setting, inside
+    ):
+        project.history(2)
+        scripts = project.root / "lib/billing" / (inside.replace(":", "/") or ".")
+        (project.root / "lib/billing/db/x").mkdir(parents=True)
+        (project.root / "lib/billing/__init__.py").touch()
+        shutil.copytree(project.root / "migrations", scripts, dirs_exist_ok=True)
+        shutil.rmtree(project.root / "migrations")
+        ini = f"[alembic]\nscript_location = billing:{inside}\n"
+        ini += f"path_separator = newline\nversion_locations = billing:{inside}:versions\n"
+        if setting == "prepend_sys_path":
+            ini += "prepend_sys_path = %(here)s/lib\n"
+        else:
+            project.configure('pythonpath = ["lib"]')
+        project.write("alembic.ini", ini)
+
+        manifest = project.ensure().manifest
+
+        assert manifest.heads == ("0002",)
+        assert project.load().alembic.script_location.resolve() == scripts.resolve()
+
+    def test_a_path_to_import_from_is_never_inside_of_a_package(self, project):
+        project.history(1)
+        ini = "[alembic]\nscript_location = %(here)s/migrations\npath_separator = newline\n"
+        project.write("alembic.ini", f"{ini}prepend_sys_path = email:mime\n")
+
+        assert project.load().alembic.prepend_sys_path == (project.root / "email:mime",)
+        assert project.ensure().manifest.heads == ("0001",)
+
     def test_a_revision_id_need_not_be_the_file_name(self, project):
         path = project.revision("one")
         path.rename(path.with_name("something_else.py"))

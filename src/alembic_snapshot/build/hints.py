@@ -20,7 +20,10 @@ from alembic_snapshot.project.places import TABLE
 # Errors that no setting of ours mends.
 _MISTAKES = ("SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError")
 _MAKES_TABLES = re.compile(r"create_table|create_all|create\s+table", re.IGNORECASE)
-_NO_TABLE = re.compile(r'no such table|(table|relation) ".*" does not exist')
+_THING = r"(table|relation|index|constraint|column|view|sequence|type|trigger)"
+_NOT_THERE = re.compile(rf'no such {_THING}|\b{_THING} ".*" does not exist', re.IGNORECASE)
+# What pydantic says of a URL of another database.
+_POSTGRESQL_ONLY = re.compile(r"URL scheme should be 'postgres")
 # What SQLite says of SQL that only listeners of the application's engine give to a connection.
 _NO_OWN_SQL = re.compile(r"(no such|unknown) function|no such collation sequence")
 # What Flask says of code that needs an application.
@@ -34,6 +37,8 @@ def hint_for(failed: Failure, project: Project, chain: Chain, kept: Target | Non
         return f"is the disk full? make room, or {other}"
     if failed.hint:
         return failed.hint
+    if _POSTGRESQL_ONLY.search(failed.text) and "host" not in backend_of(project).nowhere():
+        return f'write backend = "postgresql" in [{TABLE}]: the application takes no other URL'
     if failed.type in _MISTAKES:
         return "correct the file"
     if failed.type.startswith("Interpolation"):
@@ -102,7 +107,7 @@ def _of_a_revision(failed: Failure, project: Project, chain: Chain, kept: Target
         return "correct it, or what was in the database before it"
     opened = "" if kept.file else f"; open it: {kept.opening}"
     missing = ""
-    if _NO_TABLE.search(failed.text) and not _tables_are_made(failed, project, chain):
+    if _NOT_THERE.search(failed.text) and not _tables_are_made(failed, project, chain):
         missing = "; are its first tables not made by Alembic? then set migrate"
     return f"the half-built database is kept at {kept}{opened}{missing}"
 

@@ -43,6 +43,15 @@ class Choice:
             {candidate.reference: candidate for candidate in reversed(objects)}.values()
         )[::-1]
         chosen, why = _one_of(objects, makers.factories, reached)
+        hidden = self._hidden(makers, objects, reached)
+        if chosen is not None and hidden and chosen.source.path not in reached:
+            places = ", ".join(map(self._shown.line, hidden))
+            self._result.left_out.append(
+                ("engine", f"env.py imports one that is made in a function ({places}), and the one "
+                 f"with a name, {chosen.reference} ({self._shown.line(chosen)}), is another: write "
+                 'engine = "module:name" with the name that the first has')
+            )  # fmt: skip
+            return None
         if chosen is not None:
             self._result.add("engine", chosen.reference, f"made in {self._shown.line(chosen)}{why}")
             return chosen
@@ -54,11 +63,21 @@ class Choice:
             return None
         return self._by_url(makers)
 
+    def _hidden(self, makers: Makers, objects: Sequence[Made], reached: set[Path]) -> list[Made]:
+        """The engines that no name is known to have, in files that ``env.py`` imports."""
+        calls = [one.call for one in objects]
+        return [
+            one
+            for one in makers.engines
+            if not one.reference and one.source.path in reached and one.call not in calls
+        ]
+
     def _by_url(self, makers: Makers) -> Made | None:
         """An engine that nothing names, by its URL."""
         unnamed = [*makers.flask, *makers.engines]
         urls: dict[str, Made] = {}
         places: dict[str, str] = {}
+        own: set[str] = set()
         for maker in unnamed:
             for origin in maker.url:
                 if origin.kind == "text" and origin.form == "url" and "://" in origin.name:
@@ -66,7 +85,10 @@ class Choice:
                     url = self._instance(origin.name, maker) if is_flask else origin.name
                     urls.setdefault(url, maker)
                     places.setdefault(url, self._shown.at(origin))
-        if len(urls) == 1:
+                    if not origin.source.is_for_tests(origin.line):
+                        own.add(url)
+        unread = [origin for maker in unnamed for origin in maker.url if origin.kind == "unknown"]
+        if len(urls) == 1 and own and not unread:
             ((url, engine),) = urls.items()
             what = "Flask-SQLAlchemy's, of" if engine in makers.flask else "made in a function, in"
             self._result.add(
@@ -75,8 +97,11 @@ class Choice:
             return engine
         if urls:
             lines = ", ".join(f'engine = "{url}" ({place})' for url, place in places.items())
+            others = f", and one that can't be read ({self._shown.at(unread[0])})" if unread else ""
+            many = f"are {len(urls)} URLs" if len(urls) > 1 else "is 1 URL"
+            many += "" if own else ", a test's"
             why = (
-                f"no name leads to it, and there are {len(urls)} URLs; write the line of the one "
+                f"no name leads to it, and there {many}{others}; write the line of the one "
                 f"that the application has in tests: {lines}"
             )
         elif not unnamed:
@@ -107,7 +132,13 @@ class Choice:
             )
         if not makers.factories:
             if not makers.flask:
-                why = "no sessionmaker() was found: db_session is one on the engine"
+                inside = ", ".join(map(self._shown.line, makers.inside))
+                seen = (
+                    f"it is made in a function ({inside})"
+                    if inside
+                    else "no sessionmaker() was found"
+                )
+                why = f"{seen}: db_session is one on the engine"
                 self._result.left_out.append(("sessionmaker", why))
             return None
         wanted = engine.reference if engine else self._table.get("engine")

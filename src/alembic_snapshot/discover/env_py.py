@@ -11,13 +11,26 @@ from pathlib import Path
 from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Source, Sources
 from alembic_snapshot.discover.values import Values
+from alembic_snapshot.project import env_files
 
 OTHER_URL = "sqlite:///test.db"
 _URL = "sqlalchemy.url"
 _ASYNC = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
 _FROM_CONFIGURATION = ("engine_from_config", "async_engine_from_config")
 _MAKERS = ("create_engine", "create_async_engine", *_FROM_CONFIGURATION)
-_PLACEHOLDERS = {"int": "1", "float": "1", "bool": "true"}
+# Values of the types that settings have, by how the types are called.
+_OF_TYPES = (
+    (r"(Strict)?[Bb]ool", "true"),
+    (r"(con)?(int|float|decimal)|\w*(Int|Float|Decimal)|timedelta", "1"),
+    ("EmailStr|NameEmail", "test@example.com"),
+    (r"(Any|Http|AnyHttp|File|Ftp)Url", "http://localhost"),
+    (r"UUID\d?", "00000000-0000-4000-8000-000000000000"),
+    (r"IP(v4|v6|vAny)Address", "127.0.0.1"),
+    ("[Ll]ist|[Ss]et|[Tt]uple|[Ff]rozen[Ss]et|Sequence", "[]"),
+    ("[Dd]ict|Mapping|Json", "{}"),
+    ("date", "2000-01-01"),
+    ("datetime", "2000-01-01T00:00:00"),
+)
 _URL_NAME = re.compile(r"(^|_|database|db)(url|uri|dsn)(_|$)", re.IGNORECASE)
 # What is in the names of variables with a URL, and a value that libraries take. A URL of which
 # nothing is known may well be the database's.
@@ -31,7 +44,6 @@ _ADDRESSES = (
      "http://localhost"),
     ("", OTHER_URL),
 )  # fmt: skip
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=", re.MULTILINE)
 
 
 @dataclass
@@ -87,7 +99,7 @@ def required(
     sources: Sequence[Source], values: Values, root: Path
 ) -> dict[str, tuple[str, Origin]]:
     """The variables without which modules can't be imported, and a value for each."""
-    known = _dotenv(root)
+    known = _dotenv(root, sources)
     variables: dict[str, tuple[str, Origin]] = {}
     for source in sources:
         for origin in (*values.required_at_import(source), *values.settings(source)):
@@ -98,10 +110,22 @@ def required(
 
 def _placeholder(origin: Origin) -> str:
     """A value that a variable may have: of its type, or of what its name says."""
-    if origin.type in _PLACEHOLDERS or not _URL_NAME.search(origin.name):
-        return _PLACEHOLDERS.get(origin.type, "test")
-    about = f"{origin.name}_{origin.type}".lower()
-    return next(value for pattern, value in _ADDRESSES if re.search(pattern, about))
+    is_url = _URL_NAME.search(origin.name) or "Dsn" in origin.type
+    if is_url and not _value_of(origin.type, but_urls=True):
+        about = f"{origin.name}_{origin.type}".lower()
+        return next(value for pattern, value in _ADDRESSES if re.search(pattern, about))
+    return _value_of(origin.type) or "test"
+
+
+def _value_of(annotation: str, *, but_urls: bool = False) -> str | None:
+    """A value of a type, as an annotation spells it; None if any text may be one."""
+    inner = re.sub(r"^(typing\.)?(Annotated|Optional|Final)\[(.*)\]$", r"\3", annotation)
+    literal = re.match(r"(?:typing\.)?Literal\[['\"]?([^'\",\]]*)", inner)
+    if literal:
+        return literal[1]
+    name = re.split(r"[\[,|(]", inner)[0].strip().rpartition(".")[2]
+    found = [value for pattern, value in _OF_TYPES if re.fullmatch(pattern, name)]
+    return next((one for one in found if not (but_urls and "://" in one)), None)
 
 
 def _sort(env: EnvPy) -> None:
@@ -163,9 +187,31 @@ def _is_url(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value == _URL
 
 
-def _dotenv(root: Path) -> set[str]:
-    """The variables that the project's .env file sets. Libraries for settings read it too."""
-    try:
-        return set(_ASSIGNMENT.findall((root / ".env").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return set()
+def _dotenv(root: Path, sources: Sequence[Source]) -> set[str]:
+    """The variables that files of the project set. Libraries for settings read them too."""
+    return {name for path in env_paths(root, sources) for name in env_files.assigned(path)}
+
+
+def env_paths(root: Path, sources: Sequence[Source]) -> list[Path]:
+    """The ``.env`` files of a project, and those that its settings name (``env_file``)."""
+    named = [
+        root / str(text.value)
+        for source in sources
+        for node in ast.walk(source.tree)
+        for key, value in _pairs(node)
+        if key == "env_file"
+        for text in ast.walk(value)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    ]
+    return list(dict.fromkeys([*(one / ".env" for one in env_files.folders(root)), *named]))
+
+
+def _pairs(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What one node of a file gives to names."""
+    if isinstance(node, ast.keyword) and node.arg:
+        yield node.arg, node.value
+    elif isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        yield from ((str(k.value), v) for k, v in pairs if isinstance(k, ast.Constant))
+    elif isinstance(node, ast.Assign):
+        yield from ((t.id, node.value) for t in node.targets if isinstance(t, ast.Name))

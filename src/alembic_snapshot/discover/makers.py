@@ -9,7 +9,7 @@ from typing import Any
 
 from alembic_snapshot.discover.names import local_values, returned
 from alembic_snapshot.discover.readers import Origin
-from alembic_snapshot.discover.sources import Function, Source, Sources
+from alembic_snapshot.discover.sources import Function, Source, Sources, is_of_tests
 from alembic_snapshot.discover.values import Values
 
 _ENGINES = {
@@ -64,11 +64,15 @@ class Model:
 
 @dataclass
 class Makers:
-    """A project's engines and factories. ``flask`` are Flask-SQLAlchemy's objects."""
+    """A project's engines and factories. ``flask`` are Flask-SQLAlchemy's objects.
+
+    ``inside`` are the factories that functions make, without a name.
+    """
 
     engines: list[Made] = field(default_factory=list)
     factories: list[Made] = field(default_factory=list)
     flask: list[Made] = field(default_factory=list)
+    inside: list[Made] = field(default_factory=list)
 
 
 def find_makers(sources: Sources, values: Values) -> Makers:
@@ -79,6 +83,7 @@ def find_makers(sources: Sources, values: Values) -> Makers:
         reader = _Reader(source, sources, values)
         makers.engines += reader.engines()
         makers.factories += reader.factories()
+        makers.inside += reader.inside()
         makers.flask += reader.flask()
         flask_urls += reader.flask_urls()
     makers.flask = [replace(maker, url=tuple(flask_urls)) for maker in makers.flask]
@@ -133,8 +138,9 @@ class _Reader:
             elif owner is not None:
                 yield from self._in_instance(name, call, claimed)
         for name, function in self.source.functions.items():
-            yield from self._function(name, function, claimed)
-        for node in ast.walk(self.source.tree):
+            if not is_of_tests(name):
+                yield from self._function(name, function, claimed)
+        for node in self.source.of_the_application():
             if isinstance(node, ast.Call) and node not in claimed and self._is_made(node):
                 owner_of = self.source.owners.get(node)
                 if owner_of is not None and not any(node is other for other in claimed):
@@ -157,6 +163,14 @@ class _Reader:
                     is_async="async" in last or "AsyncSession" in ast.unparse(call),
                     bound=self._bound(call),
                 )  # fmt: skip
+
+    def inside(self) -> Iterator[Made]:
+        """The factories that functions make."""
+        for node in self.source.of_the_application():
+            if isinstance(node, ast.Call) and node in self.source.owners:
+                dotted = self.source.dotted(node.func)
+                if dotted.rpartition(".")[2] in _FACTORIES and self._is_library(dotted):
+                    yield Made(self.source, node.lineno, None)
 
     def flask(self) -> Iterator[Made]:
         for name, call, _ in self._names():
@@ -187,7 +201,7 @@ class _Reader:
         """The module's names that a call's result is assigned to, and the class if it is one."""
         for name, values in self.source.assigned.items():
             for value in values:
-                if isinstance(value, ast.Call):
+                if isinstance(value, ast.Call) and not is_of_tests(name):
                     yield name, value, self._class(value)
 
     def _class(self, call: ast.Call) -> tuple[ast.ClassDef, Source] | None:

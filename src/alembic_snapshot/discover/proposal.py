@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.discover.choice import Choice
-from alembic_snapshot.discover.env_py import OTHER_URL, EnvPy, read_env_py, required
+from alembic_snapshot.discover.env_py import OTHER_URL, EnvPy, env_paths, read_env_py, required
 from alembic_snapshot.discover.flask import Application, find_applications
 from alembic_snapshot.discover.layout import Layout, is_importable, pytest_settings
 from alembic_snapshot.discover.lines import Line, Proposal, Shown
@@ -19,7 +19,7 @@ from alembic_snapshot.discover.readers import Origin
 from alembic_snapshot.discover.sources import Source, Sources
 from alembic_snapshot.discover.values import Values
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project import unsupported
+from alembic_snapshot.project import env_files, unsupported
 from alembic_snapshot.project.alembic_settings import (
     AlembicSettings,
     database_url,
@@ -136,7 +136,10 @@ class _Proposing:
             return str(given)
         url = database_url(self.alembic) or ""
         engines = [engine] if engine else [*makers.engines, *makers.flask]
-        kinds = _kinds([*(url for maker in engines for url in maker.url), *env.url], self.root)
+        urls = [*(url for maker in engines for url in maker.url), *env.url]
+        files = env_paths(self.root, env.reached)
+        files += [self.root / f".env.{name}" for name in ("example", "sample", "dist")]
+        kinds = _kinds(urls, files)
         where = (
             f"the URL in {self.shown.line(engines[0])}"
             if engines
@@ -319,24 +322,24 @@ def _url(backend: str, *, is_async: bool) -> str:
     return f"{'postgresql+asyncpg' if is_async else 'postgresql+psycopg'}://localhost/test"
 
 
-def _kinds(origins: Sequence[Origin], root: Path) -> dict[str, str]:
-    """The kinds of databases that URLs name, each with a URL."""
+def _kinds(origins: Sequence[Origin], files: Sequence[Path]) -> dict[str, str]:
+    """The kinds of databases that URLs name, each with a URL; or those of their types."""
     texts = [origin.name for origin in origins if origin.kind == "text"]
     if not any("://" in text for text in texts):
         names = [origin.name for origin in origins if origin.kind == "variable"]
-        texts = [text for name in names for text in _values_of(name, root)]
+        texts = [text for name in names for text in _values_of(name, files)]
     urls = [text for text in texts if _SCHEME.match(text)]
-    return {text.partition(":")[0].partition("+")[0]: text for text in urls}
+    found = {text.partition(":")[0].partition("+")[0]: text for text in urls}
+    # pydantic's PostgresDsn takes no other URL.
+    is_typed = any("Postgres" in origin.type for origin in origins)
+    return found or ({"postgresql": ""} if is_typed else {})
 
 
-def _values_of(name: str, root: Path) -> Iterator[str]:
-    """The values of a variable, in this process and in the project's .env files."""
+def _values_of(name: str, files: Sequence[Path]) -> Iterator[str]:
+    """The values of a variable, in this process and in the project's files."""
     if name in os.environ:
         yield os.environ[name]
-    for file in (".env", ".env.example", ".env.sample", ".env.dist"):
-        try:
-            text = (root / file).read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            continue
-        pattern = rf"^\s*(?:export\s+)?{re.escape(name)}\s*=\s*[\"']?([^\"'\s#]+)"
-        yield from re.findall(pattern, text, re.MULTILINE)
+    for path in files:
+        value = env_files.assigned(path).get(name)
+        if value:
+            yield value

@@ -85,6 +85,10 @@ class Readers:
         described += [part for part in ast.walk(node.annotation) if isinstance(part, ast.Call)]
         for call in described:
             variable = _alias(call) or variable
+        inside = [call for call in described if _last(call.func) == "Field"]
+        if default is None and inside:
+            # Annotated[bool, Field(default=…)]
+            default = inside[0]
         if isinstance(default, ast.Call) and _last(default.func) == "Field":
             words = [w.value for w in default.keywords if w.arg in ("default", "default_factory")]
             default = next(iter([*default.args[:1], *words]), None)

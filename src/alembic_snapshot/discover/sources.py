@@ -11,13 +11,20 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 _NOT_THE_APPLICATION = frozenset({"node_modules", "site-packages", "build", "dist"})
-_TESTS = re.compile(r"tests?|test_.*\.py|.*_test\.py|conftest\.py")
+_TESTS = re.compile(r"tests?(\.py)?|test_.*\.py|.*_tests?\.py|conftest\.py")
+# Names of what is there for tests, wherever it stands: TestConfig, TestingSettings, test_engine.
+_OF_TESTS = re.compile(r"(^|_)test(s|ing)?(_|$)|(^|_)TEST(S|ING)?(_|$)|Test(s|ing)?(?![a-z])")
 _FROM = re.compile(
     r"^[ \t]*from[ \t]+(\w[\w.]*)[ \t]+import[ \t]+\(?\s*([\w, \t\n]*)", re.MULTILINE
 )
 _IMPORT = re.compile(r"^[ \t]*import[ \t]+(\w[\w., \t]*)", re.MULTILINE)
 _MAX_SIZE = 2_000_000
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def is_of_tests(name: str) -> bool:
+    """Whether a class, a function or an object is there for tests, by its name."""
+    return _OF_TESTS.search(name) is not None
 
 
 class Source:
@@ -50,6 +57,25 @@ class Source:
             return ""
         module, name = self.imports.get(node.id, ("", node.id))
         return ".".join(filter(None, (module, name)))
+
+    def of_the_application(self) -> Iterator[ast.AST]:
+        """Every node but those of classes and functions that are there for tests."""
+        waiting: list[ast.AST] = [self.tree]
+        while waiting:
+            node = waiting.pop(0)
+            if isinstance(node, ast.ClassDef | Function) and is_of_tests(node.name):
+                continue
+            yield node
+            waiting.extend(ast.iter_child_nodes(node))
+
+    def is_for_tests(self, line: int) -> bool:
+        """Whether a line is in a class or a function that is there for tests."""
+        return any(
+            isinstance(node, ast.ClassDef | Function)
+            and is_of_tests(node.name)
+            and node.lineno <= line <= (node.end_lineno or line)
+            for node in ast.walk(self.tree)
+        )
 
     def _read(self, body: Sequence[ast.stmt]) -> None:
         for node in body:

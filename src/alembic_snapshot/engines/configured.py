@@ -23,6 +23,7 @@ from alembic_snapshot.database.identity import (
 from alembic_snapshot.engines import factories
 from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.engines.named import Named, unmade
+from alembic_snapshot.engines.nowhere import Nowhere
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.config import Project
@@ -59,6 +60,7 @@ class Configured:
         self._lock = threading.RLock()
         self._loading = 0
         self._files: set[str] = set()
+        self._nowhere = Nowhere(project)
         self._urls: dict[Any, Any] = {}
         # Replaced and never changed: threads look at the same time.
         self._seen: tuple[weakref.ref[Any], ...] = ()
@@ -190,10 +192,20 @@ class Configured:
         return place is not None and self.names(place)
 
     def names(self, place: Place) -> bool:
-        """Whether the configured engine is for that database; False while it isn't known."""
+        """Whether the configured engine is for that database; False while it isn't known.
+
+        It is for the one that ``environment`` names if it is made of that, or if it is a URL.
+        """
         url, is_text = self._present_url()
         if url is None or place.kind != self.project.backend:
             return False
+        if self._is_of(url, place, is_text=is_text):
+            return True
+        is_led = is_text or any(self._nowhere.is_at(own) for own in url_places(url))
+        return is_led and self._nowhere.has(place)
+
+    def _is_of(self, url: Any, place: Place, *, is_text: bool) -> bool:
+        """Whether the engine's URL names that database."""
         if place.kind != "sqlite":
             return any(own.is_same(place) for own in url_places(url))
         files = self.files()

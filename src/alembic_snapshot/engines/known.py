@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from alembic_snapshot.database.identity import Place, url_places
+from alembic_snapshot.engines.nowhere import Nowhere
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.project.alembic_settings import database_url
 from alembic_snapshot.project.config import Project
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 class Known:
     """The databases that Alembic's settings name, and those that ``env.py`` was kept from.
 
+    Those, too, that the variables of ``environment`` name: in tests, and outside of them.
+
     ``built`` are the manifests of the snapshots of this run so far; the store's are read when
     somebody first asks.
     """
@@ -28,6 +31,8 @@ class Known:
         self._count = -1
         self._reasons: dict[Place, str] = {}
         self._settings: dict[Place, str] | None = None
+        # As long as the run has them: what is done at its end is guarded, too.
+        self._nowhere = Nowhere(project)
 
     def places(self) -> dict[Place, str]:
         """Each database of the migrations, and why it is known to be one."""
@@ -43,6 +48,8 @@ class Known:
                 self._reasons.update(self._from_manifests(self._stored()))
             self._count = len(built)
             self._reasons.update(self._from_manifests(built))
+        if self._nowhere.is_at(place):
+            return self._nowhere.text
         if place in self._reasons:
             return self._reasons[place]
         return next((why for known, why in self._reasons.items() if known.is_same(place)), None)
@@ -54,7 +61,7 @@ class Known:
 
     def _named(self) -> dict[Place, str]:
         if self._settings is None:
-            self._settings = dict(self._from_settings())
+            self._settings = {**self._nowhere.former, **dict(self._from_settings())}
         return self._settings
 
     def _from_settings(self) -> Iterator[tuple[Place, str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from alembic_snapshot.engines.expected import is_expected
 from alembic_snapshot.engines.letters import Letters
+from alembic_snapshot.engines.nowhere import Nowhere
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError, SnapshotError
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ class Notices:
         """A connection to a database that the migrations are for, past the configured engine."""
         __tracebackhide__ = True
         test = _running()
-        what = f"{self.here()} connects to {place.text(project.root)} ({why})"
+        is_nowhere = Nowhere(project).is_at(place)
+        shown = why if is_nowhere else f"{place.text(project.root)} ({why})"
+        what = f"{self.here()} connects to {shown}"
         line = engine_line(project, place, self._temporary())
         hint = f"if it is the application's database, {line}"
         error: SnapshotError
@@ -299,6 +302,8 @@ def unused(
 ) -> EngineError:
     """The error of a test that asked for a database, and whose application opened another one."""
     configured = f"engine names {engine}; " if project.engine else ""
+    nowhere = Nowhere(project)
+    shown = nowhere.text if nowhere.is_at(place) else place.text(project.root)
     if place.kind != project.backend:
         hint = (
             f"if it is the application's database, give the application a {project.backend} URL "
@@ -316,7 +321,7 @@ def unused(
         if _is_passing(project, place, temporary):
             hint += "; if not, let the test use the application's engine, or ask for no database"
     return EngineError(
-        f"{test} asked for a database and did not use it: {line} opened {place.text(project.root)}",
+        f"{test} asked for a database and did not use it: {line} opened {shown}",
         hint=configured + hint,
     )
 
@@ -329,10 +334,13 @@ def engine_line(project: Project, place: Place, temporary: Path | None = None) -
     from alembic_snapshot.database.identity import variables_for
 
     by_name = f'write engine = "module:name" in {table_of(project)}, with the name of the engine'
-    variable = next(variables_for([place], os.environ), None)
-    if variable is not None:
+    nowhere = Nowhere(project)
+    names = nowhere.variables if nowhere.has(place) else []
+    names = names or [name for name, _ in variables_for([place], os.environ)][:1]
+    if names:
         # Another developer has another value.
-        return f"{by_name}, whose database is from the variable {variable[0]}"
+        many = "variables" if names[1:] else "variable"
+        return f"{by_name}, whose database is from the {many} {' and '.join(names)}"
     if _is_passing(project, place, temporary):
         return f"{by_name}: the database is in a temporary folder, and has no lasting name"
     return f'write engine = "{place.url(project.root)}" in {table_of(project)}'

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from alembic_snapshot.errors import printable
 from alembic_snapshot.key.inputs import Files, is_litter, is_log_or_database
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.placeholders import originals
 from alembic_snapshot.project.spelling import Spelling, is_ignored
 
 # Stands for the names of all variables, where the environment was copied or scanned.
@@ -180,10 +181,11 @@ def inherited(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that a builder inherits.
 
     ``PYTHONPATH`` is not one: it is configured. What signs for a shared store is no revision's.
-    Whether pytest builds, nobody is to see.
+    Whether pytest builds, nobody is to see: what is a placeholder in tests is as it was before.
     """
     kept_out = ("PYTHONPATH", "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY", "PYTEST_*")
-    variables = {name: value for name, value in environ.items() if not fits(name, kept_out)}
+    given = originals(environ).items()
+    variables = {name: value for name, value in given if not fits(name, kept_out)}
     if project.inherit_environment is not None:
         allowed = _INHERITED.union(project.inherit_environment)
         variables = {name: value for name, value in variables.items() if name in allowed}

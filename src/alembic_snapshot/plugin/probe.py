@@ -24,6 +24,7 @@ from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin.session import session_of
 
 if TYPE_CHECKING:
+    from alembic_snapshot.database.identity import Place
     from alembic_snapshot.plugin.database import Database
 
 _FILE = Path(os.environ["ALEMBIC_SNAPSHOT_PROBE"])
@@ -113,6 +114,7 @@ def _described(database: Database) -> dict[str, Any]:
     from alembic_snapshot.database.identity import option_of, url_name, url_places
     from alembic_snapshot.engines.known import Known
     from alembic_snapshot.engines.notices import engine_line
+    from alembic_snapshot.engines.nowhere import Nowhere
 
     engines, root = database.redirect.engines, database.project.root
     url = engines.configured.url()
@@ -121,18 +123,27 @@ def _described(database: Database) -> dict[str, Any]:
         assert engine is not None  # what was verified is there
         url = engine.url
     places = url_places(url, root if engine is None else "")
-    known = Known(database.project, lambda: ())
+    known, nowhere = Known(database.project, lambda: ()), Nowhere(database.project)
     others = known.places()
-    is_known = not others or any(known.why(place) for place in places)
+    is_known = any(known.why(place) for place in places)
+    if nowhere.variables:
+        # Every engine with a URL that is configured is pointed, and every one of the variables.
+        is_known |= engines.configured.url() is not None
+        others = {nowhere.place: "environment"}
+    is_known |= not others
     is_memory = any(place.is_memory for place in places)
     first = next(iter(others.items()), None)
+
+    def told(place: Place) -> str:
+        return nowhere.text if nowhere.is_at(place) else place.text(root)
+
     return {
         "name": engines.name,
         "dialect": url.get_backend_name(),
         "driver": url.get_driver_name(),
         "is_async": bool(url.get_dialect().is_async),
-        "place": places[0].text(root) if places else None,
+        "place": told(places[0]) if places else None,
         "is_read_only": option_of(url_name(url), "mode") == "ro",
         "is_known": is_known or is_memory,
-        "known": first and [first[0].text(root), engine_line(database.project, first[0]), first[1]],
+        "known": first and [told(first[0]), engine_line(database.project, first[0]), first[1]],
     }

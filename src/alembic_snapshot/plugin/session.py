@@ -92,8 +92,9 @@ class PluginSession:
             from alembic_snapshot.engines.importing import when_imported
 
             self._forget = when_imported("sqlalchemy", self._install)
-            if BACKEND_VARIABLE in os.environ or b"postgresql" in self.toml.content:
-                self._stand_in()
+            words = (b"environment", b"postgresql")
+            if BACKEND_VARIABLE in os.environ or any(word in self.toml.content for word in words):
+                self._lead_nowhere()
 
     @property
     def is_worker(self) -> bool:
@@ -334,23 +335,26 @@ class PluginSession:
         own: Path = factory.getbasetemp()
         return own.parent if self.is_worker else own
 
-    def _stand_in(self) -> None:
-        """Let an engine that is made at import speak the dialect, wherever it would connect to."""
+    def _lead_nowhere(self) -> None:
+        """Have the variables of ``environment`` lead nowhere before anybody can read them."""
         from alembic_snapshot.backend import backend_of
+        from alembic_snapshot.engines.nowhere import lead_nowhere
 
         try:
             projects = self.projects.values()
-        except ConfigError:
+        except SnapshotError:
             # Whatever is wrong with the configuration is told when it is needed.
             return
-        with contextlib.ExitStack() as stack:
-            for project in projects:
-                try:
-                    stack.callback(backend_of(project).stand_in())
-                except ConfigError as error:
-                    # A conftest.py may import the application, which would say less.
-                    raise pytest.UsageError(str(error)) from None
-            self._restore = stack.pop_all().close
+        backends = [backend_of(project) for project in projects]
+        places = (backend.nowhere() for backend in backends)
+        self._restore = lead_nowhere(zip(projects, places, strict=True))
+        try:
+            for backend in backends:
+                backend.require_drivers()
+        except ConfigError as error:
+            self._restore()
+            # A conftest.py may import the application, which would say less.
+            raise pytest.UsageError(str(error)) from None
 
     def _build(self, wanted: CloneOptions) -> None:
         from alembic_snapshot.build.progress import Progress

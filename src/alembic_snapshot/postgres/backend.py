@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres import databases, extensions
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.placeholder import nowhere, require_driver
 from alembic_snapshot.postgres.room import refuse_crowd
 from alembic_snapshot.postgres.server import Server, major_version, said, server_in_use
 from alembic_snapshot.postgres.store import ServerStore
@@ -83,11 +84,14 @@ class PostgreSQL:
         name = extensions.missing_in(text)
         return extensions.way_out([name], server_in_use()) if name else None
 
-    def stand_in(self) -> Callable[[], None]:
-        """As :func:`alembic_snapshot.postgres.placeholder.stand_in`."""
-        from alembic_snapshot.postgres.placeholder import stand_in
+    def nowhere(self) -> dict[str, str]:
+        """A database on no server in particular."""
+        return nowhere(self.project.name)
 
-        return stand_in(self.project)
+    def require_drivers(self) -> None:
+        """As :func:`alembic_snapshot.postgres.placeholder.require_driver`, for every variable."""
+        for name in ("DATABASE_URL", *self.project.environment):
+            require_driver(name)
 
     def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
         """A copy of it, written as :func:`alembic_snapshot.postgres.archive.write` does.

@@ -32,6 +32,8 @@ _WITHOUT_EFFECT = (
     "timezone",
     "truncate_slug_length",
 )
+# Those that may be inside of a package, each folder after a colon; the others are plain paths.
+_OF_PACKAGES = ("script_location", "version_locations")
 _URL = "sqlalchemy.url"
 # The sections of logging.config: each kind, and in which of its options the others are named.
 _LOGGING = ("loggers", "handlers", "formatters")
@@ -327,9 +329,10 @@ class _Reader:
             )
         here = self.ini.parent if name in self.main and self.ini else None
         here = here or (self.toml.parent if self.toml else Path.cwd())
-        package, colon, inside = value.partition(":")
-        if colon and inside and not os.path.isabs(value):
-            return _package_folder(package, [*self.pythonpath, here]) / inside
+        package, *inside = value.split(":")
+        if inside and name in _OF_PACKAGES and not os.path.isabs(value):
+            folders = [*self.pythonpath, *self.paths("prepend_sys_path"), here]
+            return _package_folder(package, folders).joinpath(*inside)
         return Path(os.path.abspath((self.start or here) / value))
 
     def _expand(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import quote, unquote
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import owner
+from alembic_snapshot.project.placeholders import NOWHERE
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.database import DatabaseFile
 from alembic_snapshot.sqlite.store import FileStore
@@ -76,9 +78,13 @@ class SQLite:
     def hint_for(self, text: str) -> None:
         """None: nothing of SQLite's can be installed."""
 
-    def stand_in(self) -> Callable[[], None]:
-        """Nothing: SQLite is what URLs say that are in no variable."""
-        return lambda: None
+    def nowhere(self) -> dict[str, str]:
+        """A file in a folder that is not there."""
+        folder = Path(tempfile.gettempdir(), "alembic-snapshot-is-not-here")
+        return DatabaseFile(folder / f"{NOWHERE}-{self.project.name}.db").places()
+
+    def require_drivers(self) -> None:
+        """Nothing: Python has SQLite's."""
 
     def as_file(self, entry: Entry, workspace: Workspace) -> tuple[Path, Manifest]:
         """A copy of its file, if others would believe it."""

@@ -1,0 +1,161 @@
+"""``init`` takes no engine for the application's that is a test's, or one of several."""
+
+from __future__ import annotations
+
+import pytest
+
+from alembic_snapshot.discover.layout import find_layout
+from alembic_snapshot.discover.proposal import propose
+
+MADE = "from sqlalchemy import create_engine\n"
+# Where an engine stands that is a test's.
+OF_TESTS = {
+    "tests.py": f"{MADE}engine = create_engine('sqlite:///other.db')\n",
+    "shop/test.py": f"{MADE}engine = create_engine('sqlite:///other.db')\n",
+    "shop/app_tests.py": f"{MADE}engine = create_engine('sqlite:///other.db')\n",
+    "shop/more.py": f"{MADE}test_engine = create_engine('sqlite:///other.db')\n",
+    "shop/makers.py": f"{MADE}def make_test_engine():\n    return create_engine('sqlite:///a.db')\n",
+}
+# How the settings of tests are called.
+TEST_CLASSES = ["TestConfig", "ConfigForTests", "Testing", "TestingSettings", "test_config"]
+READ = "'sqlite:///shop.db'"
+UNREAD = "compute(os.path.dirname(__file__))"
+
+
+def proposal(folder):
+    return propose(find_layout(folder.root), {})
+
+
+def value(found, key):
+    return next((line.value for line in found.lines if line.key == key), None)
+
+
+@pytest.mark.parametrize("name", OF_TESTS)
+def test_an_engine_of_tests_is_none_of_the_application(folder, name):
+    folder.shape()
+    folder.write(name, OF_TESTS[name])
+
+    found = proposal(folder)
+
+    assert value(found, "engine") == "shop.db:engine"
+    assert "of several" not in str(found.lines)
+    assert "candidates" not in str([*found.left_out, *found.lines])
+
+
+def flask(folder, config, more):
+    """A project of Flask-SQLAlchemy's shape."""
+    folder.shape()
+    folder.write("shop/db.py", "from flask_sqlalchemy import SQLAlchemy\ndb = SQLAlchemy()\n")
+    folder.write("config.py", f"import os\nfrom elsewhere import compute\n\n{config}\n{more}")
+    return proposal(folder)
+
+
+@pytest.mark.parametrize("name", TEST_CLASSES)
+def test_a_url_of_a_class_for_tests_is_not_the_applications(folder, name):
+    config = "class Config:\n    SQLALCHEMY_DATABASE_URI = os.environ['SHOP']\n"
+    test = f"class {name}:\n    SQLALCHEMY_DATABASE_URI = 'sqlite://'\n"
+
+    found = flask(folder, config, test)
+
+    assert value(found, "engine") is None
+    assert "there is 1 URL, a test's; write the line" in dict(found.left_out)["engine"]
+
+
+@pytest.mark.parametrize("name", ["TestimonialConfig", "LatestConfig", "Contest"])
+def test_a_class_whose_name_only_looks_like_it_is_the_applications(folder, name):
+    config = f"class {name}:\n    SQLALCHEMY_DATABASE_URI = {READ}\n"
+
+    assert "shop.db" in value(flask(folder, config, ""), "engine")
+
+
+@pytest.mark.parametrize("name", ["Other", "Production"])
+@pytest.mark.parametrize("read", [READ, "'sqlite://'"])
+def test_a_url_that_cannot_be_read_is_another_one(folder, name, read):
+    config = f"class Config:\n    SQLALCHEMY_DATABASE_URI = {UNREAD}\n"
+    other = f"class {name}:\n    SQLALCHEMY_DATABASE_URI = {read}\n"
+
+    found = flask(folder, config, other)
+
+    assert value(found, "engine") is None
+    (why,) = [why for key, why in found.left_out if key == "engine"]
+    assert "there is 1 URL, and one that can't be read (config.py line 5)" in why
+
+
+def test_an_engine_that_a_function_makes_for_what_env_py_imports_is_another_one(folder):
+    folder.shape()
+    folder.write(
+        "shop/db.py",
+        """
+        from sqlalchemy import create_engine
+        from sqlalchemy.orm import sessionmaker
+        from shop.settings import URL
+
+        def make():
+            return sessionmaker(create_engine(URL))
+
+        Session = make()
+        engine = Session.kw["bind"]
+        """,
+    )
+    folder.write("shop/commands.py", f"{MADE}engine = create_engine('sqlite:///other.db')\n")
+    env = folder.read("migrations/env.py")
+    folder.write("migrations/env.py", f"from shop.db import engine\n{env}")
+
+    found = proposal(folder)
+
+    assert value(found, "engine") is None
+    told = dict(found.left_out)
+    assert "env.py imports one that is made in a function (shop/db.py line 6)" in told["engine"]
+    assert "shop.commands:engine (shop/commands.py line 2), is another" in told["engine"]
+    assert told["sessionmaker"].startswith("it is made in a function (shop/db.py line 6)")
+
+
+SETTINGS = """
+from typing import Annotated, Literal
+from pydantic import AnyHttpUrl, EmailStr, Field, PostgresDsn, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file="../settings.env")
+    DATABASE_URL: PostgresDsn
+    ADMIN: EmailStr
+    FLAG: Annotated[bool, Field(description="x")]
+    COUNT: PositiveInt
+    KIND: Literal["a", "b"]
+    HOST: AnyHttpUrl
+    NAMES: list[str]
+    OFF: Annotated[bool, Field(default=True)]
+    SECRET: str
+
+settings = Settings()
+URL = str(settings.DATABASE_URL)
+"""
+
+
+@pytest.mark.parametrize("file", [None, "settings.env", ".env"])
+def test_a_settings_class_gets_values_that_it_takes(folder, file):
+    folder.root = folder.root / "backend"
+    folder.shape()
+    folder.write("shop/settings.py", SETTINGS)
+    env = folder.read("migrations/env.py")
+    folder.write("migrations/env.py", f"from shop.db import engine\n{env}")
+    if file is not None:
+        (folder.root.parent / ".git").mkdir()
+        names = ("ADMIN", "FLAG", "COUNT", "KIND", "HOST", "NAMES", "SECRET")
+        folder.write(f"../{file}", "".join(f"{name}=x\n" for name in names))
+
+    found = proposal(folder)
+
+    assert value(found, "backend") == "postgresql"
+    wanted = {"DATABASE_URL": "{url}"}
+    if file is None:
+        wanted |= {
+            "ADMIN": "test@example.com",
+            "FLAG": "true",
+            "COUNT": "1",
+            "KIND": "a",
+            "HOST": "http://localhost",
+            "NAMES": "[]",
+            "SECRET": "test",
+        }
+    assert value(found, "environment") == wanted

@@ -174,3 +174,35 @@ class TestTheList:
 
         assert "damaged" not in said
         assert all(record["intact"] for record in records)
+
+
+@pytest.fixture
+def redirected(project):
+    """A project whose env.py has an engine of its own."""
+    project.history(1)
+    project.append("alembic.ini", "sqlalchemy.url = sqlite:///app.db\n")
+    own = "engine = __import__('sqlalchemy').create_engine('sqlite:///own.db')\nwith engine"
+    text = (project.root / "migrations/env.py").read_text()
+    project.write("migrations/env.py", text.replace("with engine", own))
+    return project
+
+
+@pytest.mark.parametrize(
+    "command", ["build", "build -q", "status", "check", "list", "build --summary"]
+)
+@pytest.mark.parametrize("built", [False, True], ids=["at first", "on a hit"])
+def test_what_a_build_warned_of_is_said_in_every_output(redirected, command, built):
+    if built or command in ("status", "list"):
+        redirected.command("build")
+
+    said = redirected.command(*command.split())
+
+    text = said.stdout + said.stderr
+    assert "was redirected to the snapshot" in text or "1 warning" in text, text
+
+
+def test_what_check_warns_of_is_in_its_record(redirected):
+    record = json.loads(redirected.command("check", "--json").stdout)
+
+    (warning,) = record["warnings"]
+    assert "was redirected to the snapshot" in warning

@@ -31,7 +31,7 @@ def checked(
                 missing["stairway"] = error.message
         is_tried = snapshot is not None
         snapshot = snapshot or ensure(project, listener=progress)
-    console.warn(notes_of(snapshot))
+    console.warn([*notes_of(snapshot), *snapshot.manifest.warnings])
     checks = snapshot.manifest.checks
     finding_lines = [*findings_of(snapshot.manifest, project), *stairway]
     missing = {**unchecked(checks, drift=project.drift), **missing}
@@ -46,6 +46,7 @@ def checked(
         "left_out": left_out,
         "stairway": is_tried,
         "revisions": count,
+        "warnings": list(snapshot.manifest.warnings),
     }
     lines = [*finding_lines, *(not_checked(name, reason) for name, reason in missing.items())]
     lines.append(f"{revisions}: {counted(len(finding_lines), len(missing))}")

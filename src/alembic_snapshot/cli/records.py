@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.checks import counted, findings, told, unchecked
+from alembic_snapshot.checks import counted, findings, number, told, unchecked
 from alembic_snapshot.errors import CommandError
 from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import Project
@@ -39,6 +39,13 @@ def counted_of(manifest: Manifest, project: Project) -> str:
     return counted(
         len(findings_of(manifest, project)), len(unchecked(manifest.checks, drift=project.drift))
     )
+
+
+def counted_with_warnings(manifest: Manifest, project: Project) -> str:
+    """The number of findings, and that of the warnings of the build, if it had any."""
+    count = len(manifest.warnings)
+    found = counted_of(manifest, project)
+    return f"{found}, {number(count, 'warning')}" if count else found
 
 
 def revision_count(manifest: Manifest) -> int:

@@ -26,7 +26,7 @@ from alembic_snapshot.cli.options import (
     tell_of_ending,
 )
 from alembic_snapshot.cli.records import (
-    counted_of,
+    counted_with_warnings,
     not_supported,
     notes_of,
     one_layer,
@@ -135,8 +135,8 @@ def _built(
     more = own_command(project, "status", layer=layer, revision=revision)
     if snapshot.built and not quiet:
         warn(shortened([*warnings, *lines], more))
-    elif lines:
-        warn([f"{counted_of(snapshot.manifest, project)}: `{more}` says more"])
+    elif lines or warnings:
+        warn([f"{counted_with_warnings(snapshot.manifest, project)}: `{more}` says more"])
     if difference:
         warn([f"the snapshot that was there differs from it:\n{difference}"])
     compared = ""

@@ -27,7 +27,7 @@ from alembic_snapshot.cli.options import (
     traceback_option,
 )
 from alembic_snapshot.cli.records import (
-    counted_of,
+    counted_with_warnings,
     layer_in,
     seconds_of,
     snapshot_record,
@@ -95,7 +95,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
 
 
 def _row(manifest: Manifest, project: Project, is_intact: bool) -> Sequence[str]:
-    counted = counted_of(manifest, project) if "drift" in manifest.checks else ""
+    counted = counted_with_warnings(manifest, project) if "drift" in manifest.checks else ""
     return (
         manifest.digest[:12],
         manifest.project,

@@ -49,6 +49,25 @@ def test_the_first_run_builds_and_the_second_reuses(shop, mode):
     assert not second.errlines or "building" not in second.stderr.str()
 
 
+HEAD_TWICE = """
+    import pytest
+
+    def test_one(db_session): db_session.connection()
+
+    @pytest.mark.db_clone(revision="heads")
+    def test_other(db_session): db_session.connection()
+"""
+
+
+def test_what_the_run_built_is_not_reused_because_a_second_test_asks_in_another_way(shop):
+    first = shop.run("-p", "no:randomly", test_it=HEAD_TWICE)
+    second = shop.run("-p", "no:randomly", test_it=HEAD_TWICE)
+
+    first.assert_outcomes(passed=2)
+    assert " built (the store has no snapshot of this project); 2 clones" in line(first)
+    assert " reused; 2 clones" in line(second)
+
+
 def test_a_changed_migration_is_the_reason_for_another_build(shop):
     shop.run(test_it=TESTS)
     shop.replace("migrations/versions/0002_orders.py", "item", "thing")

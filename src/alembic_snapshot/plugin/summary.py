@@ -108,7 +108,10 @@ class Tally:
 
         reasons = ", ".join(snapshot.why[:_REASONS]) or "asked to"
         found = "restored from its archive" if snapshot.restored else "reused"
-        self.snapshots[snapshot.digest] = f"built ({reasons})" if snapshot.built else found
+        if snapshot.built:
+            self.snapshots[snapshot.digest] = f"built ({reasons})"
+        # What this process has built is there for the next who asks.
+        self.snapshots.setdefault(snapshot.digest, found)
         self.warnings += [note for note in snapshot.notes if note not in self.warnings]
         if snapshot.shared is not None:
             self.shared.append(snapshot.shared.to_record())

@@ -279,7 +279,7 @@ def test_a_copy_to_compare_with_is_left_alone_by_others_and_goes_afterwards(post
     template = ServerDatabase(postgres, "alembic_snapshot_template")
     template.start(None)
     try:
-        with postgres.connect() as connection, readable(template, postgres) as copy:
+        with postgres.connect() as connection, readable(template, template) as copy:
             sweep(connection)
 
             assert names("alembic_clone_") == [copy.info.dbname]

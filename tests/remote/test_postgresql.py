@@ -248,7 +248,7 @@ class TestItIsCode:
         entry, report = shared.pull("reader")
 
         assert report.warnings == []
-        with readable(entry.database, postgres) as connection:
+        with readable(entry.database, entry.database) as connection:
             found = connection.execute("SELECT to_regclass('poison')").fetchone()
         assert found == ("poison",), "the other tests would prove nothing"
 

@@ -372,7 +372,8 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-URL = make_url(os.environ["SHOP_URL"])
+# What the variable of the application says leads nowhere in a test.
+URL = make_url(os.environ["DEVELOPERS"])
 INSERT = text("INSERT INTO rows VALUES (1)")
 
 def insert(url, **options):
@@ -486,7 +487,8 @@ def test_the_applications_database_is_not_reached_by_any_of_its_names(
     service = shop.root / "services.conf"
     service.write_text(f"[mine]\nhost=localhost\nport={by_tcp}\ndbname=developers\nuser=postgres\n")
     monkeypatch.setenv("PGSERVICEFILE", str(service))
-    monkeypatch.setenv("SHOP_URL", f"postgresql+psycopg://postgres@127.0.0.1:{by_tcp}/developers")
+    for variable in ("SHOP_URL", "DEVELOPERS"):
+        monkeypatch.setenv(variable, f"postgresql+psycopg://postgres@127.0.0.1:{by_tcp}/developers")
 
     result = shop.run(test_it=HIDDEN)
 

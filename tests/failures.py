@@ -7,7 +7,7 @@ from alembic_snapshot.builder.protocol import Facts, Failure
 FACTS = Facts(
     refused=[], redirected=[], databases=[], create_all=[], configured=True, options={},
     versions=[], is_heard=True, planned=0, applied=[], scripts=None, caught_by=None,
-    async_lacks=[], asks_command_line=False, written=[], changed=[],
+    async_lacks=[], asks_command_line=False, written=[], changed=[], unlike_before=[],
 )  # fmt: skip
 FAILED = Failure(
     facts=FACTS, current=None, who="env.py", where=None, type="RuntimeError", text="it broke",

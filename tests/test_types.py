@@ -29,7 +29,7 @@ def test_it(db_clones: Clones) -> None:
     reveal_type(db_clones["events"].path)
 """
 WRONG = {
-    "scope": 'clone_fixture("function")',
+    "scope": 'clone_fixture("suite")',
     "argument": 'clone_fixture("class", layr="demo")',
     "value": 'clone_fixture("class", empty="no")',
     "name": "db_clones[3]",

@@ -343,7 +343,7 @@ def test_what_an_entry_of_a_listing_is_counts(project):
         if make is KINDS["a file"]:
             project.ensure()
         elif make is KINDS["a folder"]:
-            reason = "the list of files in data changed (read while it ran)"
+            reason = "the list of files in data changed: x is something else (read while it ran)"
             assert project.look_up().reasons == (reason,)
         entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 

@@ -5,8 +5,6 @@ A state below the newest revision is kept on the way: nothing of that run is los
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -15,6 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from alembic_snapshot.postgres import databases
+from tests.build.test_left_for_later import by_alembic, content
 from tests.sample import STOCK_ENV
 
 KV = "op.execute('create table if not exists kv (v text)')"
@@ -125,22 +124,6 @@ ENVS = {
         "    with engine",
     ),
 }
-
-
-def content(path):
-    connection = sqlite3.connect(path)
-    try:
-        return list(connection.iterdump())
-    finally:
-        connection.close()
-
-
-def by_alembic(project, **variables):
-    (project.root / "app.db").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "alembic", "upgrade", "heads"]
-    environment = {**os.environ, "PYTHONPATH": str(project.root), **variables}
-    subprocess.run(command, cwd=project.root, env=environment, check=True, capture_output=True)
-    return content(project.root / "app.db")
 
 
 def write(project, env, first, last):

@@ -253,6 +253,10 @@ class Builder:
                 self._run_env(lambda _current, _context: ())
             self.watch.look_into_modules(filled=False)
             self._seed(step.function)
+        self._reach(step)
+
+    def _reach(self, step: Step) -> None:
+        """Copy a state where it is to be copied, now that nobody is connected, and report it."""
         if step.copy:
             with self.guard.own_work(step.copy):
                 self.target.save(step.copy)
@@ -318,12 +322,8 @@ class Builder:
             self._run_env(steps)
             if disordered is not None:
                 raise disordered
-        if planned is None:
-            return
-        if step.copy:
-            with self.guard.own_work(step.copy):
-                self.target.save(step.copy)
-        self._tell(step)
+        if planned is not None:
+            self._reach(step)
 
     def _planned(self, step: Step, current: Any) -> Sequence[Any] | None:
         """The steps of Alembic's to a state; None if one on the way would be of another order.

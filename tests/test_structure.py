@@ -138,6 +138,7 @@ ROOMS = {
         ["target"],
         ["carried", "drift", "guard", "seeds", "stairway", "watch"],
         ["left"],
+        ["env_runner"],
         ["upgrade"],
         ["failure"],
         ["__main__"],

@@ -58,6 +58,7 @@ ROOMS = {
                 "builder/record written_and_read compiled watch reached_models observed"
             ),
             "builder/frames": "builder/frames key/surroundings watch reads left_by_env",
+            "builder/env_runner": "handed_over left_by_env one_run handovers heads options",
             "builder/left": "handed_over left_by_env variables",
             "builder/options": "spelled_options options left_by_env",
             "builder/reach": "reached_code reached_models",

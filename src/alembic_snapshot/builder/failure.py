@@ -44,7 +44,7 @@ def failure(error: BaseException, builder: Builder) -> Failure:
         variable=_variable(error, builder),
         argument=_argument(error, builder),
         traceback=_traceback(error, builder.sites),
-        is_context=not builder.app_context.is_made,
+        is_context=not builder.env.app_context.is_made,
         hint=_hint(error, builder),
         order=error.order if isinstance(error, Disordered) else [],
         facts=builder.facts(),
@@ -56,7 +56,7 @@ def _hint(error: BaseException, builder: Builder) -> str | None:
     if isinstance(error, NoContext | GuardError):
         return error.hint
     is_env = builder.current is None and builder.who not in (SCRIPT, HISTORY)
-    return builder.env_sql.why(error) if is_env else None
+    return builder.env.sql.why(error) if is_env else None
 
 
 def _is_in(where: str | None, path: Path, sites: Callsites) -> bool:
@@ -165,7 +165,7 @@ def _variable(error: BaseException, builder: Builder) -> str | None:
 def _argument(error: BaseException, builder: Builder) -> str | None:
     """The name of the ``-x`` argument that ``env.py`` asked for and was not given."""
     name, is_variable = _missing_key(error)
-    given = builder.asked_for_x
+    given = builder.env.asked_for_x
     if not isinstance(given, dict) or name is None or is_variable or name in given:
         return None
     return str(name)

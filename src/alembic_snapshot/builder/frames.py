@@ -13,8 +13,8 @@ from alembic_snapshot.project.callsite import Callsites, waiting
 
 # The code of this room, which is on the stack because it hears of a read.
 _HEARING = ("builder/reads.py", "builder/watch.py", "builder/record.py", "builder/frames.py")
-# The code of this room that starts the project's: its scripts and seeds.
-_STARTING = ("builder/upgrade.py", "builder/seeds.py")
+# The code of this room that starts the project's: env.py, its scripts and seeds.
+_STARTING = ("builder/env_runner.py", "builder/upgrade.py", "builder/seeds.py")
 # Modules through which a question about a file comes here.
 _PASSING = frozenset(
     {"genericpath", "os", "pathlib", "pathlib._abc", "pathlib._local", "posixpath"}

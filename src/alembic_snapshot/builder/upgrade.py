@@ -6,35 +6,22 @@ import collections
 import contextlib
 import dataclasses
 import importlib.util
-import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.runtime.environment import EnvironmentContext
 
 from alembic_snapshot.builder import patches
-from alembic_snapshot.builder.alembic_config import Config, config_of, offered, scripts_of
-from alembic_snapshot.builder.app_context import AppContext, NoContext, libraries_in_context
+from alembic_snapshot.builder.app_context import NoContext, libraries_in_context
 from alembic_snapshot.builder.branches import Disordered, is_line, ordered
-from alembic_snapshot.builder.carried import Carried, carried
 from alembic_snapshot.builder.drift import Comparison
-from alembic_snapshot.builder.env_sql import EnvSql, statement_of
+from alembic_snapshot.builder.env_runner import EnvRunner
+from alembic_snapshot.builder.env_sql import statement_of
 from alembic_snapshot.builder.guard import Guard
-from alembic_snapshot.builder.left import LeftByEnv
-from alembic_snapshot.builder.options import (
-    called_by_alembic,
-    is_comparable,
-    metadata_in,
-    option_fingerprint,
-    spelled,
-)
 from alembic_snapshot.builder.own_sql import OwnSql
-from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.protocol import (
     CONNECTION,
     RUN,
@@ -45,8 +32,7 @@ from alembic_snapshot.builder.protocol import (
     Step,
 )
 from alembic_snapshot.builder.ran import Ran
-from alembic_snapshot.builder.reach import code_reached
-from alembic_snapshot.builder.record import EVERY_STATE, FILES
+from alembic_snapshot.builder.record import FILES
 from alembic_snapshot.builder.seeds import run_seed
 from alembic_snapshot.builder.sources import distrust_bytecode
 from alembic_snapshot.builder.stairway import Stairway
@@ -54,7 +40,6 @@ from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
 from alembic_snapshot.checks import NO_METADATA, brief, unconfigured_mappers
-from alembic_snapshot.key.inputs import text_digest
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.references import Reference
@@ -93,26 +78,15 @@ class Builder:
             ignored=job.ignored,
             inputs=job.inputs,
         )
-        self.left = LeftByEnv(self.watch, job.asked, self._spell)
-        self.options: dict[str, str] | None = None
-        self.arguments: dict[str, str] = {}
-        self._has_run_env = False
-        self._has_migrated = False
         # Whether revisions have left something that another run of env.py would not have.
         self._is_left_in_connection = self._is_left_in_run = False
         # Whether revisions have one order only.
         self._is_line = False
-        self.version_table = "alembic_version"
-        self.version_schema: str | None = None
         self.create_all: list[str] = []
         self.current: str | None = None
-        self.asked_for_x: Any = None
         self._doing = "env.py"
-        self._config: Config | None = None
-        self.pools = Pools()
         self.own_sql = OwnSql()
-        self.env_sql = EnvSql(is_continued=job.is_continued)
-        self.app_context = AppContext(job.context, self.watch.around_env)
+        self.env = EnvRunner(job, self.kind, self.guard, self.watch, self._on_migrations)
         self.ran = Ran(job.scripts, job.versions, self._watched)
 
     def run(self) -> None:
@@ -125,14 +99,12 @@ class Builder:
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
         patches.hear_own_operations(self.watch.count)
-        patches.hear_migrations(self._migrating)
+        patches.hear_migrations(self.env.migrating)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _disable_fsync)
-        self.pools.listen()
-        self.env_sql.listen()
+        self.env.listen()
         self.kind.listen()
-        config = self._config = config_of(self.job)
-        self._script = scripts_of(self.job, config)
+        self.env.load()
         steps = collections.deque(self.job.steps)
         while steps:
             if steps[0].does == "upgrade":
@@ -157,7 +129,7 @@ class Builder:
     @property
     def who(self) -> str:
         """Whose code is running, as messages call it."""
-        if not self.app_context.is_made:
+        if not self.env.app_context.is_made:
             return f"context {self.job.context!r}"
         if self.current is None:
             return self._doing
@@ -178,47 +150,22 @@ class Builder:
             redirected=list(dict.fromkeys(self.guard.redirected)),
             databases=[place.to_record(self.root) for place in places],
             create_all=self.create_all,
-            configured=self.options is not None,
-            options=self._options(),
-            **self.ran.facts((self.version_table, self.version_schema)),
+            configured=self.env.options is not None,
+            options=self.env.handed_over(),
+            **self.ran.facts((self.env.version_table, self.env.version_schema)),
             async_lacks=self.async_lacks,
-            asks_command_line=self._config is not None and self._config.is_asked,
+            asks_command_line=self.env.config is not None and self.env.config.is_asked,
             written=sorted(self.watch.record.written),
             changed=self.watch.changed(),
             unlike_before=self.watch.unlike_before(),
         )
 
-    def _options(self) -> dict[str, str]:
-        """The options that ``env.py`` hands over, spelled the same wherever the project lies."""
-        left = {**self.left.handed_over(), **self.env_sql.handed_over(), **self.arguments}
-        options = {**(self.options or {}), **left}
-        # Values may be somebody's secrets, and are kept where others may read them.
-        return {name: text_digest(self._spell(text)) for name, text in options.items()}
-
-    def _spell(self, text: str) -> str:
-        text = text.replace(self.target.name, "<target>")
-        return text.replace(str(self.root), "<root>")
-
-    @contextlib.contextmanager
-    def _migrating(self, context: Any, arguments: Mapping[str, Any]) -> Iterator[None]:
-        self._on_migrations(context, arguments)
-        with self.env_sql.unheard():
-            yield
-
-    def _on_migrations(self, context: Any, arguments: Mapping[str, Any]) -> None:
-        if not self.guard.migrates(context.connection):
-            return
+    def _on_migrations(self, context: Any) -> None:
         self.ran.note(context)
         self.own_sql.note(context.connection)
-        self.watch.look_into_modules(filled=not self._has_migrated)
-        self._has_migrated = True
-        # Every revision's function is given them.
-        self.arguments = {f"<argument {name}>": spelled(arguments[name]) for name in arguments}
-        if not is_comparable(dict(arguments)):
-            self.watch.record.shares_models.add(EVERY_STATE)
 
     def _on_create_all(self) -> None:
-        if not self.app_context.is_made:
+        if not self.env.app_context.is_made:
             raise NoContext(
                 f"{self.sites.current()} calls create_all(), and the migrations are to make tables",
                 "leave it out where Alembic migrates, or name a function in context that does",
@@ -239,7 +186,7 @@ class Builder:
             self._take_up_and_down(step)
         elif step.does == "migrate":
             with (
-                self.app_context.around(),
+                self.env.app_context.around(),
                 self._does(f"migrate {step.function}"),
                 self._makes("migrate"),
                 self.watch.recording(),
@@ -248,9 +195,9 @@ class Builder:
                 function = self._loaded(step.function)
                 run_to_its_end(function, function(self.target.url()))
         elif step.does == "seed":
-            if not (self._has_run_env or self.job.migrate):
+            if not (self.env.has_run or self.job.migrate):
                 # A seed finds what env.py has imported, as it does where revisions ran before.
-                self._run_env(lambda _current, _context: ())
+                self.env.run(lambda _current, _context: ())
             self.watch.look_into_modules(filled=False)
             self._seed(step.function)
         self._reach(step)
@@ -272,7 +219,7 @@ class Builder:
             name = step.copy or self.target.name
             with self.watch.reads.unheard():
                 problems = self.kind.finish(
-                    name, self.own_sql, self.guard.own_work, self.pools.close_idle
+                    name, self.own_sql, self.guard.own_work, self.env.pools.close_idle
                 )
         by_owner = self.watch.record.by_owner(set(self.job.inputs)) if is_stairway else {}
         left = () if is_stairway else self._left_for_later([*inputs, *seen["direct"][FILES]])
@@ -299,7 +246,7 @@ class Builder:
 
         def steps(current: Any, context: Any) -> Iterator[Any]:
             nonlocal step, planned, disordered
-            before = self._carried(context)
+            before = self.env.carried(context)
             while True:
                 try:
                     planned = self._planned(step, current)
@@ -311,7 +258,7 @@ class Builder:
                 if planned:
                     self.report("plan", revisions=[one.revision.revision for one in planned])
                     yield from map(self._watched, planned)
-                    now = self._carried(context)
+                    now = self.env.carried(context)
                     self._is_left_in_connection |= now.connection != before.connection
                     self._is_left_in_run |= now.run != before.run
                 if not self._goes_on(step, pending, context, is_kept=planned is not None):
@@ -319,7 +266,7 @@ class Builder:
                 step, current = pending.popleft(), context.get_current_heads()
 
         with self._makes("env.py"):
-            self._run_env(steps)
+            self.env.run(steps)
             if disordered is not None:
                 raise disordered
         if planned is not None:
@@ -334,7 +281,7 @@ class Builder:
         # Not before env.py runs: scripts may rely on what it has prepared.
         if step.revisions is not None:
             self._load_scripts()
-        script: Any = self._environment.script
+        script: Any = self.env.environment.script
         target: Any = tuple(step.revisions) if step.revisions is not None else "heads"
         with self._does(HISTORY), self.watch.recording():
             if step.last is None or self._is_line:
@@ -356,18 +303,14 @@ class Builder:
                 if not self.kind.save_within(context.connection, step.copy):
                     return False
             with self.guard.script(SCRIPT), self.watch.recording():
-                self.ran.read_scripts(self._script)
+                self.ran.read_scripts(self.env.script)
             self._tell(step, goes_on=True)
         return True
-
-    def _carried(self, context: Any) -> Carried:
-        env = os.path.realpath(self._script.env_py_location)
-        return carried(self._run_config, context, self.kind, env)
 
     def _take_up_and_down(self, step: Step) -> None:
         """Take revisions up, down and up again, as often as it takes ``env.py`` to run them."""
         stairway = Stairway(
-            self.kind, self._script, step, self.report, self.guard.own_work, self.pools
+            self.kind, self.env.script, step, self.report, self.guard.own_work, self.env.pools
         )
 
         def run_env(function: Callable[..., Iterable[Any]], **options: Any) -> None:
@@ -376,7 +319,7 @@ class Builder:
                 return function(current, context)
 
             self.current = None
-            self._run_env(loaded, **options)
+            self.env.run(loaded, **options)
 
         stairway.run(run_env, self._watched)
 
@@ -386,8 +329,8 @@ class Builder:
             self.guard.script(SCRIPT),
             self.watch.loading(),
         ):
-            revisions = list(self._script.walk_revisions())
-            self._is_line = is_line(revisions, self._script.get_heads())
+            revisions = list(self.env.script.walk_revisions())
+            self._is_line = is_line(revisions, self.env.script.get_heads())
             for revision in revisions:
                 self.watch.is_script(revision.path, revision.revision)
 
@@ -400,7 +343,7 @@ class Builder:
             self.current, error = self.ran.caught
             raise error
         with self.guard.script(SCRIPT), self.watch.recording():
-            self.ran.read_scripts(self._script)
+            self.ran.read_scripts(self.env.script)
 
     def _watched(self, step: Any) -> Any:
         """The migration step, reported, recorded and guarded while it runs."""
@@ -429,71 +372,12 @@ class Builder:
         step.migration_fn = run
         return step
 
-    def _run_env(
-        self,
-        function: Callable[..., Iterable[Any]],
-        environment: Mapping[str, Any] = _UPGRADE,
-        overrides: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        """Run ``env.py`` with the target offered in the way that is tried."""
-        # A process of its own would not find connections of the run before, nor their event loop.
-        self.pools.close_idle()
-        self._has_run_env = True
-        assert self._config is not None
-        offer = offered(self._config, self.kind, self.handover)
-        is_upgrade = environment is _UPGRADE and not overrides
-        heard = self.env_sql.heard(is_upgrade=is_upgrade)
-        with heard, self.app_context.around(), offer as config:
-
-            def begin(current: Any, context: Any) -> Iterable[Any]:
-                if not self.guard.migrates(context.connection):
-                    # One of several that are migrated together, beside the snapshot's.
-                    return ()
-                self.left.begin(config, context)
-                self._run_config = config
-                self.watch.record.in_context |= libraries_in_context()
-                return function(current, context)
-
-            self._environment = EnvironmentContext(config, self._script, fn=begin, **environment)
-            self._listen_to_configure(self._environment, overrides)
-            with self._environment:
-                self._script.run_env()
-
-    def _listen_to_configure(
-        self, environment: EnvironmentContext, overrides: Mapping[str, Any]
-    ) -> None:
-        # On the instance: alembic.context's functions go to it, and not to a subclass's.
-        original = environment.configure
-
-        def configure(*positional: Any, **options: Any) -> None:
-            connection = options.get("connection", positional[0] if positional else None)
-            if not self.guard.migrates(connection):
-                original(*positional, **{**options, **overrides})
-                return
-            self.options = option_fingerprint(options)
-            self.watch.record.metadata = metadata_in(options)
-            for function in called_by_alembic(options):
-                for path in code_reached(function, self.job.scripts):
-                    self.watch.count(path, EVERY_STATE)
-            self.version_table = options.get("version_table") or "alembic_version"
-            self.version_schema = options.get("version_table_schema")
-            original(*positional, **{**options, **overrides})
-
-        environment.configure = configure  # type: ignore[method-assign]
-        arguments = environment.get_x_argument
-
-        def get_x_argument(*positional: Any, **options: Any) -> Any:
-            self.asked_for_x = arguments(*positional, **options)
-            return self.asked_for_x
-
-        environment.get_x_argument = get_x_argument  # type: ignore[method-assign]
-
     def _seed(self, reference: str) -> None:
         self.current = reference
         self.report("seed", seed=reference)
         started = time.perf_counter()
         with (
-            self.app_context.around(),
+            self.env.app_context.around(),
             self.guard.script(f"seed {reference}"),
             self.watch.recording(reference),
         ):
@@ -510,14 +394,14 @@ class Builder:
 
     def _check(self) -> Checks:
         """Mappers, and what `alembic check` finds; what can't be checked does not fail."""
-        refused, options = len(self.guard.refused), self.options
-        assert self._config is not None
-        comparison = Comparison(self._config, self._script, self.job)
-        lines, reason = comparison.run(self._run_env)
-        if comparison.error and (again := self.env_sql.why(comparison.error)):
+        refused, options = len(self.guard.refused), self.env.options
+        assert self.env.config is not None
+        comparison = Comparison(self.env.config, self.env.script, self.job)
+        lines, reason = comparison.run(self.env.run)
+        if comparison.error and (again := self.env.sql.why(comparison.error)):
             reason = f"{reason} [{brief(statement_of(comparison.error) or '')}]; {again}"
         # What it gives to an upgrade is what counts, if there was one.
-        self.options = self.options if options is None else options
+        self.env.options = self.env.options if options is None else options
         if self.guard.refused[refused:]:
             reason = self.guard.refused[refused]
             del self.guard.refused[refused:]

@@ -231,15 +231,21 @@ OF_THE_TEMPLATE = {
 def test_a_snapshot_that_began_with_something_else_is_built_again(project, execute, restored, how):
     project.configure('backend = "postgresql"\narchive = "always"')
     snapshot, _ = project.build()
+    store = backend_of(load_project(project.root)).store()
+    archives = {one.name: one.manifest.created for one in store.usable_archives()}
     if how in BEGINNINGS:
         execute(BEGINNINGS[how])
     else:
         execute(OF_THE_TEMPLATE[how], "template1")
 
     status = project.command("status")
+    kept = {one.name: one.manifest.created for one in store.archives.all()}
     _, ran = project.build()
+    written = {one.name: one.manifest.created for one in store.archives.all()}
 
     assert status.returncode == 1
+    assert kept == archives
+    assert not written.items() & archives.items()
     assert status.stdout.splitlines()[0] == "miss"
     assert f"{snapshot.entry.database} was built with another template1" in status.stdout
     assert ran[-1:] == ["0002"]

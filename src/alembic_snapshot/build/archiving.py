@@ -51,7 +51,7 @@ class Archiving:
 
     def restore(self, construction: Construction) -> Entry | None:
         """The snapshot from an archive, or the deepest state below it; None if neither is there."""
-        known = self._store.archives.all() if self._store.archives is not None else []
+        known = self._store.usable_archives()
         if not known:
             return None
         chain = construction.chain
@@ -131,13 +131,10 @@ class Archiving:
 
 def archived(status: Status) -> Archived | None:
     """The archive that a build would restore the snapshot from, by its manifest alone."""
-    archives = status.store.archives
-    if archives is None:
-        return None
     fits = Fits(status.project, status.present)
     usable = (
         one
-        for one in archives.all()
+        for one in status.store.usable_archives()
         if one.manifest.digest == status.chain.target.digest
         and fits(one.manifest)
         and unsuited(status.project, one.manifest) is None

@@ -24,7 +24,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ from alembic_snapshot.postgres.databases import BUILDING, FAILED, SNAPSHOT
 from alembic_snapshot.postgres.restorer import sweep
 from alembic_snapshot.postgres.server import Server, lock_key, said, server_in_use
 from alembic_snapshot.postgres.surroundings import surroundings
-from alembic_snapshot.store.archives import Archives
+from alembic_snapshot.store.archives import Archived, Archives
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import NAME_LENGTH, Store
 
@@ -117,7 +117,7 @@ class ServerStore(Store):
         return self.damage(entry) is None
 
     def damage(self, entry: Entry) -> str | None:
-        """In words, why it can't be used; None if it can be. Nor is its archive used then."""
+        """In words, why it can't be used; None if it can be."""
         with self.server.connect() as connection:
             row = connection.execute(
                 f"SELECT shobj_description(oid, 'pg_database'), {_MARK} FROM pg_database d "
@@ -128,19 +128,17 @@ class ServerStore(Store):
         if row is None or mark != row[1]:
             return f"{entry.database} is damaged or was changed"
         if began != self._surroundings:
-            self._remove_archives()
             return (
                 f"{entry.database} was built with another template1, or other settings, rights or "
                 "extensions of the server's"
             )
         return None
 
-    def _remove_archives(self) -> None:
-        """Delete the files of snapshots that began with something else."""
-        for name, text in self._records(SNAPSHOT):
-            if _marks_in(text)[1] != self._surroundings:
-                with contextlib.suppress(OSError):
-                    self.archives.remove(name)
+    def usable_archives(self) -> Sequence[Archived]:
+        """Those of snapshots that are not here, or began as a new one would."""
+        began = {name: _marks_in(comment)[1] for name, comment in self._records(SNAPSHOT)}
+        now = self._surroundings
+        return [one for one in self.archives.all() if began.get(one.name, now) == now]
 
     @functools.cached_property
     def _surroundings(self) -> str:
@@ -213,6 +211,9 @@ class ServerStore(Store):
                     query = f"SELECT {_MARK} FROM pg_database d WHERE datname = %s"
                     (mark,) = connection.execute(query, (name,)).fetchone() or ("",)
                     self._write(connection, name, manifest, (mark, began))
+            self.archives.remove_other(name, manifest)
+        except OSError as error:
+            raise self.unwritable(error) from error
         except psycopg.Error as error:
             raise StoreError(
                 f"can't make {database.name} on {self.server} a snapshot: {said(error)}",

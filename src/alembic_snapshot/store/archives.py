@@ -54,8 +54,13 @@ class Archives:
     def of(self, name: str, manifest: Manifest) -> Archived | None:
         """The archive of the snapshot of that name, if it is of the same build."""
         archived = self._read(self.folder / f"{name}{_MANIFEST}")
-        is_same = archived is not None and archived.manifest.created == manifest.created
-        return archived if is_same else None
+        return archived if archived is not None and _is_same(archived, manifest) else None
+
+    def remove_other(self, name: str, manifest: Manifest) -> None:
+        """Delete the archive of that name, if there is one of another build."""
+        archived = self._read(self.folder / f"{name}{_MANIFEST}")
+        if archived is not None and not _is_same(archived, manifest):
+            self.remove(name)
 
     def publish(self, name: str, file: Path, manifest: Manifest) -> None:
         """Move a file in, which has to be on the same disk; it counts from the last step on."""
@@ -90,6 +95,10 @@ class Archives:
         if manifest.format != FORMAT:
             return None
         return Archived(path.stem, path.with_suffix(_FILE), manifest, used)
+
+
+def _is_same(archived: Archived, manifest: Manifest) -> bool:
+    return archived.manifest.created == manifest.created
 
 
 def hashed(file: Path) -> tuple[int, str]:

@@ -24,7 +24,7 @@ from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
 from alembic_snapshot.key.layers import State
 from alembic_snapshot.key.observed import Change, Present
-from alembic_snapshot.store.archives import Archives
+from alembic_snapshot.store.archives import Archived, Archives
 from alembic_snapshot.store.code import age, by_code
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 
@@ -108,6 +108,10 @@ class Store(abc.ABC):
     def damage(self, entry: Entry) -> str | None:
         """In words, why one can't be used that everything fits; None if it can be."""
         return None if self.is_intact(entry) else f"{entry.database} is damaged or was changed"
+
+    def usable_archives(self) -> Sequence[Archived]:
+        """The archives that a snapshot may be restored from."""
+        return self.archives.all() if self.archives is not None else ()
 
     @abc.abstractmethod
     def touch(self, entry: Entry) -> None:

@@ -238,6 +238,7 @@ CHILD = tuple(
         "branches",
         "carried",
         "drift",
+        "env_runner",
         "env_sql",
         "failure",
         "file_target",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from alembic_snapshot.discover.layout import find_layout
@@ -159,3 +161,174 @@ def test_a_settings_class_gets_values_that_it_takes(folder, file):
             "SECRET": "test",
         }
     assert value(found, "environment") == wanted
+
+
+# Ways to make an engine late or at import, and its name in the table; without one it is a URL.
+LATE = {
+    "a function's": (
+        """
+        _engine = None
+
+        def get_engine():
+            global _engine
+            if _engine is None:
+                _engine = create_engine(URL)
+            return _engine
+        """,
+        "shop.db:get_engine()",
+    ),
+    "another function's": (
+        """
+        _engine = None
+
+        def _make():
+            global _engine
+            _engine = create_engine(URL)
+
+        def get_engine(echo=False):
+            if _engine is None:
+                _make()
+            return _engine
+        """,
+        "shop.db:get_engine()",
+    ),
+    "nobody's at import": (
+        """
+        engine = None
+
+        def start():
+            global engine
+            engine = create_engine(URL)
+
+        def get_engine():
+            return engine
+        """,
+        None,
+    ),
+    "the command line's": (
+        """
+        engine = None
+
+        def start():
+            global engine
+            engine = create_engine(URL)
+
+        if __name__ == "__main__":
+            start()
+        """,
+        None,
+    ),
+    "at import": (
+        """
+        engine = None
+
+        def _make():
+            global engine
+            engine = create_engine(URL)
+
+        def start():
+            _make()
+
+        start()
+        """,
+        "shop.db:engine",
+    ),
+    "a method's": (
+        """
+        class Database:
+            def __init__(self):
+                self._engine = None
+
+            def get(self):
+                if self._engine is None:
+                    self._engine = create_engine(URL)
+                return self._engine
+
+        database = Database()
+        """,
+        "shop.db:database.get()",
+    ),
+    "a property's": (
+        """
+        class Database:
+            _engine = None
+
+            def _open(self):
+                self._engine = create_engine(URL)
+
+            @property
+            def engine(self):
+                if not self._engine:
+                    self._open()
+                return self._engine
+
+        database = Database()
+        """,
+        "shop.db:database.engine",
+    ),
+    "a manager's": (
+        """
+        class Manager:
+            def __init__(self):
+                self._engine = None
+
+            def init(self, url):
+                self._engine = create_engine(url)
+
+        manager = Manager()
+        """,
+        None,
+    ),
+    "a method's that __init__ calls": (
+        """
+        class Database:
+            def __init__(self):
+                self._open()
+
+            def _open(self):
+                self.engine = create_engine(URL)
+
+        database = Database()
+        """,
+        "shop.db:database.engine",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_an_engine_is_named_by_what_has_made_it_when_it_is_asked_for(folder, how):
+    text, expected = LATE[how]
+    folder.shape()
+    folder.write("shop/db.py", f"{MADE}URL = 'sqlite:///shop.db'\n{textwrap.dedent(text)}")
+
+    found = proposal(folder)
+
+    if how == "a manager's":
+        # Nor is its URL known.
+        assert value(found, "engine") is None
+    else:
+        assert value(found, "engine") == (expected or "sqlite:///shop.db")
+        folder.save_test(folder.init().stdout)
+        assert "1 passed" in folder.pytest().stdout
+
+
+def test_an_engine_that_is_not_made_yet_is_said_to_be_so(folder):
+    folder.shape()
+    text, _ = LATE["a function's"]
+    folder.write("shop/db.py", f"{MADE}URL = 'sqlite:///shop.db'\n{textwrap.dedent(text)}")
+    folder.write(
+        "pyproject.toml",
+        """
+        [tool.alembic-snapshot]
+        engine = "shop.db:_engine"
+
+        [tool.pytest.ini_options]
+        pythonpath = ["."]
+        """,
+    )
+    folder.write("tests/test_it.py", "def test_it(db_session): ...\n")
+
+    told = folder.pytest().stdout
+
+    assert "engine 'shop.db:_engine' is None: nothing has made it yet" in told
+    assert "name the function that makes it, as in module:get_engine(), or give its URL" in told

@@ -336,6 +336,11 @@ class Configured:
 
     def _no_engine(self, value: Any) -> EngineError:
         text = self.project.engine
+        if value is None:
+            return EngineError(
+                f"engine {text!r} is None: nothing has made it yet",
+                hint="name the function that makes it, as in module:get_engine(), or give its URL",
+            )
         what = unmade(value) or type(value).__name__
         hint = (
             "name the object that create_engine() or create_async_engine() made, or give a URL if "

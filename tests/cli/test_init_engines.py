@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import pytest
@@ -332,3 +333,82 @@ def test_an_engine_that_is_not_made_yet_is_said_to_be_so(folder):
 
     assert "engine 'shop.db:_engine' is None: nothing has made it yet" in told
     assert "name the function that makes it, as in module:get_engine(), or give its URL" in told
+
+
+FACTORY = """
+    import os
+    from flask import Flask
+    from flask_sqlalchemy import SQLAlchemy
+
+    db = SQLAlchemy()
+    here = os.path.abspath(os.path.dirname(__file__))
+
+    class Config:
+        SQLALCHEMY_DATABASE_URI = os.environ.get("SHOP_URL") or "sqlite:///" + os.path.join(
+            here, "app.db")
+
+    class TestConfig(Config):
+        TESTING = True
+        {more}
+
+    def create_app(config=Config):
+        app = Flask(__name__)
+        app.config.from_object(config)
+        db.init_app(app)
+        return app
+"""
+
+
+@pytest.mark.parametrize(
+    "more", ["", "SQLALCHEMY_DATABASE_URI = 'sqlite://'"], ids=["a variable", "in memory"]
+)
+def test_the_hint_for_an_engine_of_a_factory_works_when_it_is_typed(folder, more):
+    folder.shape()
+    folder.write("shop/web.py", textwrap.dedent(FACTORY).replace("{more}", more))
+    (folder.root / "shop/db.py").unlink()
+    folder.write("tests/test_it.py", """
+        from shop.web import TestConfig, create_app, db
+
+        def test_it(db_clone):
+            with create_app(TestConfig).app_context():
+                assert db.session.execute(db.text("SELECT 1")).scalar() == 1
+                db.session.remove()
+    """)  # fmt: skip
+    table = '[tool.alembic-snapshot]\nenvironment = { SHOP_URL = "{url}" }\n'
+    folder.write("pyproject.toml", f'{table}\n[tool.pytest.ini_options]\npythonpath = ["."]\n')
+
+    told = folder.pytest().stdout
+    (url,) = set(re.findall(r"where a function makes it .*?['\"](sqlite://.*?)['\"]", told))
+    folder.write("pyproject.toml", folder.read("pyproject.toml").replace(
+        "environment", f'engine = "{url}"\nenvironment'))  # fmt: skip
+
+    assert "1 failed" in told
+    assert "1 passed" in folder.pytest().stdout
+
+
+def test_an_engine_of_a_factory_that_a_variable_leads_is_any_url(folder):
+    folder.shape()
+    folder.write("shop/web.py", textwrap.dedent(FACTORY).replace("{more}", ""))
+    (folder.root / "shop/db.py").unlink()
+    folder.write("migrations/env.py", """
+        from alembic import context
+        from flask import current_app
+
+        with current_app.extensions["sqlalchemy"].engine.connect() as connection:
+            context.configure(connection=connection)
+            with context.begin_transaction():
+                context.run_migrations()
+    """)  # fmt: skip
+
+    done = folder.init()
+
+    assert re.search('engine = "sqlite:///app.db" +# any URL: .* makes it of SHOP_URL', done.stdout)
+    folder.write("tests/test_it.py", """
+        from shop.web import TestConfig, create_app, db
+
+        def test_it(db_clone):
+            with create_app(TestConfig).app_context():
+                assert db.session.execute(db.text("SELECT version_num FROM alembic_version")).all()
+                db.session.remove()
+    """)  # fmt: skip
+    assert "1 passed" in folder.pytest().stdout

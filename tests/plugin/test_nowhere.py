@@ -298,7 +298,7 @@ def test_an_engine_of_the_variable_is_not_the_developers_database(
         [
             "E *DatabaseNotRequested: test_it.py line 5 connects to what APP_DB says, but *",
             "E *EngineError: test_it.py line 5 connects to what APP_DB says, and not to the *",
-            'E *hint: *engine = "module:name" in * whose database is from the variable APP_DB',
+            'E *hint: *engine = "module:name" in * its database is from the variable APP_DB',
         ]
     )
     if is_set != "not set":

@@ -312,8 +312,8 @@ def unused(
         )
     elif place.is_memory:
         hint = (
-            "give the application the URL of a file when it is tested, and name its engine in "
-            f"engine in {table_of(project)}"
+            "name its engine in engine, or where a function makes it write "
+            f'engine = "sqlite://" in {table_of(project)}'
         )
     else:
         own = engine_line(project, place, temporary)
@@ -340,7 +340,11 @@ def engine_line(project: Project, place: Place, temporary: Path | None = None) -
     if names:
         # Another developer has another value.
         many = "variables" if names[1:] else "variable"
-        return f"{by_name}, whose database is from the {many} {' and '.join(names)}"
+        url = "sqlite:///app.db" if project.backend == "sqlite" else f"{project.backend}://host/app"
+        return (
+            f"{by_name}, or where a function makes it a URL, as in {url!r}: its database is from "
+            f"the {many} {' and '.join(names)}"
+        )
     if _is_passing(project, place, temporary):
         return f"{by_name}: the database is in a temporary folder, and has no lasting name"
     return f'write engine = "{place.url(project.root)}" in {table_of(project)}'

@@ -115,6 +115,7 @@ ROOMS = {
             "app_context",
             "attributes",
             "frames",
+            "lineage",
             "options",
             "patches",
             "pools",

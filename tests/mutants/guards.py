@@ -88,6 +88,7 @@ ROOMS = {
             "build/plan": "one_run left_for_later plans",
             "build/steps": "one_run plans builds heads store/in_use back_and_forth leftovers store",
             "build/heads": "verified heads two_places",
+            "builder/lineage": "lineage",
             "builder/ran": "heads options",
             "builder/branches": "branch_order",
             "builder/carried": "one_run",

@@ -135,7 +135,7 @@ ROOMS = {
             "server_guard",
             "values",
         ],
-        ["losses", "registries", "server_target", "sources", "unfinished"],
+        ["held", "losses", "registries", "server_target", "sources", "unfinished"],
         ["target"],
         ["carried", "drift", "guard", "seeds", "stairway", "watch"],
         ["left"],

@@ -62,6 +62,7 @@ ROOMS = {
             "builder/left": "handed_over left_by_env variables",
             "builder/options": "spelled_options options left_by_env",
             "builder/reach": "reached_code reached_models",
+            "builder/held": "builder/held",
             "builder/alembics": "registries left_for_later",
             "builder/registries": "registries left_for_later",
             "builder/values": "registries left_for_later",

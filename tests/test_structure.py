@@ -209,6 +209,7 @@ ROOMS = {
             "failures",
             "fakes",
             "marker",
+            "reports",
             "returned",
             "summary",
             "tokens",

@@ -171,7 +171,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and the async fixture."""
+    """Register the marker, the async fixture and who reads the reports."""
     config.addinivalue_line("markers", _MARKER)
     plugin = session_of(config)
     plugin.options = config.option
@@ -183,6 +183,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         decorate = pytest_asyncio.fixture
     manager.register(async_fixtures(decorate), "alembic-snapshot-async")
+    manager.register(plugin.reports, "alembic-snapshot-reports")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -288,6 +289,9 @@ def pytest_runtest_makereport(
     def tell() -> None:
         if report.skipped:
             plugin.test.see_hidden(test, refused)
+        elif call.excinfo is not None:
+            # Whoever runs it again, or forgives it, decides what is reported in the end.
+            plugin.test.see_failed(test, refused)
         if report.failed:
             for text in plugin.test.describe(test, is_own=is_own):
                 report.sections.append(("database of the test", printable(text)))

@@ -167,6 +167,11 @@ class CurrentTest:
         for error in errors:
             self._tally.see_hidden(test, f"{type(error).__name__}: {error.message}")
 
+    def see_failed(self, test: str, errors: Sequence[SnapshotError]) -> None:
+        """Keep what was refused in a phase that failed, if no report says so in the end."""
+        for error in errors:
+            self._tally.see_failed(test, f"{type(error).__name__}: {error.message}")
+
     def after_teardown(self, test: str) -> None:
         """See that what was refused while it was taken down came to it.
 

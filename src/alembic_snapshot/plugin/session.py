@@ -20,6 +20,7 @@ import pytest
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
+from alembic_snapshot.plugin.reports import Reports
 from alembic_snapshot.project.places import (
     BACKEND_VARIABLE,
     refuse_misspelt,
@@ -74,6 +75,7 @@ class PluginSession:
         except ConfigError as error:
             self.error = error
         self.failures = Failures()
+        self.reports = Reports()
         self.records: list[dict[str, Any]] = []
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace
@@ -267,7 +269,7 @@ class PluginSession:
             return []
         from alembic_snapshot.plugin.summary import Tally
 
-        return Tally.of(records).lines()
+        return Tally.of(records).lines(self.reports.failed)
 
     def all_records(self) -> list[dict[str, Any]]:
         """What this process and the workers did."""

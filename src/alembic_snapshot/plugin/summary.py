@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ class Tally:
     is ``unguarded_tests``, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
     more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
-    expected. ``forked`` has what forked processes were refused that had no clone any more.
+    expected, ``failed`` in those that failed, whatever became of that. ``forked`` has what forked
+    processes were refused that had no clone any more.
     ``shared`` is what the shared store did for each snapshot.
     """
 
@@ -60,6 +61,7 @@ class Tally:
     refused: list[str] = field(default_factory=list)
     refused_more: int = 0
     hidden: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
     forked: list[str] = field(default_factory=list)
     shared: list[dict[str, Any]] = field(default_factory=list)
 
@@ -95,6 +97,8 @@ class Tally:
             total.shared += record["shared"]
             for test, errors in record["hidden"].items():
                 total.hidden.setdefault(test, []).extend(errors)
+            for test, errors in record["failed"].items():
+                total.failed.setdefault(test, []).extend(errors)
             total.forked += [one for one in record["forked"] if one not in total.forked]
             total.refused += [r for r in record["refused"] if r not in total.refused]
         return total
@@ -132,9 +136,11 @@ class Tally:
 
     def see_hidden(self, test: str, error: str) -> None:
         """Take in what was refused in a test whose outcome does not show it, once."""
-        known = self.hidden.setdefault(test, [])
-        if error not in known:
-            known.append(error)
+        _add(self.hidden, test, error)
+
+    def see_failed(self, test: str, error: str) -> None:
+        """Take in what was refused in a test that failed, once."""
+        _add(self.failed, test, error)
 
     def see_forked(self, error: str) -> None:
         """Take in what a forked process was refused, once."""
@@ -150,8 +156,11 @@ class Tally:
         """The numbers as plain values, which a worker can send."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """The summary: a line of numbers, and one for each warning."""
+    def lines(self, reported: Collection[str] = ()) -> list[str]:
+        """The summary: a line of numbers, and one for each warning.
+
+        ``reported`` are the tests that a report says failed.
+        """
         warnings = list(self.warnings)
         for command, found in self.findings.items():
             warnings += shortened(found, command)
@@ -159,7 +168,9 @@ class Tally:
         if self.refused_more:
             warnings.append(f"something caught {self.refused_more} more of these")
         warnings += self._forked()
-        warnings += self._hidden()
+        warnings += _refused(self.hidden, "was skipped, or failed as expected")
+        gone = {test: errors for test, errors in self.failed.items() if test not in reported}
+        warnings += _refused(gone, "failed, but not in the end")
         if self.unguarded:
             where = f" in {number(self.unguarded_tests, 'test')}" if self.unguarded_tests else ""
             warnings.append(
@@ -189,18 +200,6 @@ class Tally:
         if self.forked[_SHOWN_TESTS:]:
             others = len(self.forked) - _SHOWN_TESTS
             lines.append(f"forked processes were refused {others} more of these")
-        return lines
-
-    def _hidden(self) -> list[str]:
-        """What was refused in tests that do not show it: some in full, and the names of all."""
-        tests = sorted(self.hidden)
-        lines = [
-            f"{test} was skipped, or failed as expected, and this was refused: "
-            + "; ".join(self.hidden[test])
-            for test in tests[:_SHOWN_TESTS]
-        ]
-        if tests[_SHOWN_TESTS:]:
-            lines.append(f"so it was in {', '.join(tests[_SHOWN_TESTS:])}")
         return lines
 
     def _shared(self) -> list[str]:
@@ -251,6 +250,24 @@ class Tally:
             line += f"; {len(self.kept)} kept in {_folder_of(self.kept)}"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""
         return [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]
+
+
+def _refused(found: Mapping[str, Sequence[str]], what: str) -> list[str]:
+    """What was refused in tests that do not show it: some in full, and the names of all."""
+    tests = sorted(found)
+    lines = [
+        f"{test} {what}, and this was refused: {'; '.join(found[test])}"
+        for test in tests[:_SHOWN_TESTS]
+    ]
+    if tests[_SHOWN_TESTS:]:
+        lines.append(f"so it was in {', '.join(tests[_SHOWN_TESTS:])}")
+    return lines
+
+
+def _add(found: dict[str, list[str]], test: str, error: str) -> None:
+    known = found.setdefault(test, [])
+    if error not in known:
+        known.append(error)
 
 
 def _folder_of(paths: Sequence[str]) -> str:

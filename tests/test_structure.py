@@ -203,7 +203,7 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
-        ["outside"],
+        ["outside", "summary"],
         [
             "calls",
             "failures",
@@ -211,7 +211,6 @@ ROOMS = {
             "marker",
             "reports",
             "returned",
-            "summary",
             "tokens",
             "traces",
             "written",

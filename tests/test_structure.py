@@ -204,14 +204,14 @@ ROOMS = {
         ["events"],
     ],
     "plugin": [
-        ["outside"],
+        ["outside", "summary"],
         [
             "calls",
             "failures",
             "fakes",
             "marker",
+            "reports",
             "returned",
-            "summary",
             "tokens",
             "traces",
             "written",

@@ -44,7 +44,8 @@ class Notices:
     started.
     ``ending`` tells what is taken down at the moment, if anything is, and ``is_asked`` whether the
     test that is set up takes a clone of a project's database; ``letters`` has what forked processes
-    were refused that had no clone any more.
+    were refused that had no clone any more. ``let_through`` has, by the test that ran, what was
+    warned of and is not counted yet.
     """
 
     def __init__(self, callsites: Callsites, temporary: Callable[[], Path | None] = lambda: None):
@@ -60,17 +61,18 @@ class Notices:
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         # By the test that ran, if one did, and what was said.
         self._warned: set[tuple[str, str]] = set()
+        self.let_through: set[tuple[str, str]] = set()
         self.letters = Letters()
 
     @property
     def unguarded(self) -> int:
         """How many connections were let through; those of one line in one test are one."""
-        return len(self._warned)
+        return len(self.let_through)
 
     @property
     def unguarded_tests(self) -> int:
         """In how many tests connections were let through."""
-        return len({test for test, _ in self._warned if test})
+        return len({test for test, _ in self.let_through if test})
 
     def here(self) -> str:
         """The line that is running."""
@@ -211,6 +213,7 @@ class Notices:
         said = str(_running() or "").rpartition(" ")[0], error.message
         if said not in self._warned:
             self._warned.add(said)
+            self.let_through.add(said)
             warn(error, self.callsites.here())
 
     @contextlib.contextmanager

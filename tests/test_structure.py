@@ -211,6 +211,7 @@ ROOMS = {
             "marker",
             "returned",
             "summary",
+            "table",
             "tokens",
             "traces",
             "written",

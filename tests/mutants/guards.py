@@ -141,6 +141,7 @@ ROOMS = {
             "plugin/clones": "plugin/database scopes isolation",
             "plugin/fakes": "fakes",
             "plugin/outside": "plugin/outside interrupted",
+            "plugin/table": "named_table misspelt_table",
             "engines/application": "loading plugin/databases async scopes",
             "engines/events": "plugin/guard isolation attaching hidden_files engines/aim",
             "engines/factories": "loading plugin/databases configured",

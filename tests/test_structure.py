@@ -28,6 +28,7 @@ ROOMS = {
         ["supervisor"],
     ],
     "project": [
+        ["variables"],
         [
             "callsite",
             "env_files",

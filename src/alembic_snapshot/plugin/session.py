@@ -21,8 +21,9 @@ from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.table import table_of
-from alembic_snapshot.project.places import BACKEND_VARIABLE, store_folder
+from alembic_snapshot.project.places import store_folder
 from alembic_snapshot.project.toml_file import TomlFile
+from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -67,6 +68,8 @@ class PluginSession:
         self.toml: TomlFile | None = None
         try:
             self.toml = table_of(config)
+            if self.toml is not None:
+                refuse_unknown()
         except ConfigError as error:
             self.error = error
         self.failures = Failures()

@@ -28,6 +28,7 @@ ROOMS = {
         ["supervisor"],
     ],
     "project": [
+        ["variables"],
         [
             "callsite",
             "env_files",
@@ -212,6 +213,7 @@ ROOMS = {
             "marker",
             "reports",
             "returned",
+            "table",
             "tokens",
             "traces",
             "written",

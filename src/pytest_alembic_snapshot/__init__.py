@@ -200,6 +200,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"alembic-snapshot: {plugin.toml.path}, store {plugin.store}"]
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse a wrong configuration before pytest-xdist starts workers, whose errors it hides."""
+    plugin = session_of(session.config)
+    is_inert = plugin.toml is None and plugin.error is None
+    if is_inert or plugin.is_worker or plugin.runs_tests:
+        return
+    try:
+        _ = plugin.projects
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add the checks of the migrations, if they were asked for."""

@@ -149,7 +149,7 @@ class TestKills:
 
     @pytest.mark.parametrize("whom", ["parent", "builder"])
     def test_leave_nothing_that_is_used(self, project, whom, tables, rows):
-        rounds = int(os.environ.get("ALEMBIC_SNAPSHOT_KILLS", "8"))
+        rounds = int(os.environ.get("SNAPSHOT_TEST_KILLS", "8"))
         dice = random.Random(20)
         for round_ in range(rounds):
             project.revision("a", upgrade=f"op.execute('create table r{round_} (x)')")

@@ -30,6 +30,7 @@ from alembic_snapshot.cli.options import (
     traceback_option,
 )
 from alembic_snapshot.errors import CommandError, SnapshotError
+from alembic_snapshot.project.variables import refuse_unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -211,6 +212,7 @@ def psql(name: str, traceback: bool) -> int:
     del traceback
     from alembic_snapshot.postgres.psql import run_psql
 
+    refuse_unknown()
     return run_psql(name)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.variables import PROBE, PROBE_SECONDS
 
 _GRACE = 5.0
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
@@ -46,8 +47,8 @@ def ask(project: Project, timeout: float) -> Answer:
         report, output = Path(folder, "report"), Path(folder, "output")
         variables = {
             **os.environ,
-            "ALEMBIC_SNAPSHOT_PROBE": str(report),
-            "ALEMBIC_SNAPSHOT_PROBE_SECONDS": str(timeout),
+            PROBE: str(report),
+            PROBE_SECONDS: str(timeout),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         options = [option for name, option in _WITHOUT.items() if _has(name)]

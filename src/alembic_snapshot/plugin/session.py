@@ -21,13 +21,10 @@ from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.reports import Reports
-from alembic_snapshot.project.places import (
-    BACKEND_VARIABLE,
-    refuse_misspelt,
-    store_folder,
-    table_above,
-)
+from alembic_snapshot.plugin.table import table_of
+from alembic_snapshot.project.places import store_folder
 from alembic_snapshot.project.toml_file import TomlFile
+from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -71,7 +68,9 @@ class PluginSession:
         self.error: ConfigError | None = None
         self.toml: TomlFile | None = None
         try:
-            self.toml = _table_of(config)
+            self.toml = table_of(config)
+            if self.toml is not None:
+                refuse_unknown()
         except ConfigError as error:
             self.error = error
         self.failures = Failures()
@@ -407,32 +406,6 @@ def _is_main() -> bool:
     spec = getattr(main, "__spec__", None)
     name = spec.name if spec else os.path.basename(getattr(main, "__file__", None) or "")
     return name.partition(".")[0] in _PROGRAMS
-
-
-def _table_of(config: pytest.Config) -> TomlFile | None:
-    """The file with the table: the one that is named, or else the nearest.
-
-    Raises:
-        ConfigError: the one that is named is not there, or has no table.
-    """
-    start = config.invocation_params.dir
-    named: Path | None = config.known_args_namespace.snapshot_config
-    if named is None and config.getini("snapshot_config"):
-        named = Path(config.getini("snapshot_config"))
-        start = config.rootpath if config.inipath is None else config.inipath.parent
-    if named is None:
-        return table_above(config.rootpath) or table_above(start)
-    toml = TomlFile.read(start / named)
-    if toml is not None and toml.table("alembic-snapshot") is None:
-        refuse_misspelt(toml)
-    if toml is None or toml.table("alembic-snapshot") is None:
-        what = "there is no file" if toml is None else "there is no [tool.alembic-snapshot] in"
-        raise ConfigError(
-            f"{what} {start / named}",
-            hint="give --snapshot-config, or the option snapshot_config of pytest's own "
-            "configuration, the path of the pyproject.toml that has the table",
-        )
-    return toml
 
 
 # The sessions that a fork concerns; a run of pytest inside a test has one of its own.

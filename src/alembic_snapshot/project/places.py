@@ -11,13 +11,10 @@ from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.toml_file import TomlFile
+from alembic_snapshot.project.variables import STORE_VARIABLE
 
 TABLE = "tool.alembic-snapshot"
-BACKEND_VARIABLE = "ALEMBIC_SNAPSHOT_BACKEND"
-STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
 STORE_FOLDER = ".alembic-snapshot"
-REMOTE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE"
-REMOTE_WRITE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_WRITE"
 _NAME = "alembic-snapshot"
 # A header that may be the table's; without one, nothing is parsed.
 _HEADER = re.compile(rb"^\s*\[[^\]\n]*(alembic|snapshot)", re.I | re.M)

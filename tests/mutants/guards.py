@@ -253,6 +253,7 @@ ROOMS = {
                 "governance_decisions approvals outcomes atom_governance"
             ),
             "core/approvals": "approvals waiting expiry",
+            "core/database": "transactions",
             "core/feedback": "feedback",
             "core/gate": "waiting governance_decisions meta_agent",
             "core/maturity": "maturity governance_decisions",

@@ -6,10 +6,10 @@ Importing this module opens no connection. Code that needs a session of its own 
 
 import os
 import re
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ScalarResult, Select, create_engine, event
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -17,7 +17,9 @@ from core.base import Base
 from core.composition import import_models
 from core.errors import DatabaseURLUnusable
 
-__all__ = ["Base", "SessionLocal", "database_url", "engine", "make_engine", "new_id"]
+__all__ = ["Base", "SessionLocal", "current", "database_url", "engine", "make_engine", "new_id"]
+
+T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///atom_dev.db"
 
@@ -85,6 +87,16 @@ class AtomSession(Session):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         import_models()
         super().__init__(*args, **kwargs)
+
+
+def current(db: Session, query: Select[T]) -> ScalarResult[T]:
+    """The objects that a query finds, as the database has them now.
+
+    A session answers with what it saw before, even where its own query found something else. What
+    is decided by an object would be decided by that. The session's own changes are flushed first.
+    """
+    db.flush()
+    return db.scalars(query.execution_options(populate_existing=True))
 
 
 engine = make_engine(database_url())

@@ -1,5 +1,6 @@
 """The customers of a workspace's stores."""
 
+from core.database import current
 from core.errors import AtomError, NotFound
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
@@ -29,7 +30,7 @@ class CustomerService:
             .join(Customer.store)
             .where(Customer.email == email, Store.workspace_id == self.workspace_id)
         )
-        return list(self.db.scalars(query.order_by(Store.name)))
+        return list(current(self.db, query.order_by(Store.name)))
 
     def get(self, customer_id: str) -> Customer:
         """The customer of that id.
@@ -42,7 +43,7 @@ class CustomerService:
             .join(Customer.store)
             .where(Customer.id == customer_id, Store.workspace_id == self.workspace_id)
         )
-        customer = self.db.scalar(query)
+        customer = current(self.db, query).one_or_none()
         if customer is None:
             raise NotFound("customer", customer_id)
         return customer

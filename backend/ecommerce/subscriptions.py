@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import Clock, utc_now
-from core.database import new_id
+from core.database import current, new_id
 from core.errors import AtomError, NotFound
 from core.inserts import insert_for
 from saas.billing import invoice_renewal, invoice_settlement
 from saas.metering import SubscriptionInactive, active_plan, in_current_period
 from saas.models import Invoice, SaaSTier
 from sqlalchemy import select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from ecommerce.customers import CustomerService
 from ecommerce.models import (
@@ -95,37 +95,30 @@ class SubscriptionService:
         return subscription
 
     def find(self, subscription_id: str) -> Subscription:
-        """The subscription of that id, as it is in the database now.
+        """The subscription of that id and its tier, as they are in the database now.
 
         Raises:
             NotFound: the workspace has no such subscription.
         """
-        subscription = self.db.scalar(
-            select(Subscription)
-            .where(
-                Subscription.id == subscription_id,
-                Subscription.workspace_id == self.workspace_id,
-            )
-            .execution_options(populate_existing=True)
+        query = select(Subscription).where(
+            Subscription.id == subscription_id, Subscription.workspace_id == self.workspace_id
         )
+        with_tier = query.options(joinedload(Subscription.tier))
+        subscription = current(self.db, with_tier).one_or_none()
         if subscription is None:
             raise NotFound("subscription", subscription_id)
         return subscription
 
     def overdue(self) -> list[Subscription]:
         """The active subscriptions of customers whose period has ended, the oldest first."""
-        return list(
-            self.db.scalars(
-                select(Subscription)
-                .where(
-                    Subscription.workspace_id == self.workspace_id,
-                    Subscription.status == SubscriptionStatus.ACTIVE,
-                    Subscription.current_period_end <= self._clock(),
-                    Subscription.customer_id.is_not(None),
-                )
-                .order_by(Subscription.current_period_end, Subscription.id)
-            )
+        query = select(Subscription).where(
+            Subscription.workspace_id == self.workspace_id,
+            Subscription.status == SubscriptionStatus.ACTIVE,
+            Subscription.current_period_end <= self._clock(),
+            Subscription.customer_id.is_not(None),
         )
+        oldest_first = (Subscription.current_period_end, Subscription.id)
+        return list(current(self.db, query.order_by(*oldest_first)))
 
     def cancel(self, subscription_id: str, actor: str) -> Subscription:
         """End a subscription now, once, and settle what is due up to now.

@@ -48,6 +48,20 @@ class CustomerService:
             raise NotFound("customer", customer_id)
         return customer
 
+    def require(self, customer_id: str) -> None:
+        """Look for a customer without loading it.
+
+        Raises:
+            NotFound: the workspace has no such customer.
+        """
+        query = (
+            select(Store.workspace_id)
+            .join(Customer, Customer.store_id == Store.id)
+            .where(Customer.id == customer_id)
+        )
+        if self.db.scalar(query) != self.workspace_id:
+            raise NotFound("customer", customer_id)
+
     def set_phone(self, customer_id: str, phone: str) -> Customer:
         """Give a customer another phone number.
 

@@ -261,6 +261,7 @@ ROOMS = {
             "core/outcomes": "outcomes",
             "core/people": "people people_decide current_rows",
             "core/permission": "governance_decisions tools",
+            "core/reasoning": "tool_use meta_agent",
             "core/registry": "agent_names current_rows",
             "core/scores": "outcomes feedback promotion",
             "ecommerce/subscriptions": "subscriptions billing current_rows",

@@ -264,6 +264,7 @@ ROOMS = {
             "core/reasoning": "tool_use meta_agent",
             "core/registry": "agent_names current_rows",
             "core/scores": "outcomes feedback promotion",
+            "core/types": "types money",
             "ecommerce/subscriptions": "subscriptions billing current_rows",
             "saas/billing": "billing",
             "saas/metering": "waiting metering",

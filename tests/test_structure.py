@@ -245,6 +245,7 @@ CHILD = tuple(
         "env_sql",
         "failure",
         "file_target",
+        "lineage",
         "losses",
         "own_sql",
         "pools",

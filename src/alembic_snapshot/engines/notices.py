@@ -343,7 +343,7 @@ def engine_line(project: Project, place: Place, temporary: Path | None = None) -
     if names:
         # Another developer has another value.
         many = "variables" if names[1:] else "variable"
-        url = "sqlite:///app.db" if project.backend == "sqlite" else f"{project.backend}://host/app"
+        url = "sqlite:///app.db" if place.kind == "sqlite" else f"{place.kind}://host/app"
         return (
             f"{by_name}, or where a function makes it a URL, as in {url!r}: its database is from "
             f"the {many} {' and '.join(names)}"

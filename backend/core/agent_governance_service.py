@@ -183,8 +183,9 @@ class AgentGovernanceService:
         transaction; concurrent outcomes lose none. An agent off the ladder is not changed.
 
         Raises:
-            NotFound: the workspace has no such agent.
+            NotFound: the workspace has no such agent, or the run is one of another workspace.
             ExecutionOfAnother: the run is another agent's.
+            OutcomeContradicted: the run is recorded here, and still running or ended otherwise.
         """
         agent = self._agent(agent_id)
         if execution_id is not None and not claim_outcome(

@@ -99,6 +99,17 @@ class ExecutionOfAnother(AtomError):
         self.agent_id = agent_id
 
 
+class OutcomeContradicted(AtomError):
+    """An outcome was reported that is not the one of the recorded run, or not yet."""
+
+    def __init__(self, execution_id: str, status: str, success: bool) -> None:
+        told = "a success" if success else "a failure"
+        super().__init__(f"execution {execution_id!r} is {status}: it can't be counted as {told}")
+        self.execution_id = execution_id
+        self.status = status
+        self.success = success
+
+
 class AmbiguousName(AtomError):
     """A name that more than one agent of the workspace has."""
 

@@ -118,7 +118,7 @@ def test_a_run_asks_for_approval_of_what_its_own_agent_does(
 async def test_the_outcome_of_a_run_of_another_workspace_is_not_counted(
     governance: AgentGovernanceService, atom: AgentRegistry, acme: Workspace
 ) -> None:
-    with pytest.raises(ExecutionOfAnother):
+    with pytest.raises(NotFound, match="execution 'their-run'"):
         await governance.record_outcome(atom.id, True, "their-run")
     with pytest.raises(NotFound, match="agent 'theirs'"):
         await governance.record_outcome("theirs", True, "their-run")

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NotRequired, TypedDict
 
 from core import database, executions, registry
-from core.agent_governance_service import AgentGovernanceService
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
 from core.errors import DelegationTooDeep, ModelFailed
@@ -19,6 +18,7 @@ from core.maturity import LADDER
 from core.models import AgentTriggerMode, ExecutionStatus, User
 from core.people import find_user
 from core.reasoning import ExecutedAction, ReasoningLoop
+from core.recovery import count_outcome
 from core.tools import ToolContext, ToolRegistry, default_tools
 
 __all__ = ["AgentTriggerMode", "AtomMetaAgent", "ExecutionResult"]
@@ -171,20 +171,11 @@ class AtomMetaAgent:
         """Finalise the run's row, then count its outcome, once, if it counts.
 
         The row is final even if the outcome cannot be counted; that is logged, and leaves the row
-        without an `outcome_recorded_at`, so that it can be counted later.
+        without an `outcome_recorded_at`, for `core.recovery.count_owed_outcomes`.
         """
         executions.finish(run, ending)
-        if not ending.counts:
-            return
-        try:
-            with database.SessionLocal.begin() as db:
-                await AgentGovernanceService(db, run.workspace_id).record_outcome(
-                    run.agent_id,
-                    ending.status is ExecutionStatus.SUCCESS,
-                    execution_id=run.execution_id,
-                )
-        except Exception:
-            logger.exception("the outcome of execution %s was not counted", run.execution_id)
+        if ending.counts:
+            await count_outcome(run.workspace_id, run.agent_id, run.execution_id, ending.status)
 
 
 def _failed(reason: str) -> Ending:

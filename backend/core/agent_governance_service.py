@@ -134,6 +134,8 @@ class AgentGovernanceService:
         Raises:
             NotFound: the workspace has no such request, or no such reviewer.
             NotAllowed: the reviewer is neither an admin nor a specialist in the agent's category.
+            ActionNotApprovable: it is approved, and the agent may not perform the action now,
+                because it was stopped or demoted since. It can be rejected.
             AlreadyDecided: somebody else was first.
             ApprovalExpired: the deadline has passed; the request is expired then, even if the
                 caller's transaction is rolled back because of this error.

@@ -56,8 +56,12 @@ class NotOnLadder(AtomError):
 class ActionNotApprovable(AtomError):
     """Approval was asked for an action that is refused; a click cannot change that."""
 
-    def __init__(self, agent_id: str, action_type: str, reason: str) -> None:
+    def __init__(
+        self, agent_id: str, action_type: str, reason: str, action_id: str | None = None
+    ) -> None:
         super().__init__(f"agent {agent_id!r} may not perform {action_type!r}: {reason}")
+        rejecting = f"decide {action_id} reject"
+        self.hint = f"python -m core {'agents' if action_id is None else rejecting}"
         self.agent_id = agent_id
         self.action_type = action_type
         self.reason = reason

@@ -3,6 +3,9 @@
 import pytest
 from core.maturity import VERBS, AgentStatus, complexity_of, required_status, tokens
 
+# An unusual spelling of the same letters.
+FULL_WIDTH_DELETE = "".join(chr(ord(each) + 0xFEE0) for each in "delete")
+
 
 class TestComplexity:
     @pytest.mark.parametrize(
@@ -46,6 +49,42 @@ class TestComplexity:
     @pytest.mark.parametrize("action", ["HTTPDelete", "FILEdelete", "DELETE", "fileDELETE"])
     def test_no_verb_hides_in_capitals(self, action: str) -> None:
         assert complexity_of(action) == 4
+
+    @pytest.mark.parametrize("between", [*":/;,(\\|+@#'\"=&~\0\n\t12", ":2_", "\u200b", "\uff3f"])
+    @pytest.mark.parametrize("verb", ["delete", "Delete", "DELETE", FULL_WIDTH_DELETE])
+    def test_no_verb_hides_behind_anything_but_letters(self, between: str, verb: str) -> None:
+        for harmless in ("list", "read_file", "fetchFile"):
+            assert complexity_of(f"{harmless}{between}{verb}") == 4
+            assert complexity_of(f"{harmless}_x{between}{verb}{between}_file") == 4
+            assert complexity_of(f"{verb}{between}{harmless}") == 4
+
+    @pytest.mark.parametrize("action", ["list_éDelete", "read_ÉDelete", "listЖDelete", "éDELETE"])
+    def test_case_changes_in_all_languages(self, action: str) -> None:
+        assert complexity_of(action) == 4
+
+    @pytest.mark.parametrize("action", ["list_db:frobnicate", "server/list", "get;x", "list(x)"])
+    def test_a_name_that_may_be_two_is_no_less_than_an_unknown_one(self, action: str) -> None:
+        assert complexity_of(action) == 3
+
+    @pytest.mark.parametrize(
+        ("action", "complexity"),
+        [
+            ("read_v2", 1),
+            ("list_s3_files", 1),
+            ("read_données", 1),
+            ("read_facture_payée", 1),
+            ("view_Größe", 1),
+            ("draft_größe", 2),
+            ("s3_upload", 3),
+            ("lire_données", 3),
+            ("mp3list", 3),
+            ("naïve_view2", 3),
+        ],
+    )
+    def test_digits_and_letters_of_all_languages_change_nothing_else(
+        self, action: str, complexity: int
+    ) -> None:
+        assert complexity_of(action) == complexity
 
     def test_a_word_that_contains_a_verb_is_not_that_verb(self) -> None:
         assert tokens("list_payments") == {"list", "payments"}

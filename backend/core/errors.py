@@ -46,10 +46,10 @@ class AgentOffLadder(AtomError):
 
 
 class NotOnLadder(AtomError):
-    """A promotion to something that is not a rung of the ladder."""
+    """A rung of the ladder was needed, to be promoted to or to be compared, and this is none."""
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"{status} is not a status that an agent can be promoted to")
+        super().__init__(f"{status} is not a rung of the ladder")
         self.status = status
 
 

@@ -1,14 +1,30 @@
 """How far an agent has come, and how far an action needs it to have come."""
 
+import operator
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 
+from core.errors import NotOnLadder
+
+
+def _by_rung(compare: Callable[[int, int], bool]) -> Callable[["AgentStatus", str], bool]:
+    def compared(one: "AgentStatus", other: str) -> bool:
+        return compare(_rung(one), _rung(other))
+
+    return compared
+
 
 class AgentStatus(StrEnum):
-    """Where an agent stands: a rung of the ladder, or off it."""
+    """Where an agent stands: a rung of the ladder, or off it.
+
+    A status is less than another if its rung is lower: `STUDENT < INTERN`.
+
+    Raises:
+        NotOnLadder: one of them is off the ladder, which is neither above nor below.
+    """
 
     STUDENT = "student"
     INTERN = "intern"
@@ -19,6 +35,11 @@ class AgentStatus(StrEnum):
     DEPRECATED = "deprecated"
     DELETED = "deleted"
 
+    __lt__ = _by_rung(operator.lt)
+    __le__ = _by_rung(operator.le)
+    __gt__ = _by_rung(operator.gt)
+    __ge__ = _by_rung(operator.ge)
+
 
 LADDER = (
     AgentStatus.STUDENT,
@@ -26,6 +47,13 @@ LADDER = (
     AgentStatus.SUPERVISED,
     AgentStatus.AUTONOMOUS,
 )
+
+
+def _rung(status: str) -> int:
+    if status not in LADDER:
+        raise NotOnLadder(status)
+    return LADDER.index(AgentStatus(status))
+
 
 # From the highest down: the least score that earns each rung above the first.
 THRESHOLDS = (

@@ -300,13 +300,14 @@ class AgentGovernanceService:
     ) -> AgentRegistry:
         """The agent of this name, module path and class name: new as a student, or updated.
 
-        A version or configuration that is not given stays as it is. Score and status are earned,
-        never registered.
+        What is not given stays as it is. Score and status are earned, never registered.
 
         Raises:
             NotFound: there is no such workspace.
         """
-        profile = registry.Profile(category=category, description=description)
+        profile = registry.Profile(category=category)
+        if description is not None:
+            profile["description"] = description
         if version is not None:
             profile["version"] = version
         if configuration is not None:

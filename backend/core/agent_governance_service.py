@@ -9,7 +9,7 @@ from core import composition, feedback, registry, scores
 from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView, Request
 from core.clock import Clock, utc_now
 from core.database import new_id
-from core.errors import ActionNotApprovable, AmbiguousName, NotFound, NotOnLadder
+from core.errors import ActionNotApprovable, AmbiguousName, NotFound, NotOnLadder, require_text
 from core.maturity import LADDER, AgentStatus
 from core.metering import Meter
 from core.models import AgentFeedback, AgentRegistry, HITLAction
@@ -188,12 +188,13 @@ class AgentGovernanceService:
             NotFound: the workspace has no such agent, or the run is one of another workspace.
             ExecutionOfAnother: the run is another agent's.
             OutcomeContradicted: the run is recorded here, and still running or ended otherwise.
+            Blank: the run's id is empty.
         """
         agent = self._agent(agent_id)
-        if execution_id is not None and not claim_outcome(
-            self.db, agent, execution_id, success, self._clock()
-        ):
-            return False
+        if execution_id is not None:
+            require_text(execution_id=execution_id)
+            if not claim_outcome(self.db, agent, execution_id, success, self._clock()):
+                return False
         scores.change_score(self.db, agent.id, scores.SUCCESS if success else scores.FAILURE)
         self._meter.record_run(self.workspace_id, execution_id or new_id())
         return True
@@ -304,7 +305,9 @@ class AgentGovernanceService:
 
         Raises:
             NotFound: there is no such workspace.
+            Blank: one of the first four is empty.
         """
+        require_text(name=name, category=category, module_path=module_path, class_name=class_name)
         profile = registry.Profile(category=category)
         if description is not None:
             profile["description"] = description

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from core import database, executions, registry
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
-from core.errors import DelegationTooDeep, ModelFailed
+from core.errors import DelegationTooDeep, ModelFailed, require_text
 from core.executions import Ending, Run
 from core.gate import Gate
 from core.listener import Listener, StepCallback
@@ -92,14 +92,17 @@ class AtomMetaAgent:
             NotFound: there is no such workspace, or the user is not one of it.
             AmbiguousName: several agents are called `atom_main`, and none of them is Atom's own.
             ExecutionExists: there is a run with that id.
+            Blank: the id is empty.
         """
+        execution_id = new_id() if execution_id is None else execution_id
+        require_text(execution_id=execution_id)
         with database.SessionLocal.begin() as db:
             agent = registry.ensure_atom(db, self.workspace_id)
             if self.user_id is not None:
                 find_user(db, self.workspace_id, self.user_id)
             run = Run.of(
                 agent,
-                execution_id or new_id(),
+                execution_id,
                 request,
                 trigger_mode=trigger_mode,
                 user_id=self.user_id,

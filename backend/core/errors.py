@@ -26,6 +26,21 @@ class NotFound(AtomError):
         self.key = key
 
 
+class Blank(AtomError):
+    """An id, a key or a name was needed, and nothing was given."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is empty")
+        self.what = what
+
+
+def require_text(**given: str | None) -> None:
+    """Raise `Blank` for what is empty: all who forget it would have the same one."""
+    for name, text in given.items():
+        if not (text or "").strip():
+            raise Blank(name)
+
+
 class NotAllowed(AtomError):
     """A person asked for something that is not theirs to decide."""
 

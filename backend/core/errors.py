@@ -1,5 +1,6 @@
 """What can go wrong in Atom: one base, and errors that carry their facts."""
 
+import asyncio
 from datetime import datetime
 
 
@@ -160,8 +161,18 @@ class ActionRejected(AtomError):
 class ModelFailed(AtomError):
     """The model gave no reply; the cause says why."""
 
-    def __init__(self, cause: Exception) -> None:
+    def __init__(self, cause: BaseException) -> None:
         super().__init__(f"the model gave no reply: {str(cause) or type(cause).__name__}")
+
+
+def faults() -> tuple[type[BaseException], ...]:
+    """What a callback, a tool or a model's client may raise without ending the run they serve.
+
+    A cancellation is among it where the run's own task is not cancelled: what they awaited was.
+    """
+    task = asyncio.current_task()
+    cancelled = task is None or task.cancelling() > 0
+    return (Exception,) if cancelled else (Exception, asyncio.CancelledError)
 
 
 class DelegationTooDeep(AtomError):

@@ -260,6 +260,7 @@ ROOMS = {
             "core/outcomes": "outcomes",
             "core/people": "people people_decide",
             "core/permission": "governance_decisions tools",
+            "core/schemas": "tools",
             "core/scores": "outcomes feedback promotion",
             "ecommerce/subscriptions": "subscriptions billing",
             "saas/billing": "billing",

@@ -9,7 +9,7 @@ from core import composition, feedback, registry, scores
 from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView, Request
 from core.clock import Clock, utc_now
 from core.database import new_id
-from core.errors import ActionNotApprovable, AmbiguousName, NotFound, NotOnLadder
+from core.errors import ActionNotApprovable, AmbiguousName, NotFound, NotOnLadder, require_text
 from core.maturity import LADDER, AgentStatus
 from core.metering import Meter
 from core.models import AgentFeedback, AgentRegistry, HITLAction
@@ -134,6 +134,8 @@ class AgentGovernanceService:
         Raises:
             NotFound: the workspace has no such request, or no such reviewer.
             NotAllowed: the reviewer is neither an admin nor a specialist in the agent's category.
+            ActionNotApprovable: it is approved, and the agent may not perform the action now,
+                because it was stopped or demoted since. It can be rejected.
             AlreadyDecided: somebody else was first.
             ApprovalExpired: the deadline has passed; the request is expired then, even if the
                 caller's transaction is rolled back because of this error.
@@ -183,14 +185,16 @@ class AgentGovernanceService:
         transaction; concurrent outcomes lose none. An agent off the ladder is not changed.
 
         Raises:
-            NotFound: the workspace has no such agent.
+            NotFound: the workspace has no such agent, or the run is one of another workspace.
             ExecutionOfAnother: the run is another agent's.
+            OutcomeContradicted: the run is recorded here, and still running or ended otherwise.
+            Blank: the run's id is empty.
         """
         agent = self._agent(agent_id)
-        if execution_id is not None and not claim_outcome(
-            self.db, agent, execution_id, success, self._clock()
-        ):
-            return False
+        if execution_id is not None:
+            require_text(execution_id=execution_id)
+            if not claim_outcome(self.db, agent, execution_id, success, self._clock()):
+                return False
         scores.change_score(self.db, agent.id, scores.SUCCESS if success else scores.FAILURE)
         self._meter.record_run(self.workspace_id, execution_id or new_id())
         return True
@@ -297,13 +301,16 @@ class AgentGovernanceService:
     ) -> AgentRegistry:
         """The agent of this name, module path and class name: new as a student, or updated.
 
-        A version or configuration that is not given stays as it is. Score and status are earned,
-        never registered.
+        What is not given stays as it is. Score and status are earned, never registered.
 
         Raises:
             NotFound: there is no such workspace.
+            Blank: one of the first four is empty.
         """
-        profile = registry.Profile(category=category, description=description)
+        require_text(name=name, category=category, module_path=module_path, class_name=class_name)
+        profile = registry.Profile(category=category)
+        if description is not None:
+            profile["description"] = description
         if version is not None:
             profile["version"] = version
         if configuration is not None:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import ColumnElement, Update, select, update
 from sqlalchemy.orm import Session
 
 from core.clock import Clock
-from core.errors import AlreadyDecided, ApprovalExpired, NotFound
-from core.models import ApprovalStatus, HITLAction
+from core.errors import ActionNotApprovable, AlreadyDecided, ApprovalExpired, NotFound
+from core.maturity import AgentStatus, complexity_of
+from core.models import AgentRegistry, ApprovalStatus, HITLAction
 from core.people import require_trusted
+from core.permission import decide_action, may_perform
 from core.registry import find_by_id
 from core.rollbacks import survive_rollback
 
@@ -72,6 +74,7 @@ class ApprovalDesk:
         Raises:
             NotFound: the workspace has no such request, or no such reviewer.
             NotAllowed: the reviewer's word about the agent does not count.
+            ActionNotApprovable: it is approved, and the agent may not perform the action now.
             AlreadyDecided: somebody else was first.
             ApprovalExpired: the deadline has passed.
         """
@@ -83,6 +86,7 @@ class ApprovalDesk:
         won = self._settle(
             action_id,
             HITLAction.expires_at > now,
+            *([_agent_may(action)] if approved else []),
             status=status,
             reviewer_id=reviewer_id,
             reviewed_at=now,
@@ -99,6 +103,8 @@ class ApprovalDesk:
             pending = HITLAction.status == ApprovalStatus.PENDING
             survive_rollback(self._db, _expired(HITLAction.id == action_id, pending))
             raise ApprovalExpired(action_id, view["expires_at"])
+        if view["status"] == ApprovalStatus.PENDING:
+            raise self._refused(action)
         raise AlreadyDecided("approval", action_id, view["status"])
 
     def look(self, action_id: str, now: datetime) -> ApprovalView:
@@ -157,6 +163,14 @@ class ApprovalDesk:
         )
         return self._db.execute(statement).first() is not None
 
+    def _refused(self, action: HITLAction) -> ActionNotApprovable:
+        """Why a request stays pending: its agent was stopped or demoted after it had asked."""
+        columns = (AgentRegistry.status, AgentRegistry.confidence_score)
+        of_agent = select(*columns).where(AgentRegistry.id == action.agent_id)
+        status, score = self._db.execute(of_agent).one()
+        reason = decide_action(status, score, action.action_type)["reason"]
+        return ActionNotApprovable(action.agent_id, action.action_type, reason, action.id)
+
     def _find(self, action_id: str) -> HITLAction:
         action = self._db.scalar(
             select(HITLAction).where(
@@ -186,6 +200,14 @@ class ApprovalDesk:
             reviewed_at=row.reviewed_at,
             expires_at=row.expires_at,
         )
+
+
+def _agent_may(action: HITLAction) -> ColumnElement[bool]:
+    """Whether the agent may perform the action, judged in the statement that approves it."""
+    complexity = complexity_of(action.action_type)
+    mature = [status for status in AgentStatus if may_perform(status, complexity)]
+    agent = select(AgentRegistry.id).where(AgentRegistry.id == action.agent_id)
+    return agent.where(AgentRegistry.status.in_(mature)).exists()
 
 
 def _expired(*criteria: Any) -> Update:

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any, NotRequired, TypedDict
 
 from core import database, executions, registry
-from core.agent_governance_service import AgentGovernanceService
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
-from core.errors import DelegationTooDeep, ModelFailed, NotFound
+from core.errors import DelegationTooDeep, ModelFailed, NotFound, require_text
 from core.executions import Ending, Run
 from core.gate import Gate
 from core.listener import Listener, StepCallback
@@ -19,6 +18,7 @@ from core.maturity import LADDER
 from core.models import AgentTriggerMode, ExecutionStatus, User
 from core.people import find_user
 from core.reasoning import ExecutedAction, ReasoningLoop
+from core.recovery import count_outcome
 from core.tools import ToolContext, ToolRegistry, default_tools
 
 __all__ = ["AgentTriggerMode", "AtomMetaAgent", "ExecutionResult"]
@@ -95,14 +95,17 @@ class AtomMetaAgent:
             NotFound: there is no such workspace, or the user is not one of it.
             AmbiguousName: several agents are called `atom_main`, and none of them is Atom's own.
             ExecutionExists: there is a run with that id.
+            Blank: the id is empty.
         """
+        execution_id = new_id() if execution_id is None else execution_id
+        require_text(execution_id=execution_id)
         with database.SessionLocal.begin() as db:
             agent = registry.ensure_atom(db, self.workspace_id)
             if self.user_id is not None:
                 find_user(db, self.workspace_id, self.user_id)
             run = Run.of(
                 agent,
-                execution_id or new_id(),
+                execution_id,
                 request,
                 trigger_mode=trigger_mode,
                 user_id=self.user_id,
@@ -174,20 +177,11 @@ class AtomMetaAgent:
         """Finalise the run's row, then count its outcome, once, if it counts.
 
         The row is final even if the outcome cannot be counted; that is logged, and leaves the row
-        without an `outcome_recorded_at`, so that it can be counted later.
+        without an `outcome_recorded_at`, for `core.recovery.count_owed_outcomes`.
         """
         executions.finish(run, ending)
-        if not ending.counts:
-            return
-        try:
-            with database.SessionLocal.begin() as db:
-                await AgentGovernanceService(db, run.workspace_id).record_outcome(
-                    run.agent_id,
-                    ending.status is ExecutionStatus.SUCCESS,
-                    execution_id=run.execution_id,
-                )
-        except Exception:
-            logger.exception("the outcome of execution %s was not counted", run.execution_id)
+        if ending.counts:
+            await count_outcome(run.workspace_id, run.agent_id, run.execution_id, ending.status)
 
 
 def _id_of(user: User) -> str:

@@ -1,5 +1,6 @@
 """What can go wrong in Atom: one base, and errors that carry their facts."""
 
+import asyncio
 from datetime import datetime
 
 
@@ -26,6 +27,21 @@ class NotFound(AtomError):
         self.key = key
 
 
+class Blank(AtomError):
+    """An id, a key or a name was needed, and nothing was given."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is empty")
+        self.what = what
+
+
+def require_text(**given: str | None) -> None:
+    """Raise `Blank` for what is empty: all who forget it would have the same one."""
+    for name, text in given.items():
+        if not (text or "").strip():
+            raise Blank(name)
+
+
 class NotAllowed(AtomError):
     """A person asked for something that is not theirs to decide."""
 
@@ -46,18 +62,22 @@ class AgentOffLadder(AtomError):
 
 
 class NotOnLadder(AtomError):
-    """A promotion to something that is not a rung of the ladder."""
+    """A rung of the ladder was needed, to be promoted to or to be compared, and this is none."""
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"{status} is not a status that an agent can be promoted to")
+        super().__init__(f"{status} is not a rung of the ladder")
         self.status = status
 
 
 class ActionNotApprovable(AtomError):
     """Approval was asked for an action that is refused; a click cannot change that."""
 
-    def __init__(self, agent_id: str, action_type: str, reason: str) -> None:
+    def __init__(
+        self, agent_id: str, action_type: str, reason: str, action_id: str | None = None
+    ) -> None:
         super().__init__(f"agent {agent_id!r} may not perform {action_type!r}: {reason}")
+        rejecting = f"decide {action_id} reject"
+        self.hint = f"python -m core {'agents' if action_id is None else rejecting}"
         self.agent_id = agent_id
         self.action_type = action_type
         self.reason = reason
@@ -99,6 +119,17 @@ class ExecutionOfAnother(AtomError):
         self.agent_id = agent_id
 
 
+class OutcomeContradicted(AtomError):
+    """An outcome was reported that is not the one of the recorded run, or not yet."""
+
+    def __init__(self, execution_id: str, status: str, success: bool) -> None:
+        told = "a success" if success else "a failure"
+        super().__init__(f"execution {execution_id!r} is {status}: it can't be counted as {told}")
+        self.execution_id = execution_id
+        self.status = status
+        self.success = success
+
+
 class AmbiguousName(AtomError):
     """A name that more than one agent of the workspace has."""
 
@@ -130,8 +161,18 @@ class ActionRejected(AtomError):
 class ModelFailed(AtomError):
     """The model gave no reply; the cause says why."""
 
-    def __init__(self, cause: Exception) -> None:
+    def __init__(self, cause: BaseException) -> None:
         super().__init__(f"the model gave no reply: {str(cause) or type(cause).__name__}")
+
+
+def faults() -> tuple[type[BaseException], ...]:
+    """What a callback, a tool or a model's client may raise without ending the run they serve.
+
+    A cancellation is among it where the run's own task is not cancelled: what they awaited was.
+    """
+    task = asyncio.current_task()
+    cancelled = task is None or task.cancelling() > 0
+    return (Exception,) if cancelled else (Exception, asyncio.CancelledError)
 
 
 class DelegationTooDeep(AtomError):

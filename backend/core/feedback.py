@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from core.errors import AlreadyDecided, NotFound, RatingOutOfRange
 from core.models import AgentFeedback, AgentRegistry, FeedbackStatus
 from core.people import find_user, is_trusted, require_trusted
-from core.registry import find_by_id
+from core.registry import get_agent
 from core.scores import CORRECTION, change_score
 
 RATINGS = range(1, 6)
@@ -76,9 +76,9 @@ def review(
         AlreadyDecided: it was accepted or rejected before.
     """
     feedback = db.get(AgentFeedback, feedback_id)
-    if feedback is None:
+    agent = None if feedback is None else get_agent(db, workspace_id, feedback.agent_id)
+    if feedback is None or agent is None:
         raise NotFound("feedback", feedback_id)
-    agent = find_by_id(db, workspace_id, feedback.agent_id)
     require_trusted(db, agent, reviewer_id, "review feedback")
     if not _settle(db, feedback_id, accepted, reviewer_id, now):
         status = db.scalar(select(AgentFeedback.status).where(AgentFeedback.id == feedback_id))

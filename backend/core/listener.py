@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from core.errors import faults
 from core.executions import Run
 
 logger = logging.getLogger(__name__)
@@ -28,5 +29,5 @@ class Listener:
             answer = self._callback({**about, **copy.deepcopy(event)})
             if inspect.isawaitable(answer):
                 await answer
-        except Exception:
+        except faults():
             logger.exception("the step callback of execution %s failed", run.execution_id)

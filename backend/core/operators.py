@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import composition, database
-from core.errors import AtomError, NotFound
+from core.errors import AtomError, NotFound, require_text
 from core.models import User, UserRole, Workspace
 from core.people import is_admin
 
@@ -20,6 +20,7 @@ class UserElsewhere(AtomError):
 
 def initialise(workspace_id: str, email: str, demo: bool) -> None:
     """Make the workspace, and the user as its admin, where they are not there; fill it if asked."""
+    require_text(workspace=workspace_id, user=email)
     with database.SessionLocal.begin() as db:
         workspace = db.get(Workspace, workspace_id)
         if workspace is None:

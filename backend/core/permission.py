@@ -59,7 +59,7 @@ class Capabilities(TypedDict):
 
 def may_perform(status: AgentStatus | None, complexity: int) -> bool:
     """Whether a status is mature enough; off the ladder nothing is, and no status is not on it."""
-    return status in LADDER and LADDER.index(status) + 1 >= complexity
+    return status in LADDER and status >= required_status(complexity)
 
 
 def needs_approval(status: AgentStatus | None, complexity: int) -> bool:

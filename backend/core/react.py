@@ -51,7 +51,9 @@ Action Input: its arguments, as a JSON object
 
 When you have the answer:
 Thought: why
-Final Answer: the answer"""
+Final Answer: the answer
+
+Begin no line with "Observation:": your reply ends there."""
 
 _FENCE = re.compile(r"\A(`{1,3})(?:json)?\s*(?=[\[{])", re.IGNORECASE)
 _DECODER = json.JSONDecoder()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, TypedDict
 
 from core import executions
-from core.errors import ActionRejected, AtomError, ModelFailed
+from core.errors import ActionRejected, AtomError, ModelFailed, faults
 from core.executions import Ending, Run, Step
 from core.gate import Gate
 from core.listener import Listener
@@ -75,7 +75,7 @@ class ReasoningLoop:
     async def _ask(self, prompt: str, system: str) -> str:
         try:
             return storable(await self._llm.generate_response(prompt, system=system))
-        except Exception as error:
+        except faults() as error:
             raise ModelFailed(error) from error
 
     async def _take(self, number: int, reply: str) -> tuple[Step, Ending | None]:
@@ -133,7 +133,7 @@ class ReasoningLoop:
                 result = await result
         except AtomError as error:
             return f"{tool.name} failed: {error}"
-        except Exception as error:
+        except faults() as error:
             logger.exception("tool %s failed", tool.name)
             return f"{tool.name} failed: {type(error).__name__}: {error}"
         observation = _shown(tool, result)

@@ -1,16 +1,20 @@
-"""Runs that nobody works on any more, because their process died."""
+"""What is owed to runs: an ending where the process died, an outcome that is counted."""
 
+import logging
 from dataclasses import asdict
 
 from sqlalchemy import select, update
 
 from core import database
+from core.agent_governance_service import AgentGovernanceService
 from core.clock import utc_now
 from core.executions import interrupted
 from core.models import AgentExecution, ApprovalStatus, ExecutionStatus, HITLAction
 from core.processes import is_dead
 
 REASON = "its process died"
+
+logger = logging.getLogger(__name__)
 
 
 def interrupt_dead_runs(workspace_id: str) -> list[str]:
@@ -47,3 +51,36 @@ def interrupt_dead_runs(workspace_id: str) -> list[str]:
             .values(status=ApprovalStatus.EXPIRED, expires_at=utc_now())
         )
         return sorted(ended)
+
+
+async def count_outcome(
+    workspace_id: str, agent_id: str, execution_id: str, status: ExecutionStatus
+) -> bool:
+    """Count how a run ended, and say whether this call did.
+
+    What goes wrong is logged. The outcome is then owed: `count_owed_outcomes` tries again.
+    """
+    success = status is ExecutionStatus.SUCCESS
+    try:
+        with database.SessionLocal.begin() as db:
+            service = AgentGovernanceService(db, workspace_id)
+            return await service.record_outcome(agent_id, success, execution_id=execution_id)
+    except Exception:
+        logger.exception("the outcome of execution %s was not counted", execution_id)
+        return False
+
+
+async def count_owed_outcomes(workspace_id: str) -> list[str]:
+    """Count the workspace's runs that ended and should count, and did not yet: the oldest first."""
+    with database.SessionLocal() as db:
+        owed = db.execute(
+            select(AgentExecution.agent_id, AgentExecution.id, AgentExecution.status)
+            .where(
+                AgentExecution.workspace_id == workspace_id,
+                AgentExecution.status != ExecutionStatus.RUNNING,
+                AgentExecution.counts,
+                AgentExecution.outcome_recorded_at.is_(None),
+            )
+            .order_by(AgentExecution.started_at, AgentExecution.id)
+        ).all()
+    return [run.id for run in owed if await count_outcome(workspace_id, *run)]

@@ -47,8 +47,9 @@ class Reply:
 def take_apart(text: str) -> Reply:
     """The labelled parts of a reply.
 
-    An answer that comes before an action has all that follows it. `cut` says that an invented
-    observation was cut off, `unfinished_thinking` that the reply ends inside of `<think>`.
+    An answer that comes before an action has all that follows it, a line that begins with
+    `Observation:` too. `cut` says that an invented observation was cut off, `unfinished_thinking`
+    that the reply ends inside of `<think>`.
     """
     said, unfinished = _without_thinking(text)
     said, cut = _without_observation(_unwrapped(said))
@@ -95,8 +96,11 @@ def _without_thinking(text: str) -> tuple[str, bool]:
 
 
 def _without_observation(text: str) -> tuple[str, bool]:
+    """The text up to an invented observation; after an answer there is none to invent."""
     invented = _OBSERVATION.search(text)
-    return (text, False) if invented is None else (text[: invented.start()], True)
+    if invented is None or _FINAL.search(text, 0, invented.start()):
+        return text, False
+    return text[: invented.start()], True
 
 
 def _unwrapped(text: str) -> str:

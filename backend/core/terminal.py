@@ -1,6 +1,7 @@
 """The agent in a terminal: what the command line asks for is done, or is an error."""
 
 import argparse
+import asyncio
 import errno
 import logging
 import re
@@ -23,7 +24,7 @@ from core.llm import LLM, LLMClient, LLMNotConfigured, ScriptedLLM
 from core.models import ExecutionStatus
 from core.operators import find_user, initialise, require_workspace
 from core.readiness import not_usable, require_ready
-from core.recovery import REASON, interrupt_dead_runs
+from core.recovery import REASON, count_owed_outcomes, interrupt_dead_runs
 from core.screen import Screen, ScreenHandler, one_line
 from core.steps import Steps
 from core.tools import default_tools
@@ -56,6 +57,8 @@ def work(arguments: argparse.Namespace, out: Screen, err: Screen) -> int:
     """Do what the command line asks, in a database that is ready for it."""
     for dead in interrupt_dead_runs(arguments.workspace):
         err.show(f"run {dead} is interrupted: {REASON}")
+    for counted in asyncio.run(count_owed_outcomes(arguments.workspace)):
+        err.show(f"run {counted} is counted now: it ended before, and could not be")
     if arguments.command is not None:
         commands.run(arguments, out)
         return 0

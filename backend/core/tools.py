@@ -1,7 +1,7 @@
 """What agents can do: plain functions with a name, a description and a JSON schema."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +10,9 @@ from sqlalchemy.orm import Session
 
 from core import composition, database
 from core.errors import AtomError
+from core.schemas import problems, require_checked
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "boolean": bool,
-    "object": dict,
-    "array": list,
-    "null": type(None),
-}
 
 
 class InvalidArguments(AtomError):
@@ -57,12 +49,22 @@ class ToolContext:
 
 @dataclass(frozen=True)
 class Tool:
-    """A function of a `ToolContext` and keyword arguments; it may be a coroutine function."""
+    """A function of a `ToolContext` and keyword arguments; it may be a coroutine function.
+
+    Raises:
+        ValueError: its schema asks for something that `check` does not check.
+    """
 
     name: str
     description: str
     parameters: dict[str, Any]
     function: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        try:
+            require_checked(self.parameters)
+        except (ValueError, re.error) as error:
+            raise ValueError(f"tool {self.name!r}: {error}") from error
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise `InvalidArguments` unless the arguments fit the schema."""
@@ -73,9 +75,8 @@ class Tool:
         for name, value in arguments.items():
             if name not in properties:
                 raise InvalidArguments(self.name, f"there is no argument {name!r}")
-            kinds = properties[name].get("type", ())
-            if not _fits(value, [kinds] if isinstance(kinds, str) else kinds):
-                raise InvalidArguments(self.name, f"{name!r} is not of type {kinds}")
+            for problem in problems(properties[name], value, name):
+                raise InvalidArguments(self.name, problem)
 
 
 def tool(description: str, **properties: dict[str, Any]) -> Callable[[Callable[..., Any]], Tool]:
@@ -138,10 +139,3 @@ class ToolRegistry:
 def default_tools() -> ToolRegistry:
     """A registry of every tool that Atom comes with."""
     return ToolRegistry(composition.every_tool())
-
-
-def _fits(value: object, kinds: Sequence[str]) -> bool:
-    # A bool is an int in Python, and not in JSON Schema.
-    if isinstance(value, bool) and kinds:
-        return "boolean" in kinds
-    return not kinds or any(isinstance(value, _TYPES[kind]) for kind in kinds)

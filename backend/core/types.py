@@ -356,9 +356,42 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+class NotOrderedInSQL(AtomError, TypeError, DontWrapMixin):
+    """A word was asked for by its order, which is the alphabet's in SQL and says nothing."""
+
+    def __init__(self, column: object) -> None:
+        super().__init__(
+            f"{column} has no order in SQL: name the values that are meant, with in_()"
+        )
+
+
+_ORDERING = frozenset(
+    {
+        operators.lt,
+        operators.le,
+        operators.gt,
+        operators.ge,
+        operators.between_op,
+        operators.not_between_op,
+    }
+)
+
+
+class _Words(Enum):
+    """An `Enum` whose values are equal or not, and neither less nor more."""
+
+    class Comparator(Enum.Comparator):
+        def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+            if op in _ORDERING:
+                raise NotOrderedInSQL(self.expr)
+            return super().operate(op, *other, **kwargs)
+
+    comparator_factory = Comparator
+
+
 def lowercase_enum(members: type[StrEnum], name: str, *, create_constraint: bool = True) -> Enum:
     """A column type for `members`: their short values as text, kept by a CHECK called `name`."""
-    return Enum(
+    return _Words(
         members,
         name=name,
         native_enum=False,

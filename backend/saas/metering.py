@@ -7,7 +7,7 @@ from typing import Any
 
 from core.clock import Clock, utc_now
 from core.database import current, new_id
-from core.errors import AtomError, NotFound
+from core.errors import AtomError, NotFound, require_text
 from core.inserts import insert_for
 from core.types import UtcDateTime
 from ecommerce.models import Subscription, SubscriptionStatus
@@ -73,7 +73,9 @@ class UsageMeter:
             NotFound: there is no such subscription.
             SubscriptionInactive: it is not active.
             KeyReused: the key belongs to an event of another type or quantity.
+            Blank: the type or the key is empty.
         """
+        require_text(event_type=event_type, idempotency_key=idempotency_key)
         amount = Quantity.exact(quantity)
         if amount < 0:
             raise NegativeQuantity(amount)

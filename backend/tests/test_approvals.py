@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -115,6 +116,53 @@ def test_all_of_a_request_is_filed(
         assert (row.workspace_id, row.agent_id, row.execution_id) == ("default", atom.id, None)
         assert (row.action_type, row.params, row.reason) == ("update_it", params, why)
         assert (row.thought, row.requested_at, row.expires_at) == (thought, NOON, NOON + time)
+
+
+REFUSED_SINCE = {
+    "stopped": "the agent is stopped and may do nothing",
+    "paused": "the agent is paused and may do nothing",
+    "deleted": "the agent is deleted and may do nothing",
+    "deprecated": "the agent is deprecated and may do nothing",
+    "intern": "requires supervised, the agent is intern",
+    "student": "requires supervised, the agent is student",
+}
+
+
+@pytest.mark.parametrize("status", REFUSED_SINCE)
+def test_what_is_refused_since_it_was_asked_is_approved_by_nobody_and_can_be_rejected(
+    desk: AgentGovernanceService,
+    atom: AgentRegistry,
+    person: Callable[..., str],
+    db_session: Session,
+    status: str,
+) -> None:
+    admin = person("admin", "workspace_admin")
+    action_id = desk.request_approval(atom.id, "update_it")
+    atom.status = AgentStatus(status)
+    db_session.commit()
+
+    with pytest.raises(ActionNotApprovable, match=REFUSED_SINCE[status]) as caught:
+        desk.decide(action_id, True, admin)
+
+    assert caught.value.hint == f"python -m core decide {action_id} reject"
+    assert desk.get_approval_status(action_id)["status"] == "pending"
+    assert desk.decide(action_id, False, admin)["status"] == "rejected"
+
+
+def test_a_request_is_approved_as_soon_as_its_agent_may_again(
+    desk: AgentGovernanceService,
+    atom: AgentRegistry,
+    person: Callable[..., str],
+    db_session: Session,
+) -> None:
+    admin = person("admin", "workspace_admin")
+    action_id = desk.request_approval(atom.id, "update_it")
+    for status, then in (("paused", "pending"), ("autonomous", "approved")):
+        atom.status = AgentStatus(status)
+        db_session.commit()
+        with suppress(ActionNotApprovable):
+            desk.decide(action_id, True, admin)
+        assert desk.get_approval_status(action_id)["status"] == then
 
 
 @pytest.mark.parametrize(("approved", "status"), [(True, "approved"), (False, "rejected")])

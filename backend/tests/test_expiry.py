@@ -3,24 +3,27 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal, engine
 from core.errors import ApprovalExpired
 from core.models import AgentRegistry, HITLAction, Workspace
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session, scoped_session
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-LATER = NOON + timedelta(hours=2)
+HOUR = timedelta(hours=1)
+LATER = NOON + 2 * HOUR
 
 
 @pytest.fixture
 def request_id(db_session: Session, atom: AgentRegistry) -> str:
     """A request of noon that is due at one."""
     service = AgentGovernanceService(db_session, clock=lambda: NOON)
-    key = service.request_approval(atom.id, "read_it", time_to_decide=timedelta(hours=1))
+    key = service.request_approval(atom.id, "read_it", time_to_decide=HOUR)
     db_session.commit()
     return key
 
@@ -74,6 +77,14 @@ def use_a_connection_of_its_own(request_id: str, admin: str) -> None:
         decide(session, request_id, admin)
 
 
+def ask_a_registry(factory: Any, request_id: str, admin: str) -> None:
+    registry: Any = scoped_session(factory)
+    with pytest.raises(ApprovalExpired):
+        AgentGovernanceService(registry, clock=lambda: LATER).decide(request_id, True, admin)
+    registry.rollback()
+    registry.remove()
+
+
 @pytest.mark.parametrize(
     "deal",
     [
@@ -84,6 +95,9 @@ def use_a_connection_of_its_own(request_id: str, admin: str) -> None:
         roll_back_after_a_write_of_its_own,
         go_on_in_the_same_session,
         use_a_connection_of_its_own,
+        partial(ask_a_registry, SessionLocal),
+        partial(ask_a_registry, lambda: SessionLocal()),
+        partial(ask_a_registry, lambda: Session(engine)),
     ],
 )
 def test_it_is_expired_whatever_the_callers_transaction_does(
@@ -95,6 +109,38 @@ def test_it_is_expired_whatever_the_callers_transaction_does(
     assert (row.status, row.reviewer_id, row.reviewed_at) == ("expired", None, None)
     others = set(db_session.scalars(select(Workspace.id))) - {"default"}
     assert others <= {"after", "next"}
+
+
+def test_it_is_written_again_by_the_session_that_was_told_and_once(
+    db_session: Session, atom: AgentRegistry, admin: str
+) -> None:
+    asked = AgentGovernanceService(db_session, clock=lambda: NOON)
+    keys = [asked.request_approval(atom.id, "read_it", time_to_decide=HOUR) for _ in range(3)]
+    db_session.commit()
+    registry: Any = scoped_session(SessionLocal)
+    written: list[str] = []
+
+    def note(*execution: Any) -> None:
+        if execution[2].startswith("UPDATE hitl_actions"):
+            written.append(execution[2])
+
+    for key in keys:
+        with pytest.raises(ApprovalExpired):
+            AgentGovernanceService(registry, clock=lambda: LATER).decide(key, True, admin)
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with SessionLocal() as other:
+            other.rollback()
+            other.connection()
+        before = len(written)
+        for _ in range(2):
+            registry.rollback()
+            registry.connection()
+        registry.remove()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+    assert (before, len(written)) == (0, len(keys))
 
 
 def test_a_clock_that_goes_back_does_not_revive_it(

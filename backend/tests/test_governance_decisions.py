@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
@@ -197,6 +198,32 @@ class TestRegistry:
         assert (again.category, again.version) == ("support", "2")
         assert again.configuration == {"tone": "warm"}
         assert (again.confidence_score, again.status) == (Decimal("0.91"), "autonomous")
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            {"description": "Buys."},
+            {"version": "2"},
+            {"configuration": {}},
+            {"description": ""},
+        ],
+    )
+    def test_what_is_not_given_stays_as_it_is(
+        self, governance: AgentGovernanceService, db_session: Session, given: dict[str, Any]
+    ) -> None:
+        about: dict[str, Any] = {
+            "description": "Sells.",
+            "version": "1",
+            "configuration": {"tone": "warm"},
+        }
+        identity = ("sam", "sales", "agents.sam", "Sam")
+        governance.register_or_update_agent(*identity, **about)
+
+        agent = governance.register_or_update_agent(*identity, **given)
+
+        db_session.refresh(agent)
+        assert {name: getattr(agent, name) for name in about} == {**about, **given}
 
     def test_another_class_or_name_is_another_agent(
         self, governance: AgentGovernanceService

@@ -16,8 +16,10 @@ import pytest
 from core import interrupts
 from core.models import AgentExecution, AgentRegistry, HITLAction, User, UserRole, Workspace
 from core.processes import is_dead, this_process
-from core.recovery import interrupt_dead_runs
+from core.recovery import count_owed_outcomes, interrupt_dead_runs
 from ecommerce.demo import fill
+from ecommerce.models import Subscription
+from saas.metering import UsageMeter
 from saas.models import UsageEvent
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -251,6 +253,20 @@ def test_a_signal_that_is_ignored_stays_so(start: Start, db_session: Session) ->
     assert db_session.scalars(select(AgentExecution)).one().status == "rejected"
 
 
+def test_a_run_that_ended_and_was_not_counted_is_counted_by_the_next_command(
+    start: Start, db_session: Session
+) -> None:
+    atom = db_session.scalars(select(AgentRegistry)).one()
+    run = AgentExecution(workspace_id="default", agent=atom, request="", status="success")
+    db_session.add(run)
+    db_session.commit()
+
+    out, err = start("agents").communicate(timeout=60)
+
+    assert err == f"run {run.id} is counted now: it ended before, and could not be\n"
+    assert "0.6100" in out
+
+
 def test_a_run_whose_process_died_is_found_by_the_next_command(
     start: Start, db_session: Session
 ) -> None:
@@ -379,6 +395,47 @@ class TestRecovery:
             "unknown": "running",
             "done": "success",
         }
+
+    @pytest.mark.parametrize(
+        ("status", "score"),
+        [
+            ("success", "0.50"),
+            ("failed", "0.47"),
+            ("rejected", "0.47"),
+            ("max_steps_exceeded", "0.47"),
+        ],
+    )
+    @pytest.mark.asyncio
+    async def test_what_ended_and_was_not_counted_is_counted_later_and_once(
+        self, atom: AgentRegistry, db_session: Session, status: str, score: str
+    ) -> None:
+        self.add(db_session, "owed", None, status=status)
+        self.add(db_session, "running", this_process())
+        self.add(db_session, "refused", None, status="rejected", counts=False)
+        self.add(db_session, "interrupted", None, status="interrupted", counts=False)
+
+        found = [await count_owed_outcomes(each) for each in ("acme", "default", "default")]
+
+        db_session.expire_all()
+        usage = db_session.scalars(select(UsageEvent.idempotency_key)).all()
+        assert found == [[], ["owed"], []]
+        assert (atom.confidence_score, usage) == (Decimal(score), ["agent_execution:owed"])
+
+    @pytest.mark.asyncio
+    async def test_one_that_can_still_not_be_counted_keeps_no_other_from_it(
+        self, atom: AgentRegistry, db_session: Session, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.add(db_session, "1", None, status="success")
+        self.add(db_session, "2", None, status="success")
+        plan = db_session.scalars(select(Subscription)).one()
+        UsageMeter(db_session).record(plan.id, "agent_execution", 7, "agent_execution:1")
+        db_session.commit()
+
+        assert await count_owed_outcomes("default") == ["2"]
+
+        db_session.expire_all()
+        assert "the outcome of execution 1 was not counted" in caplog.text
+        assert atom.confidence_score == Decimal("0.50")
 
     def test_those_of_another_workspace_are_its_own_matter(
         self, atom: AgentRegistry, db_session: Session

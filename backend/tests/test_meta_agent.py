@@ -472,6 +472,23 @@ class TestOutcome:
         assert "broken off by" in (execution.failure_reason or "")
 
     @pytest.mark.asyncio
+    async def test_a_run_that_fails_is_a_failure_whoever_called_it_a_success_before(
+        self, atom: AgentRegistry, db_session: Session, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def praise(step: dict[str, Any]) -> None:
+            with SessionLocal.begin() as db:
+                service = AgentGovernanceService(db)
+                await service.record_outcome(atom.id, True, step["execution_id"])
+
+        llm = ScriptedLLM(["Hm."] * 3)
+        result = await AtomMetaAgent(llm=llm).execute("Do", step_callback=praise)
+
+        db_session.refresh(atom)
+        assert result["status"] == "failed"
+        assert atom.confidence_score == Decimal("0.47")
+        assert "is running: it can't be counted as a success" in caplog.text
+
+    @pytest.mark.asyncio
     async def test_the_row_is_final_even_if_the_outcome_cannot_be_counted(
         self, atom: AgentRegistry, db_session: Session, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.database import SessionLocal
-from core.errors import ExecutionOfAnother, NotFound
+from core.errors import ExecutionOfAnother, NotFound, OutcomeContradicted
 from core.maturity import AgentStatus
-from core.models import AgentExecution, AgentRegistry
+from core.models import AgentExecution, AgentRegistry, ExecutionStatus
 from ecommerce.models import Subscription, SubscriptionStatus
 from ecommerce.subscriptions import SubscriptionService
 from saas.models import UsageEvent
@@ -36,6 +36,13 @@ def outcomes(
         db_session.commit()
 
     return record
+
+
+def add_run(db: Session, agent: AgentRegistry, key: str, status: str, counts: bool = True) -> None:
+    """Record a run that ended, and whose outcome nobody has counted."""
+    about = {"workspace_id": agent.workspace_id, "agent_id": agent.id, "request": ""}
+    db.add(AgentExecution(id=key, status=ExecutionStatus(status), counts=counts, **about))
+    db.flush()
 
 
 class TestScore:
@@ -144,8 +151,7 @@ class TestOnce:
         counted: bool,
     ) -> None:
         other = governance.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
-        db_session.add(AgentExecution(id="run-1", workspace_id="default", agent=atom, request=""))
-        db_session.flush()
+        add_run(db_session, atom, "run-1", "success")
         if counted:
             asyncio.run(governance.record_outcome(atom.id, True, "run-1"))
 
@@ -159,8 +165,7 @@ class TestOnce:
         self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
     ) -> None:
         for run in ("run-1", "run-2"):
-            db_session.add(AgentExecution(id=run, workspace_id="default", agent=atom, request=""))
-        db_session.flush()
+            add_run(db_session, atom, run, "success")
 
         counted = [
             asyncio.run(governance.record_outcome(atom.id, True, run)) for run in ("run-1", "run-2")
@@ -168,6 +173,42 @@ class TestOnce:
 
         assert counted == [True, True]
         assert atom.confidence_score == Decimal("0.51")
+
+    @pytest.mark.parametrize("success", [True, False])
+    @pytest.mark.parametrize("status", [each for each in ExecutionStatus if each != "interrupted"])
+    def test_a_recorded_run_counts_as_what_it_was_whatever_is_said_of_it(
+        self,
+        governance: AgentGovernanceService,
+        atom: AgentRegistry,
+        db_session: Session,
+        status: ExecutionStatus,
+        success: bool,
+    ) -> None:
+        add_run(db_session, atom, "run-1", status)
+
+        if status != "running" and success == (status == "success"):
+            assert asyncio.run(governance.record_outcome(atom.id, success, "run-1"))
+            assert atom.confidence_score == Decimal("0.50" if success else "0.47")
+            assert asyncio.run(governance.record_outcome(atom.id, not success, "run-1")) is False
+            return
+        with pytest.raises(OutcomeContradicted, match=f"is {status}: it can't be counted"):
+            asyncio.run(governance.record_outcome(atom.id, success, "run-1"))
+        assert atom.confidence_score == Decimal("0.49")
+        assert db_session.scalars(select(UsageEvent)).all() == []
+
+    @pytest.mark.parametrize("success", [True, False])
+    def test_a_run_that_does_not_count_is_counted_by_nobody(
+        self,
+        governance: AgentGovernanceService,
+        atom: AgentRegistry,
+        db_session: Session,
+        success: bool,
+    ) -> None:
+        for status in ("rejected", "interrupted"):
+            add_run(db_session, atom, status, status, counts=False)
+            assert asyncio.run(governance.record_outcome(atom.id, success, status)) is False
+
+        assert atom.confidence_score == Decimal("0.49")
 
     def test_the_score_and_the_usage_event_are_in_one_transaction(
         self, governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session

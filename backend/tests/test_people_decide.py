@@ -138,6 +138,21 @@ class TestDecide:
         assert (status, out) == (2, "")
         assert "is already rejected\nhint: python -m core approvals\n" in err
 
+    def test_what_an_agent_may_not_do_any_more_can_only_be_rejected(
+        self, command: Command, operator: User, supervised: AgentRegistry, db_session: Session
+    ) -> None:
+        key = ask(db_session, supervised)
+        supervised.status = AgentStatus.STOPPED
+        db_session.commit()
+
+        status, out, err = command("decide", key, "approve")
+        said, hint = err.splitlines()
+
+        assert (status, out) == (2, "")
+        assert "the agent is stopped and may do nothing" in said
+        rejection = hint.removeprefix("hint: python -m core ").split()
+        assert command(*rejection) == (0, f"rejected: {key}\n", "")
+
     def test_whose_word_does_not_count_is_refused(
         self,
         command: Command,

@@ -12,9 +12,9 @@ from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
-from core.models import AgentExecution, AgentRegistry, User, UserRole, Workspace
+from core.models import AgentExecution, AgentRegistry, ExecutionStatus, User, UserRole, Workspace
 from core.processes import this_process
-from core.recovery import interrupt_dead_runs
+from core.recovery import count_owed_outcomes, interrupt_dead_runs
 from core.registry import find_agent
 from ecommerce.customers import CustomerService
 from ecommerce.models import Customer, Store, Subscription
@@ -87,6 +87,12 @@ class World:
         self.db.commit()
         assert interrupt_dead_runs("default") == [run.id]
 
+    def count_owed(self) -> None:
+        about = {"workspace_id": "default", "agent_id": self.atom.id, "request": ""}
+        self.db.add(AgentExecution(id="owed", status=ExecutionStatus.FAILED, **about))
+        self.db.commit()
+        assert asyncio.run(count_owed_outcomes("default")) == ["owed"]
+
 
 DEEDS: dict[str, Callable[[World], Any]] = {
     "AgentGovernanceService.can_perform_action": lambda w: w.governance.can_perform_action(
@@ -142,6 +148,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     "find_agent": lambda w: find_agent(w.db, "default", "atom_main"),
     "a run": World.run,
     "interrupt_dead_runs": World.recover,
+    "count_owed_outcomes": World.count_owed,
 }
 
 

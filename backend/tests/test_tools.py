@@ -10,6 +10,7 @@ from core.errors import NotFound
 from core.maturity import complexity_of
 from core.models import Workspace
 from core.tools import InvalidArguments, Tool, ToolContext, ToolRegistry, default_tools
+from core.tools import tool as make_tool
 from ecommerce.customers import CustomerInUse
 from ecommerce.models import Customer, Order, Store, Subscription, SubscriptionAudit
 from saas.models import SaaSTier
@@ -240,3 +241,57 @@ class TestRegistry:
     @pytest.mark.parametrize("schema", [{}, {"type": ["string", "null"]}, {"type": "null"}])
     def test_a_schema_may_permit_more_than_one_type(self, schema: dict[str, Any]) -> None:
         Tool("note", "", {"properties": {"text": schema}}, print).check({"text": None})
+
+    @pytest.mark.parametrize(
+        ("schema", "good", "bad"),
+        [
+            ({"enum": ["low", 1, None]}, ["low", 1, None], ["high", "1", True, []]),
+            ({"const": 0}, [0], [1, False, "0"]),
+            ({"minimum": 1, "maximum": 3}, [1, 3, 2.5, "0", True], [0, 4, -5.0]),
+            ({"exclusiveMinimum": 1, "exclusiveMaximum": 3}, [2, 1.5, None], [1, 3]),
+            ({"minLength": 2, "maxLength": 3}, ["ab", "abc", 7, [1]], ["a", "abcd"]),
+            ({"minItems": 1, "maxItems": 2}, [[1], [1, 2], "", {}], [[], [1, 2, 3]]),
+            ({"pattern": "^a+$"}, ["a", "aa", 1], ["b", "ab", ""]),
+            ({"type": ["integer", "null"]}, [1, None], [1.5, True, "1"]),
+            ({"items": {"type": "string"}}, [["a"], [], "a"], [[1], ["a", None]]),
+            (
+                {"properties": {"a": {"items": {"minimum": 1}}}, "required": ["a"]},
+                [{"a": [1]}, {"a": [], "b": 0}],
+                [{}, {"b": [1]}, {"a": [1, 0]}],
+            ),
+            ({"properties": {"a": {}}, "additionalProperties": False}, [{}, {"a": 1}], [{"b": 1}]),
+        ],
+        ids=lambda given: "".join(given) if isinstance(given, dict) else "",
+    )
+    def test_all_of_a_schema_holds(
+        self, schema: dict[str, Any], good: list[Any], bad: list[Any]
+    ) -> None:
+        tool = Tool("note", "", {"properties": {"value": {**schema, "description": "x"}}}, print)
+
+        for value in good:
+            tool.check({"value": value})
+        for value in bad:
+            with pytest.raises(InvalidArguments, match=r"'value|in 'value'"):
+                tool.check({"value": value})
+
+    @pytest.mark.parametrize(
+        ("schema", "problem"),
+        [
+            ({"type": "date"}, "there is no type 'date'"),
+            ({"type": ["string", "nil"]}, "there is no type 'nil'"),
+            ({"anyOf": []}, "'anyOf' of a schema is not checked"),
+            ({"multipleOf": 2}, "'multipleOf' of a schema is not checked"),
+            ({"minimun": 1}, "'minimun' of a schema is not checked"),
+            ({"pattern": "("}, "unterminated"),
+            ({"additionalProperties": {"type": "string"}}, "'additionalProperties' of a schema"),
+        ],
+    )
+    def test_what_would_not_be_checked_is_refused_when_a_tool_is_made(
+        self, schema: dict[str, Any], problem: str
+    ) -> None:
+        nested = {"properties": {"b": schema}}
+        for each in (schema, {"items": schema}, nested, {"items": nested}):
+            with pytest.raises(ValueError, match=f"^tool 'note': .*{problem}"):
+                Tool("note", "", {"properties": {"a": each}}, print)
+            with pytest.raises(ValueError, match=f"^tool 'print': .*{problem}"):
+                make_tool("Print.", a=each)(print)

@@ -1,5 +1,6 @@
 """A workspace is a wall, for objects that are handed in as well as for ids."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -7,6 +8,7 @@ from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.errors import ExecutionOfAnother, NotFound
 from core.llm import ScriptedLLM
+from core.maturity import AgentStatus
 from core.models import AgentExecution, AgentRegistry, HITLAction, User, UserRole, Workspace
 from ecommerce.customers import CustomerService
 from ecommerce.models import Customer, Store, Subscription, SubscriptionAudit
@@ -225,11 +227,53 @@ def test_a_run_asks_for_approval_of_what_its_own_agent_does(
     FILING[call](governance, "sam", "r")
 
 
+BY_ID: dict[str, Callable[[AgentGovernanceService, str, str], object]] = {
+    "get_approval_status": lambda s, key, _: s.get_approval_status(key),
+    "withdraw_request": lambda s, key, _: s.withdraw_request(key),
+    "wait_for_approval": lambda s, key, _: asyncio.run(s.wait_for_approval(key)),
+    "approve": lambda s, key, admin: s.decide(key, True, admin),
+    "reject": lambda s, key, admin: s.decide(key, False, admin),
+    "accept": lambda s, key, admin: s.review_feedback(key, True, admin),
+    "refuse": lambda s, key, admin: s.review_feedback(key, False, admin),
+    "promote": lambda s, key, admin: s.promote(key, AgentStatus.INTERN, admin),
+    "stop": lambda s, key, _: s.stop(key),
+    "capabilities": lambda s, key, _: s.get_agent_capabilities(key),
+    "a reviewer": lambda s, key, _: s.submit_feedback("atom_main", key, "5", "4"),
+    "an outcome": lambda s, key, _: asyncio.run(s.record_outcome(key, True)),
+}
+
+
+@pytest.mark.parametrize("call", BY_ID)
+def test_what_is_in_another_workspace_is_told_of_as_what_is_nowhere(
+    governance: AgentGovernanceService,
+    atom: AgentRegistry,
+    admin: str,
+    acme: Workspace,
+    db_session: Session,
+    call: str,
+) -> None:
+    user = User(workspace=acme, id="their-user", email="ada@acme.example", name="Ada")
+    db_session.add(user)
+    db_session.flush()
+    asked = AgentGovernanceService(db_session, "acme")
+    feedback = asked.submit_feedback("theirs", user.id, "5", "4")
+    request = asked.request_approval("theirs", "read_it")
+    db_session.commit()
+
+    for theirs in ("theirs", user.id, feedback.id, request):
+        with pytest.raises(NotFound) as told:
+            BY_ID[call](governance, theirs, admin)
+        with pytest.raises(NotFound) as nowhere:
+            BY_ID[call](governance, "nowhere", admin)
+        assert str(told.value) == str(nowhere.value).replace("nowhere", theirs)
+        assert (told.value.kind, told.value.key) == (nowhere.value.kind, theirs)
+
+
 @pytest.mark.asyncio
 async def test_the_outcome_of_a_run_of_another_workspace_is_not_counted(
     governance: AgentGovernanceService, atom: AgentRegistry, acme: Workspace
 ) -> None:
-    with pytest.raises(ExecutionOfAnother):
+    with pytest.raises(NotFound, match="execution 'their-run'"):
         await governance.record_outcome(atom.id, True, "their-run")
     with pytest.raises(NotFound, match="agent 'theirs'"):
         await governance.record_outcome("theirs", True, "their-run")

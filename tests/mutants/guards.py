@@ -267,6 +267,7 @@ ROOMS = {
             "core/permission": "governance_decisions tools",
             "core/reasoning": "tool_use meta_agent",
             "core/registry": "agent_names current_rows",
+            "core/schemas": "tools",
             "core/scores": "outcomes feedback promotion",
             "core/types": "types money",
             "ecommerce/subscriptions": "subscriptions billing current_rows",

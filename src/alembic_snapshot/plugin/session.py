@@ -91,10 +91,11 @@ class PluginSession:
             self._started = True
             from alembic_snapshot.engines.importing import when_imported
 
-            self._forget = when_imported("sqlalchemy", self._install)
             words = (b"environment", b"postgresql")
             if BACKEND_VARIABLE in os.environ or any(word in self.toml.content for word in words):
                 self._lead_nowhere()
+            # Another plugin may have imported it already; then this is done at once.
+            self._forget = when_imported("sqlalchemy", self._install)
 
     @property
     def is_worker(self) -> bool:

@@ -32,7 +32,7 @@ def root(tmp_path):
 
 @pytest.fixture(autouse=True)
 def without_libpqs_variables(monkeypatch):
-    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER"):
+    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from alembic_snapshot.project.spelling import beginning
+
 _PORT = 5432
 # What SQLAlchemy gives to the driver of a URL's options, and not to SQLite; what it takes for yes.
 _OF_THE_DRIVER = frozenset(
@@ -116,9 +118,8 @@ class Place:
 
 def _is_below(path: Path | str, folder: Path | str) -> bool:
     """Whether a path is in a folder, or in one below it; a name that is no path is in none."""
-    return os.path.isabs(path) and os.path.realpath(path).startswith(
-        os.path.realpath(folder) + os.sep
-    )
+    start = beginning(os.path.realpath(folder))
+    return os.path.isabs(path) and os.path.realpath(path).startswith(start)
 
 
 def places_of(kind: str, cargs: Sequence[Any], cparams: Mapping[str, Any]) -> list[Place]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import tomllib
 from pathlib import Path
 
@@ -30,7 +31,6 @@ ROOMS = {
     "project": [
         ["variables"],
         [
-            "callsite",
             "env_files",
             "placeholders",
             "references",
@@ -40,7 +40,7 @@ ROOMS = {
             "toml_file",
             "unsupported",
         ],
-        ["alembic_settings", "places", "table"],
+        ["alembic_settings", "callsite", "places", "table"],
         ["config"],
         ["commands", "owner"],
     ],
@@ -393,6 +393,13 @@ def test_kinds_of_databases_have_files_of_the_same_names():
     )
     same = {f"{name}.py" for name in names}
     assert here & there == same | {"__init__.py"}
+
+
+def test_one_function_says_how_what_is_below_a_folder_begins():
+    written = re.compile(r"\+ os\.sep|\{os\.sep\}")
+    found = [path for path in MODULES if written.search(path.read_text())]
+
+    assert found == []
 
 
 def test_the_scripts_folder_is_no_package():

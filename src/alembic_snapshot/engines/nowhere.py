@@ -31,7 +31,7 @@ _URL = re.compile(
 )
 # The options of a URL for a server that say where it leads, and as whom.
 _LEADING = re.compile(
-    r"(?<=[?&])(?:host|hostaddr|port|dbname|database|service|user|password)=[^&]*&?"
+    r"(?<=[?&])(?:host|hostaddr|port|dbname|database|service|servicefile|user|password)=[^&]*&?"
 )
 
 

@@ -38,6 +38,7 @@ _PLACE = (
     "password",
     "port",
     "service",
+    "servicefile",
     "user",
 )
 _OUTSIDE = "nspname !~ '^pg_' AND nspname <> 'information_schema'"

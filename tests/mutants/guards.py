@@ -111,12 +111,12 @@ ROOMS = {
     "store": Room(
         {
             "database/identity": "place_words places sqlite/databases engines/aim",
-            "store/manifest": "store/records store commands options",
+            "store/manifest": "store/records store/overlay store commands options",
             "sqlite/database": "sqlite/files sqlite/databases sqlite/diff own_sql make_test_db",
             "sqlite/files": "sqlite/files leftovers sqlite/databases make_test_db",
             "sqlite/sql": "sqlite/files sqlite/databases sqlite/diff",
             "sqlite/stand_ins": "own_sql",
-            "sqlite/store": "store/records store/in_use leftovers store",
+            "sqlite/store": "store/records store/overlay store/in_use leftovers store",
             "project/owner": "store/owners",
             "build/lookup": "settings_in_key key/key options back_and_forth commands",
             "store/code": "store/code",

@@ -185,9 +185,12 @@ class TestKills:
         assert killed.returncode == -signal.SIGKILL
         assert list(building.iterdir())
 
-        assert project.ensure().built
+        snapshot = project.ensure()
+        assert snapshot.built
 
         assert list(building.iterdir()) == []
+        names = {entry.name for entry in FileStore(project.root / ".alembic-snapshot").entries()}
+        assert {path.name for path in snapshot.path.parent.parent.iterdir()} == names
 
     def test_of_the_parent_ends_the_builder(self, project):
         pid_file = project.root / "pid"

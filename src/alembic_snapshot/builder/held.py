@@ -9,7 +9,6 @@ from __future__ import annotations
 import dis
 import functools
 import itertools
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -17,6 +16,7 @@ from typing import Any
 
 from alembic_snapshot.builder.options import is_comparable, spelled
 from alembic_snapshot.builder.values import reduced
+from alembic_snapshot.project.spelling import beginning
 
 # How many values are told. Of a function that holds more, nobody knows.
 LIMIT = 10_000
@@ -34,7 +34,7 @@ class Held:
         self, function: Any, folder: str, is_project: Callable[[str], bool], connection: Any = None
     ):
         self.files: set[str] = set()
-        self._folder = f"{folder}{os.sep}"
+        self._folder = beginning(folder)
         self._is_project = is_project
         # Kept, so that no other object has its number meanwhile.
         self._seen: dict[int, tuple[int, Any]] = {id(connection): (0, connection)}

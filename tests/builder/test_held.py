@@ -317,6 +317,53 @@ def test_another_value_of_a_naming_convention_is_no_hit(app, token):
     claim_not_stale(app, "app/val.py", "'1'", "'2'")
 
 
+OWN = """
+from alembic import op
+from alembic.operations import MigrateOperation, Operations
+
+def note(v, *given):
+    op.execute(f"insert into told values ('{v}')")
+
+def noting(v):
+    return lambda *given: note(v, *given)
+
+class Noter:
+    def __init__(self, v):
+        self.v = v
+    def on(self, *given):
+        note(self.v)
+
+@Operations.register_operation("note")
+class Note(MigrateOperation):
+    @classmethod
+    def note(cls, operations):
+        return operations.invoke(cls())
+"""
+GIVEN = {
+    "an implementation":
+        ("Operations.implementation_for(audit.Note)(audit.noting(V))", "op.note()"),
+    "a closure": ("op.say = audit.noting(V)", "op.say()"),
+    "a partial": ("op.say = functools.partial(audit.note, V)", "op.say()"),
+    "a library's function": ("op.say = functools.partial(str.format, V)", "op.execute("
+        "f'insert into told values ({op.say()})')"),
+    "a method": ("op.say = audit.Noter(V).on", "op.say()"),
+    "a static method": ("Operations.say = staticmethod(audit.noting(V))",
+        "op._proxy.say()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "use"), GIVEN.values(), ids=GIVEN)
+def test_another_value_of_what_is_given_to_alembic_is_no_hit(app, line, use):
+    app.append("app/audit.py", OWN)
+    app.revision("0002", "0001", use)
+    with_env(
+        app,
+        lines=f"from alembic import op\nfrom alembic.operations import Operations\n{USES}\n{line}",
+    )
+
+    claim_not_stale(app, "app/val.py", "'1'", "'2'")
+
+
 def test_hooks_that_hold_nothing_of_a_module_are_built_once(app):
     app.write("app/other.py", "X = 1\n")
     hooks = (
@@ -330,8 +377,11 @@ def test_hooks_that_hold_nothing_of_a_module_are_built_once(app):
         "import functools, logging, sqlalchemy\nfrom sqlalchemy import func\n"
         "from app import audit, other\nlog = logging.getLogger('a')\n"
         "def local(connection):\n"
-        "    return lambda **kw: connection.execute(sqlalchemy.text('select 1'))\n",
+        "    return lambda **kw: connection.execute(sqlalchemy.text('select 1'))\n"
+        "from alembic import op\nop.log, op.Logger = log.info, logging.Logger\n"
+        "op.say = audit.note\naudit.Operations.implementation_for(audit.Note)(audit.noting)",
     )
+    app.append("app/audit.py", OWN)
     app.append("app/audit.py", "def record_nothing(**kw): ...\nours = Closed('b')\n")
     app.append("app/other.py", "from sqlalchemy import func\n")
     before = content(app.ensure().path)

@@ -64,7 +64,7 @@ ROOMS = {
             "builder/reach": "reached_code reached_models",
             "builder/held": "builder/held",
             "builder/alembics": "registries left_for_later",
-            "builder/registries": "registries left_for_later",
+            "builder/registries": "registries left_for_later builder/held",
             "builder/values": "registries left_for_later",
         },
         "key order options",

@@ -122,6 +122,8 @@ class EnvRunner:
     def handed_over(self) -> dict[str, str]:
         """The options that ``env.py`` hands over, spelled the same wherever the project lies."""
         left = {**self._left.handed_over(), **self.sql.handed_over(), **self._arguments}
+        if self._has_migrated:
+            left["<code given to Alembic>"] = str(self._watch.record.given_to_alembic)
         options = {**(self.options or {}), **left}
         # Values may be somebody's secrets, and are kept where others may read them.
         return {name: text_digest(self._spell(text)) for name, text in options.items()}

@@ -85,6 +85,9 @@ class Held:
             return None
         if self._is_projects(module):
             self.files.add(_file(module))
+        elif self._count == 1:
+            # What is given away may have been put there by whoever gave it.
+            return None
         return f"{module.__name__}.{name}"
 
     @functools.cached_property

@@ -79,6 +79,8 @@ class Record:
         self.filled: set[str] = set()
         # What begins no state: it may import everything, for the models.
         self.env_py: str | None = None
+        # What code that was given to Alembic holds, in words.
+        self.given_to_alembic: list[str] = []
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 

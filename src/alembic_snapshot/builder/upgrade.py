@@ -98,7 +98,7 @@ class Builder:
         patches.hear_create_all(self._on_create_all)
         lineage.follow_copies()
         lineage.hear_ddl(self._on_ddl)
-        patches.hear_own_operations(self.watch.count)
+        patches.hear_own_operations(self.watch.on_operation)
         patches.hear_migrations(self.env.migrating)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _disable_fsync)

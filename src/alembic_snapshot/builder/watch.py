@@ -172,6 +172,11 @@ class Watch:
             shares |= files is None
             for name in files or ():
                 self.record.note(FILES, name, Origin(EVERY_STATE))
+        for held in self._registries.held(self.frames.is_project):
+            shares |= held.text is None
+            self.record.given_to_alembic.append(str(held.text))
+            for path in held.files:
+                self.count(path, EVERY_STATE)
         if shares:
             self.record.shares_models.add(EVERY_STATE)
 
@@ -341,6 +346,11 @@ class Watch:
         for place in places:
             for name in (last, f"{last}.py"):
                 self.on_question(os.path.join(place, name))
+
+    def on_operation(self, path: str, given: Any) -> None:
+        """A file gave ``op`` a method of its own, or what that does."""
+        self.count(path)
+        self._registries.given.append(given)
 
     def on_unheard(self, what: str) -> None:
         """Something began of which nobody hears what it reads."""

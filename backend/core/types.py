@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import StrEnum
 from typing import Any
 
@@ -32,6 +32,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from core.errors import AtomError
 
 _BIGINT_DIGITS = 18
+# What is reckoned exactly is reckoned in this: the caller's may round to a few digits.
+EXACT = Context(prec=100, traps=[InvalidOperation, DivisionByZero, Overflow])
 # PostgreSQL has no NUL in its texts; half of a surrogate pair has no UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -157,7 +159,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
         if value is None:
             return None
         exact = self.exact(value)
-        return int(exact.scaleb(self.scale)) if dialect.name == "sqlite" else exact
+        return int(exact.scaleb(self.scale, EXACT)) if dialect.name == "sqlite" else exact
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is None:
@@ -166,7 +168,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
             return Decimal(value)
         if not isinstance(value, int):
             raise NotExact(value, "is in the database, and is no scaled integer")
-        return Decimal(value).scaleb(-self.scale)
+        return Decimal(value).scaleb(-self.scale, EXACT)
 
     def exact(self, value: Any) -> Decimal:
         """The value as a decimal with this scale.
@@ -176,10 +178,11 @@ class ExactDecimal(TypeDecorator[Decimal]):
         """
         given = exact_number(value)
         try:
-            exact = given.quantize(Decimal(1).scaleb(-self.scale))
+            exact = given.quantize(Decimal((0, (1,), -self.scale)), context=EXACT)
         except InvalidOperation:
             exact = None
-        if exact is None or exact != given or abs(exact) >= 10 ** (self.precision - self.scale):
+        most = 10 ** (self.precision - self.scale)
+        if exact is None or exact != given or exact.copy_abs() >= most:
             raise NotExact(value, f"does not fit NUMERIC({self.precision}, {self.scale})")
         return exact
 

@@ -179,8 +179,9 @@ class SubscriptionService:
     def _require_ours(self, customer: Customer) -> None:
         customers = CustomerService(self.db, self.workspace_id)
         # As the database has it, before what is handed in says where it belongs.
-        if inspect(customer).has_identity:
-            customers.require(customer.id)
+        identity = inspect(customer).identity
+        if identity is not None:
+            customers.require(*identity)
         self.db.add(customer)
         self.db.flush()
         customers.require(customer.id)

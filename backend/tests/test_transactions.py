@@ -30,13 +30,10 @@ def rename_by_a_common_table(db: Session, admin: str, action: str) -> None:
     db.execute(update(Workspace).values(name=name).add_cte(names))
 
 
-def rename_by_a_text(db: Session, admin: str, action: str) -> None:
-    db.execute(
-        text(
-            "with names AS (SELECT 'renamed' AS name)\n"
-            "UPDATE workspaces SET name = (SELECT name FROM names)"
-        )
-    )
+RENAME = text(
+    "with names AS (SELECT 'renamed' AS name)\n"
+    "UPDATE workspaces SET name = (SELECT name FROM names)"
+)
 
 
 WRITES: dict[str, Write] = {
@@ -49,7 +46,7 @@ WRITES: dict[str, Write] = {
     "a canceled plan": cancel,
     "an object": lambda db, *_: db.add(Workspace(id="w", name="w")),
     "a common table": rename_by_a_common_table,
-    "a text": rename_by_a_text,
+    "a text": lambda db, *_: db.execute(RENAME),
 }
 
 
@@ -126,6 +123,6 @@ def test_who_only_reads_keeps_nobody_from_writing(atom: AgentRegistry) -> None:
 
 def test_a_connection_without_transactions_writes_at_once(workspace: Workspace) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(update(Workspace).values(name="renamed"))
+        connection.execute(RENAME)
 
         assert ("default", "renamed") in everything()

@@ -102,6 +102,7 @@ class TestExactDecimal:
         [
             lambda: PRICE * 2,
             lambda: 2 * PRICE,
+            lambda: 2 * SaaSTier.__table__.c.base_price,
             lambda: PRICE / 2,
             lambda: PRICE // 2,
             lambda: PRICE % 2,
@@ -220,6 +221,7 @@ class TestExactDecimal:
             (lambda: func.sum(union_all(select(PRICE), select(PRICE)).subquery().c[0]), "6.00"),
             (lambda: func.sum(union_all(select(PRICE), select(null())).subquery().c[0]), "3.00"),
             (lambda: func.count(PRICE).over(order_by=PRICE, rows=(None, 0)), 1),
+            (lambda: func.count(PRICE).over(order_by=SaaSTier.name, range_=(None, 0)), 1),
         ],
     )
     def test_what_is_exact_on_a_scaled_integer_is_done(
@@ -342,6 +344,8 @@ class TestUtcDateTime:
         }
 
         assert not_refused(db_session, asked, NotUtcInSQL) == []
+        with pytest.raises(NotUtcInSQL, match=r"beside a moment .* the type UtcDateTime"):
+            db_session.execute(asked["coalesce"]())
 
     def test_moments_are_compared_and_ordered(
         self, workspace: Workspace, db_session: Session

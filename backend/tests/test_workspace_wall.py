@@ -117,6 +117,9 @@ class TestARefusedStart:
 
     HANDED_IN: Mapping[str, Callable[[Session, dict[str, Store]], Customer | None]] = {
         "a changed customer of theirs": lambda db, _: customer(db, "acme", name="Eve"),
+        "a changed customer of theirs, of whom no more is known": lambda db, _: customer(
+            db, "acme", expired=True, name="Eve"
+        ),
         "an unchanged customer of theirs": lambda db, _: customer(db, "acme"),
         "a new customer of their shop": lambda _, shops: Customer(
             store_id=shops["acme"].id, name="Eve", email="eve@example.com"
@@ -162,16 +165,21 @@ class TestARefusedStart:
 
         with pytest.raises(NotFound):
             SubscriptionService(db_session).start(plan, customer(db_session, "acme"))
-        started = SubscriptionService(db_session).start(plan, customer(db_session, "default"))
+        ours = customer(db_session, "default", expired=True, name="Ada L.")
+        started = SubscriptionService(db_session).start(plan, ours)
         db_session.commit()
 
-        assert db_session.get_one(Customer, "default").phone == "1"
+        assert (ours.phone, ours.name) == ("1", "Ada L.")
         assert db_session.get_one(Subscription, started.id).customer_id == "default"
 
 
-def customer(db: Session, customer_id: str, **changed: object) -> Customer:
+def customer(
+    db: Session, customer_id: str, *, expired: bool = False, **changed: object
+) -> Customer:
     """A customer whom no session has, with changes that nobody has sent."""
     found = db.get_one(Customer, customer_id)
+    if expired:
+        db.expire(found)
     db.expunge(found)
     for name, value in changed.items():
         setattr(found, name, value)

@@ -182,7 +182,8 @@ class AgentGovernanceService:
         A run with an id counts once, however often it is reported, and not at all if it was refused
         or interrupted; without one, each call is a run of its own. Returns whether this call
         counted. The score and the usage event are in the same
-        transaction; concurrent outcomes lose none. An agent off the ladder is not changed.
+        transaction; concurrent outcomes lose none. An agent off the ladder is not changed;
+        what it did before it left is metered.
 
         Raises:
             NotFound: the workspace has no such agent, or the run is one of another workspace.

@@ -138,7 +138,7 @@ def test_feedback_is_about_the_agent_of_that_id_and_never_of_that_name(
     filed = AgentGovernanceService(db_session, "acme").submit_feedback("x", member.id, "5", "4")
     ours = make("y", "x", confidence_score=Decimal("0.30"))
 
-    with pytest.raises(NotFound, match="agent 'x'"):
+    with pytest.raises(NotFound, match="^feedback '"):
         governance.review_feedback(filed.id, True, admin)
 
     assert ours.confidence_score == Decimal("0.30")
@@ -232,3 +232,14 @@ def test_a_workspace_default_that_is_there_stays_as_it_is(
 
     db_session.refresh(workspace)
     assert workspace.name == "Default"
+
+
+def test_an_agents_row_says_when_it_was_changed_last(
+    governance: AgentGovernanceService, atom: AgentRegistry, db_session: Session
+) -> None:
+    before = atom.updated_at
+
+    governance.pause(atom.id)
+
+    db_session.refresh(atom)
+    assert atom.updated_at > before

@@ -256,3 +256,16 @@ class TestATier:
 
         with pytest.raises(IntegrityError, match="name"):
             db_session.flush()
+
+
+def test_what_is_due_is_of_the_current_period_and_no_later_one(
+    workspace: Workspace, db_session: Session
+) -> None:
+    plan = db_session.scalars(select(Subscription)).one()
+    plan.tier.overage_rates = FLAT
+    for moment in (plan.current_period_start, plan.current_period_end):
+        UsageMeter(db_session, clock=lambda at=moment: at).record(  # type: ignore[misc]
+            plan.id, plan.tier.billed_event_type, 10, str(moment)
+        )
+
+    assert amount_due(db_session, plan) == Decimal("105.00")

@@ -9,7 +9,7 @@ from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
-from core.models import AgentExecution, AgentRegistry, Workspace
+from core.models import AgentExecution, AgentRegistry, User, Workspace
 from saas.models import UsageEvent
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -57,6 +57,18 @@ async def test_a_delegated_task_is_a_run_of_the_other_agent(
     assert (child.agent, child.request, child.final_output) == (student, "Sell", "Sold.")
     assert (child.trigger_mode, child.status) == ("delegated", "success")
     assert "Sold." in llm.prompts[2]
+
+
+@pytest.mark.asyncio
+async def test_a_delegated_task_is_done_for_whoever_asked(
+    boss: AgentRegistry, student: AgentRegistry, admin: str, db_session: Session
+) -> None:
+    llm = ScriptedLLM([delegate("sam", "Sell"), DONE, DONE])
+
+    await AtomMetaAgent(user=db_session.get_one(User, admin), llm=llm).execute("Sell something")
+
+    runs = db_session.scalars(select(AgentExecution)).all()
+    assert [run.user_id for run in runs] == [admin] * 2
 
 
 @pytest.mark.asyncio

@@ -172,7 +172,26 @@ def test_a_deadline_that_passes_while_the_row_is_waited_for_is_one(
                 service.decide(request_id, True, admin)
 
     row = db_session.get_one(HITLAction, request_id, populate_existing=True)
-    assert (row.status, row.reviewer_id) == ("expired", None)
+    assert (row.status, row.reviewer_id, row.reviewed_at) == ("expired", None, None)
+
+
+def test_a_decision_that_was_made_in_between_stays_one(
+    request_id: str, admin: str, db_session: Session
+) -> None:
+    """By somebody whose clock is behind, after the rollback and before it is written again."""
+
+    def decide_elsewhere(*_: Any) -> None:
+        with SessionLocal.begin() as other:
+            AgentGovernanceService(other, clock=lambda: NOON).decide(request_id, True, admin)
+
+    with SessionLocal() as session:
+        event.listen(session, "after_transaction_end", decide_elsewhere, once=True)
+        with pytest.raises(ApprovalExpired):
+            decide(session, request_id, admin)
+        session.rollback()
+
+    row = db_session.get_one(HITLAction, request_id, populate_existing=True)
+    assert (row.status, row.reviewer_id) == ("approved", admin)
 
 
 def test_a_decision_in_time_stays_one(request_id: str, admin: str, db_session: Session) -> None:

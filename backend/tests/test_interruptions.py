@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,14 +15,24 @@ from typing import Any
 
 import pytest
 from core import interrupts
-from core.models import AgentExecution, AgentRegistry, HITLAction, User, UserRole, Workspace
+from core.database import SessionLocal, engine
+from core.models import (
+    AgentExecution,
+    AgentRegistry,
+    ApprovalStatus,
+    ExecutionStatus,
+    HITLAction,
+    User,
+    UserRole,
+    Workspace,
+)
 from core.processes import is_dead, this_process
 from core.recovery import count_owed_outcomes, interrupt_dead_runs
 from ecommerce.demo import fill
 from ecommerce.models import Subscription
 from saas.metering import UsageMeter
 from saas.models import UsageEvent
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from alembic_snapshot import Clone
@@ -395,6 +406,59 @@ class TestRecovery:
             "unknown": "running",
             "done": "success",
         }
+
+    def test_what_a_dead_run_asked_is_expired_and_nothing_else(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        place, _, _ = this_process().partition(" pid ")
+        self.add(db_session, "dead", f"{place} pid 1 since another boot")
+        self.add(db_session, "alive", this_process())
+        later = datetime.now(UTC) + timedelta(hours=1)
+        asked = {
+            "pending": ("dead", "pending"),
+            "approved": ("dead", "approved"),
+            "rejected": ("dead", "rejected"),
+            "of another": ("alive", "pending"),
+            "of none": (None, "pending"),
+        }
+        for key, (run, status) in asked.items():
+            about = {"id": key, "workspace_id": "default", "agent_id": atom.id, "reason": ""}
+            action = HITLAction(execution_id=run, action_type="read", expires_at=later, **about)
+            action.status = ApprovalStatus(status)
+            db_session.add(action)
+        db_session.commit()
+
+        assert interrupt_dead_runs("default") == ["dead"]
+
+        db_session.expire_all()
+        requests = {each.id: each for each in db_session.scalars(select(HITLAction))}
+        becomes = {key: status for key, (_, status) in asked.items()} | {"pending": "expired"}
+        assert {key: each.status for key, each in requests.items()} == becomes
+        assert {key for key, each in requests.items() if each.expires_at != later} == {"pending"}
+        assert requests["pending"].expires_at <= datetime.now(UTC)
+
+    def test_a_run_that_ended_in_between_is_not_interrupted(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        place, _, _ = this_process().partition(" pid ")
+        self.add(db_session, "dead", f"{place} pid 1 since another boot")
+        db_session.rollback()
+        ended: list[bool] = []
+
+        def end_it(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("UPDATE agent_executions") and not ended:
+                ended.append(True)
+                with SessionLocal.begin() as other:
+                    other.get_one(AgentExecution, "dead").status = ExecutionStatus.SUCCESS
+
+        event.listen(engine, "before_cursor_execute", end_it)
+        try:
+            found = interrupt_dead_runs("default")
+        finally:
+            event.remove(engine, "before_cursor_execute", end_it)
+
+        assert (ended, found) == ([True], [])
+        assert db_session.get_one(AgentExecution, "dead").status == "success"
 
     @pytest.mark.parametrize(
         ("status", "score"),

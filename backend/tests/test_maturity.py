@@ -82,6 +82,8 @@ class TestComplexity:
             ("read_v2", 1),
             ("list_s3_files", 1),
             ("read_données", 1),
+            ("list\tfiles", 1),
+            ("v2List", 1),
             ("read_facture_payée", 1),
             ("view_Größe", 1),
             ("draft_größe", 2),

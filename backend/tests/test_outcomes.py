@@ -96,12 +96,14 @@ class TestScore:
         assert atom.status == status
 
     @pytest.mark.parametrize("status", ["paused", "stopped", "deprecated", "deleted"])
-    def test_an_agent_off_the_ladder_is_not_changed_by_an_outcome(
-        self, outcomes: Outcomes, atom: AgentRegistry, status: str
+    def test_an_agent_off_the_ladder_is_not_changed_by_an_outcome_which_is_metered(
+        self, outcomes: Outcomes, atom: AgentRegistry, db_session: Session, status: str
     ) -> None:
         outcomes("0.89", True, False, status=status)
 
         assert (atom.status, atom.confidence_score) == (status, Decimal("0.89"))
+        # They did run, and what ran is billed.
+        assert len(db_session.scalars(select(UsageEvent)).all()) == 2
 
     def test_an_outcome_changes_no_other_agent(
         self, governance: AgentGovernanceService, outcomes: Outcomes, db_session: Session
@@ -195,6 +197,21 @@ class TestOnce:
             asyncio.run(governance.record_outcome(atom.id, success, "run-1"))
         assert atom.confidence_score == Decimal("0.49")
         assert db_session.scalars(select(UsageEvent)).all() == []
+
+    @pytest.mark.parametrize(("success", "status"), [(True, "success"), (False, "failed")])
+    def test_a_run_that_happened_elsewhere_leaves_a_row_of_how_it_ended(
+        self,
+        governance: AgentGovernanceService,
+        atom: AgentRegistry,
+        db_session: Session,
+        success: bool,
+        status: str,
+    ) -> None:
+        asyncio.run(governance.record_outcome(atom.id, success, "elsewhere"))
+
+        run = db_session.get_one(AgentExecution, "elsewhere")
+        assert (run.status, run.agent, run.workspace_id) == (status, atom, "default")
+        assert run.started_at == run.finished_at == run.outcome_recorded_at
 
     @pytest.mark.parametrize("success", [True, False])
     def test_a_run_that_does_not_count_is_counted_by_nobody(

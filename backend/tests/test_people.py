@@ -33,6 +33,8 @@ def test_an_admin_is_one_of_this_workspace_or_of_all(role: str, home: str, admin
     [
         ("sales", "sales", True),
         (" Sales ", "sales", True),
+        ("sales", " SALES ", True),
+        ("STRASSEN", "Straßen", True),
         ("support", "sales", False),
         (None, "sales", False),
         (None, "", False),

@@ -300,6 +300,26 @@ class TestFeedback:
         assert "already rejected\nhint: python -m core feedback\n" in again[2]
         assert atom.confidence_score == Decimal("0.49")
 
+    def test_the_oldest_of_the_workspaces_own_is_first(
+        self, command: Command, member: User, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        acme = Workspace(id="acme", name="Acme")
+        about = {"category": "c", "module_path": "m", "class_name": "C"}
+        db_session.add(AgentRegistry(id="theirs", workspace=acme, name="theirs", **about))
+        db_session.flush()
+        moment = datetime(2026, 3, 1, tzinfo=UTC)
+        for agent, said, days in ((atom.id, "b", 2), (atom.id, "a", 1), ("theirs", "x", 0)):
+            feedback = AgentFeedback(agent_id=agent, user_id=member.id, user_correction="")
+            feedback.original_output = said
+            feedback.created_at = moment + timedelta(days=days)
+            db_session.add(feedback)
+        db_session.commit()
+
+        listed = [line[-1] for line in command("feedback")[1].splitlines() if " said" in line]
+
+        assert listed == ["a", "b"]
+        assert "theirs said: x" in command("feedback", "--workspace", "acme")[1]
+
     def test_a_rating_out_of_range_is_an_error(
         self, command: Command, operator: User, atom: AgentRegistry
     ) -> None:

@@ -483,3 +483,20 @@ def test_a_workspaces_own_plan_is_not_among_its_customers_overdue_ones(
 ) -> None:
     assert plan.tier is db_session.scalars(select(SaaSTier)).one()
     assert at(MARCH + 2 * MONTH).overdue() == []
+
+
+def test_a_period_is_as_long_as_it_was_asked_for_and_so_is_the_next(
+    at: At, plan: Subscription
+) -> None:
+    week, start = 7 * DAY, MARCH + DAY
+    at(MARCH).cancel(plan.id, "ada")
+
+    started = at(start).start(plan.tier, period=week)
+    first = (started.current_period_start, started.current_period_end)
+    renewed = at(start + week).renew(started.id, "ada")
+
+    assert first == (start, start + week)
+    assert (renewed.current_period_start, renewed.current_period_end) == (
+        start + week,
+        start + 2 * week,
+    )

@@ -13,7 +13,10 @@ from core.tools import InvalidArguments, Tool, ToolContext, ToolRegistry, defaul
 from core.tools import tool as make_tool
 from ecommerce.customers import CustomerInUse
 from ecommerce.models import Customer, Order, Store, Subscription, SubscriptionAudit
+from ecommerce.subscriptions import SubscriptionService
+from saas.metering import UsageMeter
 from saas.models import SaaSTier
+from saas.rates import OverageRates
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -93,6 +96,19 @@ class TestCustomers:
         assert use("find_customer", email="nobody@example.com") == []
         assert use("find_customer", "elsewhere", email="ada@example.com") == []
 
+    def test_find_customer_goes_by_the_names_of_the_stores(
+        self, use: Use, workspace: Workspace, db_session: Session
+    ) -> None:
+        for name in ("B", "C", "A"):
+            store = Store(id=f"store-{name}", workspace=workspace, name=name)
+            db_session.add(Customer(id=name, store=store, name=name, email="ada@example.com"))
+            db_session.flush()
+        db_session.commit()
+
+        found = use("find_customer", email="ada@example.com")
+
+        assert [each["customer_id"] for each in found] == ["A", "B", "C"]
+
     def test_update_customer_phone_is_committed(
         self, use: Use, customer: Customer, db_session: Session
     ) -> None:
@@ -171,9 +187,27 @@ class TestSubscriptions:
         draft = use("draft_renewal", subscription_id=subscription.id)
 
         db_session.refresh(subscription)
-        assert draft["amount_due"] == "100.00"
+        assert (draft["amount_due"], draft["usage"]) == ("100.00", "0")
         assert draft["next_period_end"] == (end + timedelta(days=30)).isoformat()
         assert subscription.current_period_end == end
+
+    def test_a_draft_and_a_bill_are_of_the_current_period(
+        self, use: Use, subscribe: Callable[[int], Subscription], db_session: Session
+    ) -> None:
+        subscription = subscribe(-1)
+        subscription.tier.overage_rates = OverageRates.of((None, 1))
+        key, billed = subscription.id, subscription.tier.billed_event_type
+        before = subscription.current_period_start
+        UsageMeter(db_session, clock=lambda: before).record(key, billed, 7, "before")
+        SubscriptionService(db_session).renew(key, "ada")
+        UsageMeter(db_session).record(key, billed, 3, "now")
+        db_session.commit()
+
+        draft = use("draft_renewal", subscription_id=key)
+        said = use("cancel_subscription", subscription_id=key)
+
+        assert (draft["usage"], draft["amount_due"]) == ("3.0000", "103.00")
+        assert said["billed"] == "103.00"
 
     def test_cancel_subscription_leaves_the_agents_name_in_the_audit(
         self, use: Use, subscribe: Callable[[int], Subscription], db_session: Session

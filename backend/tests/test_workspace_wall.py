@@ -276,6 +276,12 @@ def test_what_is_in_another_workspace_is_told_of_as_what_is_nowhere(
         assert str(told.value) == str(nowhere.value).replace("nowhere", theirs)
         assert (told.value.kind, told.value.key) == (nowhere.value.kind, theirs)
 
+    db_session.commit()
+    db_session.expire_all()
+    assert asked.get_approval_status(request)["status"] == "pending"
+    assert feedback.status == "pending"
+    assert db_session.get_one(AgentRegistry, "theirs").status == "student"
+
 
 @pytest.mark.asyncio
 async def test_the_outcome_of_a_run_of_another_workspace_is_not_counted(

@@ -37,7 +37,7 @@ class Tally:
     is ``unguarded_tests``, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
     more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
-    expected. ``forked`` has what forked processes were refused that had no clone any more.
+    expected. ``forked`` has what forked processes were refused.
     ``shared`` is what the shared store did for each snapshot.
     """
 

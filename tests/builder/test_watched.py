@@ -356,9 +356,12 @@ SCANS = {
     "in a mapping": "{name: ask(name) for name in ['*', ''.join(['A', 'B'])]}",
     "one by one": "list(ask(name) for name in ['*', ''.join(['A', 'B'])])",
     "as all of a list": "ask('*'); [ask(name) for name in [''.join(['A', 'B'])]]",
+    "sorted": "for name in sorted(['*', 'AB']): ask(name)",
 }
 ASKS = {
-    "by its name": "ask('*'); ask('AB')",
+    "by its name": "ask('*'); tell('AB')",
+    "by a name from elsewhere": "ask('*'); tell(''.join(['A', 'B']))",
+    "by names from elsewhere": "ask('*'); [tell(name) for name in ['AB']]",
     "elsewhere": "ask('*'); other(''.join(['A', 'B']))",
     "without a scan": "ask(''.join(['A', 'B']))",
 }
@@ -400,7 +403,8 @@ class TestAVariable:
 
     @pytest.mark.parametrize("way", [*SCANS, *ASKS])
     def test_that_is_read_with_all_counts_only_with_them(self, watch, root, way):
-        scope = {"ask": watch.on_variable}
+        asks = functools.partial(watch.on_variable, is_scanned=True)
+        scope = {"ask": asks, "tell": watch.on_variable}
         env = str(root / "migrations/env.py")
         exec(compile("def other(name):\n    ask(name)\n", env, "exec"), scope)
         line = SCANS.get(way) or ASKS[way]

@@ -257,8 +257,11 @@ class Watch:
         if self.frames.asks() == "project" and not self.frames.shows_a_line():
             self._read(STATS, name)
 
-    def on_variable(self, name: str) -> None:
-        """A variable was asked for, or all of them."""
+    def on_variable(self, name: str, *, is_scanned: bool = False) -> None:
+        """A variable was asked for, or all of them.
+
+        ``is_scanned`` says that its name is an object that a scan of all had given.
+        """
         frame = asker()
         if frame is None or fits(name, self.ignored):
             return
@@ -271,7 +274,7 @@ class Watch:
         if name == ALL:
             self._scanning = here
             is_told = not self.frames.is_pythons(file)
-        elif here == self._scanning and name not in frame.f_code.co_consts:
+        elif here == self._scanning and is_scanned:
             is_told = False  # One of all that are being read.
         else:
             is_told = not is_of_surroundings(name) or self.frames.is_project(file)

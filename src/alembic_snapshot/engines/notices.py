@@ -44,8 +44,8 @@ class Notices:
     started.
     ``ending`` tells what is taken down at the moment, if anything is, and ``is_asked`` whether the
     test that is set up takes a clone of a project's database; ``letters`` has what forked processes
-    were refused that had no clone any more. ``let_through`` has, by the test that ran, what was
-    warned of and is not counted yet.
+    were refused. ``let_through`` has, by the test that ran, what was warned of and is not counted
+    yet.
     """
 
     def __init__(self, callsites: Callsites, temporary: Callable[[], Path | None] = lambda: None):
@@ -110,7 +110,6 @@ class Notices:
             "was taken back",
             hint=_forking(project),
         )
-        self.letters.write(error.message)
         with self.noting():
             raise error
 
@@ -218,13 +217,14 @@ class Notices:
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
-        """Note an error of ours that is raised meanwhile."""
+        """Note an error of ours that is raised meanwhile, also for a forked child's parent."""
         __tracebackhide__ = True
         try:
             yield
         except SnapshotError as error:
             is_other = threading.current_thread() in self._others
             (self.outside if is_other else self.refused).append(error)
+            self.letters.write(error.message)
             raise
 
     def begin(self) -> None:

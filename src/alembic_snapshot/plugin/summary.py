@@ -39,7 +39,7 @@ class Tally:
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
     more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
     expected, ``failed`` in those that failed, whatever became of that. ``forked`` has what forked
-    processes were refused that had no clone any more.
+    processes were refused.
     ``shared`` is what the shared store did for each snapshot.
     """
 

@@ -745,6 +745,19 @@ class TestProgress:
 
         assert project.command("build").stderr == ""
 
+    @pytest.mark.parametrize("is_terminal", [False, True])
+    def test_that_nobody_can_be_shown_ends_no_build(self, project, is_terminal):
+        from alembic_snapshot.build.progress import Progress
+
+        project.history(1)
+        with open("/dev/full", "w") as stream:
+            stream.isatty = lambda: is_terminal
+
+            with Progress(stream=stream) as progress:
+                snapshot = project.ensure(listener=progress)
+
+        assert snapshot.built
+
     def test_on_a_terminal_it_is_a_bar(self, project):
         import io
 

@@ -36,11 +36,12 @@ from alembic_snapshot.project.variables import refuse_unknown
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    try:
-        status = _run(given)
-    except SnapshotError as error:
-        console.report(error, traceback="--traceback" in given)
-        status = 2
+    with console.unfailing_error():
+        try:
+            status = _run(given)
+        except SnapshotError as error:
+            console.report(error, traceback="--traceback" in given)
+            status = 2
     sys.exit(status)
 
 

@@ -85,8 +85,12 @@ def _is_alike(name: str) -> bool:
 
 
 def store_folder(root: Path, given: Path | None = None) -> Path:
-    """The store's folder: ``given``, or the environment's, or one in the project's root."""
-    return Path(os.path.abspath(given or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER))
+    """The store's folder: ``given``, or the environment's, or one in the project's root.
+
+    A relative path of the environment starts at the root. It is the same store in each folder.
+    """
+    named = os.path.expanduser(os.environ.get(STORE_VARIABLE) or STORE_FOLDER)
+    return Path(os.path.abspath(given or root / named))
 
 
 def refuse_another_thing(path: Path) -> None:

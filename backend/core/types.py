@@ -326,7 +326,8 @@ def _compound_select(element: Any, compiler: Any, **options: Any) -> Any:
 
 @compiles(Over)
 def _over(element: Any, compiler: Any, **options: Any) -> Any:
-    if element.range_ is not None and any(map(_is_exact, element.order_by)):
+    order = [] if element.order_by is None else element.order_by
+    if element.range_ is not None and any(map(_is_exact, order)):
         raise NotExactInSQL("a range of")
     return compiler.visit_over(element, **options)
 

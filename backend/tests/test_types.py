@@ -241,6 +241,7 @@ class TestExactDecimal:
             (lambda: func.sum(union_all(select(PRICE), select(null())).subquery().c[0]), "3.00"),
             (lambda: func.count(PRICE).over(order_by=PRICE, rows=(None, 0)), 1),
             (lambda: func.count(PRICE).over(order_by=SaaSTier.name, range_=(None, 0)), 1),
+            (lambda: func.count(PRICE).over(range_=(None, 0)), 2),
         ],
     )
     def test_what_is_exact_on_a_scaled_integer_is_done(

@@ -7,7 +7,7 @@ from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Enum, Numeric, Text, TupleType, literal
+from sqlalchemy import BigInteger, DateTime, Enum, Insert, Numeric, Text, TupleType, Update, literal
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.compiler import compiles
@@ -128,8 +128,8 @@ class ExactDecimal(TypeDecorator[Decimal]):
     greatest or first of them taken (`sum`, `count`, `min`, `max`, `coalesce`, `CASE`).
     Everything else is refused on either database, since on SQLite it would be done to the scaled
     integer: a product is scaled twice, an average or a cast is not scaled back. So is what stands
-    beside one without being one: in CASE, BETWEEN, IN, a tuple, a UNION. What is not seen is text,
-    and the right side of an assignment in UPDATE or INSERT from SELECT.
+    beside one without being one: in CASE, BETWEEN, IN, a tuple, a UNION, an assignment. What is not
+    seen is text.
 
     A float is what it prints: 0.49 is `Decimal("0.49")`.
 
@@ -326,7 +326,8 @@ def _compound_select(element: Any, compiler: Any, **options: Any) -> Any:
 
 @compiles(Over)
 def _over(element: Any, compiler: Any, **options: Any) -> Any:
-    if element.range_ is not None and any(map(_is_exact, element.order_by)):
+    order = [] if element.order_by is None else element.order_by
+    if element.range_ is not None and any(map(_is_exact, order)):
         raise NotExactInSQL("a range of")
     return compiler.visit_over(element, **options)
 
@@ -342,6 +343,32 @@ def _cast(element: Any, compiler: Any, **options: Any) -> Any:
 def _type_coerce(element: Any, compiler: Any, **options: Any) -> Any:
     _require_alike(element, element.clause)
     return compiler.visit_type_coerce(element, **options)
+
+
+@compiles(Update)
+def _update(element: Any, compiler: Any, **options: Any) -> Any:
+    _require_assignable(element, element._values)
+    return compiler.visit_update(element, **options)
+
+
+@compiles(Insert)
+def _insert(element: Any, compiler: Any, **options: Any) -> Any:
+    rows = [row for rows in element._multi_values for row in rows]
+    if element.select is not None:
+        selected = element.select._all_selected_columns
+        rows.append(zip(element._select_names, selected, strict=False))
+    conflict = getattr(element._post_values_clause, "update_values_to_set", None)
+    for row in (element._values, *rows, conflict):
+        _require_assignable(element, row)
+    return compiler.visit_insert(element, **options)
+
+
+def _require_assignable(statement: Any, assigned: Any) -> None:
+    for target, value in dict(assigned or ()).items():
+        column = statement.table.c.get(target) if isinstance(target, str) else target
+        # A value without a type takes the column's; a text is not seen.
+        if not getattr(_kind(value), "_isnull", True):
+            _require_alike(column, value)
 
 
 class FreeText(TypeDecorator[str]):

@@ -6,7 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from core.database import Base
 from core.errors import AtomError
+from core.inserts import insert_for
 from core.models import AgentRegistry, User, Workspace
 from core.types import ExactDecimal, NotExact, NotExactInSQL, NotUtcInSQL, UtcDateTime
 from ecommerce.models import Store, Subscription
@@ -20,6 +22,7 @@ from sqlalchemy import (
     cast,
     except_,
     func,
+    insert,
     intersect,
     literal,
     null,
@@ -41,6 +44,7 @@ POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 PRICE, UNITS = SaaSTier.base_price, SaaSTier.included_units
 MONEY = ExactDecimal(14, 2)
 TWO_AND_A_HALF = literal(2.5, MONEY)
+TIERS = Base.metadata.tables["saas_tiers"]
 START, ENDED = Subscription.current_period_start, Subscription.canceled_at
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -102,7 +106,7 @@ class TestExactDecimal:
         [
             lambda: PRICE * 2,
             lambda: 2 * PRICE,
-            lambda: 2 * SaaSTier.__table__.c.base_price,
+            lambda: 2 * TIERS.c.base_price,
             lambda: PRICE / 2,
             lambda: PRICE // 2,
             lambda: PRICE % 2,
@@ -185,6 +189,21 @@ class TestExactDecimal:
             "a parameter": lambda: select(bindparam("given") == PRICE).params(given=0.5),
             "a parameter's multiple": lambda: select(bindparam("given") * PRICE).params(given=2),
             "a parameter without a value": lambda: select(bindparam("given", None) == PRICE),
+            "an assignment": lambda: update(SaaSTier).values(base_price=literal(1)),
+            "an assignment in order": lambda: update(SaaSTier).ordered_values((PRICE, literal(1))),
+            "an assignment in a table": lambda: update(TIERS).values(base_price=half),
+            "an assignment of another scale": lambda: update(SaaSTier).values(base_price=UNITS),
+            "an assignment to no number": lambda: update(SaaSTier).values(name=PRICE),
+            "an INSERT": lambda: insert(SaaSTier).values(name="x", base_price=half),
+            "an INSERT of rows": lambda: insert(SaaSTier).values([{"base_price": half}]),
+            "an INSERT from SELECT": lambda: insert(SaaSTier).from_select(
+                ["name", "base_price"], select(name, half)
+            ),
+            "an INSERT that may update": lambda: (
+                insert_for(db_session, SaaSTier)
+                .values(name="a")
+                .on_conflict_do_update(index_elements=["name"], set_={"base_price": half})
+            ),
             "a window's range": lambda: select(
                 func.count().over(order_by=PRICE, range_=(-1, 1)).label("n")
             ),
@@ -222,6 +241,7 @@ class TestExactDecimal:
             (lambda: func.sum(union_all(select(PRICE), select(null())).subquery().c[0]), "3.00"),
             (lambda: func.count(PRICE).over(order_by=PRICE, rows=(None, 0)), 1),
             (lambda: func.count(PRICE).over(order_by=SaaSTier.name, range_=(None, 0)), 1),
+            (lambda: func.count(PRICE).over(range_=(None, 0)), 2),
         ],
     )
     def test_what_is_exact_on_a_scaled_integer_is_done(
@@ -233,6 +253,42 @@ class TestExactDecimal:
         found = db_session.scalar(select(asked()))
 
         assert found == (Decimal(answer) if isinstance(answer, str) else answer)
+
+    def test_what_is_assigned_is_exact(self, db_session: Session) -> None:
+        db_session.add_all([tier("a", "2.50"), tier("b", "0.50")])
+        db_session.flush()
+        row = select(
+            literal("c"), func.max(PRICE) + 1, func.max(UNITS), func.max(SaaSTier.currency)
+        )
+        keys = ["name", "base_price", "included_units", "currency"]
+        insert_again = insert_for(db_session, SaaSTier)
+
+        for statement in (
+            update(SaaSTier).where(SaaSTier.name == "a").values(base_price=TWO_AND_A_HALF),
+            update(SaaSTier).where(SaaSTier.name == "b").values({PRICE: PRICE + 1, UNITS: 0.5}),
+            insert(SaaSTier).from_select(
+                [*keys, "id", "billed_event_type", "overage_rates", "created_at"],
+                row.add_columns(
+                    literal("c"),
+                    literal("call"),
+                    literal(OverageRates.of((None, 0)), SaaSTier.overage_rates.type),
+                    literal(NOON, UtcDateTime()),
+                ),
+            ),
+            insert_again.values(
+                name="c", base_price=7, overage_rates=OverageRates.of((None, 0))
+            ).on_conflict_do_update(
+                index_elements=["name"], set_={"base_price": insert_again.excluded.base_price}
+            ),
+        ):
+            db_session.execute(statement)
+
+        found = db_session.execute(select(SaaSTier.name, PRICE).order_by(SaaSTier.name))
+        assert [tuple(each) for each in found] == [
+            ("a", Decimal("2.50")),
+            ("b", Decimal("1.50")),
+            ("c", Decimal(7)),
+        ]
 
     @pytest.mark.parametrize("value", ["0.5", True, 1j, object()])
     def test_what_is_no_number_is_refused(self, value: object) -> None:
@@ -337,6 +393,7 @@ class TestUtcDateTime:
             "IN, the other way": lambda: select(START.in_([local])),
             "a tuple": lambda: select(tuple_(START, ENDED) == tuple_(START, local)),
             "UNION": lambda: select(union(select(START), select(local)).subquery()),
+            "an assignment": lambda: update(Subscription).values(canceled_at=local),
             "later": lambda: select(START + timedelta(days=1)),
             "earlier": lambda: select(START - timedelta(days=1) < NOON),
             "difference": lambda: select(ENDED - START),

@@ -1,110 +1,51 @@
-"""JSON schemas of tools: what of them is checked, and that there is nothing else in them."""
+"""JSON schemas of tools: what they ask of arguments, and that all of it is checked."""
 
-import operator
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-Fits = Callable[[Any, Any], bool]
+from jsonschema import Draft202012Validator, SchemaError
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "boolean": bool,
-    "object": dict,
-    "array": list,
-    "null": type(None),
-}
-
-
-def _numbers(compare: Fits) -> Fits:
-    return lambda value, limit: not _is_number(value) or compare(value, limit)
-
-
-def _lengths(kind: type[str | list[Any]], compare: Fits) -> Fits:
-    return lambda value, limit: not isinstance(value, kind) or compare(len(value), limit)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _same(one: object, other: object) -> bool:
-    # True is 1 in Python, and not in JSON.
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
-# As in JSON Schema, a limit holds for values of its kind and lets all others pass.
-_LIMITS: Mapping[str, Fits] = {
-    "enum": lambda value, values: any(_same(value, each) for each in values),
-    "const": _same,
-    "minimum": _numbers(operator.ge),
-    "maximum": _numbers(operator.le),
-    "exclusiveMinimum": _numbers(operator.gt),
-    "exclusiveMaximum": _numbers(operator.lt),
-    "minLength": _lengths(str, operator.ge),
-    "maxLength": _lengths(str, operator.le),
-    "minItems": _lengths(list, operator.ge),
-    "maxItems": _lengths(list, operator.le),
-    "pattern": lambda value, pattern: not isinstance(value, str) or bool(re.search(pattern, value)),
-}
-_NOTES = {"title", "description", "default", "examples"}
-_PARTS = {"type", "items", "properties", "required", "additionalProperties"}
-_KNOWN = {*_LIMITS, *_NOTES, *_PARTS}
+# What says something of a value, and asks nothing of it.
+_NOTES = {"title", "description", "default", "examples", "deprecated"}
+# These lead to schemas elsewhere, or are only notes to who validates.
+_ELSEWHERE = {"$ref", "$dynamicRef", "format"}
+_KNOWN = ({*Draft202012Validator.VALIDATORS} | _NOTES) - _ELSEWHERE
+# Whose values are schemas: by name, several, one.
+_BY_NAME = ("properties", "patternProperties", "dependentSchemas")
+_SEVERAL = ("allOf", "anyOf", "oneOf", "prefixItems")
+_ONE = (
+    "items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else",
+    "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
 
 
 def require_checked(schema: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless all that a schema asks is checked by `problems`."""
-    for keyword in schema:
-        if keyword not in _KNOWN:
-            raise ValueError(f"{keyword!r} of a schema is not checked")
-    for kind in _kinds(schema):
-        if kind not in _TYPES:
-            raise ValueError(f"there is no type {kind!r}")
-    if not isinstance(schema.get("additionalProperties", False), bool):
-        raise ValueError("'additionalProperties' of a schema is not checked unless it is a boolean")
-    re.compile(schema.get("pattern", ""))
-    parts = [*schema.get("properties", {}).values()]
-    for part in parts + ([schema["items"]] if "items" in schema else []):
-        require_checked(part)
+    """Raise `ValueError` unless a schema is valid, and `problem` checks all that it asks."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"{error.json_path}: {error.message}") from error
+    for part in _parts(schema):
+        for keyword in part:
+            if keyword not in _KNOWN:
+                raise ValueError(f"{keyword!r} of a schema is not checked")
 
 
-def problems(schema: Mapping[str, Any], value: object, name: str) -> Iterator[str]:
-    """What is wrong with a value that is called `name`."""
-    kinds = _kinds(schema)
-    if kinds and not any(_is_of(value, kind) for kind in kinds):
-        yield f"{name!r} is not of type {' or '.join(kinds)}"
+def problem(schema: Mapping[str, Any], value: object) -> str | None:
+    """What is wrong with a value, and where in it; None if it fits."""
+    errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: e.json_path)
+    for error in errors:
+        where = error.json_path.removeprefix("$").removeprefix(".")
+        return f"{where}: {error.message}" if where else error.message
+    return None
+
+
+def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """A schema, and all that are in it; true and false are schemas, too."""
+    if not isinstance(schema, Mapping):
         return
-    for keyword, fits in _LIMITS.items():
-        if keyword in schema and not fits(value, schema[keyword]):
-            yield f"{name!r} does not fit {keyword} {schema[keyword]!r}"
-    if isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from problems(schema.get("items", {}), each, f"{name}[{number}]")
-    if isinstance(value, dict):
-        yield from _of_properties(schema, value, name)
-
-
-def _of_properties(schema: Mapping[str, Any], value: Mapping[str, Any], name: str) -> Iterator[str]:
-    properties = schema.get("properties", {})
-    for key in schema.get("required", ()):
-        if key not in value:
-            yield f"{key!r} is missing in {name!r}"
-    for key, each in value.items():
-        if key in properties:
-            yield from problems(properties[key], each, f"{name}.{key}")
-        elif not schema.get("additionalProperties", True):
-            yield f"there is no {key!r} in {name!r}"
-
-
-def _kinds(schema: Mapping[str, Any]) -> Sequence[str]:
-    kinds: str | Sequence[str] = schema.get("type", ())
-    return [kinds] if isinstance(kinds, str) else kinds
-
-
-def _is_of(value: object, kind: str) -> bool:
-    # A bool is an int in Python, and not in JSON Schema.
-    if isinstance(value, bool):
-        return kind == "boolean"
-    return isinstance(value, _TYPES[kind])
+    yield schema
+    inside = [part for name in _BY_NAME for part in schema.get(name, {}).values()]
+    inside += [part for name in _SEVERAL for part in schema.get(name, ())]
+    for part in [*inside, *(schema.get(name) for name in _ONE)]:
+        yield from _parts(part)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core import composition, database
 from core.errors import AtomError
-from core.schemas import problems, require_checked
+from core.schemas import problem, require_checked
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -63,20 +63,20 @@ class Tool:
     def __post_init__(self) -> None:
         try:
             require_checked(self.parameters)
-        except (ValueError, re.error) as error:
+        except ValueError as error:
             raise ValueError(f"tool {self.name!r}: {error}") from error
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise `InvalidArguments` unless the arguments fit the schema."""
-        properties = self.parameters.get("properties", {})
         for name in self.parameters.get("required", ()):
             if name not in arguments:
                 raise InvalidArguments(self.name, f"argument {name!r} is missing")
-        for name, value in arguments.items():
-            if name not in properties:
+        for name in arguments:
+            if name not in self.parameters.get("properties", {}):
                 raise InvalidArguments(self.name, f"there is no argument {name!r}")
-            for problem in problems(properties[name], value, name):
-                raise InvalidArguments(self.name, problem)
+        found = problem(self.parameters, dict(arguments))
+        if found is not None:
+            raise InvalidArguments(self.name, found)
 
 
 def tool(description: str, **properties: dict[str, Any]) -> Callable[[Callable[..., Any]], Tool]:

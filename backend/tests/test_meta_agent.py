@@ -595,7 +595,7 @@ class TestActions:
         await AtomMetaAgent(llm=llm, tools=tools.registry).execute("Do it")
 
         assert tools.used == []
-        assert "'value' is not of type string" in llm.prompts[1]
+        assert "value: 1 is not of type 'string'" in llm.prompts[1]
         assert "there is no argument 'colour'" in llm.prompts[2]
 
     @pytest.mark.asyncio

@@ -42,7 +42,7 @@ from alembic_snapshot.plugin.fixtures import (
     failing,
 )
 from alembic_snapshot.plugin.outside import attempt
-from alembic_snapshot.plugin.reports import send
+from alembic_snapshot.plugin.reports import name, send
 from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
@@ -235,7 +235,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     plugin.failures.forget()
     if plugin.is_active:
         with failing(plugin):
-            plugin.test.begin(item.nodeid, item.listchain())
+            plugin.test.begin(item.nodeid, item.listchain(), plugin.reports.failed)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -324,6 +324,8 @@ def pytest_runtest_makereport(
             note(attempt(settle))
             if plugin.is_fork:
                 send(report, plugin.test.take())
+        if report.failed:
+            name(report, test)
     return report
 
 
@@ -346,6 +348,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             plugin.test.settle(getattr(plugin, "item", session).nodeid)
         except SnapshotError as error:
             plugin.tally.warnings.append(error.message)
+        plugin.test.give_back(plugin.reports.failed)
     if plugin.is_worker:
         output = getattr(config, "workeroutput", None)
         if output is not None:

@@ -382,8 +382,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell pytest-xdist's workers when the run began, and expect what they are going to tell."""
+    """Tell pytest-xdist's workers when the run began."""
     node.workerinput["alembic_snapshot_started"] = _run_start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """Expect what one of pytest-xdist's workers is going to tell, if it could begin at all."""
     plugin = session_of(node.config)
     if plugin.toml is not None:
         plugin.reports.await_worker(node.gateway.id)

@@ -77,9 +77,10 @@ class Reports:
         from alembic_snapshot.plugin.summary import Tally
 
         total = Tally.of(records)
-        for worker in self._awaited:
+        if self._awaited:
             total.warn(
-                f"{worker} ended early: what it did after its last report is not in these lines"
+                f"{', '.join(self._awaited)} ended early: what was done there after the last "
+                "report is not in these lines"
             )
         return total
 

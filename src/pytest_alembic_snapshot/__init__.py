@@ -42,7 +42,7 @@ from alembic_snapshot.plugin.fixtures import (
     failing,
 )
 from alembic_snapshot.plugin.outside import attempt
-from alembic_snapshot.plugin.reports import send
+from alembic_snapshot.plugin.reports import name, send
 from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
@@ -247,7 +247,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     plugin.failures.forget()
     if plugin.is_active:
         with failing(plugin):
-            plugin.test.begin(item.nodeid, item.listchain())
+            plugin.test.begin(item.nodeid, item.listchain(), plugin.reports.failed)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -336,6 +336,8 @@ def pytest_runtest_makereport(
             note(attempt(settle))
             if plugin.is_fork:
                 send(report, plugin.test.take())
+        if report.failed:
+            name(report, test)
     return report
 
 
@@ -358,6 +360,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             plugin.test.settle(getattr(plugin, "item", session).nodeid)
         except SnapshotError as error:
             plugin.tally.warnings.append(error.message)
+        plugin.test.give_back(plugin.reports.failed)
     if plugin.is_worker:
         output = getattr(config, "workeroutput", None)
         if output is not None:
@@ -391,8 +394,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell pytest-xdist's workers when the run began, and expect what they are going to tell."""
+    """Tell pytest-xdist's workers when the run began."""
     node.workerinput["alembic_snapshot_started"] = _run_start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """Expect what one of pytest-xdist's workers is going to tell, if it could begin at all."""
     plugin = session_of(node.config)
     if plugin.toml is not None:
         plugin.reports.await_worker(node.gateway.id)

@@ -312,12 +312,12 @@ class TestTheNext:
     def test_does_not_join_what_one_before_it_left(self, current, owner, nodes, is_over):
         one = current()
         [database] = one.databases
-        one.begin("test_a", nodes)
+        one.begin("test_a", nodes, ())
         database.begin(EMPTY, **owner)
         clone = database.clone
         write(clone)
 
-        one.begin("test_b", nodes)
+        one.begin("test_b", nodes, ())
 
         assert database.clone is (None if is_over else clone)
         assert clone.path.exists() is not is_over
@@ -527,7 +527,7 @@ class TestTheEnd:
         for number in range(5):
             with contextlib.suppress(Exception), one.notices.noting():
                 raise EngineError(str(number), hint="ask")
-            one.begin("test_it", ["a node"])
+            one.begin("test_it", ["a node"], ())
         one.notices.outside.append(EngineError("outside", hint="ask"))
         one.notices.let_through.update([("a.py::test_x", "x"), ("", "y")])
 

@@ -82,7 +82,7 @@ CRASHES = {
     "left": "os._exit(0)",
 }
 ORDERED = ("-p", "no:randomly", "-W", "ignore")
-EARLY = "gw0 ended early: what it did after its last report is not in these lines"
+EARLY = "gw0 ended early: what was done there after the last report is not in these lines"
 
 
 def warnings_of(result):
@@ -136,6 +136,34 @@ QUIET = {
     "no test has a database": ["-n2", "-k", "test_0"],
     "more workers than tests": ["-n2", "-k", "test_1"],
 }
+
+
+FAILING_TO_BEGIN = """
+import os
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        os._exit(3)
+"""
+
+
+def test_workers_that_do_not_begin_have_no_such_line(shop):
+    shop.write("conftest.py", FAILING_TO_BEGIN)
+
+    result = shop.run("-n1", "--max-worker-restart=1", mode="n2", test_it=TESTS)
+
+    result.stdout.fnmatch_lines(["*crashed worker*"])
+    result.stdout.no_fnmatch_line("*ended early*")
+
+
+def test_all_workers_that_crashed_are_in_one_line(shop):
+    tests = "import os, signal\n"
+    for number in range(3):
+        tests += f"def test_{number}(db_session): {CRASHES['killed']}\n"
+
+    result = shop.run(*ORDERED, "-n1", mode="n2", test_it=tests)
+
+    assert warnings_of(result) == [EARLY.replace("gw0", "gw0, gw1, gw2")]
 
 
 @pytest.mark.parametrize("how", QUIET)

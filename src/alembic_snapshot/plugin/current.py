@@ -66,10 +66,11 @@ class CurrentTest:
         # Of the phase that failed last, for JUnit's file.
         self.properties: list[tuple[str, str]] = []
 
-    def begin(self, test: str, nodes: Collection[Any]) -> None:
+    def begin(self, test: str, nodes: Collection[Any], reported: Collection[str]) -> None:
         """Before its set-up: what was refused until now was not refused to it.
 
-        ``nodes`` are pytest's, the test with all that it is in.
+        ``nodes`` are pytest's, the test with all that it is in. ``reported`` are the tests that a
+        report says failed.
 
         Raises:
             SnapshotError: what a test before it left can't be deleted.
@@ -80,9 +81,15 @@ class CurrentTest:
             self.put_aside(database)
         if left:
             self.settle(test)
+        self.give_back(reported)
         for database in self._databases.values():
             database.look()
             database.redirect.lost.clear()
+
+    def give_back(self, reported: Collection[str]) -> None:
+        """Keep nothing of earlier tests, or attempts, that no report says failed."""
+        for path in map(str, self.kept.give_back(reported)):
+            self._tally.lose(path)
 
     def after_call(self, test: str) -> None:
         """See that what it was refused came to it, and that it used its own clone.

@@ -7,10 +7,11 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from alembic_snapshot.database.clone import Clone
+from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin.outside import ENDS_THE_RUN, reason
 from alembic_snapshot.plugin.written import with_writers
 from alembic_snapshot.sqlite import files
@@ -27,32 +28,49 @@ class Kept:
     """The clones that stay after a run. ``whose`` is ``failed``, ``all`` or ``none``.
 
     ``run_folder`` tells a folder that every process of a run has. Of failed tests' clones ten stay
-    at most.
+    at most, and each is one to which a report leads.
     """
 
     def __init__(self, whose: str, run_folder: Callable[[], Path]):
         self.whose = whose
         self._run_folder = run_folder
         self.paths: dict[Clone, Path] = {}
+        self._tests: dict[str, list[Clone]] = {}
         self._numbers = itertools.count()
-        self._is_full = False
 
     def reserve(self, clone: Clone, test: str) -> Path | None:
         """Where a clone is going to be kept; None if it is not."""
         if clone in self.paths:
             return self.paths[clone]
-        if not clone.made or clone.is_read_only or self.whose == "none" or self._is_full:
+        if not clone.made or clone.is_read_only or self.whose == "none":
             return None
-        for number in self._numbers:
-            if self.whose == "failed" and number >= _LIMIT:
-                self._is_full = True
-                break
+        for number in self._numbers if self.whose == "all" else range(_LIMIT):
             slot = self._run_folder() / FOLDER / str(number)
             with contextlib.suppress(FileExistsError):
                 os.makedirs(slot)
                 self.paths[clone] = slot / (file_name(test) + clone.suffix)
+                self._tests.setdefault(test, []).append(clone)
                 return self.paths[clone]
         return None
+
+    def give_back(self, reported: Collection[str]) -> list[Path]:
+        """Delete what is kept of tests that no report says failed; where it was.
+
+        Another attempt of the test takes its place, or somebody forgave it the failure.
+        """
+        if self.whose == "all":
+            return []
+        gone = [test for test in self._tests if test not in reported]
+        clones = [clone for test in gone for clone in self._tests.pop(test)]
+        paths = [self.paths.pop(clone) for clone in clones]
+        for clone, path in zip(clones, paths, strict=True):
+            # One for several tests may be in use still.
+            if path.exists():
+                # What can't be deleted is swept by the next run.
+                with contextlib.suppress(SnapshotError):
+                    clone.delete()
+            _delete(path)
+        return paths
 
     def describe(self, clone: Clone, test: str, uncommitted: Iterable[str] = ()) -> str:
         """What a failed test's report says of its database, which is kept from now on.
@@ -82,12 +100,18 @@ def delete(paths: Iterable[str]) -> None:
     """Delete clones that an earlier run kept, as far as they are there."""
     for path in map(Path, paths):
         if path.parent.parent.name == FOLDER:
-            files.remove(path)
+            _delete(path)
             with contextlib.suppress(OSError):
-                path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
                 path.parent.parent.rmdir()
+
+
+def _delete(path: Path) -> None:
+    """Delete a kept clone with its token and its place."""
+    files.remove(path)
+    with contextlib.suppress(OSError):
+        path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def file_name(test: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from alembic_snapshot.plugin.summary import Tally
 
-# Plugins send reports with whatever attributes they have.
+# What a report carries. Plugins send reports with whatever attributes they have.
 _ATTRIBUTE = "alembic_snapshot"
 
 
@@ -22,12 +22,14 @@ class Reports:
     """A plugin that hears each report. ``failed`` has the tests that one says failed.
 
     What runs a test again, or forgives it a failure, reports the attempt as something else, or
-    not at all. ``news`` tells what goes home with the report of a test; None if this is home.
+    not at all. ``news`` gives what tells what goes home with a test's report; None if this is home.
     ``told`` is given the files that a test is said to have written.
     """
 
     def __init__(
-        self, news: Callable[[], dict[str, Any] | None], told: Callable[[Iterable[str]], None]
+        self,
+        news: Callable[[], Callable[[], dict[str, Any]] | None],
+        told: Callable[[Iterable[str]], None],
     ):
         self.failed: set[str] = set()
         self._news, self._told = news, told
@@ -37,18 +39,17 @@ class Reports:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note whether a test failed, and take in what comes with its report, or send it on."""
+        carried = vars(report).get(_ATTRIBUTE, {})
         if report.failed:
-            self.failed.add(report.nodeid)
-        if report.when != "teardown":
-            return
-        for record in vars(report).get(_ATTRIBUTE, ()):
+            self.failed.add(carried.get("test", report.nodeid))
+        for record in carried.get("records", ()):
             self._told(record.get("written", ()))
         news = self._news()
-        if news is not None:
-            send(report, news)
-        else:
-            for record in vars(report).pop(_ATTRIBUTE, ()):
+        if news is None:
+            for record in vars(report).pop(_ATTRIBUTE, {}).get("records", ()):
                 self.take_in(record)
+        elif report.when == "teardown":
+            send(report, news())
 
     def take_in(self, record: dict[str, Any]) -> None:
         """Add what another process did."""
@@ -76,14 +77,20 @@ class Reports:
         from alembic_snapshot.plugin.summary import Tally
 
         total = Tally.of(records)
-        for worker in self._awaited:
+        if self._awaited:
             total.warn(
-                f"{worker} ended early: what it did after its last report is not in these lines"
+                f"{', '.join(self._awaited)} ended early: what was done there after the last "
+                "report is not in these lines"
             )
         return total
+
+
+def name(report: pytest.TestReport, test: str) -> None:
+    """Have a report say whose it is: some projects give reports other ids, to show them."""
+    vars(report).setdefault(_ATTRIBUTE, {})["test"] = test
 
 
 def send(report: pytest.TestReport, record: dict[str, Any]) -> None:
     """Have a report bring home what is new in this process."""
     if record:
-        vars(report).setdefault(_ATTRIBUTE, []).append(record)
+        vars(report).setdefault(_ATTRIBUTE, {}).setdefault("records", []).append(record)

@@ -289,10 +289,10 @@ class PluginSession:
         """What this process and others did; None if none did anything."""
         return self.reports.total(self.test.count().to_record() if self.is_active else None)
 
-    def _news(self) -> dict[str, Any] | None:
+    def _news(self) -> Callable[[], dict[str, Any]] | None:
         if not self.is_worker:
             return None
-        return self.test.take() if self.is_active else {}
+        return self.test.take if self.is_active else dict
 
     def _told_of(self, files: Iterable[str]) -> None:
         if self.is_active:

@@ -31,7 +31,8 @@ class Tally:
     why it is not, although it was asked for; ``renewed`` counts for which reasons a fresh one was
     needed instead; ``detour`` is why they are put back in another way than the one that fits.
     ``checkpoints`` counts those that were made.
-    ``written`` has files that no test may write to, and the tests in which they were written.
+    ``kept`` has the clones that stay, ``lost`` those that another record has as such, and that do
+    not. ``written`` has files that no test may write to, and the tests in which they were written.
     ``findings`` has what was found in snapshots, by the command that lists all of it.
     ``fixtures_only`` says that a database has no engine configured that could be pointed;
     ``unguarded`` counts the connections that went elsewhere with the guard off, in how many tests
@@ -52,6 +53,7 @@ class Tally:
     findings: dict[str, list[str]] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     resets: int | None = None
     no_reset: str | None = None
     renewed: dict[str, int] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class Tally:
             self._find(command, lines)
         for file, tests in one.written.items():
             self.written.setdefault(file, []).extend(tests)
+        for path in one.lost:
+            self.lose(path)
         self.kept += one.kept
         if one.resets is not None:
             self.resets = (self.resets or 0) + one.resets
@@ -114,7 +118,7 @@ class Tally:
         What the process goes by, or has told as often as it may, stays.
         """
         nothing = Tally()
-        record = {name: one for name, one in self.to_record().items() if one != vars(nothing)[name]}
+        record = {name: one for name, one in vars(self).items() if one != vars(nothing)[name]}
         vars(self).update({name: one for name, one in vars(nothing).items() if name not in _STAYS})
         self.resets = None if self.resets is None else 0
         return record
@@ -149,6 +153,13 @@ class Tally:
     def see_written(self, file: str, test: str) -> None:
         """Take in that a file was written, which no test may write to."""
         self.written.setdefault(file, []).append(test)
+
+    def lose(self, path: str) -> None:
+        """Take in that what was kept is not, whoever was told of it."""
+        if path in self.kept:
+            self.kept.remove(path)
+        else:
+            self.lost.append(path)
 
     def see_hidden(self, test: str, error: str) -> None:
         """Take in what was refused in a test whose outcome does not show it, once."""

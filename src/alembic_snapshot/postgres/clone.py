@@ -111,6 +111,7 @@ class PooledClone(ServerClone):
         self.close()
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = ServerDatabase(self.target.server, self._pool.keep(self.target.name, path))
+        self._database = kept
         path.write_text(f"{kept.name}\n{kept.opening}\n", encoding="utf-8")
         return path
 

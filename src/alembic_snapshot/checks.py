@@ -138,11 +138,16 @@ def by_check(
 
 
 def raise_for_checks(
-    checks: Mapping[str, Any], *, drift: str, command: Callable[[], str], spell: Spell
+    checks: Mapping[str, Any],
+    *,
+    drift: str,
+    command: Callable[[], str],
+    spell: Spell,
+    title: str = "",
 ) -> None:
     """Raise for the findings of a snapshot's checks, if ``drift`` is ``"error"``.
 
-    ``command`` tells the command that lists all of them.
+    ``command`` tells the command that lists all of them, ``title`` begins what is said.
 
     Raises:
         CheckError: it lists what was found and says what to do.
@@ -151,13 +156,13 @@ def raise_for_checks(
         return
     if checks.get("mappers"):
         raise CheckError(
-            f"the models' mappers don't configure: {checks['mappers']}",
+            f"{title}the models' mappers don't configure: {checks['mappers']}",
             hint="import every module with mapped classes where env.py gets its metadata",
         )
     if checks.get("drift"):
         lines = "\n  ".join(shortened(checks["drift"], command()))
         raise CheckError(
-            f"the models differ from the migrated schema:\n  {lines}",
+            f"{title}the models differ from the migrated schema:\n  {lines}",
             hint=f"make the missing revision with `{spell('revision', '--autogenerate')}`, "
             'or set drift = "warn"',
         )
@@ -165,7 +170,8 @@ def raise_for_checks(
     for name, hint in _UNCHECKED_HINTS.items():
         if name in missing:
             alone = spell("check")
-            raise CheckError(not_checked(name, missing[name]), hint=hint.format(alone=alone))
+            line = f"{title}{not_checked(name, missing[name])}"
+            raise CheckError(line, hint=hint.format(alone=alone))
 
 
 _UNCHECKED_HINTS = {

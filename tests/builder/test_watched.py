@@ -285,6 +285,24 @@ class TestWhoseAFileIs:
 
         assert watch.failed_imports() == ["app/a.py", "app/b.py"]
 
+    def test_that_is_a_script_by_a_link_is_no_module_that_failed(self, root, tmp_path):
+        for name in ("x/b.py", "x/failed.py", "linked/versions/c.py", "app/env.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        versions = tmp_path / "versions"
+        versions.mkdir()
+        (versions / "b.py").symlink_to(tmp_path / "x/b.py")
+        (tmp_path / "more").symlink_to(tmp_path / "linked")
+        folders = [f"/{tmp_path}/app", str(versions), str(tmp_path / "more")]
+        reading = Reading(Spelling(str(tmp_path)), (), str(tmp_path / "store"))
+        watch = Watch(Callsites(tmp_path), reading, folders, [], [])
+        watch.is_script(str(versions / "b.py"), "b")
+
+        for name in ("x/b.py", "x/failed.py", "linked/versions/c.py", "app/env.py"):
+            inside([], functools.partial(watch.on_file, str(tmp_path / name), is_import=True))
+
+        assert watch.failed_imports() == ["x/failed.py"]
+
     def test_that_became_a_module_is_not_told(self, watch, root, monkeypatch):
         assert watch.failed_imports() == []
 

@@ -49,6 +49,34 @@ def test_what_is_found_in_a_database_is_listed_by_a_command_that_names_it(with_e
     assert told.endswith("more: `alembic-snapshot status --database events` lists them")
 
 
+BOTH = """
+def test_shop(db_clone):
+    pass
+
+def test_events(db_clones):
+    db_clones["events"]
+"""
+
+
+def test_what_checks_found_says_in_which_database(with_events):
+    with_events.replace("shop/models.py", "    item:", "    price: Mapped[int]\n    item:")
+    unchecked = "events: drift: not checked, because env.py gives no target_metadata*"
+
+    warned = with_events.run("-p", "no:randomly", test_it=BOTH)
+    with_events.replace("pyproject.toml", "databases.events]", 'databases.events]\ndrift = "error"')
+    with_events.configure('drift = "error"')
+    failed = with_events.run("-p", "no:randomly", test_it=BOTH)
+
+    begin = "alembic-snapshot: warning: "
+    lines = [f"{begin}default: drift: add column orders.price", f"{begin}{unchecked}"]
+    warned.assert_outcomes(passed=2)
+    warned.stdout.fnmatch_lines(lines, consecutive=True)
+    failed.assert_outcomes(errors=1, failed=1)
+    failed.stdout.fnmatch_lines(
+        ["*CheckError: default: the models differ from the migrated schema:", f"*{unchecked}"]
+    )
+
+
 @pytest.mark.usefixtures("own_store")
 def test_what_was_never_built_is_not_explained_by_the_other_database(with_events):
     with_events.run(test_it="def test_it(db_clone):\n    pass\n")

@@ -60,7 +60,9 @@ class Watch:
         self.sites = sites
         self.frames = Frames(sites)
         self.reading = reading
-        self.folders = tuple(map(beginning, folders))
+        # As it is spelled, in the name of a module's file, and without links.
+        spellings = [(one, reading.spelling.path(one), os.path.realpath(one)) for one in folders]
+        self.folders = tuple(beginning(one) for each in spellings for one in each)
         self.settings = frozenset(settings)
         self.ignored = tuple(ignored)
         self.reads = Reads(self)
@@ -209,7 +211,8 @@ class Watch:
         missing = self._begun - there
         if not missing:
             return []
-        real = {os.path.realpath(file) for file in there}
+        # A script is executed, and becomes no module; it may be a link to a file elsewhere.
+        real = {os.path.realpath(file) for file in (*there, *self.record.scripts)}
         name = self.reading.spelling.name
         return sorted(name(path) for path in missing if os.path.realpath(path) not in real)
 

@@ -122,6 +122,7 @@ class Database:
                 drift=self.project.drift,
                 command=functools.partial(self._status, clone_options),
                 spell=functools.partial(alembic_command, self.project),
+                title=self.project.title,
             )
             self._passed.add(clone_options.key)
         return found

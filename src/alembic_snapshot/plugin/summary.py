@@ -144,7 +144,7 @@ class Tally:
         spell = functools.partial(alembic_command, project)
         checked = told(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
         if lines := [*manifest.warnings, *checked]:
-            self._find(command(), lines)
+            self._find(command(), [f"{project.title}{line}" for line in lines])
 
     def _find(self, command: str, lines: Sequence[str]) -> None:
         known = {line for found in self.findings.values() for line in found}

@@ -126,6 +126,11 @@ class Project:
         return read_settings(self.config, self.toml, self.section, self.pythonpath, self.root)
 
     @property
+    def title(self) -> str:
+        """What begins a line about it, where that may be about another database."""
+        return f"{self.name}: " if self.others else ""
+
+    @property
     def search_path(self) -> tuple[Path, ...]:
         """The folders of the project's own modules, in order; never the caller's ``sys.path``."""
         folders = [*self.pythonpath, *self.alembic.prepend_sys_path, self.root]

@@ -406,6 +406,26 @@ class TestFailures:
         assert project.ensure().path == first.path
 
 
+class TestARenamedSnapshot:
+    """A store that was copied by something which shortens or changes names."""
+
+    @pytest.mark.parametrize("name", ["x", "{}-copy", "{:.20}", "UPPER"])
+    def test_is_a_miss_that_says_where_it_is(self, project, name):
+        project.configure('drift = "ignore"')
+        project.history(2)
+        folder = project.ensure().path.parent
+        renamed = folder.rename(folder.with_name(name.format(folder.name)))
+        is_found = name == "{}-copy"
+
+        status = look_up(project.load())
+        told = project.command("build").stderr
+
+        why = f"it is at {renamed}/snapshot.db, where it is not looked for: was that renamed?"
+        assert status.reasons == (() if is_found else (why,))
+        assert "it was asked for" not in told
+        assert (f"building the snapshot: {why}" in told) is not is_found
+
+
 class TestAnotherProcessWhoseBuildHangs:
     """Whoever waits for it says so, and goes on when it is over."""
 

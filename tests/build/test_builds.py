@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from alembic_snapshot import BuildError, MigrationError, ensure, load_project
+from alembic_snapshot.build.lookup import look_up
 
 
 class TestTheSnapshot:
@@ -400,6 +404,71 @@ class TestFailures:
         assert "Traceback" not in done.stderr
         (project.versions / "0002_made.py").unlink()
         assert project.ensure().path == first.path
+
+
+class TestARenamedSnapshot:
+    """A store that was copied by something which shortens or changes names."""
+
+    @pytest.mark.parametrize("name", ["x", "{}-copy", "{:.20}", "UPPER"])
+    def test_is_a_miss_that_says_where_it_is(self, project, name):
+        project.configure('drift = "ignore"')
+        project.history(2)
+        folder = project.ensure().path.parent
+        renamed = folder.rename(folder.with_name(name.format(folder.name)))
+        is_found = name == "{}-copy"
+
+        status = look_up(project.load())
+        told = project.command("build").stderr
+
+        why = f"it is at {renamed}/snapshot.db, where it is not looked for: was that renamed?"
+        assert status.reasons == (() if is_found else (why,))
+        assert "it was asked for" not in told
+        assert (f"building the snapshot: {why}" in told) is not is_found
+
+
+class TestAnotherProcessWhoseBuildHangs:
+    """Whoever waits for it says so, and goes on when it is over."""
+
+    @pytest.mark.parametrize(
+        ("locked", "module", "command"),
+        [
+            ("target", "alembic_snapshot", ["build"]),
+            ("target", "alembic_snapshot", ["build", "-q"]),
+            ("target", "alembic_snapshot", ["clone", "own.db"]),
+            ("stairway", "alembic_snapshot", ["check", "--from-scratch"]),
+            ("target", "pytest", ["-p", "no:cacheprovider"]),
+            ("target", "pytest", ["-p", "no:cacheprovider", "-q"]),
+            ("rebuild", "pytest", ["-p", "no:cacheprovider", "--snapshot-rebuild"]),
+        ],
+    )
+    def test_is_told(self, project, locked, module, command):
+        project.configure('drift = "ignore"')
+        project.history(1)
+        project.write("test_it.py", "def test_it(db_clone): pass\n")
+        status = look_up(project.load())
+        target = status.chain.target.digest
+        stairway = hashlib.sha256(f"stairway {target}".encode()).hexdigest()
+        status.store.prepare()
+
+        with status.store.lock({"target": target, "stairway": stairway}.get(locked, locked)):
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *command],
+                cwd=project.root,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            # Who says nothing would wait for this test, and this test for it.
+            end = threading.Timer(30, process.kill)
+            end.start()
+            lines = iter(process.stderr.readline, "")
+            told = next((line for line in lines if line.startswith("waiting")), "")
+        with process:
+            process.stderr.read()
+        end.cancel()
+
+        assert told == "waiting for another process, which is at work on the snapshot\n"
+        assert process.returncode == 0
 
 
 class TestTheCallersProcess:

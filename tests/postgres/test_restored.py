@@ -106,11 +106,13 @@ def test_commands_say_what_is_there(project, forget):
 
     status = project.command("status")
     told = json.loads(project.command("status", "--json").stdout)
+    doctor = project.command("doctor").stdout
     made = project.command("build")
 
     assert status.returncode == 0
     (file,) = archives(project)
     assert status.stdout == f"archived {file}\n  the next build restores it\n"
+    assert f"✓ snapshot: archived {file}: the next build takes it from there" in doctor
     assert (told["hit"], told["archived"], told["path"]) == (False, True, str(file))
     assert "restored from its archive" in made.stderr.splitlines()
 

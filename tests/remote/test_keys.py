@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -99,9 +102,45 @@ class TestAScope:
 
         shown = repr(scope)
         assert caught.value.message == f"a scope {shown} is no scope"
-        assert caught.value.hint == (
-            "write names of letters, digits and ._@+- with slashes between them: main, pr/123"
+        names = "write names of letters, digits and ._@+- with slashes between them: main, pr/123"
+        assert caught.value.hint.partition(";")[0] == names
+
+    @pytest.mark.parametrize("scope", ["pr/", "/7", "pr//7", "/", "pr/ ", "pr/7/"])
+    def test_with_a_part_that_is_empty_asks_for_the_variable(self, scope):
+        with pytest.raises(ConfigError) as caught:
+            check_scope(scope, "a scope")
+
+        assert caught.value.hint.endswith("; is a variable empty that it is made of?")
+
+    @pytest.mark.parametrize(
+        ("pipeline", "scope"),
+        [
+            ({"CI_COMMIT_BRANCH": "main", "CI_COMMIT_REF_SLUG": "main"}, "main"),
+            ({"CI_COMMIT_BRANCH": "a/B", "CI_COMMIT_REF_SLUG": "a-b"}, "pr/a-b"),
+            ({"CI_MERGE_REQUEST_IID": "7", "CI_COMMIT_REF_SLUG": "a-b"}, "pr/a-b"),
+            ({"CI_COMMIT_TAG": "v1.2", "CI_COMMIT_REF_SLUG": "v1-2"}, "pr/v1-2"),
+        ],
+    )
+    def test_is_one_in_every_pipeline_of_the_page(self, pipeline, scope):
+        page = (Path(__file__).parents[2] / "docs/remote.md").read_text(encoding="utf-8")
+        lines = page.partition("# GitLab")[2].partition("    - |\n")[2].partition("  script:")[0]
+        script = f'{textwrap.dedent(lines)}\nprintf %s "$ALEMBIC_SNAPSHOT_REMOTE_SCOPE"'
+
+        done = subprocess.run(
+            ["/bin/sh", "-eu", "-c", script],
+            env={
+                "CI_DEFAULT_BRANCH": "main",
+                "CI_COMMIT_BRANCH": "",
+                "MAIN_SIGNING_KEY": "m",
+                "PR_SIGNING_KEY": "p",
+                **pipeline,
+            },
+            capture_output=True,
+            text=True,
+            check=True,
         )
+
+        assert check_scope(done.stdout, "the page's") == scope
 
     def test_that_is_empty_is_told(self):
         with pytest.raises(ConfigError) as caught:

@@ -206,6 +206,20 @@ class TestByHand:
         (said,) = [line for line in bad.stdout.splitlines() if "shared store" in line]
         assert re.match(r"! shared store: (?!shared store).*not used", said)
 
+    def test_doctor_has_the_snapshot_where_status_has_it(self, shared):
+        shared.fill()
+
+        hit = shared.run("reader", "status").stdout.splitlines()[0]
+        doctor = shared.run("reader", "doctor").stdout.splitlines()
+        elsewhere = {"ALEMBIC_SNAPSHOT_REMOTE_SCOPE": "pr/7", "ALEMBIC_SNAPSHOT_REMOTE": "."}
+        miss = shared.run("reader", "status", **elsewhere).returncode
+        alone = shared.run("reader", "doctor", **elsewhere).stdout
+
+        assert hit.startswith("remote hit ")
+        assert f"✓ snapshot: {hit}: the next build takes it from there" in doctor
+        assert miss == 1
+        assert "! snapshot: not built: the store has no snapshot of this project" in alone
+
     @pytest.mark.parametrize("scope", ["main", "pr/1"])
     def test_doctor_writes_as_a_build_does_first_and_leaves_nothing(self, served, scope):
         with served.transport() as transport:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.archiving import Archiving
 from alembic_snapshot.build.lookup import Status, find, look_up
+from alembic_snapshot.build.progress import telling_of_a_wait
 from alembic_snapshot.build.sharing import Sharing, built
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.checks import NO_METADATA, number, size
@@ -125,7 +126,7 @@ def _under_lock(
         versions = backend_of(project).versions()
         return read_chain(project, files, versions, layer=layer, revision=revision)
 
-    with store.lock(digest):
+    with telling_of_a_wait(store.lock(digest), listener):
         entry = find(store, status.chain, status.present, project).entry
         failed_meanwhile = store.failure(digest)
         if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):

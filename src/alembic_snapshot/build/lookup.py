@@ -64,7 +64,7 @@ def _look_up(project: Project, layer: str | None, revision: str | None) -> Statu
     files.save()
     reasons = tuple(_told(change, chain) for change in lookup.reasons)
     if not (reasons or lookup.entry):
-        reasons = tuple(_why(store, project, chain, layer, revision))
+        reasons = tuple(_why(store, project, chain, layer, revision)) or (_unfound(store, chain),)
     cures = tuple(change.cure for change in lookup.reasons if change.cure)
     return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
 
@@ -126,6 +126,14 @@ def _why(
     else:
         yield f"the store has no snapshot with the layer {layer}"
     yield from min((list(_changes(one, chain, revision, seeds)) for one in own), key=len)
+
+
+def _unfound(store: Store, chain: Chain) -> str:
+    """Why the store lacks a snapshot of which nothing differs."""
+    for entry in store.entries():
+        if entry.manifest.digest == chain.target.digest:
+            return f"it is at {entry.database.name}, where it is not looked for: was that renamed?"
+    return "no input differs from those of the stored snapshot that is most like it"
 
 
 def _changes(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from alembic_snapshot.checks import number
 from alembic_snapshot.errors import printable
 
+if TYPE_CHECKING:
+    from alembic_snapshot.build.process import Listener
+
 _SLOWEST = 3
 _WORTH_NAMING = 0.05  # seconds
+_PATIENCE = 1.0  # seconds
 
 
 class Lossy:
@@ -56,6 +62,33 @@ def lead_nowhere(stream: TextIO) -> None:
         os.close(nowhere)
 
 
+@contextlib.contextmanager
+def telling_of_a_wait(
+    lock: AbstractContextManager[None], listener: Listener | None
+) -> Iterator[None]:
+    """Hold a lock; the listener is told if another process has it for longer than a moment.
+
+    The other one may be suspended, or hang: then this one waits without end.
+    """
+    if listener is None:
+        listener = _silent
+    timer = threading.Timer(_PATIENCE, listener, [{"event": "waiting"}])
+    timer.daemon = True
+    timer.start()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock)
+        finally:
+            timer.cancel()
+            # Whoever forks is to have no other thread.
+            timer.join()
+        yield
+
+
+def _silent(_event: Mapping[str, Any]) -> None:
+    return None
+
+
 class Progress:
     """A listener for :func:`~alembic_snapshot.build.ensure.ensure`; writes to standard error."""
 
@@ -86,9 +119,11 @@ class Progress:
             self._summarise()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        """Show one step of a build, and what it warns of even when it is quiet."""
+        """Show one step of a build; what it warns of, or waits for, even when it is quiet."""
         for line in event["lines"] if event["event"] == "warnings" else ():
             self._line(f"warning: {line}")
+        if event["event"] == "waiting":
+            self._line(f"waiting for another process, which is at work on {self.what}")
         if self.quiet:
             return
         kind = event["event"]

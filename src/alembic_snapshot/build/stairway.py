@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import Status, look_up, suits
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
+from alembic_snapshot.build.progress import telling_of_a_wait
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.build.stairway_cache import Finding, Findings, StairwayCache
 from alembic_snapshot.builder.protocol import Step
@@ -75,7 +76,7 @@ def run_stairway(
     wanted = [n for n in chain.revisions if revisions is None or n in revisions]
     status.store.prepare()
     digest = hashlib.sha256(f"stairway {status.chain.target.digest}".encode()).hexdigest()
-    with status.store.lock(digest):
+    with telling_of_a_wait(status.store.lock(digest), listener):
         workspace = status.store.workspace(digest)
         try:
             count = workers or os.cpu_count() or 1

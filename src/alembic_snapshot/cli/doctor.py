@@ -218,6 +218,21 @@ def _shared(project: Project) -> Iterator[Finding]:
     yield good("shared store", f"{settings.name} is {does} in the scope {settings.scope}, {kind}")
 
 
+def _elsewhere(status: Status) -> str | None:
+    """Where a build would have the snapshot from, as ``status`` says it; None if it would run."""
+    from alembic_snapshot.build.archiving import archived
+    from alembic_snapshot.build.sharing import remote_settings
+    from alembic_snapshot.cli.remote import peek
+
+    archive = archived(status)
+    if archive is not None:
+        return f"archived {archive.file}"
+    if remote_settings(status.project) is None:
+        return None
+    there, report = peek(status)
+    return None if there is None else f"remote hit {report.name}, scope {there.scope}"
+
+
 def _snapshot(project: Project) -> Iterator[Finding]:
     """The scripts, and whether the store has the snapshot that they make."""
     from alembic_snapshot.build.lookup import look_up
@@ -225,6 +240,10 @@ def _snapshot(project: Project) -> Iterator[Finding]:
     status = look_up(project)
     yield from _scripts(status, project)
     if status.entry is None:
+        had = _elsewhere(status)
+        if had is not None:
+            yield good("snapshot", f"{had}: the next build takes it from there")
+            return
         failure = status.store.failure(status.chain.target.digest)
         if failure is not None:
             error, again = failure[1], f"{own_command(project, 'build')} tries it again"

@@ -351,7 +351,7 @@ class Database:
 
         if not any(isinstance(one, Snapshot) for one in self._snapshots.values()):
             backend_of(self.project).refuse_crowd(self._crowd)
-        with self._rebuilding(clone_options) as rebuild:
+        with self._rebuilding(clone_options, listener) as rebuild:
             snapshot = ensure(
                 self.project,
                 layer=clone_options.layer,
@@ -370,17 +370,18 @@ class Database:
         )
 
     @contextlib.contextmanager
-    def _rebuilding(self, clone_options: CloneOptions) -> Iterator[bool]:
+    def _rebuilding(self, clone_options: CloneOptions, listener: Listener | None) -> Iterator[bool]:
         """Whether to build from nothing: once a run, by whichever process comes first."""
         since = self._rebuild
         if since is None:
             yield False
             return
         from alembic_snapshot.build.lookup import look_up
+        from alembic_snapshot.build.progress import telling_of_a_wait
 
         store = backend_of(self.project).store()
         store.prepare()
-        with store.lock("rebuild"):
+        with telling_of_a_wait(store.lock("rebuild"), listener):
             entry = look_up(
                 self.project, layer=clone_options.layer, revision=clone_options.revision
             ).entry

@@ -112,10 +112,10 @@ def check_scope(scope: str, what: str) -> str:
         return scope
     if not scope:
         raise ConfigError(f"{what} is empty", hint="set it, as main or pr/123, or leave it unset")
-    raise ConfigError(
-        f"{what} {scope!r} is no scope",
-        hint="write names of letters, digits and ._@+- with slashes between them: main, pr/123",
-    )
+    hint = "write names of letters, digits and ._@+- with slashes between them: main, pr/123"
+    if not all(part.strip() for part in scope.split("/")):
+        hint += "; is a variable empty that it is made of?"
+    raise ConfigError(f"{what} {scope!r} is no scope", hint=hint)
 
 
 def check_keys(keys: Mapping[str, str | Sequence[str]], what: str) -> None:

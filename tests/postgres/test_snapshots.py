@@ -13,6 +13,7 @@ import threading
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from alembic_snapshot import (
     BuildError,
@@ -25,7 +26,7 @@ from alembic_snapshot.build.ensure import rebuild_and_compare
 from alembic_snapshot.build.stairway import run_stairway
 from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.database import ServerDatabase
-from alembic_snapshot.postgres.server import lock_key
+from alembic_snapshot.postgres.server import Server, lock_key
 from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.tokens.token import Token
 from tests.build import test_stairway
@@ -826,3 +827,18 @@ class TestTheVersionTable:
 
         with pytest.raises(BuildError, match="but the snapshot is at no revision"):
             project.ensure()
+
+
+def test_builders_of_two_servers_that_share_a_folder_leave_each_other_alone(postgres, tmp_path):
+    address = make_url(postgres.url).difference_update_query(["host"])
+    servers = [postgres, Server(address.render_as_string(hide_password=False), is_private=True)]
+    stores = [ServerStore(tmp_path), ServerStore(tmp_path)]
+    for store, server in zip(stores, servers, strict=True):
+        store.server = server
+        store.prepare()
+
+    one, another = (store.workspace("a" * 64).folder for store in stores)
+
+    assert one.is_dir()
+    newer = stores[0].workspace("a" * 64).folder
+    assert [one.is_dir(), another.is_dir(), newer.is_dir()] == [False, True, True]

@@ -165,10 +165,12 @@ class ServerStore(Store):
         prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
             databases.drop_named(connection, prefix)
-        for leftover in self.building.glob(f"{digest[:NAME_LENGTH]}.*"):
+        # Another server's builder, whose lock is another one, may be at work on the same digest.
+        own = f"{digest[:NAME_LENGTH]}.{hashlib.sha256(str(self.server).encode()).hexdigest()[:8]}."
+        for leftover in self.building.glob(f"{own}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f"{digest[:NAME_LENGTH]}.", dir=self.building))
+            folder = Path(tempfile.mkdtemp(prefix=own, dir=self.building))
         except OSError as error:
             raise self.unwritable(error) from error
         return ServerWorkspace(folder, self.server, f"{prefix}_{secrets.token_hex(3)}")

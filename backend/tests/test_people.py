@@ -35,6 +35,7 @@ def test_an_admin_is_one_of_this_workspace_or_of_all(role: str, home: str, admin
         (" Sales ", "sales", True),
         ("sales", " SALES ", True),
         ("STRASSEN", "Straßen", True),
+        ("Straßen", "STRASSEN", True),
         ("support", "sales", False),
         (None, "sales", False),
         (None, "", False),

@@ -494,7 +494,7 @@ class TestRecovery:
     async def test_one_that_can_still_not_be_counted_keeps_no_other_from_it(
         self, atom: AgentRegistry, db_session: Session, caplog: pytest.LogCaptureFixture
     ) -> None:
-        for hour, key in enumerate(("3", "1", "2")):
+        for key, hour in (("2", 3), ("1", 2), ("3", 1)):
             at = datetime(2026, 3, 1, hour, tzinfo=UTC)
             self.add(db_session, key, None, status="success", started_at=at)
         plan = db_session.scalars(select(Subscription)).one()

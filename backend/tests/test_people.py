@@ -34,6 +34,7 @@ def test_an_admin_is_one_of_this_workspace_or_of_all(role: str, home: str, admin
         ("sales", "sales", True),
         (" Sales ", "sales", True),
         ("sales", " SALES ", True),
+        ("Cafe\u0301", "CAF\u00c9", True),
         ("STRASSEN", "Straßen", True),
         ("Straßen", "STRASSEN", True),
         ("support", "sales", False),

@@ -19,7 +19,7 @@ test-db: $(STAMP)
 # that is done takes tests from the others.
 test: $(STAMP)
 	@$(BIN)/python scripts/make_test_db.py --quiet >/dev/null
-	$(BIN)/pytest $(SHARED) -m "not campaign" --cases 3 $(ARGS)
+	$(BIN)/pytest $(SHARED) -m "not campaign" --cases 2 $(ARGS)
 
 # A published package that nobody here wrote, then every test with all of its cases.
 test-all: $(STAMP)

@@ -8,6 +8,7 @@ FACTS = Facts(
     refused=[], redirected=[], databases=[], create_all=[], configured=True, options={},
     versions=[], is_heard=True, planned=0, applied=[], scripts=None, caught_by=None,
     async_lacks=[], asks_command_line=False, written=[], changed=[], unlike_before=[],
+    from_models=[],
 )  # fmt: skip
 FAILED = Failure(
     facts=FACTS, current=None, who="env.py", where=None, type="RuntimeError", text="it broke",

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from core import database, executions, registry
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
-from core.errors import DelegationTooDeep, ModelFailed, require_text
+from core.errors import DelegationTooDeep, ModelFailed, NotFound, require_text
 from core.executions import Ending, Run
 from core.gate import Gate
 from core.listener import Listener, StepCallback
@@ -48,6 +48,9 @@ class AtomMetaAgent:
     Opens sessions of its own, at the time of use. Without an `llm` it asks the model that the
     environment names; without `tools` it has all that Atom comes with. `time_to_decide` is how long
     a human has for an approval, `poll_interval` the seconds between two looks at it.
+
+    Raises:
+        NotFound: the user has no id, because it was not saved yet.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class AtomMetaAgent:
         poll_interval: float = 1.0,
     ) -> None:
         self.workspace_id = workspace_id
-        self.user_id = None if user is None else user.id
+        self.user_id = None if user is None else _id_of(user)
         self.llm: LLM = LLMClient() if llm is None else llm
         self.tools = default_tools() if tools is None else tools
         self._time_to_decide = time_to_decide
@@ -179,6 +182,13 @@ class AtomMetaAgent:
         executions.finish(run, ending)
         if ending.counts:
             await count_outcome(run.workspace_id, run.agent_id, run.execution_id, ending.status)
+
+
+def _id_of(user: User) -> str:
+    # Without an id it would be nobody, whom every workspace lets in.
+    if user.id is None:
+        raise NotFound("user", str(user.email))
+    return user.id
 
 
 def _failed(reason: str) -> Ending:

@@ -5,10 +5,11 @@ Importing this module opens no connection. Code that needs a session of its own 
 """
 
 import os
-from typing import Any
+import re
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ScalarResult, Select, create_engine, event
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -16,9 +17,16 @@ from core.base import Base
 from core.composition import import_models
 from core.errors import DatabaseURLUnusable
 
-__all__ = ["Base", "SessionLocal", "database_url", "engine", "make_engine", "new_id"]
+__all__ = ["Base", "SessionLocal", "current", "database_url", "engine", "make_engine", "new_id"]
+
+T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///atom_dev.db"
+
+_BEGINS_NOTHING = re.compile(
+    r"\s*(?:SAVEPOINT\b|WITH\b.*\b(?:INSERT\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\b)",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def new_id() -> str:
@@ -38,8 +46,24 @@ def enforce_foreign_keys(dbapi_connection: Any, _record: object) -> None:
     cursor.close()
 
 
+def begin_writing(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+    """Begin SQLite's transaction before what writes and does not make the driver begin.
+
+    The driver begins before INSERT, UPDATE and DELETE as a statement's first word. A savepoint that
+    comes first would be the transaction, and its release the commit ("Transactions with SQLite and
+    the sqlite3 driver", SQLAlchemy's documentation). What only reads begins nothing: a transaction
+    that has read can't wait for a writer to end.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    has_begun = driver.in_transaction or driver.isolation_level is None
+    if not has_begun and _BEGINS_NOTHING.match(statement):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def make_engine(url: str) -> Engine:
-    """An engine with Atom's settings: on SQLite, foreign keys hold and writers wait in line.
+    """An engine with Atom's settings.
+
+    On SQLite foreign keys hold, writers wait in line, and a transaction holds its savepoints.
 
     Raises:
         DatabaseURLUnusable: the URL is none, or its driver is async or not installed.
@@ -53,6 +77,7 @@ def make_engine(url: str) -> Engine:
         raise DatabaseURLUnusable(f"{made.dialect.driver} is an async driver")
     if is_sqlite:
         event.listen(made, "connect", enforce_foreign_keys)
+        event.listen(made, "before_cursor_execute", begin_writing)
     return made
 
 
@@ -62,6 +87,16 @@ class AtomSession(Session):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         import_models()
         super().__init__(*args, **kwargs)
+
+
+def current(db: Session, query: Select[T]) -> ScalarResult[T]:
+    """The objects that a query finds, as the database has them now.
+
+    A session answers with what it saw before, even where its own query found something else. What
+    is decided by an object would be decided by that. The session's own changes are flushed first.
+    """
+    db.flush()
+    return db.scalars(query.execution_options(populate_existing=True))
 
 
 engine = make_engine(database_url())

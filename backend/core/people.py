@@ -5,6 +5,7 @@ import unicodedata
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from core.database import current
 from core.errors import NotAllowed, NotFound
 from core.models import AgentRegistry, User, UserRole
 
@@ -15,12 +16,11 @@ def find_user(db: Session, workspace_id: str, user_id: str) -> User:
     Raises:
         NotFound: nobody of that id is known to the workspace.
     """
-    user = db.scalar(
-        select(User).where(
-            User.id == user_id,
-            or_(User.workspace_id == workspace_id, User.role == UserRole.SUPER_ADMIN),
-        )
+    query = select(User).where(
+        User.id == user_id,
+        or_(User.workspace_id == workspace_id, User.role == UserRole.SUPER_ADMIN),
     )
+    user = current(db, query).one_or_none()
     if user is None:
         raise NotFound("user", user_id)
     return user

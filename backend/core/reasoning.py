@@ -1,6 +1,7 @@
 """The loop of a run: ask the model, read its reply, act, look, and ask again."""
 
 import asyncio
+import copy
 import inspect
 import json
 import logging
@@ -126,15 +127,16 @@ class ReasoningLoop:
 
     async def _use(self, tool: Tool, arguments: dict[str, Any]) -> str:
         try:
-            result = tool.function(self._context, **arguments)
+            # What is recorded is what was asked for, whatever the tool does with its arguments.
+            result = tool.function(self._context, **copy.deepcopy(arguments))
             if inspect.isawaitable(result):
                 result = await result
-            observation = json.dumps(result, default=str, ensure_ascii=False)
         except AtomError as error:
             return f"{tool.name} failed: {error}"
         except faults() as error:
             logger.exception("tool %s failed", tool.name)
             return f"{tool.name} failed: {type(error).__name__}: {error}"
+        observation = _shown(tool, result)
         self.executed.append(
             ExecutedAction(action=tool.name, action_input=arguments, observation=observation)
         )
@@ -143,6 +145,15 @@ class ReasoningLoop:
     async def _record(self, step: Step) -> None:
         executions.add_step(self._run, step)
         await self._listener.tell(self._run, **asdict(step))
+
+
+def _shown(tool: Tool, result: object) -> str:
+    """A tool's result for the model; one that can't be shown is no reason to do it again."""
+    try:
+        return json.dumps(result, default=str, ensure_ascii=False)
+    except Exception as error:
+        logger.exception("the result of tool %s can't be shown", tool.name)
+        return f"{tool.name} is done, but its result can't be shown: {type(error).__name__}"
 
 
 def _retold(step: Step) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.database import new_id
+from core.database import current, new_id
 from core.errors import AmbiguousName, NotFound
 from core.inserts import insert_once
 from core.maturity import AgentStatus
@@ -40,11 +40,10 @@ ATOM_PROFILE = Profile(
 
 def get_agent(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry | None:
     """The agent of that id, if the workspace has it."""
-    return db.scalar(
-        select(AgentRegistry).where(
-            AgentRegistry.id == agent_id, AgentRegistry.workspace_id == workspace_id
-        )
+    query = select(AgentRegistry).where(
+        AgentRegistry.id == agent_id, AgentRegistry.workspace_id == workspace_id
     )
+    return current(db, query).one_or_none()
 
 
 def find_by_id(db: Session, workspace_id: str, agent_id: str) -> AgentRegistry:
@@ -111,16 +110,15 @@ def _atom_by_name(db: Session, workspace_id: str) -> AgentRegistry | None:
 
 def _named(db: Session, workspace_id: str, name: str) -> Sequence[AgentRegistry]:
     """The agents of a name, without deleted ones unless there are no others."""
-    named = db.scalars(
-        select(AgentRegistry)
-        .where(AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == name)
-        .order_by(AgentRegistry.id)
-    ).all()
+    query = select(AgentRegistry).where(
+        AgentRegistry.workspace_id == workspace_id, AgentRegistry.name == name
+    )
+    named = current(db, query.order_by(AgentRegistry.id)).all()
     return [each for each in named if each.status != AgentStatus.DELETED] or named
 
 
 def _require_workspace(db: Session, workspace_id: str) -> None:
-    if db.get(Workspace, workspace_id) is None:
+    if current(db, select(Workspace).where(Workspace.id == workspace_id)).first() is None:
         raise NotFound("workspace", workspace_id)
 
 
@@ -138,7 +136,7 @@ def list_agents(
         query = query.where(AgentRegistry.status != AgentStatus.DELETED)
     else:
         query = query.where(AgentRegistry.status == status)
-    return list(db.scalars(query.order_by(AgentRegistry.name, AgentRegistry.id)))
+    return list(current(db, query.order_by(AgentRegistry.name, AgentRegistry.id)))
 
 
 def register_agent(
@@ -153,7 +151,7 @@ def register_agent(
     key = {"workspace_id": workspace_id, **identity._asdict()}
     columns = [getattr(AgentRegistry, column) for column in key]
     new = insert_once(db, AgentRegistry, {**key, **profile}, columns)
-    agent = db.scalars(select(AgentRegistry).filter_by(**key)).one()
+    agent = current(db, select(AgentRegistry).filter_by(**key)).one()
     if not new:
         for field, value in profile.items():
             setattr(agent, field, value)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Enum, Numeric, Text
+from sqlalchemy import BigInteger, DateTime, Enum, Numeric, Text, TupleType, literal
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.compiler import compiles
@@ -17,17 +17,23 @@ from sqlalchemy.sql.elements import (
     BindParameter,
     Case,
     Cast,
-    ClauseElement,
+    ClauseList,
+    ExpressionClauseList,
+    Grouping,
     Null,
+    Over,
+    Tuple,
     TypeCoerce,
 )
 from sqlalchemy.sql.functions import Function
-from sqlalchemy.sql.selectable import SelectBase
+from sqlalchemy.sql.selectable import CompoundSelect, ScalarSelect, SelectBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from core.errors import AtomError
 
 _BIGINT_DIGITS = 18
+# What is reckoned exactly is reckoned in this: the caller's may round to a few digits.
+EXACT = Context(prec=100, traps=[InvalidOperation, DivisionByZero, Overflow])
 # PostgreSQL has no NUL in its texts; half of a surrogate pair has no UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -45,6 +51,17 @@ class NotExactInSQL(AtomError, TypeError, DontWrapMixin):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} an exact number belongs in Python, not in SQL")
+        self.what = what
+
+
+class NotUtcInSQL(AtomError, TypeError, DontWrapMixin):
+    """Something asked of a moment in SQL that SQLite would do to a text without a zone."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} a moment is another one on SQLite: "
+            "give a value the type UtcDateTime, or reckon in Python"
+        )
         self.what = what
 
 
@@ -78,9 +95,29 @@ _ORDERING = frozenset(
     }
 )
 _RECKONING = frozenset({operators.add, operators.sub, operators.neg})
-_OPERATORS = _COMPARING | _ORDERING | _RECKONING
 _FUNCTIONS = frozenset({"coalesce", "max", "min", "sum"})
 _COUNTING = frozenset({"count"})
+
+
+def _allowing(
+    allowed: frozenset[Any], refusal: type[NotExactInSQL | NotUtcInSQL]
+) -> type[TypeDecorator.Comparator[Any]]:
+    """A comparator that lets through what is allowed, and refuses all else."""
+
+    class Comparator(TypeDecorator.Comparator[Any]):
+        def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+            self._require(op)
+            return super().operate(op, *other, **kwargs)
+
+        def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> Any:
+            self._require(op)
+            return super().reverse_operate(op, other, **kwargs)
+
+        def _require(self, op: Any) -> None:
+            if op not in allowed:
+                raise refusal(f"{getattr(op, '__name__', op)} on")
+
+    return Comparator
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
@@ -90,8 +127,9 @@ class ExactDecimal(TypeDecorator[Decimal]):
     scale may be added, subtracted, negated, compared and ordered; summed, counted, and the least,
     greatest or first of them taken (`sum`, `count`, `min`, `max`, `coalesce`, `CASE`).
     Everything else is refused on either database, since on SQLite it would be done to the scaled
-    integer: a product is scaled twice, an average or a cast is not scaled back. What is not seen is
-    text, and the right side of an assignment in UPDATE or INSERT from SELECT.
+    integer: a product is scaled twice, an average or a cast is not scaled back. So is what stands
+    beside one without being one: in CASE, BETWEEN, IN, a tuple, a UNION. What is not seen is text,
+    and the right side of an assignment in UPDATE or INSERT from SELECT.
 
     A float is what it prints: 0.49 is `Decimal("0.49")`.
 
@@ -103,23 +141,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
     impl = Numeric
     cache_ok = True
 
-    class Comparator(TypeDecorator.Comparator[Decimal]):
-        """Lets through what is exact on a scaled integer, and refuses all else."""
-
-        def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
-            self._require(op, other)
-            return super().operate(op, *other, **kwargs)
-
-        def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> Any:
-            self._require(op, (other,))
-            return super().reverse_operate(op, other, **kwargs)
-
-        def _require(self, op: Any, others: Iterable[Any]) -> None:
-            if op not in _OPERATORS:
-                raise NotExactInSQL(f"{getattr(op, '__name__', op)} on")
-            _require_same_scale([self.expr, *filter(_is_sql, others)])
-
-    comparator_factory = Comparator
+    comparator_factory = _allowing(_COMPARING | _ORDERING | _RECKONING, NotExactInSQL)
 
     def __init__(self, precision: int, scale: int) -> None:
         if precision > _BIGINT_DIGITS:
@@ -137,7 +159,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
         if value is None:
             return None
         exact = self.exact(value)
-        return int(exact.scaleb(self.scale)) if dialect.name == "sqlite" else exact
+        return int(exact.scaleb(self.scale, EXACT)) if dialect.name == "sqlite" else exact
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is None:
@@ -146,7 +168,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
             return Decimal(value)
         if not isinstance(value, int):
             raise NotExact(value, "is in the database, and is no scaled integer")
-        return Decimal(value).scaleb(-self.scale)
+        return Decimal(value).scaleb(-self.scale, EXACT)
 
     def exact(self, value: Any) -> Decimal:
         """The value as a decimal with this scale.
@@ -156,10 +178,11 @@ class ExactDecimal(TypeDecorator[Decimal]):
         """
         given = exact_number(value)
         try:
-            exact = given.quantize(Decimal(1).scaleb(-self.scale))
+            exact = given.quantize(Decimal((0, (1,), -self.scale)), context=EXACT)
         except InvalidOperation:
             exact = None
-        if exact is None or exact != given or abs(exact) >= 10 ** (self.precision - self.scale):
+        most = 10 ** (self.precision - self.scale)
+        if exact is None or exact != given or exact.copy_abs() >= most:
             raise NotExact(value, f"does not fit NUMERIC({self.precision}, {self.scale})")
         return exact
 
@@ -178,68 +201,134 @@ def exact_number(value: Any) -> Decimal:
     return given
 
 
-def _is_sql(operand: Any) -> bool:
-    """Whether an operand is an expression, and not a value that will be bound."""
-    return isinstance(operand, ClauseElement) or hasattr(operand, "__clause_element__")
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC that reads back aware, on SQLite too.
+
+    In SQL moments may be compared and ordered. They are texts on SQLite, so that another datetime
+    beside one would be compared by its zone's clock.
+
+    Raises:
+        ValueError: a value is no datetime, or a naive one.
+        NotUtcInSQL: an expression that reckons with a moment, or that has a datetime without this
+            type beside one.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    comparator_factory = _allowing(_COMPARING | _ORDERING, NotUtcInSQL)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if not isinstance(value, datetime):
+            raise ValueError(f"{value!r} is no datetime")
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no time zone")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _type_of(element: Any) -> Any:
-    if hasattr(element, "__clause_element__"):
-        element = element.__clause_element__()
-    if isinstance(element, SelectBase):
-        element = element.scalar_subquery()
+def _kind(element: Any) -> Any:
     return getattr(element, "type", None)
 
 
 def _is_exact(element: Any) -> bool:
-    return isinstance(_type_of(element), ExactDecimal)
+    return isinstance(_kind(element), ExactDecimal)
 
 
 def _is_untyped(element: Any) -> bool:
-    """Whether it is NULL, or a parameter that takes the type of what it is compared with."""
-    kind = _type_of(element)
-    return isinstance(element, Null) or (
-        isinstance(element, BindParameter) and getattr(kind, "_isnull", False)
-    )
+    """Whether it is NULL, whatever the type of what it stands beside."""
+    if isinstance(element, BindParameter):
+        # One with a name of its own is given a value later.
+        return bool(element.unique and element.value is None and _kind(element)._isnull)
+    return isinstance(element, Null)
+
+
+def _rows(operand: Any) -> list[list[Any]]:
+    """The rows that an operand holds: a tuple is one of many places, a list is many of one."""
+    if isinstance(operand, Grouping | ScalarSelect):
+        return _rows(operand.element)
+    if isinstance(operand, SelectBase):
+        return [list(operand._all_selected_columns)]
+    if isinstance(operand, Tuple):
+        return [list(operand.clauses)]
+    if isinstance(operand, ClauseList | ExpressionClauseList):
+        return [row for each in operand.clauses for row in _rows(each)]
+    if isinstance(_kind(operand), TupleType):
+        return [[literal(None, kind) for kind in operand.type.types]]
+    return [[operand]]
+
+
+def _require_alike(*operands: Any) -> None:
+    """Refuse operands that SQLite would take for the same where they are not, place by place."""
+    rows = [row for operand in operands for row in _rows(operand)]
+    for place in zip(*rows, strict=False):
+        if any(map(_is_exact, place)):
+            _require_same_scale(place)
+        elif any(isinstance(_kind(each), UtcDateTime) for each in place):
+            _require_utc(place)
 
 
 def _require_same_scale(elements: Iterable[Any]) -> None:
     scales = set()
     for element in elements:
         if _is_exact(element):
-            scales.add(_type_of(element).scale)
+            scales.add(_kind(element).scale)
         elif not _is_untyped(element):
-            raise NotExactInSQL(f"{_type_of(element)!r} beside")
+            raise NotExactInSQL(f"{_kind(element)!r} beside")
     if len(scales) > 1:
         raise NotExactInSQL("another scale beside")
+
+
+def _require_utc(elements: Iterable[Any]) -> None:
+    for element in elements:
+        if isinstance(_kind(element), DateTime):
+            raise NotUtcInSQL(f"{_kind(element)!r} beside")
 
 
 @compiles(Function)
 def _function(element: Any, compiler: Any, **options: Any) -> Any:
     arguments = list(element.clauses)
     name = element.name.lower()
-    if name not in _COUNTING and any(map(_is_exact, arguments)):
-        if name not in _FUNCTIONS:
+    if name not in _COUNTING:
+        if name not in _FUNCTIONS and any(map(_is_exact, arguments)):
             raise NotExactInSQL(f"{name}() of")
-        _require_same_scale(arguments)
+        _require_alike(*arguments)
     return compiler.visit_function(element, **options)
 
 
 @compiles(BinaryExpression)
 def _binary(element: Any, compiler: Any, **options: Any) -> Any:
-    # Where an exact number stands on the left, it was asked itself, when the expression was made.
-    if _is_exact(element.right) and not _is_exact(element.left):
-        _require_same_scale([element.left, element.right])
+    _require_alike(element.left, element.right)
     return compiler.visit_binary(element, **options)
 
 
 @compiles(Case)
 def _case(element: Any, compiler: Any, **options: Any) -> Any:
-    results = [result for _, result in element.whens]
-    results += [] if element.else_ is None else [element.else_]
-    if any(map(_is_exact, results)):
-        _require_same_scale(results)
+    conditions, results = zip(*element.whens, strict=True)
+    _require_alike(*results, *([] if element.else_ is None else [element.else_]))
+    if element.value is not None:
+        _require_alike(element.value, *conditions)
     return compiler.visit_case(element, **options)
+
+
+@compiles(CompoundSelect)
+def _compound_select(element: Any, compiler: Any, **options: Any) -> Any:
+    _require_alike(*element.selects)
+    return compiler.visit_compound_select(element, **options)
+
+
+@compiles(Over)
+def _over(element: Any, compiler: Any, **options: Any) -> Any:
+    if element.range_ is not None and any(map(_is_exact, element.order_by)):
+        raise NotExactInSQL("a range of")
+    return compiler.visit_over(element, **options)
 
 
 @compiles(Cast)
@@ -251,32 +340,8 @@ def _cast(element: Any, compiler: Any, **options: Any) -> Any:
 
 @compiles(TypeCoerce)
 def _type_coerce(element: Any, compiler: Any, **options: Any) -> Any:
-    if _is_exact(element) or _is_exact(element.clause):
-        _require_same_scale([element, element.clause])
+    _require_alike(element, element.clause)
     return compiler.visit_type_coerce(element, **options)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC that reads back aware, on SQLite too.
-
-    Binding a naive datetime raises `ValueError`.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no time zone")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class FreeText(TypeDecorator[str]):

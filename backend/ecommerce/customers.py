@@ -1,5 +1,6 @@
 """The customers of a workspace's stores."""
 
+from core.database import current
 from core.errors import AtomError, NotFound
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
@@ -29,7 +30,7 @@ class CustomerService:
             .join(Customer.store)
             .where(Customer.email == email, Store.workspace_id == self.workspace_id)
         )
-        return list(self.db.scalars(query.order_by(Store.name)))
+        return list(current(self.db, query.order_by(Store.name)))
 
     def get(self, customer_id: str) -> Customer:
         """The customer of that id.
@@ -42,10 +43,24 @@ class CustomerService:
             .join(Customer.store)
             .where(Customer.id == customer_id, Store.workspace_id == self.workspace_id)
         )
-        customer = self.db.scalar(query)
+        customer = current(self.db, query).one_or_none()
         if customer is None:
             raise NotFound("customer", customer_id)
         return customer
+
+    def require(self, customer_id: str) -> None:
+        """Look for a customer without loading it.
+
+        Raises:
+            NotFound: the workspace has no such customer.
+        """
+        query = (
+            select(Store.workspace_id)
+            .join(Customer, Customer.store_id == Store.id)
+            .where(Customer.id == customer_id)
+        )
+        if self.db.scalar(query) != self.workspace_id:
+            raise NotFound("customer", customer_id)
 
     def set_phone(self, customer_id: str, phone: str) -> Customer:
         """Give a customer another phone number.

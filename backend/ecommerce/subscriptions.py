@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import Clock, utc_now
-from core.database import new_id
+from core.database import current, new_id
 from core.errors import AtomError, NotFound
 from core.inserts import insert_for
 from saas.billing import invoice_renewal, invoice_settlement
 from saas.metering import SubscriptionInactive, active_plan, in_current_period
 from saas.models import Invoice, SaaSTier
-from sqlalchemy import select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import inspect, select, text, update
+from sqlalchemy.orm import Session, joinedload
 
 from ecommerce.customers import CustomerService
 from ecommerce.models import (
@@ -67,65 +67,40 @@ class SubscriptionService:
     ) -> Subscription:
         """A new subscription from now on: a customer's, or the workspace's own plan.
 
+        The tier and the customer are saved with it. If it is refused, nothing of them is.
+
         Raises:
             NotFound: the customer is not one of the workspace's.
             AlreadySubscribed: the workspace has an active plan, or got one just now.
         """
-        if customer is not None:
-            self._require_ours(customer)
-        self.db.add(tier)
-        self.db.flush()
-        now, key = self._clock(), new_id()
-        row = {
-            "id": key,
-            "workspace_id": self.workspace_id,
-            "customer_id": customer and customer.id,
-            "tier_id": tier.id,
-            "current_period_start": now,
-            "current_period_end": now + period,
-        }
-        while not self._insert(row):
-            plan = active_plan(self.db, self.workspace_id)
-            # The one that was in the way may have ended since.
-            if plan is not None:
-                raise AlreadySubscribed(self.workspace_id, plan.id)
-        subscription = self.find(key)
-        details = {"tier": tier.name, "from": now.isoformat(), "to": (now + period).isoformat()}
-        self._audit(subscription, SubscriptionEvent.STARTED, actor, now, details)
-        return subscription
+        with self.db.begin_nested():
+            return self._start(tier, customer, period, actor)
 
     def find(self, subscription_id: str) -> Subscription:
-        """The subscription of that id, as it is in the database now.
+        """The subscription of that id and its tier, as they are in the database now.
 
         Raises:
             NotFound: the workspace has no such subscription.
         """
-        subscription = self.db.scalar(
-            select(Subscription)
-            .where(
-                Subscription.id == subscription_id,
-                Subscription.workspace_id == self.workspace_id,
-            )
-            .execution_options(populate_existing=True)
+        query = select(Subscription).where(
+            Subscription.id == subscription_id, Subscription.workspace_id == self.workspace_id
         )
+        with_tier = query.options(joinedload(Subscription.tier))
+        subscription = current(self.db, with_tier).one_or_none()
         if subscription is None:
             raise NotFound("subscription", subscription_id)
         return subscription
 
     def overdue(self) -> list[Subscription]:
         """The active subscriptions of customers whose period has ended, the oldest first."""
-        return list(
-            self.db.scalars(
-                select(Subscription)
-                .where(
-                    Subscription.workspace_id == self.workspace_id,
-                    Subscription.status == SubscriptionStatus.ACTIVE,
-                    Subscription.current_period_end <= self._clock(),
-                    Subscription.customer_id.is_not(None),
-                )
-                .order_by(Subscription.current_period_end, Subscription.id)
-            )
+        query = select(Subscription).where(
+            Subscription.workspace_id == self.workspace_id,
+            Subscription.status == SubscriptionStatus.ACTIVE,
+            Subscription.current_period_end <= self._clock(),
+            Subscription.customer_id.is_not(None),
         )
+        oldest_first = (Subscription.current_period_end, Subscription.id)
+        return list(current(self.db, query.order_by(*oldest_first)))
 
     def cancel(self, subscription_id: str, actor: str) -> Subscription:
         """End a subscription now, once, and settle what is due up to now.
@@ -175,10 +150,41 @@ class SubscriptionService:
         self._audit(subscription, SubscriptionEvent.RENEWED, actor, now, _billed(invoice))
         return subscription
 
+    def _start(
+        self, tier: SaaSTier, customer: Customer | None, period: timedelta, actor: str
+    ) -> Subscription:
+        if customer is not None:
+            self._require_ours(customer)
+        self.db.add(tier)
+        self.db.flush()
+        now, key = self._clock(), new_id()
+        row = {
+            "id": key,
+            "workspace_id": self.workspace_id,
+            "customer_id": customer and customer.id,
+            "tier_id": tier.id,
+            "current_period_start": now,
+            "current_period_end": now + period,
+        }
+        while not self._insert(row):
+            plan = active_plan(self.db, self.workspace_id)
+            # The one that was in the way may have ended since.
+            if plan is not None:
+                raise AlreadySubscribed(self.workspace_id, plan.id)
+        subscription = self.find(key)
+        details = {"tier": tier.name, "from": now.isoformat(), "to": (now + period).isoformat()}
+        self._audit(subscription, SubscriptionEvent.STARTED, actor, now, details)
+        return subscription
+
     def _require_ours(self, customer: Customer) -> None:
+        customers = CustomerService(self.db, self.workspace_id)
+        # As the database has it, before what is handed in says where it belongs.
+        identity = inspect(customer).identity
+        if identity is not None:
+            customers.require(*identity)
         self.db.add(customer)
         self.db.flush()
-        CustomerService(self.db, self.workspace_id).get(customer.id)
+        customers.require(customer.id)
 
     def _insert(self, row: dict[str, Any]) -> bool:
         """Whether there is room for the subscription: it is not a second active plan."""

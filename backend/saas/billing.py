@@ -1,9 +1,9 @@
 """What a subscription costs, and the invoices that say so."""
 
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
-from core.types import exact_number
+from core.types import EXACT, exact_number
 from ecommerce.models import Subscription
 from sqlalchemy.orm import Session
 
@@ -29,9 +29,10 @@ def calculate(subscription: Subscription, usage: Decimal | float) -> Decimal:
     if used < 0:
         raise NegativeQuantity(used)
     tier = subscription.tier
-    overage = max(used - tier.included_units, Decimal(0))
-    price = tier.base_price + tier.overage_rates.price(overage)
-    return price.quantize(CENT, ROUND_HALF_UP)
+    with localcontext(EXACT):
+        overage = max(used - tier.included_units, Decimal(0))
+        price = tier.base_price + tier.overage_rates.price(overage)
+        return price.quantize(CENT, ROUND_HALF_UP)
 
 
 def billed_usage(db: Session, subscription: Subscription, period: Period | None = None) -> Decimal:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.clock import Clock, utc_now
-from core.database import new_id
+from core.database import current, new_id
 from core.errors import AtomError, NotFound, require_text
 from core.inserts import insert_for
 from core.types import UtcDateTime
@@ -137,15 +137,15 @@ class UsageMeter:
         )
 
     def _event(self, subscription_id: str, idempotency_key: str) -> UsageEvent | None:
-        return self.db.scalar(
-            select(UsageEvent).where(
-                UsageEvent.subscription_id == subscription_id,
-                UsageEvent.idempotency_key == idempotency_key,
-            )
+        query = select(UsageEvent).where(
+            UsageEvent.subscription_id == subscription_id,
+            UsageEvent.idempotency_key == idempotency_key,
         )
+        return current(self.db, query).one_or_none()
 
     def _refusal(self, subscription_id: str) -> AtomError:
-        subscription = self.db.get(Subscription, subscription_id, populate_existing=True)
+        query = select(Subscription).where(Subscription.id == subscription_id)
+        subscription = current(self.db, query).one_or_none()
         if subscription is None:
             return NotFound("subscription", subscription_id)
         return SubscriptionInactive(subscription_id, subscription.status)
@@ -162,10 +162,9 @@ def in_current_period(moment: datetime) -> ColumnElement[datetime]:
 
 def active_plan(db: Session, workspace_id: str) -> Subscription | None:
     """The subscription by which the workspace itself pays, if it is active."""
-    return db.scalar(
-        select(Subscription).where(
-            Subscription.workspace_id == workspace_id,
-            Subscription.customer_id.is_(None),
-            Subscription.status == SubscriptionStatus.ACTIVE,
-        )
+    query = select(Subscription).where(
+        Subscription.workspace_id == workspace_id,
+        Subscription.customer_id.is_(None),
+        Subscription.status == SubscriptionStatus.ACTIVE,
     )
+    return current(db, query).one_or_none()

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Self
 
 from core.errors import AtomError
+from core.types import EXACT
 from sqlalchemy import JSON
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -65,10 +66,11 @@ class OverageRates:
     def price(self, overage: Decimal) -> Decimal:
         """What `overage` units cost, unrounded; nothing when there is no overage."""
         total, below = Decimal(0), Decimal(0)
-        for step in self.steps:
-            top = overage if step.up_to is None else min(overage, step.up_to)
-            total += max(top - below, Decimal(0)) * step.rate
-            below = top
+        with localcontext(EXACT):
+            for step in self.steps:
+                top = overage if step.up_to is None else min(overage, step.up_to)
+                total += max(top - below, Decimal(0)) * step.rate
+                below = top
         return total
 
     def as_json(self) -> list[dict[str, str | None]]:

@@ -138,7 +138,7 @@ def test_feedback_is_about_the_agent_of_that_id_and_never_of_that_name(
     filed = AgentGovernanceService(db_session, "acme").submit_feedback("x", member.id, "5", "4")
     ours = make("y", "x", confidence_score=Decimal("0.30"))
 
-    with pytest.raises(NotFound, match="feedback '"):
+    with pytest.raises(NotFound, match=r"^feedback '"):
         governance.review_feedback(filed.id, True, admin)
 
     assert ours.confidence_score == Decimal("0.30")

@@ -1,12 +1,13 @@
 """What periods cost, to the cent."""
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from typing import Any
 
 import pytest
 from core.models import Workspace
 from core.types import NotExact
 from ecommerce.models import Subscription
+from ecommerce.subscriptions import SubscriptionService
 from saas.billing import amount_due, calculate
 from saas.metering import NegativeQuantity, UsageMeter
 from saas.models import SaaSTier
@@ -49,6 +50,42 @@ def test_three_steps_apply_in_order() -> None:
     rates = OverageRates.of((10, 3), (20, 2), (None, 1))
 
     assert calculate(subscription(0, rates, "0"), 25) == 10 * 3 + 10 * 2 + 5 * 1
+
+
+CONTEXTS = {
+    "six digits": Context(prec=6),
+    "one digit, downwards": Context(prec=1, rounding=ROUND_DOWN),
+    "small exponents": Context(prec=9, Emax=3, Emin=-3, clamp=1),
+    "no traps": Context(prec=3, traps=[]),
+    "every trap": Context(prec=5, traps=list(Context().flags)),
+}
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_the_context_in_which_the_caller_reckons_changes_no_money(
+    workspace: Workspace, db_session: Session, context: str
+) -> None:
+    plan = db_session.scalars(select(Subscription)).one()
+    rates = OverageRates.of((1000, "0.0012345"), (None, "0.0000678"))
+    prices = SaaSTier.base_price, SaaSTier.included_units
+    used = Decimal("12345678901234.5678")
+
+    with localcontext(CONTEXTS[context]):
+        plan.tier = SaaSTier(
+            name="t", base_price=Decimal("1234567.89"), included_units=0.0001, overage_rates=rates
+        )
+        db_session.flush()
+        UsageMeter(db_session).record(plan.id, plan.tier.billed_event_type, used, "key-1")
+        db_session.expire_all()
+        read = db_session.execute(select(*prices).where(SaaSTier.name == "t")).one()
+        due = amount_due(db_session, plan), calculate(plan, used), rates.price(used)
+        canceled = SubscriptionService(db_session).cancel(plan.id, "somebody")
+        billed = [(invoice.used, invoice.amount) for invoice in canceled.invoices]
+
+    assert tuple(read) == (Decimal("1234567.89"), Decimal("0.0001"))
+    price = Decimal("838271598.56")
+    assert due == (price, price, Decimal("837037030.67040369684"))
+    assert billed == [(used, price)]
 
 
 @pytest.mark.parametrize(("usage", "price"), [("1500.9", "105.00"), ("1501", "105.01")])

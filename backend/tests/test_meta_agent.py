@@ -610,19 +610,6 @@ class TestActions:
         assert result["actions_executed"] == []
         assert "read_badly failed: RuntimeError: no such note" in llm.prompts[1]
 
-    @pytest.mark.asyncio
-    async def test_a_result_that_cannot_be_told_to_the_model_is_a_failed_tool(
-        self, atom: AgentRegistry
-    ) -> None:
-        llm = ScriptedLLM([act("read_note"), DONE])
-        tools = ToolRegistry([make_tool("read_note", lambda context: {("a", "pair"): 1})])
-
-        result = await AtomMetaAgent(llm=llm, tools=tools).execute("Do it")
-
-        assert result["status"] == "success"
-        assert result["actions_executed"] == []
-        assert "read_note failed: TypeError" in llm.prompts[1]
-
 
 class TestApproval:
     @pytest.fixture

@@ -135,6 +135,7 @@ DEEDS: dict[str, Callable[[World], Any]] = {
     "UsageMeter.record_run": lambda w: w.meter.record_run("default", "run"),
     "UsageMeter.total": lambda w: w.meter.total(w.plan.id, "api_call", NOW - timedelta(1), NOW),
     "CustomerService.find": lambda w: w.customers.find("ada@example.com"),
+    "CustomerService.require": lambda w: w.customers.require(w.customer.id),
     "CustomerService.get": lambda w: w.customers.get(w.customer.id),
     "CustomerService.set_phone": lambda w: w.customers.set_phone(w.customer.id, "1"),
     "CustomerService.delete": lambda w: w.customers.delete(w.customer.id),

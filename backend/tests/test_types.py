@@ -8,21 +8,27 @@ from typing import Any
 import pytest
 from core.errors import AtomError
 from core.models import AgentRegistry, User, Workspace
-from core.types import ExactDecimal, NotExact, NotExactInSQL, UtcDateTime
-from ecommerce.models import Store
+from core.types import ExactDecimal, NotExact, NotExactInSQL, NotUtcInSQL, UtcDateTime
+from ecommerce.models import Store, Subscription
 from saas.models import SaaSTier
 from saas.rates import OverageRates
 from sqlalchemy import (
     Integer,
     String,
+    bindparam,
     case,
     cast,
+    except_,
     func,
+    intersect,
     literal,
     null,
     select,
     text,
+    tuple_,
     type_coerce,
+    union,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,6 +40,8 @@ SQLITE: Dialect = sqlite.dialect()
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 PRICE, UNITS = SaaSTier.base_price, SaaSTier.included_units
 MONEY = ExactDecimal(14, 2)
+TWO_AND_A_HALF = literal(2.5, MONEY)
+START, ENDED = Subscription.current_period_start, Subscription.canceled_at
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -94,6 +102,7 @@ class TestExactDecimal:
         [
             lambda: PRICE * 2,
             lambda: 2 * PRICE,
+            lambda: 2 * SaaSTier.__table__.c.base_price,
             lambda: PRICE / 2,
             lambda: PRICE // 2,
             lambda: PRICE % 2,
@@ -139,6 +148,50 @@ class TestExactDecimal:
         with pytest.raises(NotExactInSQL, match="belongs in Python"):
             db_session.scalars(select(asked())).all()
 
+    def test_what_stands_beside_an_exact_number_is_one_of_its_scale(
+        self, db_session: Session
+    ) -> None:
+        half, name = literal(0.5), SaaSTier.name
+        recursive = select(PRICE).cte(recursive=True)
+        asked: dict[str, Callable[[], Any]] = {
+            "CASE of one": lambda: select(case({Decimal("0.5"): "half"}, value=PRICE)),
+            "CASE of a float": lambda: select(case({0.5: "half"}, value=PRICE)),
+            "CASE when one": lambda: select(case({PRICE: "half"}, value=half)),
+            "UNION": lambda: select(union_all(select(PRICE), select(UNITS)).subquery()),
+            "UNION, the other way": lambda: select(union(select(UNITS), select(PRICE)).subquery()),
+            "UNION with a number": lambda: select(union(select(PRICE), select(half)).subquery()),
+            "UNION after a text": lambda: union(
+                select(text("name"), PRICE).select_from(SaaSTier), select(name, UNITS)
+            ),
+            "UNION of unions": lambda: select(
+                union(select(PRICE), union(select(PRICE), select(UNITS))).subquery()
+            ),
+            "UNION of several": lambda: union(
+                select(SaaSTier.id, PRICE), select(SaaSTier.id, half)
+            ),
+            "EXCEPT": lambda: select(except_(select(half), select(PRICE)).subquery()),
+            "INTERSECT": lambda: select(intersect(select(half), select(PRICE)).subquery()),
+            "a recursive UNION": lambda: select(recursive.union_all(select(UNITS))),
+            "BETWEEN": lambda: select(half.between(PRICE, PRICE)),
+            "BETWEEN, the other way": lambda: select(PRICE.between(half, PRICE)),
+            "NOT BETWEEN": lambda: select(~half.between(PRICE, PRICE)),
+            "IN": lambda: select(half.in_([PRICE])),
+            "IN, the other way": lambda: select(PRICE.in_([PRICE, half])),
+            "IN a query": lambda: select(half.in_(select(PRICE))),
+            "a tuple": lambda: select(tuple_(PRICE) > tuple_(half)),
+            "a tuple's other place": lambda: select(tuple_(name, half) == tuple_(name, PRICE)),
+            "a tuple IN tuples": lambda: select(tuple_(PRICE, name).in_([tuple_(half, name)])),
+            "a tuple IN a query": lambda: select(tuple_(PRICE, name).in_(select(half, name))),
+            "a parameter": lambda: select(bindparam("given") == PRICE).params(given=0.5),
+            "a parameter's multiple": lambda: select(bindparam("given") * PRICE).params(given=2),
+            "a parameter without a value": lambda: select(bindparam("given", None) == PRICE),
+            "a window's range": lambda: select(
+                func.count().over(order_by=PRICE, range_=(-1, 1)).label("n")
+            ),
+        }
+
+        assert not_refused(db_session, asked, NotExactInSQL) == []
+
     @pytest.mark.parametrize(
         ("asked", "answer"),
         [
@@ -158,6 +211,17 @@ class TestExactDecimal:
             (lambda: func.count().filter(select(func.max(PRICE)).scalar_subquery() == PRICE), 1),
             (lambda: func.count().filter(PRICE.is_not(None)), 2),
             (lambda: func.count().filter(PRICE > 1), 1),
+            (lambda: func.count().filter(case({TWO_AND_A_HALF: True}, value=PRICE)), 1),
+            (lambda: func.count().filter(TWO_AND_A_HALF.between(PRICE, PRICE)), 1),
+            (lambda: func.count().filter(TWO_AND_A_HALF.in_([PRICE, null()])), 1),
+            (lambda: func.count().filter(tuple_(PRICE, SaaSTier.name) == (2.5, "a")), 1),
+            (lambda: func.count().filter(tuple_(PRICE, SaaSTier.name).in_([(2.5, "a")])), 1),
+            (lambda: func.count().filter(tuple_(PRICE).in_(select(func.max(PRICE)))), 1),
+            (lambda: func.count().filter(bindparam("given", 0.5, MONEY) == PRICE), 1),
+            (lambda: func.sum(union_all(select(PRICE), select(PRICE)).subquery().c[0]), "6.00"),
+            (lambda: func.sum(union_all(select(PRICE), select(null())).subquery().c[0]), "3.00"),
+            (lambda: func.count(PRICE).over(order_by=PRICE, rows=(None, 0)), 1),
+            (lambda: func.count(PRICE).over(order_by=SaaSTier.name, range_=(None, 0)), 1),
         ],
     )
     def test_what_is_exact_on_a_scaled_integer_is_done(
@@ -253,6 +317,78 @@ class TestUtcDateTime:
         assert bound == NOON
         assert bound is not None
         assert bound.tzinfo is UTC
+
+    def test_what_is_not_a_moment_beside_one_is_refused(self, db_session: Session) -> None:
+        local = literal(NOON.astimezone(timezone(timedelta(hours=5))))
+        asked: dict[str, Callable[[], Any]] = {
+            "coalesce": lambda: select(func.coalesce(ENDED, local)),
+            "coalesce with a naive one": lambda: select(
+                func.coalesce(ENDED, NOON.replace(tzinfo=None))
+            ),
+            "max": lambda: select(func.max(START, local)),
+            "nullif": lambda: select(func.nullif(START, local)),
+            "CASE": lambda: select(case((ENDED.is_(None), local), else_=ENDED)),
+            "CASE of one": lambda: select(case({NOON: "start"}, value=START)),
+            "comparison": lambda: select(local >= START),
+            "comparison, the other way": lambda: select(local <= START),
+            "the database's clock": lambda: select(func.now() < START),
+            "BETWEEN": lambda: select(local.between(START, ENDED)),
+            "IN": lambda: select(local.in_([START])),
+            "IN, the other way": lambda: select(START.in_([local])),
+            "a tuple": lambda: select(tuple_(START, ENDED) == tuple_(START, local)),
+            "UNION": lambda: select(union(select(START), select(local)).subquery()),
+            "later": lambda: select(START + timedelta(days=1)),
+            "earlier": lambda: select(START - timedelta(days=1) < NOON),
+            "difference": lambda: select(ENDED - START),
+            "LIKE": lambda: select(START.like("2026%")),
+        }
+
+        assert not_refused(db_session, asked, NotUtcInSQL) == []
+        with pytest.raises(NotUtcInSQL, match=r"beside a moment .* the type UtcDateTime"):
+            db_session.execute(asked["coalesce"]())
+
+    def test_moments_are_compared_and_ordered(
+        self, workspace: Workspace, db_session: Session
+    ) -> None:
+        db_session.execute(update(Subscription).values(current_period_start=NOON))
+        there, moment = NOON.astimezone(timezone(timedelta(hours=5))), UtcDateTime()
+        later = literal(there + timedelta(seconds=1), moment)
+        asked = {
+            "comparison": there >= START,
+            "BETWEEN": START.between(there, there),
+            "BETWEEN, the other way": later.between(START, later),
+            "IN": START.in_([there]),
+            "a tuple": tuple_(START, Subscription.status) == (there, "active"),
+            "coalesce": func.coalesce(ENDED, later) > START,
+            "CASE": case((ENDED.is_(None), later), else_=ENDED) > START,
+            "CASE of one": case({literal(there, moment): True}, value=START, else_=False),
+            "NULL": func.coalesce(null(), START) == there,
+            "UNION": START.in_(union(select(START), select(later))),
+        }
+
+        answers = {name: db_session.scalar(select(each)) for name, each in asked.items()}
+
+        assert answers == dict.fromkeys(asked, True)
+        assert db_session.scalar(select(func.max(START))) == NOON
+
+    @pytest.mark.parametrize("value", ["2026-03-01", 1, timedelta(days=1), NOON.date()])
+    def test_what_is_no_time_is_refused(self, db_session: Session, value: object) -> None:
+        with pytest.raises(StatementError, match="is no datetime"):
+            db_session.scalars(select(value == START)).all()
+
+
+def not_refused(
+    db: Session, asked: dict[str, Callable[[], Any]], refusal: type[Exception]
+) -> list[str]:
+    """What of it the database was asked."""
+    let_through = []
+    for name, query in asked.items():
+        try:
+            db.execute(query())
+        except refusal:
+            continue
+        let_through.append(name)
+    return let_through
 
 
 class TestConstraints:

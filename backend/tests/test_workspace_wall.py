@@ -1,7 +1,7 @@
 """A workspace is a wall, for objects that are handed in as well as for ids."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
@@ -10,6 +10,11 @@ from core.errors import ExecutionOfAnother, NotFound
 from core.llm import ScriptedLLM
 from core.maturity import AgentStatus
 from core.models import AgentExecution, AgentRegistry, HITLAction, User, UserRole, Workspace
+from ecommerce.customers import CustomerService
+from ecommerce.models import Customer, Store, Subscription, SubscriptionAudit
+from ecommerce.subscriptions import AlreadySubscribed, SubscriptionService
+from saas.models import SaaSTier
+from saas.rates import OverageRates
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -70,6 +75,120 @@ async def test_a_user_who_only_says_that_they_are_of_this_workspace_does_not_ask
 
     with pytest.raises(NotFound, match="user 'nobody'"):
         await AtomMetaAgent("default", forged, llm=ScriptedLLM([DONE])).execute("Do it")
+
+
+@pytest.mark.asyncio
+async def test_a_user_who_was_not_saved_does_not_ask(acme: Workspace, db_session: Session) -> None:
+    for workspace_id in ("acme", "default"):
+        unsaved = User(workspace_id=workspace_id, email="x@example.com", name="X")
+
+        with pytest.raises(NotFound, match=r"user 'x@example\.com'"):
+            await AtomMetaAgent("default", unsaved, llm=ScriptedLLM([DONE])).execute("Do it")
+
+    assert db_session.scalars(select(AgentExecution.id)).all() == ["their-run"]
+
+
+class TestARefusedStart:
+    """What is handed in is not saved, wherever the caller's transaction goes on."""
+
+    @pytest.fixture
+    def shops(self, acme: Workspace, db_session: Session) -> dict[str, Store]:
+        """A shop and a customer of each workspace, of which the session knows nothing."""
+        shops = {each: Store(workspace_id=each, name="Shop") for each in ("default", "acme")}
+        for name, shop in shops.items():
+            db_session.add(Customer(id=name, store=shop, name="Ada", email=f"{name}@example.com"))
+        db_session.commit()
+        for each in (*shops.values(), *db_session.scalars(select(Customer))):
+            db_session.refresh(each)
+        db_session.expunge_all()
+        return shops
+
+    @pytest.fixture
+    def state(self, db_session: Session) -> Callable[[], list[object]]:
+        """All that a start can write."""
+        queries = [
+            select(Customer.id, Customer.name, Customer.store_id).order_by(Customer.id),
+            select(Store.id, Store.name, Store.workspace_id).order_by(Store.id),
+            select(SaaSTier.name).order_by(SaaSTier.name),
+            select(Subscription.id),
+            select(SubscriptionAudit.id),
+        ]
+        return lambda: [tuple(row) for query in queries for row in db_session.execute(query)]
+
+    HANDED_IN: Mapping[str, Callable[[Session, dict[str, Store]], Customer | None]] = {
+        "a changed customer of theirs": lambda db, _: customer(db, "acme", name="Eve"),
+        "a changed customer of theirs, of whom no more is known": lambda db, _: customer(
+            db, "acme", expired=True, name="Eve"
+        ),
+        "an unchanged customer of theirs": lambda db, _: customer(db, "acme"),
+        "a new customer of their shop": lambda _, shops: Customer(
+            store_id=shops["acme"].id, name="Eve", email="eve@example.com"
+        ),
+        "a new customer of a new shop of theirs": lambda _, shops: Customer(
+            store=Store(workspace_id="acme", name="Other"), name="Eve", email="eve@example.com"
+        ),
+        "a customer of ours who is moved to their shop": lambda db, shops: customer(
+            db, "default", store_id=shops["acme"].id
+        ),
+        "a customer of ours, and a changed shop of theirs": lambda db, shops: customer(
+            db, "default", store=renamed(shops["acme"])
+        ),
+        "a customer of theirs who is moved to our shop": lambda db, shops: customer(
+            db, "acme", store_id=shops["default"].id
+        ),
+        "a second plan": lambda *_: None,
+    }
+
+    @pytest.mark.parametrize("case", HANDED_IN)
+    def test_leaves_nothing(
+        self,
+        shops: dict[str, Store],
+        state: Callable[[], list[object]],
+        db_session: Session,
+        case: str,
+    ) -> None:
+        before = state()
+        tier = SaaSTier(name="new", base_price=1, overage_rates=OverageRates.of((None, 0)))
+        handed_in = self.HANDED_IN[case](db_session, shops)
+
+        with pytest.raises((NotFound, AlreadySubscribed)):
+            SubscriptionService(db_session, "default").start(tier, handed_in)
+        db_session.commit()
+
+        assert state() == before
+
+    def test_keeps_what_the_transaction_did_before(
+        self, shops: dict[str, Store], db_session: Session
+    ) -> None:
+        CustomerService(db_session, "default").set_phone("default", "1")
+        plan = db_session.scalars(select(SaaSTier)).one()
+
+        with pytest.raises(NotFound):
+            SubscriptionService(db_session).start(plan, customer(db_session, "acme"))
+        ours = customer(db_session, "default", expired=True, name="Ada L.")
+        started = SubscriptionService(db_session).start(plan, ours)
+        db_session.commit()
+
+        assert (ours.phone, ours.name) == ("1", "Ada L.")
+        assert db_session.get_one(Subscription, started.id).customer_id == "default"
+
+
+def customer(
+    db: Session, customer_id: str, *, expired: bool = False, **changed: object
+) -> Customer:
+    """A customer whom no session has, with changes that nobody has sent."""
+    found = db.get_one(Customer, customer_id)
+    if expired:
+        db.expire(found)
+    db.expunge(found)
+    for name, value in changed.items():
+        setattr(found, name, value)
+    return found
+
+
+def renamed(store: Store) -> Store:
+    store.name = "Eve's"
+    return store
 
 
 FILING: dict[str, File] = {

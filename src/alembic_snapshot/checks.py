@@ -125,6 +125,11 @@ def by_check(
         f"revision {name} calls create_all: the models' drift can't show"
         for name in dict.fromkeys(checks.get("create_all", ()))
     ]
+    lines_by_check["drift"] += [
+        f"revision {name} takes its schema from the models: their drift can't show"
+        for name in dict.fromkeys(checks.get("from_models", ()))
+        if name not in checks.get("create_all", ())
+    ]
     if drift != "ignore":
         lines_by_check["drift"] += [f"drift: {line}" for line in checks.get("drift", ())]
     if checks.get("mappers"):

@@ -42,6 +42,7 @@ from alembic_snapshot.plugin.fixtures import (
     failing,
 )
 from alembic_snapshot.plugin.outside import attempt
+from alembic_snapshot.plugin.reports import send
 from alembic_snapshot.plugin.session import session_of
 
 __all__ = [
@@ -171,7 +172,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and the async fixture."""
+    """Register the marker, the async fixture and who reads the reports."""
     config.addinivalue_line("markers", _MARKER)
     plugin = session_of(config)
     plugin.options = config.option
@@ -183,6 +184,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         decorate = pytest_asyncio.fixture
     manager.register(async_fixtures(decorate), "alembic-snapshot-async")
+    manager.register(plugin.reports, "alembic-snapshot-reports")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -196,6 +198,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if plugin.toml is None:
         return []
     return [f"alembic-snapshot: {plugin.toml.path}, store {plugin.store}"]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse a wrong configuration before pytest-xdist starts workers, whose errors it hides."""
+    plugin = session_of(session.config)
+    is_inert = plugin.toml is None and plugin.error is None
+    if is_inert or plugin.is_worker or plugin.runs_tests:
+        return
+    try:
+        _ = plugin.projects
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -288,6 +302,9 @@ def pytest_runtest_makereport(
     def tell() -> None:
         if report.skipped:
             plugin.test.see_hidden(test, refused)
+        elif call.excinfo is not None:
+            # Whoever runs it again, or forgives it, decides what is reported in the end.
+            plugin.test.see_failed(test, refused)
         if report.failed:
             for text in plugin.test.describe(test, is_own=is_own):
                 report.sections.append(("database of the test", printable(text)))
@@ -317,6 +334,8 @@ def pytest_runtest_makereport(
         note(attempt(tell))
         if call.when == "teardown":
             note(attempt(settle))
+            if plugin.is_fork:
+                send(report, plugin.test.take())
     return report
 
 
@@ -341,18 +360,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             plugin.tally.warnings.append(error.message)
     if plugin.is_worker:
         output = getattr(config, "workeroutput", None)
-        if output is not None and plugin.is_active:
-            output["alembic_snapshot"] = plugin.test.count().to_record()
+        if output is not None:
+            own = plugin.test.count().to_record() if plugin.is_active else {}
+            output["alembic_snapshot"] = own
         # After its report, pytest-xdist gives a worker only a few seconds.
         plugin.close()
         return
     cache = getattr(config, "cache", None)
-    records = plugin.all_records()
-    if cache is None or not any(record["clones"] for record in records):
+    total = plugin.total()
+    if cache is None or total is None or not total.clones:
         return
     from alembic_snapshot.plugin import kept
 
-    now = [path for record in records for path in record["kept"]]
+    now = total.kept
     before = cache.get("alembic-snapshot/kept", [])
     if now != before:
         kept.delete(set(before) - set(now))
@@ -371,8 +391,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell pytest-xdist's workers when the run began."""
+    """Tell pytest-xdist's workers when the run began, and expect what they are going to tell."""
     node.workerinput["alembic_snapshot_started"] = _run_start
+    plugin = session_of(node.config)
+    if plugin.toml is not None:
+        plugin.reports.await_worker(node.gateway.id)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -381,4 +404,4 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     # One that was interrupted goes down twice.
     record = getattr(node, "workeroutput", {}).pop("alembic_snapshot", None)
     if record is not None:
-        session_of(node.config).records.append(record)
+        session_of(node.config).reports.hear(node.gateway.id, record)

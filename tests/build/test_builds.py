@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,30 @@ class TestTheSnapshot:
 
         assert project.ensure().path.is_relative_to(tmp_path / "elsewhere")
         assert not (project.root / ".alembic-snapshot").exists()
+
+    @pytest.mark.parametrize("named", ["cache", "./cache", "x/../cache", "../shop-cache"])
+    def test_in_a_relative_folder_is_one_from_everywhere(
+        self, new_project, tmp_path, monkeypatch, named
+    ):
+        project = new_project("shop")
+        project.history(1)
+        monkeypatch.setenv("ALEMBIC_SNAPSHOT_DIR", named)
+        (project.root / "inside/deep").mkdir(parents=True)
+        (project.root / "inside/deep/test_it.py").write_text("def test_it(db_clone): pass\n")
+        below, above = project.root / "inside/deep", tmp_path
+
+        built = project.command("build", cwd=below).stdout.strip()
+        config = f"--config={project.root / 'pyproject.toml'}"
+        seen = [
+            project.command("status", "--json", *options, cwd=folder).stdout
+            for folder, options in ((project.root, ()), (below, ()), (above, (config,)))
+        ]
+        run = project.pytest("-q", "-p", "no:cacheprovider", cwd=below)
+
+        assert Path(built).is_relative_to(os.path.normpath(project.root / named))
+        assert {json.loads(one)["path"] for one in seen} == {built}
+        assert " reused; " in run.stdout
+        assert len({*tmp_path.rglob("snapshots")}) == 1
 
     @pytest.mark.parametrize("name", ["with space", "100%", 'it\'s "quoted"', "żółć", "a#b?c"])
     def test_may_be_on_a_path_with_odd_characters(self, new_project, name, tables):
@@ -744,6 +769,19 @@ class TestProgress:
         project.ensure()
 
         assert project.command("build").stderr == ""
+
+    @pytest.mark.parametrize("is_terminal", [False, True])
+    def test_that_nobody_can_be_shown_ends_no_build(self, project, is_terminal):
+        from alembic_snapshot.build.progress import Progress
+
+        project.history(1)
+        with open("/dev/full", "w") as stream:
+            stream.isatty = lambda: is_terminal
+
+            with Progress(stream=stream) as progress:
+                snapshot = project.ensure(listener=progress)
+
+        assert snapshot.built
 
     def test_on_a_terminal_it_is_a_bar(self, project):
         import io

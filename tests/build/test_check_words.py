@@ -28,6 +28,7 @@ FINDINGS = {
     "foreign_keys": ["t row 1 refers to a row of u that is not there"],
     "heads": ["a", "b"],
     "create_all": ["a", "b", "a"],
+    "from_models": ["b", "c", "c"],
     "drift": ["add_table t"],
     "mappers": "InvalidRequestError: no U",
 }
@@ -84,6 +85,7 @@ def test_each_check_has_its_findings_in_the_order_of_the_checks():
         "drift": [
             "revision a calls create_all: the models' drift can't show",
             "revision b calls create_all: the models' drift can't show",
+            "revision c takes its schema from the models: their drift can't show",
             "drift: add_table t",
         ],
         "mappers": ["mappers don't configure: InvalidRequestError: no U"],

@@ -62,7 +62,9 @@ def test_the_guard_knows_a_database_however_a_driver_is_told(driver, arguments, 
 def test_the_guard_knows_the_database_that_a_driver_would_choose(
     monkeypatch, place, variable, found
 ):
-    monkeypatch.delenv("PGDATABASE", raising=False)
+    for name in ("PGDATABASE", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PGUSER", "of this user")
     if variable:
         monkeypatch.setenv("PGDATABASE", variable)
 

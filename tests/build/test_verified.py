@@ -174,9 +174,9 @@ class TestADatabaseElsewhere:
             ((), {}, "at no revision: env.py did not commit, or connects elsewhere", ENV),
             (("0001",), {}, "at 0001: env.py stopped there, or wrote versions by itself", ENV),
             (
-                ("0002", "9", "x"),
-                {"scripts": {**FACTS.scripts, "revisions": {**HISTORY, "x": []}}},
-                "at 0002, 9, x, and no script is revision 9: env.py stopped there, or wrote "
+                ("0002", "9"),
+                {},
+                "at 0002, 9, and no script is revision 9: env.py stopped there, or wrote "
                 "versions by itself",
                 ENV,
             ),
@@ -216,12 +216,6 @@ class TestADatabaseElsewhere:
 
         with pytest.raises(AttemptFailed, match="at 0001, 0002"):
             one.verify(at("0001", "0002"), one.chain.state(["0001"]))
-
-    def test_whose_revision_only_a_run_found_is_not_said_to_have_no_script(self, history):
-        scripts = {**FACTS.scripts, "revisions": {**HISTORY, "x": []}}
-        message, _, _ = refused(history, at("0002", "x"), scripts=scripts)
-
-        assert message.endswith("at 0002, x: env.py stopped there, or wrote versions by itself")
 
     def test_whose_revision_is_another_script_is_not_said_to_have_none(self, migrated):
         scripts = {**FACTS.scripts, "revisions": {**FACTS.scripts["revisions"], "x": []}}
@@ -299,6 +293,16 @@ class TestAHistory:
         assert refused(history, at("0002"), scripts={**FACTS.scripts, "revisions": revisions}) == (
             said,
             "assign revision, down_revision and depends_on once, as plain text",
+            True,
+        )
+
+    def test_that_has_more_when_it_runs_is_refused(self, history):
+        revisions = {"0001": [], "0002": ["0001"], "0003": ["0002"], "b1": []}
+
+        assert refused(history, at("0002"), scripts={**FACTS.scripts, "revisions": revisions}) == (
+            "Alembic loads revision 0003, b1, and no script of it is found by reading the version "
+            "locations",
+            "move its script to a file of its own in a version location",
             True,
         )
 

@@ -242,6 +242,7 @@ SETTING = put(
 KIND = "sa.Column('k', sa.Enum('x', 'y', name='kind'))"
 ON_A_SERVER = {
     "a setting of one's own": (sql("set app.tenant = 'acme'"), SETTING),
+    "one behind a comment": (sql("set/* c */app.tenant = 'acme'"), SETTING),
     "one for the transaction": (sql("set local app.tenant = 'acme'"), SETTING),
     "one by a function": (sql("select set_config('app.tenant', 'acme', false)"), SETTING),
     "one whose name is a value": (

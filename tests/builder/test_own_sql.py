@@ -148,6 +148,23 @@ BROKEN = {
 }  # fmt: skip
 
 
+UNCHECKED = '        connection.execute("PRAGMA ignore_check_constraints=ON")\n'
+
+
+@pytest.mark.parametrize("has_own", [False, True], ids=["plain", "with SQL of its own"])
+def test_a_row_that_breaks_a_check_is_found_though_a_listener_ignores_checks(write, has_own):
+    condition = "slug(v) <> 'b'" if has_own else "v <> 'b'"
+    code = (SYNC[0].rstrip() + "\n" + UNCHECKED, ENV)
+    project = write(f"CREATE TABLE t (v TEXT CHECK ({condition}))", code)
+
+    built = project.command("build")
+    checked = project.command("check", "--no-stairway")
+
+    assert "warning: integrity: CHECK constraint failed in t" in built.stderr
+    assert "integrity: CHECK constraint failed in t" in checked.stdout
+    assert (built.returncode, checked.returncode) == (0, 1)
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_wrong_in_it_is_found_with_it(write, what):
     schema, line = BROKEN[what]

@@ -22,6 +22,8 @@ TEXTS = {
     ("asyncpg", "postgresql://host/?database=b&dbname=c"): {"dbname": "b"},
     ("asyncpg", "postgresql://host/?dbname=c"): {"dbname": "c"},
     ("asyncpg", "postgresql://host"): {"dbname": None},
+    ("asyncpg", "postgresql://?service=a"): {"dbname": None, "service": "a"},
+    ("psycopg", "service=a"): {"service": "a"},
 }  # fmt: skip
 
 
@@ -50,7 +52,9 @@ class Refusing:
     """Connects to anything, and has what was refused."""
 
     def __init__(self, monkeypatch):
-        monkeypatch.delenv("PGDATABASE", raising=False)
+        for name in ("PGDATABASE", "PGSERVICE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PGUSER", "of this user")
         self.guard = ServerGuard(types.SimpleNamespace(name="built"), self.refuse)
         self.connect = self.guard._watched("psycopg", self.connected)
 
@@ -87,6 +91,19 @@ def test_what_leads_elsewhere_is_refused(driver, options, name):
         assert driver.connect(**options) == ((), options)
     with pytest.raises(GuardError):
         driver.connect(**options)
+
+
+def test_a_service_is_the_database_that_it_names(driver, tmp_path, monkeypatch):
+    (tmp_path / "services").write_text("[real]\ndbname=real\n[own]\ndbname=built\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    for text, shown in (("service=real", "real"), ("service=no", "of service 'no'")):
+        with pytest.raises(GuardError) as told:
+            driver.connect(text)
+        assert told.value.message == f"the PostgreSQL database {shown!r}"
+
+    assert driver.connect("service=own") == (("service=own",), {})
+    monkeypatch.setenv("PGSERVICE", "own")
+    assert driver.connect() == ((), {})
 
 
 def test_what_leads_to_what_is_built_is_connected_as_it_was_asked(driver, monkeypatch):

@@ -183,6 +183,8 @@ def test_what_alembic_calls_are_hooks_and_functions_of_conventions():
     metadata = sa.MetaData(naming_convention={"short": short, "uq": "u_%(short)s"})
 
     for hooks, called in [(None, []), (print, [print]), ([print, len], [print, len])]:
-        options = {"on_version_apply": hooks, "target_metadata": metadata}
-        assert list(called_by_alembic(options)) == [*called, short]
+        options = {"on_version_apply": hooks, "target_metadata": [Holder(), metadata]}
+        found = [("on_version_apply", hook) for hook in called]
+        assert list(called_by_alembic(options)) == [*found, ("target_metadata[1]", short)]
+        assert {name for name, _ in found} <= option_fingerprint(options).keys()
     assert list(called_by_alembic({})) == []

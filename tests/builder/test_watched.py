@@ -108,6 +108,28 @@ class TestWhichPaths:
 
         assert reads(watch) == of(FILES, **{"data.txt": Origin("a")})
 
+    @pytest.mark.parametrize(
+        "root", ["/", "/srv/a.git/.git/worktree", "/srv/site-packages-2/a", "/srv/__pycache__/a"]
+    )
+    def test_count_wherever_the_root_is(self, root):
+        reading = Reading(Spelling(root), (), "/store")
+        watch = Watch(Callsites(Path(root)), reading, [os.path.join(root, "m")], [], [])
+        kept = ("data.txt", "data/site-packages-list/a", "data/__pycache__-2/a", "x.git/a", ".git")
+        left = ("lib/site-packages/a", "data/__pycache__/a", ".git/config", "x/.git/config")
+
+        for name in (*kept, *left, "m/.git/config"):
+            watch.count(os.path.join(root, name), "a")
+
+        assert reads(watch) == of(FILES, **dict.fromkeys(kept, Origin("a")))
+
+    def test_below_the_systems_own_folders_do_not_count(self):
+        watch = Watch(Callsites(Path("/")), Reading(Spelling("/"), (), "/store"), ["/m"], [], [])
+
+        for path in ("/proc/cpuinfo", "/dev/null", "/sys/a", "/run/a", f"{sys.prefix}/a", "/devs"):
+            watch.count(path, "a")
+
+        assert reads(watch) == of(FILES, devs=Origin("a"))
+
     @pytest.mark.parametrize("path", [None, 99999, "\0", "", b"\0a", object(), 1.5])
     def test_count_only_if_they_are_any(self, watch, path, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
@@ -334,9 +356,12 @@ SCANS = {
     "in a mapping": "{name: ask(name) for name in ['*', ''.join(['A', 'B'])]}",
     "one by one": "list(ask(name) for name in ['*', ''.join(['A', 'B'])])",
     "as all of a list": "ask('*'); [ask(name) for name in [''.join(['A', 'B'])]]",
+    "sorted": "for name in sorted(['*', 'AB']): ask(name)",
 }
 ASKS = {
-    "by its name": "ask('*'); ask('AB')",
+    "by its name": "ask('*'); tell('AB')",
+    "by a name from elsewhere": "ask('*'); tell(''.join(['A', 'B']))",
+    "by names from elsewhere": "ask('*'); [tell(name) for name in ['AB']]",
     "elsewhere": "ask('*'); other(''.join(['A', 'B']))",
     "without a scan": "ask(''.join(['A', 'B']))",
 }
@@ -378,7 +403,8 @@ class TestAVariable:
 
     @pytest.mark.parametrize("way", [*SCANS, *ASKS])
     def test_that_is_read_with_all_counts_only_with_them(self, watch, root, way):
-        scope = {"ask": watch.on_variable}
+        asks = functools.partial(watch.on_variable, is_scanned=True)
+        scope = {"ask": asks, "tell": watch.on_variable}
         env = str(root / "migrations/env.py")
         exec(compile("def other(name):\n    ask(name)\n", env, "exec"), scope)
         line = SCANS.get(way) or ASKS[way]

@@ -12,7 +12,7 @@ import pytest
 
 from alembic_snapshot.cli.commands import main
 
-from .bad_inputs import CASES, sound
+from .bad_inputs import CASES, sound, write
 
 _SECONDS = 20
 _OURS = ("ALEMBIC_SNAPSHOT", "SNAPSHOT_", "PYTHONPATH", "DATABASE_URL", "NO_COLOR")
@@ -146,3 +146,50 @@ def leaves(folder):
         os.rmdir(folder)
 
     return act
+
+
+def full():
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def gone():
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.usefixtures("real_starts")
+@pytest.mark.parametrize("stream", [full, gone, None], ids=["full", "gone", "closed"])
+class TestAStandardErrorThatTakesNothing:
+    """Notes are lost with it, and nothing else: neither a result nor what the status says."""
+
+    def run(self, root, stream, *arguments):
+        descriptor = stream() if stream else None
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic_snapshot", *arguments],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=descriptor,
+            preexec_fn=None if stream else lambda: os.close(2),
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if descriptor is not None:
+            os.close(descriptor)
+        return done.returncode, done.stdout
+
+    def test_is_nothing_to_a_build(self, root, stream):
+        (status, path), (again, same) = (
+            self.run(root, stream, "build", *options) for options in ([], ["--from-scratch"])
+        )
+
+        assert (status, again, path) == (0, 0, same)
+        [made] = root.glob(".alembic-snapshot/snapshots/*/snapshot.db")
+        assert path == f"{made}\n"
+
+    def test_leaves_an_error_its_status(self, root, stream):
+        write(root, "pyproject.toml", "[tool.alembic-snapshot]\ndrif = 1\n")
+
+        for command in ("build", "status", "no-such-command"):
+            assert self.run(root, stream, command) == (2, "")

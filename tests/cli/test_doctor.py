@@ -435,7 +435,7 @@ def test_an_engine_that_is_not_of_the_variable_is_doubtful(shop):
 
     assert found["state"] == "doubtful"
     assert "to 'test.db', and not to what SHOP_URL says (environment)" in found["seen"]
-    assert found["hint"].endswith("whose database is from the variable SHOP_URL")
+    assert found["hint"].endswith("its database is from the variable SHOP_URL")
 
 
 def test_a_conftest_has_its_effect(shop):

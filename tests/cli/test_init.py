@@ -349,7 +349,7 @@ def test_modules_that_import_in_circles_end(folder):
 
 def test_a_url_that_is_changed_again_and_again_is_followed_to_where_it_began(folder):
     folder.shape()
-    changes = "\n".join(f"URL = URL.replace('{n}', '') or URL" for n in range(12))
+    changes = "\n".join(f"URL = URL.replace('{n}', '') or URL" for n in range(40))
     folder.write("shop/settings.py", f"import os\nURL = os.environ['SHOP_URL']\n{changes}\n")
     env = folder.read("migrations/env.py")
     folder.write("migrations/env.py", f"{env}\nfrom shop.settings import URL\n"

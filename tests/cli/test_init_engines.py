@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 import pytest
 
 from alembic_snapshot.discover.layout import find_layout
@@ -159,3 +162,253 @@ def test_a_settings_class_gets_values_that_it_takes(folder, file):
             "SECRET": "test",
         }
     assert value(found, "environment") == wanted
+
+
+# Ways to make an engine late or at import, and its name in the table; without one it is a URL.
+LATE = {
+    "a function's": (
+        """
+        _engine = None
+
+        def get_engine():
+            global _engine
+            if _engine is None:
+                _engine = create_engine(URL)
+            return _engine
+        """,
+        "shop.db:get_engine()",
+    ),
+    "another function's": (
+        """
+        _engine = None
+
+        def _make():
+            global _engine
+            _engine = create_engine(URL)
+
+        def get_engine(echo=False):
+            if _engine is None:
+                _make()
+            return _engine
+        """,
+        "shop.db:get_engine()",
+    ),
+    "nobody's at import": (
+        """
+        engine = None
+
+        def start():
+            global engine
+            engine = create_engine(URL)
+
+        def get_engine():
+            return engine
+        """,
+        None,
+    ),
+    "the command line's": (
+        """
+        engine = None
+
+        def start():
+            global engine
+            engine = create_engine(URL)
+
+        if __name__ == "__main__":
+            start()
+        """,
+        None,
+    ),
+    "at import": (
+        """
+        engine = None
+
+        def _make():
+            global engine
+            engine = create_engine(URL)
+
+        def start():
+            _make()
+
+        start()
+        """,
+        "shop.db:engine",
+    ),
+    "a method's": (
+        """
+        class Database:
+            def __init__(self):
+                self._engine = None
+
+            def get(self):
+                if self._engine is None:
+                    self._engine = create_engine(URL)
+                return self._engine
+
+        database = Database()
+        """,
+        "shop.db:database.get()",
+    ),
+    "a property's": (
+        """
+        class Database:
+            _engine = None
+
+            def _open(self):
+                self._engine = create_engine(URL)
+
+            @property
+            def engine(self):
+                if not self._engine:
+                    self._open()
+                return self._engine
+
+        database = Database()
+        """,
+        "shop.db:database.engine",
+    ),
+    "a manager's": (
+        """
+        class Manager:
+            def __init__(self):
+                self._engine = None
+
+            def init(self, url):
+                self._engine = create_engine(url)
+
+        manager = Manager()
+        """,
+        None,
+    ),
+    "a method's that __init__ calls": (
+        """
+        class Database:
+            def __init__(self):
+                self._open()
+
+            def _open(self):
+                self.engine = create_engine(URL)
+
+        database = Database()
+        """,
+        "shop.db:database.engine",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_an_engine_is_named_by_what_has_made_it_when_it_is_asked_for(folder, how):
+    text, expected = LATE[how]
+    folder.shape()
+    folder.write("shop/db.py", f"{MADE}URL = 'sqlite:///shop.db'\n{textwrap.dedent(text)}")
+
+    found = proposal(folder)
+
+    if how == "a manager's":
+        # Nor is its URL known.
+        assert value(found, "engine") is None
+    else:
+        assert value(found, "engine") == (expected or "sqlite:///shop.db")
+        folder.save_test(folder.init().stdout)
+        assert "1 passed" in folder.pytest().stdout
+
+
+def test_an_engine_that_is_not_made_yet_is_said_to_be_so(folder):
+    folder.shape()
+    text, _ = LATE["a function's"]
+    folder.write("shop/db.py", f"{MADE}URL = 'sqlite:///shop.db'\n{textwrap.dedent(text)}")
+    folder.write(
+        "pyproject.toml",
+        """
+        [tool.alembic-snapshot]
+        engine = "shop.db:_engine"
+
+        [tool.pytest.ini_options]
+        pythonpath = ["."]
+        """,
+    )
+    folder.write("tests/test_it.py", "def test_it(db_session): ...\n")
+
+    told = folder.pytest().stdout
+
+    assert "engine 'shop.db:_engine' is None: nothing has made it yet" in told
+    assert "name the function that makes it, as in module:get_engine(), or give its URL" in told
+
+
+FACTORY = """
+    import os
+    from flask import Flask
+    from flask_sqlalchemy import SQLAlchemy
+
+    db = SQLAlchemy()
+    here = os.path.abspath(os.path.dirname(__file__))
+
+    class Config:
+        SQLALCHEMY_DATABASE_URI = os.environ.get("SHOP_URL") or "sqlite:///" + os.path.join(
+            here, "app.db")
+
+    class TestConfig(Config):
+        TESTING = True
+        {more}
+
+    def create_app(config=Config):
+        app = Flask(__name__)
+        app.config.from_object(config)
+        db.init_app(app)
+        return app
+"""
+
+
+@pytest.mark.parametrize(
+    "more", ["", "SQLALCHEMY_DATABASE_URI = 'sqlite://'"], ids=["a variable", "in memory"]
+)
+def test_the_hint_for_an_engine_of_a_factory_works_when_it_is_typed(folder, more):
+    folder.shape()
+    folder.write("shop/web.py", textwrap.dedent(FACTORY).replace("{more}", more))
+    (folder.root / "shop/db.py").unlink()
+    folder.write("tests/test_it.py", """
+        from shop.web import TestConfig, create_app, db
+
+        def test_it(db_clone):
+            with create_app(TestConfig).app_context():
+                assert db.session.execute(db.text("SELECT 1")).scalar() == 1
+                db.session.remove()
+    """)  # fmt: skip
+    table = '[tool.alembic-snapshot]\nenvironment = { SHOP_URL = "{url}" }\n'
+    folder.write("pyproject.toml", f'{table}\n[tool.pytest.ini_options]\npythonpath = ["."]\n')
+
+    told = folder.pytest().stdout
+    (url,) = set(re.findall(r"where a function makes it .*?['\"](sqlite://.*?)['\"]", told))
+    folder.write("pyproject.toml", folder.read("pyproject.toml").replace(
+        "environment", f'engine = "{url}"\nenvironment'))  # fmt: skip
+
+    assert "1 failed" in told
+    assert "1 passed" in folder.pytest().stdout
+
+
+def test_an_engine_of_a_factory_that_a_variable_leads_is_any_url(folder):
+    folder.shape()
+    folder.write("shop/web.py", textwrap.dedent(FACTORY).replace("{more}", ""))
+    (folder.root / "shop/db.py").unlink()
+    folder.write("migrations/env.py", """
+        from alembic import context
+        from flask import current_app
+
+        with current_app.extensions["sqlalchemy"].engine.connect() as connection:
+            context.configure(connection=connection)
+            with context.begin_transaction():
+                context.run_migrations()
+    """)  # fmt: skip
+
+    done = folder.init()
+
+    assert re.search('engine = "sqlite:///app.db" +# any URL: .* makes it of SHOP_URL', done.stdout)
+    folder.write("tests/test_it.py", """
+        from shop.web import TestConfig, create_app, db
+
+        def test_it(db_clone):
+            with create_app(TestConfig).app_context():
+                assert db.session.execute(db.text("SELECT version_num FROM alembic_version")).all()
+                db.session.remove()
+    """)  # fmt: skip
+    assert "1 passed" in folder.pytest().stdout

@@ -129,7 +129,7 @@ MISTAKES = {
     "a module that exits": ("shop.exits:engine", None, "*shop/exits.py line 2: SystemExit: bye"),
     "a dependency": ("shop.needs:engine", None, "*shop/needs.py line 1: No module named 'nothing'"),
     "a property that raises": ("shop.db:broken.engine", None, "*can't be had at shop/db.py line *"),
-    "nothing yet": ("shop.db:unmade", None, "*is NoneType, not an engine"),
+    "nothing yet": ("shop.db:unmade", None, "*is None: nothing has made it yet"),
     "a function not called": ("shop.db:make", None, '*write engine = "shop.db:make()" if it *'),
     "a function with arguments": ("shop.db:make_for()", None, "*can't be called: *argument*"),
     "a call of no function": ("shop.db:engine()", None, "*can't be called: *not callable*"),

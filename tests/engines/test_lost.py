@@ -27,8 +27,31 @@ WRITING = [
     "MERGE INTO a USING b",
     "WITH x AS (SELECT 1)\nINSERT INTO a SELECT * FROM x",
     "WITH x AS (DELETE FROM a RETURNING *) SELECT * FROM x",
+    "-- c\nINSERT INTO a VALUES (1)",
+    "/* SELECT */ -- c\r\n\t/* /* c */ */ insert into a values (1)",
+    "/* a /* b */ UPDATE a SET b = 1",
+    "/* c */ WITH x AS (SELECT 1) INSERT INTO a SELECT * FROM x",
+    "TRUNCATE a",
+    "CREATE TABLE b (c int)",
+    "DO $$ BEGIN INSERT INTO a VALUES (1); END $$",
+    "CALL fill()",
+    "COPY a FROM STDIN",
+    "SELECT 1 AS c INTO b",
 ]
-OTHERS = ["SELECT 'INSERT'", "WITH x AS (SELECT 1) SELECT * FROM x", "SAVEPOINT a", "INSERTED"]
+OTHERS = [
+    "WITH x AS (SELECT 'DELETE') SELECT * FROM x",
+    "-- INSERT INTO a VALUES (1)\nSELECT 1",
+    "/* INSERT */ (SELECT 1)",
+    "SELECT '--', '/*', \"--\", 'INTO' FROM a -- INTO b",
+    "/* c */ CREATE TEMP TABLE b (c int)",
+    "COPY a TO STDOUT",
+    "DOCUMENT",
+    "/* INSERT INTO a VALUES (1)",
+    "SELECT 'INSERT'",
+    "WITH x AS (SELECT 1) SELECT * FROM x",
+    "SAVEPOINT a",
+    "INSERTED",
+]
 
 
 @pytest.mark.parametrize("statement", WRITING + OTHERS)

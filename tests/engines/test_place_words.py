@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -32,7 +33,7 @@ def root(tmp_path):
 
 @pytest.fixture(autouse=True)
 def without_libpqs_variables(monkeypatch):
-    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER"):
+    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -47,6 +48,14 @@ def test_a_file_below_the_root_is_spelled_from_there(root):
     assert place.url(root) == "sqlite:///data/shop.db"
     assert place.to_record(root) == {"kind": "sqlite", "file": "data/shop.db"}
     assert Place.from_record(place.to_record(root), root) == place
+
+
+def test_the_root_may_be_the_topmost_folder():
+    place = file("/data/shop.db")
+
+    assert place.below("/")
+    assert place.url(Path("/")) == "sqlite:///data/shop.db"
+    assert Place.from_record(place.to_record(Path("/")), Path("/")) == place
 
 
 def test_any_other_file_is_spelled_whole(root, tmp_path):

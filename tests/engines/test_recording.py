@@ -13,8 +13,8 @@ from alembic_snapshot.database.recording import (
     Position,
     Recording,
     Step,
-    is_reading,
 )
+from alembic_snapshot.database.statements import is_reading
 
 
 def ran(one, statement, connection=1):

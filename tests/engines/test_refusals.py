@@ -286,7 +286,8 @@ def test_the_line_of_configuration_is_the_variable_where_one_says_the_database(m
 
     assert engine_line(OTHER, FILE) == (
         'write engine = "module:name" in [tool.alembic-snapshot.databases.billing], with the name '
-        "of the engine, whose database is from the variable SHOP_URL"
+        "of the engine, or where a function makes it a URL, as in 'sqlite:///app.db': its database "
+        "is from the variable SHOP_URL"
     )
 
 
@@ -339,8 +340,8 @@ def test_a_hint_names_a_file_beside_a_project_that_is_in_a_temporary_folder():
         (
             MEMORY,
             "a database in memory",
-            "give the application the URL of a file when it is tested, and name its engine in "
-            "engine in [tool.alembic-snapshot]",
+            'name its engine in engine, or where a function makes it write engine = "sqlite://" in '
+            "[tool.alembic-snapshot]",
         ),
     ],
 )

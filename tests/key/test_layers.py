@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from alembic_snapshot import ConfigError, ScriptError
 from alembic_snapshot.key.history import find_scripts
@@ -283,6 +285,22 @@ class TestBrokenHistories:
         project.write(f"migrations/versions/{name}", "no script")
 
         assert project.chain().heads == ("0001",)
+
+    @pytest.mark.parametrize("recursive", [True, False])
+    def test_what_alembic_loads_is_a_script_whatever_it_is_called(self, project, recursive):
+        names = ["README.py", "readme_0001.py", ".hidden.py", "LICENSE.py", "test_it.py", "a b.py"]
+        folders = [".hidden", "node_modules", "site-packages", "a/b.egg-info", "__pycache__", "1"]
+        names += [f"{folder}/x.py" for folder in folders if recursive]
+        project.append("alembic.ini", f"recursive_version_locations = {str(recursive).lower()}\n")
+        for number, name in enumerate(names):
+            text = f"revision = 'r{number}'\ndown_revision = None\ndef upgrade(): ...\n"
+            project.write(f"migrations/versions/{name}", text)
+        elsewhere = project.write("elsewhere/x.py", "revision = 'linked'\n").parent
+        (project.versions / "link").symlink_to(elsewhere)
+        known = ScriptDirectory.from_config(Config(project.root / "alembic.ini")).get_heads()
+
+        assert len(known) == (11 if recursive else 6)
+        assert set(project.chain().heads) == set(known)
 
     def test_a_syntax_error_names_the_file_and_the_line(self, project):
         project.revision("a").write_text("revision = 'a'\ndown_revision = (\n")

@@ -36,6 +36,7 @@ FITTING = {
         {"main": ["ed25519:" + "A" * 43 + "="]},
         {"main": ["ed25519:" + "B" * 42 + "A="]},
     ],
+    "remote_private": [["0001"], ["0001", "0002"], ["0002", "0001"]],
     "max_size": ["1 GB", "2 GB"],
 }
 # An order that has no meaning makes no difference.
@@ -54,7 +55,7 @@ def fitted(project):
     project.write("data/b.txt", "")
     for folder in ("a", "b", "c", "a b", "a,b", "c c"):
         (project.root / folder).mkdir()
-    project.history(1)
+    project.history(2)
     return project
 
 
@@ -197,7 +198,7 @@ class TestForeign:
         end = text.index("with engine.connect()")
         made = "from sqlalchemy import create_engine\nengine = create_engine('sqlite:///dev.db')\n"
         env.write_text(text[:start] + made + text[end:])
-        project.history(1)
+        project.history(2)
         assert project.ensure().manifest.databases
 
         project.configure('foreign = "refuse"')

@@ -69,6 +69,30 @@ def test_a_variable_counts_however_it_is_asked_for(by_name, monkeypatch, way):
     assert reasons(by_name) == (f"the environment variable MY_{way.upper()} changed",)
 
 
+BESIDE_ALL = """
+def ask(name):
+    for one in sorted(os.environ):
+        os.environ[one]
+    return os.environ.get(name), [os.getenv(each) for each in [f"{name}_NAME"]]
+
+ask("GITHUB_REF")
+"""
+
+
+def test_a_name_from_elsewhere_counts_also_where_all_variables_are_read(project, monkeypatch):
+    for name in ("REF", "REF_NAME", "SHA"):
+        monkeypatch.setenv(f"GITHUB_{name}", "one")
+    project.revision("a", header=HEADER, upgrade=BESIDE_ALL + "op.execute('select 1')")
+    project.ensure()
+
+    monkeypatch.setenv("GITHUB_SHA", "another")
+    assert not reasons(project)
+    for name in ("GITHUB_REF", "GITHUB_REF_NAME"):
+        monkeypatch.setenv(name, "another")
+        assert reasons(project) == (f"the environment variable {name} changed",)
+        monkeypatch.setenv(name, "one")
+
+
 @pytest.mark.parametrize("name", ["TERM", "EDITOR"])
 def test_a_variable_of_the_terminal_counts_if_code_asks_for_it_by_name(by_name, monkeypatch, name):
     monkeypatch.setenv(name, "another")

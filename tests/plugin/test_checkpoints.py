@@ -181,6 +181,8 @@ MISUSE = {
     " closed wrote was rolled back, because its session or connection was closed",
     "test_closed_connection": "the checkpoint closed_connection ended with work that is not *: what"
     " test_it.py:* closed_connection wrote was rolled back, because its session or connection *",
+    "test_commented": "the checkpoint commented ended with work that is not committed: what "
+    "test_it.py:* commented wrote was rolled back, because its session or connection was closed",
     "test_never_sent": "the checkpoint never_sent ended with work that is not committed: not "
     "flushed: a session was closed with 1 object that it never sent (test_it.py line *)",
     "test_changed": "the checkpoint changed ended with work that is not committed: not flushed: a "
@@ -251,6 +253,19 @@ WRONG = """
     def closed_connection():
         with engine.connect() as connection:
             connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+
+    @checkpoint_fixture("module")
+    def commented():
+        with engine.connect() as connection:
+            statement = "/* c */ -- c\\nINSERT INTO customers (name) VALUES ('Ada')"
+            connection.execute(text(statement))
+
+    @checkpoint_fixture("module")
+    def by_itself():
+        with engine.connect() as connection:
+            rows = "WITH x AS (SELECT 'Ada') INSERT INTO customers (name) SELECT * FROM x"
+            connection.execute(text(rows))
+            connection.execute(text("CREATE TABLE made (id INTEGER)"))
 
     @checkpoint_fixture("module")
     def never_sent():
@@ -338,12 +353,16 @@ WRONG = """
     def test_never_connected(never_connected): pass
     def test_closed(closed): pass
     def test_closed_connection(closed_connection): pass
+    def test_commented(commented): pass
     def test_never_sent(never_sent): pass
     def test_changed(changed): pass
     def test_raw(raw): pass
 
     def test_what_is_meant(meant):
         assert orders.names() == ["Eve", "the house"]
+
+    def test_what_was_never_in_a_transaction(by_itself):
+        assert orders.names() == ["Ada", "the house"]
 
     def test_after_it():
         held[-1].close()
@@ -361,7 +380,7 @@ WRONG = """
 def test_each_misuse_is_one_clear_error_of_its_test_only(shop):
     result = shop.run("-p", "no:randomly", "-rN", test_it=WRONG)
 
-    result.assert_outcomes(passed=3, errors=len(MISUSE))
+    result.assert_outcomes(passed=4, errors=len(MISUSE))
     text = str(result.stdout)
     for test, message in MISUSE.items():
         block = text.partition(f"ERROR at setup of {test}")[2] or text.partition(f".{test} _")[2]

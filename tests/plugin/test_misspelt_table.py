@@ -120,3 +120,36 @@ def test_what_one_developer_has_in_a_variable_is_not_proposed(shop, monkeypatch)
     assert 'engine = "sqlite' not in text
     assert 'write engine = "module:name" in [tool.alembic-snapshot]' in text
     assert "from the variable SHOP_URL" in text
+
+
+WRONG = {
+    "table": "has [tool.alembic-snapshots], and no [tool.alembic-snapshot]",
+    "key": "hint: did you mean 'engine'?",
+    "variable": "hint: did you mean ALEMBIC_SNAPSHOT_DIR?",
+}
+
+
+@pytest.mark.parametrize("mode", ["plain", "n0", "n2"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_whatever_is_misspelt_ends_the_run_before_any_test(shop, monkeypatch, mode, wrong):
+    if wrong == "table":
+        misspell(shop, "tool.alembic-snapshots")
+    elif wrong == "key":
+        shop.configure('engin = "shop.db:engine"')
+    else:
+        monkeypatch.setenv("ALEMBIC_SNAPSHOT_STORE", "elsewhere")
+
+    result = shop.run(mode=mode, test_it="from shop.db import engine\n\ndef test_it(): pass")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert WRONG[wrong] in result.stderr.str()
+    result.stdout.no_fnmatch_line("*passed*")
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_without_a_table_no_variable_is_looked_at(shop, monkeypatch):
+    path = shop.root / "pyproject.toml"
+    path.write_text("[tool.pytest" + path.read_text().partition("[tool.pytest")[2])
+    monkeypatch.setenv("ALEMBIC_SNAPSHOT_STORE", "elsewhere")
+
+    shop.run(test_it="def test_it(): pass").assert_outcomes(passed=1)

@@ -1,4 +1,4 @@
-"""A table's file that pytest is told: in a monorepo, tests run from above the projects."""
+"""Which table a run is about: in a monorepo, tests run from above the projects."""
 
 from __future__ import annotations
 
@@ -46,6 +46,49 @@ def test_pytests_own_configuration_names_it_from_its_folder(above, monkeypatch):
     monkeypatch.chdir(above.root / "inside")
 
     above.run().assert_outcomes(passed=1)
+
+
+UNASKED = """
+from shop.db import engine
+
+def test_it():
+    engine.connect().close()
+"""
+INI = "services/shop/tests/pytest.ini"
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments"),
+    [
+        # What an editor gives: the folder that is open in it.
+        (INI, ("--rootdir=.", "services/shop/tests/test_it.py")),
+        (INI, ("--rootdir={tmp}", "services/shop/tests")),
+        (INI, ("--rootdir=services", "services/shop/tests")),
+        (INI, ("-c", INI, "--rootdir=.")),
+        (INI, ("-c", INI, "--rootdir={tmp}", "services/shop/tests")),
+        ("{tmp}/pytest.ini", ("-c", "{tmp}/pytest.ini", "services/shop/tests/test_it.py::test_it")),
+        ("other/pytest.ini", ("-c", "other/pytest.ini", "--rootdir=services/shop")),
+        ("pytest.ini", ("services/shop/tests", "-p", "no:cacheprovider")),
+        ("pytest.ini", ("services/shop/tests", "services/shop/test_more.py")),
+        ("pytest.ini", ()),
+    ],
+)
+def test_it_is_found_wherever_pytests_root_folder_is(above, tmp_path, ini, arguments):
+    above.write("other/pyproject.toml", "[tool.alembic-snapshot]\n")
+    (above.root / "pytest.ini").unlink()
+    options = "testpaths = services/*/tests\npythonpath = ."
+    above.write(ini.format(tmp=tmp_path), f"[pytest]\n{options}\n")
+    above.write("services/shop/test_more.py", UNASKED)
+    above.write("services/shop/tests/test_it.py", UNASKED)
+    above.write("conftest.py", f"import sys; sys.path.insert(0, {str(above.root / FILE)[:-15]!r})")
+
+    given = [one.format(tmp=tmp_path) for one in arguments]
+    result = above.run("--confcutdir=/", *given, mode="plain" if given else "n2")
+
+    assert result.parseoutcomes().keys() == {"failed"}
+    result.stdout.fnmatch_lines(
+        [f"alembic-snapshot: {above.root / FILE}, store *", "*DatabaseNotRequested*"]
+    )
 
 
 @pytest.mark.parametrize(

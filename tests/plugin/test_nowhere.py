@@ -267,12 +267,20 @@ def application(new_sample, kind, developers, monkeypatch):
 
 @pytest.mark.usefixtures("own_store")
 @pytest.mark.parametrize(
-    ("is_set", "mode"),
-    [("set", "plain"), ("set", "n2"), ("in a file", "plain"), ("not set", "n2")],
+    ("is_set", "mode", "early"),
+    [
+        ("set", "plain", ()),
+        ("set", "n2", ()),
+        ("in a file", "plain", ()),
+        ("not set", "n2", ()),
+        # Another plugin has imported SQLAlchemy before this one starts.
+        ("set", "plain", ("-p", "sqlalchemy.orm")),
+        ("in a file", "plain", ("-p", "sqlalchemy.orm")),
+    ],
     indirect=["mode"],
 )
 def test_an_engine_of_the_variable_is_not_the_developers_database(
-    application, developers, monkeypatch, is_set, mode
+    application, developers, monkeypatch, is_set, mode, early
 ):
     url, rows = developers
     if is_set == "set":
@@ -282,7 +290,7 @@ def test_an_engine_of_the_variable_is_not_the_developers_database(
 
     # What only the application has as a text, nobody knows.
     chosen = "asking" if is_set == "not set" else "test"
-    result = application.run("-k", chosen, mode=mode, test_it=ASKING)
+    result = application.run(*early, "-k", chosen, mode=mode, test_it=ASKING)
 
     assert rows() == []
     result.assert_outcomes(failed=2 if is_set == "not set" else 3)
@@ -290,7 +298,7 @@ def test_an_engine_of_the_variable_is_not_the_developers_database(
         [
             "E *DatabaseNotRequested: test_it.py line 5 connects to what APP_DB says, but *",
             "E *EngineError: test_it.py line 5 connects to what APP_DB says, and not to the *",
-            'E *hint: *engine = "module:name" in * whose database is from the variable APP_DB',
+            'E *hint: *engine = "module:name" in * its database is from the variable APP_DB',
         ]
     )
     if is_set != "not set":

@@ -629,3 +629,61 @@ def test_another_kind_of_database_is_another_one_too(shop, monkeypatch, postgres
             f"*give the application a {kind} URL when it is tested*",
         ]
     )
+
+
+# Ways to put a URL together of parts; some take no folder for a host.
+TOGETHER = {
+    "a text": 'f"postgresql+psycopg://{user}:{password}@{host}:{port}/{name}"',
+    "pydantic": "str(MultiHostUrl.build(scheme='postgresql+psycopg', username=user, "
+    "password=password, host=host, port=int(port), path=name))",
+    "SQLAlchemy": "URL.create('postgresql+psycopg', user, password, host, int(port), name)",
+}
+
+
+@pytest.mark.parametrize("way", TOGETHER)
+def test_a_url_that_is_put_together_of_its_parts_leads_to_the_clone(on_server, way):
+    shop = on_server("shop", "SHOP_URL")
+    parts = ("user", "password", "host", "port", "database")
+    variables = ", ".join(f'DB_{part} = "{{{part}}}"' for part in parts)
+    shop.replace("pyproject.toml", 'SHOP_URL = "{url}"', variables)
+    shop.write(
+        "shop/db.py",
+        f"""
+        import os
+
+        from pydantic_core import MultiHostUrl
+        from sqlalchemy import URL, create_engine
+        from sqlalchemy.orm import sessionmaker
+
+        user, password, host, port, name = (os.environ["DB_" + part] for part in {parts!r})
+        engine = create_engine({TOGETHER[way]})
+        SessionLocal = sessionmaker(engine)
+        """,
+    )
+    shop.write("migrations/env.py", """
+        from alembic import context
+        from shop.db import engine
+        from shop.models import Base
+
+        with engine.connect() as connection:
+            context.configure(connection=connection, target_metadata=Base.metadata)
+            with context.begin_transaction():
+                context.run_migrations()
+    """)  # fmt: skip
+
+    result = shop.run(
+        test_it="""
+        import subprocess, sys
+        from shop import orders
+
+        def test_both_see_it(db_clone):
+            orders.add_customer("Ada")
+            code = "from shop import orders; print(orders.count())"
+            told = subprocess.run([sys.executable, "-c", code], env=db_clone.environ,
+                                  capture_output=True, text=True, check=True)
+            assert told.stdout.strip() == "2" == str(orders.count())
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*redirected*")

@@ -99,6 +99,90 @@ def test_what_nobody_asks_the_process_is_said_at_the_end(shop, mode, first):
     assert lines == [f"{warning}shop/orders.py line 12 {SAID[first]}"]
 
 
+CATCHING = """
+import multiprocessing
+import os
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from shop import db, orders
+from sqlalchemy import create_engine, text
+
+FORK = multiprocessing.get_context("fork")
+
+
+def by_the_engine():
+    orders.add_customer("Ada")
+
+
+def by_another_engine():
+    create_engine(db.engine.url).connect()
+
+
+def by_a_creator():
+    create_engine("sqlite://", creator=lambda: sqlite3.connect(db.REAL)).connect()
+
+
+def by_attaching():
+    with db.engine.connect() as connection:
+        connection.execute(text(f"ATTACH '{db.REAL}' AS real"))
+
+
+def quietly(function):
+    try:
+        function()
+    except Exception:
+        pass
+
+
+def in_a_process(function):
+    process = FORK.Process(target=quietly, args=[function])
+    process.start()
+    process.join()
+
+
+def in_a_pool(function):
+    with ProcessPoolExecutor(1, mp_context=FORK) as pool:
+        pool.submit(quietly, function).result()
+
+
+def in_a_fork(function):
+    child = os.fork()
+    if not child:
+        quietly(function)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("how", [in_a_process, in_a_pool, in_a_fork])
+def test_without_one(how):
+    how(by_the_engine)
+
+
+@pytest.mark.parametrize("function", [by_another_engine, by_a_creator])
+def test_past_it(function):
+    in_a_process(function)
+
+
+def test_with_one(db_clone):
+    in_a_process(by_attaching)
+    in_a_process(by_a_creator)
+    assert orders.names() == ["the house"]
+"""
+
+
+@pytest.mark.parametrize(("chosen", "count"), [("without_one", 3), ("past_it", 2), ("with_one", 2)])
+def test_what_a_child_catches_is_said_at_the_end_whatever_it_was_refused(shop, chosen, count):
+    result = shop.run("-k", chosen, test_it=CATCHING)
+
+    warning = "alembic-snapshot: warning: a forked process was refused this: "
+    lines = [line for line in result.outlines if line.startswith(warning)]
+    assert len(lines) == count
+    assert result.parseoutcomes().keys() == {"passed", "deselected"}
+    assert all(chosen in line or "clone" in line for line in lines)
+
+
 def test_of_many_such_refusals_some_are_said_and_the_others_counted():
     tally = Tally()
     for number in (1, 1, 2, 3, 4):

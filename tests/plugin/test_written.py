@@ -284,7 +284,7 @@ APPLICATION = """
     from shop import orders
     from shop.db import SessionLocal, engine
     from shop.models import Customer, Order
-    from sqlalchemy import insert, text
+    from sqlalchemy import event, insert, text
     from sqlalchemy.orm import Session
 
     def flushed(session):
@@ -491,6 +491,24 @@ APPLICATION = """
         run("INSERT INTO customers (name) VALUES ('x' || random())")
         assert False
 
+    def test_of_statements_with_comments(db_clone):
+        run("-- the first\\nINSERT INTO customers (id, name) VALUES (7, 'Ada')")
+        run("/* c */ UPDATE customers SET name = 'Bob' WHERE id = 7")
+        run("INSERT INTO customers (id, name) VALUES (8, 'Ada')")
+        run("-- c\\n/* c */ DELETE FROM customers WHERE id = 8")
+        run("INSERT /* c */ INTO customers (id, name) VALUES (8, 'Eve') /* c */")
+        with engine.connect() as connection:
+            rows = "WITH x AS (SELECT 9 AS id) INSERT INTO customers SELECT id, 'Dan' FROM x"
+            connection.execute(text(rows))
+        def commented(_connection, _cursor, statement, parameters, _context, _many):
+            return f"/* route=/users */ {statement} /* app=shop */", parameters
+        event.listen(engine, "before_cursor_execute", commented, retval=True)
+        try:
+            orders.add_customer("Ada")
+        finally:
+            event.remove(engine, "before_cursor_execute", commented)
+        assert False
+
     def test_of_a_migration(db_clone):
         run("DELETE FROM orders")
         run("UPDATE customers SET name = name")
@@ -578,6 +596,12 @@ TOLD = {
         "not known: its SQL can't be run again: no such function: shouted"
     ],
     "test_of_values_of_the_moment": ["test_it.py:{connection.execute(text(statement))} run"],
+    "test_of_statements_with_comments": [
+        "test_it.py:{connection.execute(text(statement))} run",
+        "test_it.py:{connection.execute(text(statement))} run",
+        "test_it.py:{connection.execute(text(rows))} test_of_statements_with_comments",
+        "shop/orders.py:12 add_customer",
+    ],
     "test_of_a_migration": ["shop/orders.py:12 add_customer"],
 }
 

@@ -459,6 +459,17 @@ class TestFolder:
         assert VARIABLE in refused.value.hint
         assert list(empty.iterdir()) == []
 
+    @pytest.mark.parametrize("path", ["servers", "./servers", "a/../servers"])
+    def test_a_relative_path_is_refused_with_the_whole_one(self, empty, monkeypatch, path):
+        monkeypatch.chdir(empty)
+        monkeypatch.setenv(VARIABLE, path)
+
+        with pytest.raises(ServerError, match="is the relative path") as refused:
+            private.acquire()
+
+        assert refused.value.hint.startswith(f"set it to a whole path, for example {empty}/")
+        assert list(empty.iterdir()) == []
+
     @pytest.mark.parametrize("path", ["/tmp/a,b", '/tmp/a"b'])
     def test_a_path_that_postgresql_does_not_understand_is_refused(self, monkeypatch, path):
         monkeypatch.setenv(VARIABLE, path)

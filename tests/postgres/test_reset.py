@@ -308,6 +308,12 @@ KEPT = (
     "SELECT 1; DO $$ BEGIN PERFORM 1; END $$",
     "SELECT pg_create_physical_replication_slot('of_a_test', false, true)",
     "LOAD 'plpgsql'",
+    "set/* c */shop.tenant = '5'",
+    "SET SESSION -- c\n shop.tenant = '5'",
+    "/* a /* b */ */set local/**/shop/* c */./* c */tenant='5'",
+    "SELECT '--'; SET shop.tenant = '5'",
+    "-- c\n/* c */DO $$ BEGIN PERFORM 1; END $$",
+    "SET--c\nseed TO 0.5",
 )
 _F = (
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql "

@@ -574,19 +574,26 @@ class TestTheChecks:
 
         assert self.people(project)["drift"] == ["add table annex.doors"]
 
-    def test_see_what_was_never_validated(self, project):
+    def test_see_what_was_never_validated_and_rows_that_refer_to_none(self, project):
         project.revision(
             "0001",
             upgrade="""
             op.execute("CREATE TABLE a (id int PRIMARY KEY)")
             op.execute("CREATE TABLE b (a int)")
             op.execute("ALTER TABLE b ADD CONSTRAINT b_a FOREIGN KEY (a) REFERENCES a NOT VALID")
+            op.execute("CREATE TABLE c (a int REFERENCES a)")
+            op.execute("ALTER TABLE c DISABLE TRIGGER ALL")
+            op.execute("INSERT INTO c VALUES (77)")
+            op.execute("ALTER TABLE c ENABLE TRIGGER ALL")
             """,
         )
 
         checks = project.ensure().manifest.checks
 
-        assert checks["foreign_keys"] == ["constraint b_a of b is not validated"]
+        assert checks["foreign_keys"] == [
+            "constraint b_a of b is not validated",
+            "c (a) = (77) refers to a row of a that is not there",
+        ]
 
     @pytest.mark.parametrize("transaction", ["False", "True"])
     def test_climb_every_revision(self, project, names, transaction):

@@ -218,6 +218,7 @@ class TestParts:
             ("postgresql://ada:a%40b@db.x:5433/", ("db.x", "5433", "ada", "a@b")),
             ("postgresql://db.x/", ("db.x", "5432", "eve", "")),
             ("postgresql://ada@/?host=/a+b&port=1&password=c", ("/a b", "1", "ada", "c")),
+            ("postgresql://ada:a@127.0.0.1:1/?host=/a", ("/a", "1", "ada", "a")),
             ("postgresql://ada@/?host=a:1&host=b:2", ("a:1,b:2", "5432", "ada", "")),
         ],
     )
@@ -231,10 +232,24 @@ class TestParts:
         assert tuple(found[name] for name in names) == parts
         assert found["database"] == "made"
 
+    @pytest.mark.parametrize(
+        ("url", "host"),
+        [
+            ("postgresql://postgres:a@127.0.0.1:1/?host=/a", "127.0.0.1"),
+            # It has nothing but its socket.
+            ("postgresql://postgres@/?host=/a&port=1", "/a"),
+        ],
+    )
+    def test_of_a_private_server_have_its_address_if_it_listens_there(self, url, host):
+        assert servers.Server(url, is_private=True).parts()["host"] == host
+
     def test_reach_env_py_and_a_child_of_a_test(self, project, postgres):
         project.configure("""
             backend = "postgresql"
-            environment = { DB_HOST = "{host}", DB = "{user}@{database}:{port}", LEFT = "{{host}}" }
+            environment.DB_HOST = "{host}"
+            environment.DB = "{user}@{database}:{port}"
+            environment.DB_PASSWORD = "{password}"
+            environment.LEFT = "{{host}}"
             x = ["name={database}", "all={url}"]
         """)
         project.write(
@@ -248,7 +263,8 @@ class TestParts:
             name, _, port = rest.partition(":")
             assert os.environ["LEFT"] == "{host}"
             assert context.get_x_argument(as_dictionary=True)["name"] == name
-            url = URL.create("postgresql+psycopg", user, None, os.environ["DB_HOST"], port, name)
+            host, password = os.environ["DB_HOST"], os.environ["DB_PASSWORD"]
+            url = URL.create("postgresql+psycopg", user, password, host, port, name)
             with create_engine(url).connect() as connection:
                 context.configure(connection=connection)
                 with context.begin_transaction():
@@ -260,7 +276,7 @@ class TestParts:
         clone = project.ensure().clone("mine")
 
         assert clone.target.tables() == ["alembic_version", "t_0001"]
-        assert clone.environ["DB_HOST"].endswith("/socket")
+        assert clone.environ["DB_HOST"] == "127.0.0.1"
         assert clone.environ["DB"] == f"postgres@mine:{make_url(postgres.url).port}"
         clone.delete()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import textwrap
 from pathlib import Path
 
@@ -10,8 +11,17 @@ import pytest
 
 import alembic_snapshot
 from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.project.spelling import Spelling
 
 SOURCE = Path(alembic_snapshot.__file__).parents[1]
+# Whose names are those of folders that are left out, or contain them.
+ODD_ROOTS = (
+    "/srv/site-packages",
+    "/srv/site-packages-mirror",
+    "/srv/dist-packages/shop",
+    "/srv/__pycache__/shop",
+    "/srv/shop.git/.git/worktree",
+)
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -34,6 +44,45 @@ def test_a_file_below_the_root_is_the_projects(tmp_path, name, is_ours):
     path = name if name.startswith("<") else str(tmp_path / name)
 
     assert Callsites(tmp_path).is_ours(path) is is_ours
+
+
+STDLIB = os.path.dirname(os.__file__)
+
+
+@pytest.mark.parametrize(
+    ("root", "name", "is_ours"),
+    [
+        ("/", "/shop.py", True),
+        ("/", "/shop/orders.py", True),
+        ("/", f"{STDLIB}/json/__init__.py", False),
+        ("/", "/usr/lib/python3/dist-packages/shop.py", False),
+        ("/", str(SOURCE / "alembic_snapshot" / "errors.py"), False),
+        *((root, f"{root}/shop.py", True) for root in ODD_ROOTS),
+        *((root, f"{root}/lib/site-packages/shop.py", False) for root in ODD_ROOTS),
+        *((root, f"{root}-2/shop.py", False) for root in ODD_ROOTS),
+        ("/srv", "/srv/site-packages-list/shop.py", True),
+        ("/srv", "/srv/my-dist-packages/shop.py", True),
+    ],
+)
+def test_whatever_leads_to_the_root_may_be_called_anything(root, name, is_ours):
+    assert Callsites(Path(root)).is_ours(name) is is_ours
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "name"),
+    [
+        ("/", "/shop.py", "shop.py"),
+        ("/", "/app/<shop>.py", "app/<shop>.py"),
+        ("/srv", "/srv/shop.py", "shop.py"),
+        ("/srv", "/data/shop.py", "<data>/shop.py"),
+        ("/srv", "/srv2/shop.py", "../srv2/shop.py"),
+    ],
+)
+def test_a_path_is_spelled_from_the_root_and_back(root, path, name):
+    spelling = Spelling(root, ["/data"])
+
+    assert spelling.name(path) == name
+    assert spelling.path(name) == path
 
 
 def test_a_file_elsewhere_is_not(tmp_path):

@@ -1,7 +1,7 @@
 """Published packages that ship Alembic migrations, through the command line and the plugin.
 
 ``python tests/realworld/run.py [NAME ...]``. Each package is installed once into a virtual
-environment of its own below ``$ALEMBIC_SNAPSHOT_REALWORLD`` (by default in the user's cache
+environment of its own below ``$SNAPSHOT_TEST_REALWORLD`` (by default in the user's cache
 folder), together with this repository's last commit. A folder in ``projects/`` is all that a user
 would write, with the tests in ``suite.py`` beside it. It is copied, and what is written is seen.
 """
@@ -396,9 +396,7 @@ def _write(page: Path, text: str) -> None:
 
 def _cache() -> Path:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(
-        os.environ.get("ALEMBIC_SNAPSHOT_REALWORLD") or caches / "alembic-snapshot-realworld"
-    )
+    return Path(os.environ.get("SNAPSHOT_TEST_REALWORLD") or caches / "alembic-snapshot-realworld")
 
 
 def main() -> int:

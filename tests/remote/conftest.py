@@ -38,7 +38,7 @@ KEYS = {"main": (MAIN_KEY[1],), "pr/*": (PR_KEY[1],)}
 HERE = Path(__file__).parent
 ACCOUNT, ACCOUNT_KEY, OTHER_KEY = "shop", *(base64.b64encode(k * 64).decode() for k in (b"k", b"o"))
 # The path of the program azurite-blob, where it is not on PATH.
-AZURITE = "ALEMBIC_SNAPSHOT_TEST_AZURITE"
+AZURITE = "SNAPSHOT_TEST_AZURITE"
 # What a run of the tests may have inherited of all this.
 _PREFIXES = ("ALEMBIC_SNAPSHOT_REMOTE", "AWS_", "AZURE_", "AZURITE_")
 

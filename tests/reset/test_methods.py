@@ -91,6 +91,18 @@ class TestAStatementOnACursor:
 
         assert (connection.is_dirty, connection.needs_compare) == (False, False)
 
+    def test_is_what_it_is_behind_a_comment(self, connection):
+        sqlite3.Connection.execute(connection, "CREATE TABLE t (a)")
+
+        for statement in HARMLESS_STATEMENTS.split("|"):
+            connection.cursor().execute(f"/* SELECT; /* */ -- c\n {statement.strip()} /* c */")
+        assert (connection.is_dirty, connection.needs_compare) == (False, False)
+        connection.cursor().execute("-- c\n/**/pragma foreign_keys=1")
+        assert (connection.is_dirty, connection.needs_compare) == (False, True)
+        # SQLite's comments end at the first end, whatever comes later.
+        connection.cursor().execute("/* /* */ CREATE TEMP TABLE u (a) /* */ -- */ SELECT 1")
+        assert connection.is_dirty
+
     @pytest.mark.parametrize("name", COMPARED)
     def test_that_sets_what_can_be_asked_for_is_compared(self, connection, name):
         state = state_of(connection)

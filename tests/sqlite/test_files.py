@@ -145,18 +145,48 @@ class TestItsProblems:
             ],
         }
 
+    @pytest.mark.parametrize(
+        "check",
+        ["a integer check (a > 0)", "a, check (a is not -1)", "a, b as (a + 1) check (b <> 0)",
+         "a check (json_valid(a) and a > 0)", "a check (a >= 0), check (typeof(a) = 'text')"],
+    )  # fmt: skip
+    def test_are_rows_that_break_a_check_and_were_not_stopped(self, path, check):
+        made(
+            path,
+            f"create table t ({check})",
+            "pragma ignore_check_constraints=1",
+            "insert into t (a) values (-1)",
+        )
+        before = path.read_bytes()
+
+        found = databases.problems(path)
+
+        assert found == {"integrity": ["CHECK constraint failed in t"], "foreign_keys": []}
+        assert path.read_bytes() == before
+
+    def test_are_unknown_where_a_check_can_not_be_evaluated(self, path):
+        made(
+            path,
+            "create table t (a check (json_extract(a, '$.b') > 0))",
+            "pragma ignore_check_constraints=1",
+            "insert into t values ('{')",
+        )
+
+        assert databases.problems(path)["integrity_error"] == "malformed JSON"
+
     def test_are_what_sqlite_says_of_a_damaged_one(self):
         asked = []
 
         def rows(sql):
             asked.append(sql)
-            return [("page 2 is never used",), ("page 3 is never used",)] if len(asked) == 1 else []
+            pages = [("page 2 is never used",), ("page 3 is never used",)]
+            return pages if "integrity" in sql else []
 
         assert databases.problems_by(rows) == {
             "integrity": ["page 2 is never used", "page 3 is never used"],
             "foreign_keys": [],
         }
-        assert asked == ["PRAGMA integrity_check(20)", "PRAGMA foreign_key_check"]
+        assert asked[-2:] == ["PRAGMA integrity_check(20)", "PRAGMA foreign_key_check"]
 
     def test_are_unknown_where_only_the_application_could_tell(self, path):
         with closing(sqlite3.connect(path)) as connection:

@@ -41,8 +41,9 @@ def file(tmp_path):
     return file
 
 
-def described(heads=("0002",), table="alembic_version"):
-    return SimpleNamespace(heads=heads, version_table=table)
+def described(heads=("0002",), table="alembic_version", integrity=()):
+    checks = {"integrity": list(integrity)}
+    return SimpleNamespace(heads=heads, version_table=table, checks=checks)
 
 
 def refusal(path, manifest=None):
@@ -70,6 +71,16 @@ def evil(sql, schema="CREATE TABLE g (x, y)"):
         f"{SOUND}{schema}; PRAGMA writable_schema = ON; "
         f"UPDATE sqlite_master SET sql = '{text}' WHERE name = 'g'"
     )
+
+
+def test_rows_that_break_a_check_are_no_damage_where_the_manifest_tells_of_them(file):
+    path = file(f"{SOUND} PRAGMA ignore_check_constraints=ON; INSERT INTO t (a) VALUES (-1), (-2)")
+    line = "CHECK constraint failed in t"
+
+    verify(path, described(integrity=[line]))
+
+    assert refusal(path) == f"SQLite finds it damaged: {line}"
+    assert refusal(path, described(integrity=[f"{line}u"])) == f"SQLite finds it damaged: {line}"
 
 
 ACTING = {

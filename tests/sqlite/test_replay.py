@@ -210,6 +210,21 @@ def test_a_row_has_the_line_of_its_statement(story, statement, parameters, told,
     assert one.told() == told
 
 
+@pytest.mark.parametrize("comment", ["-- c\n", "/* UPDATE log */ ", "\n--\r\n/*'*/--\"\n"])
+@pytest.mark.parametrize(
+    ("statement", "parameters", "told"), ONE_STATEMENT.values(), ids=ONE_STATEMENT
+)
+def test_comments_are_no_part_of_it(story, statement, parameters, told, comment):
+    one = story()
+
+    one.run("a", f"{comment}{statement} {comment}", parameters)
+    one.run("0", f"{comment}INSERT INTO notes (id) VALUES (99)")
+    one.run("0", f"{comment}DELETE FROM notes WHERE id = 99")
+    one.run("0", f"COMMIT {comment}")
+
+    assert one.told() == told
+
+
 def test_values_that_are_others_each_time_are_no_other_rows(story):
     one = story()
     one.run("a", "INSERT INTO notes (id, text) VALUES (7, 'x')")

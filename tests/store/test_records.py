@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import json
 import os
 import sqlite3
@@ -38,27 +39,28 @@ def store(tmp_path):
 
 @pytest.fixture
 def put(store):
-    """Publishes a small database under a manifest with these fields, last asked for then."""
+    """Publishes into the store."""
+    return functools.partial(published, store)
 
-    def publish(letter="a", *, age=None, replace=True, **fields):
-        digest = letter * 64
-        workspace = store.workspace(digest)
-        path = workspace.database.path
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("create table t (a)")
-        fields.setdefault("revisions", {"1": letter, "2": letter})
-        manifest = dataclasses.replace(
-            MANIFEST, digest=fields.pop("digest", digest), family=fields.pop("family", digest),
-            sha256=workspace.database.content_hash(), **fields,
-        )  # fmt: skip
-        entry = store.publish(workspace.database, manifest, replace=replace)
-        workspace.close()
-        if age is not None:
-            now = entry.used - age
-            os.utime(Path(entry.database.name).parent, (now, now))
-        return entry
 
-    return publish
+def published(store, letter="a", *, age=None, replace=True, **fields):
+    """A small database, published under a manifest with these fields, last asked for then."""
+    digest = letter * 64
+    workspace = store.workspace(digest)
+    path = workspace.database.path
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table t (a)")
+    fields.setdefault("revisions", {"1": letter, "2": letter})
+    manifest = dataclasses.replace(
+        MANIFEST, digest=fields.pop("digest", digest), family=fields.pop("family", digest),
+        sha256=workspace.database.content_hash(), **fields,
+    )  # fmt: skip
+    entry = store.publish(workspace.database, manifest, replace=replace)
+    workspace.close()
+    if age is not None:
+        now = entry.used - age
+        os.utime(Path(entry.database.name).parent, (now, now))
+    return entry
 
 
 def names(entries):
@@ -188,7 +190,7 @@ class TestASnapshot:
 
     def test_is_on_the_disk_before_it_has_its_name(self, store, put, monkeypatch):
         done = []
-        sync, rename = os.fsync, os.rename
+        sync, rename, replace = os.fsync, os.rename, os.replace
 
         def fsync(descriptor):
             path = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -199,8 +201,14 @@ class TestASnapshot:
             done.append(("rename", Path(target).name, True))
             rename(source, target)
 
+        def replaced(source, target):
+            if not str(source).endswith(str(os.getpid())):
+                done.append(("rename", Path(target).name, True))
+            replace(source, target)
+
         monkeypatch.setattr(os, "fsync", fsync)
         monkeypatch.setattr(os, "rename", renamed)
+        monkeypatch.setattr(os, "replace", replaced)
         put()
 
         pid = os.getpid()
@@ -218,13 +226,14 @@ class TestASnapshot:
         def late(source, target):
             if Path(target).name == "a" * 32:
                 Path(target).mkdir()
-                (Path(target) / "theirs").touch()
+                (Path(target) / "manifest.json").write_text("theirs")
             rename(source, target)
 
         monkeypatch.setattr(os, "rename", late)
         entry = put()
 
-        assert (Path(entry.database.name).parent / "theirs").exists()
+        assert (Path(entry.database.name).parent / "manifest.json").read_text() == "theirs"
+        assert [path.name for path in store.snapshots.iterdir()] == ["a" * 32]
         assert list(store.building.iterdir()) == []
 
     def test_that_can_not_be_put_there_is_an_error(self, store, put, monkeypatch):

@@ -21,6 +21,9 @@ class DiskFull(OperationalError):
 
 
 by_error = pytest.mark.parametrize("error", [KeyboardInterrupt, DiskFull])
+# Each cuts off every fourth revision, and runs the others.
+PARTS = 4
+by_part = pytest.mark.parametrize("part", range(PARTS))
 
 
 class Cut:
@@ -81,12 +84,16 @@ def whether_done(deed: Callable[[str], None], to: str, error: type[BaseException
     return True
 
 
+@by_part
 @by_error
 def test_an_upgrade_that_is_cut_off_anywhere_leaves_nothing_of_its_revision(
-    database: Migrated, error: type[BaseException]
+    database: Migrated, error: type[BaseException], part: int
 ) -> None:
     for number, revision in enumerate(REVISIONS):
-        cut_off_everywhere(database, database.upgrade, revision, error)
+        if number % PARTS == part:
+            cut_off_everywhere(database, database.upgrade, revision, error)
+        else:
+            database.upgrade(revision)
         database.fill(f"row-{number}")
     came_to = database.shape(), database.rows()
 
@@ -98,15 +105,19 @@ def test_an_upgrade_that_is_cut_off_anywhere_leaves_nothing_of_its_revision(
     assert (database.shape(), database.rows()) == came_to
 
 
+@by_part
 def test_a_downgrade_that_is_cut_off_anywhere_leaves_nothing_of_its_revision(
-    database: Migrated,
+    database: Migrated, part: int
 ) -> None:
     for number, revision in enumerate(REVISIONS):
         database.upgrade(revision)
         database.fill(f"row-{number}")
 
-    for revision in [*REVISIONS[-2::-1], "base"]:
-        cut_off_everywhere(database, database.downgrade, revision, KeyboardInterrupt)
+    for number, revision in enumerate([*REVISIONS[-2::-1], "base"]):
+        if number % PARTS == part:
+            cut_off_everywhere(database, database.downgrade, revision, KeyboardInterrupt)
+        else:
+            database.downgrade(revision)
 
     assert database.shape() == {}
 

@@ -15,7 +15,7 @@ from alembic_snapshot.build.lookup import Status, find, look_up
 from alembic_snapshot.build.sharing import Sharing, built
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.checks import NO_METADATA, number, size
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.layers import Chain, read_chain
 from alembic_snapshot.project.config import Project
@@ -83,7 +83,12 @@ def _telling(archiving: Archiving, listener: Listener) -> Iterator[None]:
 def _trimmed(status: Status) -> Iterator[str]:
     """Delete what is too much for the store; what is to be said of that."""
     limit = status.project.max_size
-    deleted, left = status.store.trim(bytes_of(limit))
+    try:
+        deleted, left = status.store.trim(bytes_of(limit))
+    except StoreError as error:
+        # What was to be built is there.
+        yield f"the store may have more than {limit} (max_size): {error.message}"
+        return
     if deleted:
         freed = sum(entry.manifest.size for entry in deleted)
         yield (

@@ -155,7 +155,17 @@ class Verifier:
                 hint="name them in version_locations, beside script_location",
             )
             raise AttemptFailed(error, final=True)
-        for name, layer in self.chain.revisions.items() if "revisions" in scripts else ():
+        if "revisions" not in scripts:
+            return
+        unread = sorted(set(scripts["revisions"]).difference(self.chain.revisions))
+        if unread and not self.chain.is_below:
+            error = BuildError(
+                f"Alembic loads revision {_listed(unread)}, and no script of it is found by "
+                "reading the version locations",
+                hint="move its script to a file of its own in a version location",
+            )
+            raise AttemptFailed(error, final=True)
+        for name, layer in self.chain.revisions.items():
             parents = scripts["revisions"].get(name)
             if parents is None or set(parents) != set(layer.parents):
                 ran = "is not there" if parents is None else f"stands on {_listed(parents)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from alembic_snapshot.key.libraries import refuse_old
 from alembic_snapshot.key.observed import Change, Present
 from alembic_snapshot.project.config import DEFAULT, Project
 from alembic_snapshot.project.owner import identity
+from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import Lookup, Store
 
@@ -103,7 +103,7 @@ def _why(
     """Why the store lacks the snapshot: how it differs from the project's most similar one."""
     # What lies in the project's folder is its own, also if another checkout's cache brought it:
     # then its owner has another name.
-    folder, own_name = f"{project.root}{os.sep}", identity(project)
+    folder, own_name = beginning(project.root), identity(project)
     of_database = own_name.partition(" ")[2]
     own = [
         entry.manifest

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -15,6 +17,45 @@ _SLOWEST = 3
 _WORTH_NAMING = 0.05  # seconds
 
 
+class Lossy:
+    """A text stream for what may be lost, such as notes: what can't be written is dropped.
+
+    A reader that is gone or a full disk must not end a build, nor change an exit status.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write it, or drop it and all that follows."""
+        with self._losing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Have what was written on its way, or drop it and all that follows."""
+        with self._losing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            lead_nowhere(self._stream)
+
+
+def lead_nowhere(stream: TextIO) -> None:
+    """Have what a stream still holds, and is given later, written to where everything is lost."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 class Progress:
     """A listener for :func:`~alembic_snapshot.build.ensure.ensure`; writes to standard error."""
 
@@ -23,7 +64,7 @@ class Progress:
     ):
         self.quiet = quiet
         self.what = what
-        self.stream = stream or sys.stderr
+        self.stream: Any = Lossy(stream or sys.stderr)
         self._bar: Any = None
         self._task: Any = None
         self._timings: dict[str, float] = {}

@@ -13,7 +13,7 @@ from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity
-from alembic_snapshot.project.places import REMOTE_VARIABLE, REMOTE_WRITE_VARIABLE
+from alembic_snapshot.project.variables import REMOTE_VARIABLE, REMOTE_WRITE_VARIABLE
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.store import Store
 

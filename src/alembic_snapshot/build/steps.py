@@ -389,7 +389,7 @@ class Construction:
             through = self.builder.read(child.end.through_env, state.digest, through)
         checks: dict[str, Any] = {
             **(seen.problems or database.problems()),
-            "create_all": child.facts.create_all,
+            **self._made_of_metadata(child.facts, plan.ancestor, state),
         }
         checks |= {**verified.checks, "models": self.chain.models_digest}
         if is_target:
@@ -421,6 +421,23 @@ class Construction:
             # What stands on another machine's work is believed as far as that is.
             origins=plan.ancestor.entry.manifest.origins if plan.ancestor else (),
         )
+
+    def _made_of_metadata(
+        self, facts: Facts, ancestor: Ancestor | None, state: State
+    ) -> dict[str, list[str]]:
+        """The revisions and seeds of a state, in this build or before, that take their schema from
+        metadata.
+        """
+        before = ancestor.entry.manifest.checks if ancestor else {}
+        names = None if self.chain.opaque else {*state.revisions, *self._seeds(state)}
+        return {
+            key: [
+                name
+                for name in dict.fromkeys([*before.get(key, ()), *getattr(facts, key)])
+                if names is None or name in names
+            ]
+            for key in ("create_all", "from_models")
+        }
 
     def _databases(
         self, databases: Sequence[Mapping[str, Any]], before: Entry | None

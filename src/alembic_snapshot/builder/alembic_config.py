@@ -15,11 +15,12 @@ from alembic import command
 from alembic.script import ScriptDirectory
 
 from alembic_snapshot.builder.protocol import Job
+from alembic_snapshot.project.spelling import beginning
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.target import BuilderTarget
 
-_ALEMBIC = f"{os.path.dirname(alembic.__file__)}{os.sep}"
+_ALEMBIC = beginning(os.path.dirname(alembic.__file__))
 
 
 class Config(alembic.config.Config):

@@ -16,6 +16,7 @@ from alembic_snapshot.builder.app_context import AppContext, libraries_in_contex
 from alembic_snapshot.builder.carried import Carried, carried
 from alembic_snapshot.builder.env_sql import EnvSql
 from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.held import Held
 from alembic_snapshot.builder.left import LeftByEnv
 from alembic_snapshot.builder.options import (
     called_by_alembic,
@@ -121,6 +122,8 @@ class EnvRunner:
     def handed_over(self) -> dict[str, str]:
         """The options that ``env.py`` hands over, spelled the same wherever the project lies."""
         left = {**self._left.handed_over(), **self.sql.handed_over(), **self._arguments}
+        if self._has_migrated:
+            left["<code given to Alembic>"] = str(self._watch.record.given_to_alembic)
         options = {**(self.options or {}), **left}
         # Values may be somebody's secrets, and are kept where others may read them.
         return {name: text_digest(self._spell(text)) for name, text in options.items()}
@@ -151,8 +154,11 @@ class EnvRunner:
 
         def configure(*positional: Any, **options: Any) -> None:
             connection = options.get("connection", positional[0] if positional else None)
+            if isinstance(hooks := options.get("on_version_apply"), Iterator):
+                # Who looks into it takes what is in it away.
+                options["on_version_apply"] = tuple(hooks)
             if self._guard.migrates(connection):
-                self._on_configure(options)
+                self._on_configure(options, connection)
             original(*positional, **{**options, **overrides})
 
         environment.configure = configure  # type: ignore[method-assign]
@@ -164,11 +170,17 @@ class EnvRunner:
 
         environment.get_x_argument = get_x_argument  # type: ignore[method-assign]
 
-    def _on_configure(self, options: Mapping[str, Any]) -> None:
+    def _on_configure(self, options: Mapping[str, Any], connection: Any) -> None:
         self.options = option_fingerprint(options)
         self._watch.record.metadata = metadata_in(options)
-        for function in called_by_alembic(options):
-            for path in code_reached(function, self._job.scripts):
+        folder, is_project = self._job.scripts, self._watch.frames.is_project
+        for option, function in called_by_alembic(options):
+            with self._watch.reads.unheard():
+                held = Held(function, folder, is_project, connection)
+            if held.text is None:
+                self._watch.record.shares_models.add(EVERY_STATE)
+            self.options[option] += f" {held.text}"
+            for path in code_reached(function, folder) | held.files:
                 self._watch.count(path, EVERY_STATE)
         self.version_table = options.get("version_table") or "alembic_version"
         self.version_schema = options.get("version_table_schema")

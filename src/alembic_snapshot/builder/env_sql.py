@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.options import spelled
-from alembic_snapshot.database.recording import is_reading
+from alembic_snapshot.database.statements import is_reading
 from alembic_snapshot.store.manifest import ENV_SQL
 
 _CURE = (

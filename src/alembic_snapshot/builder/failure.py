@@ -18,8 +18,9 @@ from alembic_snapshot.builder.protocol import Failure
 from alembic_snapshot.builder.upgrade import HISTORY, SCRIPT, Builder
 from alembic_snapshot.errors import GuardError, SnapshotError
 from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.project.spelling import beginning
 
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OWN = beginning(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Between the project's lines, and below them, these say nothing of the project.
 _PASSING = ("alembic", "sqlalchemy", "greenlet", "runpy", "importlib", "asyncio")
 

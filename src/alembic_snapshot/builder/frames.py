@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import FrameType
 
 from alembic_snapshot.project.callsite import Callsites, waiting
+from alembic_snapshot.project.spelling import beginning, is_librarys
 
 # The code of this room, which is on the stack because it hears of a read.
 _HEARING = ("builder/reads.py", "builder/watch.py", "builder/record.py", "builder/frames.py")
@@ -22,8 +23,8 @@ _PASSING = frozenset(
 )
 # How far below the audit hook linecache is, which reads by tokenize.
 _NEAR = 11
-_STDLIB = os.path.dirname(os.__file__) + os.sep
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_STDLIB = beginning(os.path.dirname(os.__file__))
+_OWN = beginning(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # The files of os.environ's own code, as this Python names them (some are frozen), and of this room.
 _MAPPINGS = (
     *(way.__code__.co_filename for way in (os.getenv, Mapping.get, os.path.expandvars)),
@@ -46,7 +47,7 @@ class Frames:
         self._sites = sites
         # The owner of a file: the project, Alembic, this library or another.
         self._kind = functools.cache(self._learn)
-        self._alembic = f"{os.path.dirname(str(sys.modules['alembic'].__file__))}{os.sep}"
+        self._alembic = beginning(os.path.dirname(str(sys.modules["alembic"].__file__)))
 
     def is_project(self, name: str) -> bool:
         """Whether a file is the project's."""
@@ -62,7 +63,7 @@ class Frames:
 
     def is_pythons(self, name: str) -> bool:
         """Whether a file is of Python's own library."""
-        return name.startswith(_STDLIB) and "site-packages" not in name
+        return name.startswith(_STDLIB) and not is_librarys(name)
 
     def is_alembic_near(self) -> bool:
         """Whether Alembic itself asks, through Python: it asks for each script several times."""

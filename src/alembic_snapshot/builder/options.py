@@ -70,13 +70,18 @@ def _kind(given: Any) -> str:
     return str(getattr(given, "__qualname__", f"a {type(given).__name__}"))
 
 
-def called_by_alembic(options: Mapping[str, Any]) -> Iterator[Any]:
-    """The options' functions that act on the database: version hooks and naming conventions."""
+def called_by_alembic(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The functions that act on the database, version hooks and naming conventions: each with the
+    name that :func:`option_fingerprint` has for where it is.
+    """
     hooks = options.get("on_version_apply")
     if hooks is not None:
-        yield from hooks if isinstance(hooks, Iterable) else [hooks]
-    for metadata in metadata_in(options):
-        yield from filter(callable, metadata.naming_convention.values())
+        for hook in hooks if isinstance(hooks, Iterable) else [hooks]:
+            yield "on_version_apply", hook
+    for index, given in enumerate(_target_metadata(options)):
+        for named in given.naming_convention.values() if _is_metadata(given) else ():
+            if callable(named):
+                yield f"target_metadata[{index}]", named
 
 
 def is_comparable(value: Any) -> bool:

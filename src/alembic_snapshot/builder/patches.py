@@ -22,8 +22,8 @@ def hear_create_all(heard: Callable[[], None]) -> None:
     sa.MetaData.create_all = create_all  # type: ignore[method-assign,assignment]
 
 
-def hear_own_operations(heard: Callable[[str], None]) -> None:
-    """Be told the file of each module that gives ``op`` a method of its own.
+def hear_own_operations(heard: Callable[[str, Any], None]) -> None:
+    """Be told the file of each module that gives ``op`` a method of its own, and what it gives.
 
     Revisions use it without importing the module; ``env.py`` does.
     """
@@ -31,8 +31,14 @@ def hear_own_operations(heard: Callable[[str], None]) -> None:
 
     def wrapped(original: Callable[..., Any]) -> Any:
         def registering(*arguments: Any, **options: Any) -> Any:
-            heard(sys._getframe(1).f_code.co_filename)
-            return original(*arguments, **options)
+            file = sys._getframe(1).f_code.co_filename
+            register = original(*arguments, **options)
+
+            def giving(given: Any) -> Any:
+                heard(file, given)
+                return register(given)
+
+            return giving
 
         return staticmethod(registering)
 

@@ -95,6 +95,7 @@ class Facts:
     migrations were heard to use them. ``scripts`` is the history as Alembic has loaded it.
     ``asks_command_line`` says that the project asked for Alembic's command line. ``written`` and
     ``changed`` are files, ``unlike_before`` what the next build finds otherwise, a line each.
+    ``create_all`` and ``from_models`` are the revisions and seeds that make something of metadata.
     """
 
     refused: Sequence[str]
@@ -114,6 +115,7 @@ class Facts:
     written: Sequence[str]
     changed: Sequence[str]
     unlike_before: Sequence[str] = ()
+    from_models: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

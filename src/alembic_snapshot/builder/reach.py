@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+from alembic_snapshot.project.spelling import beginning
 
 
 def code_reached(function: Any, folder: str) -> set[str]:
@@ -29,7 +30,7 @@ def code_reached(function: Any, folder: str) -> set[str]:
             files.add(file)
         waiting.extend(_made_with(value))
         if isinstance(value, FunctionType) and value.__code__.co_filename.startswith(
-            f"{folder}{os.sep}"
+            beginning(folder)
         ):
             waiting.extend(_named(set(_names(value.__code__)), value.__globals__))
     return files

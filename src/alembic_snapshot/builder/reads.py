@@ -44,7 +44,7 @@ class Listener(Protocol):
     def on_file(self, path: Any, *, is_import: bool) -> None: ...
     def on_folder(self, path: Any) -> None: ...
     def on_question(self, path: Any) -> None: ...
-    def on_variable(self, name: str) -> None: ...
+    def on_variable(self, name: str, *, is_scanned: bool = False) -> None: ...
     def on_change(self, path: Any, *, is_read: bool = False) -> None: ...
     def on_move(self, path: Any, target: Any, *, stays: bool = False) -> None: ...
     def on_import(self, dotted: str, taken: Sequence[str], importer: str) -> None: ...
@@ -140,23 +140,35 @@ class Reads:
     def _watch_variables(self) -> None:
         reads = self
 
-        def told(name: str) -> None:
+        # What is asked for by the very object is one of those that somebody read.
+        scanned: dict[Any, Any] = {}
+
+        def told(name: str, *, is_scanned: bool = False) -> None:
             if not reads._is_own:
-                reads._tell(reads._listener.on_variable, name)
+                hear = functools.partial(reads._listener.on_variable, is_scanned=is_scanned)
+                reads._tell(hear, name)
+
+        def asked(key: Any) -> None:
+            is_name = isinstance(key, str | bytes)
+            told(
+                os.fsdecode(key) if is_name else str(key),
+                is_scanned=is_name and scanned.get(key) is key,
+            )
 
         class RecordingEnviron(type(os.environ)):  # type: ignore[misc]
             def __getitem__(self, key: Any) -> Any:
-                told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
+                asked(key)
                 return super().__getitem__(key)
 
             def __delitem__(self, key: Any) -> None:
                 # It fails if there is none.
-                told(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
+                asked(key)
                 super().__delitem__(key)
 
             def __iter__(self) -> Iterator[Any]:
                 told(ALL)
-                return iter(super().__iter__())
+                keys = super().__iter__()
+                return iter([scanned.setdefault(key, key) for key in keys])
 
             def __len__(self) -> int:
                 told(ALL)

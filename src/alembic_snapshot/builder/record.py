@@ -13,11 +13,12 @@ from alembic_snapshot.builder.app_context import lead_to
 from alembic_snapshot.builder.attributes import Attributes
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.observed import Reading
+from alembic_snapshot.project.spelling import beginning, is_librarys
 
 FILES, FOLDERS, STATS, ENVIRONMENT = "files", "folders", "stats", "environment"
 # The owner of what counts for every state.
 EVERY_STATE = ""
-_STDLIB = os.path.dirname(os.__file__) + os.sep
+_STDLIB = beginning(os.path.dirname(os.__file__))
 _NOWHERE = Path()
 # Compiled libraries that read no files by themselves. Others may, unheard.
 _HARMLESS = frozenset(
@@ -78,6 +79,8 @@ class Record:
         self.filled: set[str] = set()
         # What begins no state: it may import everything, for the models.
         self.env_py: str | None = None
+        # What code that was given to Alembic holds, in words.
+        self.given_to_alembic: list[str] = []
         # What env.py gives as its models' metadata.
         self.metadata: list[Any] = []
 
@@ -322,7 +325,9 @@ class Record:
                 file = attribute(module, "__file__")
                 folders = attribute(module, "__path__") or ([file] if file else [])
                 places += [os.path.dirname(folder) for folder in folders]
-        yield from (place for place in places if self._spelled(f"{place}{os.sep}_") is not None)
+        for place in filter(None, places):
+            if self._spelled(os.path.join(place, "_")) is not None:
+                yield place
 
     def _is_another(self, name: str) -> bool:
         return self._digest(name) != self._as_read.get(name)
@@ -350,7 +355,7 @@ def _libraries() -> set[str]:
     for name, module in list(sys.modules.items()):
         file = attribute(module, "__file__")
         if isinstance(file, str) and file.endswith((".so", ".dylib", ".pyd")):
-            is_pythons = file.startswith(_STDLIB) and "site-packages" not in file
+            is_pythons = file.startswith(_STDLIB) and not is_librarys(file)
             if not is_pythons and "__mypyc" not in name:
                 libraries.add(name.partition(".")[0])
     return libraries - _HARMLESS

@@ -16,13 +16,14 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from alembic_snapshot.builder.alembics import AlembicsNames
+from alembic_snapshot.builder.held import Held
 from alembic_snapshot.builder.protocol import PROCESS
 from alembic_snapshot.builder.reach import code_reached
 from alembic_snapshot.builder.record import attribute
@@ -57,6 +58,8 @@ class Registries:
         self._begun: dict[str, Any] | None = None
         self._process: Any = None
         self._levels: dict[str, int] = {}
+        # What the project gave to op, beside what it assigned to names.
+        self.given: list[Any] = []
 
     def listen(self) -> None:
         """Listen from now on; it can't be undone."""
@@ -90,6 +93,20 @@ class Registries:
             elif type(value).__module__.partition(".")[0] not in _BY_ALEMBIC:
                 found[(*name, id(value))] = None
         return found
+
+    def held(self, is_project: Callable[[str], bool]) -> Iterator[Held]:
+        """What code holds that was given to Alembic, or assigned to its names, by whom it be.
+
+        What a library defines, and has nothing of the project's, is not looked into.
+        """
+        for value in [*self.given, *self._alembics.assigned().values()]:
+            value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+            if not callable(value):
+                continue
+            files = code_reached(value, self._scripts)
+            is_defined = isinstance(value, FunctionType | MethodType | type)
+            if not is_defined or any(map(is_project, files)):
+                yield Held(value, self._scripts, is_project)
 
     def filled(self) -> set[str]:
         """The files of the modules whose data are others than those that their own code left;

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from alembic_snapshot.database.identity import server_place
 from alembic_snapshot.postgres.database import ServerDatabase
 
 Refuse = Callable[[str], None]
@@ -62,8 +62,8 @@ class ServerGuard:
 
     def database_of(self, place: Mapping[str, Any]) -> str:
         """The name of the database that a connection's arguments lead to."""
-        name = place.get("dbname") or place.get("database") or os.environ.get("PGDATABASE")
-        return str(name or place.get("user") or "of this user")
+        led = server_place(place)
+        return f"of {led.host}" if led.is_unknown else led.name
 
     def _watched(self, driver: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -95,6 +95,7 @@ def place_of(driver: str, arguments: tuple[Any, ...], options: Mapping[str, Any]
         asked = dict(parse_qsl(url.query))
         path = unquote(url.path.lstrip("/"))
         parsed = {"dbname": path or asked.get("database") or asked.get("dbname")}
+        parsed |= {name: asked[name] for name in ("service", "servicefile") if name in asked}
     elif text:
         from psycopg.conninfo import conninfo_to_dict
 

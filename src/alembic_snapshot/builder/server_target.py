@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from alembic_snapshot.builder.server_guard import Refuse, ServerGuard
 from alembic_snapshot.database.schema import Schema
+from alembic_snapshot.database.statements import without_comments
 from alembic_snapshot.postgres import particulars, schema
 from alembic_snapshot.postgres.database import ServerDatabase
 
@@ -73,7 +74,7 @@ class ServerTarget:
     def _on_statement(
         self, _conn: Any, _cursor: Any, statement: str, parameters: Any, *_context: Any
     ) -> None:
-        self.own_settings.update(_OWN_SETTING.findall(statement))
+        self.own_settings.update(_OWN_SETTING.findall(without_comments(statement)))
         if "set_config" in statement.lower():
             given = parameters.values() if isinstance(parameters, Mapping) else parameters or ()
             names = (one for one in given if isinstance(one, str))

@@ -8,6 +8,8 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
+from alembic_snapshot.project.spelling import beginning, is_librarys
+
 
 def distrust_bytecode(
     is_ours: Callable[[str], bool], search_path: Sequence[str], applied_files: Collection[str]
@@ -22,10 +24,10 @@ def distrust_bytecode(
     it was before, and be stored under the digest of what it is.
     """
     original = SourceFileLoader.path_stats
-    beginnings = tuple(f"{folder}{os.sep}" for folder in search_path)
+    beginnings = tuple(map(beginning, search_path))
 
     def path_stats(loader: SourceFileLoader, path: str) -> dict[str, float]:
-        is_on_path = path.startswith(beginnings) and "site-packages" not in path
+        is_on_path = path.startswith(beginnings) and not is_librarys(path)
         if (is_on_path or is_ours(path)) and path not in applied_files:
             # What the loader's protocol says: no compiled copy is then read or written.
             raise OSError("the project's modules are compiled anew")

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from alembic_snapshot.builder import patches
+from alembic_snapshot.builder import lineage, patches
 from alembic_snapshot.builder.app_context import NoContext, libraries_in_context
 from alembic_snapshot.builder.branches import Disordered, is_line, ordered
 from alembic_snapshot.builder.drift import Comparison
@@ -52,9 +52,6 @@ HISTORY = "the revisions' history"
 # Whose code runs while they are loaded.
 SCRIPT = "a revision script"
 
-# What an environment of `alembic upgrade` is made with, beside its function.
-_UPGRADE = {"as_sql": False, "starting_rev": None, "destination_rev": "heads", "tag": None}
-
 
 class Builder:
     """Brings one database from one state to the next, in this process."""
@@ -83,6 +80,7 @@ class Builder:
         # Whether revisions have one order only.
         self._is_line = False
         self.create_all: list[str] = []
+        self.from_models: list[str] = []
         self.current: str | None = None
         self._doing = "env.py"
         self.own_sql = OwnSql()
@@ -98,7 +96,9 @@ class Builder:
         self.guard.install()
         self.watch.install()
         patches.hear_create_all(self._on_create_all)
-        patches.hear_own_operations(self.watch.count)
+        lineage.follow_copies()
+        lineage.hear_ddl(self._on_ddl)
+        patches.hear_own_operations(self.watch.on_operation)
         patches.hear_migrations(self.env.migrating)
         patches.excuse_missing_loggers(self.watch.reads.unheard)
         sa.event.listen(sa.Engine, "connect", _disable_fsync)
@@ -150,6 +150,7 @@ class Builder:
             redirected=list(dict.fromkeys(self.guard.redirected)),
             databases=[place.to_record(self.root) for place in places],
             create_all=self.create_all,
+            from_models=self.from_models,
             configured=self.env.options is not None,
             options=self.env.handed_over(),
             **self.ran.facts((self.env.version_table, self.env.version_schema)),
@@ -173,6 +174,11 @@ class Builder:
         if self.current:
             self.create_all.append(self.current)
         if self.watch.is_recording:
+            self.watch.share_models()
+
+    def _on_ddl(self, statement: Any) -> None:
+        if self.current and lineage.makes_of(statement, self.watch.record.metadata):
+            self.from_models.append(self.current)
             self.watch.share_models()
 
     @property

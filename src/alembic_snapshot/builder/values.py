@@ -194,12 +194,12 @@ class Reader:
             return _FOREIGN, _name(kind)
         try:
             with _unwarned(kind):
-                reduced = _TABLE.get(kind, _reduced)(value)
+                made = reduced(value)
         except Exception:
             return self._of_closed(value, kind)
-        if isinstance(reduced, str):
-            return str, reduced
-        _, made_with, state, parts, items = (*reduced, *(None,) * 3)[:5]
+        if isinstance(made, str):
+            return str, made
+        _, made_with, state, parts, items = (*made, *(None,) * 3)[:5]
         found = [self._of(made_with), self._of(state), self._of(list(parts or ()))]
         return _PARTS, [*found, self._items(items or ())]
 
@@ -309,9 +309,11 @@ def _is_index(value: Any) -> bool:
     return type(value) is dict and any(type(one).__name__ == _LINK for one in value.values())
 
 
-def _reduced(value: Any) -> Any:
+def reduced(value: Any) -> Any:
+    """An object taken apart, as ``pickle`` does it: a name, or what makes it, with its state."""
     kind: Any = type(value)
-    return kind.__reduce_ex__(value, 4)
+    take_apart = _TABLE.get(kind)
+    return take_apart(value) if take_apart else kind.__reduce_ex__(value, 4)
 
 
 @contextlib.contextmanager

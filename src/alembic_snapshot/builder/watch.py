@@ -32,8 +32,11 @@ from alembic_snapshot.builder.record import (
 from alembic_snapshot.builder.registries import Registries
 from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
 from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.project.spelling import beginning
 
 # What is one function to whoever reads it, and two frames to older versions of Python.
+# Where systems have files that are none on any disk.
+_VIRTUAL = ("/dev", "/proc", "/run", "/sys")
 _COMPREHENSIONS = ("comp>", "genexpr>")
 
 
@@ -57,7 +60,7 @@ class Watch:
         self.sites = sites
         self.frames = Frames(sites)
         self.reading = reading
-        self.folders = tuple(f"{folder}{os.sep}" for folder in folders)
+        self.folders = tuple(map(beginning, folders))
         self.settings = frozenset(settings)
         self.ignored = tuple(ignored)
         self.reads = Reads(self)
@@ -135,7 +138,7 @@ class Watch:
         if folder not in self._real:
             with self.reads.unheard():
                 self._real[folder] = os.path.realpath(folder)
-        for spelled in (path, f"{folder}{os.sep}{name}", f"{self._real[folder]}{os.sep}{name}"):
+        for spelled in (path, os.path.join(folder, name), os.path.join(self._real[folder], name)):
             self.record.scripts[spelled] = revision
 
     def count(self, path: Any, owner: str | None = None) -> None:
@@ -169,6 +172,11 @@ class Watch:
             shares |= files is None
             for name in files or ():
                 self.record.note(FILES, name, Origin(EVERY_STATE))
+        for held in self._registries.held(self.frames.is_project):
+            shares |= held.text is None
+            self.record.given_to_alembic.append(str(held.text))
+            for path in held.files:
+                self.count(path, EVERY_STATE)
         if shares:
             self.record.shares_models.add(EVERY_STATE)
 
@@ -249,8 +257,11 @@ class Watch:
         if self.frames.asks() == "project" and not self.frames.shows_a_line():
             self._read(STATS, name)
 
-    def on_variable(self, name: str) -> None:
-        """A variable was asked for, or all of them."""
+    def on_variable(self, name: str, *, is_scanned: bool = False) -> None:
+        """A variable was asked for, or all of them.
+
+        ``is_scanned`` says that its name is an object that a scan of all had given.
+        """
         frame = asker()
         if frame is None or fits(name, self.ignored):
             return
@@ -263,7 +274,7 @@ class Watch:
         if name == ALL:
             self._scanning = here
             is_told = not self.frames.is_pythons(file)
-        elif here == self._scanning and name not in frame.f_code.co_consts:
+        elif here == self._scanning and is_scanned:
             is_told = False  # One of all that are being read.
         else:
             is_told = not is_of_surroundings(name) or self.frames.is_project(file)
@@ -339,6 +350,11 @@ class Watch:
             for name in (last, f"{last}.py"):
                 self.on_question(os.path.join(place, name))
 
+    def on_operation(self, path: str, given: Any) -> None:
+        """A file gave ``op`` a method of its own, or what that does."""
+        self.count(path)
+        self._registries.given.append(given)
+
     def on_unheard(self, what: str) -> None:
         """Something began of which nobody hears what it reads."""
         if self.is_recording:
@@ -391,12 +407,13 @@ class Watch:
 
     def _spelled_anew(self, path: Any) -> str | None:
         absolute = _absolute(path)
-        if absolute is None or not f"{absolute}{os.sep}".startswith(self._below):
+        if absolute is None or not beginning(absolute).startswith(self._below):
             return None
         absolute = self.sites.at_root(absolute)
-        if absolute.startswith((f"{self.reading.store}{os.sep}", *self._pythons)):
+        if absolute.startswith((beginning(self.reading.store), *self._pythons)):
             return None
-        if "__pycache__" in absolute or f"{os.sep}.git{os.sep}" in absolute:
+        inside = self.sites.inside(absolute)
+        if "__pycache__" in inside or ".git" in inside[:-1]:
             return None
         is_root = absolute == self.reading.spelling.root
         if not is_root and not self.frames.is_project(absolute):
@@ -405,9 +422,9 @@ class Watch:
 
 
 def _below(root: str) -> tuple[str, ...]:
-    """Folders below the root that hold Python itself, and not the project."""
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
-    return tuple(f"{p}{os.sep}" for p in prefixes if p.startswith(f"{root}{os.sep}"))
+    """Folders below the root that hold Python itself or are the system's, and not the project."""
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *_VIRTUAL}
+    return tuple(beginning(p) for p in prefixes if p.startswith(beginning(root)))
 
 
 def _all_below(path: str) -> Iterator[str]:

@@ -30,16 +30,18 @@ from alembic_snapshot.cli.options import (
     traceback_option,
 )
 from alembic_snapshot.errors import CommandError, SnapshotError
+from alembic_snapshot.project.variables import refuse_unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    try:
-        status = _run(given)
-    except SnapshotError as error:
-        console.report(error, traceback="--traceback" in given)
-        status = 2
+    with console.unfailing_error():
+        try:
+            status = _run(given)
+        except SnapshotError as error:
+            console.report(error, traceback="--traceback" in given)
+            status = 2
     sys.exit(status)
 
 
@@ -211,6 +213,7 @@ def psql(name: str, traceback: bool) -> int:
     del traceback
     from alembic_snapshot.postgres.psql import run_psql
 
+    refuse_unknown()
     return run_psql(name)
 
 

@@ -6,13 +6,45 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from alembic_snapshot.build.progress import Lossy, lead_nowhere
 from alembic_snapshot.errors import CommandError, SnapshotError, printable, spelled_out
 
 _COLOURS = {"+": 32, "-": 31, "~": 33, "✓": 32, "!": 33, "✗": 31}
 _SIGN = re.compile(r"^( *)([+~✓!✗-])(?= )", re.MULTILINE)
 _YELLOW, _RED = 33, 31
+_ERROR = 2
+
+
+@contextlib.contextmanager
+def unfailing_error() -> Iterator[None]:
+    """Have a standard error, whose reader may go away: an exit status says what is to be known.
+
+    With none, a file that is opened later would be taken for it by the processes that we start.
+    """
+    before = sys.stderr
+    if before is None:
+        sys.stderr = open(_free_error(), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    lossy: Any = Lossy(sys.stderr)
+    sys.stderr = lossy
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = before
+
+
+def _free_error() -> int:
+    """A descriptor that leads nowhere: that of standard error, if nothing else has it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.fstat(_ERROR)
+    except OSError:
+        os.dup2(nowhere, _ERROR)
+        return _ERROR
+    return nowhere
 
 
 def prepare() -> None:
@@ -43,10 +75,7 @@ def finish() -> None:
 
 def broken(error: OSError | ValueError) -> CommandError:
     """The error of a standard output that takes no more; nothing is written to it any more."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, (sys.__stdout__ or sys.stdout).fileno())
-        os.close(nowhere)
+    lead_nowhere(sys.__stdout__ or sys.stdout)
     return CommandError(
         f"can't write to standard output: {getattr(error, 'strerror', None) or error}",
         hint="see that whatever reads it stays to the end, and has room",

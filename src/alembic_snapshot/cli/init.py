@@ -27,6 +27,7 @@ from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project, here, load_project, refuse_no_store
 from alembic_snapshot.project.places import TABLE, refuse_misspelt, store_folder
 from alembic_snapshot.project.toml_file import TomlFile, tool_table
+from alembic_snapshot.project.variables import refuse_unknown
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.snapshot import Snapshot
@@ -56,6 +57,7 @@ def init(wishes: Wishes) -> int:
             "init asks before it writes, and the standard input is no terminal",
             hint="--yes writes without asking, --print only shows",
         )
+    refuse_unknown()
     layout = find_layout(here(), wishes.config)
     file = PyProject(layout.toml)
     table = tool_table(file.values, _NAME)

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.spelling import beginning, is_librarys
+from alembic_snapshot.project.variables import PROBE, PROBE_SECONDS
 
 _GRACE = 5.0
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
@@ -46,8 +48,8 @@ def ask(project: Project, timeout: float) -> Answer:
         report, output = Path(folder, "report"), Path(folder, "output")
         variables = {
             **os.environ,
-            "ALEMBIC_SNAPSHOT_PROBE": str(report),
-            "ALEMBIC_SNAPSHOT_PROBE_SECONDS": str(timeout),
+            PROBE: str(report),
+            PROBE_SECONDS: str(timeout),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         options = [option for name, option in _WITHOUT.items() if _has(name)]
@@ -88,12 +90,13 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 def _hangs(stack: str, project: Project, timeout: float) -> Answer:
     """The answer for an application that does not end, with the line that runs."""
-    root = f"{os.path.realpath(project.root)}{os.sep}"
+    root = beginning(os.path.realpath(project.root))
     where = ""
     for path, line in _FRAME.findall(stack):
         real = os.path.realpath(path)
-        if real.startswith(root) and "site-packages" not in real:
-            where = f": it is at {real.removeprefix(root)} line {line}"
+        inside = real.removeprefix(root)
+        if real.startswith(root) and not is_librarys(inside):
+            where = f": it is at {inside} line {line}"
             break
     return Answer(
         None,

@@ -15,10 +15,11 @@ from alembic_snapshot.cli.records import snapshot_record, time_of
 from alembic_snapshot.errors import CommandError, StoreError
 from alembic_snapshot.project.commands import own_command
 from alembic_snapshot.project.config import Project
-from alembic_snapshot.project.places import REMOTE_VARIABLE, TABLE
+from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.project.variables import KEY_VARIABLE, REMOTE_VARIABLE
 from alembic_snapshot.remote.asked import AskedStore
 from alembic_snapshot.remote.record import Record
-from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings, settings_of
+from alembic_snapshot.remote.settings import RemoteSettings, settings_of
 from alembic_snapshot.remote.shared import Report
 
 _INSTALL = "pip install 'alembic-snapshot[remote]'"

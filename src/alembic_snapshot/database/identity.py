@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from alembic_snapshot.project.spelling import beginning
+
 _PORT = 5432
 # What SQLAlchemy gives to the driver of a URL's options, and not to SQLite; what it takes for yes.
 _OF_THE_DRIVER = frozenset(
     {"cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri"}
 )
+# How the host of a database begins that a service names, and nobody knows the service.
+_SERVICE = "service "
 _YES = ("true", "yes", "on", "y", "t", "1")
 _NO_FILE = ("", ":memory:")
+# What says to libpq where a connection goes, in its words.
+_LEADING = ("service", "servicefile", "host", "hostaddr", "port", "dbname", "user")
 # Where PostgreSQL listens on the machine itself, as drivers and their configuration spell it.
 _HERE = ("", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postgresql", "/tmp")
 
@@ -37,6 +43,11 @@ class Place:
     name: str
     host: str = ""
     port: int = 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is named by a service of libpq's that is not known here."""
+        return self.host.startswith(_SERVICE)
 
     @property
     def is_memory(self) -> bool:
@@ -74,6 +85,8 @@ class Place:
             return "a database in memory"
         if self.kind == "sqlite":
             return repr(self._relative(root))
+        if self.is_unknown:
+            return f"the PostgreSQL database of {self.host}, which is not known here"
         return f"the PostgreSQL database {self.name!r} on {self.host}:{self.port}"
 
     def url(self, root: Path) -> str:
@@ -105,9 +118,8 @@ class Place:
 
 def _is_below(path: Path | str, folder: Path | str) -> bool:
     """Whether a path is in a folder, or in one below it; a name that is no path is in none."""
-    return os.path.isabs(path) and os.path.realpath(path).startswith(
-        os.path.realpath(folder) + os.sep
-    )
+    start = beginning(os.path.realpath(folder))
+    return os.path.isabs(path) and os.path.realpath(path).startswith(start)
 
 
 def places_of(kind: str, cargs: Sequence[Any], cparams: Mapping[str, Any]) -> list[Place]:
@@ -127,7 +139,17 @@ def file_place(database: Any) -> Place:
 
 
 def server_places(place: Mapping[str, Any]) -> list[Place]:
-    """The databases that the arguments of a driver for PostgreSQL lead to, one for each host."""
+    """The databases that the arguments of a driver for PostgreSQL lead to, one for each host.
+
+    Where a service names them that is not known here, it is one that equals no other.
+    """
+    service = place.get("service") or os.environ.get("PGSERVICE")
+    if service:
+        resolved = _resolved(place)
+        if resolved is None:
+            name, port = place.get("dbname") or place.get("database"), str(place.get("port") or 0)
+            return [Place("postgresql", str(name or ""), f"{_SERVICE}{service!r}", _number(port))]
+        place = resolved
     # It is the address that counts where both are given.
     hosts = _all(place.get("hostaddr") or place.get("host") or os.environ.get("PGHOST"))
     ports = _all(place.get("port") or os.environ.get("PGPORT"))
@@ -135,9 +157,40 @@ def server_places(place: Mapping[str, Any]) -> list[Place]:
     name = name or place.get("user") or os.environ.get("PGUSER") or _user()
     places = []
     for host, port in itertools.zip_longest(hosts, ports, fillvalue=ports[-1]):
-        number = int(port) if port.isdigit() else _PORT
-        places.append(Place("postgresql", str(name), _host(host), number))
+        places.append(Place("postgresql", str(name), _host(host), _number(port)))
     return places[: len(hosts)]
+
+
+def _resolved(place: Mapping[str, Any]) -> dict[str, str] | None:
+    """What libpq makes of arguments with a service's; None if it does not know the service.
+
+    Of the same option, what is given counts before the service's, and that before a variable's.
+    """
+    try:
+        from psycopg import pq
+        from psycopg.conninfo import make_conninfo
+
+        given = {"dbname": place.get("database"), **place}
+        told = {name: ",".join(_all(given[name])) for name in _LEADING if given.get(name)}
+        # libpq puts its options together, and then refuses this one before it connects.
+        asked = pq.PGconn.connect_start(make_conninfo(**told, sslmode="unknown").encode())
+    except Exception:
+        # There is no psycopg, or an older libpq without one of the options.
+        return None
+    try:
+        found = {one.keyword.decode(): one.val.decode() for one in asked.info if one.val}
+    finally:
+        asked.finish()
+    return found if "dbname" in found else None
+
+
+def _number(port: str) -> int:
+    return int(port) if port.isdigit() else _PORT
+
+
+def server_place_at(host: str, port: int, name: str) -> Place:
+    """The database of that name on a server that is known by where it is."""
+    return Place("postgresql", name, _host(host), port or _PORT)
 
 
 def server_place(place: Mapping[str, Any]) -> Place:

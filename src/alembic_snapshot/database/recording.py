@@ -5,7 +5,6 @@ It is cheap to keep, and read only when the test has failed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -14,10 +13,6 @@ from alembic_snapshot.project.callsite import Writer
 # What nobody reads through, nor runs again, in a moment.
 MOST_STEPS = 10_000
 COMMIT, ROLLBACK, EXECUTE, FAILED = "commit", "rollback", "execute", "failed"
-_WRITING = re.compile(
-    r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|MERGE|WITH\b.*\b(?:INSERT|UPDATE|DELETE|MERGE))\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class Objects(Protocol):
@@ -111,13 +106,3 @@ class Recording:
         del self.steps[position.steps :]
         self.migrations = position.migrations
         self._at_work.clear()
-
-
-def is_reading(statement: str) -> bool:
-    """Whether a statement is one that only reads, unless a function in it does more."""
-    return statement.lstrip()[:6].upper() in ("SELECT", "EXPLAI", "PRAGMA")
-
-
-def is_writing(statement: str) -> bool:
-    """Whether a statement is one that changes rows."""
-    return _WRITING.match(statement) is not None

@@ -18,18 +18,22 @@ from alembic_snapshot.database.recording import (
     FAILED,
     Recording,
     Step,
-    is_reading,
 )
 from alembic_snapshot.database.statements import (
     BACK,
     BEGIN,
     END,
+    MAKING,
     NAMED,
     NEW,
     OF_THE_MOMENT,
     SAVEPOINT,
     SCHEMA,
     TARGET,
+    beginning,
+    heading,
+    is_beside,
+    is_reading,
     plain,
 )
 from alembic_snapshot.project.callsite import Writer
@@ -45,11 +49,14 @@ class Replay(Protocol):
     def connection(self, number: int, *, autocommit: bool) -> Any:
         """The connection of that number."""
 
+    def runs(self, statement: str) -> bool:
+        """Whether a statement, from its first word on, is one that is run again."""
+
     def execute(self, connection: Any, step: Step) -> int:
         """Run a statement; how many rows it says that it wrote, -1 if it does not say.
 
         Raises:
-            Exception: the driver's own, or what is not run again.
+            Exception: the driver's own.
         """
 
     def end(self, connection: Any, *, commit: bool) -> None:
@@ -148,6 +155,7 @@ class Written:
         self._undone: set[tuple[str, Hashable]] = set()
         # In these, what the SQL gave may be another statement's: who wrote it is not told.
         self._astray: set[str] = set()
+        self._left_out: str | None = None
         # What is in tables that are no part of the difference, and were written to.
         self._beside: dict[str, Hashable] = {}
         self._seen: tuple[int, Mapping[str, Rows]] | None = None
@@ -176,6 +184,8 @@ class Written:
             return self.obstacle
         if (table.name, _key(table, row)) in self._undone:
             return "what wrote it seems to have been rolled back"
+        if self._left_out is not None:
+            return self._left_out
         return _ELSE if self._is_astray else ""
 
     def _gives(self, table: TableDiff, row: Row, notes: Sequence[Note], *, is_gone: bool) -> bool:
@@ -238,16 +248,21 @@ class Written:
                     raise
                 except Exception as error:
                     self._seen = None
+                    if step.kind == EXECUTE and self._left_out is not None:
+                        # It needs what that made, and what was written before is what it was.
+                        self.obstacle = self._left_out
+                        self._leave(steps[number:])
+                        return
                     if step.kind == EXECUTE:
                         first = str(error).partition("\n")[0]
                         self.obstacle = f"its SQL can't be run again: {first}"
-                        self._astray |= self._named_in(step.statement)
+                        self._astray |= self._named_in(beginning(step.statement))
                         return
             else:
                 self._end(step.connection, commit=step.kind == COMMIT)
 
     def _execute(self, step: Step) -> None:
-        number, statement = step.connection, step.statement
+        number, statement = step.connection, beginning(step.statement)
         connection = self._replay.connection(number, autocommit=step.is_autocommit)
         end = END.match(statement)
         if end:
@@ -258,9 +273,13 @@ class Written:
         if is_watched:
             self._note_beside(statement)
         before = self._before(number, connection) if is_watched else {}
-        table = self._inserted_into(step) if is_watched else None
+        table = self._inserted_into(step, statement) if is_watched else None
         above = self._replay.newest(connection, table) if table else None
-        count = self._replay.execute(connection, step)
+        count = -1
+        if self._replay.runs(statement):
+            count = self._replay.execute(connection, step)
+        elif step.kind == EXECUTE and not is_beside(statement):
+            self._left_out = self._left_out or f"its {heading(statement)} is not run again"
         if SCHEMA.match(statement):
             self._relations = None
         pending = self._pending.setdefault(number, [])
@@ -289,8 +308,9 @@ class Written:
     def _leave(self, steps: Sequence[Step]) -> None:
         """Leave out the rest, which may have written the very rows that are there already."""
         for step in steps:
-            if step.kind == EXECUTE and not is_reading(step.statement):
-                self._astray |= self._named_in(step.statement)
+            statement = beginning(step.statement)
+            if step.kind == EXECUTE and not (is_beside(statement) or MAKING.match(statement)):
+                self._astray |= self._named_in(statement)
 
     def _named_in(self, statement: str) -> set[str]:
         """The tables of the difference that a statement names as its target; all if it names none.
@@ -331,10 +351,10 @@ class Written:
             self._seen = None
             self._undone |= {(table, key) for table, key, _ in pending}
 
-    def _inserted_into(self, step: Step) -> TableDiff | None:
+    def _inserted_into(self, step: Step, statement: str) -> TableDiff | None:
         """The table with a key of one column to which a statement adds rows, and does no more."""
-        target = TARGET.match(step.statement)
-        if step.is_many or target is None or not NEW.match(NAMED.sub("?", step.statement)):
+        target = TARGET.match(statement)
+        if step.is_many or target is None or not NEW.match(NAMED.sub("?", statement)):
             return None
         name = plain(target[1])
         found = next(iter(self._by_name.get(name, ())), None)
@@ -368,7 +388,7 @@ class Written:
     def _changes(
         self, step: Step, before: Mapping[str, Rows], after: Mapping[str, Rows], count: int
     ) -> Iterator[tuple[str, Hashable, Note]]:
-        target = TARGET.match(step.statement)
+        target = TARGET.match(beginning(step.statement))
         aim = plain(target[1]) if target else None
         is_moment = bool(OF_THE_MOMENT.search(step.statement))
         for name in self._tables:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.project.toml_file import TomlFile
 
 _DEPTH = 4
@@ -156,7 +157,8 @@ def is_installed(module: str, folder: Path) -> bool:
     if spec is None:
         return False
     places = [*(spec.submodule_search_locations or ()), spec.origin or ""]
-    return any(os.path.realpath(place).startswith(os.path.realpath(folder)) for place in places)
+    start = beginning(os.path.realpath(folder))
+    return any(os.path.realpath(place).startswith(start) for place in places)
 
 
 def _top(anchor: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -132,6 +132,8 @@ class _Reader:
             )  # fmt: skip
         for name, call, owner in self._names():
             engine = self._engine_call(call, self.source, _DEEP)
+            if self._is_late(call, self.source):
+                continue
             if engine is not None:
                 claimed |= {call, engine[0]}
                 yield self._made(f"{name}", call, engine)
@@ -157,7 +159,8 @@ class _Reader:
         for name, call, _ in self._names():
             dotted = self.source.dotted(call.func)
             last = dotted.rpartition(".")[2]
-            if last in _FACTORIES and self._is_library(dotted):
+            is_late = self._is_late(call, self.source)
+            if last in _FACTORIES and self._is_library(dotted) and not is_late:
                 yield Made(
                     self.source, call.lineno, f"{self.source.module}:{name}",
                     is_async="async" in last or "AsyncSession" in ast.unparse(call),
@@ -226,9 +229,35 @@ class _Reader:
             for target in node.targets:
                 on_self = isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self"
                 if engine is not None and on_self:
-                    claimed |= {node.value, engine[0]}
-                    attribute = ast.unparse(target).removeprefix("self.")
-                    yield self._made(f"{name}.{attribute}", call, engine)
+                    attribute = ast.unparse(target)
+                    maker = source.owners.get(node)
+                    way: str | None = attribute.removeprefix("self.")
+                    if maker is not None and not self._is_called(maker, source, {"__init__"}):
+                        way = _getter(kind, attribute, maker)
+                    if way:
+                        claimed |= {node.value, engine[0]}
+                        yield self._made(f"{name}.{way}", call, engine)
+
+    def _is_late(self, value: ast.expr, source: Source) -> bool:
+        """Whether a name has a value only when somebody has called the function that makes it."""
+        maker = source.owners.get(value)
+        return maker is not None and not self._is_called(maker, source)
+
+    def _is_called(
+        self, function: Function, source: Source, known: Collection[str] = (), deep: int = _DEEP
+    ) -> bool:
+        """Whether a function is called when modules are imported, as far as its name tells.
+
+        Those of the ``known`` names are.
+        """
+        if function.name in known:
+            return True
+        places = self._sources.mentioning(function.name.encode()) if deep > 0 else ()
+        callers = {place.owners.get(call) for place in places for call in _calls(place, function)}
+        return any(
+            caller is None or self._is_called(caller, source, known, deep - 1)
+            for caller in callers - {function}
+        )
 
     def _function(self, name: str, function: Function, claimed: set[ast.Call]) -> Iterator[Made]:
         for engine in self._engines_returned(function, self.source, _DEEP):
@@ -249,7 +278,11 @@ class _Reader:
             candidates = [value]
             if isinstance(value, ast.Name):
                 candidates = list(local_values(value.id, function))
-                candidates = candidates or source.assigned.get(value.id, [])
+                candidates = candidates or [
+                    given
+                    for given in source.assigned.get(value.id, [])
+                    if not self._is_late(given, source) or _makes(function, source.owners[given])
+                ]
             for candidate in candidates:
                 engine = self._engine_call(candidate, source, deep - 1)
                 if engine is not None:
@@ -334,9 +367,43 @@ class _Reader:
         return f"{self.source.module}:{name}"
 
 
-def _needs_arguments(function: Function) -> bool:
+def _calls(source: Source, function: Function) -> Iterator[ast.Call]:
+    """The calls of whatever has a function's name, in a file that is imported and not run."""
+    waiting: list[ast.AST] = [source.tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Call) and _called(node) == function.name:
+            yield node
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def _called(node: ast.Call) -> str:
+    return ast.unparse(node.func).rpartition(".")[2]
+
+
+def _makes(function: Function, maker: Function) -> bool:
+    """Whether a function is the one that makes a value, or calls it."""
+    calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
+    return function is maker or maker.name in map(_called, calls)
+
+
+def _getter(kind: ast.ClassDef, attribute: str, maker: Function) -> str | None:
+    """The property or method of a class that makes an attribute and gives it, if it has one."""
+    for child in kind.body:
+        if not isinstance(child, ast.FunctionDef) or not _makes(child, maker):
+            continue
+        if attribute in map(ast.unparse, returned(child)) and not _needs_arguments(child, 1):
+            decorators = {ast.unparse(one).rpartition(".")[2] for one in child.decorator_list}
+            is_property = decorators & {"property", "cached_property"}
+            return child.name if is_property else f"{child.name}()"
+    return None
+
+
+def _needs_arguments(function: Function, given_already: int = 0) -> bool:
     given = function.args
-    positional = [*given.posonlyargs, *given.args]
+    positional = [*given.posonlyargs, *given.args][given_already:]
     return len(positional) > len(given.defaults) or None in given.kw_defaults
 
 

@@ -52,6 +52,7 @@ class Names:
 
     def __init__(self, sources: Sources):
         self._sources = sources
+        self._classes: dict[tuple[ast.expr, Function | None, int], Owner | None] = {}
 
     def module(self, node: ast.expr, place: Place) -> Source | None:
         """The project's module that an expression names."""
@@ -119,6 +120,15 @@ class Names:
         """The project's class of a value, or the class that the value itself is."""
         if deep <= 0:
             return None
+        if place.owner is not None or place.given:
+            return self._class_of(node, place, deep)
+        # A name that is given itself, a little changed, is asked for again and again.
+        asked = node, place.function, deep
+        if asked not in self._classes:
+            self._classes[asked] = self._class_of(node, place, deep)
+        return self._classes[asked]
+
+    def _class_of(self, node: ast.expr, place: Place, deep: int) -> Owner | None:
         if isinstance(node, ast.Name) and node.id in ("self", "cls") and place.owner:
             return place.owner
         if isinstance(node, ast.Call):

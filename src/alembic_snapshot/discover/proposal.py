@@ -81,6 +81,8 @@ class _Proposing:
         sources = [maker.source for maker in chosen if maker.reference]
         self._pythonpath(env, [*sources, *([application.source] if application else [])])
         self._environment(env, engine, backend, makers if application else None)
+        if engine is None and "engine" not in self.table:
+            self._engine_of_a_variable([*makers.flask, *makers.engines], backend)
         self._pytest(chosen)
         self._variables(chosen, makers, backend)
         self._extras(backend)
@@ -190,6 +192,21 @@ class _Proposing:
             self.result.left_out.append(("pythonpath", f"it is there already, and {folders}"))
             return
         self.result.add("pythonpath", [self._name(path) for path in missing], folders)
+
+    def _engine_of_a_variable(self, unnamed: Sequence[Made], backend: str) -> None:
+        """Any URL, for an engine without a name whose URL is from a variable that leads it."""
+        led = {
+            name for line in self.result.lines if line.key == "environment" for name in line.value
+        }
+        origins = [origin for maker in unnamed for origin in maker.url]
+        names = {one.name for one in origins if one.kind == "variable" and one.form == "url"}
+        is_text = any(one.kind == "text" and one.form == "url" for one in origins)
+        if len(names) != 1 or not names <= led or is_text:
+            return
+        url = "sqlite:///app.db" if backend == "sqlite" else f"{backend}://host/app"
+        why = f"any URL: a function makes it of {names.pop()}, in {self.shown.line(unnamed[0])}"
+        self.result.left_out = [one for one in self.result.left_out if one[0] != "engine"]
+        self.result.add("engine", url, why)
 
     def _is_script(self, folder: Path) -> bool:
         return folder.is_relative_to(self.alembic.script_location)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from alembic_snapshot.project.spelling import beginning
+
 _NOT_THE_APPLICATION = frozenset({"node_modules", "site-packages", "build", "dist"})
 _TESTS = re.compile(r"tests?(\.py)?|test_.*\.py|.*_tests?\.py|conftest\.py")
 # Names of what is there for tests, wherever it stands: TestConfig, TestingSettings, test_engine.
@@ -170,7 +172,7 @@ class Sources:
         """The files that contain one of the words, without tests and Alembic's scripts."""
         for path, content in sorted(self._contents.items()):
             inside = path.relative_to(self.root).parts
-            is_script = str(path).startswith(tuple(f"{folder}{os.sep}" for folder in self._scripts))
+            is_script = str(path).startswith(tuple(map(beginning, self._scripts)))
             if is_script or any(_TESTS.fullmatch(part) for part in inside):
                 continue
             source = self.read(path) if any(word in content for word in words) else None

@@ -16,7 +16,7 @@ from alembic_snapshot.engines.factories import OnlyInContext
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.config import Project
-from alembic_snapshot.project.places import BACKEND_VARIABLE
+from alembic_snapshot.project.variables import BACKEND_VARIABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -21,6 +21,7 @@ from alembic_snapshot.engines.configured import Configured
 from alembic_snapshot.engines.importing import when_imported
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.spelling import beginning, is_librarys
 
 # How a variable for a database is called, where only its name tells.
 _TELLING = re.compile(r"URL|URI|DSN|DATABASE|DB", re.I)
@@ -47,7 +48,7 @@ class Asked:
     def __init__(self, root: str):
         self.names: dict[str, bool] = {}
         self.were_all = False
-        self._beginning = os.path.realpath(root) + os.sep
+        self._beginning = beginning(os.path.realpath(root))
 
     def listen(self) -> None:
         """Hear of what is asked for from now on."""
@@ -85,7 +86,8 @@ class Asked:
         if frame is not None and frame.f_code.co_filename in (os.__file__, "<frozen os>"):
             frame = frame.f_back
         file = frame.f_code.co_filename if frame is not None else ""
-        return file.startswith(self._beginning) and "site-packages" not in file
+        is_below = file.startswith(self._beginning)
+        return is_below and not is_librarys(file.removeprefix(self._beginning))
 
 
 class Opened:
@@ -93,7 +95,7 @@ class Opened:
 
     def __init__(self, root: str):
         self.names: dict[str, None] = {}
-        self._roots = (os.path.abspath(root) + os.sep, os.path.realpath(root) + os.sep)
+        self._roots = (beginning(os.path.abspath(root)), beginning(os.path.realpath(root)))
 
     def listen(self) -> None:
         """Hear of what is opened from now on."""

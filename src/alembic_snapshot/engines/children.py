@@ -105,7 +105,7 @@ class Children:
                 f"where a child process with the clone's environ goes can't be known: {problem}"
             )
             return None
-        strays = [place for place in _places(report) if not place.is_same(_place_of(clone))]
+        strays = [place for place in _places(report) if not _is_at(place, clone)]
         if _places(report) and not strays:
             return None
         where = strays[0].text(self.project.root) if strays else "another kind of database"
@@ -165,7 +165,7 @@ class Children:
         trials = [(name, form) for name, form in trials if environ.get(name) != values[form]]
         for name, form in trials[:_TRIALS]:
             places = _places(self._ask({**environ, name: values[form]}))
-            if places and all(place.is_same(_place_of(clone)) for place in places):
+            if places and all(_is_at(place, clone) for place in places):
                 yield name, form
 
     def _unread(self, report: Mapping[str, Any]) -> str:
@@ -215,10 +215,13 @@ def _places(report: Mapping[str, Any]) -> list[Place]:
     return [Place(**place) for place in report.get("places", ())]
 
 
-def _place_of(clone: Clone) -> Place:
+def _is_at(place: Place, clone: Clone) -> bool:
+    """Whether a database is a test's clone, by its server's socket or its address."""
     from sqlalchemy import make_url
 
-    return url_places(make_url(clone.url))[0]
+    url = make_url(clone.url)
+    ways = [url, url.difference_update_query(["host"])] if url.host else [url]
+    return any(place.is_same(url_places(way)[0]) for way in ways)
 
 
 def _folder() -> str:

@@ -258,8 +258,20 @@ class Configured:
     def _verify(self) -> None:
         if self.engine() is None:
             self.url()
-        if self.sessionmaker is None:
-            return
+        if self.sessionmaker is not None:
+            self._verify_sessions()
+        url, _ = self._present_url()
+        place = None if url is None else url_place(url)
+        if place is not None and place.is_unknown:
+            warnings.warn(
+                f"{self.name} leads to {place.text(self.project.root)}: other connections to it "
+                "can't be told from those to another database; define the service in "
+                "~/.pg_service.conf or the file that PGSERVICEFILE names",
+                stacklevel=2,
+            )
+
+    def _verify_sessions(self) -> None:
+        assert self.sessionmaker is not None
         try:
             session = factories.new_session(self.sessionmaker, self.sessionmaker.load())
         except OnlyInContext as reason:
@@ -336,6 +348,11 @@ class Configured:
 
     def _no_engine(self, value: Any) -> EngineError:
         text = self.project.engine
+        if value is None:
+            return EngineError(
+                f"engine {text!r} is None: nothing has made it yet",
+                hint="name the function that makes it, as in module:get_engine(), or give its URL",
+            )
         what = unmade(value) or type(value).__name__
         hint = (
             "name the object that create_engine() or create_async_engine() made, or give a URL if "

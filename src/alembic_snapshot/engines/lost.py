@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from alembic_snapshot.database.recording import FAILED, Step, is_writing
+from alembic_snapshot.database.recording import FAILED, Step
+from alembic_snapshot.database.statements import is_writing
 from alembic_snapshot.database.unsent import is_on_purpose
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 from alembic_snapshot.errors import EngineError, SnapshotError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.references import Reference
+from alembic_snapshot.project.spelling import beginning, is_librarys
 
 _IMPORTABLE = (
     "correct it in [tool.alembic-snapshot], and make its folder importable by pytest, for example "
@@ -109,13 +110,14 @@ class Named:
 
     def _where(self, error: BaseException) -> str:
         """The innermost line of the application that raised it."""
-        beginning = f"{os.path.realpath(self._root)}{os.sep}"
+        start = beginning(os.path.realpath(self._root))
         for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
             name = frame.f_code.co_filename
             # Python's own frozen modules have no file, and "<frozen os>" is no name of one.
             path = name if name.startswith("<") else os.path.realpath(name)
-            if path.startswith(beginning) and "site-packages" not in path:
-                return f" at {path.removeprefix(beginning)} line {line}"
+            inside = path.removeprefix(start)
+            if path.startswith(start) and not is_librarys(inside):
+                return f" at {inside} line {line}"
         return ""
 
     def _nearest(self, error: AttributeError) -> str | None:

@@ -44,7 +44,8 @@ class Notices:
     started.
     ``ending`` tells what is taken down at the moment, if anything is, and ``is_asked`` whether the
     test that is set up takes a clone of a project's database; ``letters`` has what forked processes
-    were refused that had no clone any more.
+    were refused. ``let_through`` has, by the test that ran, what was warned of and is not counted
+    yet.
     """
 
     def __init__(self, callsites: Callsites, temporary: Callable[[], Path | None] = lambda: None):
@@ -60,17 +61,18 @@ class Notices:
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         # By the test that ran, if one did, and what was said.
         self._warned: set[tuple[str, str]] = set()
+        self.let_through: set[tuple[str, str]] = set()
         self.letters = Letters()
 
     @property
     def unguarded(self) -> int:
         """How many connections were let through; those of one line in one test are one."""
-        return len(self._warned)
+        return len(self.let_through)
 
     @property
     def unguarded_tests(self) -> int:
         """In how many tests connections were let through."""
-        return len({test for test, _ in self._warned if test})
+        return len({test for test, _ in self.let_through if test})
 
     def here(self) -> str:
         """The line that is running."""
@@ -108,7 +110,6 @@ class Notices:
             "was taken back",
             hint=_forking(project),
         )
-        self.letters.write(error.message)
         with self.noting():
             raise error
 
@@ -211,17 +212,19 @@ class Notices:
         said = str(_running() or "").rpartition(" ")[0], error.message
         if said not in self._warned:
             self._warned.add(said)
+            self.let_through.add(said)
             warn(error, self.callsites.here())
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
-        """Note an error of ours that is raised meanwhile."""
+        """Note an error of ours that is raised meanwhile, also for a forked child's parent."""
         __tracebackhide__ = True
         try:
             yield
         except SnapshotError as error:
             is_other = threading.current_thread() in self._others
             (self.outside if is_other else self.refused).append(error)
+            self.letters.write(error.message)
             raise
 
     def begin(self) -> None:
@@ -312,8 +315,8 @@ def unused(
         )
     elif place.is_memory:
         hint = (
-            "give the application the URL of a file when it is tested, and name its engine in "
-            f"engine in {table_of(project)}"
+            "name its engine in engine, or where a function makes it write "
+            f'engine = "sqlite://" in {table_of(project)}'
         )
     else:
         own = engine_line(project, place, temporary)
@@ -340,7 +343,11 @@ def engine_line(project: Project, place: Place, temporary: Path | None = None) -
     if names:
         # Another developer has another value.
         many = "variables" if names[1:] else "variable"
-        return f"{by_name}, whose database is from the {many} {' and '.join(names)}"
+        url = "sqlite:///app.db" if place.kind == "sqlite" else f"{place.kind}://host/app"
+        return (
+            f"{by_name}, or where a function makes it a URL, as in {url!r}: its database is from "
+            f"the {many} {' and '.join(names)}"
+        )
     if _is_passing(project, place, temporary):
         return f"{by_name}: the database is in a temporary folder, and has no lasting name"
     return f'write engine = "{place.url(project.root)}" in {table_of(project)}'

@@ -31,7 +31,7 @@ _URL = re.compile(
 )
 # The options of a URL for a server that say where it leads, and as whom.
 _LEADING = re.compile(
-    r"(?<=[?&])(?:host|hostaddr|port|dbname|database|service|user|password)=[^&]*&?"
+    r"(?<=[?&])(?:host|hostaddr|port|dbname|database|service|servicefile|user|password)=[^&]*&?"
 )
 
 
@@ -40,9 +40,11 @@ class Nowhere:
 
     def __init__(self, project: Project):
         self._project = project
-        noted = placeholders.read(os.environ)
-        self._noted = {name: noted[name] for name in _variables(project) if name in noted}
-        self.variables = [name for name, one in self._noted.items() if one.is_put]
+
+    @functools.cached_property
+    def variables(self) -> list[str]:
+        """The variables that lead nowhere."""
+        return [name for name, one in self._noted.items() if one.is_put]
 
     @property
     def place(self) -> Place:
@@ -64,6 +66,11 @@ class Nowhere:
         if not self.variables:
             return False
         return self.is_at(place) or any(place.is_same(one) for one in self.former)
+
+    @functools.cached_property
+    def _noted(self) -> Mapping[str, Placeholder]:
+        noted = placeholders.read(os.environ)
+        return {name: noted[name] for name in _variables(self._project) if name in noted}
 
     @functools.cached_property
     def former(self) -> dict[Place, str]:

@@ -17,8 +17,8 @@ from alembic_snapshot.database.recording import (
     EXECUTE,
     ROLLBACK,
     Step,
-    is_reading,
 )
+from alembic_snapshot.database.statements import is_reading
 from alembic_snapshot.engines.added import Added
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
 from alembic_snapshot.project.callsite import Callsites
@@ -78,9 +78,11 @@ class Recorder:
             info, redirect = self._redirect(connection)
             if redirect is not None and kind == COMMIT:
                 self._check(redirect)
+            is_open = redirect is None or _is_in_transaction(connection)
             own(connection)
             if redirect is not None:
-                redirect.recording.end(id(info), kind)
+                # What no transaction was begun for is there, whatever ends after it.
+                redirect.recording.end(id(info), kind if is_open else COMMIT)
 
         return end
 
@@ -129,3 +131,13 @@ class Recorder:
                 if redirect.is_at(place):
                     return info, redirect
         return info, None
+
+
+def _is_in_transaction(connection: Any) -> bool:
+    """Whether a connection has a transaction to end; true where its driver does not say.
+
+    Python's own for SQLite begins none for a statement that makes a table, or begins with WITH.
+    """
+    with contextlib.suppress(Exception):
+        return bool(connection.driver_connection.in_transaction)
+    return True

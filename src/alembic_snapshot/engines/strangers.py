@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.identity import Place, address_of, file_place, server_place
+from alembic_snapshot.database.identity import Place, address_of, file_place, server_place_at
 from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
@@ -128,8 +128,6 @@ def _place_of(connected: Any, name: str, host: str, port: int) -> Place:
     peer = connected.getpeername()
     if not isinstance(peer, tuple):
         port = int(str(peer).rpartition(".")[2]) if peer else port
-        return server_place({"host": host, "port": port, "dbname": name})
+        return server_place_at(host, port, name)
     here = address_of(peer[0]) == address_of(connected.getsockname()[0])
-    return server_place(
-        {"host": "localhost" if here else address_of(peer[0]), "port": peer[1], "dbname": name}
-    )
+    return server_place_at("localhost" if here else address_of(peer[0]), peer[1], name)

@@ -24,6 +24,10 @@ class Untouched:
                 is_new = any(facts is not None and facts[-1] > self._began for facts in state)
                 self._seen[file] = [] if is_new else state
 
+    def look_again(self, files: Iterable[str]) -> None:
+        """Look at files that are told of already: a forked process has told it."""
+        self._seen.update({file: _state(file) for file in files})
+
     def written(self) -> list[str]:
         """Those that were made, written or deleted since this was asked, or since learned."""
         now = {file: _state(file) for file in self._seen}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alembic_snapshot.errors import ScriptError
-from alembic_snapshot.key.inputs import Files, files_below
+from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.project.alembic_settings import look_deeper
 from alembic_snapshot.project.config import Project
 
@@ -116,14 +116,21 @@ def _script_files(project: Project, files: Files) -> list[str]:
     real = functools.cache(os.path.realpath)
     for location in map(str, project.alembic.version_locations):
         if not project.alembic.recursive:
-            candidates = [f"{location}{os.sep}{name}" for name in files.listing(location)]
+            candidates = [os.path.join(location, name) for name in files.listing(location)]
         else:
-            candidates = list(files_below(location))
+            candidates = list(_below(location))
         for path in sorted(candidates):
-            folder, _, name = path.rpartition(os.sep)
-            if name.endswith(".py") and not name.startswith((".", "__init__")):
-                paths.setdefault(f"{real(folder)}{os.sep}{name}", path)
+            folder, name = os.path.split(path)
+            if name.endswith(".py") and not name.startswith((".#", "__init__")):
+                paths.setdefault(os.path.join(real(folder), name), path)
     return list(paths.values())
+
+
+def _below(location: str) -> Iterator[str]:
+    """The files of which Alembic loads scripts: hidden ones, too, and none through links."""
+    for folder, _, names in os.walk(location):
+        if not folder.endswith("__pycache__"):
+            yield from (os.path.join(folder, name) for name in names)
 
 
 def _names(value: Any) -> tuple[str, ...]:

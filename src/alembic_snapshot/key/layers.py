@@ -26,6 +26,7 @@ from alembic_snapshot.key.libraries import library_versions
 from alembic_snapshot.key.named import revisions_named, with_ancestors
 from alembic_snapshot.key.private import refuse_unknown_private
 from alembic_snapshot.project.config import Project
+from alembic_snapshot.project.spelling import is_librarys
 
 # Raised when the meaning of a digest changes, so that no older snapshot is mistaken for a new one.
 FORMAT = 4
@@ -318,7 +319,7 @@ def _reached_by(reference: str, what: str, project: Project, files: Files) -> se
 def _is_installed(module: str) -> bool:
     """Whether there is such a package beside the project; nothing is imported."""
     # The caller's own folders are not the builder's.
-    installed = [folder for folder in sys.path if "site-packages" in folder]
+    installed = [folder for folder in sys.path if is_librarys(folder)]
     return PathFinder.find_spec(module.partition(".")[0], installed) is not None
 
 

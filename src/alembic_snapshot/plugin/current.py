@@ -167,6 +167,11 @@ class CurrentTest:
         for error in errors:
             self._tally.see_hidden(test, f"{type(error).__name__}: {error.message}")
 
+    def see_failed(self, test: str, errors: Sequence[SnapshotError]) -> None:
+        """Keep what was refused in a phase that failed, if no report says so in the end."""
+        for error in errors:
+            self._tally.see_failed(test, f"{type(error).__name__}: {error.message}")
+
     def after_teardown(self, test: str) -> None:
         """See that what was refused while it was taken down came to it.
 
@@ -251,7 +256,10 @@ class CurrentTest:
     def _dispose(self, database: Database, clone: Clone, test: str) -> None:
         if self.kept.whose == "all":
             self.kept.reserve(clone, test)
-        database.dispose(clone, self.kept.paths.get(clone))
+        path = self.kept.paths.get(clone)
+        database.dispose(clone, path)
+        if path is not None and path.exists():
+            self._tally.kept.append(str(path))
 
     @contextlib.contextmanager
     def _going_on(self, errors: list[SnapshotError], test: str) -> Iterator[None]:
@@ -273,12 +281,20 @@ class CurrentTest:
             errors.append(found)
 
     def count(self) -> Tally:
-        """The sums so far."""
+        """The sums, since :meth:`take` took them last."""
         self._note_caught()
+        self._count_unguarded()
+        return self._tally
+
+    def take(self) -> dict[str, Any]:
+        """What is new since the last time, as a record that another process adds."""
+        self._count_unguarded()
+        self._notices.let_through.clear()
+        return self._tally.take()
+
+    def _count_unguarded(self) -> None:
         self._tally.unguarded = self._notices.unguarded
         self._tally.unguarded_tests = self._notices.unguarded_tests
-        self._tally.kept = [str(path) for path in self.kept.paths.values() if path.exists()]
-        return self._tally
 
     def close(self) -> None:
         """Let go of everything, at the end of the run.

@@ -22,16 +22,15 @@ import pytest
 
 from alembic_snapshot.errors import SnapshotError
 from alembic_snapshot.plugin.session import session_of
+from alembic_snapshot.project.variables import PROBE, PROBE_SECONDS
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.identity import Place
     from alembic_snapshot.plugin.database import Database
 
-_FILE = Path(os.environ["ALEMBIC_SNAPSHOT_PROBE"])
+_FILE = Path(os.environ[PROBE])
 _stack = open(f"{_FILE}.stack", "w", encoding="utf-8")  # noqa: SIM115  # for as long as this runs
-faulthandler.dump_traceback_later(
-    float(os.environ["ALEMBIC_SNAPSHOT_PROBE_SECONDS"]), file=_stack, exit=True
-)
+faulthandler.dump_traceback_later(float(os.environ[PROBE_SECONDS]), file=_stack, exit=True)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,11 @@ import pytest
 from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
-from alembic_snapshot.project.places import (
-    BACKEND_VARIABLE,
-    refuse_misspelt,
-    store_folder,
-    table_above,
-)
+from alembic_snapshot.plugin.reports import Reports
+from alembic_snapshot.plugin.table import table_of
+from alembic_snapshot.project.places import store_folder
 from alembic_snapshot.project.toml_file import TomlFile
+from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.clone import Clone
@@ -57,7 +55,7 @@ class PluginSession:
     """The plugin in one process of pytest: inert without a table, idle until it is needed.
 
     ``temporary`` tells pytest's temporary folder, ``item`` is the test that is set up, runs or is
-    taken down, ``records`` has the numbers of other processes. What is not there yet when pytest
+    taken down, ``reports`` has the numbers of other processes. What is not there yet when pytest
     starts is made, once, when somebody first asks for it: the projects, their databases, and what
     hears of SQLAlchemy's engines. ``is_active`` says whether anybody has.
     """
@@ -70,15 +68,18 @@ class PluginSession:
         self.error: ConfigError | None = None
         self.toml: TomlFile | None = None
         try:
-            self.toml = _table_of(config)
+            self.toml = table_of(config)
+            if self.toml is not None:
+                refuse_unknown()
         except ConfigError as error:
             self.error = error
         self.failures = Failures()
-        self.records: list[dict[str, Any]] = []
+        self.reports = Reports(self._news, self._told_of)
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace
         self._told: set[str] = set()
         self._created = time.time()
+        self._process = os.getpid()
         # A test may run pytest in its own process.
         self._is_first = next(_numbers) == 0
         self._started = False
@@ -91,15 +92,21 @@ class PluginSession:
             self._started = True
             from alembic_snapshot.engines.importing import when_imported
 
-            self._forget = when_imported("sqlalchemy", self._install)
             words = (b"environment", b"postgresql")
             if BACKEND_VARIABLE in os.environ or any(word in self.toml.content for word in words):
                 self._lead_nowhere()
+            # Another plugin may have imported it already; then this is done at once.
+            self._forget = when_imported("sqlalchemy", self._install)
 
     @property
     def is_worker(self) -> bool:
         """Whether this process runs tests for another one, under pytest-xdist."""
         return hasattr(self.config, "workerinput")
+
+    @property
+    def is_fork(self) -> bool:
+        """Whether this process was forked from the one that pytest began in."""
+        return os.getpid() != self._process
 
     @property
     def runs_tests(self) -> bool:
@@ -250,6 +257,19 @@ class PluginSession:
             from alembic_snapshot.plugin.fakes import keep_out
 
             keep_out()
+            self._make_folder()
+
+    def _make_folder(self) -> None:
+        """Make the folder before a test runs in a forked process.
+
+        Each of these would make pytest's anew, and delete what another has kept there.
+        """
+        factory = getattr(self.config, "_tmp_path_factory", None)
+        if factory is not None:
+            self.temporary = factory.getbasetemp
+            # Where it can't be made, each test says so.
+            with contextlib.suppress(OSError):
+                _ = self.folder
 
     def told_once(self, error: SnapshotError) -> str:
         """An error as reports show it; the first report of it has the details."""
@@ -262,16 +282,21 @@ class PluginSession:
 
     def summary(self) -> list[str]:
         """The lines that end the run, about every process of it."""
-        records = self.all_records()
-        if not records:
-            return []
-        from alembic_snapshot.plugin.summary import Tally
+        total = self.total()
+        return [] if total is None else total.lines(self.reports.failed)
 
-        return Tally.of(records).lines()
+    def total(self) -> Tally | None:
+        """What this process and others did; None if none did anything."""
+        return self.reports.total(self.test.count().to_record() if self.is_active else None)
 
-    def all_records(self) -> list[dict[str, Any]]:
-        """What this process and the workers did."""
-        return self.records + ([self.test.count().to_record()] if self.is_active else [])
+    def _news(self) -> dict[str, Any] | None:
+        if not self.is_worker:
+            return None
+        return self.test.take() if self.is_active else {}
+
+    def _told_of(self, files: Iterable[str]) -> None:
+        if self.is_active:
+            self.events.untouched.look_again(files)
 
     @property
     def _is_last(self) -> bool:
@@ -310,6 +335,9 @@ class PluginSession:
         """Leave the parent's connections to the parent."""
         for database in self.databases.values():
             database.redirect.abandon()
+        if "test" in vars(self):
+            # The parent tells it.
+            self.test.take()
 
     def _install(self) -> None:
         from alembic_snapshot.key.libraries import refuse_old
@@ -378,32 +406,6 @@ def _is_main() -> bool:
     spec = getattr(main, "__spec__", None)
     name = spec.name if spec else os.path.basename(getattr(main, "__file__", None) or "")
     return name.partition(".")[0] in _PROGRAMS
-
-
-def _table_of(config: pytest.Config) -> TomlFile | None:
-    """The file with the table: the one that is named, or else the nearest.
-
-    Raises:
-        ConfigError: the one that is named is not there, or has no table.
-    """
-    start = config.invocation_params.dir
-    named: Path | None = config.known_args_namespace.snapshot_config
-    if named is None and config.getini("snapshot_config"):
-        named = Path(config.getini("snapshot_config"))
-        start = config.rootpath if config.inipath is None else config.inipath.parent
-    if named is None:
-        return table_above(config.rootpath) or table_above(start)
-    toml = TomlFile.read(start / named)
-    if toml is not None and toml.table("alembic-snapshot") is None:
-        refuse_misspelt(toml)
-    if toml is None or toml.table("alembic-snapshot") is None:
-        what = "there is no file" if toml is None else "there is no [tool.alembic-snapshot] in"
-        raise ConfigError(
-            f"{what} {start / named}",
-            hint="give --snapshot-config, or the option snapshot_config of pytest's own "
-            "configuration, the path of the pyproject.toml that has the table",
-        )
-    return toml
 
 
 # The sessions that a fork concerns; a run of pytest inside a test has one of its own.

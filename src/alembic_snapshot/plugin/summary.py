@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _REASONS = 3
 _DIGEST_LENGTH = 12
 _SHOWN_TESTS = 3
+_STAYS = ("snapshots", "resets", "no_reset", "detour", "fixtures_only", "refused")
 _FIXTURES_ONLY = "only the fixtures are isolated"
 _NO_ENGINE = (
     "[tool.alembic-snapshot] has no engine, so the application's engines are not pointed at clones"
@@ -37,7 +38,8 @@ class Tally:
     is ``unguarded_tests``, and ``refused`` has
     those that were refused outside of a test, and nobody was told; ``refused_more`` is how many
     more of them there were. ``hidden`` has what was refused in tests that were skipped or failed as
-    expected. ``forked`` has what forked processes were refused that had no clone any more.
+    expected, ``failed`` in those that failed, whatever became of that. ``forked`` has what forked
+    processes were refused.
     ``shared`` is what the shared store did for each snapshot.
     """
 
@@ -60,6 +62,7 @@ class Tally:
     refused: list[str] = field(default_factory=list)
     refused_more: int = 0
     hidden: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
     forked: list[str] = field(default_factory=list)
     shared: list[dict[str, Any]] = field(default_factory=list)
 
@@ -68,36 +71,53 @@ class Tally:
         """The sum of what several processes recorded."""
         total = cls()
         for record in records:
-            total.clones += record["clones"]
-            total.checkpoints += record["checkpoints"]
-            total.size += record["size"]
-            total.seconds += record["seconds"]
-            for digest, state in record["snapshots"].items():
-                # One worker built what the others then found.
-                if total.snapshots.get(digest, "reused") == "reused":
-                    total.snapshots[digest] = state
-            total.warnings += [w for w in record["warnings"] if w not in total.warnings]
-            for command, lines in record["findings"].items():
-                total._find(command, lines)
-            for file, tests in record["written"].items():
-                total.written.setdefault(file, []).extend(tests)
-            total.kept += record["kept"]
-            if record["resets"] is not None:
-                total.resets = (total.resets or 0) + record["resets"]
-            total.no_reset = total.no_reset or record["no_reset"]
-            total.detour = total.detour or record["detour"]
-            for reason, count in record["renewed"].items():
-                total.renewed[reason] = total.renewed.get(reason, 0) + count
-            total.fixtures_only |= record["fixtures_only"]
-            total.unguarded += record["unguarded"]
-            total.unguarded_tests += record["unguarded_tests"]
-            total.refused_more += record["refused_more"]
-            total.shared += record["shared"]
-            for test, errors in record["hidden"].items():
-                total.hidden.setdefault(test, []).extend(errors)
-            total.forked += [one for one in record["forked"] if one not in total.forked]
-            total.refused += [r for r in record["refused"] if r not in total.refused]
+            total.add(record)
         return total
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add what another process recorded; what a record does not say is nothing."""
+        one = Tally(**record)
+        self.clones += one.clones
+        self.checkpoints += one.checkpoints
+        self.size += one.size
+        self.seconds += one.seconds
+        for digest, state in one.snapshots.items():
+            # One worker built what the others then found.
+            if self.snapshots.get(digest, "reused") == "reused":
+                self.snapshots[digest] = state
+        for command, lines in one.findings.items():
+            self._find(command, lines)
+        for file, tests in one.written.items():
+            self.written.setdefault(file, []).extend(tests)
+        self.kept += one.kept
+        if one.resets is not None:
+            self.resets = (self.resets or 0) + one.resets
+        self.no_reset = self.no_reset or one.no_reset
+        self.detour = self.detour or one.detour
+        for reason, count in one.renewed.items():
+            self.renewed[reason] = self.renewed.get(reason, 0) + count
+        self.fixtures_only |= one.fixtures_only
+        self.unguarded += one.unguarded
+        self.unguarded_tests += one.unguarded_tests
+        self.refused_more += one.refused_more
+        self.shared += one.shared
+        for mine, others in ((self.hidden, one.hidden), (self.failed, one.failed)):
+            for test, errors in others.items():
+                _add(mine.setdefault(test, []), errors)
+        _add(self.warnings, one.warnings)
+        _add(self.forked, one.forked)
+        _add(self.refused, one.refused)
+
+    def take(self) -> dict[str, Any]:
+        """The numbers since the last time, as far as there are any; they are forgotten here.
+
+        What the process goes by, or has told as often as it may, stays.
+        """
+        nothing = Tally()
+        record = {name: one for name, one in self.to_record().items() if one != vars(nothing)[name]}
+        vars(self).update({name: one for name, one in vars(nothing).items() if name not in _STAYS})
+        self.resets = None if self.resets is None else 0
+        return record
 
     def note(self, snapshot: Snapshot, command: Callable[[], str]) -> None:
         """Take in a snapshot that was found or built, and what its build warned of.
@@ -112,10 +132,10 @@ class Tally:
             self.snapshots[snapshot.digest] = f"built ({reasons})"
         # What this process has built is there for the next who asks.
         self.snapshots.setdefault(snapshot.digest, found)
-        self.warnings += [note for note in snapshot.notes if note not in self.warnings]
+        _add(self.warnings, snapshot.notes)
         if snapshot.shared is not None:
             self.shared.append(snapshot.shared.to_record())
-            self.warnings += [w for w in snapshot.shared.warnings if w not in self.warnings]
+            _add(self.warnings, snapshot.shared.warnings)
         project, manifest = snapshot.project, snapshot.manifest
         spell = functools.partial(alembic_command, project)
         checked = told(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
@@ -132,26 +152,29 @@ class Tally:
 
     def see_hidden(self, test: str, error: str) -> None:
         """Take in what was refused in a test whose outcome does not show it, once."""
-        known = self.hidden.setdefault(test, [])
-        if error not in known:
-            known.append(error)
+        _add(self.hidden.setdefault(test, []), [error])
+
+    def see_failed(self, test: str, error: str) -> None:
+        """Take in what was refused in a test that failed, once."""
+        _add(self.failed.setdefault(test, []), [error])
 
     def see_forked(self, error: str) -> None:
         """Take in what a forked process was refused, once."""
-        if error not in self.forked:
-            self.forked.append(error)
+        _add(self.forked, [error])
 
     def warn(self, warning: str) -> None:
         """Take in a warning, once."""
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+        _add(self.warnings, [warning])
 
     def to_record(self) -> dict[str, Any]:
         """The numbers as plain values, which a worker can send."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """The summary: a line of numbers, and one for each warning."""
+    def lines(self, reported: Collection[str] = ()) -> list[str]:
+        """The summary: a line of numbers, and one for each warning.
+
+        ``reported`` are the tests that a report says failed.
+        """
         warnings = list(self.warnings)
         for command, found in self.findings.items():
             warnings += shortened(found, command)
@@ -159,7 +182,9 @@ class Tally:
         if self.refused_more:
             warnings.append(f"something caught {self.refused_more} more of these")
         warnings += self._forked()
-        warnings += self._hidden()
+        warnings += _refused(self.hidden, "was skipped, or failed as expected")
+        gone = {test: errors for test, errors in self.failed.items() if test not in reported}
+        warnings += _refused(gone, "failed, but not in the end")
         if self.unguarded:
             where = f" in {number(self.unguarded_tests, 'test')}" if self.unguarded_tests else ""
             warnings.append(
@@ -189,18 +214,6 @@ class Tally:
         if self.forked[_SHOWN_TESTS:]:
             others = len(self.forked) - _SHOWN_TESTS
             lines.append(f"forked processes were refused {others} more of these")
-        return lines
-
-    def _hidden(self) -> list[str]:
-        """What was refused in tests that do not show it: some in full, and the names of all."""
-        tests = sorted(self.hidden)
-        lines = [
-            f"{test} was skipped, or failed as expected, and this was refused: "
-            + "; ".join(self.hidden[test])
-            for test in tests[:_SHOWN_TESTS]
-        ]
-        if tests[_SHOWN_TESTS:]:
-            lines.append(f"so it was in {', '.join(tests[_SHOWN_TESTS:])}")
         return lines
 
     def _shared(self) -> list[str]:
@@ -251,6 +264,25 @@ class Tally:
             line += f"; {len(self.kept)} kept in {_folder_of(self.kept)}"
         only = _FIXTURES_ONLY if self.fixtures_only and self.clones else ""
         return [line, *([f"alembic-snapshot: {only}: {_NO_ENGINE}"] if only else [])]
+
+
+def _refused(found: Mapping[str, Sequence[str]], what: str) -> list[str]:
+    """What was refused in tests that do not show it: some in full, and the names of all."""
+    tests = sorted(found)
+    lines = [
+        f"{test} {what}, and this was refused: {'; '.join(found[test])}"
+        for test in tests[:_SHOWN_TESTS]
+    ]
+    if tests[_SHOWN_TESTS:]:
+        lines.append(f"so it was in {', '.join(tests[_SHOWN_TESTS:])}")
+    return lines
+
+
+def _add(lines: list[str], others: Iterable[str]) -> None:
+    """Add lines to those that are told once."""
+    for line in others:
+        if line not in lines:
+            lines.append(line)
 
 
 def _folder_of(paths: Sequence[str]) -> str:

@@ -10,10 +10,10 @@ from types import FrameType, TracebackType
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.project.spelling import beginning, is_librarys
 
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_PYTHONS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
-_INSTALLED = ("site-packages", "dist-packages")
+_OWN = beginning(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_PYTHONS = tuple({beginning(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")})
 # Wherever they are installed.
 _LIBRARIES = frozenset(
     {"alembic", "alembic_snapshot", "greenlet", "pytest_alembic_snapshot", "sqlalchemy"}
@@ -80,5 +80,5 @@ def _is_projects(frame: FrameType) -> bool:
     if str(frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES:
         return False
     path = os.path.abspath(frame.f_code.co_filename)
-    is_installed = path.startswith((_OWN, *_PYTHONS)) or any(name in path for name in _INSTALLED)
+    is_installed = path.startswith((_OWN, *_PYTHONS)) or is_librarys(path)
     return not (is_installed or frame.f_code.co_filename.startswith("<"))

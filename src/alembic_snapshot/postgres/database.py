@@ -38,8 +38,44 @@ _PLACE = (
     "password",
     "port",
     "service",
+    "servicefile",
     "user",
 )
+_SHOWN_ORPHANS = 20
+# Each foreign key's tables and columns, and what joins them: with the operators and the collations
+# that it compares by, as PostgreSQL does when it validates one (RI_Initial_Check). A partition's
+# are those of the table that it is a part of. One with PERIOD compares ranges by no operator.
+_REFERENCES = """
+SELECT conrelid::regclass::text, confrelid::regclass::text,
+       ARRAY[CASE child.relkind WHEN 'p' THEN '' ELSE 'ONLY' END,
+             CASE parent.relkind WHEN 'p' THEN '' ELSE 'ONLY' END],
+       string_agg(quote_ident(f.attname), ', ' ORDER BY n),
+       string_agg(format('f.%I', f.attname), ', ' ORDER BY n),
+       string_agg(format('p.%I%s%s OPERATOR(%I.%s) f.%I%s',
+                         p.attname,
+                         CASE WHEN l.typtype <> 'p' THEN '::' || format_type(l.oid, -1) END,
+                         ' COLLATE ' || NULLIF(p.attcollation, 0)::regcollation,
+                         os.nspname, o.oprname,
+                         f.attname,
+                         CASE WHEN r.typtype <> 'p' THEN '::' || format_type(r.oid, -1) END),
+                  ' AND ' ORDER BY n),
+       string_agg(format('f.%I IS NOT NULL', f.attname),
+                  CASE confmatchtype WHEN 'f' THEN ' OR ' ELSE ' AND ' END ORDER BY n)
+FROM pg_constraint con
+JOIN pg_class child ON child.oid = conrelid
+JOIN pg_class parent ON parent.oid = confrelid
+CROSS JOIN LATERAL unnest(conkey, confkey, conpfeqop) WITH ORDINALITY AS k (f, p, operator, n)
+JOIN pg_attribute f ON f.attrelid = conrelid AND f.attnum = k.f
+JOIN pg_attribute p ON p.attrelid = confrelid AND p.attnum = k.p
+JOIN pg_operator o ON o.oid = k.operator
+JOIN pg_namespace os ON os.oid = o.oprnamespace
+JOIN pg_type l ON l.oid = o.oprleft
+JOIN pg_type r ON r.oid = o.oprright
+WHERE contype = 'f' AND convalidated AND conparentid = 0
+  AND coalesce(to_jsonb(con) ->> 'conperiod', 'false') = 'false'
+GROUP BY con.oid, child.oid, parent.oid
+ORDER BY conrelid::regclass::text, conname
+"""
 _OUTSIDE = "nspname !~ '^pg_' AND nspname <> 'information_schema'"
 
 
@@ -159,8 +195,11 @@ class ServerDatabase:
             )
             return [row[0] for row in rows]
 
-    def problems(self) -> dict[str, list[str]]:
-        """Constraints that were never validated, and indexes that are not valid."""
+    def problems(self) -> dict[str, Any]:
+        """Constraints never validated, invalid indexes, and rows that refer to none.
+
+        Where the rows can't be read, ``integrity_error`` says so.
+        """
         with self.server.connect(self.name) as connection:
             rows = connection.execute(
                 "SELECT contype, conname, conrelid::regclass::text FROM pg_constraint "
@@ -169,7 +208,8 @@ class ServerDatabase:
             indexes = connection.execute(
                 "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"
             ).fetchall()
-        lines = {
+            orphans = _orphans(connection)
+        lines: dict[str, Any] = {
             kind: [
                 f"constraint {name} of {table} is not validated"
                 for contype, name, table in rows
@@ -178,6 +218,9 @@ class ServerDatabase:
             for kind in ("integrity", "foreign_keys")
         }
         lines["integrity"] += [f"index {name} is not valid" for (name,) in indexes]
+        if isinstance(orphans, str):
+            return {**lines, "integrity_error": orphans}
+        lines["foreign_keys"] += orphans
         return lines
 
     def size(self) -> int:
@@ -251,6 +294,31 @@ def copied(
                 yield connection
         finally:
             copy.remove()
+
+
+def _orphans(connection: psycopg.Connection[Any]) -> list[str] | str:
+    """The rows that refer to none, a line each; or why that can't be known.
+
+    They were put in while triggers were off, for otherwise PostgreSQL itself sees to it.
+    """
+    import psycopg
+
+    lines: list[str] = []
+    for child, parent, only, names, values, missing, given in connection.execute(_REFERENCES):
+        query = (
+            f"SELECT concat_ws(', ', {values}) FROM {only[0]} {child} f LEFT JOIN {only[1]} "
+            f"{parent} p ON {missing} WHERE p.tableoid IS NULL AND ({given}) "
+            f"ORDER BY 1 LIMIT {_SHOWN_ORPHANS - len(lines)}"
+        )
+        try:
+            found = connection.execute(query).fetchall()
+        except psycopg.Error as error:
+            return f"the rows of {child} that refer to {parent} can't be read: {said(error)}"
+        lines += [
+            f"{child} ({names}) = ({key}) refers to a row of {parent} that is not there"
+            for (key,) in found
+        ]
+    return lines
 
 
 def _is_closed(database: ServerDatabase, server: Server) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.clone import whole
 from alembic_snapshot.database.diff import Row, TableDiff
-from alembic_snapshot.database.recording import Step, is_reading
-from alembic_snapshot.database.statements import plain
+from alembic_snapshot.database.recording import Step
+from alembic_snapshot.database.statements import calls, is_reading, plain
 from alembic_snapshot.database.writers import MOST_ROWS, Relations
 from alembic_snapshot.postgres.database import ServerDatabase
 
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
+# Of the schema, what is this database's alone.
 _RUN = re.compile(
-    r"\s*(?:INSERT|UPDATE|DELETE|MERGE|WITH|TRUNCATE|BEGIN|START|SAVEPOINT|RELEASE|ROLLBACK|SET\b(?!"
-    r"\s+ROLE)|(?:CREATE|ALTER|DROP)\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|VIEW|SEQUENCE|TYPE|TRIGGER))\b",
-    re.IGNORECASE,
-)
-# A function that a SELECT calls may write. These do not.
-_HARMLESS = re.compile(
-    r"\b(?:count|sum|min|max|avg|coalesce|lower|upper|length|exists|in|values|cast|and|or|not|any|"
-    r"as|over|from|where|on|array_agg|string_agg|nullif|abs|round|version|current_schema)\s*\(",
-    re.IGNORECASE,
+    r"(?:INSERT|UPDATE|DELETE|MERGE|WITH|TRUNCATE|BEGIN|START|SAVEPOINT|RELEASE|ROLLBACK|REFRESH|"
+    r"SELECT\b.*\bINTO|SET\b(?!\s+ROLE)|"
+    r"(?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:(?:UNIQUE|UNLOGGED|GLOBAL|LOCAL|TEMP|TEMPORARY|"
+    r"MATERIALIZED|RECURSIVE|CONSTRAINT)\s+)*(?:TABLE|INDEX|VIEW|SEQUENCE|TYPE|TRIGGER|SCHEMA|"
+    r"FUNCTION|PROCEDURE|DOMAIN|RULE|POLICY|AGGREGATE|STATISTICS))\b",
+    re.IGNORECASE | re.DOTALL,
 )
 # What reaches out of the database from inside of it.
 _REACHING = (
@@ -82,13 +80,15 @@ class ServerReplay:
             found.autocommit = True
         return found
 
+    def runs(self, statement: str) -> bool:
+        if is_reading(statement):
+            return calls(statement)
+        return _RUN.match(statement) is not None
+
     def execute(self, connection: psycopg.Connection[Any], step: Step) -> int:
         import psycopg
 
         statement: Any = step.statement
-        calls = re.search(r"\w\s*\(", _HARMLESS.sub("", statement))
-        if not (_RUN.match(statement) or (is_reading(statement) and calls)):
-            return -1
         raw = re.search(r"\$\d", statement) is not None
         cursor = psycopg.RawCursor(connection) if raw else connection.cursor()
         with cursor:

@@ -84,13 +84,18 @@ class Server:
         return spelled(url)
 
     def parts(self) -> dict[str, str]:
-        """The host, the port, the user and the password, as a driver is given them."""
+        """The host, the port, the user and the password, as a driver is given them.
+
+        Of a private server that listens on an address it is that: many who put a URL together
+        take no folder for a host.
+        """
         from sqlalchemy import make_url
 
         url = make_url(self.url)
         own = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+        query = {} if self.is_private and self.has_port else url.query
         found = {
-            name: url.query.get(name) or own[name] or os.environ.get(f"PG{name.upper()}") or default
+            name: query.get(name) or own[name] or os.environ.get(f"PG{name.upper()}") or default
             for name, default in _PARTS.items()
         }
         return {name: _listed(value or getpass.getuser()) if name == "user" else _listed(value)

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from alembic_snapshot.project.spelling import beginning, is_librarys
+
 Site = tuple[str, int]
 # A line as its file, its number and its function.
 Writer = tuple[str, int, str]
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PLUGIN = os.path.join(os.path.dirname(_LIBRARY), "pytest_alembic_snapshot")
-_OWN = (_LIBRARY + os.sep, _PLUGIN + os.sep)
+# This library's code, and Python's own, which are below the root if that is the topmost folder.
+_NO_PROJECTS = tuple(map(beginning, (_LIBRARY, _PLUGIN, os.path.dirname(os.__file__))))
 
 
 class Callsites:
@@ -27,9 +30,10 @@ class Callsites:
 
     def __init__(self, root: Path, scripts: Iterable[Path] = (), beside: Iterable[str] = ()):
         self.root = root
-        self._real = f"{os.path.realpath(root)}{os.sep}"
-        self._below = (f"{root}{os.sep}", self._real, *(f"{folder}{os.sep}" for folder in beside))
-        self._scripts = tuple(f"{folder}{os.sep}" for folder in scripts)
+        self._real = beginning(os.path.realpath(root))
+        self._roots = (beginning(root), self._real)
+        self._below = (*self._roots, *map(beginning, beside))
+        self._scripts = tuple(map(beginning, scripts))
         self._known: dict[str, bool] = {}
 
     @property
@@ -77,6 +81,10 @@ class Callsites:
             return f"{self._below[0]}{path.removeprefix(self._real)}"
         return path
 
+    def inside(self, path: str) -> list[str]:
+        """The names of a path that are below the project's folder in which it is."""
+        return _after(self.beginnings, path).split(os.sep)
+
     def _innermost(self, frame: FrameType | None) -> Site | None:
         found = self._frame(frame)
         return (os.path.abspath(found.f_code.co_filename), found.f_lineno) if found else None
@@ -104,9 +112,14 @@ class Callsites:
         path = os.path.abspath(name)
         if path.startswith(self._scripts):
             return True
-        if "site-packages" in path or path.startswith(_OWN):
+        if path.startswith(_NO_PROJECTS) or is_librarys(_after(self._roots, path)):
             return False
         return path.startswith(self._below)
+
+
+def _after(beginnings: Iterable[str], path: str) -> str:
+    """A path without the first of the beginnings that it has."""
+    return path.removeprefix(next((one for one in beginnings if path.startswith(one)), ""))
 
 
 def _begin_of_task() -> FrameType | None:

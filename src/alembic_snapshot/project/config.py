@@ -16,7 +16,6 @@ from alembic_snapshot.errors import ConfigError, StoreError, files_are_readable
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
 from alembic_snapshot.project.places import (
-    BACKEND_VARIABLE,
     TABLE,
     refuse_another_thing,
     refuse_misspelt,
@@ -25,6 +24,7 @@ from alembic_snapshot.project.places import (
 from alembic_snapshot.project.spelling import Spelling, is_ignored
 from alembic_snapshot.project.table import check_placeholders, check_values
 from alembic_snapshot.project.toml_file import TomlFile
+from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
 
 DEFAULT = "default"
 _NAME = "alembic-snapshot"
@@ -223,6 +223,7 @@ def load_projects(
         StoreError: there can be no store where it is to be.
     """
     start, config, store = (_path(one) for one in (start, config, store))
+    refuse_unknown()
     with files_are_readable():
         if toml is not None:
             return _load(toml.path.parent, toml, toml.table(_NAME), config, store)

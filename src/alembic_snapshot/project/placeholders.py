@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import astuple, dataclass
 
-VARIABLE = "ALEMBIC_SNAPSHOT_PLACEHOLDERS"
+from alembic_snapshot.project.variables import PLACEHOLDERS
+
 # How the databases are called that are not there.
 NOWHERE = "alembic-snapshot-has-no-engine"
 
@@ -34,16 +35,16 @@ class Placeholder:
 
 def put(placeholders: Mapping[str, Placeholder]) -> Callable[[], None]:
     """Set the variables of this process. The result puts back what was there."""
-    before = {name: os.environ.get(name) for name in (*placeholders, VARIABLE)}
+    before = {name: os.environ.get(name) for name in (*placeholders, PLACEHOLDERS)}
     noted = {**read(os.environ), **placeholders}
     _set(os.environ, {name: one.value for name, one in placeholders.items()})
-    os.environ[VARIABLE] = json.dumps({name: astuple(one) for name, one in noted.items()})
+    os.environ[PLACEHOLDERS] = json.dumps({name: astuple(one) for name, one in noted.items()})
     return lambda: _set(os.environ, before)
 
 
 def read(environ: Mapping[str, str]) -> dict[str, Placeholder]:
     """The placeholders of an environment, by their variables."""
-    noted = json.loads(environ.get(VARIABLE) or "{}")
+    noted = json.loads(environ.get(PLACEHOLDERS) or "{}")
     return {name: Placeholder(*parts) for name, parts in noted.items()}
 
 
@@ -52,7 +53,7 @@ def originals(environ: Mapping[str, str]) -> dict[str, str]:
     found = dict(environ)
     standing = read(environ).items()
     _set(found, {name: one.before for name, one in standing if found.get(name) == one.value})
-    found.pop(VARIABLE, None)
+    found.pop(PLACEHOLDERS, None)
     return found
 
 

@@ -11,13 +11,10 @@ from typing import Any
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.toml_file import TomlFile
+from alembic_snapshot.project.variables import STORE_VARIABLE
 
 TABLE = "tool.alembic-snapshot"
-BACKEND_VARIABLE = "ALEMBIC_SNAPSHOT_BACKEND"
-STORE_VARIABLE = "ALEMBIC_SNAPSHOT_DIR"
 STORE_FOLDER = ".alembic-snapshot"
-REMOTE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE"
-REMOTE_WRITE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_WRITE"
 _NAME = "alembic-snapshot"
 # A header that may be the table's; without one, nothing is parsed.
 _HEADER = re.compile(rb"^\s*\[[^\]\n]*(alembic|snapshot)", re.I | re.M)
@@ -88,8 +85,12 @@ def _is_alike(name: str) -> bool:
 
 
 def store_folder(root: Path, given: Path | None = None) -> Path:
-    """The store's folder: ``given``, or the environment's, or one in the project's root."""
-    return Path(os.path.abspath(given or os.environ.get(STORE_VARIABLE) or root / STORE_FOLDER))
+    """The store's folder: ``given``, or the environment's, or one in the project's root.
+
+    A relative path of the environment starts at the root. It is the same store in each folder.
+    """
+    named = os.path.expanduser(os.environ.get(STORE_VARIABLE) or STORE_FOLDER)
+    return Path(os.path.abspath(given or root / named))
 
 
 def refuse_another_thing(path: Path) -> None:

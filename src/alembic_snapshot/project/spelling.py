@@ -8,6 +8,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+# The folders into which libraries are installed.
+_INSTALLED = frozenset({"dist-packages", "site-packages"})
+
 
 @dataclass(frozen=True)
 class Spelling:
@@ -23,7 +26,7 @@ class Spelling:
 
     @functools.cached_property
     def _start(self) -> str:
-        return f"{self.root}{os.sep}"
+        return beginning(self.root)
 
     @functools.cached_property
     def _titles(self) -> Sequence[tuple[str, str]]:
@@ -43,8 +46,9 @@ class Spelling:
             name = path[len(start) :]
             return f"./{name}" if name[:1] == "<" else name
         for folder, title in self._titles:
-            if path.startswith(f"{folder}{os.sep}"):
-                return title + path.removeprefix(folder).replace(os.sep, "/")
+            start = beginning(folder)
+            if path.startswith(start):
+                return f"{title}/{path.removeprefix(start).replace(os.sep, '/')}"
         return _escaped(os.path.relpath(path, self.root).replace(os.sep, "/"))
 
     def path(self, name: str) -> str:
@@ -53,6 +57,19 @@ class Spelling:
             if name.startswith(f"{title}/"):
                 return os.path.join(folder, name.removeprefix(f"{title}/"))
         return os.path.normpath(os.path.join(self.root, name))
+
+
+def beginning(folder: str | os.PathLike[str]) -> str:
+    """How the paths of all that is below a folder begin; that of the topmost is its own name."""
+    return os.path.join(folder, "")
+
+
+def is_librarys(path: str) -> bool:
+    """Whether a folder of a path is one into which libraries are installed.
+
+    The path is best without what leads to the project: that may be called anything.
+    """
+    return not _INSTALLED.isdisjoint(path.split(os.sep))
 
 
 def is_ignored(name: str, patterns: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.config import Project
-from alembic_snapshot.project.places import REMOTE_VARIABLE, REMOTE_WRITE_VARIABLE, TABLE
+from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.project.remote import (
     MAIN,
     SECRET,
@@ -22,11 +22,15 @@ from alembic_snapshot.project.remote import (
     raw_of,
     without_secrets,
 )
+from alembic_snapshot.project.variables import (
+    KEY_VARIABLE,
+    REMOTE_VARIABLE,
+    REMOTE_WRITE_VARIABLE,
+    SCOPE_VARIABLE,
+)
 from alembic_snapshot.remote.signature import UNSIGNED
 from alembic_snapshot.store.manifest import Manifest
 
-SCOPE_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_SCOPE"
-KEY_VARIABLE = "ALEMBIC_SNAPSHOT_REMOTE_SIGNING_KEY"
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 # As obstore reads a provider's variables; any other value is an error there.
 _TRUE, _FALSE = (*_YES, "y"), ("0", "false", "no", "off", "n")

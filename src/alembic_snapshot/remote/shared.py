@@ -23,9 +23,10 @@ from alembic_snapshot.errors import ConfigError, SnapshotError, StoreError
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.places import TABLE
+from alembic_snapshot.project.variables import KEY_VARIABLE
 from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
 from alembic_snapshot.remote.record import Record, doubt
-from alembic_snapshot.remote.settings import KEY_VARIABLE, RemoteSettings
+from alembic_snapshot.remote.settings import RemoteSettings
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 from alembic_snapshot.store.store import Store, run_id

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import StoreError
@@ -153,6 +154,21 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+@contextlib.contextmanager
+def query_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """A raw connection that writes nothing, to a file of ours, on which SQLite verifies CHECKs.
+
+    It may write as far as SQLite knows: for a file that can't be written, CHECKs are not compiled.
+    """
+    uri = f"file:{quote(str(path))}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        yield connection
+    finally:
+        connection.close()
+
+
 def seal(path: Path) -> None:
     """Make the database one checkpointed, compact file outside WAL mode, safely on the disk.
 
@@ -216,19 +232,21 @@ def is_plain(path: Path) -> bool:
 def problems(path: Path) -> dict[str, Any]:
     """What is wrong inside a database: ``integrity`` and ``foreign_keys``, a line for each.
 
-    Where only the application's own connections can tell, ``integrity_error`` says so.
+    It is the caller's own, and not published yet. Where it can't be told, as where only the
+    application's own connections can, ``integrity_error`` says so.
     """
-    with read_only(path) as connection:
+    with query_only(path) as connection:
         try:
             return problems_by(lambda sql: connection.execute(sql).fetchall())
         except sqlite3.OperationalError as error:
-            if is_missing(error):
-                return unknown_problems(f"{error}: the application's own SQL is not here")
-            raise
+            lacks = ": the application's own SQL is not here" if is_missing(error) else ""
+            return unknown_problems(f"{error}{lacks}")
 
 
 def problems_by(rows: Rows) -> dict[str, Any]:
     """As :func:`problems`, on a connection that has whatever SQL the schema uses."""
+    # The application may have switched them off for its connections.
+    rows("PRAGMA ignore_check_constraints=OFF")
     found = [str(line) for (line,) in rows("PRAGMA integrity_check(20)")]
     violations = rows("PRAGMA foreign_key_check")[:20]
     return {

@@ -16,7 +16,7 @@ from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.sql import quoted
 
 _RUN = re.compile(
-    r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|"
+    r"(?:INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|"
     r"PRAGMA\s+(?:foreign_keys|defer_foreign_keys|recursive_triggers|ignore_check_constraints))\b",
     re.IGNORECASE,
 )
@@ -44,9 +44,10 @@ class FileReplay:
             found.isolation_level = None
         return found
 
+    def runs(self, statement: str) -> bool:
+        return _RUN.match(statement) is not None
+
     def execute(self, connection: sqlite3.Connection, step: Step) -> int:
-        if not _RUN.match(step.statement):
-            return -1
         run = connection.executemany if step.is_many else connection.execute
         cursor = run(step.statement, step.parameters or ())
         # How many rows were written is known when what was returned has been read.

@@ -3,6 +3,7 @@
 The store is a directory::
 
     snapshots/DIGEST[-VARIANT]/snapshot.db, manifest.json, verified.json
+    snapshots/.*.publish.*    one that is on its way there
     building/    databases under construction
     failed/      the last failed build of each digest, for a look
     locks/       one lock for each digest
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -27,7 +29,7 @@ from alembic_snapshot.key.layers import FORMAT, State
 from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.database import DatabaseFile
-from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
+from alembic_snapshot.store.manifest import Entry, Manifest, move_whole, write_whole
 from alembic_snapshot.store.store import NAME_LENGTH, Store
 
 _DATABASE, _MANIFEST, _VERIFIED = "snapshot.db", "manifest.json", "verified.json"
@@ -116,16 +118,14 @@ class FileStore(Store):
 
     def entries(self) -> list[Entry]:
         """Every snapshot with a manifest, the latest made first."""
-        folders = self.snapshots.iterdir() if self.snapshots.is_dir() else ()
-        entries = [entry for folder in folders if (entry := self._read(folder))]
+        entries = [entry for folder in self._finished() if (entry := self._read(folder))]
         return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
     def workspace(self, digest: str) -> FileWorkspace:
         """An empty directory to build in; what killed builders of this digest left is deleted."""
         prefix = digest[:NAME_LENGTH] + "."
         try:
-            for leftover in self.building.glob(prefix + "*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            self._delete_leftovers(prefix)
             return FileWorkspace(Path(tempfile.mkdtemp(prefix=prefix, dir=self.building)))
         except OSError as error:
             raise self.unwritable(error) from error
@@ -146,10 +146,11 @@ class FileStore(Store):
         if present and present.manifest.is_like(manifest) and self.is_intact(present):
             return present
         try:
-            # Whoever builds the same next deletes what is under its name.
+            # Whoever builds the same next deletes what is under its name. It is where the snapshot
+            # will be: a folder is renamed on one disk only.
             prefix = f"{manifest.family[:NAME_LENGTH]}.publish."
-            staged = Path(tempfile.mkdtemp(dir=self.building, prefix=prefix))
-            os.rename(database.name, staged / _DATABASE)
+            staged = Path(tempfile.mkdtemp(dir=self.snapshots, prefix=f".{prefix}"))
+            move_whole(Path(database.name), staged / _DATABASE)
             stat = (staged / _DATABASE).stat()
             seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns]
             write_whole(staged / _VERIFIED, json.dumps(seen))
@@ -176,6 +177,10 @@ class FileStore(Store):
                 fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
+    def rename_folder(self, folder: Path, target: Path) -> None:
+        """Give a folder another name, which not every file system can."""
+        os.rename(folder, target)
+
     def _folders(self) -> Iterable[Path]:
         return (self.snapshots, self.building, *super()._folders(), self.root / "locks")
 
@@ -201,10 +206,10 @@ class FileStore(Store):
     def _keep(self, database: Target, digest: str, owner: str) -> None:
         del owner
         source, kept = Path(database.name), self.failed_database(digest).path
-        os.replace(source, kept)
+        move_whole(source, kept)
         for side, kept_side in zip(files.side_files(source), files.side_files(kept), strict=True):
             if side.exists():
-                os.replace(side, kept_side)
+                move_whole(side, kept_side)
 
     def _read(self, folder: Path) -> Entry | None:
         try:
@@ -214,21 +219,35 @@ class FileStore(Store):
             return None
 
     def _move_into_place(self, staged: Path, final: Path, prefix: str) -> None:
-        replaced = self.building / f"{prefix}{time.time_ns()}"
         if final.exists():
-            os.rename(final, replaced)
+            self._take_away(final, self.building / f"{prefix}{time.time_ns()}")
         try:
-            os.rename(staged, final)
+            self.rename_folder(staged, final)
         except OSError:
-            if not final.exists():
+            if not (final / _MANIFEST).exists():
                 raise
             shutil.rmtree(staged, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
         folder = os.open(self.snapshots, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _take_away(self, folder: Path, trash: Path) -> None:
+        """Have a snapshot be gone at once, and then its files.
+
+        A folder of a layer below (overlayfs, as of Docker's images) and one on another disk can't
+        be renamed. Then its manifest goes first, without which it is no snapshot.
+        """
+        try:
+            self.rename_folder(folder, trash)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            (folder / _MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+        else:
+            shutil.rmtree(trash, ignore_errors=True)
 
     def _delete(self, entry: Entry) -> bool:
         try:
@@ -236,28 +255,50 @@ class FileStore(Store):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self.building.mkdir(exist_ok=True)
                 trash = self.building / f"{entry.name[:NAME_LENGTH]}.pruned.{time.time_ns()}"
-                os.rename(_folder(entry), trash)
+                self._take_away(_folder(entry), trash)
         except (BlockingIOError, FileNotFoundError):
             return False
         except OSError as error:
             raise self.unwritable(error) from error
-        shutil.rmtree(trash, ignore_errors=True)
         return True
 
     def _sweep(self, owner: str | None) -> None:
         """Delete what dead builders left, and an owner's failed builds, or all of these."""
         import filelock
 
-        names = {path.name.split(".")[0] for path in self.building.glob(f"{'?' * NAME_LENGTH}.*")}
+        left = (*self._leftovers("?" * NAME_LENGTH + "."), *self._without_manifest())
+        names = {path.name.lstrip(".")[:NAME_LENGTH] for path in left}
         records = self.failed.glob("*.json")
         failed = {path.stem for path in records if self._is_owned(path, owner)}
         for name in names | failed:
             lock = filelock.FileLock(self.root / "locks" / f"{name}.lock")
             with contextlib.suppress(OSError, filelock.Timeout), lock.acquire(timeout=0):
-                for leftover in self.building.glob(name + ".*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
+                self._delete_leftovers(name + ".")
+                for folder in self._without_manifest():
+                    if folder.name.startswith(name):
+                        shutil.rmtree(folder, ignore_errors=True)
                 if name in failed:
                     self.forget_failure(name)
+
+    def _finished(self) -> Iterator[Path]:
+        """The folders of snapshots, without those on their way there."""
+        folders = self.snapshots.iterdir() if self.snapshots.is_dir() else ()
+        return (folder for folder in folders if not folder.name.startswith("."))
+
+    def _without_manifest(self) -> Iterator[Path]:
+        """The folders of snapshots that somebody had begun to delete."""
+        digits = "?" * NAME_LENGTH
+        folders = (*self.snapshots.glob(digits), *self.snapshots.glob(f"{digits}-*"))
+        return (folder for folder in folders if not os.path.lexists(folder / _MANIFEST))
+
+    def _leftovers(self, prefix: str) -> Iterator[Path]:
+        """What builds whose names begin so have made, and did not delete or publish."""
+        yield from self.building.glob(f"{prefix}*")
+        yield from self.snapshots.glob(f".{prefix}*")
+
+    def _delete_leftovers(self, prefix: str) -> None:
+        for leftover in self._leftovers(prefix):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _entry(folder: Path, manifest: Manifest) -> Entry:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic_snapshot.key.layers import FORMAT
-from alembic_snapshot.store.manifest import Manifest, write_whole
+from alembic_snapshot.store.manifest import Manifest, move_whole, write_whole
 
 _FILE, _MANIFEST = ".archive", ".json"
 
@@ -63,11 +63,11 @@ class Archives:
             self.remove(name)
 
     def publish(self, name: str, file: Path, manifest: Manifest) -> None:
-        """Move a file in, which has to be on the same disk; it counts from the last step on."""
+        """Move a file in; it counts from the last step on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(file, "rb") as written:
             os.fsync(written.fileno())
-        os.replace(file, self.folder / f"{name}{_FILE}")
+        move_whole(file, self.folder / f"{name}{_FILE}")
         write_whole(self.folder / f"{name}{_MANIFEST}", manifest.to_json())
 
     def touch(self, name: str) -> None:

@@ -103,9 +103,15 @@ def folder_for(binaries: Binaries) -> Folder:
     """The folder of this user's server with these programs, made if it is not there.
 
     Raises:
-        ServerError: it is somebody else's, or its path does not suit a socket.
+        ServerError: it is somebody else's, or its path is relative or does not suit a socket.
     """
-    base = Path(os.environ.get(VARIABLE) or default_base()).absolute()
+    base = Path(os.path.expanduser(os.environ.get(VARIABLE) or default_base()))
+    if not base.is_absolute():
+        # It serves many projects, and would be another server in each working directory.
+        raise ServerError(
+            f"{VARIABLE} is the relative path {base}",
+            hint=f"set it to a whole path, for example {base.absolute()}",
+        )
     kind = f"-{WHEEL}" if binaries.origin == WHEEL else ""
     folder = Folder(base / f"postgres-{binaries.major}{kind}")
     longest = folder.address(_LONGEST_PORT)

@@ -15,6 +15,8 @@ import weakref
 from collections import deque
 from typing import Any, NamedTuple
 
+from alembic_snapshot.database.statements import without_comments
+
 _SETTINGS = b"""
     SELECT pg_catalog.string_agg(pg_catalog.format('pg_catalog.set_config(%L, %L, false)',
         name, setting), ', ') FROM pg_catalog.pg_settings WHERE source = 'session'
@@ -155,9 +157,14 @@ def _note(driver: Any, query: Any) -> None:
     text = query if isinstance(query, str) else repr(query)
     words = set(_WORD.findall(text.lower()))
     if not words.isdisjoint(_keeping.get(driver, ())) or (
-        not words.isdisjoint(_BEGINNING_SO) and _SPOILING.search(text)
+        not words.isdisjoint(_BEGINNING_SO) and _is_spoiling(text)
     ):
         _spoilt.add(driver)
+
+
+def _is_spoiling(text: str) -> bool:
+    bare = without_comments(text)
+    return any(_SPOILING.search(one) for one in {text, bare})
 
 
 def _driver(connection: Any) -> Any:

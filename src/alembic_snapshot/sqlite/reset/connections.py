@@ -11,17 +11,18 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from alembic_snapshot.database.statements import beginning
 from alembic_snapshot.sqlite.attaching import Asking
 
 # Statements that leave nothing behind but rows; whatever begins otherwise counts as a stain.
 _PLAIN = re.compile(
-    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|VALUES|BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|"
+    r"(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|VALUES|BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|"
     r"RELEASE)\b",
     re.IGNORECASE,
 )
 # What can be asked for again; an application may well set these whenever it takes a connection.
 _COMPARED = re.compile(
-    r"\s*PRAGMA\s+(?:foreign_keys|query_only|recursive_triggers|defer_foreign_keys)\b",
+    r"PRAGMA\s+(?:foreign_keys|query_only|recursive_triggers|defer_foreign_keys)\b",
     re.IGNORECASE,
 )
 # By these a test learns where the file is, or changes what the schema's version says.
@@ -80,10 +81,13 @@ class Watched(Asking):
 
     def note(self, statement: Any, parameters: Any = ()) -> None:
         """Note what a statement may leave behind; ask if it attaches a file."""
-        if not isinstance(statement, str) or _PLAIN.match(statement):
+        if not isinstance(statement, str):
+            return
+        words = beginning(statement, nests=False)
+        if _PLAIN.match(words):
             return
         self.ask(statement, parameters)
-        if _COMPARED.match(statement):
+        if _COMPARED.match(words):
             self.needs_compare = True
         else:
             self.is_dirty = True

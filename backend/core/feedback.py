@@ -42,7 +42,7 @@ def submit(
         NotFound: the workspace has no such user.
         RatingOutOfRange: the rating is not from 1 to 5.
     """
-    if rating is not None and rating not in RATINGS:
+    if rating is not None and (type(rating) is not int or rating not in RATINGS):
         raise RatingOutOfRange(rating)
     trusted = is_trusted(find_user(db, agent.workspace_id, user_id), agent)
     feedback = AgentFeedback(

@@ -1,5 +1,7 @@
 """Who may decide what."""
 
+import unicodedata
+
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -35,12 +37,17 @@ def is_trusted(user: User, agent: AgentRegistry) -> bool:
     """Whether a person's word about an agent counts: an admin's, or a specialist's in its field."""
     if is_admin(user, agent.workspace_id):
         return True
-    specialty = (user.specialty or "").strip().casefold()
+    specialty = _field(user.specialty or "")
     return (
         user.workspace_id == agent.workspace_id
         and specialty != ""
-        and specialty == agent.category.strip().casefold()
+        and specialty == _field(agent.category)
     )
+
+
+def _field(name: str) -> str:
+    """A field however it is written: with capitals, and with accents of one sign or two."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 def require_admin(db: Session, workspace_id: str, user_id: str, deed: str) -> None:

@@ -91,7 +91,7 @@ def _step(up_to: Decimal | str | int | None, rate: Decimal | str | int) -> RateS
         raise InvalidRates("contain a float, which is not exact")
     try:
         return RateStep(None if up_to is None else Decimal(up_to), Decimal(rate))
-    except InvalidOperation as error:
+    except (InvalidOperation, TypeError, ValueError) as error:
         raise InvalidRates(f"contain what is no number: {up_to!r}, {rate!r}") from error
 
 

@@ -139,6 +139,8 @@ def test_what_is_refused_since_it_was_asked_is_approved_by_nobody_and_can_be_rej
     admin = person("admin", "workspace_admin")
     action_id = desk.request_approval(atom.id, "update_it")
     atom.status = AgentStatus(status)
+    other = desk.register_or_update_agent("sam", "sales", "agents.sam", "Sam")
+    other.status = AgentStatus.AUTONOMOUS
     db_session.commit()
 
     with pytest.raises(ActionNotApprovable, match=REFUSED_SINCE[status]) as caught:

@@ -157,6 +157,9 @@ class TestRates:
             ([(500.5, "0.01"), (None, "0.005")], "contain a float, which is not exact"),
             ([("many", "0.01"), (None, "0.005")], "contain what is no number: 'many', '0.01'"),
             ([(None, "much")], "contain what is no number: None, 'much'"),
+            ([(None, None)], "contain what is no number: None, None"),
+            ([(None, [1])], "contain what is no number: None, [1]"),
+            ([({}, "1"), (None, "1")], "contain what is no number: {}, '1'"),
             ([(500, "0.01"), (None, "NaN")], "contain NaN or infinity"),
             ([(500, "Infinity"), (None, "1")], "contain NaN or infinity"),
             ([("NaN", "0.01"), (None, "0.005")], "contain NaN or infinity"),
@@ -164,7 +167,7 @@ class TestRates:
         ],
     )
     def test_rates_that_cannot_price_everything_are_refused(
-        self, steps: list[tuple[int | None, str]], problem: str
+        self, steps: list[tuple[Any, Any]], problem: str
     ) -> None:
         with pytest.raises(InvalidRates) as caught:
             OverageRates.of(*steps)

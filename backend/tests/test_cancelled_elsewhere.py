@@ -101,7 +101,7 @@ async def test_the_runs_own_task_interrupts_it_wherever_it_waits(
     reached = asyncio.Event()
 
     async def at(place: str) -> None:
-        if place == where:
+        if place == where and not reached.is_set():
             reached.set()
             await asyncio.Event().wait()
 

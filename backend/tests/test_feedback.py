@@ -252,7 +252,7 @@ def test_all_of_a_correction_is_filed(
     assert (feedback.reviewer_id, feedback.reviewed_at) == (None, None)
 
 
-@pytest.mark.parametrize("rating", [0, 6])
+@pytest.mark.parametrize("rating", [0, 6, True, 2.0])
 def test_a_rating_is_between_1_and_5(
     correct: Callable[..., AgentFeedback], person: Person, rating: int
 ) -> None:

@@ -471,7 +471,12 @@ class TestRecovery:
     )
     @pytest.mark.asyncio
     async def test_what_ended_and_was_not_counted_is_counted_later_and_once(
-        self, atom: AgentRegistry, db_session: Session, status: str, score: str
+        self,
+        atom: AgentRegistry,
+        db_session: Session,
+        caplog: pytest.LogCaptureFixture,
+        status: str,
+        score: str,
     ) -> None:
         self.add(db_session, "owed", None, status=status)
         self.add(db_session, "running", this_process())
@@ -482,24 +487,25 @@ class TestRecovery:
 
         db_session.expire_all()
         usage = db_session.scalars(select(UsageEvent.idempotency_key)).all()
-        assert found == [[], ["owed"], []]
+        assert (found, caplog.text) == ([[], ["owed"], []], "")
         assert (atom.confidence_score, usage) == (Decimal(score), ["agent_execution:owed"])
 
     @pytest.mark.asyncio
     async def test_one_that_can_still_not_be_counted_keeps_no_other_from_it(
         self, atom: AgentRegistry, db_session: Session, caplog: pytest.LogCaptureFixture
     ) -> None:
-        self.add(db_session, "1", None, status="success")
-        self.add(db_session, "2", None, status="success")
+        for key, hour in (("2", 3), ("1", 2), ("3", 1)):
+            at = datetime(2026, 3, 1, hour, tzinfo=UTC)
+            self.add(db_session, key, None, status="success", started_at=at)
         plan = db_session.scalars(select(Subscription)).one()
         UsageMeter(db_session).record(plan.id, "agent_execution", 7, "agent_execution:1")
         db_session.commit()
 
-        assert await count_owed_outcomes("default") == ["2"]
+        assert await count_owed_outcomes("default") == ["3", "2"]
 
         db_session.expire_all()
         assert "the outcome of execution 1 was not counted" in caplog.text
-        assert atom.confidence_score == Decimal("0.50")
+        assert atom.confidence_score == Decimal("0.51")
 
     def test_those_of_another_workspace_are_its_own_matter(
         self, atom: AgentRegistry, db_session: Session

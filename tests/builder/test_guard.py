@@ -114,6 +114,17 @@ SWALLOWS = (
 )
 
 
+FROM_MODULE = """
+from alembic import context
+from opened import engine
+
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
 @pytest.fixture(params=["there", "not there"])
 def real(project, request):
     """The application's own database, which must stay as it is; as a digest, or None."""
@@ -160,6 +171,26 @@ class TestWhatEnvPyOpens:
         assert warning.startswith(f"migrations/env.py line {line} connects to")
         assert "real.db" in warning
         assert list(snapshot.manifest.databases) == [{"kind": "sqlite", "file": "real.db"}]
+
+    def test_is_warned_of_as_it_is_now_where_env_py_has_run_again(self, project):
+        project.configure('environment = { APP_URL = "{url}" }')
+        project.history(1)
+        project.write("migrations/env.py", FROM_MODULE)
+        told = []
+
+        for url in (
+            'os.environ["APP_URL"]', '"sqlite:///old.db"', '"sqlite:///new.db"',
+            '"sqlite:///new.db" "?timeout=9"', 'os.environ["APP_URL"] + ""',
+        ):  # fmt: skip
+            made = f"import os\nfrom sqlalchemy import create_engine\nengine = create_engine({url})"
+            project.write("opened.py", made)
+            snapshot = project.ensure()
+            assert snapshot.built == (not told)
+            assert [*project.look_up().entry.manifest.warnings] == [*snapshot.manifest.warnings]
+            told.append([line.rpartition("/")[2] for line in snapshot.manifest.warnings])
+
+        old, new = (f"{name}.db', which was redirected to the snapshot" for name in ("old", "new"))
+        assert told == [[], [old], [new], [new], []]
 
     def test_is_kept_as_it_is_named_if_it_is_outside_of_the_project(self, project, tmp_path):
         project.history(1)

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
+from alembic_snapshot import MigrationError
 from alembic_snapshot.builder.losses import LostWorkError, refusing_losses
 from alembic_snapshot.database.statements import is_writing
 from alembic_snapshot.postgres.database import ServerDatabase
@@ -237,3 +238,25 @@ def test_an_asynchronous_application_is_heard_and_a_database_in_memory_is_none(t
 def test_what_is_quoted_is_no_comment():
     assert is_writing("update notes set body = '--'")
     assert not is_writing("select '/*', \"--\" -- insert\n, $$--$$, e'\\'--', 1 /* into */")
+
+
+def test_a_build_names_the_seed_that_loses_it_there(project, rows):
+    project.revision("0001", upgrade=f'op.execute("{SCHEMA[0]}")')
+    seed = """
+        import os
+        from sqlalchemy import create_engine, text
+
+        engine = create_engine(os.environ["SHOP_URL"])
+
+        def fill(connection):
+            with engine.connect() as own:
+                own.execute(text("-- the first\\ninsert into notes (id) values (7)"))
+        """
+    project.write("seed.py", seed)
+    project.configure('seeds = ["seed:fill"]\nenvironment = { SHOP_URL = "{url}" }')
+
+    with pytest.raises(MigrationError, match=rf"seed seed:fill .*seed\.py line 8 wrote {CLOSED}"):
+        project.ensure()
+    project.write("seed.py", f"{seed.rstrip()}\n                own.commit()\n")
+
+    assert rows(project.ensure().path, "select id from notes") == [(7,)]

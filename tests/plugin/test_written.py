@@ -194,6 +194,96 @@ def test_what_a_rule_writes_is_told_as_that(on_server):
     ], report
 
 
+MADE = """
+    from shop.db import engine
+    from sqlalchemy import text
+
+    def run(*statements):
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def add(key):
+        run(f"INSERT INTO customers VALUES ({key}, 'n{key}')")
+
+    def test_of_a_tenant(db_clone):
+        add(70)
+        run("CREATE SCHEMA t9", "CREATE TABLE t9.notes (id int PRIMARY KEY)")
+        run("INSERT INTO t9.notes VALUES (71)")
+        add(72)
+        assert False
+
+    def test_of_a_function(db_clone):
+        run("CREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT ''f''::text'")
+        run("INSERT INTO customers VALUES (70, f())")
+        add(71)
+        assert False
+
+    def test_of_tables_of_other_kinds(db_clone):
+        run("CREATE TEMP TABLE one AS SELECT 70 AS id", "CREATE UNLOGGED TABLE two (id int)",
+            "INSERT INTO two SELECT id + 1 FROM one", "SELECT 72 AS id INTO three",
+            "CREATE MATERIALIZED VIEW four AS SELECT 73 AS id", "REFRESH MATERIALIZED VIEW four",
+            *(f"INSERT INTO customers SELECT id, '{name}' FROM {name}"
+              for name in ("one", "two", "three", "four")))
+        add(74)
+        assert False
+
+    def test_of_a_view(db_clone):
+        run("CREATE VIEW v AS SELECT id, name FROM customers", "INSERT INTO v VALUES (70, 'Ada')")
+        assert False
+
+    def test_of_a_block(db_clone):
+        add(70)
+        run("-- c\\nDO $$ BEGIN INSERT INTO customers VALUES (71, 'Ada'); END $$")
+        run("LOCK TABLE customers")
+        add(72)
+        assert False
+
+    def test_of_an_extension(db_clone):
+        add(70)
+        run("CREATE EXTENSION citext", "CREATE TABLE texts (id int PRIMARY KEY, body citext)")
+        run("CREATE TABLE other (id int PRIMARY KEY)", "INSERT INTO texts VALUES (71, 'x')")
+        assert False
+
+    def test_that_needs_an_extension(db_clone):
+        add(70)
+        run("CREATE EXTENSION citext", "INSERT INTO customers VALUES (71, 'x'::citext)")
+        assert False
+
+    def test_past_the_engines(db_clone):
+        run("LOCK TABLE customers", "SET work_mem = '9MB'", "CREATE VIEW v AS SELECT 1")
+        connection = engine.raw_connection()
+        connection.cursor().execute("INSERT INTO customers VALUES (70, 'Ada')")
+        connection.commit()
+        connection.close()
+        assert False
+"""
+RUN = "test_it.py:7 run"
+WHOSE = {
+    "test_of_a_tenant": {70: RUN, 72: RUN},
+    "test_of_a_function": {70: RUN, 71: RUN},
+    "test_of_tables_of_other_kinds": dict.fromkeys(range(70, 75), RUN),
+    "test_of_a_view": {70: RUN},
+    "test_of_a_block": {70: RUN, 71: "not known: its DO … is not run again", 72: RUN},
+    "test_of_an_extension": {70: RUN},
+    "test_that_needs_an_extension": dict.fromkeys(
+        (70, 71), "not known: its CREATE EXTENSION … is not run again"
+    ),
+    "test_past_the_engines": {70: "not through an engine"},
+}
+
+
+def test_what_a_test_makes_on_a_server_hides_no_line(on_server):
+    sample = on_server("shop", "SHOP_URL")
+
+    result = sample.run("-p", "no:randomly", "-rN", "--tb=short", test_it=MADE)
+
+    for test, told in WHOSE.items():
+        report = report_of(str(result.stdout), test)
+        rows = re.findall(r"^  [+] id='?(7\d)'?.*? ← (.*)$", report, flags=re.MULTILINE)
+        assert {int(key): line for key, line in rows} == told, report
+
+
 TENANTS = """
     from pytest_alembic_snapshot import checkpoint_fixture
     from shop.db import engine

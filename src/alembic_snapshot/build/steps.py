@@ -36,6 +36,7 @@ from alembic_snapshot.project.owner import identity, owner
 from alembic_snapshot.store.manifest import (
     ENV_SQL,
     ENV_SQL_CHANGED,
+    REDIRECTED,
     Entry,
     Manifest,
     different_options,
@@ -153,11 +154,24 @@ class Construction:
             entry.manifest,
             checks={**before, **checks},
             databases=self._databases(done.facts.databases if done else (), entry),
+            warnings=self._warnings_now(entry.manifest, done.facts)
+            if done
+            else entry.manifest.warnings,
         )
         if done is not None and done.through_env is not None:
             read = self.builder.read(done.through_env, manifest.digest)
             manifest = dataclasses.replace(manifest, through_env=read)
         return self.store.update(entry, manifest)
+
+    def _warnings_now(self, manifest: Manifest, facts: Facts) -> list[str]:
+        """What is to be said of a state, now that ``env.py`` has run again.
+
+        Where ``migrate`` made it, that may have been redirected, too, and did not run now.
+        """
+        led = [masked(line) for line in facts.redirected]
+        if self.project.migrate:
+            return _together(manifest.warnings, led)
+        return [*led, *(line for line in manifest.warnings if not line.endswith(REDIRECTED))]
 
     def _run_checks(
         self, workspace: Workspace, database: Target, handover: str, asked: Collection[str]

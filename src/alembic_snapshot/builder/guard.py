@@ -24,6 +24,7 @@ from alembic_snapshot.errors import GuardError
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.sqlite.database import opened_file
+from alembic_snapshot.store.manifest import REDIRECTED
 
 if TYPE_CHECKING:
     from alembic_snapshot.builder.server_guard import ServerGuard
@@ -185,9 +186,7 @@ class Guard:
         mark(record, place)
         if not self.running:
             self.databases.append(place)
-            self.redirected.append(
-                f"{self.sites.current()} connects to {shown}, which was redirected to the snapshot"
-            )
+            self.redirected.append(f"{self.sites.current()} connects to {shown}, {REDIRECTED}")
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "sqlite3.connect":

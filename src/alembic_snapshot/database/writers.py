@@ -89,14 +89,15 @@ class Relations:
     """What in a schema writes rows by itself, by table: all names in lower case, without quotes.
 
     ``cascades`` are the tables whose rows follow another's, ``triggered`` the tables with triggers,
-    ``ruled`` those with rules, and ``generated`` the columns whose default is another one each
-    time.
+    ``ruled`` those with rules, ``generated`` the columns whose default is another one each time,
+    and ``views`` the views with the tables that what is written to them goes to.
     """
 
     cascades: set[tuple[str, str]] = field(default_factory=set)
     triggered: set[str] = field(default_factory=set)
     ruled: set[str] = field(default_factory=set)
     generated: set[tuple[str, str]] = field(default_factory=set)
+    views: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Limit(NamedTuple):
@@ -413,6 +414,8 @@ class Written:
         if aim is None or (aim == table and not is_more):
             return ""
         related = self._related(number)
+        if (aim, table) in related.views and aim not in related.triggered | related.ruled:
+            return ""
         is_cascade = (table, aim) in related.cascades
         is_trigger = aim in related.triggered
         if aim == table:

@@ -39,6 +39,11 @@ _CASCADES = (
 )
 _TRIGGERED = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
 _RULED = "SELECT DISTINCT ev_class::regclass::text FROM pg_rewrite WHERE ev_type <> '1'"
+_VIEWS = (
+    "SELECT DISTINCT ev_class::regclass::text, refobjid::regclass::text FROM pg_rewrite "
+    "JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid "
+    "WHERE ev_type = '1' AND refclassid = 'pg_class'::regclass AND refobjid <> ev_class"
+)
 _GENERATED = (
     "SELECT attrelid::regclass::text, attname FROM pg_attrdef JOIN pg_attribute "
     "ON attrelid = adrelid AND attnum = adnum WHERE pg_get_expr(adbin, adrelid) ~* "
@@ -157,6 +162,7 @@ class ServerReplay:
             cascades={(plain(a), plain(b)) for a, b in ask(_CASCADES)},
             triggered={plain(name) for (name,) in ask(_TRIGGERED)},
             ruled={plain(name) for (name,) in ask(_RULED)},
+            views={(plain(view), plain(table)) for view, table in ask(_VIEWS)},
             generated={(plain(table), name.lower()) for table, name in ask(_GENERATED)},
         )
 

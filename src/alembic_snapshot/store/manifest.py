@@ -16,6 +16,8 @@ from alembic_snapshot.database.target import Target
 from alembic_snapshot.key.layers import FORMAT
 from alembic_snapshot.key.observed import Observed
 
+# How a warning ends that env.py was led to the snapshot.
+REDIRECTED = "which was redirected to the snapshot"
 _SEAL = ',\n "seal": "'
 _LISTS = ("databases", "heads", "left", "origins", "seeds", "warnings")
 

@@ -8,11 +8,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from alembic_snapshot import ensure
 from alembic_snapshot.remote.signature import is_signed, sign
+
+from ..store.test_read_only import on_a_read_only_disk, run
 
 READ_VARIABLE = "import os\nop.execute(f\"create table t (x default '{os.environ.get('FLAG')}')\")"
 
@@ -425,3 +428,29 @@ class TestInPytest:
 
         assert " built (" in out
         assert "shared store" not in out
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_status_says_where_a_store_that_can_only_be_read_has_no_place_for_it(
+    shared, monkeypatch, is_closed
+):
+    shared.fill()
+    store = Path(shared.store("reader"))
+    store.mkdir()
+    before = on_a_read_only_disk(store) if is_closed else []
+    for name, value in shared.variables.items():
+        monkeypatch.setenv(name, value)
+
+    statuses, (done,) = (
+        [run(before, shared.project, "alembic_snapshot", *one, "--store", str(store))
+         for one in ones]
+        for ones in ([["status"], ["status", "--json"]], [["build"]])
+    )  # fmt: skip
+
+    assert [one.returncode for one in statuses] == [int(is_closed)] * 2
+    assert statuses[0].stdout.startswith("remote hit ")
+    assert json.loads(statuses[1].stdout)["remote_hit"]
+    assert done.returncode == (2 if is_closed else 0)
+    if is_closed:
+        line = f"\n  it can't be fetched: can't write to the store {store}: Read-only file system"
+        assert line in statuses[0].stdout

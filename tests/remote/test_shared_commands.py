@@ -454,3 +454,33 @@ def test_status_says_where_a_store_that_can_only_be_read_has_no_place_for_it(
     if is_closed:
         line = f"\n  it can't be fetched: can't write to the store {store}: Read-only file system"
         assert line in statuses[0].stdout
+
+
+@pytest.mark.parametrize("closed", ["all of it", "its leases", "all but its leases"])
+@pytest.mark.parametrize("scope", ["main", "pr/1"])
+def test_what_can_be_read_is_used_by_who_is_to_write_and_can_not(
+    shared, monkeypatch, scope, closed
+):
+    shared.fill()
+    own = shared.folder / "v1" / scope / "-"
+    own.mkdir(parents=True, exist_ok=True)
+    before = on_a_read_only_disk(shared.folder) if closed == "all of it" else []
+    if closed == "its leases":
+        (own / "leases").touch()
+    if closed == "all but its leases":
+        (own / "leases").mkdir()
+        before = on_a_read_only_disk(own / "records" if scope == "main" else own)
+    shared.project.revision("0003", "0002", upgrade="op.execute('create table new (x)')")
+    for name, value in shared.as_writer(scope).items():
+        monkeypatch.setenv(name, value)
+
+    options = ["--json", "--store", shared.store("writer")]
+    done = run(before, shared.project, "alembic_snapshot", "build", *options)
+
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made["built"]
+    assert made["remote"]["got"] == "ancestor"
+    is_put = closed == "its leases"
+    assert (made["remote"]["sent"] > 0) == is_put
+    assert ("warning: shared store " in done.stderr) != is_put

@@ -82,7 +82,7 @@ ROOMS = {
     "build": Room(
         {
             "build/ancestors": "plans builds back_and_forth branch_order left_for_later store",
-            "build/ensure": "plans max_size builds store/in_use store unchecked",
+            "build/ensure": "plans max_size builds store/in_use store/read_only store unchecked",
             "builder/alembic_config": "order builds",
             "build/process": "told_failures ends builds mistakes builder/guard",
             "build/hints": "hint_for failing_builds unsupported",
@@ -116,7 +116,9 @@ ROOMS = {
             "sqlite/files": "sqlite/files leftovers sqlite/databases make_test_db",
             "sqlite/sql": "sqlite/files sqlite/databases sqlite/diff",
             "sqlite/stand_ins": "own_sql",
-            "sqlite/store": "store/records store/overlay store/in_use leftovers store",
+            "sqlite/store": (
+                "store/records store/overlay store/read_only store/in_use leftovers store"
+            ),
             "project/owner": "store/owners",
             "build/lookup": "settings_in_key key/key options back_and_forth commands",
             "store/code": "store/code",

@@ -14,6 +14,8 @@ from alembic_snapshot.plugin.summary import Tally
 from alembic_snapshot.postgres import databases, pg_dump
 from alembic_snapshot.postgres.store import ServerStore
 
+from ..store.test_read_only import on_a_read_only_disk, run
+
 
 @pytest.fixture
 def project(project, forget, monkeypatch):
@@ -275,3 +277,26 @@ def test_half_an_archive_is_none_and_is_swept(project):
     store.prune(keep=1)
 
     assert archives(project) == []
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_that_can_only_be_read_is_enough(project, forget, monkeypatch, is_there):
+    project.history(2)
+    if is_there:
+        project.ensure()
+    store = project.root / ".alembic-snapshot"
+    store.mkdir(exist_ok=True)
+    forget()
+    before = on_a_read_only_disk(store)
+
+    status = run(before, project, "alembic_snapshot", "status")
+    done = run(before, project, "alembic_snapshot", "build")
+    again = run(before, project, "alembic_snapshot", "build", "-q")
+
+    assert (status.returncode, status.stdout.startswith("archived ")) == (
+        (0, True) if is_there else (1, False)
+    )
+    assert (done.returncode, done.stdout) == (again.returncode, again.stdout), done.stderr
+    assert done.returncode == 0
+    assert ("restored from its archive" in done.stderr) == is_there
+    assert ("has no archive: " in done.stderr) != is_there

@@ -8,11 +8,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from alembic_snapshot import ensure
 from alembic_snapshot.remote.signature import is_signed, sign
+
+from ..store.test_read_only import on_a_read_only_disk, run
 
 READ_VARIABLE = "import os\nop.execute(f\"create table t (x default '{os.environ.get('FLAG')}')\")"
 
@@ -439,3 +442,59 @@ class TestInPytest:
 
         assert " built (" in out
         assert "shared store" not in out
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_status_says_where_a_store_that_can_only_be_read_has_no_place_for_it(
+    shared, monkeypatch, is_closed
+):
+    shared.fill()
+    store = Path(shared.store("reader"))
+    store.mkdir()
+    before = on_a_read_only_disk(store) if is_closed else []
+    for name, value in shared.variables.items():
+        monkeypatch.setenv(name, value)
+
+    statuses, (done,) = (
+        [run(before, shared.project, "alembic_snapshot", *one, "--store", str(store))
+         for one in ones]
+        for ones in ([["status"], ["status", "--json"]], [["build"]])
+    )  # fmt: skip
+
+    assert [one.returncode for one in statuses] == [int(is_closed)] * 2
+    assert statuses[0].stdout.startswith("remote hit ")
+    assert json.loads(statuses[1].stdout)["remote_hit"]
+    assert done.returncode == (2 if is_closed else 0)
+    if is_closed:
+        line = f"\n  it can't be fetched: can't write to the store {store}: Read-only file system"
+        assert line in statuses[0].stdout
+
+
+@pytest.mark.parametrize("closed", ["all of it", "its leases", "all but its leases"])
+@pytest.mark.parametrize("scope", ["main", "pr/1"])
+def test_what_can_be_read_is_used_by_who_is_to_write_and_can_not(
+    shared, monkeypatch, scope, closed
+):
+    shared.fill()
+    own = shared.folder / "v1" / scope / "-"
+    own.mkdir(parents=True, exist_ok=True)
+    before = on_a_read_only_disk(shared.folder) if closed == "all of it" else []
+    if closed == "its leases":
+        (own / "leases").touch()
+    if closed == "all but its leases":
+        (own / "leases").mkdir()
+        before = on_a_read_only_disk(own / "records" if scope == "main" else own)
+    shared.project.revision("0003", "0002", upgrade="op.execute('create table new (x)')")
+    for name, value in shared.as_writer(scope).items():
+        monkeypatch.setenv(name, value)
+
+    options = ["--json", "--store", shared.store("writer")]
+    done = run(before, shared.project, "alembic_snapshot", "build", *options)
+
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made["built"]
+    assert made["remote"]["got"] == "ancestor"
+    is_put = closed == "its leases"
+    assert (made["remote"]["sent"] > 0) == is_put
+    assert ("warning: shared store " in done.stderr) != is_put

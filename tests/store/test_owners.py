@@ -157,12 +157,52 @@ def test_an_identity_has_the_owner_the_database_and_the_scripts(project):
     assert identity(project.load()) == "my-shop default migrations"
 
 
+@pytest.mark.parametrize(
+    "to", ["moved/project", "job@2", "named/otherwise", "a folder with spaces/project"]
+)
+def test_a_project_without_a_name_has_its_own_folders_store_on_every_path(project, tmp_path, to):
+    project.history(1)
+    project.ensure()
+    project.revision("0002", "0001", upgrade="1 / 0")
+    with pytest.raises(SnapshotError):
+        project.ensure()
+    moved = SampleProject.__new__(SampleProject)
+    moved.root = shutil.copytree(project.root, tmp_path / "elsewhere" / to)
+    moved.versions = moved.root / "migrations/versions"
+    moved.revision("0002", "0001")
+    new = moved.ensure()
+
+    every, note = listed(moved)
+    (status,) = [line for line in moved.command("doctor").stdout.splitlines() if " store:" in line]
+    kept = moved.command("prune", "--keep", "1")
+
+    assert (len(every), note) == (2, "")
+    assert "other projects" not in status
+    assert (kept.returncode, kept.stderr) == (0, "")
+    assert listed(moved, "--all")[0] >= {new.digest}
+    assert list((moved.root / ".alembic-snapshot/failed").iterdir()) == []
+    moved.revision("0001", upgrade="op.execute('create table other (x)')")
+    last = moved.ensure()
+    assert moved.command("prune", "--keep", "1").stdout.startswith("deleted ")
+    assert listed(moved, "--all")[0] == {last.digest} | below(moved, last)
+    assert not new.path.exists()
+
+
+def below(project, snapshot):
+    """The digests of what a snapshot stands on."""
+    entries = project.look_up().store.entries()
+    return {e.manifest.digest for e in entries if e.manifest.is_published_with(snapshot.manifest)}
+
+
 @pytest.mark.parametrize("text", ["project = 3", "[project]\nname = 3", "[project]\nname = ' '",
                                   "[tool.poetry]\nversion = '1'"])  # fmt: skip
 def test_what_is_no_name_is_none(project, text):
     project.history(1)
     project.write("pyproject.toml", f"{text}\n[tool.alembic-snapshot]\n")
 
+    assert owner(project.load()) == "_unnamed"
+    assert owner(project.load(store=project.root.parent)).startswith("project-")
+    project.append("pyproject.toml", 'backend = "postgresql"\n')
     assert owner(project.load()).startswith("project-")
 
 

@@ -26,6 +26,7 @@ from alembic_snapshot.store.store import run_id
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.process import Listener
+    from alembic_snapshot.build.steps import Construction
     from alembic_snapshot.database.diff import Diff
 
 
@@ -68,7 +69,8 @@ def ensure(
         if is_due:
             # Who waits for the lock can go on meanwhile.
             sharing.send(status.chain)
-    return dataclasses.replace(snapshot, shared=sharing.report, notes=(*archiving.notes, *notes))
+    notes = (*archiving.notes, *snapshot.notes, *notes)
+    return dataclasses.replace(snapshot, shared=sharing.report, notes=notes)
 
 
 @contextlib.contextmanager
@@ -103,6 +105,26 @@ def _trimmed(status: Status) -> Iterator[str]:
         )
 
 
+def _where_nothing_is_written(
+    status: Status, rebuild: bool, why: StoreError, construction: Construction
+) -> Snapshot:
+    """The snapshot of a store that can only be read, checked again in a temporary folder.
+
+    Raises:
+        StoreError: it has to be built.
+    """
+    reasons = status.reasons
+    if status.entry is not None and not rebuild:
+        checked = construction.check_again(status.entry, elsewhere=True)
+        if checked:
+            told = f"its comparison with the models is made again by each run: {why.message}"
+            return Snapshot(status.project, checked, notes=(told,))
+        reasons = tuple(construction.differences)
+    if reasons:
+        why = StoreError(f"{why.message}, and a build is needed: {reasons[0]}", hint=why.hint)
+    raise why
+
+
 def _under_lock(
     status: Status,
     layer: str | None,
@@ -114,7 +136,7 @@ def _under_lock(
 ) -> Snapshot:
     """The snapshot, from another process, from another machine, or built now."""
     project, store, digest = status.project, status.store, status.chain.target.digest
-    store.prepare()
+    closed = store.closed()
     status.files.save()
     failure = store.failure(digest)
     if failure and failure[2]:
@@ -126,14 +148,14 @@ def _under_lock(
         versions = backend_of(project).versions()
         return read_chain(project, files, versions, layer=layer, revision=revision)
 
+    construction = Construction(project, status.chain, store, status.present, listener, chain_now)
+    if closed is not None:
+        return _where_nothing_is_written(status, rebuild, closed, construction)
     with telling_of_a_wait(store.lock(digest), listener):
         entry = find(store, status.chain, status.present, project).entry
         failed_meanwhile = store.failure(digest)
         if failed_meanwhile and (not failure or failed_meanwhile[0] != failure[0]):
             raise failed_meanwhile[1]
-        construction = Construction(
-            project, status.chain, store, status.present, listener, chain_now
-        )
         is_restored = False
         if not (entry or rebuild):
             archiving.restore(construction)

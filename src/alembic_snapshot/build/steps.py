@@ -121,9 +121,12 @@ class Construction:
                 self.store.discard(state)
             return entry
 
-    def check_again(self, entry: Entry) -> Entry | None:
-        """Check a snapshot against changed models; None if it has to be built anew instead."""
-        workspace = self.store.workspace(self.chain.target.digest)
+    def check_again(self, entry: Entry, *, elsewhere: bool = False) -> Entry | None:
+        """Check a snapshot against changed models; None if it has to be built anew instead.
+
+        The copy that is checked is in the store's folder, or ``elsewhere``.
+        """
+        workspace = self.store.workspace(self.chain.target.digest, elsewhere=elsewhere)
         try:
             with self.store.in_use(entry):
                 workspace.database.start(entry.database)

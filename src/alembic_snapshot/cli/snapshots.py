@@ -304,7 +304,12 @@ def _status(project: Project, layer: str | None, revision: str | None) -> Said:
         if has_remote:
             told, hit = _peek(lookup)
             if hit is not None:
-                return Said({"hit": False, "remote_hit": True, **told}, hit)
+                record = {"hit": False, "remote_hit": True, **told}
+                closed = lookup.store.closed() if lookup.store.root.exists() else None
+                if closed is None:
+                    return Said(record, hit)
+                why = f"it can't be fetched: {closed.message}"
+                return Said({**record, "why": [why]}, f"{hit}\n  {why}", 1)
         record = {
             "hit": False,
             "remote_hit": False,

@@ -94,6 +94,11 @@ class ServerStore(Store):
         super().__init__(root)
         self.archives = Archives(root / "archives")
 
+    def prepare(self) -> None:
+        """Make the directory, if it can be made: no snapshot is in it."""
+        with contextlib.suppress(StoreError):
+            super().prepare()
+
     @functools.cached_property
     def server(self) -> Server:
         """The server, looked for when it is first needed."""
@@ -160,7 +165,7 @@ class ServerStore(Store):
         entries = self._read(SNAPSHOT)
         return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
-    def workspace(self, digest: str) -> ServerWorkspace:
+    def workspace(self, digest: str, *, elsewhere: bool = False) -> ServerWorkspace:
         """Names to build under; what killed builders of this digest left is dropped."""
         prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
@@ -169,11 +174,18 @@ class ServerStore(Store):
         own = f"{digest[:NAME_LENGTH]}.{hashlib.sha256(str(self.server).encode()).hexdigest()[:8]}."
         for leftover in self.building.glob(f"{own}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        folder = self._folder(own, elsewhere=elsewhere)
+        return ServerWorkspace(folder, self.server, f"{prefix}_{secrets.token_hex(3)}")
+
+    def _folder(self, prefix: str, *, elsewhere: bool) -> Path:
+        """A folder to work in. Nothing of a snapshot is in it, so that a store may be read-only."""
+        if not elsewhere:
+            with contextlib.suppress(OSError):
+                return Path(tempfile.mkdtemp(prefix=prefix, dir=self.building))
         try:
-            folder = Path(tempfile.mkdtemp(prefix=own, dir=self.building))
+            return Path(tempfile.mkdtemp(prefix=prefix))
         except OSError as error:
             raise self.unwritable(error) from error
-        return ServerWorkspace(folder, self.server, f"{prefix}_{secrets.token_hex(3)}")
 
     def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:
         """Make a sealed database a template under its name; it exists from the last step on.

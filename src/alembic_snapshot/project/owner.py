@@ -10,16 +10,24 @@ from typing import Any
 from alembic_snapshot.errors import ConfigError
 from alembic_snapshot.project.config import Project
 
+# Whether snapshots are files in the store's folder, and not on a server that others may have.
+_IS_IN_THE_STORE = {"sqlite": True, "postgresql": False}
+# No declared name is spelled so.
+_UNNAMED = "_unnamed"
+
 
 def owner(project: Project) -> str:
     """The project's name, the same for each of its databases, without spaces.
 
     It is the one that its ``pyproject.toml`` declares, so that every checkout has the same. A
-    project that declares none is known by its folder.
+    project that declares none is known by its folder, where others may be beside it: on a server,
+    or in a store elsewhere. What is in its own folder is its own, wherever that is.
     """
     name = _declared(project)
     if name:
         return re.sub(r"[\s_.-]+", "-", name).lower()
+    if _IS_IN_THE_STORE[project.backend] and project.store.is_relative_to(project.root):
+        return _UNNAMED
     path = hashlib.sha256(os.fsencode(os.path.realpath(project.root))).hexdigest()[:8]
     return re.sub(r"\s+", "-", f"{project.root.name}-{path}")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.remote.exchange import Exchange, Looked
 from alembic_snapshot.remote.lease import Lease
 from alembic_snapshot.remote.record import Record, signer_of
@@ -66,8 +66,14 @@ class Answers:
         return {"is_new": self._exchange.publish(whole, Path(file), Path(workspace))}
 
     def take(self, digest: str) -> dict[str, Any]:
-        """Take the lease of a build, if nobody else has it."""
-        return {"is_held": self._lease(digest, self._exchange.scope).take()}
+        """Take the lease of a build, if nobody else has it; ``why`` says why it can't be taken.
+
+        What can't be written can be read all the same.
+        """
+        try:
+            return {"is_held": self._lease(digest, self._exchange.scope).take(), "why": None}
+        except StoreError as error:
+            return {"is_held": False, "why": error.message}
 
     def wait(self, digest: str, scopes: list[str], patience: float) -> dict[str, Any]:
         """Wait until another process has put a snapshot there, or does not build it any more."""

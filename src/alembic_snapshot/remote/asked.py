@@ -65,6 +65,9 @@ class AskedStore(SharedStore):
                 self._leased = None
                 self._ask("release", SMALL, digest=digest)
                 return True
+            if self._leaseless is not None:
+                self._switch_off(self._leaseless)
+                return False
             self._warn("it says of a lease that nobody can have that another one has it")
         return False
 

@@ -55,8 +55,14 @@ class Lease:
         return True
 
     def is_held_by_another(self) -> bool:
-        """Whether somebody who is alive holds it, as far as can be told."""
-        other = self._read()
+        """Whether somebody who is alive holds it, as far as can be told.
+
+        Nobody does of one that can't be read.
+        """
+        try:
+            other = self._read()
+        except StoreError:
+            return False
         return other is not None and not self._is_dead(other)
 
     def wait(self, until: float, is_there: Callable[[], bool]) -> str:

@@ -89,6 +89,8 @@ class SharedStore:
         self._process: RemoteProcess | None = None
         self._has_begun = False
         self._leased: str | None = None
+        # Why no lease can be taken. What can't be put there either says so itself.
+        self._leaseless: str | None = None
         self._outside: set[str] = set()
         # As long as a build takes, it may take to do without one.
         self._patience = WHOLE
@@ -306,7 +308,7 @@ class SharedStore:
         patience = self._patience + _MORE
         digest, until = target.digest, time.monotonic() + patience
         while True:
-            if self.settings.write and self._take(digest):
+            if self._may_take and self._take(digest):
                 # Whoever had it before may have been done by now.
                 return self._fetch_first([target], fits)
             left = until - time.monotonic()
@@ -316,11 +318,17 @@ class SharedStore:
             end = self._ask("wait", left + SMALL, digest=digest, scopes=scopes, patience=left)
             if end["end"] == "there":
                 return self._fetch_first([target], fits)
-            if end["end"] == "over" or not self.settings.write:
+            if end["end"] == "over" or not self._may_take:
                 return None
 
+    @property
+    def _may_take(self) -> bool:
+        return self.settings.write and self._leaseless is None
+
     def _take(self, digest: str) -> bool:
-        if self._ask("take", SMALL, digest=digest)["is_held"]:
+        answer = self._ask("take", SMALL, digest=digest)
+        self._leaseless = answer.get("why")
+        if answer["is_held"]:
             self._leased = digest
         return self._leased is not None
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic_snapshot.database.target import Target
+from alembic_snapshot.errors import StoreError
 from alembic_snapshot.key.layers import FORMAT, State
 from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.sqlite import files
@@ -67,6 +68,20 @@ class FileStore(Store):
     def __init__(self, root: Path):
         super().__init__(root)
         self.snapshots = root / "snapshots"
+
+    def closed(self) -> StoreError | None:
+        """Make the directory; why no snapshot can be put into it: read-only, or another user's."""
+        try:
+            self.prepare()
+        except StoreError as error:
+            return error
+        for folder in (self.snapshots, self.building, self.root / "locks"):
+            try:
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                return self.unwritable(OSError(error.errno, error.strerror, str(folder)))
+        return None
 
     @contextlib.contextmanager
     def lock(self, digest: str) -> Iterator[None]:
@@ -121,12 +136,13 @@ class FileStore(Store):
         entries = [entry for folder in self._finished() if (entry := self._read(folder))]
         return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
-    def workspace(self, digest: str) -> FileWorkspace:
+    def workspace(self, digest: str, *, elsewhere: bool = False) -> FileWorkspace:
         """An empty directory to build in; what killed builders of this digest left is deleted."""
         prefix = digest[:NAME_LENGTH] + "."
         try:
             self._delete_leftovers(prefix)
-            return FileWorkspace(Path(tempfile.mkdtemp(prefix=prefix, dir=self.building)))
+            parent = None if elsewhere else self.building
+            return FileWorkspace(Path(tempfile.mkdtemp(prefix=prefix, dir=parent)))
         except OSError as error:
             raise self.unwritable(error) from error
 

@@ -75,11 +75,19 @@ class Store(abc.ABC):
             raise self.unwritable(error) from error
 
     def unwritable(self, error: OSError) -> StoreError:
-        """The error for a store that can't be written."""
+        """The error for a store that can't be written; it names what in it, if that is known."""
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        within = name.removeprefix(f"{self.root}{os.sep}")
+        where = f" ({within})" if within != name else ""
         return StoreError(
-            f"can't write to the store {self.root}: {error.strerror or error}",
+            f"can't write to the store {self.root}: {error.strerror or error}{where}",
             hint="make it writable, or choose another with ALEMBIC_SNAPSHOT_DIR",
         )
+
+    def closed(self) -> StoreError | None:
+        """Make the directory; why no snapshot can be put into it, if that is why."""
+        self.prepare()
+        return None
 
     @abc.abstractmethod
     def lock(self, digest: str) -> AbstractContextManager[None]:
@@ -126,8 +134,11 @@ class Store(abc.ABC):
         """Every snapshot with a manifest, the latest made first."""
 
     @abc.abstractmethod
-    def workspace(self, digest: str) -> Workspace:
-        """A place to build in; what killed builders of this digest left is deleted."""
+    def workspace(self, digest: str, *, elsewhere: bool = False) -> Workspace:
+        """A place to build in; what killed builders of this digest left is deleted.
+
+        Its folder is in the store's, or ``elsewhere``, in the system's temporary one.
+        """
 
     @abc.abstractmethod
     def publish(self, database: Target, manifest: Manifest, *, replace: bool = True) -> Entry:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -65,8 +66,18 @@ def _look_up(project: Project, layer: str | None, revision: str | None) -> Statu
     reasons = tuple(_told(change, chain) for change in lookup.reasons)
     if not (reasons or lookup.entry):
         reasons = tuple(_why(store, project, chain, layer, revision))
-    cures = tuple(change.cure for change in lookup.reasons if change.cure)
+    cures = tuple(_joined(change.cure for change in lookup.reasons if change.cure))
     return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
+
+
+def _joined(cures: Iterable[str]) -> Iterator[str]:
+    """The lines of configuration, one for each key: a table has each key once."""
+    names: dict[str, list[str]] = {}
+    for cure in cures:
+        key, _, value = cure.partition(" = ")
+        names.setdefault(key, []).extend(json.loads(value))
+    for key, values in names.items():
+        yield f"{key} = {json.dumps(list(dict.fromkeys(values)), ensure_ascii=False)}"
 
 
 def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:

@@ -230,7 +230,14 @@ def test_all_that_differ_are_proposed_in_one_line_that_holds(project, monkeypatc
     for name in ("ImageOS", "pythonLocation", "JAVA_HOME"):
         monkeypatch.setenv(name, "another")
 
-    cures = project.look_up().cures
+    cures, keyed = project.look_up().cures, project.key()
+    status = project.command("status")
+    *_, proposed = status.stdout.splitlines()
+    project.configure(proposed.partition("change with it: ")[2])
+    with_inputs = project.key()
+    project.write("more", "newer")
+    assert status.returncode == 1
+    assert len({keyed, with_inputs, project.key()}) == 3
     project.configure("\n".join(cures))
 
     assert cures == (

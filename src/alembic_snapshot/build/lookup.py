@@ -22,7 +22,11 @@ from alembic_snapshot.store.store import Lookup, Store
 
 @dataclass(frozen=True)
 class Status:
-    """A project's snapshot: the key's layers, the entry if the store has it, and why not."""
+    """A project's snapshot: the key's layers, the entry if the store has it, and why not.
+
+    ``cures`` are the lines of configuration that would ignore what changed; ``unkeyed`` are the
+    files among it, which a run read and the key does not know.
+    """
 
     project: Project
     chain: Chain
@@ -32,6 +36,7 @@ class Status:
     entry: Entry | None
     reasons: tuple[str, ...]
     cures: tuple[str, ...] = ()
+    unkeyed: tuple[str, ...] = ()
 
     def changed_for_env(self) -> tuple[str, ...]:
         """What changed in the modules of ``env.py``, or in what they read.
@@ -67,7 +72,8 @@ def _look_up(project: Project, layer: str | None, revision: str | None) -> Statu
     if not (reasons or lookup.entry):
         reasons = tuple(_why(store, project, chain, layer, revision))
     cures = tuple(_joined(change.cure for change in lookup.reasons if change.cure))
-    return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
+    unkeyed = tuple(dict.fromkeys(one.file for one in lookup.reasons if one.file))
+    return Status(project, chain, store, files, present, lookup.entry, reasons, cures, unkeyed)
 
 
 def _joined(cures: Iterable[str]) -> Iterator[str]:

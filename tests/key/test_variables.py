@@ -240,3 +240,35 @@ def test_a_variable_that_is_deleted_is_one_that_was_asked_for(project, monkeypat
     monkeypatch.setenv("REGION", "r1")
 
     assert project.look_up().reasons == ("the environment variable REGION changed",)
+
+
+def test_all_that_differ_are_proposed_in_one_line_that_holds(project, monkeypatch):
+    project.revision("0001", upgrade="import os\nseen = dict(os.environ)\n"
+                     "open('da' + 'ta').read()\nopen('mo' + 're').read()")  # fmt: skip
+    for name in ("data", "more"):
+        project.write(name, "old")
+    monkeypatch.setenv("ImageOS", "first")
+    project.ensure()
+    for name in ("data", "more"):
+        project.write(name, "new")
+    for name in ("ImageOS", "pythonLocation", "JAVA_HOME"):
+        monkeypatch.setenv(name, "another")
+
+    cures, keyed = project.look_up().cures, project.key()
+    status = project.command("status")
+    *_, proposed = status.stdout.splitlines()
+    project.configure(proposed.partition("change with it: ")[2])
+    with_inputs = project.key()
+    project.write("more", "newer")
+    assert status.returncode == 1
+    assert len({keyed, with_inputs, project.key()}) == 3
+    project.configure("\n".join(cures))
+
+    assert cures == (
+        'ignore_inputs = ["data", "more"]',
+        'ignore_environment = ["JAVA_HOME", "pythonLocation", "ImageOS"]',
+    )
+    project.ensure()
+    for name in ("ImageOS", "pythonLocation", "JAVA_HOME"):
+        monkeypatch.setenv(name, "a third")
+    assert project.look_up().entry is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -21,7 +22,11 @@ from alembic_snapshot.store.store import Lookup, Store
 
 @dataclass(frozen=True)
 class Status:
-    """A project's snapshot: the key's layers, the entry if the store has it, and why not."""
+    """A project's snapshot: the key's layers, the entry if the store has it, and why not.
+
+    ``cures`` are the lines of configuration that would ignore what changed; ``unkeyed`` are the
+    files among it, which a run read and the key does not know.
+    """
 
     project: Project
     chain: Chain
@@ -31,6 +36,7 @@ class Status:
     entry: Entry | None
     reasons: tuple[str, ...]
     cures: tuple[str, ...] = ()
+    unkeyed: tuple[str, ...] = ()
 
     def changed_for_env(self) -> tuple[str, ...]:
         """What changed in the modules of ``env.py``, or in what they read.
@@ -65,8 +71,19 @@ def _look_up(project: Project, layer: str | None, revision: str | None) -> Statu
     reasons = tuple(_told(change, chain) for change in lookup.reasons)
     if not (reasons or lookup.entry):
         reasons = tuple(_why(store, project, chain, layer, revision)) or (_unfound(store, chain),)
-    cures = tuple(change.cure for change in lookup.reasons if change.cure)
-    return Status(project, chain, store, files, present, lookup.entry, reasons, cures)
+    cures = tuple(_joined(change.cure for change in lookup.reasons if change.cure))
+    unkeyed = tuple(dict.fromkeys(one.file for one in lookup.reasons if one.file))
+    return Status(project, chain, store, files, present, lookup.entry, reasons, cures, unkeyed)
+
+
+def _joined(cures: Iterable[str]) -> Iterator[str]:
+    """The lines of configuration, one for each key: a table has each key once."""
+    names: dict[str, list[str]] = {}
+    for cure in cures:
+        key, _, value = cure.partition(" = ")
+        names.setdefault(key, []).extend(json.loads(value))
+    for key, values in names.items():
+        yield f"{key} = {json.dumps(list(dict.fromkeys(values)), ensure_ascii=False)}"
 
 
 def find(store: Store, chain: Chain, present: Present, project: Project) -> Lookup:

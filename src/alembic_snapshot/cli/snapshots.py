@@ -324,6 +324,8 @@ def _status(project: Project, layer: str | None, revision: str | None) -> Said:
             *(f"  {why}" for why in (*lookup.reasons, *one_layer(lookup.chain.opaque))),
         ]
         lines += [f"  if that does not matter to the migrations: {cure}" for cure in lookup.cures]
+        if named := _patterns(lookup.unkeyed):
+            lines.append(f"  to have the key, and a cache's, change with it: inputs = {named}")
         return Said(record, "\n".join(lines), 1)
     manifest = lookup.entry.manifest
     lines = [f"hit {lookup.entry.database}"]
@@ -335,10 +337,8 @@ def _status(project: Project, layer: str | None, revision: str | None) -> Said:
     changed = lookup.changed_for_env()
     lines += [f"  the next build runs env.py again: {change}" for change in changed]
     read = manifest.observed.files.keys() - lookup.chain.named_files.keys()
-    # What a folder outside the project is called in no pattern leads to.
-    seen = [glob.escape(name) for name in sorted(read) if not name.startswith("<")]
-    if seen:
-        lines.append(f"  read while it ran: add inputs = {json.dumps(seen)} to the configuration")
+    if seen := _patterns(read):
+        lines.append(f"  read while it ran: add inputs = {seen} to the configuration")
     lines += [f"  depends on the variable {name}" for name in manifest.observed.environment]
     record = {
         "hit": True,
@@ -347,6 +347,15 @@ def _status(project: Project, layer: str | None, revision: str | None) -> Said:
         **snapshot_record(lookup.entry, project),
     }
     return Said(record, "\n".join(lines))
+
+
+def _patterns(names: Iterable[str]) -> str:
+    """Files as ``inputs`` has them; nothing if there are none.
+
+    What a folder outside the project is called in no pattern leads to.
+    """
+    patterns = [glob.escape(name) for name in sorted(names) if not name.startswith("<")]
+    return json.dumps(patterns) if patterns else ""
 
 
 def _peek(lookup: Status) -> tuple[dict[str, Any], str | None]:

@@ -24,6 +24,7 @@ from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
 from alembic_snapshot.key.layers import State
 from alembic_snapshot.key.observed import Change, Present
+from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.store.archives import Archived, Archives
 from alembic_snapshot.store.code import age, by_code
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
@@ -77,7 +78,7 @@ class Store(abc.ABC):
     def unwritable(self, error: OSError) -> StoreError:
         """The error for a store that can't be written; it names what in it, if that is known."""
         name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        within = name.removeprefix(f"{self.root}{os.sep}")
+        within = name.removeprefix(beginning(str(self.root)))
         where = f" ({within})" if within != name else ""
         return StoreError(
             f"can't write to the store {self.root}: {error.strerror or error}{where}",

@@ -94,3 +94,14 @@ def test_a_child_does_not_take_what_is_its_parents(letters):
     in_a_child(work)
 
     assert letters.read() == ["mine"]
+
+
+def test_a_process_in_which_a_test_runs_writes_none_and_its_own_children_do(letters):
+    def work():
+        letters.begin()
+        letters.write("the report of the test tells it")
+        in_a_child(lambda: letters.write("a child's"))
+
+    in_a_child(work)
+
+    assert letters.read() == ["a child's"]

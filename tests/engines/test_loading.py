@@ -272,7 +272,7 @@ def test_a_module_that_is_being_imported_is_named(project):
 
 def test_an_error_is_kept_once_it_is_final(project):
     one = Engines(project(text="engine = None\n", engine="mod:engine"), {}).configured
-    with pytest.raises(EngineError, match="NoneType"):
+    with pytest.raises(EngineError, match="is None: nothing has made it"):
         one.verify(final=False)
     sys.modules["mod"].engine = 1
     with pytest.raises(EngineError, match="is int"):

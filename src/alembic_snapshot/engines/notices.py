@@ -232,6 +232,7 @@ class Notices:
         self._others = weakref.WeakSet(threading.enumerate())
         self._others.discard(threading.current_thread())
         self._asked_for.clear()
+        self.letters.begin()
 
     def _was_told(self, error: SnapshotError) -> bool:
         """Whether an error reached a testing library, or a test or ``conftest.py`` expected it."""

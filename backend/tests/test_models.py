@@ -6,6 +6,7 @@ from typing import Any
 from core.base import Base
 from core.mappers import load_all
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy.pool import NullPool
 
 
 def said(connection: Connection, schema: str | None = None) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def test_checks_and_indexes_are_those_of_the_migrated_database(db_engine: Engine
     with db_engine.connect() as migrated:
         made_by_migrations = said(migrated)
         if migrated.dialect.name == "sqlite":
-            with create_engine("sqlite://").connect() as empty:
+            with create_engine("sqlite://", poolclass=NullPool).connect() as empty:
                 Base.metadata.create_all(empty)
                 made_by_models = said(empty)
         else:

@@ -745,6 +745,7 @@ def test_plain_values_are_none_of_a_sessions():
     with engine.connect() as connection:
         assert bound_to_a_session(connection.exec_driver_sql("SELECT 1 AS one").all()) is None
         assert bound_to_a_session([connection]) == "its Connection"
+    engine.dispose()
 
 
 def test_others_of_a_name_and_of_a_folder_are_told_apart(shop):

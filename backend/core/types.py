@@ -65,18 +65,23 @@ class NotUtcInSQL(AtomError, TypeError, DontWrapMixin):
         self.what = what
 
 
-# What gives the same on a scaled integer, if everything in it has the same scale. The functions are
-# those whose result SQLAlchemy gives the type of their arguments.
-_COMPARING = frozenset(
+# What asks which of two comes first.
+_RANKING = frozenset(
     {
-        operators.eq,
-        operators.ne,
         operators.lt,
         operators.le,
         operators.gt,
         operators.ge,
         operators.between_op,
         operators.not_between_op,
+    }
+)
+# What gives the same on a scaled integer, if everything in it has the same scale. The functions are
+# those whose result SQLAlchemy gives the type of their arguments.
+_COMPARING = _RANKING | frozenset(
+    {
+        operators.eq,
+        operators.ne,
         operators.in_op,
         operators.not_in_op,
         operators.is_,
@@ -395,24 +400,12 @@ class NotOrderedInSQL(AtomError, TypeError, DontWrapMixin):
         )
 
 
-_ORDERING = frozenset(
-    {
-        operators.lt,
-        operators.le,
-        operators.gt,
-        operators.ge,
-        operators.between_op,
-        operators.not_between_op,
-    }
-)
-
-
 class _Words(Enum):
     """An `Enum` whose values are equal or not, and neither less nor more."""
 
     class Comparator(Enum.Comparator):
         def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
-            if op in _ORDERING:
+            if op in _RANKING:
                 raise NotOrderedInSQL(self.expr)
             return super().operate(op, *other, **kwargs)
 

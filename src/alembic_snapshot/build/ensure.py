@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.archiving import Archiving
 from alembic_snapshot.build.lookup import Status, find, look_up
-from alembic_snapshot.build.progress import telling_of_a_wait
+from alembic_snapshot.build.progress import silent, telling_of_a_wait
 from alembic_snapshot.build.sharing import Sharing, built
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.checks import NO_METADATA, number, size
@@ -49,7 +49,7 @@ def ensure(
         BuildError: the migrations failed; the half-built database is kept.
         StoreError: the store can't be written.
     """
-    listener = listener or _silent
+    listener = listener or silent
     sharing, archiving = Sharing(project), Archiving(project)
     with sharing.open(listener), _telling(archiving, listener):
         status = look_up(project, layer=layer, revision=revision)
@@ -233,7 +233,3 @@ def _is_checked(entry: Entry, status: Status) -> bool:
         return True  # That is what env.py says, and not something that failed.
     is_tried = checks.get("tried_by") is not None and checks["tried_by"] == run_id()
     return not missing or is_tried or not os.access(status.store.root, os.W_OK)
-
-
-def _silent(_event: Mapping[str, Any]) -> None:
-    return None

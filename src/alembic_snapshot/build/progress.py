@@ -70,9 +70,7 @@ def telling_of_a_wait(
 
     The other one may be suspended, or hang: then this one waits without end.
     """
-    if listener is None:
-        listener = _silent
-    timer = threading.Timer(_PATIENCE, listener, [{"event": "waiting"}])
+    timer = threading.Timer(_PATIENCE, listener or silent, [{"event": "waiting"}])
     timer.daemon = True
     timer.start()
     with contextlib.ExitStack() as stack:
@@ -85,8 +83,8 @@ def telling_of_a_wait(
         yield
 
 
-def _silent(_event: Mapping[str, Any]) -> None:
-    return None
+def silent(_event: Mapping[str, Any]) -> None:
+    """A listener that says nothing."""
 
 
 class Progress:

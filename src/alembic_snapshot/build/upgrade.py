@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from alembic_snapshot.build.heads import Verifier
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess
+from alembic_snapshot.build.progress import silent
 from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import ConfigError
@@ -38,7 +38,7 @@ def upgrade(
         chain = _goal(chain, tops, database.heads(table) if database.is_there() else ())
     step = Step("upgrade", revisions=tops)
     with tempfile.TemporaryDirectory() as folder:
-        builder = BuilderProcess(project, chain, status.store, _silent, is_kept=False)
+        builder = BuilderProcess(project, chain, status.store, silent, is_kept=False)
         try:
             job = builder.job(database, [step], handover or HANDOVERS[0], check=False)
             report = builder.run(Path(folder), job).facts
@@ -62,7 +62,3 @@ def _goal(chain: Chain, tops: Sequence[str], now: Sequence[str]) -> Chain:
             f'@pytest.mark.db_clone(revision="{tops[0]}")',
         )
     return chain.up_to({*tops, *known})
-
-
-def _silent(_event: Mapping[str, Any]) -> None:
-    return None

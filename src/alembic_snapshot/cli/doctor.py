@@ -222,7 +222,7 @@ def _elsewhere(status: Status) -> str | None:
     """Where a build would have the snapshot from, as ``status`` says it; None if it would run."""
     from alembic_snapshot.build.archiving import archived
     from alembic_snapshot.build.sharing import remote_settings
-    from alembic_snapshot.cli.remote import peek
+    from alembic_snapshot.cli.remote import hit_line, peek
 
     archive = archived(status)
     if archive is not None:
@@ -230,7 +230,7 @@ def _elsewhere(status: Status) -> str | None:
     if remote_settings(status.project) is None:
         return None
     there, report = peek(status)
-    return None if there is None else f"remote hit {report.name}, scope {there.scope}"
+    return None if there is None else hit_line(there, report)
 
 
 def _snapshot(project: Project) -> Iterator[Finding]:

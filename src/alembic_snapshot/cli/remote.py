@@ -118,6 +118,11 @@ def peek(status: Status) -> tuple[Record | None, Report]:
         return shared.peek(status.chain.target, fits), shared.report
 
 
+def hit_line(there: Record, report: Report) -> str:
+    """What is said of a snapshot that the shared store has."""
+    return f"remote hit {report.name}, scope {there.scope}"
+
+
 def listed(project: Project) -> tuple[list[Record], list[str]]:
     """The records in the shared store that count in this run, and what there is to say.
 

@@ -360,15 +360,14 @@ def _patterns(names: Iterable[str]) -> str:
 
 def _peek(lookup: Status) -> tuple[dict[str, Any], str | None]:
     """What the shared store says, as JSON, and the line of a hit; None if it is none."""
-    from alembic_snapshot.cli.remote import peek, record_of
+    from alembic_snapshot.cli.remote import hit_line, peek, record_of
 
     there, report = peek(lookup)
     console.warn(report.warnings)
     if there is None:
         return {"warnings": report.warnings}, None
-    line = f"remote hit {report.name}, scope {there.scope}"
     record = {"key": lookup.chain.key, "remote": record_of(there), "warnings": report.warnings}
-    return record, line
+    return record, hit_line(there, report)
 
 
 @click.command()

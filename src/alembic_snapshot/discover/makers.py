@@ -132,7 +132,7 @@ class _Reader:
             )  # fmt: skip
         for name, call, owner in self._names():
             engine = self._engine_call(call, self.source, _DEEP)
-            if self._is_late(call, self.source):
+            if (engine or owner) and self._is_late(call, self.source):
                 continue
             if engine is not None:
                 claimed |= {call, engine[0]}
@@ -159,8 +159,8 @@ class _Reader:
         for name, call, _ in self._names():
             dotted = self.source.dotted(call.func)
             last = dotted.rpartition(".")[2]
-            is_late = self._is_late(call, self.source)
-            if last in _FACTORIES and self._is_library(dotted) and not is_late:
+            is_factory = last in _FACTORIES and self._is_library(dotted)
+            if is_factory and not self._is_late(call, self.source):
                 yield Made(
                     self.source, call.lineno, f"{self.source.module}:{name}",
                     is_async="async" in last or "AsyncSession" in ast.unparse(call),
@@ -380,7 +380,10 @@ def _calls(source: Source, function: Function) -> Iterator[ast.Call]:
 
 
 def _called(node: ast.Call) -> str:
-    return ast.unparse(node.func).rpartition(".")[2]
+    match node.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
 
 
 def _makes(function: Function, maker: Function) -> bool:

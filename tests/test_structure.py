@@ -32,6 +32,7 @@ ROOMS = {
         ["variables"],
         [
             "env_files",
+            "frames",
             "placeholders",
             "references",
             "remote",

@@ -158,6 +158,7 @@ ROOMS = {
             "engines/loops": "async pools",
             "engines/redirect": "redirect async isolation pools guard_off reset/plugin",
             "engines/threads": "pools reset/plugin",
+            "project/frames": "project/frames",
             "engines/turns": "turns outliving",
         },
         "plugin/guard plugin/databases scopes engines/aim checkpoints",

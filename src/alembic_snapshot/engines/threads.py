@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Generic, TypeVar
+
+from alembic_snapshot.project.frames import of_thread, threads
 
 Kept = TypeVar("Kept")
 
@@ -43,21 +44,17 @@ class Owned(Generic[Kept]):
 
 def is_another(thread: int) -> bool:
     """Whether a thread is running that is not the current one."""
-    return thread != threading.get_ident() and thread in sys._current_frames()
+    return thread != threading.get_ident() and thread in threads()
 
 
 def is_at_work(thread: int) -> bool:
     """Whether another thread is inside SQLAlchemy at this moment."""
     if thread == threading.get_ident():
         return False
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == "sqlalchemy":
-            return True
-        frame = frame.f_back
-    return False
+    modules = (str(frame.f_globals.get("__name__")) for frame in of_thread(thread))
+    return any(name.partition(".")[0] == "sqlalchemy" for name in modules)
 
 
 def others_at_work() -> bool:
     """Whether any other thread is inside SQLAlchemy at this moment."""
-    return any(is_at_work(thread) for thread in sys._current_frames())
+    return any(is_at_work(thread) for thread in threads())

@@ -13,6 +13,7 @@ from typing import Any
 from alembic_snapshot.engines.notices import Ending
 from alembic_snapshot.plugin.declared import ATTRIBUTE
 from alembic_snapshot.project.callsite import waiting
+from alembic_snapshot.project.frames import variable
 
 _AT_ITS_END = "when it ends", "in its function"
 _GONE = "what tests write goes with their clones"
@@ -28,7 +29,7 @@ def ending_now() -> Ending | None:
             if frame.f_globals.get("__name__") == "_pytest.fixtures":
                 # Not public; without them a test is named, and not the fixture.
                 if frame.f_code.co_name == "finish":
-                    return _ending_of(frame.f_locals.get("self"))
+                    return _ending_of(variable(frame, "self"))
                 if frame.f_code.co_name == "execute":
                     return None
             frame = frame.f_back

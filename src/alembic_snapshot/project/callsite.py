@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from alembic_snapshot.project.frames import of_thread
 from alembic_snapshot.project.spelling import beginning, is_librarys
 
 Site = tuple[str, int]
@@ -148,4 +149,6 @@ def waiting(*, threads: bool = True) -> Iterator[FrameType | None]:
         yield current.gr_frame
         current = current.parent
     if threads and threading.current_thread() is not threading.main_thread():
-        yield sys._current_frames().get(threading.main_thread().ident or 0)
+        # All of them are kept while the first is followed.
+        frames = of_thread(threading.main_thread().ident or 0)
+        yield from frames[:1]

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ _processor: list[float] = []
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item: pytest.Function) -> Generator[None, object, object]:
     """Take the time of one test, its reporting included."""
     if sum(map(len, _seconds.values())) == int(os.environ["BENCH_WARM_UP"]):
         _processor.append(_processor_seconds())
@@ -27,7 +28,7 @@ def pytest_runtest_protocol(item):
     return result
 
 
-def pytest_sessionfinish(session, exitstatus):
+def pytest_sessionfinish(exitstatus: int) -> None:
     """Write what was taken, for the process that started the run."""
     _processor.append(_processor_seconds())
     record = {
@@ -39,13 +40,13 @@ def pytest_sessionfinish(session, exitstatus):
     Path(os.environ["BENCH_RESULT"]).write_text(json.dumps(record))
 
 
-def _processor_seconds():
+def _processor_seconds() -> float:
     """What this process has used, and the server whose process BENCH_SERVER_PROCESS names."""
     server = os.environ.get("BENCH_SERVER_PROCESS")
     return time.process_time() + (_of_server(int(server)) if server else 0)
 
 
-def _of_server(root):
+def _of_server(root: int) -> float:
     """The server's own seconds, its living children's, and those of its children that are gone."""
     ticks = os.sysconf("SC_CLK_TCK")
     used = 0

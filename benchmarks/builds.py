@@ -118,8 +118,7 @@ def stairway(folder: Path, python: Path, revisions: int, rounds: int) -> Row:
     project = projects.generated(folder / "stairway", tables=revisions, revisions=revisions)
     (project.folder / "conftest.py").write_text(_ALEMBIC_CONFTEST)
     (project.folder / "test_stairs.py").write_text(_ALEMBIC_TESTS)
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["test_stairs.py"]
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_stairs.py"]
 
     def ours() -> float:
         shutil.rmtree(project.folder / ".alembic-snapshot", ignore_errors=True)

@@ -27,7 +27,7 @@ class _Popen(subprocess.Popen):  # type: ignore[type-arg]
 
 
 if __name__ == "__main__":
-    subprocess.Popen = _Popen  # type: ignore[misc]
+    subprocess.Popen = _Popen  # type: ignore[misc,assignment]
     from alembic_snapshot.cli.commands import main
 
     sys.argv[0] = "alembic-snapshot"

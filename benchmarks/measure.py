@@ -129,7 +129,9 @@ def run_tests(
     done = subprocess.run(
         command, cwd=project.folder, env=variables, capture_output=True, text=True
     )
-    record = last_record(project) if result.exists() else {"exitstatus": done.returncode}
+    record: dict[str, Any] = {"exitstatus": done.returncode}
+    if result.exists():
+        record = last_record(project)
     if record["exitstatus"] != 0:
         raise RunFailed(f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return {name: values[_WARM_UP:] or values for name, values in record["seconds"].items()}

@@ -28,7 +28,7 @@ def python_of(folder: Path, package: str) -> Path:
     if not is_whole.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
         same = (f"{name}=={version(name)}" for name in _SAME)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, package, *_NEEDS[package], *same], check=True)
         is_whole.touch()
     return python

@@ -27,7 +27,7 @@ from projects import ProjectFolder
 
 from alembic_snapshot.postgres.databases import drop, named
 from alembic_snapshot.postgres.server import Server, server_in_use
-from alembic_snapshot.project.places import BACKEND_VARIABLE
+from alembic_snapshot.project.variables import BACKEND_VARIABLE
 
 # How the names of all databases begin that are made here.
 _PREFIX = "bench_"
@@ -120,7 +120,7 @@ def _on(server: Server, project: ProjectFolder) -> ProjectFolder:
     """A project with a migrated database on the server, as `alembic upgrade head` leaves it."""
     template = f"{_PREFIX}template_{project.name.split()[0]}"
     with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {template}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {template}")
     url = server.address(template)
     subprocess.run(
         [sys.executable, "-m", "alembic", "-x", f"url={url}", "upgrade", "head"],
@@ -143,7 +143,7 @@ def _on(server: Server, project: ProjectFolder) -> ProjectFolder:
 def _process_of(server: Server) -> str:
     """The number of the server's process; empty where it is not this user's, or elsewhere."""
     with server.connect() as connection:
-        (folder,) = connection.execute("SHOW data_directory").fetchone()
+        (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)
     try:
         return Path(folder, "postmaster.pid").read_text().split()[0]
     except OSError:

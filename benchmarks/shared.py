@@ -14,7 +14,7 @@ from measure import Row, interleaved, process, row
 
 from alembic_snapshot.postgres.databases import SNAPSHOT, drop_named
 from alembic_snapshot.postgres.server import server_in_use
-from alembic_snapshot.project.places import BACKEND_VARIABLE
+from alembic_snapshot.project.variables import BACKEND_VARIABLE
 from alembic_snapshot.remote.signature import make_pair
 
 _CLONE = "bench_first_clone"
@@ -65,7 +65,7 @@ def on_postgresql(folder: Path, revisions: int, rounds: int) -> Iterator[Row]:
         process(command, project.folder, {**own, **variables, **writer})
         (project.folder / ".alembic-snapshot" / "archives").rename(kept)
 
-        def first_clone(archives: Path | None = None, **more: str) -> float:
+        def first_clone(archives: Path | None = None, /, **more: str) -> float:
             shutil.rmtree(project.folder / ".alembic-snapshot", ignore_errors=True)
             if archives is not None:
                 shutil.copytree(archives, project.folder / ".alembic-snapshot" / "archives")

@@ -81,8 +81,9 @@ def compare_packages(
     """Published packages, each in an environment of its own, with the same Python."""
     for way in (sides.SQLA, sides.SQLALCHEMY_ALEMBIC):
         python = python_of(packages, str(way.venv))
-        actions = {
-            way.name: functools.partial(typical_test, project, way, tests, python=python),
+        theirs = functools.partial(typical_test, project, way, tests, python=python)
+        actions: dict[str, Callable[[], float]] = {
+            way.name: theirs,
             **_actions(project, (sides.FRESH, sides.RESET, sides.REFERENCE), tests),
         }
         taken = interleaved(actions, rounds)

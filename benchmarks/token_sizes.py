@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from alembic_snapshot.project.config import BACKEND_VARIABLE
+from alembic_snapshot.project.variables import BACKEND_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 _LINE, _FILE = "alembic_snapshot_token", "alembic_snapshot_token_file"

@@ -13,7 +13,7 @@ _MODULE = ["-m", "alembic_snapshot.builder"]
 _DEAF = """\
 import runpy
 from alembic_snapshot.builder.watch import Watch
-Watch.install = lambda watch: None
+Watch.install = lambda watch: watch._registries.listen()
 runpy.run_module("alembic_snapshot.builder", run_name="__main__", alter_sys=True)
 """
 

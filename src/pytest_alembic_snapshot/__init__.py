@@ -23,7 +23,7 @@ if sys.platform == "win32":
     )
 
 from alembic_snapshot.engines.notices import UnguardedDatabaseWarning
-from alembic_snapshot.errors import ConfigError, SnapshotError, printable
+from alembic_snapshot.errors import ConfigError, EngineError, SnapshotError, printable
 from alembic_snapshot.plugin.async_fixtures import async_fixtures
 from alembic_snapshot.plugin.checkpoints import checkpoint_fixture
 from alembic_snapshot.plugin.current import OpenConnectionWarning
@@ -165,10 +165,32 @@ def _refuse_apart(config: pytest.Config) -> None:
             )
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Listen before a conftest.py can import the application."""
     _refuse_apart(early_config)
-    session_of(early_config).start()
+    plugin = session_of(early_config)
+    try:
+        plugin.start()
+        yield
+    except Exception:
+        # A conftest.py that imports it is told what is wrong with the configuration.
+        if plugin.error is None:
+            raise
+    if plugin.error is not None:
+        raise pytest.UsageError(str(plugin.error))
+
+
+def _see_that_it_is_heard(config: pytest.Config, when: str) -> None:
+    """Fail a test in which SQLAlchemy was imported and nobody told us."""
+    plugin = session_of(config)
+    with failing(plugin):
+        if plugin.look():
+            raise EngineError(
+                f"SQLAlchemy was imported {when} in a way that nothing hears of: until now its "
+                "engines were not guarded",
+                hint="import it in the conftest.py, as a module of its own name",
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -229,8 +251,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test, if a collected test needs it; each worker finds out later."""
     lend_to_marked(session.items)
     plugin = session_of(session.config)
-    if plugin.error is not None:
-        raise pytest.UsageError(str(plugin.error))
+    try:
+        plugin.look()
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
     options = session.config.option
     is_over = session.testsfailed and not options.continue_on_collection_errors
     is_plan = options.collectonly or getattr(options, "setupplan", False)
@@ -245,6 +269,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     plugin = session_of(item.config)
     plugin.item = item
     plugin.failures.forget()
+    _see_that_it_is_heard(item.config, "before the test")
     if plugin.is_active:
         with failing(plugin):
             plugin.test.begin(item.nodeid, item.listchain(), plugin.reports.failed)
@@ -253,7 +278,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test whose application opened another database, or went on when it was refused one."""
+    _see_that_it_is_heard(item.config, "by a fixture")
     yield
+    _see_that_it_is_heard(item.config, "by the test")
     plugin = session_of(item.config)
     if plugin.is_active:
         with failing(plugin):

@@ -10,7 +10,9 @@ from typing import Any
 def when_imported(name: str, callback: Callable[[], None]) -> Callable[[], None]:
     """Call back when a module has been imported: now, if it already is.
 
-    The function that is returned takes the request back.
+    What the callback raises is what the import raises. Whoever only looks whether the module can be
+    found, or whose import fails, does not keep the next import from being heard. The function that
+    is returned takes the request back.
     """
     if name in sys.modules:
         callback()
@@ -21,32 +23,53 @@ def when_imported(name: str, callback: Callable[[], None]) -> Callable[[], None]
 
 
 class _Finder:
-    """Finds one module as everybody else would, and calls back after it has run."""
+    """Finds one module as everybody else would, until it has run."""
 
     def __init__(self, name: str, callback: Callable[[], None]):
         self.name = name
-        self.callback = callback
+        self._callback = callback
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != self.name:
+        if fullname != self.name or self not in sys.meta_path:
             return None
-        self.leave()
-        from importlib.util import find_spec
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            find = getattr(finder, "find_spec", None)
+            spec = find(fullname, path, target) if find is not None else None
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader, self)
+                return spec
+        return None
 
-        spec = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            loader, callback = spec.loader, self.callback
-
-            def run_and_tell(module: Any) -> None:
-                __tracebackhide__ = True
-                # The loader may serve other modules too, as pytest's own does.
-                del loader.exec_module
-                loader.exec_module(module)
-                callback()
-
-            loader.exec_module = run_and_tell  # type: ignore[method-assign]
-        return spec
+    def tell(self) -> None:
+        """The module has run."""
+        __tracebackhide__ = True
+        if self in sys.meta_path:
+            self._callback()
+            self.leave()
 
     def leave(self) -> None:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
+
+
+class _Loader:
+    """Runs a module as its loader does, which serves others too, and then tells the finder."""
+
+    def __init__(self, loader: Any, finder: _Finder):
+        self._loader = loader
+        self._finder = finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: Any) -> Any:
+        """What the loader makes; None where that is left to Python."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        """Run it, with its own loader in its place."""
+        __tracebackhide__ = True
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._finder.tell()

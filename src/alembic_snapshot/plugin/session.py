@@ -82,12 +82,18 @@ class PluginSession:
         self._process = os.getpid()
         # A test may run pytest in its own process.
         self._is_first = next(_numbers) == 0
-        self._started = False
+        self._started = self._is_heard = False
         self._forget: Callable[[], None] = lambda: None
         self._restore: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Be ready for whoever imports SQLAlchemy first."""
+        """Be ready for whoever imports SQLAlchemy first.
+
+        Raises:
+            ConfigError: no table can be told, or SQLAlchemy is imported and the table is wrong.
+        """
+        if self.error is not None:
+            raise self.error
         if self.toml is not None and not self._started:
             self._started = True
             from alembic_snapshot.engines.importing import when_imported
@@ -124,15 +130,21 @@ class PluginSession:
         assert self.toml is not None
         return store_folder(self.toml.path.parent, self.options.snapshot_dir)
 
-    @functools.cached_property
-    def projects(self) -> dict[str, Project]:
-        """The project for each of its databases, by the database's name.
-
-        What the command line says wins over the table.
+    def look(self) -> bool:
+        """See that SQLAlchemy is heard of if it is there; whether nobody told that it came.
 
         Raises:
-            ConfigError: there is no configuration, or it is wrong.
+            ConfigError: the configuration is wrong, and somebody caught that.
         """
+        if self.error is not None:
+            raise self.error
+        if self.toml is None or self._is_heard or "sqlalchemy" not in sys.modules:
+            return False
+        self._install()
+        return True
+
+    @functools.cached_property
+    def _configured(self) -> dict[str, Project]:
         if self.error is not None:
             raise self.error
         if self.toml is None:
@@ -143,7 +155,17 @@ class PluginSession:
             )
         from alembic_snapshot.project.config import load_projects
 
-        projects = load_projects(toml=self.toml, store=self.options.snapshot_dir)
+        return load_projects(toml=self.toml, store=self.options.snapshot_dir)
+
+    @functools.cached_property
+    def projects(self) -> dict[str, Project]:
+        """The project for each of its databases, by the database's name.
+
+        What the command line says wins over the table.
+
+        Raises:
+            ConfigError: there is no configuration, or it is wrong.
+        """
         chosen = {
             "clones": self.options.snapshot_clones,
             "reset": self.options.snapshot_reset,
@@ -151,7 +173,7 @@ class PluginSession:
         }
         own: dict[str, Any] = {name: one for name, one in chosen.items() if one is not None}
         own["no_remote"] = self.options.snapshot_no_remote
-        return {name: dataclasses.replace(one, **own) for name, one in projects.items()}
+        return {name: dataclasses.replace(one, **own) for name, one in self._configured.items()}
 
     @functools.cached_property
     def events(self) -> EngineEvents:
@@ -348,6 +370,8 @@ class PluginSession:
             self.events.install()
         except ConfigError as error:
             self.error = error
+            raise
+        self._is_heard = True
 
     def _run_folder(self) -> Path:
         """A folder that every process of the run has."""
@@ -369,9 +393,9 @@ class PluginSession:
         from alembic_snapshot.engines.nowhere import lead_nowhere
 
         try:
-            projects = self.projects.values()
+            projects = self._configured.values()
         except SnapshotError:
-            # Whatever is wrong with the configuration is told when it is needed.
+            # Nobody can import SQLAlchemy then.
             return
         backends = [backend_of(project) for project in projects]
         places = (backend.nowhere() for backend in backends)

@@ -1,0 +1,168 @@
+"""Nothing comes to the application's engines unheard, however SQLAlchemy is found and imported."""
+
+from __future__ import annotations
+
+import pytest
+
+# Where SQLAlchemy is looked for, and not imported.
+LOOKS = {
+    "find_spec": 'importlib.util.find_spec("sqlalchemy")',
+    "twice": 'importlib.util.find_spec("sqlalchemy"), importlib.util.find_spec("sqlalchemy")',
+    "for an inner one": 'importlib.util.find_spec("sqlalchemy.orm")',
+    "resources": 'importlib.util.find_spec("sqlalchemy").loader.get_filename("sqlalchemy")',
+    "path_finder": 'importlib.machinery.PathFinder.find_spec("sqlalchemy")',
+    "each finder": '[f.find_spec("sqlalchemy", None) for f in sys.meta_path]',
+    "pkgutil": 'pkgutil.resolve_name("sys"), list(pkgutil.iter_modules())',
+}
+ALONE = """
+def test_it():
+    from shop import orders
+    orders.add_customer("Ada")
+"""
+
+
+def is_untouched(shop):
+    return not (shop.root / "real.db").exists()
+
+
+@pytest.mark.parametrize("where", ["conftest", "test_it"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_whoever_looks_for_sqlalchemy_does_not_unguard_its_engines(shop, look, where):
+    imports = "import importlib.machinery, importlib.util, pkgutil, sys\n"
+    files = {"conftest": "", "test_it": ALONE}
+    files[where] = f"{imports}{LOOKS[look]}\n{files[where]}"
+
+    result = shop.run(**files)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*DatabaseNotRequested: shop/orders.py line 12 connects*"])
+    assert is_untouched(shop)
+
+
+# Imports it as no finder of ours hears, as a tracer's or a packer's may.
+PAST = """
+import importlib.machinery, sys
+
+class Past:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlalchemy":
+            return importlib.machinery.PathFinder.find_spec(name, path, target)
+
+sys.meta_path.insert(0, Past())
+"""
+ASKS = """
+from shop import orders
+
+def test_asking(db_clone):
+    orders.add_customer("Ada")
+    assert orders.names() == ["Ada", "the house"]
+
+def test_not_asking():
+    orders.add_customer("Ada")
+"""
+
+
+def test_what_was_imported_past_the_finders_before_the_tests_is_guarded(shop):
+    result = shop.run(conftest=PAST, test_it=ASKS)
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*DatabaseNotRequested*test_not_asking did not ask*"])
+    assert is_untouched(shop)
+
+
+LATE = {
+    "by the test": ALONE,
+    "by a fixture": """
+import pytest
+
+@pytest.fixture
+def orders():
+    from shop import orders
+    return orders
+
+def test_it(orders):
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("who", LATE)
+def test_a_test_that_imports_it_past_the_finders_does_not_pass(shop, who):
+    # The tables are there: nothing else would fail it.
+    shop.write("conftest.py", PAST + "import sqlite3\nsqlite3.connect('real.db').execute("
+               "'CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)')\n")  # fmt: skip
+
+    result = shop.run("-p", "no:randomly", test_it=LATE[who], test_next=ALONE)
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            f"*EngineError: SQLAlchemy was imported {who} in a way that nothing hears of*",
+            "hint: import it in the conftest.py*",
+            "*DatabaseNotRequested*test_next.py::test_it did not ask for a database",
+        ]
+    )
+
+
+WRONG = {
+    "unknown key": ("engine = ", "engin = ", "unknown key 'engin'"),
+    "type": ('engine = "shop.db:engine"', "engine = 3", "engine"),
+    "a backend": ("engine = ", 'backend = "oracle"\nengine = ', "backend"),
+    "no such file": ('"alembic.ini"', '"alembik.ini"', "alembik.ini"),
+    "a table's name": ("[tool.alembic-snapshot]", "[tool.alembic-snapsot]", "alembic-snap"),
+}
+
+
+IMPORTS = "from shop import orders\norders.add_customer('Ada')\n"
+WHERE = {
+    "a conftest.py": {"conftest": IMPORTS, "test_it": "def test_it(): pass"},
+    "a conftest.py that catches": {
+        "conftest": f"try:\n    {IMPORTS.splitlines()[0]}\nexcept Exception:\n    pass\n",
+        "test_it": "def test_it(): pass",
+    },
+    "a module": {"test_it": f"{IMPORTS}def test_it(): pass"},
+    "a test": {"test_it": ALONE},
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_with_a_wrong_configuration_nobody_can_import_sqlalchemy(shop, wrong, where, mode):
+    before, after, message = WRONG[wrong]
+    shop.replace("pyproject.toml", before, after)
+
+    result = shop.run(mode=mode, **WHERE[where])
+
+    is_late = where == "a test" and mode != "n2" and "name" not in wrong
+    lines, start = (result.stdout, "*ConfigError") if is_late else (result.stderr, "ERROR")
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if is_late else pytest.ExitCode.USAGE_ERROR)
+    lines.fnmatch_lines([f"{start}: *{message}*", "*hint: *"])
+    assert "Traceback" not in result.stderr.str()
+    assert is_untouched(shop)
+
+
+# The version is that of the folder with the metadata, which is read when somebody imports it.
+OLD = """
+from alembic_snapshot.key.libraries import OLDEST
+
+OLDEST["SQLAlchemy"] = "9.9"
+"""
+CATCHES = """
+def test_it():
+    try:
+        from shop import orders
+    except Exception:
+        from shop import orders
+    orders.add_customer("Ada")
+"""
+
+
+@pytest.mark.parametrize("test_it", [ALONE, CATCHES], ids=["alone", "catches"])
+def test_a_version_that_is_too_old_fails_the_test_that_imports_it_and_the_next(shop, test_it):
+    result = shop.run(
+        "-p", "no:randomly", conftest=OLD, test_it=test_it, test_next="def test_it(): pass"
+    )
+
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ConfigError: SQLAlchemy * is not supported: 9.9 is the oldest*"])
+    assert is_untouched(shop)

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.places import table_above
+
 MISSPELT = [
     "tool.alembic_snapshot",
     "tool.alembic-snapshots",
@@ -42,6 +45,30 @@ def test_a_run_is_told_both_names(shop, name):
     right, _, wrong = hint.partition(" instead of ")
     (shop.root / "pyproject.toml").write_text(text.replace(wrong, right))
     shop.run().assert_outcomes(passed=1)
+
+
+# The same table, spelled by keys that have no header of their own.
+BY_KEYS = {
+    "[tool]\nalembic_snapshot.engine = 'a:b'": "tool.alembic_snapshot",
+    "[tool]\nalembic-snapshots = { engine = 'a:b' }": "tool.alembic-snapshots",
+    "[tool]\n'alembic snapshot' = { engine = 'a:b' }": "tool.alembic snapshot",
+    "[tool]\nalembic.snapshot.engine = 'a:b'": "tool.alembic.snapshot",
+    "[tool]\nx = 1\n\talembic_snapshot . engine = 'a:b'": "tool.alembic_snapshot",
+    "tool.alembic_snapshot.engine = 'a:b'": "tool.alembic_snapshot",
+    "tool = { alembic_snapshot.engine = 'a:b' }": "tool.alembic_snapshot",
+    "tool = { x = 1, alembic_snapshot = { engine = 'a:b' } }": "tool.alembic_snapshot",
+    "alembic-snapshot.engine = 'a:b'": "alembic-snapshot",
+}
+
+
+@pytest.mark.parametrize("text", BY_KEYS)
+def test_a_table_without_a_header_is_told_both_names(tmp_path, text):
+    (tmp_path / "pyproject.toml").write_text(f"{text}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        table_above(tmp_path)
+
+    assert caught.value.message.endswith(f"has [{BY_KEYS[text]}], and no [tool.alembic-snapshot]")
 
 
 @pytest.mark.parametrize("arguments", [("build",), ("status",), ("list",), ("init", "--print")])

@@ -16,8 +16,12 @@ from alembic_snapshot.project.variables import STORE_VARIABLE
 TABLE = "tool.alembic-snapshot"
 STORE_FOLDER = ".alembic-snapshot"
 _NAME = "alembic-snapshot"
-# A header that may be the table's; without one, nothing is parsed.
-_HEADER = re.compile(rb"^\s*\[[^\]\n]*(alembic|snapshot)", re.I | re.M)
+# A header or a key that may be the table's; without one, nothing is parsed.
+_HEADER = re.compile(
+    rb"^\s*\[[^\]\n]*(alembic|snapshot)"
+    rb"|(^|[{,])[\w \t.\"'-]*(alembic|snapshot)[\w \t.\"'-]*=",
+    re.I | re.M,
+)
 _ALIKE = 0.85
 
 

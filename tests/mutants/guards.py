@@ -192,7 +192,7 @@ ROOMS = {
             "engines/known": "engines/aim oracles/aim nowhere",
             "engines/nowhere": "plugin/nowhere",
             "project/variables": "known_variables misspelt_table",
-            "project/env_files": "plugin/nowhere init_engines",
+            "project/env_files": "env_files plugin/nowhere init_engines",
             "project/placeholders": "plugin/nowhere",
             "engines/named": "loading configured",
             "engines/expected": "expected_refusals",

@@ -276,6 +276,7 @@ def application(new_sample, kind, developers, monkeypatch):
         # Another plugin has imported SQLAlchemy before this one starts.
         ("set", "plain", ("-p", "sqlalchemy.orm")),
         ("in a file", "plain", ("-p", "sqlalchemy.orm")),
+        ("in parts", "plain", ()),
     ],
     indirect=["mode"],
 )
@@ -287,6 +288,9 @@ def test_an_engine_of_the_variable_is_not_the_developers_database(
         monkeypatch.setenv("APP_DB", url)
     if is_set == "in a file":
         application.write(".env", f"APP_DB={url}\n")
+    if is_set == "in parts":
+        kind, mark, rest = url.partition("://")
+        application.write(".env", f'KIND={kind}\nAPP_DB="${{KIND}}{mark}{rest}"\n')
 
     # What only the application has as a text, nobody knows.
     chosen = "asking" if is_set == "not set" else "test"

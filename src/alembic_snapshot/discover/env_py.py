@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -189,7 +190,8 @@ def _is_url(node: ast.expr) -> bool:
 
 def _dotenv(root: Path, sources: Sequence[Source]) -> set[str]:
     """The variables that files of the project set. Libraries for settings read them too."""
-    return {name for path in env_paths(root, sources) for name in env_files.assigned(path)}
+    paths = env_paths(root, sources)
+    return {name for path in paths for name in env_files.assigned(path, os.environ)}
 
 
 def env_paths(root: Path, sources: Sequence[Source]) -> list[Path]:

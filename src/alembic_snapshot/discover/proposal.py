@@ -357,6 +357,6 @@ def _values_of(name: str, files: Sequence[Path]) -> Iterator[str]:
     if name in os.environ:
         yield os.environ[name]
     for path in files:
-        value = env_files.assigned(path).get(name)
+        value = env_files.assigned(path, os.environ).get(name)
         if value:
             yield value

@@ -94,7 +94,7 @@ def lead_nowhere(projects: Iterable[tuple[Project, Mapping[str, str]]]) -> Calla
     found: dict[str, Placeholder] = {}
     for project, nowhere in projects:
         names = [name for name in _variables(project) if name not in found]
-        written = env_files.values(project.root) if names else {}
+        written = env_files.values(project.root, given) if names else {}
         for name in names:
             before, in_file = given.get(name), written.get(name)
             value = _value(project, name, before, in_file, nowhere)

@@ -87,6 +87,76 @@ class TestFinding:
         assert project.load().alembic.script_location == project.root / "migrations"
 
 
+# One file, as it can be spelled in the project's root.
+SPELLINGS = {
+    "db": ["db/alembic.ini", "./db/alembic.ini", "db/../db/alembic.ini", "docs/../db/alembic.ini",
+           "link/alembic.ini", "link/../db/alembic.ini", "linked.ini", "docs/deep/../../linked.ini",
+           "pyproject.toml", "docs/../pyproject.toml", "db/../pyproject.toml"],
+    "logs": ["logs/alembic.ini", "docs/../logs/alembic.ini", "logs/../logs/alembic.ini",
+             "link_to_logs/alembic.ini", "logs.ini"],
+}  # fmt: skip
+
+
+class TestANamedFile:
+    """``--config`` is one file, however it is spelled, and the table that has it counts."""
+
+    @pytest.fixture
+    def two(self, project, monkeypatch):
+        """A project with two databases, each with an ini file in a folder of its own."""
+        (project.root / "docs" / "deep").mkdir(parents=True)
+        project.history(1)
+        for name, link in (("db", "link"), ("logs", "link_to_logs")):
+            project.write(f"{name}/alembic.ini", "[alembic]\nscript_location = ../migrations\n")
+            (project.root / link).symlink_to(project.root / name)
+        (project.root / "linked.ini").symlink_to(project.root / "db" / "alembic.ini")
+        (project.root / "logs.ini").symlink_to(project.root / "logs" / "alembic.ini")
+        project.configure(
+            """
+            config = "db/alembic.ini"
+            x = ["of=db"]
+            [tool.alembic-snapshot.databases.logs]
+            config = "logs/alembic.ini"
+            x = ["of=logs"]
+            """
+        )
+        monkeypatch.chdir(project.root)
+        return project
+
+    @pytest.mark.parametrize("named", SPELLINGS["db"])
+    def test_is_the_databases_own_in_every_spelling(self, two, named):
+        found = load_project(config=named)
+
+        assert (found.root, found.config) == (two.root, two.root / "db" / "alembic.ini")
+        assert found == load_project()
+
+    @pytest.mark.parametrize("named", SPELLINGS["db"])
+    def test_is_found_from_another_folder(self, two, monkeypatch, named):
+        expected = load_project()
+        monkeypatch.chdir(two.root / "docs" / "deep")
+
+        assert load_project(config=f"../../{named}") == expected
+
+    @pytest.mark.parametrize("named", SPELLINGS["logs"])
+    def test_of_another_database_is_an_error_that_names_it(self, two, named):
+        with pytest.raises(ConfigError, match=r"is the configuration of the database logs") as no:
+            load_project(config=named)
+
+        assert no.value.hint == "give --database logs"
+        assert load_project(config=named, database="logs") == load_project(database="logs")
+
+    @pytest.mark.parametrize("named", ["third.ini", "docs/../third.ini"])
+    def test_that_no_database_has_is_used_instead(self, two, named):
+        two.write("third.ini", "[alembic]\nscript_location = migrations\n")
+
+        for database in ("default", "logs"):
+            found = load_project(config=named, database=database)
+            assert found.config == two.root / "third.ini"
+
+    @pytest.mark.parametrize("start", ["docs/..", "docs/deep/../..", "link/.."])
+    def test_a_folder_may_be_spelled_in_any_way(self, two, start):
+        assert load_project(start) == load_project()
+
+
 @pytest.mark.parametrize("kind", [str, Path])
 def test_paths_may_be_text(project, kind):
     given = kind(project.root)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.places import straight
 from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.project.toml_file import TomlFile
 
@@ -75,15 +76,16 @@ def find_layout(start: Path, config: Path | None = None) -> Layout:
             f"there is no file {config}",
             hint="give the path of the project's alembic.ini or pyproject.toml",
         )
-    anchor = config.absolute().parent if config else start.absolute()
+    config = config and straight(config)
+    anchor = config.parent if config else start.absolute()
     top = _top(anchor)
     toml = TomlFile.read(top / "pyproject.toml")
     if toml is not None:
         _ = toml.values  # What is wrong with it is said before anything else.
     files = list(_alembic_files(top))
     if config is not None:
-        chosen = next((file for file in files if file.path == config.absolute()), None)
-        chosen = chosen or next(iter(_alembic_of(config.absolute())), None)
+        chosen = next((file for file in files if file.path == config), None)
+        chosen = chosen or next(iter(_alembic_of(config)), None)
         if chosen is None:
             what = "[tool.alembic] table" if config.suffix == ".toml" else "script_location"
             raise ConfigError(f"{config} has no {what}", hint="give the path of an alembic.ini")

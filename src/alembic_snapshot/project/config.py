@@ -17,9 +17,11 @@ from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
 from alembic_snapshot.project.places import (
     TABLE,
+    is_same_file,
     refuse_another_thing,
     refuse_misspelt,
     store_folder,
+    straight,
 )
 from alembic_snapshot.project.spelling import Spelling, is_ignored
 from alembic_snapshot.project.table import check_placeholders, check_values
@@ -208,7 +210,18 @@ def load_project(
             f"{projects[DEFAULT].root / 'pyproject.toml'}",
             hint=f"the configured ones are {', '.join(projects)}",
         )
+    named = [name for name, one in projects.items() if _is_of(one, config)]
+    if named and database not in named:
+        raise ConfigError(
+            f"{config} is the configuration of the database {named[0]}, not of {database}",
+            hint=f"give --database {named[0]}",
+        )
     return projects[database]
+
+
+def _is_of(project: Project, config: Path | str | None) -> bool:
+    """Whether a file that the caller names is a database's own configuration."""
+    return bool(config and project.config and is_same_file(Path(config), project.config))
 
 
 def load_projects(
@@ -232,7 +245,7 @@ def load_projects(
     with files_are_readable():
         if toml is not None:
             return _load(toml.path.parent, toml, toml.table(_NAME), config, store)
-        return _load(*_find(here() if start is None else start.absolute(), config), config, store)
+        return _load(*_find(here() if start is None else straight(start), config), config, store)
 
 
 def _path(given: Path | str | None) -> Path | None:
@@ -257,8 +270,8 @@ def _load(
     if os.environ.get(BACKEND_VARIABLE):
         own["backend"] = os.environ[BACKEND_VARIABLE]
         _refuse_backend(own["backend"])
-    if config and config.name != "pyproject.toml":
-        own["config"] = str(config.absolute())
+    if config and config.name != "pyproject.toml" and not _is_named(table, root, config):
+        own["config"] = str(straight(config))
     shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
     folder = store_folder(root, store)
     refuse_no_store(folder)
@@ -317,7 +330,7 @@ def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict
                 f"there is no file {config}",
                 hint="give the path of the project's alembic.ini or pyproject.toml",
             )
-        start = config.absolute().parent
+        start = straight(config).parent
     folders = (start, *start.parents)
     for folder in folders[:1] if config else folders:
         for name in ("pyproject.toml", "alembic.ini"):
@@ -344,9 +357,18 @@ def _find(start: Path, config: Path | None) -> tuple[Path, TomlFile | None, dict
 
 def _is_about(table: dict[str, Any], folder: Path, config: Path | None) -> bool:
     """Whether a table belongs to the configuration that the caller names, if there is one."""
-    if config is None or folder == config.absolute().parent:
+    if config is None or folder == straight(config).parent:
         return True
-    return folder / str(table.get("config", "alembic.ini")) == config.absolute()
+    return _is_named(table, folder, config)
+
+
+def _is_named(table: dict[str, Any] | None, folder: Path, config: Path) -> bool:
+    """Whether a table has a file as the configuration of one of its databases."""
+    others = (table or {}).get("databases", {})
+    others = others.values() if isinstance(others, dict) else ()
+    tables = [table or {}, *(one for one in others if isinstance(one, dict))]
+    names = (str(one.get("config", "alembic.ini")) for one in tables)
+    return any(is_same_file(folder / name, config) for name in names)
 
 
 def _has_alembic(folder: Path, toml: TomlFile | None) -> bool:

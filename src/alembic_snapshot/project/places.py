@@ -97,6 +97,24 @@ def store_folder(root: Path, given: Path | None = None) -> Path:
     return Path(os.path.abspath(given or root / named))
 
 
+def straight(path: Path) -> Path:
+    """A path that is absolute and has no ``..``, and leads to the same place."""
+    path = path.absolute()
+    if ".." not in path.parts:
+        return path
+    if path.name == "..":
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, however they are spelled."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def refuse_another_thing(path: Path) -> None:
     """Refuse what is at a file's path and is no file.
 

@@ -7,6 +7,8 @@ import sqlite3
 
 import pytest
 
+from alembic_snapshot.cli.commands import main
+
 
 def test_every_command_explains_itself(project):
     names = ("build", "clone", "diff", "key", "list", "prune", "status")
@@ -59,6 +61,22 @@ def test_nothing_is_taken_for_a_question_for_help(project):
 
     assert done.returncode == 0
     assert done.stdout == project.command("--help").stdout
+
+
+@pytest.mark.parametrize("command", ["build", "status", "check", "key"])
+def test_an_error_that_nobody_foresaw_is_no_answer(monkeypatch, capsys, command):
+    def fail(*_options, **_others):
+        raise KeyError("nobody")
+
+    for room in ("commands", "snapshots"):
+        monkeypatch.setattr(f"alembic_snapshot.cli.{room}.projects_of", fail)
+
+    with pytest.raises(SystemExit) as ended:
+        main([command])
+
+    # 1 would say no.
+    assert ended.value.code == 2
+    assert "KeyError: 'nobody'" in capsys.readouterr().err
 
 
 def test_the_traceback_of_a_migration_is_shown_when_asked_for(project):

@@ -9,6 +9,9 @@ import subprocess
 
 import pytest
 
+from alembic_snapshot import load_project
+from alembic_snapshot.cli.doctor import _database
+
 from .conftest import Folder
 
 
@@ -361,6 +364,36 @@ def test_a_plugin_that_is_switched_off(shop):
 
     assert found["pytest"]["seen"] == "it does not load the plugin"
     assert "-p no:alembic-snapshot" in found["pytest"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cookie"),
+    [("latin-1", "# coding: latin-1"), ("cp1252", "# -*- coding: cp1252 -*-"), ("utf-8-sig", "#")],
+)
+def test_an_env_py_in_another_encoding_is_read(shop, encoding, cookie):
+    path = shop.root / "migrations" / "env.py"
+    path.write_bytes(f"{cookie}\n# René\n{path.read_text()}".encode(encoding))
+
+    found = doctor(shop)
+
+    assert found["snapshot"]["about"] == "snapshot"
+    assert found["engine"]["state"] == "good"
+
+
+@pytest.mark.parametrize("look", ["_drivers", "_server", "_store", "_shared", "_snapshot"])
+@pytest.mark.parametrize("error", [IndexError("no such"), UnicodeDecodeError("x", b"", 0, 1, "y")])
+def test_a_look_that_nobody_foresaw_to_fail_is_a_line(shop, monkeypatch, look, error):
+    def fail(project):
+        raise error
+
+    monkeypatch.chdir(shop.root)
+    monkeypatch.setattr(f"alembic_snapshot.cli.doctor.{look}", fail)
+
+    findings = list(_database(load_project()))
+
+    bad = [one for one in findings if one.state.value[1] == "bad"]
+    assert [one.seen for one in bad] == [f"not looked at: {type(error).__name__}: {error}"]
+    assert findings[0].about == "Alembic"
 
 
 ENDS = {

@@ -149,7 +149,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def without_a_shared_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+    monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", {})
     for name in list(os.environ):
         if name.startswith(_PREFIXES):
             monkeypatch.delenv(name)

@@ -268,9 +268,9 @@ def test_one_process_of_a_run_tells_the_others(shared, monkeypatch):
             "PYTEST_XDIST_TESTRUNUID": "a run",
         }
         first = shared.pull("reader", **variables)[1]
-        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", {})
         second = shared.pull("reader", **variables)[1]
-        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", {})
         later = shared.pull("reader", **{**variables, "PYTEST_XDIST_TESTRUNUID": "another"})[1]
 
     assert [len(report.warnings) for report in (first, second, later)] == [1, 0, 1]

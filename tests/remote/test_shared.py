@@ -658,7 +658,7 @@ class TestAStoreThatFails:
         record = json.loads((machine.status.store.root / "remote-off.json").read_bytes())
         assert record == {"run": "run 1", "url": machine.store.settings.url}
 
-        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", set())
+        monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", {})
         if is_other:
             monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "run 2")
         again = on(look=[NOTHING])

@@ -209,6 +209,36 @@ class TestByHand:
         (said,) = [line for line in bad.stdout.splitlines() if "shared store" in line]
         assert re.match(r"! shared store: (?!shared store).*not used", said)
 
+    @pytest.mark.parametrize("command", ["doctor", "status"])
+    def test_each_of_several_databases_hears_why_it_was_not_asked(self, shared, command):
+        shared.configure(more="[tool.alembic-snapshot.databases.logs]\nx = ['a=b']\n")
+
+        done = shared.run("reader", command, ALEMBIC_SNAPSHOT_REMOTE="/dev/null/nowhere")
+
+        assert done.returncode == (1 if command == "status" else done.returncode)
+        assert "Traceback" not in done.stderr
+        said = [
+            line
+            for line in (done.stdout + done.stderr).splitlines()
+            if "/dev/null/nowhere" in line and "not used for the rest of this run: its" in line
+        ]
+        assert len(said) == 2, done.stdout + done.stderr
+
+    @pytest.mark.parametrize("command", ["push", "pull", "list --remote", "status"])
+    def test_who_asks_by_hand_hears_that_another_process_has_switched_it_off(self, shared, command):
+        # As where a test of a distributed run starts the command.
+        machine = "of the builder" if command == "push" else "reader"
+        store = Path(shared.store(machine))
+        store.mkdir(exist_ok=True)
+        (store / "remote-off.json").write_text(json.dumps({"run": "r1", "url": shared.url}))
+
+        variables = {**shared.as_writer(), "PYTEST_XDIST_TESTRUNUID": "r1"}
+        done = shared.run(machine, *command.split(), **variables)
+
+        why = "not used for the rest of this run: it failed in another process of this run"
+        assert done.returncode == (1 if command == "status" else 2), done.stdout + done.stderr
+        assert f"shared store {shared.url}: {why}" in done.stderr
+
     def test_doctor_has_the_snapshot_where_status_has_it(self, shared):
         shared.fill()
 

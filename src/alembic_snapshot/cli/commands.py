@@ -9,6 +9,7 @@ import errno
 import math
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,13 +35,17 @@ from alembic_snapshot.project.variables import refuse_unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 for yes, 1 for no, 2 after an error."""
+    """Run the command line and exit: 0 for yes, 1 for no, 2 after an error of any kind."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with console.unfailing_error():
         try:
             status = _run(given)
         except SnapshotError as error:
             console.report(error, traceback="--traceback" in given)
+            status = 2
+        except Exception:
+            # By itself Python would end with 1, which says no.
+            console.note(traceback.format_exc())
             status = 2
     sys.exit(status)
 

@@ -114,7 +114,8 @@ def _drivers(project: Project) -> Iterator[Finding]:
     from importlib.util import find_spec
 
     backend = backend_of(project)
-    text = (project.alembic.script_location / "env.py").read_text(encoding="utf-8")
+    # Only names are looked for: letters of another encoding do no harm.
+    text = (project.alembic.script_location / "env.py").read_text("utf-8", "replace")
     if "create_async_engine" in text or "async_engine_from_config" in text:
         missing = [name for name in backend.async_drivers if find_spec(name) is None]
         if missing:
@@ -401,6 +402,9 @@ def _looked(look: Callable[[], Iterable[Finding]], about: str) -> list[Finding]:
         own_findings.append(_error(about, error))
     except OSError as error:
         own_findings.append(bad(about, f"can't read {error.filename}: {error.strerror}"))
+    except Exception as error:
+        # What nobody foresaw is a line, too, and no end of the other looks.
+        own_findings.append(bad(about, f"not looked at: {type(error).__name__}: {error}"))
     return own_findings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from alembic_snapshot.checks import number
 from alembic_snapshot.key.layers import Chain, State
@@ -87,6 +88,13 @@ class AskedStore(SharedStore):
             ]
             return [line for line in lines if line is not None]
         return self.report.warnings
+
+    def _ask(self, do: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """An answer of the store; whoever asks by hand hears that it was not asked, too."""
+        why = self._why_off()
+        if why is not None:
+            self._warn(f"not used for the rest of this run: {why}")
+        return super()._ask(do, seconds, **arguments)
 
     def _doubts(self, scope: str, signers: Sequence[str | None]) -> str | None:
         """Why none of the records of these signers counts, if that is so."""

@@ -97,7 +97,7 @@ class SharedStore:
 
     def start(self) -> None:
         """Have ready what will talk to it, where it is known that it will be asked."""
-        if not self._is_off():
+        if self._why_off() is None:
             self._process = RemoteProcess(self.settings)
             try:
                 self._process.start()
@@ -375,7 +375,7 @@ class SharedStore:
             Off: it is switched off, from now on at the latest.
             ConfigError: whoever is to write has a key that can't sign for the scope.
         """
-        if self._is_off():
+        if self._why_off() is not None:
             raise Off
         try:
             return self._begun().ask(do, seconds, **arguments)
@@ -403,14 +403,17 @@ class SharedStore:
                 )
         return self._process
 
-    def _is_off(self) -> bool:
-        return self.settings.url in _off_for or (
-            run_id() is not None and self._off_file() == {"run": run_id(), "url": self.settings.url}
-        )
+    def _why_off(self) -> str | None:
+        """Why it is switched off for this run; None if it is not."""
+        if self.settings.url in _off_for:
+            return _off_for[self.settings.url]
+        record = {"run": run_id(), "url": self.settings.url}
+        is_off = run_id() is not None and self._off_file() == record
+        return "it failed in another process of this run" if is_off else None
 
     def _switch_off(self, why: str) -> None:
         """Do without from now on; every process of a distributed run hears of it."""
-        _off_for.add(self.settings.url)
+        _off_for[self.settings.url] = why
         if self._process is not None:
             self._process.close()
             self._process, self._has_begun = None, False
@@ -459,8 +462,8 @@ class Off(Exception):
     """The shared store is switched off for this run."""
 
 
-# The stores that failed once in this process.
-_off_for: set[str] = set()
+# The stores that failed once in this process, and why.
+_off_for: dict[str, str] = {}
 
 
 def names_outside(manifest: Manifest, project: Project) -> str | None:

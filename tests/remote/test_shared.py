@@ -22,6 +22,7 @@ from alembic_snapshot.remote.record import Record
 from alembic_snapshot.remote.shared import Report, names_outside
 from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 
+from ..sample import SampleProject
 from .conftest import MAIN_KEY, PR_KEY
 
 MAIN, PR = fingerprint(MAIN_KEY[1]), fingerprint(PR_KEY[1])
@@ -826,6 +827,25 @@ def test_what_lies_outside_of_the_project_is_named(project, where, part, name, i
     outside = names_outside(SimpleNamespace(**read), project.load())
 
     assert outside == (name if is_outside else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_outside"),
+    [
+        ("<others>/a.txt", False),
+        ("<others>/deep/../a.txt", False),
+        ("<others>/../a.txt", True),
+        ("<others>/deep/../../../etc/passwd", True),
+        ("<others>/..", True),
+    ],
+)
+def test_nothing_climbs_out_of_scripts_that_lie_elsewhere(tmp_path, name, is_outside):
+    project = SampleProject(tmp_path / "project")
+    (project.root / "migrations").rename(tmp_path / "others")
+    project.write("alembic.ini", "[alembic]\nscript_location = ../others\n")
+    read = SimpleNamespace(observed=Observed(files={name: "1"}), through_env=Observed())
+
+    assert names_outside(read, project.load()) == (name if is_outside else None)
 
 
 def test_variables_are_no_files(project):

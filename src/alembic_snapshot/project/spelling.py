@@ -55,7 +55,7 @@ class Spelling:
         """The path that a name stands for."""
         for folder, title in self._titles:
             if name.startswith(f"{title}/"):
-                return os.path.join(folder, name.removeprefix(f"{title}/"))
+                return os.path.normpath(os.path.join(folder, name.removeprefix(f"{title}/")))
         return os.path.normpath(os.path.join(self.root, name))
 
 

@@ -16,6 +16,7 @@ from alembic_snapshot import ensure
 from alembic_snapshot.remote.signature import is_signed, sign
 
 from ..store.test_read_only import on_a_read_only_disk, run
+from .conftest import STRANGER
 
 READ_VARIABLE = "import os\nop.execute(f\"create table t (x default '{os.environ.get('FLAG')}')\")"
 
@@ -323,6 +324,17 @@ class TestWhatIsShared:
         assert first["remote"]["sent"] == 2
         assert second["remote"]["sent"] == 0
         assert {p: p.stat().st_mtime_ns for p in shared.folder.rglob("*.*")} == before
+
+    @pytest.mark.parametrize("before", ["another key", "no key"])
+    def test_what_was_put_there_is_signed_anew_by_a_new_key(self, shared, before):
+        shared.configure({"main": [STRANGER[1]]} if before == "another key" else {})
+        old = shared.build("of the builder", **shared.as_writer(key=STRANGER[0]))
+        shared.configure()
+
+        new = shared.build("of the builder", **shared.as_writer())
+
+        assert (old["remote"]["sent"], new["remote"]["sent"]) == (2, 2)
+        assert shared.build("reader")["remote"]["got"] == "hit"
 
     def test_who_only_reads_writes_nothing(self, shared):
         shared.pull("reader")

@@ -443,7 +443,9 @@ class SharedStore:
     def _token(self, manifest: Manifest) -> str:
         # A database on a server has no hash of its content.
         which = manifest.sha256 or str(manifest.created)
-        parts = (self.settings.url, self.settings.scope, manifest.digest, which)
+        # Where another key signs now, nobody believes what the one before has signed.
+        key = self.settings.signing_key or ""
+        parts = (self.settings.url, self.settings.scope, key, manifest.digest, which)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     def _sent(self) -> list[str]:

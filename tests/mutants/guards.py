@@ -53,7 +53,7 @@ ROOMS = {
             "builder/watch": (
                 "watched watch compiled reads variables kept_by_functions written_and_read"
             ),
-            "builder/reads": "heard reads variables watch back_and_forth",
+            "builder/reads": "builder/heard reads variables watch back_and_forth",
             "builder/record": (
                 "builder/record written_and_read compiled watch reached_models observed"
             ),

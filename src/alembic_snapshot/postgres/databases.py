@@ -22,6 +22,8 @@ SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_
 CLONE, KEPT = "alembic_clone_", "alembic_kept_"
 # What another role owns is of no use to us: its tables are that role's too.
 OURS = "pg_has_role(datdba, 'USAGE')"
+# A superuser may use everybody's, and a member of a role that role's: yet its tables are not his.
+MINE = "pg_get_userbyid(datdba) = current_user"
 # Seconds for which a database that somebody is connected to is waited for.
 _PATIENCE = 20.0
 # Settings whose value is a list of names: to ALTER DATABASE, one string would be one name.

@@ -209,7 +209,8 @@ class ServerStore(Store):
         if present and is_like and self.is_intact(present):
             return present
         began = self._surroundings
-        finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
+        # A migration may have given it to another role.
+        finish = ("OWNER TO CURRENT_USER", "ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:
             with self.server.connect() as connection:
                 # While this is held, nobody takes it for what a killed process left.
@@ -282,7 +283,7 @@ class ServerStore(Store):
             return connection.execute(
                 "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
                 "WHERE starts_with(datname, %s) AND datistemplate AND NOT datallowconn "
-                f"AND {databases.OURS} ORDER BY datname",
+                f"AND {databases.MINE} ORDER BY datname",
                 (prefix,),
             ).fetchall()
 
@@ -316,7 +317,7 @@ class ServerStore(Store):
         """The name. If another role has a database of that name, a name beside it."""
         with self.server.connect() as connection:
             taken = connection.execute(
-                f"SELECT current_user FROM pg_database WHERE datname = %s AND NOT {databases.OURS}",
+                f"SELECT current_user FROM pg_database WHERE datname = %s AND NOT {databases.MINE}",
                 (name,),
             ).fetchone()
         return f"{name}_{hashlib.sha256(taken[0].encode()).hexdigest()[:4]}" if taken else name

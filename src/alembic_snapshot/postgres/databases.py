@@ -258,6 +258,17 @@ def named(connection: psycopg.Connection[Any], prefix: str) -> Iterator[tuple[st
     yield from rows.fetchall()
 
 
+def last_crash(connection: psycopg.Connection[Any]) -> str:
+    """When a crash of the server took its statistics, or somebody reset them.
+
+    With these go the rows of unlogged tables, those of templates too.
+    """
+    row = connection.execute(
+        "SELECT coalesce(extract(epoch FROM stats_reset)::text, '') FROM pg_stat_bgwriter"
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:
     """Write a database's comment."""
     from psycopg import sql

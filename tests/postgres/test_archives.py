@@ -332,6 +332,38 @@ def test_what_a_file_can_not_carry_is_said(made, tmp_path, postgres, sql, what):
     assert caught.value.message.startswith("a file can't carry it: it has ")
 
 
+FUNCTION = (
+    "CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + {}';"
+)
+OTHERWISE = {
+    "a table": "CREATE TABLE g (n int, m int GENERATED ALWAYS AS (f(n)) STORED);",
+    "a part of a table": "CREATE TABLE p (n int, m int GENERATED ALWAYS AS (f(n)) STORED) "
+    "PARTITION BY LIST (n); CREATE TABLE g PARTITION OF p FOR VALUES IN (1);",
+    "one column of several": "CREATE TABLE g (n int, a int GENERATED ALWAYS AS (n + 1) STORED, "
+    "m text GENERATED ALWAYS AS (f(n)::text) STORED);",
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_generated_columns_that_become_others_are_refused(written, postgres, what):
+    made_by = FUNCTION.format(1) + OTHERWISE[what] + "INSERT INTO g VALUES (1);"
+
+    said = refused(written(BASE + made_by + FUNCTION.format(100)), postgres)
+
+    assert said == "generated columns of g have other values here"
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_generated_columns_that_stay_what_they_were_are_restored(written, postgres, what):
+    made_by = FUNCTION.format(1) + OTHERWISE[what] + "INSERT INTO g VALUES (1);"
+    target = ServerDatabase(postgres, "restored")
+
+    restore(written(BASE + made_by), MANIFEST, target, 60.0)
+
+    with postgres.connect("restored") as connection:
+        assert connection.execute("SELECT m::int FROM g").fetchall() == [(2,)]
+
+
 class TestASeverCanNotHaveIt:
     def test_without_an_extension(self, written, postgres):
         path = written()

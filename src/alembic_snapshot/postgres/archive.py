@@ -73,6 +73,13 @@ _RELATIONS = (
     f"WHERE c.relkind = %s AND c.relpersistence <> 't' AND {_OWN} AND {_NOT_AN_EXTENSIONS} "
     "AND (c.relkind <> 'm' OR c.relispopulated) ORDER BY c.oid"
 )
+_COMPUTED = (
+    "SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attname) FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
+    "AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's' "
+    f"WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_OWN} AND {_NOT_AN_EXTENSIONS} "
+    "GROUP BY c.oid, n.nspname, c.relname ORDER BY 1, 2"
+)
 _LOCALE = (
     "SELECT pg_encoding_to_char(encoding), "
     "coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', datcollate), "
@@ -107,6 +114,7 @@ class Contents:
 
     ``before`` and ``after`` are statements, ``sequences`` have schema, name, value and whether it
     was called; ``views`` are the materialized ones, with the number and a hash of their rows;
+    ``computed`` are the tables with generated columns that are stored, with a hash of these;
     ``facts`` is the schema as :func:`~alembic_snapshot.postgres.schema.read_schema` reads it.
     """
 
@@ -118,6 +126,7 @@ class Contents:
     tables: list[Table]
     sequences: list[tuple[str, str, int, bool]]
     views: list[tuple[str, str, int, str]]
+    computed: list[list[str]]
     facts: list[str]
     format: int = FORMAT
 
@@ -178,6 +187,24 @@ def counted_view(
     return schema, name, row[0], str(row[1])
 
 
+def computed(connection: psycopg.Connection[Any]) -> list[list[str]]:
+    """The tables with generated columns that are stored, and a hash of what these hold.
+
+    They are computed anew where rows are put in, maybe by functions that were others before.
+    """
+    from psycopg import sql
+
+    found = []
+    for schema, name, columns in connection.execute(_COMPUTED).fetchall():
+        query = sql.SQL(
+            "SELECT coalesce(sum(hashtextextended(ROW({})::text, 0)::numeric), 0)::text "
+            "FROM ONLY {}"
+        ).format(sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(schema, name))
+        for (hashed,) in connection.execute(query):
+            found.append([str(schema), str(name), str(hashed)])
+    return found
+
+
 def _contents(
     database: ServerDatabase, connection: psycopg.Connection[Any], archive: zipfile.ZipFile
 ) -> Contents:
@@ -206,6 +233,7 @@ def _contents(
         views=[
             counted_view(connection, schema, name) for schema, name in relations(connection, "m")
         ],
+        computed=computed(connection),
         facts=facts(connection),
     )
 
@@ -325,6 +353,7 @@ def _read(archive: zipfile.ZipFile) -> Contents:
         raise ValueError(f"its format is {record['format']!r}, not {FORMAT}")
     contents = Contents(**{**record, "tables": [Table(**table) for table in record["tables"]]})
     texts = [contents.locale, contents.settings, contents.before, contents.after, contents.facts]
+    texts += contents.computed
     texts += [[table.schema, table.name, table.format, *table.columns] for table in contents.tables]
     if not all(isinstance(text, str) for part in texts for text in part):
         raise ValueError("it has something else than text in it")

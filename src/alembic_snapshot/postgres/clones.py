@@ -57,4 +57,5 @@ class PooledClones:
             database = pool.take(template)
             pool.apply_settings(database.name, [(None, "default_transaction_read_only=on")])
             self._shared[template] = database
+        pool.refuse_emptied(self._shared[template].name)
         return self._shared[template]

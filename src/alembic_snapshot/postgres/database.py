@@ -137,6 +137,14 @@ class ServerDatabase:
         with self.server.connect() as connection:
             return exists(connection, self.name)
 
+    def has_unlogged(self) -> bool:
+        """Whether something is in it that a crash of the server empties."""
+        with self.server.connect(self.name) as connection:
+            row = connection.execute(
+                "SELECT EXISTS (SELECT FROM pg_class WHERE relpersistence = 'u')"
+            ).fetchone()
+        return bool(row and row[0])
+
     def has_writer(self) -> bool:
         """Whether somebody has a transaction open in which something was written."""
         query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND backend_xid IS NOT NULL"

@@ -22,6 +22,8 @@ SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_
 CLONE, KEPT = "alembic_clone_", "alembic_kept_"
 # What another role owns is of no use to us: its tables are that role's too.
 OURS = "pg_has_role(datdba, 'USAGE')"
+# A superuser may use everybody's, and a member of a role that role's: yet its tables are not his.
+MINE = "pg_get_userbyid(datdba) = current_user"
 # Seconds for which a database that somebody is connected to is waited for.
 _PATIENCE = 20.0
 # Settings whose value is a list of names: to ALTER DATABASE, one string would be one name.
@@ -254,6 +256,17 @@ def named(connection: psycopg.Connection[Any], prefix: str) -> Iterator[tuple[st
         (prefix,),
     )
     yield from rows.fetchall()
+
+
+def last_crash(connection: psycopg.Connection[Any]) -> str:
+    """When a crash of the server took its statistics, or somebody reset them.
+
+    With these go the rows of unlogged tables, those of templates too.
+    """
+    row = connection.execute(
+        "SELECT coalesce(extract(epoch FROM stats_reset)::text, '') FROM pg_stat_bgwriter"
+    ).fetchone()
+    return str(row[0]) if row else ""
 
 
 def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alembic_snapshot.errors import ServerError, SnapshotError
+from alembic_snapshot.errors import CloneError, ServerError, SnapshotError
 from alembic_snapshot.postgres import databases, frozen, memory
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.databases import CLONE, KEPT
@@ -53,6 +53,7 @@ class Pool:
         self.owner = new_owner(self._connection)
         sweep(self._connection)
         self._in_memory = memory.prepare(self._connection, server)
+        self._crash = databases.last_crash(self._connection)
         self._sizes: dict[str | None, int] = {}
 
     def take(self, template: str | None) -> ServerDatabase:
@@ -66,9 +67,20 @@ class Pool:
             name = waiting.popleft() if waiting else None
             if name is None:
                 name = self._with(lambda connection: self._create(connection, template))
+            if template is not None:
+                self._with(lambda connection: self._refuse_emptied(connection, name))
         if template is not None:
             self._refill(template)
         return ServerDatabase(self.server, name)
+
+    def refuse_emptied(self, name: str) -> None:
+        """Refuse a clone that has not all rows any more.
+
+        Raises:
+            CloneError: the server has crashed, and unlogged tables are empty since.
+        """
+        with self._lock:
+            self._with(lambda connection: self._refuse_emptied(connection, name))
 
     def drop(self, name: str) -> None:
         """Have a clone dropped soon, and the ones that are ready because it was a template."""
@@ -163,6 +175,16 @@ class Pool:
         self._connection.execute("SELECT pg_advisory_lock(%s)", (key,))
         self._ready.clear()
         return work(self._connection)
+
+    def _refuse_emptied(self, connection: psycopg.Connection[Any], name: str) -> None:
+        if databases.last_crash(connection) == self._crash:
+            return
+        if ServerDatabase(self.server, name).has_unlogged():
+            raise CloneError(
+                f"the server at {self.server} crashed while the tests ran, and the unlogged "
+                f"tables in {name} are empty since",
+                hint="run the tests again: the snapshot is built anew",
+            )
 
     def _refill(self, template: str) -> None:
         with self._lock:

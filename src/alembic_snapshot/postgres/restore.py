@@ -225,6 +225,9 @@ def _verify_rows(
     for view in contents.views:
         if list(archive.counted_view(connection, view[0], view[1])) != list(view):
             raise StoreError(f"the materialized view {view[1]} has other rows here", hint=_HINT)
+    for there, here in zip(contents.computed, archive.computed(connection), strict=True):
+        if there != here:
+            raise StoreError(f"generated columns of {there[1]} have other values here", hint=_HINT)
     heads = database.heads(manifest.version_table)
     if sorted(heads) != sorted(manifest.heads):
         at, told = " ".join(heads) or "no revision", " ".join(manifest.heads) or "none"

@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 VARIABLE = "SNAPSHOT_POSTGRES_URL"
 # How our own connections are called on the server.
 APPLICATION = "alembic-snapshot"
-# Session-level settings of ours only; a server may end statements or sessions that wait for a lock.
-# And rows that policies hide from our role are an error, instead of none.
-_OWN = {
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "row_security": "off",
-}
-_HAS_IDLE_TIMEOUT = 14_00_00
+# Session-level settings of ours only: a server may end statements, transactions or sessions that
+# take long or wait for a lock, and each version has another way to. And rows that policies hide
+# from our role are an error, instead of none.
+_OWN = (
+    "SELECT set_config('row_security', 'off', false), ("
+    "SELECT array_agg(set_config(name, '0', false)) FROM pg_settings WHERE name ~ '_timeout$' "
+    "AND context = 'user' AND category ~ '^Client Connection Defaults')"
+)
 # What SQLAlchemy writes into the query of a URL, and what everybody reads there.
 _NEEDLESS = {"+": "%20", "%2F": "/", "%3A": ":", "%2C": ","}
 _HAS_STRATEGY = 15_00_00
@@ -126,10 +125,7 @@ class Server:
                 hint="its options are libpq's, for example ?sslmode=require",
             ) from error
         connection.server = str(self)
-        for name, value in _OWN.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        if connection.info.server_version >= _HAS_IDLE_TIMEOUT:
-            connection.execute("SET idle_session_timeout = 0")
+        connection.execute(_OWN)
         return connection  # type: ignore[no-any-return]
 
     @functools.cached_property

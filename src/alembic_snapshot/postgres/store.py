@@ -1,8 +1,8 @@
 """Snapshots as template databases: sealed, closed to connections, marked finished last.
 
 A snapshot's manifest is its comment, beside the marks of what the server knew of the database when
-it was published, and of what it began with. So the server alone is the store, for all who ask as
-the role that owns it::
+it was published, of what it began with, and of the last crash if another would empty a table. So
+the server alone is the store, for all who ask as the role that owns it::
 
     alembic_snapshot_DIGEST[_VARIANT][_ROLE]  a template; the comment has its manifest
     alembic_building_DIGEST_…                 under construction
@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import SnapshotError, StoreError
@@ -54,6 +54,17 @@ _MARK = (
     "concat_ws(' ', d.oid, d.xmin, (SELECT string_agg(concat_ws(' ', setrole, setconfig::text), ' '"
     " ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid))"
 )
+
+
+class _Marks(NamedTuple):
+    """What a snapshot's comment says, by which it is known to be what it was.
+
+    ``crash`` is empty if nothing is in it that a crash of the server empties.
+    """
+
+    altered: str | None = None
+    began: str | None = None
+    crash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,10 +140,13 @@ class ServerStore(Store):
                 "WHERE datname = %s AND datistemplate AND NOT datallowconn",
                 (entry.name,),
             ).fetchone()
-        mark, began = _marks_in(row[0]) if row is not None else (None, None)
-        if row is None or mark != row[1]:
+            crash = databases.last_crash(connection)
+        marks = _marks_in(row[0]) if row is not None else _Marks()
+        if row is None or marks.altered != row[1]:
             return f"{entry.database} is damaged or was changed"
-        if began != self._surroundings:
+        if marks.crash not in ("", crash):
+            return f"{entry.database} has unlogged tables, which a crash of the server has emptied"
+        if marks.began != self._surroundings:
             return (
                 f"{entry.database} was built with another template1, or other settings, rights or "
                 "extensions of the server's"
@@ -141,7 +155,7 @@ class ServerStore(Store):
 
     def usable_archives(self) -> Sequence[Archived]:
         """Those of snapshots that are not here, or began as a new one would."""
-        began = {name: _marks_in(comment)[1] for name, comment in self._records(SNAPSHOT)}
+        began = {name: _marks_in(comment).began for name, comment in self._records(SNAPSHOT)}
         now = self._surroundings
         return [one for one in self.archives.all() if began.get(one.name, now) == now]
 
@@ -209,9 +223,12 @@ class ServerStore(Store):
         if present and is_like and self.is_intact(present):
             return present
         began = self._surroundings
-        finish = ("ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
+        building = ServerDatabase(self.server, database.name)
+        # A migration may have given it to another role.
+        finish = ("OWNER TO CURRENT_USER", "ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:
             with self.server.connect() as connection:
+                crash = databases.last_crash(connection) if building.has_unlogged() else ""
                 # While this is held, nobody takes it for what a killed process left.
                 connection.execute("SELECT pg_advisory_lock_shared(%s)", (lock_key(name),))
                 # Nothing is finished that a killed server would not know of.
@@ -224,7 +241,7 @@ class ServerStore(Store):
                         connection.execute(statement.format(sql.Identifier(name)))
                     query = f"SELECT {_MARK} FROM pg_database d WHERE datname = %s"
                     (mark,) = connection.execute(query, (name,)).fetchone() or ("",)
-                    self._write(connection, name, manifest, (mark, began))
+                    self._write(connection, name, manifest, _Marks(mark, began, crash))
             self.archives.remove_other(name, manifest)
         except OSError as error:
             raise self.unwritable(error) from error
@@ -282,7 +299,7 @@ class ServerStore(Store):
             return connection.execute(
                 "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
                 "WHERE starts_with(datname, %s) AND datistemplate AND NOT datallowconn "
-                f"AND {databases.OURS} ORDER BY datname",
+                f"AND {databases.MINE} ORDER BY datname",
                 (prefix,),
             ).fetchall()
 
@@ -298,13 +315,13 @@ class ServerStore(Store):
         connection: psycopg.Connection[Any],
         name: str,
         manifest: Manifest,
-        marks: tuple[str | None, str | None],
+        marks: _Marks,
     ) -> None:
-        mark, began = marks
         record = {
             "used": time.time(),
-            "mark": mark,
-            "began": began,
+            "mark": marks.altered,
+            "began": marks.began,
+            "crash": marks.crash,
             "manifest": manifest.to_json(),
         }
         databases.comment(connection, name, json.dumps(record))
@@ -316,7 +333,7 @@ class ServerStore(Store):
         """The name. If another role has a database of that name, a name beside it."""
         with self.server.connect() as connection:
             taken = connection.execute(
-                f"SELECT current_user FROM pg_database WHERE datname = %s AND NOT {databases.OURS}",
+                f"SELECT current_user FROM pg_database WHERE datname = %s AND NOT {databases.MINE}",
                 (name,),
             ).fetchone()
         return f"{name}_{hashlib.sha256(taken[0].encode()).hexdigest()[:4]}" if taken else name
@@ -363,12 +380,12 @@ class ServerStore(Store):
                     self._failure_record(digest).unlink(missing_ok=True)
 
 
-def _marks_in(comment: str | None) -> tuple[str | None, str | None]:
+def _marks_in(comment: str | None) -> _Marks:
     """The marks in a snapshot's comment, if it has them."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         record = json.loads(comment or "")
-        return str(record["mark"]), str(record["began"])
-    return None, None
+        return _Marks(str(record["mark"]), str(record["began"]), str(record["crash"]))
+    return _Marks()
 
 
 def _drop_if_free(connection: psycopg.Connection[Any], name: str, key: int) -> bool:

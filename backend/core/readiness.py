@@ -4,10 +4,10 @@ from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from core.errors import AtomError
+from core.errors import AtomError, DatabaseURLUnusable
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = REPOSITORY / "alembic.ini"
@@ -22,6 +22,26 @@ class DatabaseNotReady(AtomError):
         super().__init__(f"the database {self.url} {problem}")
         self.problem = problem
         self.hint = hint
+
+
+class DatabaseElsewhere(AtomError):
+    """Another database was named than the one that the process works on already."""
+
+    hint = "set DATABASE_URL before core.database is imported, or run python -m core"
+
+    def __init__(self, engine: Engine) -> None:
+        self.url = engine.url.render_as_string(hide_password=True)
+        super().__init__(f"--database names another one than {self.url}, which is in use here")
+
+
+def require_named(engine: Engine, url: str) -> None:
+    """Raise `DatabaseElsewhere` unless the engine is one for this URL."""
+    try:
+        named = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise DatabaseURLUnusable(str(error)) from error
+    if named != engine.url:
+        raise DatabaseElsewhere(engine)
 
 
 def require_ready(engine: Engine) -> None:

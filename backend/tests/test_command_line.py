@@ -172,6 +172,16 @@ class TestRun:
 
         assert sorted(statuses(db_session)) == ["demo-ada", "demo-edsger", "demo-grace"]
 
+    @pytest.mark.parametrize("floor", ["student", "autonomous"])
+    def test_the_demo_leaves_an_agent_where_somebody_has_put_it(
+        self, demo: Run, floor: str
+    ) -> None:
+        assert demo("promote", "atom_main", floor).returncode == 0
+
+        assert demo("--demo").returncode == 0
+
+        assert demo("agents").stdout.splitlines()[1].split()[1:4] == [floor, "-", floor]
+
 
 class TestOutput:
     """Readers that go away, and terminals that know few letters."""
@@ -451,6 +461,35 @@ class TestErrors:
 
     def test_an_option_that_is_none(self, run: Run) -> None:
         self.assert_error(run("do it", "--nonsense"), "--nonsense", "--help")
+
+    @pytest.mark.parametrize("option", ["--database", "--workspace", "--user", "--script"])
+    @pytest.mark.parametrize("given", ["", " "])
+    def test_an_option_that_chooses_nothing(self, demo: Run, option: str, given: str) -> None:
+        self.assert_error(demo("agents", option, given), option, "--help")
+        self.assert_error(demo("do it", option, given), f"{option}: it is empty", "--help")
+
+    @pytest.mark.parametrize(
+        "url", ["sqlite:///other.db", "sqlite://", "postgresql://h/d", "nonsense"]
+    )
+    def test_another_database_than_the_process_works_on(
+        self, db_clone: Clone, db_session: Session, tmp_path: Path, url: str
+    ) -> None:
+        code = (
+            "import sys, core.database; from core.__main__ import main; "
+            f"sys.exit(main(['--init', '--database', {url!r}]))"
+        )
+
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment(DATABASE_URL=db_clone.url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        self.assert_error(done, "database", "DATABASE_URL")
+        assert db_session.scalars(select(Workspace)).all() == []
 
     @pytest.mark.parametrize("arguments", [[], [" "]])
     def test_no_request(self, demo: Run, arguments: list[str]) -> None:

@@ -1,10 +1,11 @@
 """Whether a database is one that the application can work on."""
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, make_url
+from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core.errors import AtomError, DatabaseURLUnusable
@@ -50,8 +51,8 @@ def require_ready(engine: Engine) -> None:
     A missing SQLite file stays missing.
     """
     hint = f"with DATABASE_URL set to it, run: alembic -c {SETTINGS} upgrade head"
-    file = engine.url.database if engine.dialect.name == "sqlite" else None
-    if file and file != ":memory:" and not Path(file).exists():
+    file = _file(engine.url) if engine.dialect.name == "sqlite" else None
+    if file is not None and not file.exists():
         raise DatabaseNotReady(engine, "does not exist", hint)
     try:
         with engine.connect() as connection:
@@ -61,6 +62,16 @@ def require_ready(engine: Engine) -> None:
     needed = set(ScriptDirectory(str(MIGRATIONS)).get_heads())
     if current != needed:
         raise DatabaseNotReady(engine, _difference(current, needed), hint)
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a SQLite URL, which may have a URI of SQLite's in it; None is in memory."""
+    database = url.database or ":memory:"
+    if database.startswith("file:"):
+        if url.query.get("mode") == "memory":
+            return None
+        database = unquote(urlsplit(database).path)
+    return None if database in ("", ":memory:") else Path(database)
 
 
 def not_usable(engine: Engine, error: DBAPIError) -> DatabaseNotReady:

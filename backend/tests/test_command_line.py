@@ -375,6 +375,15 @@ class TestErrors:
 
         self.assert_error(done, "is at 0007", "alembic.ini upgrade head")
 
+    @pytest.mark.parametrize("file", ["file:{}?uri=true", "file://{}?mode=rw&uri=true"])
+    def test_a_database_that_a_uri_names(self, run: Run, tmp_path: Path, file: str) -> None:
+        there, missing = (f"sqlite:///{file.format(tmp_path / name)}" for name in ("a b.db", "c"))
+        (tmp_path / "a b.db").touch()
+
+        self.assert_error(run("--init", "--database", there), "never migrated", "upgrade head")
+        self.assert_error(run("--init", "--database", missing), "does not exist", "upgrade head")
+        assert [each.name for each in tmp_path.iterdir()] == ["a b.db"]
+
     def test_a_file_that_is_no_database(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "notes.db").write_text("These are only notes. " * 100)
 

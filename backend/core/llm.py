@@ -17,7 +17,7 @@ DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 2
 # What endpoints say of a reply that the model itself has ended; some say nothing. All else
 # (`length`, `content_filter`, `error`) is a part of a reply, and not known to be more.
-ENDED = {None, "", "stop", "eos", "eos_token", "stop_sequence", "end_turn"}
+ENDED = {"", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"}
 
 logger = logging.getLogger(__name__)
 
@@ -228,6 +228,6 @@ def _text(answer: object) -> str:
     if not isinstance(text, str) or not text.strip():
         raise LLMMalformed("its first choice has no text")
     ended = getattr(choices[0], "finish_reason", None)
-    if ended not in ENDED:
+    if str(ended or "").lower() not in ENDED:
         raise LLMCutOff(ended)
     return text

@@ -234,7 +234,7 @@ class TestCutOff:
         assert (result["status"], result["actions_executed"]) == ("failed", [])
         assert f"cut off: finish_reason is '{reason}'" in result["failure_reason"]
 
-    @pytest.mark.parametrize("reason", [None, "", "stop", "eos", "eos_token", "end_turn"])
+    @pytest.mark.parametrize("reason", [None, "", "stop", "STOP", "eos_token", "end_turn"])
     @pytest.mark.asyncio
     async def test_a_reply_that_it_ended_is_one_however_that_is_said(
         self, endpoint: Endpoint, reason: str | None

@@ -442,6 +442,16 @@ class TestErrors:
 
         self.assert_error(demo("--demo"), "may not promote agents", "--user")
 
+    def test_who_is_a_member_is_made_no_admin_and_is_told(
+        self, demo: Run, db_session: Session
+    ) -> None:
+        db_session.scalars(select(User)).one().role = UserRole.MEMBER
+        db_session.commit()
+
+        self.assert_error(demo("--init"), "may not administer workspace 'default'", "--user")
+
+        assert db_session.scalars(select(User.role)).all() == ["member"]
+
     def test_a_demo_shop_that_is_in_another_workspace(self, demo: Run) -> None:
         done = demo("--demo", "--workspace", "acme", "--user", "ada@acme.example")
 

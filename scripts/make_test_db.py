@@ -48,14 +48,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\nhint: {self.prog} --help lists the options\n")
 
 
+def _given_path(text: str) -> Path:
+    """A path; an empty one, which an unset variable leaves, would be the working directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(description=__doc__)
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="also put a copy here, over what is there"
+        "--out", type=_given_path, metavar="PATH", help="also put a copy here, over what is there"
     )
     parser.add_argument("--key", action="store_true", help="print the digest; build nothing")
-    parser.add_argument("--config", type=Path, metavar="PATH", help="another alembic.ini")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="where snapshots are kept")
+    parser.add_argument("--config", type=_given_path, metavar="PATH", help="another alembic.ini")
+    parser.add_argument("--store", type=_given_path, metavar="DIR", help="where snapshots are kept")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
     parser.add_argument("--traceback", action="store_true", help="show the whole of an error")
     return parser

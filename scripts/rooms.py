@@ -30,6 +30,9 @@ def main(report: str) -> int:
     except FileNotFoundError:
         print(f"error: {report} is not there\nhint: run make test before", file=sys.stderr)
         return 2
+    except (OSError, ElementTree.ParseError) as error:
+        print(f"error: {report} is no report: {error}\nhint: run make test again", file=sys.stderr)
+        return 2
     seconds: defaultdict[str, float] = defaultdict(float)
     tests: Counter[str] = Counter()
     for case in cases:

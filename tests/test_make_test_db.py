@@ -120,6 +120,16 @@ def test_key_prints_the_digest_and_builds_nothing(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("given", ["", " "])
+@pytest.mark.parametrize("option", ["--store", "--out", "--config"])
+def test_an_empty_path_is_none_and_not_the_working_directory(tmp_path, option, given):
+    asked = run("--key", option, given, cwd=tmp_path)
+
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr.startswith(f"error: argument {option}: it is empty\nhint: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_works_from_any_folder(store, tmp_path):
     assert run("--store", store, cwd=tmp_path).stdout == run("--store", store).stdout
     assert list(tmp_path.iterdir()) == []

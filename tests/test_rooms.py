@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "scripts/rooms.py"
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.key.test_key.TestAMiss" name="a" time="3.0"/>
@@ -29,6 +31,18 @@ def test_each_folder_has_its_share(tmp_path):
         " 25.0%      1 tests  backend/tests",
         "  0.0%      1 tests  tests",
     ]
+
+
+@pytest.mark.parametrize("left", ["", REPORT[:100], None])
+def test_a_report_that_is_none_or_a_part_of_one_is_an_error(tmp_path, left):
+    report = tmp_path / "report.xml"
+    report.mkdir() if left is None else report.write_text(left)
+
+    asked = rooms(report)
+
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr.startswith(f"error: {report} is no report: ")
+    assert asked.stderr.endswith("\nhint: run make test again\n")
 
 
 def test_without_a_run_it_says_what_to_do(tmp_path):

@@ -1,6 +1,7 @@
 """Runs know who asked, which run delegated them, and whether their outcome was counted.
 
-The outcome of a run that ended before this was counted when it ended.
+The outcome of a run that ended before this was counted when it ended. Where nobody wrote down when
+that was, its start stands for it.
 """
 
 import sqlalchemy as sa
@@ -28,7 +29,10 @@ def upgrade() -> None:
         batch.create_foreign_key("fk_agent_executions_user_id", "users", ["user_id"], ["id"])
         batch.create_index("ix_agent_executions_parent_execution_id", ["parent_execution_id"])
         batch.create_index("ix_agent_executions_user_id", ["user_id"])
-    op.execute("UPDATE agent_executions SET outcome_recorded_at = finished_at")
+    op.execute(
+        "UPDATE agent_executions SET outcome_recorded_at = coalesce(finished_at, started_at)"
+        " WHERE status <> 'running'"
+    )
 
 
 def downgrade() -> None:

@@ -43,7 +43,7 @@ def downgrade() -> None:
     with op.batch_alter_table("hitl_actions") as batch:
         batch.drop_column("thought")
     op.execute(
-        "UPDATE agent_executions SET outcome_recorded_at = finished_at"
+        "UPDATE agent_executions SET outcome_recorded_at = coalesce(finished_at, started_at)"
         " WHERE NOT counts AND outcome_recorded_at IS NULL"
     )
     op.execute("UPDATE agent_executions SET status = 'failed' WHERE status = 'interrupted'")

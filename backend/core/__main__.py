@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     out, err = Screen(sys.stdout), Screen(sys.stderr)
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    if arguments.database:
+    if arguments.database is not None and "core.database" not in sys.modules:
         # core.database reads it when it is imported, which is below.
         os.environ["DATABASE_URL"] = arguments.database
     from core.errors import AtomError, DatabaseURLUnusable

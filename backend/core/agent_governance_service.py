@@ -9,7 +9,14 @@ from core import composition, feedback, registry, scores
 from core.approvals import DEFAULT_TIME_TO_DECIDE, ApprovalDesk, ApprovalView, Request
 from core.clock import Clock, utc_now
 from core.database import new_id
-from core.errors import ActionNotApprovable, AmbiguousName, NotFound, NotOnLadder, require_text
+from core.errors import (
+    ActionNotApprovable,
+    AmbiguousName,
+    NotFound,
+    NotOnLadder,
+    require_bool,
+    require_text,
+)
 from core.maturity import LADDER, AgentStatus
 from core.metering import Meter
 from core.models import AgentFeedback, AgentRegistry, HITLAction
@@ -48,7 +55,7 @@ class AgentGovernanceService:
         self.db = db
         self.workspace_id = workspace_id
         self._clock = clock
-        self._meter = meter or composition.meter(db)
+        self._meter = composition.meter(db) if meter is None else meter
         self._desk = ApprovalDesk(db, workspace_id, clock)
 
     def can_perform_action(
@@ -58,6 +65,9 @@ class AgentGovernanceService:
 
         The decision has the same keys on every path; an agent that is missing, belongs to another
         workspace, or has a name that others have, too, is refused and has the status `None`.
+
+        Raises:
+            NotYesOrNo: `require_approval` is no `bool`.
         """
         return self._judge(agent_id, action_type, require_approval)[1]
 
@@ -79,6 +89,7 @@ class AgentGovernanceService:
         Raises:
             NotFound: the workspace has no such execution.
             ExecutionOfAnother: the execution is another agent's.
+            NotYesOrNo: `require_approval` is no `bool`.
         """
         agent, decision = self._judge(agent_id, action_type, require_approval)
         if execution_id is not None and agent is not None:
@@ -136,10 +147,12 @@ class AgentGovernanceService:
             NotAllowed: the reviewer is neither an admin nor a specialist in the agent's category.
             ActionNotApprovable: it is approved, and the agent may not perform the action now,
                 because it was stopped or demoted since. It can be rejected.
+            NotYesOrNo: `approved` is no `bool`.
             AlreadyDecided: somebody else was first.
             ApprovalExpired: the deadline has passed; the request is expired then, even if the
                 caller's transaction is rolled back because of this error.
         """
+        require_bool(approved=approved)
         return self._desk.decide(action_id, approved, reviewer_id)
 
     def get_approval_status(self, action_id: str) -> ApprovalView:
@@ -172,7 +185,8 @@ class AgentGovernanceService:
         Raises:
             NotFound: the workspace has no such request.
         """
-        return await self._desk.wait(action_id, clock or self._clock, poll_interval)
+        clock = self._clock if clock is None else clock
+        return await self._desk.wait(action_id, clock, poll_interval)
 
     async def record_outcome(
         self, agent_id: str, success: bool, execution_id: str | None = None
@@ -190,7 +204,9 @@ class AgentGovernanceService:
             ExecutionOfAnother: the run is another agent's.
             OutcomeContradicted: the run is recorded here, and still running or ended otherwise.
             Blank: the run's id is empty.
+            NotYesOrNo: `success` is no `bool`.
         """
+        require_bool(success=success)
         agent = self._agent(agent_id)
         if execution_id is not None:
             require_text(execution_id=execution_id)
@@ -230,7 +246,9 @@ class AgentGovernanceService:
             NotFound: the workspace has no such feedback, or no such reviewer.
             NotAllowed: the reviewer is not trusted.
             AlreadyDecided: it was accepted or rejected before.
+            NotYesOrNo: `accepted` is no `bool`.
         """
+        require_bool(accepted=accepted)
         return feedback.review(
             self.db, self.workspace_id, feedback_id, accepted, reviewer_id, self._clock()
         )
@@ -337,6 +355,7 @@ class AgentGovernanceService:
     def _judge(
         self, agent_id: str, action_type: str, require_approval: bool = False
     ) -> tuple[AgentRegistry | None, GovernanceDecision]:
+        require_bool(require_approval=require_approval)
         try:
             agent = self._agent(agent_id)
         except NotFound:

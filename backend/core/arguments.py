@@ -29,6 +29,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {one_line(message)}\nhint: {self.prog} --help\n")
 
 
+def _given(text: str) -> str:
+    """The text of an option that chooses: nothing chooses nothing, and is no default either."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _given_path(text: str) -> Path:
+    return Path(_given(text))
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; `command` is the name of a command, or `None` for a request."""
     # What follows -- is no option, and what becomes of -- itself depends on Python's version.
@@ -49,7 +60,7 @@ def _shared(*, again: bool = False) -> _Parser:
 
     def add(option: str, metavar: str, default: str | None, about: str) -> None:
         kept = argparse.SUPPRESS if again else default
-        made.add_argument(option, metavar=metavar, default=kept, help=about)
+        made.add_argument(option, metavar=metavar, type=_given, default=kept, help=about)
 
     add("--database", "URL", None, "default: $DATABASE_URL")
     add("--workspace", "ID", "default", "default: default")
@@ -73,7 +84,10 @@ def _request() -> _Parser:
     made.set_defaults(command=None)
     made.add_argument("request", nargs="?", help="what to do, in words")
     made.add_argument(
-        "--script", metavar="FILE", type=Path, help="the model's replies, lines of --- between them"
+        "--script",
+        metavar="FILE",
+        type=_given_path,
+        help="the model's replies, lines of --- between them",
     )
     made.add_argument(
         "--wait", action="store_true", help="leave approvals to `decide`, and wait for it"
@@ -100,7 +114,7 @@ def _commands() -> _Parser:
     decide.add_argument("request", metavar="ID", help="as `approvals` lists it")
     decide.add_argument("verdict", choices=["approve", "reject"])
     agents = add("agents")
-    agents.add_argument("--category")
+    agents.add_argument("--category", type=_given)
     agents.add_argument("--status", choices=[each.value for each in AgentStatus])
     promote = add("promote")
     promote.add_argument("agent", metavar="AGENT", help="its id or name")

@@ -42,6 +42,22 @@ def require_text(**given: str | None) -> None:
             raise Blank(name)
 
 
+class NotYesOrNo(AtomError):
+    """A decision was needed, and what was given is neither `True` nor `False`."""
+
+    def __init__(self, what: str, given: object) -> None:
+        super().__init__(f"{what} is True or False, and not {given!r:.100}")
+        self.what = what
+        self.given = given
+
+
+def require_bool(**given: object) -> None:
+    """Raise `NotYesOrNo` for what is no `bool`: of a text, `"false"` too, Python makes a yes."""
+    for name, value in given.items():
+        if not isinstance(value, bool):
+            raise NotYesOrNo(name, value)
+
+
 class NotAllowed(AtomError):
     """A person asked for something that is not theirs to decide."""
 

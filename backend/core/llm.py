@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 2
+# What endpoints say of a reply that the model itself has ended; some say nothing. All else
+# (`length`, `content_filter`, `error`) is a part of a reply, and not known to be more.
+ENDED = {"", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"}
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +70,14 @@ class LLMMalformed(LLMError):
     def __init__(self, detail: str) -> None:
         super().__init__(f"the model's answer is malformed: {detail}")
         self.detail = detail
+
+
+class LLMCutOff(LLMMalformed):
+    """The endpoint ended the model's reply before the model did."""
+
+    def __init__(self, finish_reason: object) -> None:
+        super().__init__(f"it is cut off: finish_reason is {finish_reason!r:.100}")
+        self.finish_reason = finish_reason
 
 
 class ScriptExhausted(LLMError):
@@ -145,6 +156,7 @@ class LLMClient:
             LLMUnavailable: no connection, 408, 409, 429 or 5xx, `retries` included.
             LLMRefused: any other status that is an error.
             LLMMalformed: an answer that is not a chat completion with text.
+            LLMCutOff: the text is not all that the model would have said.
         """
         self.require_configured()
         import openai
@@ -215,4 +227,7 @@ def _text(answer: object) -> str:
     text = getattr(message, "content", None)
     if not isinstance(text, str) or not text.strip():
         raise LLMMalformed("its first choice has no text")
+    ended = getattr(choices[0], "finish_reason", None)
+    if str(ended or "").lower() not in ENDED:
+        raise LLMCutOff(ended)
     return text

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import composition, database
-from core.errors import AtomError, NotFound, require_text
+from core.errors import AtomError, NotAllowed, NotFound, require_text
 from core.models import User, UserRole, Workspace
 from core.people import is_admin
 
@@ -19,7 +19,13 @@ class UserElsewhere(AtomError):
 
 
 def initialise(workspace_id: str, email: str, demo: bool) -> None:
-    """Make the workspace, and the user as its admin, where they are not there; fill it if asked."""
+    """Make the workspace, and the user as its admin, where they are not there; fill it if asked.
+
+    Raises:
+        Blank: the workspace or the user is empty.
+        UserElsewhere: the user is of another workspace, and no super admin.
+        NotAllowed: the user is there, and no admin: nobody is made one by asking for it.
+    """
     require_text(workspace=workspace_id, user=email)
     with database.SessionLocal.begin() as db:
         workspace = db.get(Workspace, workspace_id)
@@ -34,6 +40,8 @@ def initialise(workspace_id: str, email: str, demo: bool) -> None:
         db.flush()
         if demo:
             composition.fill_demo(db, workspace, user)
+        if not is_admin(user, workspace_id):
+            raise NotAllowed(email, f"administer workspace {workspace_id!r}")
 
 
 def require_workspace(workspace_id: str) -> None:

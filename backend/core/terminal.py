@@ -23,7 +23,7 @@ from core.errors import (
 from core.llm import LLM, LLMClient, LLMNotConfigured, ScriptedLLM
 from core.models import ExecutionStatus
 from core.operators import find_user, initialise, require_workspace
-from core.readiness import not_usable, require_ready
+from core.readiness import not_usable, require_named, require_ready
 from core.recovery import REASON, count_owed_outcomes, interrupt_dead_runs
 from core.screen import Screen, ScreenHandler, one_line
 from core.steps import Steps
@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace, out: Screen, err: Screen) -> int:
     """
     # What is a warning elsewhere is shown here as a step or as the ending.
     logging.basicConfig(level=logging.ERROR, handlers=[ScreenHandler(err)])
+    if arguments.database is not None:
+        require_named(database.engine, arguments.database)
     try:
         require_ready(database.engine)
         status = work(arguments, out, err)

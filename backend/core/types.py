@@ -24,6 +24,8 @@ from sqlalchemy.sql.elements import (
     Over,
     Tuple,
     TypeCoerce,
+    UnaryExpression,
+    WithinGroup,
 )
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.sql.selectable import CompoundSelect, ScalarSelect, SelectBase
@@ -102,6 +104,8 @@ _ORDERING = frozenset(
 _RECKONING = frozenset({operators.add, operators.sub, operators.neg})
 _FUNCTIONS = frozenset({"coalesce", "max", "min", "sum"})
 _COUNTING = frozenset({"count"})
+# What takes the first or last of several.
+_CHOOSING = frozenset({"max", "min", "greatest", "least"})
 
 
 def _allowing(
@@ -301,6 +305,8 @@ def _require_utc(elements: Iterable[Any]) -> None:
 def _function(element: Any, compiler: Any, **options: Any) -> Any:
     arguments = list(element.clauses)
     name = element.name.lower()
+    if name in _CHOOSING and any(isinstance(_kind(each), _Words) for each in arguments):
+        raise NotOrderedInSQL(element.clause_expr)
     if name not in _COUNTING:
         if name not in _FUNCTIONS and any(map(_is_exact, arguments)):
             raise NotExactInSQL(f"{name}() of")
@@ -329,12 +335,31 @@ def _compound_select(element: Any, compiler: Any, **options: Any) -> Any:
     return compiler.visit_compound_select(element, **options)
 
 
+def _orders_exact(element: Any) -> bool:
+    """Whether there is an exact number in its order, whichever way round that is."""
+    order = [] if element.order_by is None else element.order_by
+    return any(_is_exact(_undirected(each)) for each in order)
+
+
+def _undirected(element: Any) -> Any:
+    """What is put in order, without DESC and NULLS LAST around it."""
+    while isinstance(element, UnaryExpression) and element.modifier is not None:
+        element = element.element
+    return element
+
+
 @compiles(Over)
 def _over(element: Any, compiler: Any, **options: Any) -> Any:
-    order = [] if element.order_by is None else element.order_by
-    if element.range_ is not None and any(map(_is_exact, order)):
+    if element.range_ is not None and _orders_exact(element):
         raise NotExactInSQL("a range of")
     return compiler.visit_over(element, **options)
+
+
+@compiles(WithinGroup)
+def _within_group(element: Any, compiler: Any, **options: Any) -> Any:
+    if _orders_exact(element):
+        raise NotExactInSQL(f"{element.element.name}() within a group of")
+    return compiler.visit_withingroup(element, **options)
 
 
 @compiles(Cast)

@@ -7,6 +7,7 @@ from core.agent_governance_service import AgentGovernanceService, AgentStatus
 from core.clock import utc_now
 from core.errors import AtomError
 from core.models import User, Workspace
+from core.people import require_admin
 from core.registry import ensure_atom
 from saas.models import SaaSTier
 from saas.rates import OverageRates
@@ -31,20 +32,25 @@ class ShopElsewhere(AtomError):
 def fill(db: Session, workspace: Workspace, admin: User) -> None:
     """Fill a workspace with a shop, unless it is there, and let the admin promote `atom_main`.
 
+    An agent whose floor somebody has set keeps that one, be it higher or lower.
+
     The shop's rows have ids that a script can name: `demo-ada`, `demo-grace` and `demo-edsger` are
     subscriptions; the first two are overdue.
 
     Raises:
         ShopElsewhere: the shop is in another workspace.
+        NotAllowed: the user is not an admin.
     """
     store = db.get(Store, "demo-store")
     if store is None:
         _open_shop(db, workspace)
     elif store.workspace_id != workspace.id:
         raise ShopElsewhere(store.workspace_id)
-    service = AgentGovernanceService(db, workspace.id)
+    require_admin(db, workspace.id, admin.id, "promote agents")
     agent = ensure_atom(db, workspace.id)
-    service.promote(agent.id, AgentStatus.SUPERVISED, admin.id)
+    if agent.status_floor is None:
+        service = AgentGovernanceService(db, workspace.id)
+        service.promote(agent.id, AgentStatus.SUPERVISED, admin.id)
 
 
 def _open_shop(db: Session, workspace: Workspace) -> None:

@@ -37,6 +37,14 @@ class NotDue(AtomError):
         self.current_period_end = current_period_end
 
 
+class NoPeriod(AtomError):
+    """A subscription was to be paid for by periods that have no length."""
+
+    def __init__(self, period: timedelta) -> None:
+        super().__init__(f"a period of {period} has no length")
+        self.period = period
+
+
 class AlreadySubscribed(AtomError):
     """A workspace has at most one active plan of its own."""
 
@@ -72,7 +80,10 @@ class SubscriptionService:
         Raises:
             NotFound: the customer is not one of the workspace's.
             AlreadySubscribed: the workspace has an active plan, or got one just now.
+            NoPeriod: the period does not end after it begins.
         """
+        if period <= timedelta(0):
+            raise NoPeriod(period)
         with self.db.begin_nested():
             return self._start(tier, customer, period, actor)
 

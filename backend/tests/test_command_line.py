@@ -172,6 +172,16 @@ class TestRun:
 
         assert sorted(statuses(db_session)) == ["demo-ada", "demo-edsger", "demo-grace"]
 
+    @pytest.mark.parametrize("floor", ["student", "autonomous"])
+    def test_the_demo_leaves_an_agent_where_somebody_has_put_it(
+        self, demo: Run, floor: str
+    ) -> None:
+        assert demo("promote", "atom_main", floor).returncode == 0
+
+        assert demo("--demo").returncode == 0
+
+        assert demo("agents").stdout.splitlines()[1].split()[1:4] == [floor, "-", floor]
+
 
 class TestOutput:
     """Readers that go away, and terminals that know few letters."""
@@ -365,6 +375,15 @@ class TestErrors:
 
         self.assert_error(done, "is at 0007", "alembic.ini upgrade head")
 
+    @pytest.mark.parametrize("file", ["file:{}?uri=true", "file://{}?mode=rw&uri=true"])
+    def test_a_database_that_a_uri_names(self, run: Run, tmp_path: Path, file: str) -> None:
+        there, missing = (f"sqlite:///{file.format(tmp_path / name)}" for name in ("a b.db", "c"))
+        (tmp_path / "a b.db").touch()
+
+        self.assert_error(run("--init", "--database", there), "never migrated", "upgrade head")
+        self.assert_error(run("--init", "--database", missing), "does not exist", "upgrade head")
+        assert [each.name for each in tmp_path.iterdir()] == ["a b.db"]
+
     def test_a_file_that_is_no_database(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "notes.db").write_text("These are only notes. " * 100)
 
@@ -423,6 +442,16 @@ class TestErrors:
 
         self.assert_error(demo("--demo"), "may not promote agents", "--user")
 
+    def test_who_is_a_member_is_made_no_admin_and_is_told(
+        self, demo: Run, db_session: Session
+    ) -> None:
+        db_session.scalars(select(User)).one().role = UserRole.MEMBER
+        db_session.commit()
+
+        self.assert_error(demo("--init"), "may not administer workspace 'default'", "--user")
+
+        assert db_session.scalars(select(User.role)).all() == ["member"]
+
     def test_a_demo_shop_that_is_in_another_workspace(self, demo: Run) -> None:
         done = demo("--demo", "--workspace", "acme", "--user", "ada@acme.example")
 
@@ -451,6 +480,35 @@ class TestErrors:
 
     def test_an_option_that_is_none(self, run: Run) -> None:
         self.assert_error(run("do it", "--nonsense"), "--nonsense", "--help")
+
+    @pytest.mark.parametrize("option", ["--database", "--workspace", "--user", "--script"])
+    @pytest.mark.parametrize("given", ["", " "])
+    def test_an_option_that_chooses_nothing(self, demo: Run, option: str, given: str) -> None:
+        self.assert_error(demo("agents", option, given), option, "--help")
+        self.assert_error(demo("do it", option, given), f"{option}: it is empty", "--help")
+
+    @pytest.mark.parametrize(
+        "url", ["sqlite:///other.db", "sqlite://", "postgresql://h/d", "nonsense"]
+    )
+    def test_another_database_than_the_process_works_on(
+        self, db_clone: Clone, db_session: Session, tmp_path: Path, url: str
+    ) -> None:
+        code = (
+            "import sys, core.database; from core.__main__ import main; "
+            f"sys.exit(main(['--init', '--database', {url!r}]))"
+        )
+
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment(DATABASE_URL=db_clone.url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        self.assert_error(done, "database", "DATABASE_URL")
+        assert db_session.scalars(select(Workspace)).all() == []
 
     @pytest.mark.parametrize("arguments", [[], [" "]])
     def test_no_request(self, demo: Run, arguments: list[str]) -> None:

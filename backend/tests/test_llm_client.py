@@ -14,6 +14,7 @@ import pytest
 from core.atom_meta_agent import AtomMetaAgent
 from core.llm import (
     LLMClient,
+    LLMCutOff,
     LLMMalformed,
     LLMNotConfigured,
     LLMRefused,
@@ -30,7 +31,7 @@ from alembic_snapshot import Clone
 SILENCE = "silence"
 
 
-def completion(content: str | None) -> dict[str, Any]:
+def completion(content: str | None, finish_reason: str | None = "stop") -> dict[str, Any]:
     """A chat completion as an endpoint sends it."""
     message = {"role": "assistant", "content": content}
     return {
@@ -38,7 +39,7 @@ def completion(content: str | None) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": "test",
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     }
 
 
@@ -208,6 +209,39 @@ async def test_a_malformed_answer_is_an_error_and_never_text(endpoint: Endpoint,
 
     with pytest.raises(LLMMalformed):
         await LLMClient(retries=0).generate_response("2 + 2?")
+
+
+class TestCutOff:
+    """A part of a reply may be read as all of it: half an answer, an action without its input."""
+
+    REPLIES = (
+        "Thought: I know.\nFinal Answer: The customers are Ada, Gra",
+        "Action: read_note\nAction Input:",
+    )
+
+    @pytest.mark.parametrize("text", REPLIES)
+    @pytest.mark.parametrize("reason", ["length", "content_filter", "tool_calls", "error", "new"])
+    @pytest.mark.asyncio
+    async def test_a_reply_that_the_model_did_not_end_is_none(
+        self, endpoint: Endpoint, note_taker: AtomMetaAgent, text: str, reason: str
+    ) -> None:
+        endpoint.answers = [(200, completion(text, reason))] * 2
+
+        with pytest.raises(LLMCutOff, match=reason):
+            await LLMClient().generate_response("Who?")
+        result = await note_taker.execute("Who?")
+
+        assert (result["status"], result["actions_executed"]) == ("failed", [])
+        assert f"cut off: finish_reason is '{reason}'" in result["failure_reason"]
+
+    @pytest.mark.parametrize("reason", [None, "", "stop", "STOP", "eos_token", "end_turn"])
+    @pytest.mark.asyncio
+    async def test_a_reply_that_it_ended_is_one_however_that_is_said(
+        self, endpoint: Endpoint, reason: str | None
+    ) -> None:
+        endpoint.answers = [(200, completion("4", reason))]
+
+        assert await LLMClient().generate_response("2 + 2?") == "4"
 
 
 REFUSED = {"message": "Unsupported parameter: 'stop'.", "type": "invalid_request_error"}

@@ -157,6 +157,12 @@ class TestStatusesInSQL:
             with pytest.raises(NotOrderedInSQL, match="has no order in SQL"):
                 self.ORDERED[name](status)
 
+    @pytest.mark.parametrize("name", ["max", "min", "greatest", "least"])
+    def test_none_of_them_is_the_first_or_last_in_sql(self, db_session: Session, name: str) -> None:
+        for status in (AgentRegistry.status, AgentExecution.status, HITLAction.status):
+            with pytest.raises(NotOrderedInSQL, match="has no order in SQL"):
+                db_session.scalars(select(getattr(func, name)(status, "intern"))).all()
+
     def test_they_are_equal_or_not(self, atom: AgentRegistry, db_session: Session) -> None:
         status = AgentRegistry.status
         for criterion in (

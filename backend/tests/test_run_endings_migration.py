@@ -27,6 +27,7 @@ RUNS: list[dict[str, Any]] = [
     {"id": "2", "status": "interrupted", "finished": AT, "recorded": None, "counts": False},
     {"id": "3", "status": "rejected", "finished": AT, "recorded": None, "counts": False},
     {"id": "4", "status": "failed", "finished": AT, "recorded": None, "counts": True},
+    {"id": "6", "status": "interrupted", "finished": None, "recorded": None, "counts": False},
     {"id": "5", "status": "running", "finished": None, "recorded": None, "counts": True},
 ]
 
@@ -58,9 +59,10 @@ def test_runs_that_did_not_count_are_marked_as_counted_where_nobody_could_tell(
         ("3", "rejected", True),
         ("4", "failed", False),
         ("5", "running", False),
+        ("6", "failed", True),
     ]
     with engine.connect() as connection:
         counts = connection.scalars(text("SELECT counts FROM agent_executions ORDER BY id")).all()
         process = connection.scalars(text("SELECT DISTINCT process FROM agent_executions")).all()
-    assert [bool(each) for each in counts] == [True] * 5
+    assert [bool(each) for each in counts] == [True] * 6
     assert process == [None]

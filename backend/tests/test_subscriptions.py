@@ -20,7 +20,7 @@ from ecommerce.models import (
     SubscriptionEvent,
     SubscriptionStatus,
 )
-from ecommerce.subscriptions import AlreadySubscribed, NotDue, SubscriptionService
+from ecommerce.subscriptions import AlreadySubscribed, NoPeriod, NotDue, SubscriptionService
 from saas.metering import SubscriptionInactive, UsageMeter, active_plan
 from saas.models import Invoice, SaaSTier, UsageEvent
 from saas.rates import OverageRates
@@ -483,6 +483,18 @@ def test_a_workspaces_own_plan_is_not_among_its_customers_overdue_ones(
 ) -> None:
     assert plan.tier is db_session.scalars(select(SaaSTier)).one()
     assert at(MARCH + 2 * MONTH).overdue() == []
+
+
+@pytest.mark.parametrize("period", [timedelta(0), -DAY])
+def test_a_period_that_does_not_end_after_it_begins_is_none(
+    at: At, plan: Subscription, db_session: Session, period: timedelta
+) -> None:
+    at(MARCH).cancel(plan.id, "ada")
+
+    with pytest.raises(NoPeriod, match="has no length"):
+        at(MARCH + DAY).start(plan.tier, period=period)
+
+    assert db_session.scalars(select(Subscription)).all() == [plan]
 
 
 def test_a_period_is_as_long_as_it_was_asked_for_and_so_is_the_next(

@@ -207,6 +207,17 @@ class TestExactDecimal:
             "a window's range": lambda: select(
                 func.count().over(order_by=PRICE, range_=(-1, 1)).label("n")
             ),
+            "a window's range downwards": lambda: select(
+                func.count().over(order_by=PRICE.desc(), range_=(-1, 1)).label("n")
+            ),
+            "a window's range, NULL last": lambda: select(
+                func.count().over(order_by=PRICE.asc().nulls_last(), range_=(-1, 1)).label("n")
+            ),
+            "a median": lambda: select(func.percentile_cont(0.5).within_group(PRICE)),
+            "a median downwards": lambda: select(
+                func.percentile_cont(0.5).within_group(PRICE.desc().nulls_last())
+            ),
+            "a rank": lambda: select(func.rank(1).within_group(PRICE)),
         }
 
         assert not_refused(db_session, asked, NotExactInSQL) == []

@@ -213,7 +213,8 @@ class TestRows:
         database.upgrade("0010")
         with database.engine.begin() as connection:
             add_agent(connection)
-            for key, finished_at in (("1", AT), ("2", None)):
+            runs = (("1", "failed", AT), ("2", "running", None), ("3", "success", None))
+            for key, status, finished_at in runs:
                 insert(
                     connection,
                     "agent_executions",
@@ -222,7 +223,7 @@ class TestRows:
                     agent_id="a",
                     request="",
                     trigger_mode="manual",
-                    status="failed" if finished_at else "running",
+                    status=status,
                     started_at=AT,
                     finished_at=finished_at,
                 )
@@ -230,7 +231,8 @@ class TestRows:
         database.upgrade()
 
         recorded = database.column("agent_executions", "outcome_recorded_at")
-        assert recorded == database.column("agent_executions", "finished_at")
+        first, second, _ = database.column("agent_executions", "finished_at")
+        assert recorded == [first, second, *database.column("agent_executions", "started_at")[2:]]
 
 
 def add_usage(connection: Connection, keys: dict[str, str | None]) -> None:

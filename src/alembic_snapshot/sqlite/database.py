@@ -18,7 +18,8 @@ from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.key.libraries import library_versions, numbers
 from alembic_snapshot.sqlite import files
-from alembic_snapshot.sqlite.sql import quoted, readable
+from alembic_snapshot.sqlite.clauses import is_virtual
+from alembic_snapshot.sqlite.sql import ROW_NUMBERS, quoted, readable
 from alembic_snapshot.sqlite.stand_ins import is_missing
 
 if TYPE_CHECKING:
@@ -198,16 +199,44 @@ def seal(path: Path) -> None:
 def compact(rows: Rows, path: Path) -> None:
     """Write a database anew without free pages, and with pages of the size that fits it.
 
-    ``rows`` executes a statement on a connection that has whatever SQL the schema uses.
+    One stays as it is whose rows would get other numbers. ``rows`` executes a statement on a
+    connection that has whatever SQL the schema uses.
     """
     large = os.path.getsize(path) > _LARGE_DATABASE
     wanted = _LARGE_PAGE if large else _SMALL_PAGE
     ((page_size,),) = rows("PRAGMA page_size")
     ((free,),) = rows("PRAGMA freelist_count")
-    if free or page_size != wanted:
+    if (free or page_size != wanted) and not _would_renumber(rows):
         rows("PRAGMA temp_store=MEMORY")
         rows(f"PRAGMA page_size={wanted}")
         rows("VACUUM")
+
+
+def _would_renumber(rows: Rows) -> bool:
+    """Whether VACUUM gives rows other numbers, by which a table or an index of words knows them.
+
+    It does where nothing else tells them: neither a column nor an index, which is copied with them.
+    """
+    tables = (
+        "SELECT name, sql FROM sqlite_master WHERE type = 'table' "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    for name, statement in rows(tables):
+        # What a virtual table is made with may not be here.
+        if is_virtual(statement) or rows(f"PRAGMA index_list({quoted(name)})"):
+            continue
+        columns = rows(f"PRAGMA table_xinfo({quoted(name)})")
+        if any(column[5] for column in columns):
+            continue
+        taken = {column[1].lower() for column in columns}
+        number = next((one for one in ROW_NUMBERS if one not in taken), None)
+        if number is None:
+            return True
+        query = f"SELECT count(*), min({number}), max({number}) FROM {quoted(name)}"
+        ((count, first, last),) = rows(query)
+        if count and (first, last) != (1, count):
+            return True
+    return False
 
 
 def is_plain(path: Path) -> bool:

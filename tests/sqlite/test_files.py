@@ -446,6 +446,25 @@ class TestWhileItIsOpen:
 
         assert databases.tables(path) == ["t"]
 
+    def test_what_is_locked_is_no_reason_to_wait_for_ever(self, path, tmp_path, monkeypatch):
+        monkeypatch.setattr(databases, "_PATIENCE", 0.05)
+        made(path, "create table t (a)")
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("begin exclusive")
+            said = re.escape(f"{path} stays locked: a connection is in use")
+            with pytest.raises(sqlite3.OperationalError, match=f"^{said}$"):
+                databases.backup(path, tmp_path / "copy.db")
+
+    @pytest.mark.parametrize("way", ["backup", "put_back"])
+    def test_what_takes_long_is_done_all_the_same(self, path, tmp_path, monkeypatch, way):
+        monkeypatch.setattr(databases, "_PATIENCE", -1.0)
+        made(path, "create table t (a)")
+        target = made(tmp_path / "target.db", "create table u (a)")
+
+        getattr(databases, way)(path, target)
+
+        assert databases.tables(target) == ["t"]
+
     def test_a_log_is_moved_into_the_file_unless_it_is_in_the_way(self, path, tmp_path):
         made(path, "create table t (a)")
         connection = sqlite3.connect(path, isolation_level=None)

@@ -311,12 +311,16 @@ def checkpoint(path: Path) -> None:
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy a database that may be open elsewhere, log included."""
+    """Copy a database that may be open elsewhere, log included.
+
+    Raises:
+        sqlite3.OperationalError: somebody writes to it, and goes on.
+    """
     with (
-        contextlib.closing(sqlite3.connect(source)) as original,
-        contextlib.closing(sqlite3.connect(target)) as copied,
+        contextlib.closing(sqlite3.connect(source, timeout=0)) as original,
+        contextlib.closing(sqlite3.connect(target, timeout=0)) as copied,
     ):
-        original.backup(copied)
+        _copy_pages(original, copied, source)
 
 
 def has_writer(path: Path) -> bool:
@@ -338,17 +342,22 @@ def put_back(source: Path | None, target: Path) -> None:
     Raises:
         sqlite3.OperationalError: somebody is in the middle of a transaction, and stays there.
     """
+    with (
+        contextlib.closing(sqlite3.connect(source or ":memory:", timeout=0)) as original,
+        contextlib.closing(sqlite3.connect(target, timeout=0)) as overwritten,
+    ):
+        _copy_pages(original, overwritten, target)
+
+
+def _copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, shared: Path) -> None:
+    """Make one database the other, which takes as long as it takes once nobody locks ``shared``."""
     deadline = time.monotonic() + _PATIENCE
 
-    def give_up(_status: int, _left: int, _total: int) -> None:
-        if time.monotonic() > deadline:
-            raise sqlite3.OperationalError(f"{target} stays locked: a connection is in use")
+    def give_up(status: int, _left: int, _total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > deadline:
+            raise sqlite3.OperationalError(f"{shared} stays locked: a connection is in use")
 
-    with (
-        contextlib.closing(sqlite3.connect(source or ":memory:")) as original,
-        contextlib.closing(sqlite3.connect(target)) as overwritten,
-    ):
-        original.backup(overwritten, progress=give_up, sleep=0.01)
+    source.backup(target, progress=give_up, sleep=0.01)
 
 
 def disable_fsync(connection: Any) -> None:

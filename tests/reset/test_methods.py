@@ -148,7 +148,11 @@ class TestAStatementOnACursor:
         ("pragma schema_version", True),
         ("ATTACH ':memory:' AS x", True),
         ("vacuum", True),
+        ("SELECT file FROM pragma_database_list", True),
+        ("WITH f AS (SELECT file FROM Pragma_Database_List) SELECT * FROM f", True),
+        ('VALUES ((SELECT file FROM "pragma_database_list"))', True),
         ("PRAGMA foreign_keys", False),
+        ("SELECT * FROM pragma_foreign_keys", False),
         ("CREATE TEMP TABLE t (a)", False),
         ("SELECT 'VACUUM'", False),
     ],
@@ -229,6 +233,23 @@ class TestAState:
         state_of(connection)
 
         assert (connection.is_dirty, connection.needs_compare) == (False, False)
+
+    @pytest.mark.parametrize(
+        ("there", "is_kept"),
+        [
+            ("CREATE TEMP TABLE own (a)", False),
+            ("CREATE TEMP TABLE own AS SELECT 1 AS a", False),
+            ("CREATE VIRTUAL TABLE temp.own USING fts5(a)", False),
+            ("ATTACH ':memory:' AS own", False),
+            ("ATTACH '' AS own", False),
+            ("CREATE TEMP VIEW own AS SELECT 1", True),
+            ("SELECT 1", True),
+        ],
+    )
+    def test_with_a_place_of_its_own_for_rows_is_never_the_same(self, connection, there, is_kept):
+        sqlite3.Connection.execute(connection, there)
+
+        assert is_as_it_was(connection, state_of(connection)) is is_kept
 
     def test_of_a_closed_connection_is_another_one(self, connection):
         state = state_of(connection)

@@ -215,6 +215,7 @@ LEFTOVERS = {
     "a vacuum": "db_session.connection().exec_driver_sql('VACUUM')",
     "a path": "left.append(sqlite3.connect(db_clone.path, isolation_level=None))",
     "a path from SQLite": "left.append(sqlite3.connect(path(db_session), isolation_level=None))",
+    "a path by a SELECT": "left.append(sqlite3.connect(selected_path(db_session), timeout=1))",
     "a path past SQLAlchemy": "left.append(sqlite3.connect(raw_path(db_session), timeout=1))",
 }
 
@@ -239,6 +240,10 @@ def test_what_a_test_leaves_behind_does_not_reach_the_next(project, leftover):
 
         def path(session):
             return session.execute(text("PRAGMA database_list")).first()[2]
+
+        def selected_path(session):
+            query = "SELECT file FROM pragma_database_list WHERE name = 'main'"
+            return session.execute(text(query)).scalar()
 
         def driver(session):
             return session.connection().connection.driver_connection
@@ -280,6 +285,40 @@ def test_what_a_test_leaves_behind_does_not_reach_the_next(project, leftover):
     )
 
     result.assert_outcomes(passed=4)
+
+
+OWN = {
+    "a temporary table": ("CREATE TEMP TABLE own (a)", "SELECT 1"),
+    "a database in memory": ("ATTACH ':memory:' AS other", "CREATE TABLE other.own (a)"),
+    "a temporary index of words": ("CREATE VIRTUAL TABLE temp.own USING fts5(a)", "SELECT 1"),
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_rows_in_what_a_listener_made_for_its_connection_do_not_reach_the_next(project, own):
+    result = project("shop").run(
+        RESET,
+        test_it=f"""
+        import pytest
+        from shop.db import engine
+        from sqlalchemy import event, text
+
+        @event.listens_for(engine, "connect")
+        def _make(connection, _record):
+            for statement in {OWN[own]}:
+                connection.execute(statement)
+
+        @pytest.mark.parametrize("time", [1, 2, 3])
+        def test_it(db_session, time):
+            assert db_session.execute(text("SELECT count(*) FROM own")).scalar() == 0
+            db_session.execute(text("INSERT INTO own VALUES ('left')"))
+            db_session.execute(text("INSERT INTO customers (name) VALUES ('one')"))
+            db_session.commit()
+        """,
+    )
+
+    result.assert_outcomes(passed=3)
+    assert resets(result) == 3
 
 
 def test_a_test_that_asked_for_no_database_is_refused_although_a_connection_is_open(project):

@@ -302,13 +302,32 @@ def test_as_many_rows_as_can_be_compared_are_carried_and_not_one_more(files, sql
         capture(*files[:2])
 
 
-def test_rows_in_a_virtual_table_are_said(files):
+VIRTUAL = {
+    "fts5(x)": "INSERT INTO words VALUES ('a')",
+    "fts4(x)": "INSERT INTO words VALUES ('a')",
+    "rtree(id, a, b)": "INSERT INTO words VALUES (1, 2, 3)",
+}
+
+
+@pytest.mark.parametrize("module", VIRTUAL)
+def test_rows_in_a_virtual_table_are_said(files, module):
     for path in files[:2]:
-        script(path, "CREATE VIRTUAL TABLE words USING fts5(x)")
-    script(files[1], "INSERT INTO words VALUES ('a')")
+        script(path, f"CREATE VIRTUAL TABLE words USING {module}")
+    script(files[1], VIRTUAL[module])
 
     with pytest.raises(NotCarried, match="rows of the virtual table words differ"):
         capture(*files[:2])
+
+
+@pytest.mark.parametrize("module", VIRTUAL)
+def test_rows_in_a_table_with_a_name_like_those_of_a_virtual_one_are_carried(files, module):
+    for path in files:
+        script(path, f"CREATE VIRTUAL TABLE words USING {module}")
+        script(path, "CREATE TABLE words_tags (id INTEGER PRIMARY KEY, tag TEXT)")
+
+    carry(files, "INSERT INTO words_tags VALUES (1, 'new')")
+
+    assert rows(files[2], "SELECT * FROM words_tags") == [(1, b"new")]
 
 
 @pytest.mark.parametrize("whose", ["the test's", "the snapshot's"])

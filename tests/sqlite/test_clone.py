@@ -11,6 +11,7 @@ import pytest
 
 from alembic_snapshot.database.recording import EXECUTE, Position, Recording, Step
 from alembic_snapshot.errors import CloneError
+from alembic_snapshot.sqlite import database as databases
 from alembic_snapshot.sqlite.clone import FileClone, ReadOnlyFile
 from alembic_snapshot.sqlite.database import DatabaseFile
 
@@ -360,3 +361,51 @@ def test_its_difference_is_named_by_what_it_began_from(clone, snapshot):
         "table more: not in the checkpoint ada (a.py line 3)\nnotes: 3 added\n  + id=2\n  + id=3\n"
         "  … 1 more"
     )
+
+
+# What somebody does whom a test left at its file, before the last row is committed and afterwards.
+AT_WORK = {
+    "reads the log": (["pragma journal_mode=wal", "begin", "select * from notes"], []),
+    "has the log open": (["pragma journal_mode=wal"], []),
+    "keeps a journal": (["pragma journal_mode=persist"], []),
+    "empties a journal": (["pragma journal_mode=truncate"], []),
+    "has the log to itself": (["pragma journal_mode=wal"], ["begin immediate"]),
+    "has begun to write": ([], ["begin immediate", "insert into notes values (9)"]),
+    "does nothing": ([], []),
+}
+
+
+@pytest.mark.parametrize("who", AT_WORK)
+def test_what_is_kept_has_all_that_was_committed_whoever_is_at_work(clone, tmp_path, who):
+    before, afterwards = AT_WORK[who]
+    with contextlib.closing(sqlite3.connect(clone.path, isolation_level=None)) as other:
+        for statement in before:
+            other.execute(statement).fetchall()
+        add(clone, 7)
+        for statement in afterwards:
+            other.execute(statement)
+
+        kept = clone.keep(tmp_path / "kept" / "kept.db")
+        alone = tmp_path / "alone.db"
+        alone.write_bytes(kept.read_bytes())
+
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith("clone")]
+    with contextlib.closing(sqlite3.connect(alone)) as connection:
+        assert (7,) in connection.execute("select * from notes").fetchall()
+        assert (9,) not in connection.execute("select * from notes").fetchall()
+
+
+@pytest.mark.parametrize("method", ["keep", "checkpoint"])
+def test_one_that_stays_locked_is_an_error_and_no_copy(clone, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(databases, "_PATIENCE", 0.05)
+    kept = tmp_path / "kept.db"
+    with contextlib.closing(sqlite3.connect(clone.path, isolation_level=None)) as other:
+        other.execute("pragma cache_size=1")
+        other.execute("begin exclusive")
+        other.execute("insert into notes select 10")
+
+        with pytest.raises(CloneError, match=" stays locked: a connection is in use") as caught:
+            getattr(clone, method)(*([kept] if method == "keep" else []))
+
+    assert caught.value.hint == "does a thread or a child process still write to it?"
+    assert not kept.exists()

@@ -62,6 +62,16 @@ OTHERWISE = {
     "strict": ("a TEXT", "a TEXT", "STRICT"),
     "no rowid": ("a TEXT PRIMARY KEY NOT NULL", "a TEXT PRIMARY KEY NOT NULL", "WITHOUT ROWID"),
     "a comma in a string": ("a DEFAULT 'x,y'", "a DEFAULT 'x, y'", ""),
+    "quotes in a string": ("a DEFAULT 'x \"y\"'", "a DEFAULT 'x y'", ""),
+    "brackets in a string": ("a DEFAULT '[1]'", "a DEFAULT '1'", ""),
+    "strokes in a string": ("a CHECK (a != '`x`')", "a CHECK (a != 'x')", ""),
+    "quotes in a comment": ('a /* "x" */', "a /* x */", ""),
+    "text that is a word": ('a DEFAULT "null"', "a DEFAULT null", ""),
+    "the order of what is named like a constraint": (
+        'a INT, "check" INT, "unique" INT',
+        'a INT, "unique" INT, "check" INT',
+        "",
+    ),
     "when a key is looked at": (
         "a REFERENCES t (a)",
         "a REFERENCES t (a) DEFERRABLE INITIALLY DEFERRED",
@@ -204,6 +214,31 @@ def test_rows_are_compared_byte_by_byte_and_named_by_their_keys(tmp_path, statem
             connection.executescript(script)
 
     assert str(after.diff(before)).splitlines() == shown
+
+
+INVALID, SPELLED = r"CAST(x'ff' AS TEXT)", r"'\xff'"
+CUT, BOTH = r"CAST(x'ff5c786666' AS TEXT)", r"CAST(x'5c786666ff' AS TEXT)"
+
+
+@pytest.mark.parametrize(("before", "after"), [(INVALID, SPELLED), (SPELLED, INVALID), (CUT, BOTH)])
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("v", "{}"),
+        ("v PRIMARY KEY", "{}"),
+        ("id INTEGER PRIMARY KEY, v", "1, {}"),
+        ("v PRIMARY KEY, w) WITHOUT ROWID --", "{}, 1"),
+    ],
+)
+def test_texts_that_are_told_alike_are_not_the_same(tmp_path, before, after, table, row):
+    files = [DatabaseFile(tmp_path / name) for name in ("before.db", "after.db")]
+    for file, value in zip(files, (before, after), strict=True):
+        with contextlib.closing(sqlite3.connect(file.path)) as connection:
+            connection.execute(f"CREATE TABLE t ({table})")
+            connection.execute(f"INSERT INTO t VALUES ({row.format(value)})")
+            connection.commit()
+
+    assert [table.name for table in files[1].diff(files[0]).tables] == ["t"]
 
 
 def test_tables_in_an_order_that_only_the_application_knows_are_compared(tmp_path):

@@ -18,6 +18,19 @@ from alembic_snapshot.sqlite import files
 from alembic_snapshot.sqlite.database import DatabaseFile
 
 LARGE = 64 * 1024 * 1024
+# How a table may be made whose rows have numbers.
+TABLES = [
+    "a text, b)",
+    "a text, b any) strict",
+    "a text, b, rowid text)",
+    "a text, b, c as (a || b) stored)",
+    "a text, b, check (a != 'x'))",
+    "a text unique, b)",
+    "a text unique on conflict replace, b)",
+    "a text primary key, b)",
+    "a text, b, id integer primary key)",
+    "a text, b, id integer primary key desc)",
+]
 
 
 def made(path, *statements):
@@ -274,6 +287,9 @@ class TestSealing:
         asked = []
 
         def rows(sql):
+            if sql.startswith("SELECT"):
+                # It has no tables.
+                return []
             asked.append(sql)
             return [(page_size if sql == "PRAGMA page_size" else free,)]
 
@@ -283,6 +299,75 @@ class TestSealing:
         assert asked == [
             "PRAGMA page_size", "PRAGMA freelist_count", *(anew if written else [])
         ]  # fmt: skip
+
+    @pytest.mark.parametrize("table", TABLES)
+    def test_leaves_rows_the_numbers_by_which_others_know_them(self, path, table):
+        made(
+            path,
+            f"create table t ({table}",
+            "insert into t (a, b) values ('a', 'apple'), ('b', 'banana'), ('c', 'cherry')",
+            "delete from t where a = 'a'",
+            "create table u (id integer primary key, a blob)",
+            "insert into u (a) values (zeroblob(9000))",
+            "delete from u",
+        )
+        query = "select _rowid_, a from t order by a"
+        with databases.read_only(path) as connection:
+            before = connection.execute(query).fetchall()
+
+        databases.seal(path)
+
+        with databases.read_only(path) as connection:
+            assert connection.execute(query).fetchall() == before
+
+    def test_leaves_an_index_of_words_right(self, path):
+        made(
+            path,
+            "create table t (a, b)",
+            "insert into t values ('a', 'apple'), ('b', 'banana'), ('c', 'cherry')",
+            "delete from t where a = 'a'",
+            "create virtual table words using fts5(b, content='t')",
+            "insert into words(words) values ('rebuild')",
+        )
+
+        databases.seal(path)
+
+        with databases.read_only(path) as connection:
+            query = "select a from t where rowid in (select rowid from words where words match ?)"
+            assert connection.execute(query, ["cherry"]).fetchall() == [("c",)]
+
+    @pytest.mark.parametrize(
+        ("table", "is_compact"),
+        [
+            ("create table t (a)", True),
+            ("create table t (a unique)", True),
+            ("create table t (a, rowid)", True),
+            ("create table t (a, rowid, oid, _rowid_)", False),
+        ],
+    )
+    def test_takes_free_pages_out_where_numbers_stay(self, path, table, is_compact):
+        made(
+            path,
+            table,
+            "insert into t (a) values (1), (2), (zeroblob(9000))",
+            "update t set a = 3 where typeof(a) = 'blob'",
+        )
+
+        databases.seal(path)
+
+        with databases.read_only(path) as connection:
+            assert (connection.execute("pragma freelist_count").fetchone() == (0,)) is is_compact
+
+    def test_needs_no_tokenizer_of_the_applications(self, path):
+        made(path, "create virtual table w using fts5(a)", "pragma writable_schema=on")
+        made(
+            path,
+            "pragma writable_schema=on",
+            "update sqlite_master set sql = replace(sql, '(a)', '(a, tokenize=own)') "
+            "where name = 'w'",
+        )
+
+        databases.seal(path)
 
     def test_of_what_is_no_database_is_an_error(self, path):
         path.write_bytes(b"something else" * 100)
@@ -360,6 +445,25 @@ class TestWhileItIsOpen:
             connection.execute("commit")
 
         assert databases.tables(path) == ["t"]
+
+    def test_what_is_locked_is_no_reason_to_wait_for_ever(self, path, tmp_path, monkeypatch):
+        monkeypatch.setattr(databases, "_PATIENCE", 0.05)
+        made(path, "create table t (a)")
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("begin exclusive")
+            said = re.escape(f"{path} stays locked: a connection is in use")
+            with pytest.raises(sqlite3.OperationalError, match=f"^{said}$"):
+                databases.backup(path, tmp_path / "copy.db")
+
+    @pytest.mark.parametrize("way", ["backup", "put_back"])
+    def test_what_takes_long_is_done_all_the_same(self, path, tmp_path, monkeypatch, way):
+        monkeypatch.setattr(databases, "_PATIENCE", -1.0)
+        made(path, "create table t (a)")
+        target = made(tmp_path / "target.db", "create table u (a)")
+
+        getattr(databases, way)(path, target)
+
+        assert databases.tables(target) == ["t"]
 
     def test_a_log_is_moved_into_the_file_unless_it_is_in_the_way(self, path, tmp_path):
         made(path, "create table t (a)")

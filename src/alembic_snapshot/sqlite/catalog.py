@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alembic_snapshot.sqlite import clauses
-from alembic_snapshot.sqlite.sql import quoted, readable
+from alembic_snapshot.sqlite.sql import ROW_NUMBERS, quoted, readable
 from alembic_snapshot.tokens.changeset import (
     TABLE_HASH,
     WHOLE_HASH,
@@ -30,7 +30,6 @@ _OBJECTS = (
     "SELECT type, name, tbl_name, sql FROM {}.sqlite_master WHERE sql IS NOT NULL "
     "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
 )
-_ALIASES = ("rowid", "_rowid_", "oid")
 _fingerprints: dict[tuple[str, int, int], Fingerprint] = {}
 
 
@@ -87,7 +86,7 @@ def table_of(connection: sqlite3.Connection, schema: str, name: str) -> Table:
     primary = [column for column, _, at in sorted(columns, key=lambda c: c[2]) if at]
     rest = [column for column in names if column not in primary]
     lower = {row[1].lower() for row in info}
-    alias = next((one for one in _ALIASES if one not in lower), None)
+    alias = next((one for one in ROW_NUMBERS if one not in lower), None)
     if alias is not None and not _has_rowid(connection, schema, name, alias):
         return Table(name, (*primary, *rest), len(primary))
     indexes = connection.execute(f"PRAGMA {schema}.index_list({quoted(name)})").fetchall()

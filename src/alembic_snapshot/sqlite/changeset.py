@@ -78,7 +78,7 @@ def capture(before: Path | None, after: Path) -> tuple[Changeset, str, Fingerpri
             if catalog.is_virtual(new.get((kind, name)) or old[kind, name]):
                 raise NotCarried(f"the test made or changed the virtual table {name}")
         rows, same = _all_rows(connection, old, new)
-        _refuse_virtual(old, rows)
+        _refuse_virtual(connection, old, rows)
         settings = {
             name: value
             for name in catalog.SETTINGS
@@ -260,13 +260,19 @@ def _limit(connection: sqlite3.Connection) -> None:
     connection.set_progress_handler(lambda: next(left, None) is None, 1000)
 
 
-def _refuse_virtual(objects: Mapping[tuple[str, str], SchemaObject], rows: Any) -> None:
-    """Refuse rows of the tables that virtual ones make for themselves."""
-    virtual = [one.name for one in objects.values() if catalog.is_virtual(one)]
-    for table in rows:
-        for name in virtual:
-            if table.startswith(f"{name}_"):
-                raise NotCarried(f"rows of the virtual table {name} differ")
+def _refuse_virtual(
+    connection: sqlite3.Connection, objects: Mapping[tuple[str, str], SchemaObject], rows: Any
+) -> None:
+    """Refuse rows of the tables that virtual ones make for themselves.
+
+    Where SQLite does not tell which these are, they are those whose names begin alike.
+    """
+    listed = connection.execute("PRAGMA main.table_list").fetchall()
+    made = [row[1] for row in listed if row[2] == "shadow"]
+    for name in (one.name for one in objects.values() if catalog.is_virtual(one)):
+        own = [table for table in made if table.startswith(f"{name}_")]
+        if any(table in own if own else table.startswith(f"{name}_") for table in rows):
+            raise NotCarried(f"rows of the virtual table {name} differ")
 
 
 def _all_rows(

@@ -101,12 +101,21 @@ class FileClone(Clone):
         return [str(path), f"open it: sqlite3 {shlex.quote(str(path))}"]
 
     def keep(self, path: Path) -> Path:
-        """Close, and move the file to ``path`` as one plain file; what was there is replaced."""
+        """Close, and move the file to ``path`` as one plain file; what was there is replaced.
+
+        Raises:
+            CloneError: somebody is at work on it, and does not end.
+        """
         self.close()
         databases.checkpoint(self._path)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.remove(path)
-        self._path.rename(path)
+        if any(side.exists() for side in files.side_files(self._path)):
+            # Somebody still has it open, and has rows beside it.
+            self._copy_to(path, "keep")
+            files.remove(self._path)
+        else:
+            self._path.rename(path)
         self._path = path
         return path
 
@@ -139,16 +148,20 @@ class FileClone(Clone):
     def _save(self) -> databases.DatabaseFile:
         original = self.path
         path = original.with_name(f"{original.stem}-state-{next(self._numbers)}{databases.SUFFIX}")
+        self._copy_to(path, "make a checkpoint of")
+        return databases.DatabaseFile(path)
+
+    def _copy_to(self, path: Path, what: str) -> None:
+        """Copy what is committed into one plain file, while somebody may have it open."""
         try:
-            databases.backup(original, path)
+            databases.backup(self._path, path)
         except sqlite3.Error as error:
             files.remove(path)
             raise CloneError(
-                f"can't make a checkpoint of {self.label}: {error}",
+                f"can't {what} {self.label}: {error}",
                 hint="does a thread or a child process still write to it?",
             ) from error
         databases.checkpoint(path)
-        return databases.DatabaseFile(path)
 
     def _restore(self, state: databases.DatabaseFile | None) -> None:
         try:

@@ -18,7 +18,8 @@ from alembic_snapshot.database.target import SHOWN_ROWS
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.key.libraries import library_versions, numbers
 from alembic_snapshot.sqlite import files
-from alembic_snapshot.sqlite.sql import quoted, readable
+from alembic_snapshot.sqlite.clauses import is_virtual
+from alembic_snapshot.sqlite.sql import ROW_NUMBERS, quoted, readable
 from alembic_snapshot.sqlite.stand_ins import is_missing
 
 if TYPE_CHECKING:
@@ -198,16 +199,44 @@ def seal(path: Path) -> None:
 def compact(rows: Rows, path: Path) -> None:
     """Write a database anew without free pages, and with pages of the size that fits it.
 
-    ``rows`` executes a statement on a connection that has whatever SQL the schema uses.
+    One stays as it is whose rows would get other numbers. ``rows`` executes a statement on a
+    connection that has whatever SQL the schema uses.
     """
     large = os.path.getsize(path) > _LARGE_DATABASE
     wanted = _LARGE_PAGE if large else _SMALL_PAGE
     ((page_size,),) = rows("PRAGMA page_size")
     ((free,),) = rows("PRAGMA freelist_count")
-    if free or page_size != wanted:
+    if (free or page_size != wanted) and not _would_renumber(rows):
         rows("PRAGMA temp_store=MEMORY")
         rows(f"PRAGMA page_size={wanted}")
         rows("VACUUM")
+
+
+def _would_renumber(rows: Rows) -> bool:
+    """Whether VACUUM gives rows other numbers, by which a table or an index of words knows them.
+
+    It does where nothing else tells them: neither a column nor an index, which is copied with them.
+    """
+    tables = (
+        "SELECT name, sql FROM sqlite_master WHERE type = 'table' "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    for name, statement in rows(tables):
+        # What a virtual table is made with may not be here.
+        if is_virtual(statement) or rows(f"PRAGMA index_list({quoted(name)})"):
+            continue
+        columns = rows(f"PRAGMA table_xinfo({quoted(name)})")
+        if any(column[5] for column in columns):
+            continue
+        taken = {column[1].lower() for column in columns}
+        number = next((one for one in ROW_NUMBERS if one not in taken), None)
+        if number is None:
+            return True
+        query = f"SELECT count(*), min({number}), max({number}) FROM {quoted(name)}"
+        ((count, first, last),) = rows(query)
+        if count and (first, last) != (1, count):
+            return True
+    return False
 
 
 def is_plain(path: Path) -> bool:
@@ -282,12 +311,16 @@ def checkpoint(path: Path) -> None:
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy a database that may be open elsewhere, log included."""
+    """Copy a database that may be open elsewhere, log included.
+
+    Raises:
+        sqlite3.OperationalError: somebody writes to it, and goes on.
+    """
     with (
-        contextlib.closing(sqlite3.connect(source)) as original,
-        contextlib.closing(sqlite3.connect(target)) as copied,
+        contextlib.closing(sqlite3.connect(source, timeout=0)) as original,
+        contextlib.closing(sqlite3.connect(target, timeout=0)) as copied,
     ):
-        original.backup(copied)
+        _copy_pages(original, copied, source)
 
 
 def has_writer(path: Path) -> bool:
@@ -309,17 +342,22 @@ def put_back(source: Path | None, target: Path) -> None:
     Raises:
         sqlite3.OperationalError: somebody is in the middle of a transaction, and stays there.
     """
+    with (
+        contextlib.closing(sqlite3.connect(source or ":memory:", timeout=0)) as original,
+        contextlib.closing(sqlite3.connect(target, timeout=0)) as overwritten,
+    ):
+        _copy_pages(original, overwritten, target)
+
+
+def _copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, shared: Path) -> None:
+    """Make one database the other, which takes as long as it takes once nobody locks ``shared``."""
     deadline = time.monotonic() + _PATIENCE
 
-    def give_up(_status: int, _left: int, _total: int) -> None:
-        if time.monotonic() > deadline:
-            raise sqlite3.OperationalError(f"{target} stays locked: a connection is in use")
+    def give_up(status: int, _left: int, _total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > deadline:
+            raise sqlite3.OperationalError(f"{shared} stays locked: a connection is in use")
 
-    with (
-        contextlib.closing(sqlite3.connect(source or ":memory:")) as original,
-        contextlib.closing(sqlite3.connect(target)) as overwritten,
-    ):
-        original.backup(overwritten, progress=give_up, sleep=0.01)
+    source.backup(target, progress=give_up, sleep=0.01)
 
 
 def disable_fsync(connection: Any) -> None:

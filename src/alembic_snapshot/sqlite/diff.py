@@ -18,6 +18,11 @@ from alembic_snapshot.sqlite.stand_ins import StandIns
 
 _PATIENCE = 0.5  # seconds: a failed test may still hold a lock
 _CONSTRAINT = re.compile(r" (?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b", re.IGNORECASE)
+# Words that say something else than a name in quotes does.
+_WORDS = frozenset({
+    "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "NULL", "TRUE", "FALSE", "CURRENT_DATE",
+    "CURRENT_TIME", "CURRENT_TIMESTAMP",
+})  # fmt: skip
 
 
 def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
@@ -28,7 +33,7 @@ def compare(before: Path | None, after: Path, limit: int = SHOWN_ROWS) -> Diff:
     """
     connection = sqlite3.connect(readable(after), uri=True, timeout=_PATIENCE)
     # Text that is no UTF-8 is a difference to show, not a reason to show nothing.
-    connection.text_factory = lambda text: text.decode(errors="backslashreplace")
+    connection.text_factory = _told
     try:
         connection.execute("ATTACH ? AS before", (readable(before) if before else ":memory:",))
         schema = list(_schema_changes(connection))
@@ -116,7 +121,8 @@ def _in_order(statement: str) -> list[str]:
         if (token in "()" and depth == (token == "(")) or (token == "," and depth == 1):
             parts.append("")
         else:
-            parts[-1] += " " + QUOTED.sub(r"\1", token)
+            name = QUOTED.fullmatch(token)
+            parts[-1] += f" {name[1] if name and name[1].upper() not in _WORDS else token}"
     constraints = sorted(part for part in parts if _CONSTRAINT.match(part))
     return [*(part for part in parts if not _CONSTRAINT.match(part)), *constraints]
 
@@ -138,16 +144,34 @@ def _rows(
     if not columns:
         return []
     after, before = (_select(schema, table, columns) for schema in ("main", "before"))
-    # What is in an order that only the application defines is there to be read all the same.
-    found = [
-        Counter({row[:-1]: row[-1] for row in select(f"{one} EXCEPT {other}")})
-        for one, other in ((after, before), (before, after))
-    ]
+    # Two texts may be told alike.
+    connection.text_factory = _exact
+    try:
+        # What is in an order that only the application defines is there to be read all the same.
+        found = [
+            Counter({row[:-1]: row[-1] for row in select(f"{one} EXCEPT {other}")})
+            for one, other in ((after, before), (before, after))
+        ]
+    finally:
+        connection.text_factory = _told
     added, removed = (
-        [row[: len(columns)] for row in (more - less).elements()]
+        [tuple(map(_shown, row[: len(columns)])) for row in (more - less).elements()]
         for more, less in (found, reversed(found))
     )
     return [table_diff(table, columns, key, added, removed, limit)] if added or removed else []
+
+
+def _told(text: bytes) -> str:
+    return text.decode(errors="backslashreplace")
+
+
+def _exact(text: bytes) -> str:
+    return text.decode(errors="surrogateescape")
+
+
+def _shown(value: Any) -> Any:
+    """A value that was read as it is, as it is told."""
+    return _told(value.encode(errors="surrogateescape")) if isinstance(value, str) else value
 
 
 def _select(schema: str, table: str, columns: Sequence[str]) -> str:

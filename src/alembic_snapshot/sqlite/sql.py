@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+# The names by which a statement has the number of a row, unless a column is called so.
+ROW_NUMBERS = ("rowid", "_rowid_", "oid")
+
 
 def quoted(name: str) -> str:
     """A name as an identifier."""

@@ -25,12 +25,19 @@ _COMPARED = re.compile(
     r"PRAGMA\s+(?:foreign_keys|query_only|recursive_triggers|defer_foreign_keys)\b",
     re.IGNORECASE,
 )
+# A pragma that any statement may ask as if it were a table.
+_ASKING = "pragma_"
 # By these a test learns where the file is, or changes what the schema's version says.
 _TELLING = re.compile(r"database_list|writable_schema|schema_version|ATTACH|VACUUM", re.IGNORECASE)
 _STATE = """
     SELECT (SELECT count(*) FROM sqlite_temp_master), (SELECT count(*) FROM pragma_database_list),
     (SELECT * FROM pragma_foreign_keys), (SELECT * FROM pragma_query_only),
     (SELECT * FROM pragma_recursive_triggers), (SELECT * FROM pragma_defer_foreign_keys)
+"""
+# What a connection has of its own to put rows into: tables, beside those of the file.
+_OWN = """
+    SELECT name FROM sqlite_temp_master WHERE type = 'table'
+    UNION ALL SELECT name FROM pragma_database_list WHERE name NOT IN ('main', 'temp')
 """
 _cursor = sqlite3.Connection.cursor
 _ATTRIBUTES = ("isolation_level", "row_factory", "text_factory", "autocommit")
@@ -84,7 +91,7 @@ class Watched(Asking):
         if not isinstance(statement, str):
             return
         words = beginning(statement, nests=False)
-        if _PLAIN.match(words):
+        if _PLAIN.match(words) and _ASKING not in words.lower():
             return
         self.ask(statement, parameters)
         if _COMPARED.match(words):
@@ -165,9 +172,13 @@ State = tuple[list[Any], list[Any]]
 
 
 def state_of(connection: Watched) -> State:
-    """What can be asked of a connection's state, now; it counts as clean from here on."""
-    connection.is_dirty = connection.needs_compare = False
-    return _attributes(connection), _asked(connection)
+    """What can be asked of a connection's state, now; it counts as clean from here on.
+
+    One with tables of its own never does: rows in them are put in as any others are.
+    """
+    connection.is_dirty = bool(_rows(connection, _OWN))
+    connection.needs_compare = False
+    return _attributes(connection), _rows(connection, _STATE)
 
 
 def is_as_it_was(connection: Watched, state: State) -> bool:
@@ -176,7 +187,7 @@ def is_as_it_was(connection: Watched, state: State) -> bool:
     try:
         if connection.is_dirty or _attributes(connection) != attributes:
             return False
-        return not connection.needs_compare or _asked(connection) == asked
+        return not connection.needs_compare or _rows(connection, _STATE) == asked
     except sqlite3.Error:
         # Somebody has closed it.
         return False
@@ -206,8 +217,8 @@ def _attributes(connection: Watched) -> list[Any]:
     return [getattr(connection, name, None) for name in _ATTRIBUTES]
 
 
-def _asked(connection: Watched) -> list[Any]:
+def _rows(connection: Watched, query: str) -> list[Any]:
     # A cursor of its own: row_factory and text_factory are the application's.
     cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
     cursor.row_factory = None
-    return cursor.execute(_STATE).fetchall()
+    return cursor.execute(query).fetchall()

@@ -276,7 +276,7 @@ class Watch:
         here = (id(around), around.f_code)
         if name == ALL:
             self._scanning = here
-            is_told = not self.frames.is_pythons(file)
+            is_told = not self.frames.is_pythons_own(frame)
         elif here == self._scanning and is_scanned:
             is_told = False  # One of all that are being read.
         else:

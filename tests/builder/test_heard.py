@@ -131,10 +131,12 @@ UNHEARD = {
     "os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)": "os.posix_spawn",
     "child = os.fork()\nif not child:\n    os._exit(0)\nos.waitpid(child, 0)": "os.fork",
     "ctypes.CDLL(None)": "ctypes.dlopen",
+    "os.waitpid(spawnv_passfds(b'/bin/true', [b'true'], []), 0)": "fork_exec",
 }
 ACTIONS = [*FILES, *FOLDERS, *CHANGES, *QUESTIONS, *VARIABLES, *IMPORTS, *MISSING, *UNHEARD]
 HEARS = """
 import ctypes, importlib, json, os, stat, subprocess, sys, zipimport
+from multiprocessing.util import spawnv_passfds
 
 sys.path.insert(0, os.getcwd())
 import pkg.mod, pkg.sub.leaf

@@ -240,6 +240,15 @@ STARTS = {
     "forkpty": "child, end = os.forkpty()\nif not child:\n    os._exit(0)\nos.waitpid(child, 0)\n"
                "os.close(end)",
     "a library": "import ctypes.util\nctypes.CDLL(ctypes.util.find_library('m'))",
+    "a process of multiprocessing's": "made = multiprocessing.get_context('spawn')\n"
+               "one = made.Process(target=int)\none.start()\none.join()",
+    "its server of processes": "made = multiprocessing.get_context('forkserver')\n"
+               "one = made.Process(target=int)\none.start()\none.join()",
+    "past it all": "from multiprocessing.util import spawnv_passfds\n"
+               "os.waitpid(spawnv_passfds(b'/bin/true', [b'true'], []), 0)",
+    "an interpreter": "is_new = sys.version_info >= (3, 13)\n"
+               "own = __import__('_interpreters' if is_new else '_xxsubinterpreters')\n"
+               "own.destroy(own.create())",
     "nothing": "",
 }  # fmt: skip
 
@@ -251,7 +260,7 @@ def test_a_file_that_a_constant_names_counts_where_something_may_have_read_it_un
     data = project.write("data/rows.csv", "1")
     project.revision(
         "a",
-        header="import os, subprocess",
+        header="import multiprocessing, os, subprocess, sys",
         upgrade=f"name = 'data/rows.csv'\n{STARTS[start]}\nop.execute('create table t (x)')",
     )
     project.ensure()

@@ -361,3 +361,90 @@ def test_what_a_module_that_the_project_makes_is_made_of_counts(project, rows):
     project.write("data.txt", "new")
 
     assert rows(project.ensure().path, "select v from kv") == [("new",)]
+
+
+# What a module puts in its own place.
+PLACED = {
+    "an object": "class One:\n    value = {value!r}\nsys.modules[__name__] = One()",
+    "a class": "class One:\n    value = {value!r}\nsys.modules[__name__] = One",
+    "a namespace": "sys.modules[__name__] = types.SimpleNamespace(value={value!r})",
+    "one that has every name": "sys.modules[__name__] = One = type('One', (), "
+    "{{'__getattr__': lambda self, name: {value!r}}})()",
+    "another module": "one = types.ModuleType('one')\none.value = {value!r}\n"
+    "sys.modules[__name__] = one",
+}
+ASKED = {
+    "by a function": "import_module('.'.join(['app', 'values']))",
+    "relatively": "import_module('.values', 'app')",
+    "by the statement's": "__import__('.'.join(['app', 'values']), fromlist=['value'])",
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("placed", PLACED)
+def test_what_a_module_puts_in_its_own_place_counts(project, rows, placed, asked):
+    def values(value):
+        code = PLACED[placed].format(value=value)
+        project.write("app/values.py", f"import sys, types\n{code}\n")
+
+    values("old")
+    imports_first(project, "import app.values")
+    put = "op.execute('create table kv (v)')\n" \
+          f"value = {ASKED[asked]}.value\n" \
+          "op.get_bind().exec_driver_sql('insert into kv values (?)', (value,))"  # fmt: skip
+    project.revision("a", upgrade=put, header="from importlib import import_module")
+    project.ensure()
+
+    values("new")
+
+    assert rows(project.ensure().path, "select v from kv") == [("new",)]
+
+
+LOGGING = """
+[loggers]
+keys = root
+[handlers]
+keys = own
+[formatters]
+keys = own
+[logger_root]
+handlers = own
+[handler_own]
+class = {handler}
+args = ()
+formatter = own
+[formatter_own]
+class = {formatter}
+format = %%(message)s
+"""
+
+
+@pytest.mark.parametrize("kind", ["handler", "formatter"])
+def test_what_modules_read_that_only_the_settings_of_loggers_name_counts(project, kind):
+    classes = {"handler": "StreamHandler", "formatter": "logging.Formatter"}
+    project.append("alembic.ini", LOGGING.format(**{**classes, kind: "app.logs.Own"}))
+    project.write("app/first.py", "")
+    project.write("app/region.txt", "1")
+    project.write(
+        "app/values.py",
+        "import pathlib\nNAME = '.'.join(['region', 'txt'])\n"
+        "V = pathlib.Path(__file__).with_name(NAME).read_text()",
+    )
+    base = classes[kind].rpartition(".")[2]
+    project.write("app/logs.py", f"import logging, app.values\nclass Own(logging.{base}): ...")
+    imports_first(
+        project,
+        """
+        import logging.config, app.first
+        from alembic import context
+        logging.config.fileConfig(context.config.config_file_name)
+        """,
+    )
+    project.revision(
+        "a", upgrade="op.execute('create table t (x)')", header="from app.values import V"
+    )
+    project.ensure()
+
+    project.write("app/region.txt", "2")
+
+    assert reasons(project) == ("app/region.txt changed (read while it ran)",)

@@ -410,7 +410,7 @@ class TestAVariable:
             ("HOME", [ENV, ALEMBIC], False),
             ("*", [ENV], True),
             ("*", [ENV, LIBRARY], True),
-            ("*", [ENV, STDLIB], False),
+            ("*", [ENV, STDLIB], True),
             ("*", [ENV, BUILDER], False),
             ("REGION", [ENV, os.getenv.__code__.co_filename], True),
             ("TERM", [ENV, os.getenv.__code__.co_filename], True),
@@ -418,6 +418,17 @@ class TestAVariable:
     )
     def test_counts_by_who_asks_for_it(self, watch, root, name, files, counts):
         assert self.ask(watch, root, name, files) is counts
+
+    @pytest.mark.parametrize("name", ["environ", "environb"])
+    def test_does_not_count_with_all_that_python_looks_up_by_itself(self, watch, root, name):
+        ask = functools.partial(watch.on_variable, "*")
+        scope = {"ask": ask, "os": os}
+        code = f"def run():\n    os.{name}\n    return ask()\n"
+        exec(compile(code, self.STDLIB, "exec"), scope)
+
+        inside([root / "migrations/env.py"], scope["run"])
+
+        assert reads(watch) == {}
 
     @pytest.mark.parametrize("way", [*SCANS, *ASKS])
     def test_that_is_read_with_all_counts_only_with_them(self, watch, root, way):

@@ -552,3 +552,33 @@ def test_a_pattern_of_inputs_that_matches_nothing_is_an_error(project):
 
     with pytest.raises(ConfigError, match=r"'nothing/\*.csv' matches no file"):
         project.key()
+
+
+@pytest.mark.parametrize("pattern", ["data", "data/", "da*", "data/deep", "data/*", "data/**"])
+@pytest.mark.parametrize("change", ["edited", "added", "removed"])
+def test_a_folder_in_inputs_stands_for_all_that_is_in_it(project, pattern, change):
+    project.history(1)
+    rows = project.write("data/deep/er/rows.db", "1")
+    project.configure(f'inputs = ["{pattern}"]')
+    before = project.key()
+
+    if change == "edited":
+        rows.write_text("2")
+    elif change == "added":
+        project.write("data/deep/er/more.txt", "1")
+    else:
+        rows.unlink()
+
+    assert project.key() != before
+
+
+@pytest.mark.parametrize("pattern", ["app", "app/**", "ap*"])
+def test_what_python_compiles_is_none_of_inputs(project, pattern):
+    project.history(1)
+    project.write("app/models.py", "")
+    project.configure(f'inputs = ["{pattern}"]')
+    before = project.key()
+
+    project.write("app/__pycache__/models.pyc", "1")
+
+    assert project.key() == before

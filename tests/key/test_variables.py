@@ -31,8 +31,16 @@ SCANS = {
     "joined": "os.environ | {}",
     "bytes_copy": "dict(os.environb)",
     "printed": "repr(os.environ)",
+    "as_an_ini_files_defaults": "configparser.ConfigParser(os.environ, interpolation=None)",
+    "below_others": "dict(collections.ChainMap({}, os.environ))",
+    "in_a_mapping_of_pythons": "collections.UserDict(os.environ)",
+    "by_a_pattern": "fnmatch.filter(os.environ, 'KNOWN*')",
+    "in_a_thread": "list(ThreadPoolExecutor().map(collections.UserDict, [os.environ]))",
 }
-HEADER = "import os\nfrom concurrent.futures import ThreadPoolExecutor"
+HEADER = (
+    "import collections, configparser, fnmatch, os\n"
+    "from concurrent.futures import ThreadPoolExecutor"
+)
 
 
 def made(tmp_path_factory, bodies, table=""):

@@ -30,6 +30,8 @@ _MAPPINGS = (
     *(way.__code__.co_filename for way in (os.getenv, Mapping.get, os.path.expandvars)),
     *_HEARING,
 )
+# What code calls the environment that looks it up by itself.
+_ENVIRONMENTS = frozenset({"environ", "environb"})
 # What asks for libpq's variables to know where a server is, and not what is in it.
 _DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg2", "psycopg_pool"})
 
@@ -64,6 +66,17 @@ class Frames:
     def is_pythons(self, name: str) -> bool:
         """Whether a file is of Python's own library."""
         return name.startswith(_STDLIB) and not is_librarys(name)
+
+    def is_pythons_own(self, frame: FrameType | None) -> bool:
+        """Whether Python's library reads all variables for itself, as some of its functions do.
+
+        What it was handed (``ConfigParser(os.environ)``) is read for whoever did that.
+        """
+        while frame is not None and self.is_pythons(frame.f_code.co_filename):
+            if not _ENVIRONMENTS.isdisjoint(frame.f_code.co_names):
+                return True
+            frame = frame.f_back
+        return False
 
     def is_alembic_near(self) -> bool:
         """Whether Alembic itself asks, through Python: it asks for each script several times."""

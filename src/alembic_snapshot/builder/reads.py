@@ -6,10 +6,12 @@ whichever library. Nothing tells of ``os.stat`` and of variables: those are repl
 
 from __future__ import annotations
 
+import _posixsubprocess
 import builtins
 import contextlib
 import functools
 import importlib
+import importlib.util
 import os
 import sys
 import threading
@@ -26,6 +28,8 @@ _MOVED = frozenset({"os.rename", "os.link", "os.symlink"})
 # What a process that the project starts reads, or a library loaded past Python, nobody hears of.
 _UNHEARD = frozenset(
     {"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "ctypes.dlopen"}
+    # Another interpreter has hooks of its own.
+    | {"cpython.PyInterpreterState_New"}
 )
 _HEARD = frozenset({"open", *_LISTED, *_CHANGED, *_MOVED, *_UNHEARD})
 _ASKED = ("stat", "lstat", "access", "readlink")
@@ -66,6 +70,7 @@ class Reads:
         self._watch_questions()
         self._watch_folders_that_are_open()
         self._watch_imports()
+        self._watch_processes()
         sys.addaudithook(self._on_audit)
 
     @contextlib.contextmanager
@@ -73,6 +78,16 @@ class Reads:
         """While this thread reads for the builder itself."""
         before = self._is_own
         self._own.value = True
+        try:
+            yield
+        finally:
+            self._own.value = before
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """While the project's code runs, for whatever it be: as without :meth:`unheard`."""
+        before = self._is_own
+        self._own.value = False
         try:
             yield
         finally:
@@ -215,6 +230,18 @@ class Reads:
         os.supports_dir_fd.add(opened)
         os.open = opened
 
+    def _watch_processes(self) -> None:
+        """Tell of each process that is started, also past ``subprocess``: no event tells of it."""
+        original = _posixsubprocess.fork_exec
+
+        @functools.wraps(original)
+        def started(*arguments: Any) -> int:
+            if not self._is_own:
+                self._tell(self._listener.on_unheard, "fork_exec")
+            return original(*arguments)
+
+        _posixsubprocess.fork_exec = started
+
     def _on_place(self, place: str) -> Any:
         """A place was asked for modules, which may not be there."""
         if not self._is_own:
@@ -229,9 +256,11 @@ class Reads:
             module = import_module(name, package)
             if not self._is_own:
                 importer = sys._getframe(1).f_code.co_filename
-                self._tell(self._listener.on_taken, module.__name__, None, importer)
+                # A module may have put any object in its place.
+                dotted = importlib.util.resolve_name(name, package)
+                self._tell(self._listener.on_taken, dotted, None, importer)
                 if self._listener.is_recording:
-                    self._tell(self._listener.on_import, module.__name__, (), importer)
+                    self._tell(self._listener.on_import, dotted, (), importer)
             return module
 
         def by_statement(
@@ -252,7 +281,8 @@ class Reads:
                     self._tell(self._listener.on_taken, dotted, taken, globals.get("__file__"))
                 else:
                     caller = sys._getframe(1).f_code.co_filename
-                    self._tell(self._listener.on_taken, module.__name__, None, caller)
+                    returned = dotted if taken else dotted.partition(".")[0]
+                    self._tell(self._listener.on_taken, returned, None, caller)
                 if self._listener.is_recording:
                     importer = sys._getframe(1).f_code.co_filename
                     self._tell(self._listener.on_import, dotted, taken, importer)
@@ -263,7 +293,8 @@ class Reads:
         original_init = zipimport.zipimporter.__init__
 
         def opened(archive: zipimport.zipimporter, path: str) -> None:
-            self._tell(self._listener.on_question, path)
+            if not self._is_own:
+                self._tell(self._listener.on_question, path)
             original_init(archive, path)
 
         zipimport.zipimporter.__init__ = opened  # type: ignore[method-assign,assignment]

@@ -46,13 +46,17 @@ class Registries:
         inputs: Collection[str] = (),
         path: Callable[[str], str] = str,
         scripts: str = "alembic",
+        heard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ):
         self._spelled = spelled
         self._inputs = frozenset(inputs)
         self._path = path
         self._scripts = scripts
+        self._heard = heard
         self._names: set[str] = set()
         self._imported: dict[str, tuple[ModuleType, Any]] = {}
+        # The files of the project's modules, which may have put other objects in their place.
+        self.files: dict[str, str] = {}
         self._builtins: Any = None
         self._alembics = AlembicsNames()
         self._begun: dict[str, Any] | None = None
@@ -69,7 +73,10 @@ class Registries:
             name = self._spelled(attribute(module, "__file__"))
             if name is not None:
                 self._names.add(module.__name__)
-            original(loader, module)
+                self.files[module.__name__] = str(module.__file__)
+            # Also where what imports it is unheard: others may have from it what it reads.
+            with self._heard() if name is not None else contextlib.nullcontext():
+                original(loader, module)
             self._alembics.note(module)
             if name is not None:
                 self._imported[name] = (module, self._data(module))

@@ -67,7 +67,9 @@ class Watch:
         self.ignored = tuple(ignored)
         self.reads = Reads(self)
         self.record = Record(reading, self._spelled)
-        self._registries = Registries(self._spelled, inputs, reading.spelling.path, folders[0])
+        self._registries = Registries(
+            self._spelled, inputs, reading.spelling.path, folders[0], self.reads.heard
+        )
         self._owner: str | None = None
         self._is_loading = False
         self._is_around = False
@@ -276,7 +278,7 @@ class Watch:
         here = (id(around), around.f_code)
         if name == ALL:
             self._scanning = here
-            is_told = not self.frames.is_pythons(file)
+            is_told = not self.frames.is_pythons_own(frame)
         elif here == self._scanning and is_scanned:
             is_told = False  # One of all that are being read.
         else:
@@ -328,7 +330,8 @@ class Watch:
             packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
             for name in (*packages, *(f"{dotted}.{item}" for item in taken)):
                 module = sys.modules.get(name)
-                file = attribute(module, "__file__")
+                # An object in a module's place has no file, or says anything to each name.
+                file = self._registries.files.get(name) or attribute(module, "__file__")
                 self.count(file)
                 if file is None and self._is_made_by_project(module):
                     self.share_models()

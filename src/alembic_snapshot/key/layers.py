@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import glob
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -323,8 +324,9 @@ def _is_installed(module: str) -> bool:
     return PathFinder.find_spec(module.partition(".")[0], installed) is not None
 
 
-def _globbed(project: Project) -> list[str]:
-    matched: list[str] = []
+def _globbed(project: Project) -> set[str]:
+    """The files that ``inputs`` names; a folder stands for all that is in it."""
+    matched: set[str] = set()
     for pattern in project.inputs:
         matches = glob.glob(pattern, root_dir=project.root, recursive=True)
         if not matches:
@@ -332,9 +334,19 @@ def _globbed(project: Project) -> list[str]:
                 f"inputs pattern {pattern!r} matches no file below {project.root}",
                 hint="correct the pattern or remove it",
             )
-        paths = (str(project.root / match) for match in matches)
-        matched.extend(path for path in paths if os.path.isfile(path))
-    return matched
+        paths = {str(project.root / match) for match in matches}
+        folders = {path for path in paths if os.path.isdir(path)}
+        matched |= paths - folders
+        if os.path.basename(pattern) != "**":
+            below = (_below(folder) for folder in folders)
+            matched.update(itertools.chain.from_iterable(below))
+    return {path for path in matched if "__pycache__" not in path.split(os.sep)}
+
+
+def _below(folder: str) -> list[str]:
+    """The files in a folder, as the pattern ``folder/**`` finds them."""
+    inside = glob.glob(os.path.join(glob.escape(folder), "**"), recursive=True)
+    return [path for path in inside if not os.path.isdir(path)]
 
 
 def _split(

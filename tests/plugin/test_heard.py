@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
 # Where SQLAlchemy is looked for, and not imported.
@@ -19,6 +22,21 @@ def test_it():
     from shop import orders
     orders.add_customer("Ada")
 """
+
+
+TABLES = """
+import sqlite3
+
+with sqlite3.connect("real.db") as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS customers (id INTEGER PRIMARY KEY, name TEXT)")
+connection.close()
+"""
+
+
+def rows(shop):
+    connection = sqlite3.connect(shop.root / "real.db")
+    with contextlib.closing(connection):
+        return connection.execute("SELECT count(*) FROM customers").fetchone()[0]
 
 
 def is_untouched(shop):
@@ -68,6 +86,128 @@ def test_what_was_imported_past_the_finders_before_the_tests_is_guarded(shop):
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*DatabaseNotRequested*test_not_asking did not ask*"])
     assert is_untouched(shop)
+
+
+# How the modules that a test has imported come to be gone again, SQLAlchemy's with them.
+STUBS = """
+from unittest import mock
+
+def test_first():
+    with mock.patch.dict("sys.modules", {"boto3": mock.MagicMock()}):
+        from shop import orders
+"""
+COPIES = {
+    "stubs": STUBS,
+    "stubs in a test that asks": STUBS.replace("test_first()", "test_first(db_clone)"),
+    "popped": """
+def test_first():
+    import sys
+    from shop import orders
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("sqlalchemy", "shop"):
+            del sys.modules[name]
+""",
+    "a fixture": """
+import pytest, sys
+
+@pytest.fixture(autouse=True)
+def modules():
+    before = dict(sys.modules)
+    yield
+    sys.modules.clear()
+    sys.modules.update(before)
+
+def test_first():
+    from shop import orders
+""",
+}
+THEN = """
+def test_not_asking():
+    from shop import orders
+    orders.add_customer("Ada")
+
+def test_asking(db_clone):
+    from shop import orders
+    orders.add_customer("Ada")
+    assert orders.names() == ["Ada", "the house"]
+
+def test_a_session(db_session):
+    from shop import orders
+    from shop.models import Customer
+    db_session.add(Customer(name="Ada"))
+    db_session.commit()
+    assert orders.count() == 2
+"""
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_another_copy_of_sqlalchemy_is_guarded_and_pointed_too(shop, copy):
+    shop.write("conftest.py", TABLES)
+
+    result = shop.run("-p", "no:randomly", test_first=COPIES[copy], test_then=THEN)
+
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*DatabaseNotRequested*test_not_asking did not ask*"])
+    assert rows(shop) == 0
+
+
+@pytest.mark.parametrize("kind", ["mock.MagicMock()", "type(sys)('sqlalchemy')"])
+def test_what_stands_for_sqlalchemy_and_makes_no_engines_fails_nothing(shop, kind):
+    test = f"""
+        import sys
+        from unittest import mock
+
+        def test_without(monkeypatch):
+            monkeypatch.setitem(sys.modules, "sqlalchemy", {kind})
+    """
+
+    shop.run(test_it=test).assert_outcomes(passed=1)
+
+
+# Engines with a creator whose name is bound anew: none of them asks where to connect to.
+CREATES = """
+import sqlite3
+from pathlib import Path
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(Path("real.db").absolute()))
+SessionLocal = sessionmaker(engine)
+"""
+ANEW = {
+    "nothing": "pass",
+    "reloaded": "importlib.reload(db)",
+    "taken away": "del sys.modules['shop.db'], shop.db",
+    "assigned": "db.engine = create_engine('sqlite://', creator=db.engine.pool._creator); "
+    "db.SessionLocal.configure(bind=db.engine)",
+    "disposed of": "db.engine.dispose()",
+}
+
+
+@pytest.mark.parametrize("how", ANEW)
+@pytest.mark.parametrize("asking", ["", "db_clone"])
+def test_a_creator_is_refused_whenever_its_engine_was_made(shop, how, asking):
+    shop.write("conftest.py", TABLES)
+    shop.write("shop/db.py", CREATES)
+    test = f"""
+        import importlib, sys
+        import shop.db
+        from sqlalchemy import create_engine, text
+        from shop import db
+
+        {ANEW[how]}
+
+        def test_it({asking}):
+            from shop import db
+            with db.engine.begin() as connection:
+                connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+    """
+
+    result = shop.run(test_it=test)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*EngineError: *connects to shop.db:engine through a creator*"])
+    assert rows(shop) == 0
 
 
 LATE = {

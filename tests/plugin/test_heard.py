@@ -306,3 +306,78 @@ def test_a_version_that_is_too_old_fails_the_test_that_imports_it_and_the_next(s
     result.assert_outcomes(failed=1, errors=1)
     result.stdout.fnmatch_lines(["*ConfigError: SQLAlchemy * is not supported: 9.9 is the oldest*"])
     assert is_untouched(shop)
+
+
+# An engine that is found only in a context, as Flask-SQLAlchemy's is; threads have none.
+IN_A_CONTEXT = """
+import contextvars
+from sqlalchemy import create_engine
+
+current = contextvars.ContextVar("current")
+made = create_engine("sqlite:///real.db")
+
+class Holder:
+    @property
+    def engine(self):
+        return current.get()
+
+holder = Holder()
+"""
+ELSEWHERE = {
+    "a thread": "thread = threading.Thread(target=write); thread.start(); thread.join()",
+    "an empty context": "contextvars.Context().run(write)",
+    "a loop's thread": "asyncio.run(aside())",
+    "no module": "del sys.modules['shop.db']; write()",
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("asking", [True, False])
+def test_an_engine_that_is_not_there_at_the_moment_is_known_by_its_url(shop, where, asking):
+    shop.write("conftest.py", TABLES)
+    shop.write("shop/db.py", IN_A_CONTEXT)
+    shop.replace("pyproject.toml", 'engine = "shop.db:engine"', 'engine = "shop.db:holder.engine"')
+    shop.replace("pyproject.toml", 'sessionmaker = "shop.db:SessionLocal"\n', "")
+    shop.replace("alembic.ini", "sqlalchemy.url = sqlite:///real.db", "sqlalchemy.url = sqlite://")
+    test = f"""
+        import asyncio, contextvars, sys, threading
+        import pytest
+        import shop.db
+        from sqlalchemy import create_engine, text
+
+        @pytest.fixture(autouse=True)
+        def context(request):
+            token = shop_db.current.set(shop_db.made)
+            yield
+            shop_db.current.reset(token)
+
+        shop_db = shop.db
+        done = []
+
+        def write():
+            engine = create_engine("sqlite:///real.db")
+            try:
+                with engine.begin() as connection:
+                    connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+                done.append(True)
+            except Exception:
+                pass
+            engine.dispose()
+
+        async def aside():
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, write)
+
+        def test_first(db_clone):
+            with shop_db.holder.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+
+        def test_it({"db_clone" if asking else ""}):
+            {ELSEWHERE[where]}
+            assert done == [True]
+    """
+
+    result = shop.run("-p", "no:randomly", test_it=test)
+
+    result.assert_outcomes(passed=1 + asking, failed=1 - asking)
+    assert rows(shop) == 0

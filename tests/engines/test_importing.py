@@ -236,3 +236,37 @@ def test_a_compiled_module_is_heard_of():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout == "1\n"
+
+
+def pop_it():
+    sys.modules.pop(NAME)
+
+
+def put_another_there():
+    sys.modules[NAME] = type(sys)(NAME)
+    del sys.modules[NAME]
+
+
+@pytest.mark.parametrize("take_away", [pop_it, put_another_there])
+def test_each_copy_is_heard_however_often(heard, take_away):
+    for _ in range(3):
+        importlib.import_module(NAME)
+        take_away()
+
+    assert heard == [1, 1, 1]
+
+
+def test_another_copy_of_one_that_was_there_is_heard(heard):
+    module = importlib.import_module(NAME)
+    found = []
+    leave = when_imported(NAME, lambda: found.append(sys.modules[NAME]))
+
+    sys.modules.pop(NAME)
+    copy = importlib.import_module(NAME)
+    leave()
+    sys.modules.pop(NAME)
+    importlib.import_module(NAME)
+
+    assert len(found) == 2
+    assert found[0] is module
+    assert found[1] is copy

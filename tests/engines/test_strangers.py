@@ -14,6 +14,7 @@ from alembic_snapshot.engines.notices import Notices, UnguardedDatabaseWarning
 from alembic_snapshot.engines.strangers import Strangers, open_place
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.config import Project
 
@@ -133,6 +134,20 @@ def test_clones_and_snapshots_are_nobodys_mistake(meeting, tmp_path):
         meeting(Redirect(tmp_path, clone="elsewhere", known=ours)).meet(ours[0])
     with pytest.raises(DatabaseNotRequested):
         strangers.meet(SERVER)
+
+
+@pytest.mark.parametrize("name", databases.ALL)
+def test_only_a_whole_name_of_ours_is_nobodys_mistake(meeting, tmp_path, name):
+    own = Place("postgresql", f"{name}0a1b2c", "localhost", 5432)
+    others = ["alembic_shop", "alembic_", "alembic_version", name.rstrip("_"), f"my_{name}1"]
+    places = [Place("postgresql", other, "localhost", 5432) for other in others]
+    strangers = meeting(Redirect(tmp_path, backend="postgresql", known=[own, *places]))
+
+    strangers.meet(own)
+
+    for place in places:
+        with pytest.raises(DatabaseNotRequested):
+            strangers.meet(place)
 
 
 def test_only_a_file_of_the_tests_or_of_ours_may_be_attached(meeting, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
 # Where SQLAlchemy is looked for, and not imported.
@@ -19,6 +22,21 @@ def test_it():
     from shop import orders
     orders.add_customer("Ada")
 """
+
+
+TABLES = """
+import sqlite3
+
+with sqlite3.connect("real.db") as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS customers (id INTEGER PRIMARY KEY, name TEXT)")
+connection.close()
+"""
+
+
+def rows(shop):
+    connection = sqlite3.connect(shop.root / "real.db")
+    with contextlib.closing(connection):
+        return connection.execute("SELECT count(*) FROM customers").fetchone()[0]
 
 
 def is_untouched(shop):
@@ -68,6 +86,128 @@ def test_what_was_imported_past_the_finders_before_the_tests_is_guarded(shop):
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*DatabaseNotRequested*test_not_asking did not ask*"])
     assert is_untouched(shop)
+
+
+# How the modules that a test has imported come to be gone again, SQLAlchemy's with them.
+STUBS = """
+from unittest import mock
+
+def test_first():
+    with mock.patch.dict("sys.modules", {"boto3": mock.MagicMock()}):
+        from shop import orders
+"""
+COPIES = {
+    "stubs": STUBS,
+    "stubs in a test that asks": STUBS.replace("test_first()", "test_first(db_clone)"),
+    "popped": """
+def test_first():
+    import sys
+    from shop import orders
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("sqlalchemy", "shop"):
+            del sys.modules[name]
+""",
+    "a fixture": """
+import pytest, sys
+
+@pytest.fixture(autouse=True)
+def modules():
+    before = dict(sys.modules)
+    yield
+    sys.modules.clear()
+    sys.modules.update(before)
+
+def test_first():
+    from shop import orders
+""",
+}
+THEN = """
+def test_not_asking():
+    from shop import orders
+    orders.add_customer("Ada")
+
+def test_asking(db_clone):
+    from shop import orders
+    orders.add_customer("Ada")
+    assert orders.names() == ["Ada", "the house"]
+
+def test_a_session(db_session):
+    from shop import orders
+    from shop.models import Customer
+    db_session.add(Customer(name="Ada"))
+    db_session.commit()
+    assert orders.count() == 2
+"""
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_another_copy_of_sqlalchemy_is_guarded_and_pointed_too(shop, copy):
+    shop.write("conftest.py", TABLES)
+
+    result = shop.run("-p", "no:randomly", test_first=COPIES[copy], test_then=THEN)
+
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*DatabaseNotRequested*test_not_asking did not ask*"])
+    assert rows(shop) == 0
+
+
+@pytest.mark.parametrize("kind", ["mock.MagicMock()", "type(sys)('sqlalchemy')"])
+def test_what_stands_for_sqlalchemy_and_makes_no_engines_fails_nothing(shop, kind):
+    test = f"""
+        import sys
+        from unittest import mock
+
+        def test_without(monkeypatch):
+            monkeypatch.setitem(sys.modules, "sqlalchemy", {kind})
+    """
+
+    shop.run(test_it=test).assert_outcomes(passed=1)
+
+
+# Engines with a creator whose name is bound anew: none of them asks where to connect to.
+CREATES = """
+import sqlite3
+from pathlib import Path
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(Path("real.db").absolute()))
+SessionLocal = sessionmaker(engine)
+"""
+ANEW = {
+    "nothing": "pass",
+    "reloaded": "importlib.reload(db)",
+    "taken away": "del sys.modules['shop.db'], shop.db",
+    "assigned": "db.engine = create_engine('sqlite://', creator=db.engine.pool._creator); "
+    "db.SessionLocal.configure(bind=db.engine)",
+    "disposed of": "db.engine.dispose()",
+}
+
+
+@pytest.mark.parametrize("how", ANEW)
+@pytest.mark.parametrize("asking", ["", "db_clone"])
+def test_a_creator_is_refused_whenever_its_engine_was_made(shop, how, asking):
+    shop.write("conftest.py", TABLES)
+    shop.write("shop/db.py", CREATES)
+    test = f"""
+        import importlib, sys
+        import shop.db
+        from sqlalchemy import create_engine, text
+        from shop import db
+
+        {ANEW[how]}
+
+        def test_it({asking}):
+            from shop import db
+            with db.engine.begin() as connection:
+                connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+    """
+
+    result = shop.run(test_it=test)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*EngineError: *connects to shop.db:engine through a creator*"])
+    assert rows(shop) == 0
 
 
 LATE = {
@@ -166,3 +306,78 @@ def test_a_version_that_is_too_old_fails_the_test_that_imports_it_and_the_next(s
     result.assert_outcomes(failed=1, errors=1)
     result.stdout.fnmatch_lines(["*ConfigError: SQLAlchemy * is not supported: 9.9 is the oldest*"])
     assert is_untouched(shop)
+
+
+# An engine that is found only in a context, as Flask-SQLAlchemy's is; threads have none.
+IN_A_CONTEXT = """
+import contextvars
+from sqlalchemy import create_engine
+
+current = contextvars.ContextVar("current")
+made = create_engine("sqlite:///real.db")
+
+class Holder:
+    @property
+    def engine(self):
+        return current.get()
+
+holder = Holder()
+"""
+ELSEWHERE = {
+    "a thread": "thread = threading.Thread(target=write); thread.start(); thread.join()",
+    "an empty context": "contextvars.Context().run(write)",
+    "a loop's thread": "asyncio.run(aside())",
+    "no module": "del sys.modules['shop.db']; write()",
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("asking", [True, False])
+def test_an_engine_that_is_not_there_at_the_moment_is_known_by_its_url(shop, where, asking):
+    shop.write("conftest.py", TABLES)
+    shop.write("shop/db.py", IN_A_CONTEXT)
+    shop.replace("pyproject.toml", 'engine = "shop.db:engine"', 'engine = "shop.db:holder.engine"')
+    shop.replace("pyproject.toml", 'sessionmaker = "shop.db:SessionLocal"\n', "")
+    shop.replace("alembic.ini", "sqlalchemy.url = sqlite:///real.db", "sqlalchemy.url = sqlite://")
+    test = f"""
+        import asyncio, contextvars, sys, threading
+        import pytest
+        import shop.db
+        from sqlalchemy import create_engine, text
+
+        @pytest.fixture(autouse=True)
+        def context(request):
+            token = shop_db.current.set(shop_db.made)
+            yield
+            shop_db.current.reset(token)
+
+        shop_db = shop.db
+        done = []
+
+        def write():
+            engine = create_engine("sqlite:///real.db")
+            try:
+                with engine.begin() as connection:
+                    connection.execute(text("INSERT INTO customers (name) VALUES ('Ada')"))
+                done.append(True)
+            except Exception:
+                pass
+            engine.dispose()
+
+        async def aside():
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, write)
+
+        def test_first(db_clone):
+            with shop_db.holder.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+
+        def test_it({"db_clone" if asking else ""}):
+            {ELSEWHERE[where]}
+            assert done == [True]
+    """
+
+    result = shop.run("-p", "no:randomly", test_it=test)
+
+    result.assert_outcomes(passed=1 + asking, failed=1 - asking)
+    assert rows(shop) == 0

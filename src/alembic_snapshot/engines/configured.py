@@ -62,6 +62,7 @@ class Configured:
         self._files: set[str] = set()
         self._nowhere = Nowhere(project)
         self._urls: dict[Any, Any] = {}
+        self._last: tuple[Any, bool] = (None, False)
         # Replaced and never changed: threads look at the same time.
         self._seen: tuple[weakref.ref[Any], ...] = ()
 
@@ -299,7 +300,16 @@ class Configured:
         self._check_dialect(engines[0].dialect.name)
 
     def _present_url(self) -> tuple[Any, bool]:
-        """The configured engine's URL, if it is known, and whether it is there as a text."""
+        """The configured engine's URL, if it is known, and whether it is there as a text.
+
+        Where there is no engine at the moment, or in this thread, it is the last that there was.
+        """
+        found = self._found_url()
+        if found[0] is not None:
+            self._last = found
+        return self._last
+
+    def _found_url(self) -> tuple[Any, bool]:
         try:
             url = self.url()
         except EngineError:

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import itertools
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ class EngineEvents:
         self._strangers = Strangers(self.redirects, self.notices, temporary, self.untouched)
         self._installed = False
         self._undo: list[Callable[[], None]] = []
-        self._heard: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._heard: set[tuple[Any, str, Callable[..., None]]] = set()
 
     def redirect(self, project: Project, built: Callable[[], Sequence[Manifest]]) -> EngineRedirect:
         """A redirect for one more database; ``built`` are the manifests of its snapshots."""
@@ -80,29 +79,24 @@ class EngineEvents:
         return file_place(file).below(self.temporary)
 
     def install(self) -> None:
-        """Listen as soon as SQLAlchemy is imported."""
-        if self._installed:
-            return
-        self._installed = True
-        self._undo.append(when_imported("sqlalchemy", self._listen))
-        for redirect in self.redirects:
-            for module in redirect.engines.configured.modules:
-                listen = functools.partial(self.listen_to, redirect)
-                self._undo.append(when_imported(module, listen))
+        """Listen as soon as SQLAlchemy is imported, and to each copy of it that is."""
+        if not self._installed:
+            self._installed = True
+            self._undo.append(when_imported("sqlalchemy", self._listen))
+            self._listen_to_orm()
+
+    def listen_anew(self) -> None:
+        """Listen to the copy of SQLAlchemy that is there now, although nobody told that it came."""
+        self._listen()
+        self._listen_to_orm()
 
     def uninstall(self) -> None:
         """Stop listening."""
         self._installed = False
         while self._undo:
             self._undo.pop()()
+        self._heard.clear()
         self._recorder.release()
-
-    def listen_to(self, redirect: EngineRedirect) -> None:
-        """Listen to the configured engine itself, which may have a creator."""
-        engine = next(redirect.engines.known(), None)
-        if engine is not None and hasattr(engine, "pool") and engine not in self._heard:
-            self._heard.add(engine)
-            self._hear(engine, "connect", lambda _c, record: self._check_asked(redirect, record))
 
     def _listen(self) -> None:
         from sqlalchemy import Engine
@@ -112,6 +106,8 @@ class EngineEvents:
         self._hear(Pool, "connect", self._on_connect)
         self._hear(Pool, "checkout", self._on_checkout)
         self._recorder.listen(self._hear)
+
+    def _listen_to_orm(self) -> None:
         self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
 
     def _listen_to_sessions(self) -> None:
@@ -121,16 +117,14 @@ class EngineEvents:
         self.held.listen(self._hear)
         self._recorder.added.listen(self._hear)
 
-    def _check_asked(self, redirect: EngineRedirect, record: Any) -> None:
-        __tracebackhide__ = True
-        if TrackedConnection not in record.info:
-            self._refuse_creator(redirect)
-
     def _hear(self, target: Any, name: str, function: Callable[..., None]) -> None:
         from sqlalchemy import event
 
-        event.listen(target, name, function)
-        self._undo.append(lambda: event.remove(target, name, function))
+        heard = target, name, function
+        if heard not in self._heard:
+            self._heard.add(heard)
+            event.listen(*heard)
+            self._undo.append(lambda: event.remove(*heard))
 
     def _on_do_connect(
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]
@@ -180,7 +174,7 @@ class EngineEvents:
         # not ask, listeners change arguments, and a server has many names.
         asked, place = record.info.get(_HEARD), open_place(connection)
         if asked is None:
-            redirect = self._redirect_of_open(place)
+            redirect = self._redirect_of_pool(record) or self._redirect_of_open(place)
             if redirect is not None:
                 self._refuse_creator(redirect)
         elif place is not None and not (isinstance(asked, Place) and place.is_same(asked)):
@@ -331,8 +325,19 @@ class EngineEvents:
         for redirect in self.redirects:
             if redirect.engines.own(dialect) or redirect.has_altered(cparams):
                 return redirect
+        return self._redirect_with(dialect)
+
+    def _redirect_of_pool(self, record: Any) -> EngineRedirect | None:
+        """The redirect whose engine has a pool's connection, whatever it asks or does not ask."""
+        # Not public; the pool that an engine had before has its dialect, too.
+        return self._redirect_with(record._ConnectionRecord__pool._dialect)
+
+    def _redirect_with(self, dialect: Any) -> EngineRedirect | None:
+        """The redirect whose engine has that dialect."""
+        own = (p for p in self.redirects if p.engines.own(dialect))
         # A name may be another database's engine by now.
-        return next((p for p in self.redirects if p.engines.owned(dialect)), None)
+        former = (p for p in self.redirects if p.engines.owned(dialect))
+        return next(itertools.chain(own, former), None)
 
     def _redirect_of_any(self, places: Sequence[Place], dialect: Any) -> EngineRedirect | None:
         """The redirect whose engine names one of these databases."""

@@ -10,24 +10,26 @@ from typing import Any
 def when_imported(name: str, callback: Callable[[], None]) -> Callable[[], None]:
     """Call back when a module has been imported: now, if it already is.
 
-    What the callback raises is what the import raises. Whoever only looks whether the module can be
-    found, or whose import fails, does not keep the next import from being heard. The function that
-    is returned takes the request back.
+    It is called for each copy: whoever takes a module out of ``sys.modules`` imports another one,
+    and to load the same one again is no import. What the callback raises is what the import raises.
+    Whoever only looks whether the module can be found, or whose import fails, does not keep the
+    next import from being heard. The function that is returned takes the request back.
     """
-    if name in sys.modules:
-        callback()
-        return lambda: None
     finder = _Finder(name, callback)
     sys.meta_path.insert(0, finder)
+    module = sys.modules.get(name)
+    if module is not None:
+        finder.tell(module)
     return finder.leave
 
 
 class _Finder:
-    """Finds one module as everybody else would, until it has run."""
+    """Finds one module as everybody else would, whenever it is imported."""
 
     def __init__(self, name: str, callback: Callable[[], None]):
         self.name = name
         self._callback = callback
+        self._told: Any = None
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != self.name or self not in sys.meta_path:
@@ -41,12 +43,12 @@ class _Finder:
                 return spec
         return None
 
-    def tell(self) -> None:
+    def tell(self, module: Any) -> None:
         """The module has run."""
         __tracebackhide__ = True
-        if self in sys.meta_path:
+        if self in sys.meta_path and module is not self._told:
             self._callback()
-            self.leave()
+            self._told = module
 
     def leave(self) -> None:
         if self in sys.meta_path:
@@ -72,4 +74,4 @@ class _Loader:
         __tracebackhide__ = True
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._finder.tell()
+        self._finder.tell(module)

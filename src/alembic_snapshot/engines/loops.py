@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,11 +28,7 @@ class Loop:
             asyncio.get_running_loop()
         except RuntimeError:
             return self._run_here(function)
-        results: list[T] = []
-        thread = threading.Thread(target=lambda: results.append(Loop().run_once(function)))
-        thread.start()
-        thread.join()
-        return results[0]
+        return _in_a_thread(lambda: Loop().run_once(function))
 
     def run_once(self, function: Callable[[], T]) -> T:
         """The same in a loop that is closed afterwards."""
@@ -66,28 +62,32 @@ def run_in(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T | No
         asyncio.get_running_loop()
     except RuntimeError:
         return loop.run_until_complete(waiting(function))
-    results: list[T] = []
-    thread = threading.Thread(
-        target=lambda: results.append(loop.run_until_complete(waiting(function)))
-    )
-    thread.start()
-    thread.join()
-    return results[0]
+    return _in_a_thread(lambda: loop.run_until_complete(waiting(function)))
 
 
-def before_close(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
-    """Have a synchronous function run in the running loop before that is closed, once for a loop.
+def _in_a_thread(function: Callable[[], T]) -> T:
+    """What a function gives, or raises, in a thread in which no loop is running."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(function).result()
 
-    A loop that is shut down closes the asynchronous generators that began in it (PEP 525); every
-    runner sees to that. So one that ends with the function is begun here.
+
+def before_close(
+    loop: asyncio.AbstractEventLoop, function: Callable[[], object], owner: object
+) -> None:
+    """Have a synchronous function run in the running loop before that is closed.
+
+    It is once for a loop and each owner. A loop that is shut down closes the asynchronous
+    generators that began in it (PEP 525); every runner sees to that. So one that ends with the
+    function is begun here.
     """
-    if loop in _endings:
+    endings = _endings.setdefault(loop, weakref.WeakKeyDictionary())
+    if owner in endings:
         return
     generator = _ending(function)
     # The first step says to the loop that there is this generator. It waits for nothing.
     with contextlib.suppress(StopIteration):
         generator.__anext__().__await__().send(None)
-    _endings[loop] = generator
+    endings[owner] = generator
 
 
 async def _ending(function: Callable[[], object]) -> AsyncIterator[None]:
@@ -97,9 +97,9 @@ async def _ending(function: Callable[[], object]) -> AsyncIterator[None]:
         await waiting(function)
 
 
-_endings: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = (
-    weakref.WeakKeyDictionary()
-)
+_endings: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.WeakKeyDictionary[object, AsyncIterator[None]]
+] = weakref.WeakKeyDictionary()
 
 
 async def waiting(function: Callable[[], T]) -> T:

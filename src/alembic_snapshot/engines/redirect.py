@@ -314,7 +314,7 @@ class EngineRedirect:
         tracked = TrackedConnection(self, clone, bool(dialect.is_async))
         if dialect.is_async and dialect.name != "sqlite":
             tracked.loop = asyncio.get_running_loop()
-            before_close(tracked.loop, functools.partial(self._leave, tracked.loop))
+            before_close(tracked.loop, functools.partial(self._leave, tracked.loop), self)
         if clone is not None:
             self.engines.check_dialect(dialect.name)
             if dialect.name == "sqlite" and cargs:

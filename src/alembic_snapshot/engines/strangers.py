@@ -13,13 +13,11 @@ from alembic_snapshot.database.identity import Place, address_of, file_place, se
 from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
+from alembic_snapshot.postgres import databases
 from alembic_snapshot.sqlite.database import opened_file
 
 if TYPE_CHECKING:
     from alembic_snapshot.engines.redirect import EngineRedirect
-
-# How the names of this library's databases on a server begin.
-_OURS = "alembic_"
 
 
 class Strangers:
@@ -94,7 +92,7 @@ class Strangers:
     def _is_ours(self, place: Place) -> bool:
         """Whether it is a clone, or a snapshot."""
         if place.kind != "sqlite":
-            return place.name.startswith(_OURS)
+            return place.name.startswith(databases.ALL)
         # A thread may look while the clone is taken back.
         clones = (redirect.clone for redirect in self._redirects)
         paths = (clone.place for clone in clones if clone is not None)

@@ -273,7 +273,6 @@ class Database:
         """
         self._events.install()
         self.redirect.engines.configured.verify()
-        self._events.listen_to(self.redirect)
 
     def look(self) -> None:
         """Learn which SQLite files the application and its migrations use, as far as is known."""

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,7 +83,8 @@ class PluginSession:
         self._process = os.getpid()
         # A test may run pytest in its own process.
         self._is_first = next(_numbers) == 0
-        self._started = self._is_heard = False
+        self._started = False
+        self._heard: list[ModuleType] = []
         self._forget: Callable[[], None] = lambda: None
         self._restore: Callable[[], None] = lambda: None
 
@@ -138,9 +140,14 @@ class PluginSession:
         """
         if self.error is not None:
             raise self.error
-        if self.toml is None or self._is_heard or "sqlalchemy" not in sys.modules:
+        found = sys.modules.get("sqlalchemy")
+        # What a test has put in its place may make no engines.
+        makes_engines = isinstance(getattr(found, "Engine", None), type)
+        is_heard = any(found is one for one in self._heard)
+        if self.toml is None or is_heard or not makes_engines:
             return False
         self._install()
+        self.events.listen_anew()
         return True
 
     @functools.cached_property
@@ -371,7 +378,7 @@ class PluginSession:
         except ConfigError as error:
             self.error = error
             raise
-        self._is_heard = True
+        self._heard.append(sys.modules["sqlalchemy"])
 
     def _run_folder(self) -> Path:
         """A folder that every process of the run has."""

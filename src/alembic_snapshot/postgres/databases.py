@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # How the names of our databases begin; nothing else on a server is ever touched.
 SNAPSHOT, BUILDING, FAILED = "alembic_snapshot_", "alembic_building_", "alembic_failed_"
 CLONE, KEPT = "alembic_clone_", "alembic_kept_"
+ALL = (SNAPSHOT, BUILDING, FAILED, CLONE, KEPT)
 # What another role owns is of no use to us: its tables are that role's too.
 OURS = "pg_has_role(datdba, 'USAGE')"
 # A superuser may use everybody's, and a member of a role that role's: yet its tables are not his.

@@ -84,7 +84,8 @@ class EngineEvents:
         if self._installed:
             return
         self._installed = True
-        self._undo.append(when_imported("sqlalchemy", self._listen))
+        self._undo.append(when_imported("sqlalchemy", self.listen))
+        self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
         for redirect in self.redirects:
             for module in redirect.engines.configured.modules:
                 listen = functools.partial(self.listen_to, redirect)
@@ -104,7 +105,8 @@ class EngineEvents:
             self._heard.add(engine)
             self._hear(engine, "connect", lambda _c, record: self._check_asked(redirect, record))
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Listen to the SQLAlchemy that is imported, which need not be the one that was before."""
         from sqlalchemy import Engine
         from sqlalchemy.pool import Pool
 
@@ -112,7 +114,6 @@ class EngineEvents:
         self._hear(Pool, "connect", self._on_connect)
         self._hear(Pool, "checkout", self._on_checkout)
         self._recorder.listen(self._hear)
-        self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
 
     def _listen_to_sessions(self) -> None:
         from sqlalchemy.orm import Session
@@ -129,8 +130,9 @@ class EngineEvents:
     def _hear(self, target: Any, name: str, function: Callable[..., None]) -> None:
         from sqlalchemy import event
 
-        event.listen(target, name, function)
-        self._undo.append(lambda: event.remove(target, name, function))
+        if not event.contains(target, name, function):
+            event.listen(target, name, function)
+            self._undo.append(lambda: event.remove(target, name, function))
 
     def _on_do_connect(
         self, dialect: Any, record: Any, cargs: list[Any], cparams: dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 
@@ -11,23 +12,25 @@ def when_imported(name: str, callback: Callable[[], None]) -> Callable[[], None]
     """Call back when a module has been imported: now, if it already is.
 
     What the callback raises is what the import raises. Whoever only looks whether the module can be
-    found, or whose import fails, does not keep the next import from being heard. The function that
-    is returned takes the request back.
+    found, or whose import fails, does not keep the next import from being heard. Nor does the first
+    import: who takes the module out of ``sys.modules`` imports another one, which is told, too. The
+    function that is returned takes the request back.
     """
-    if name in sys.modules:
+    known = sys.modules.get(name)
+    if known is not None:
         callback()
-        return lambda: None
-    finder = _Finder(name, callback)
+    finder = _Finder(name, callback, known)
     sys.meta_path.insert(0, finder)
     return finder.leave
 
 
 class _Finder:
-    """Finds one module as everybody else would, until it has run."""
+    """Finds one module as everybody else would; ``told`` is the one that was told last."""
 
-    def __init__(self, name: str, callback: Callable[[], None]):
+    def __init__(self, name: str, callback: Callable[[], None], told: ModuleType | None):
         self.name = name
         self._callback = callback
+        self._told = told
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != self.name or self not in sys.meta_path:
@@ -41,12 +44,12 @@ class _Finder:
                 return spec
         return None
 
-    def tell(self) -> None:
-        """The module has run."""
+    def tell(self, module: ModuleType) -> None:
+        """The module has run; a reload makes no other of it."""
         __tracebackhide__ = True
-        if self in sys.meta_path:
+        if self in sys.meta_path and module is not self._told:
             self._callback()
-            self.leave()
+            self._told = module
 
     def leave(self) -> None:
         if self in sys.meta_path:
@@ -72,4 +75,4 @@ class _Loader:
         __tracebackhide__ = True
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._finder.tell()
+        self._finder.tell(module)

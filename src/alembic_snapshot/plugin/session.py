@@ -11,8 +11,9 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,7 +83,9 @@ class PluginSession:
         self._process = os.getpid()
         # A test may run pytest in its own process.
         self._is_first = next(_numbers) == 0
-        self._started = self._is_heard = False
+        self._started = False
+        # Those that came to be heard of: a test may import another one.
+        self._heard: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self._forget: Callable[[], None] = lambda: None
         self._restore: Callable[[], None] = lambda: None
 
@@ -138,7 +141,7 @@ class PluginSession:
         """
         if self.error is not None:
             raise self.error
-        if self.toml is None or self._is_heard or "sqlalchemy" not in sys.modules:
+        if self.toml is None or _is_sqlalchemy_in(self._heard):
             return False
         self._install()
         return True
@@ -368,10 +371,11 @@ class PluginSession:
             refuse_old()
             _ = self.databases
             self.events.install()
+            self.events.listen()
         except ConfigError as error:
             self.error = error
             raise
-        self._is_heard = True
+        self._heard.add(sys.modules["sqlalchemy"])
 
     def _run_folder(self) -> Path:
         """A folder that every process of the run has."""
@@ -422,6 +426,17 @@ class PluginSession:
     def _run_started(self) -> float:
         workerinput = getattr(self.config, "workerinput", {})
         return float(workerinput.get("alembic_snapshot_started") or time.time())
+
+
+def _is_sqlalchemy_in(heard: Collection[ModuleType]) -> bool:
+    """Whether the SQLAlchemy that is there, if one is, is one of these.
+
+    A test may have something else under its name, which makes no engines.
+    """
+    module = sys.modules.get("sqlalchemy")
+    if not isinstance(module, ModuleType):
+        return True
+    return module in heard or not isinstance(vars(module).get("Engine"), type)
 
 
 def _is_main() -> bool:

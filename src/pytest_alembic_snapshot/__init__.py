@@ -9,7 +9,6 @@ import argparse
 import os
 import shlex
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ from alembic_snapshot.plugin.fixtures import (
 )
 from alembic_snapshot.plugin.outside import attempt
 from alembic_snapshot.plugin.reports import name, send
-from alembic_snapshot.plugin.session import session_of
+from alembic_snapshot.plugin.session import has_plugin, session_of
 
 __all__ = [
     "Clones",
@@ -65,7 +64,6 @@ _MARKER = (
     "db_clone(layer=None, revision=None, empty=False, readonly=False, durable=False): give the "
     "test its own clone of the migrated database"
 )
-_run_start = time.time()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -201,7 +199,7 @@ def pytest_configure(config: pytest.Config) -> None:
     plugin.start()
     manager = config.pluginmanager
     decorate: Any = pytest.fixture
-    if manager.hasplugin("asyncio"):
+    if has_plugin(config, "pytest_asyncio.plugin"):
         import pytest_asyncio
 
         decorate = pytest_asyncio.fixture
@@ -422,7 +420,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell pytest-xdist's workers when the run began."""
-    node.workerinput["alembic_snapshot_started"] = _run_start
+    node.workerinput["alembic_snapshot_started"] = session_of(node.config).started
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -46,6 +46,12 @@ def session_of(config: pytest.Config) -> PluginSession:
     return config.stash[_key]
 
 
+def has_plugin(config: pytest.Config, module: str) -> bool:
+    """Whether a module is a plugin of this run: loaded by itself or with ``-p``, by any name."""
+    found = sys.modules.get(module)
+    return found is not None and config.pluginmanager.is_registered(found)
+
+
 # pytest, and what PyCharm and VS Code start in its place.
 _PROGRAMS = ("pytest", "py", "_jb_pytest_runner", "run_pytest_script")
 # The sessions that there have been in this process.
@@ -79,7 +85,9 @@ class PluginSession:
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace
         self._told: set[str] = set()
-        self._created = time.time()
+        workerinput = getattr(config, "workerinput", {})
+        # When the run did: its first process tells the others.
+        self.started = float(workerinput.get("alembic_snapshot_started") or time.time())
         self._process = os.getpid()
         # A test may run pytest in its own process.
         self._is_first = next(_numbers) == 0
@@ -184,8 +192,7 @@ class PluginSession:
         from alembic_snapshot.engines.events import EngineEvents
 
         root = next(iter(self.projects.values())).root
-        began = min(self._run_started(), self._created)
-        events = EngineEvents(root, self._temporary_folder, began)
+        events = EngineEvents(root, self._temporary_folder, self.started)
         events.notices.is_asked = self._is_asked
         return events
 
@@ -229,7 +236,7 @@ class PluginSession:
                 self.events,
                 self.tally,
                 folder=lambda: self.folder,
-                rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+                rebuild=self.started if self.options.snapshot_rebuild else None,
                 all_clones=self._clones_in_use,
                 crowd=self._processes() * len(self.projects),
             )
@@ -422,10 +429,6 @@ class PluginSession:
     def _processes(self) -> int:
         """How many processes of this run run tests."""
         return int(getattr(self.config, "workerinput", {}).get("workercount", 1))
-
-    def _run_started(self) -> float:
-        workerinput = getattr(self.config, "workerinput", {})
-        return float(workerinput.get("alembic_snapshot_started") or time.time())
 
 
 def _is_sqlalchemy_in(heard: Collection[ModuleType]) -> bool:

@@ -40,6 +40,7 @@ from alembic_snapshot.plugin.fixtures import (
     db_snapshot,
     failing,
 )
+from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.outside import attempt
 from alembic_snapshot.plugin.reports import name, send
 from alembic_snapshot.plugin.session import has_plugin, session_of
@@ -191,6 +192,14 @@ def _see_that_it_is_heard(config: pytest.Config, when: str) -> None:
             )
 
 
+def _see_that_it_is_as_marked(item: pytest.Item) -> None:
+    """Fail a test that was marked when that had no effect any more; other items have no clones."""
+    if hasattr(item, "fixturenames") and item.get_closest_marker("db_clone"):
+        plugin = session_of(item.config)
+        with failing(plugin):
+            plugin.database("default").see_marked(CloneOptions.of_test(item), item.nodeid)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, the async fixture and who reads the reports."""
     config.addinivalue_line("markers", _MARKER)
@@ -277,6 +286,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test whose application opened another database, or went on when it was refused one."""
     _see_that_it_is_heard(item.config, "by a fixture")
+    _see_that_it_is_as_marked(item)
     yield
     _see_that_it_is_heard(item.config, "by the test")
     plugin = session_of(item.config)

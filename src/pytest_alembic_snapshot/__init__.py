@@ -217,8 +217,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave the process as it was."""
-    session_of(config).close()
+    """Leave the process as it was; say what pytest has not had said at the end."""
+    plugin = session_of(config)
+    try:
+        if not (plugin.is_told or plugin.is_worker):
+            _warn_without_pytest(plugin.summary())
+    finally:
+        plugin.close()
+
+
+def _warn_without_pytest(lines: list[str]) -> None:
+    """Write warnings to standard error: an exit, an error of pytest or an option left them out."""
+    from alembic_snapshot.build.progress import Lossy
+
+    for line in filter(_is_warning, lines):
+        print(printable(line), file=Lossy(sys.__stderr__ or sys.stderr))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -420,11 +433,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Which snapshot, built or reused and why, how many clones; what the build warned of."""
     is_short = config.get_verbosity() < -1
-    for line in session_of(config).summary():
-        is_warning = line.startswith("alembic-snapshot: warning: ")
-        if is_short and not is_warning:
+    plugin = session_of(config)
+    for line in plugin.summary():
+        if is_short and not _is_warning(line):
             continue
-        terminalreporter.write_line(printable(line), yellow=is_warning)
+        terminalreporter.write_line(printable(line), yellow=_is_warning(line))
+    plugin.is_told = True
+
+
+def _is_warning(line: str) -> bool:
+    return line.startswith("alembic-snapshot: warning: ")
 
 
 @pytest.hookimpl(optionalhook=True)

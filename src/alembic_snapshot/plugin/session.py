@@ -80,6 +80,8 @@ class PluginSession:
                 refuse_unknown()
         except ConfigError as error:
             self.error = error
+        # Whether the summary was written.
+        self.is_told = False
         self.failures = Failures()
         self.reports = Reports(self._news, self._told_of)
         # Before pytest has parsed everything, it knows the options only here.

@@ -9,7 +9,6 @@ import argparse
 import os
 import shlex
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,10 @@ from alembic_snapshot.plugin.fixtures import (
     db_snapshot,
     failing,
 )
+from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.outside import attempt
 from alembic_snapshot.plugin.reports import name, send
-from alembic_snapshot.plugin.session import session_of
+from alembic_snapshot.plugin.session import has_plugin, session_of
 
 __all__ = [
     "Clones",
@@ -65,7 +65,6 @@ _MARKER = (
     "db_clone(layer=None, revision=None, empty=False, readonly=False, durable=False): give the "
     "test its own clone of the migrated database"
 )
-_run_start = time.time()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -193,6 +192,14 @@ def _see_that_it_is_heard(config: pytest.Config, when: str) -> None:
             )
 
 
+def _see_that_it_is_as_marked(item: pytest.Item) -> None:
+    """Fail a test that was marked when that had no effect any more; other items have no clones."""
+    if hasattr(item, "fixturenames") and item.get_closest_marker("db_clone"):
+        plugin = session_of(item.config)
+        with failing(plugin):
+            plugin.database("default").see_marked(CloneOptions.of_test(item), item.nodeid)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, the async fixture and who reads the reports."""
     config.addinivalue_line("markers", _MARKER)
@@ -201,7 +208,7 @@ def pytest_configure(config: pytest.Config) -> None:
     plugin.start()
     manager = config.pluginmanager
     decorate: Any = pytest.fixture
-    if manager.hasplugin("asyncio"):
+    if has_plugin(config, "pytest_asyncio.plugin"):
         import pytest_asyncio
 
         decorate = pytest_asyncio.fixture
@@ -210,8 +217,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave the process as it was."""
-    session_of(config).close()
+    """Leave the process as it was; say what pytest has not had said at the end."""
+    plugin = session_of(config)
+    try:
+        if not (plugin.is_told or plugin.is_worker):
+            _warn_without_pytest(plugin.summary())
+    finally:
+        plugin.close()
+
+
+def _warn_without_pytest(lines: list[str]) -> None:
+    """Write warnings to standard error: an exit, an error of pytest or an option left them out."""
+    from alembic_snapshot.build.progress import Lossy
+
+    for line in filter(_is_warning, lines):
+        print(printable(line), file=Lossy(sys.__stderr__ or sys.stderr))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -279,6 +299,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test whose application opened another database, or went on when it was refused one."""
     _see_that_it_is_heard(item.config, "by a fixture")
+    _see_that_it_is_as_marked(item)
     yield
     _see_that_it_is_heard(item.config, "by the test")
     plugin = session_of(item.config)
@@ -412,17 +433,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Which snapshot, built or reused and why, how many clones; what the build warned of."""
     is_short = config.get_verbosity() < -1
-    for line in session_of(config).summary():
-        is_warning = line.startswith("alembic-snapshot: warning: ")
-        if is_short and not is_warning:
+    plugin = session_of(config)
+    for line in plugin.summary():
+        if is_short and not _is_warning(line):
             continue
-        terminalreporter.write_line(printable(line), yellow=is_warning)
+        terminalreporter.write_line(printable(line), yellow=_is_warning(line))
+    plugin.is_told = True
+
+
+def _is_warning(line: str) -> bool:
+    return line.startswith("alembic-snapshot: warning: ")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell pytest-xdist's workers when the run began."""
-    node.workerinput["alembic_snapshot_started"] = _run_start
+    node.workerinput["alembic_snapshot_started"] = session_of(node.config).started
 
 
 @pytest.hookimpl(optionalhook=True)

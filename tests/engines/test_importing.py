@@ -99,6 +99,22 @@ def test_it_is_heard_once_and_a_reload_is_not_an_import(heard):
     assert heard == [1]
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_another_one_of_that_name_is_heard_too(heard, is_there):
+    told = []
+    if is_there:
+        importlib.import_module(NAME)
+    leave = when_imported(NAME, lambda: told.append(sys.modules[NAME]))
+
+    for _ in range(2):
+        sys.modules.pop(NAME, None)
+        assert importlib.import_module(NAME) is told[-1]
+    leave()
+
+    assert len(set(map(id, told))) == len(told) == 2 + is_there
+    assert heard == [1] * len(told)
+
+
 def test_a_module_is_what_it_is_without_being_heard_of(heard, tmp_path):
     module = importlib.import_module(NAME)
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from ..inner import MODES
+
 TESTS = """
 import pytest
 from shop import orders
@@ -274,3 +276,14 @@ def test_layers_that_tests_ask_for_are_built_before_the_first_test(shop):
 
     result.assert_outcomes(passed=2)
     result.stderr.fnmatch_lines(["built in * s, 3 steps*"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_run_of_a_process_rebuilds(shop, mode):
+    options = [*MODES[mode], *shop.plugins, "--snapshot-rebuild"]
+    script = f"import pytest; [pytest.main({options}) for _ in range(2)]"
+    shop.write("test_it.py", "def test_it(db_clone): pass")
+
+    result = shop.pytester.run(sys.executable, "-c", script, timeout=60)
+
+    assert result.stdout.str().count(" built (") == 2

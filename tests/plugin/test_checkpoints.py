@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import types
 
 import pytest
@@ -805,6 +806,56 @@ def test_others_of_a_name_and_of_a_folder_are_told_apart(shop):
     )
 
     result.assert_outcomes(passed=4)
+
+
+IMPORTED = """
+    import itertools
+    from pytest_alembic_snapshot import checkpoint_fixture
+    from shop import orders
+
+    NUMBERS = itertools.count(1)
+
+    @checkpoint_fixture("SCOPE")
+    def somebody():
+        name = f"number {next(NUMBERS)}"
+        orders.add_customer(name)
+        yield name
+
+    @checkpoint_fixture("SCOPE")
+    def more(somebody):
+        orders.add_customer(f"beside {somebody}")
+"""
+IMPORTING = """
+    from common import more, somebody
+    from shop import orders
+
+    def test_one(somebody):
+        assert orders.names() == [somebody, "the house"]
+
+    def test_two(more, somebody):
+        assert orders.names() == [f"beside {somebody}", somebody, "the house"]
+
+    class TestThree:
+        def test_three(self, somebody):
+            assert orders.names() == [somebody, "the house"]
+"""
+A, B = ([f"test_{m}.py::{t}" for t in ("test_one", "test_two", "TestThree")] for m in "ab")
+ORDERS = {
+    "by turns": [*itertools.chain(*zip(A, B, strict=True))],
+    "the second within the first": [A[0], *B, *A[1:]],
+    "backwards": [A[2], B[2], A[1], B[1], A[0], B[0]],
+    "one after the other": [*A, *B],
+}
+
+
+@pytest.mark.parametrize("scope", ["session", "package", "module"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_one_that_modules_import_is_each_ones_own(shop, order, scope):
+    files = {"common": IMPORTED.replace("SCOPE", scope), "test_a": IMPORTING, "test_b": IMPORTING}
+
+    result = shop.run("-p", "no:randomly", *ORDERS[order], **files)
+
+    result.assert_outcomes(passed=6)
 
 
 def test_one_that_all_tests_have_is_what_the_others_stand_on(shop):

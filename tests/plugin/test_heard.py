@@ -244,6 +244,111 @@ def test_a_test_that_imports_it_past_the_finders_does_not_pass(shop, who):
     )
 
 
+# A second SQLAlchemy, with engines that those who listen to the first one do not hear.
+WORKER = """
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+
+engine = create_engine(f"sqlite:///{Path(__file__).parent / 'real.db'}")
+
+def work():
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE worked (id INTEGER)"))
+
+def work_in_a_session():
+    with Session(engine) as session:
+        session.execute(text("CREATE TABLE worked (id INTEGER)"))
+        session.commit()
+"""
+ANEW = """
+import sys
+from unittest import mock
+
+import pytest
+import shop.orders
+
+def take_out(*packages):
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
+
+@pytest.fixture(params=["work", "work_in_a_session"])
+def work(request):
+    with mock.patch.dict(sys.modules):
+        take_out(PACKAGES)
+        import worker
+        yield getattr(worker, request.param)
+
+def test_not_asking(work):
+    work()
+
+def test_asking(db_clone, work):
+    work()
+    assert "table worked: not in the snapshot" in str(db_clone.diff())
+
+def test_putting_it_back(db_session):
+    assert shop.orders.names() == ["the house"]
+    shop.orders.add_customer("Ada")
+"""
+# What is imported anew, and how many tests are refused then: the configured engine is gone, too.
+PACKAGES = {'"sqlalchemy", "worker"': 2, '"sqlalchemy", "worker", "shop"': 4}
+
+
+@pytest.mark.parametrize("packages", PACKAGES)
+def test_another_sqlalchemy_is_guarded_as_the_first_one_is(shop, packages):
+    files = {"worker": WORKER, "test_it": ANEW.replace("PACKAGES", packages)}
+    refused = PACKAGES[packages]
+
+    result = shop.run("-p", "no:randomly", **files)
+
+    result.assert_outcomes(passed=5 - refused, failed=refused)
+    result.stdout.fnmatch_lines(["*DatabaseNotRequested: worker.py line * connects*"] * 2)
+    assert is_untouched(shop)
+
+
+def test_another_sqlalchemy_that_came_past_the_finders_fails_the_test(shop, real_starts):
+    past = PAST.replace("sys.meta_path.insert(0, Past())", "")
+    test = """
+def test_it():
+    sys.meta_path.insert(0, Past())
+    del sys.modules["sqlalchemy"]
+    import sqlalchemy
+"""
+
+    result = shop.run(test_it=f"{past}import shop.orders\n{test}")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*EngineError: SQLAlchemy was imported by the test in a way*"])
+
+
+FAKES = {
+    "nothing": "None",
+    "a mock": "mock.MagicMock()",
+    "an empty module": "types.ModuleType('sqlalchemy')",
+}
+
+
+@pytest.mark.parametrize("fake", FAKES)
+def test_what_only_has_its_name_is_no_sqlalchemy(shop, fake):
+    test = f"""
+        import sys, types
+        from unittest import mock
+        from shop import orders
+
+        def test_it(monkeypatch):
+            monkeypatch.setitem(sys.modules, "sqlalchemy", {FAKES[fake]})
+
+        def test_next(db_clone):
+            orders.add_customer("Ada")
+    """
+
+    result = shop.run(test_it=test)
+
+    result.assert_outcomes(passed=2)
+    assert is_untouched(shop)
+
+
 WRONG = {
     "unknown key": ("engine = ", "engin = ", "unknown key 'engin'"),
     "type": ('engine = "shop.db:engine"', "engine = 3", "engine"),

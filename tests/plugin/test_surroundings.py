@@ -270,3 +270,41 @@ def test_the_versions_of_a_project_that_are_run_next_to_each_other_share_a_store
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["alembic-snapshot: * reused; *"])
     shutil.rmtree(other.root)
+
+
+# Names under which plugins are, where pytest does not load them by itself.
+OWN = ("alembic-snapshot", "pytest_alembic_snapshot")
+ASYNCIO = ("asyncio", "pytest_asyncio.plugin")
+
+
+@pytest.mark.parametrize("asyncio", ASYNCIO)
+@pytest.mark.parametrize("own", OWN)
+def test_plugins_are_known_by_whatever_name_they_are_loaded(shop, monkeypatch, own, asyncio):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # xdist's options and anyio's are not there.
+    command = ("-p", own, "-p", asyncio)
+    shop.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_it(async_db_session):
+            assert async_db_session.is_active
+        """,
+    )
+
+    result = shop.pytester.runpytest_subprocess(*command, timeout=60)
+
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_doctor_knows_the_plugin_by_whatever_name_it_is_loaded(shop, monkeypatch, own):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"-p {own} -p asyncio")
+
+    done = shop.pytester.run(sys.executable, "-m", "alembic_snapshot", "doctor", timeout=60)
+
+    assert "it does not load the plugin" not in done.stdout.str()
+    done.stdout.fnmatch_lines(["* engine: *"])

@@ -318,3 +318,44 @@ def replace(path):
     other.write_bytes(path.read_bytes())
     os.utime(other, ns=(seen.st_atime_ns, seen.st_mtime_ns))
     other.replace(path)
+
+
+# How a run ends in which pytest writes no summary, and what its status is then.
+ENDS = {
+    "an exit": ("pytest.exit('enough', returncode=9)", (), 9),
+    "an exit of a hook": ("import atexit", ("-p", "ending"), 8),
+    "an error of pytest": ("import atexit", ("-p", "failing"), 3),
+    "no terminal": ("pass", ("-p", "no:terminal"), 0),
+    "as always": ("pass", (), 0),
+    "without a summary": ("pass", ("--no-summary",), 0),
+}
+PLUGIN = """
+import pytest
+
+def pytest_runtest_logfinish(nodeid):
+    if nodeid.endswith("test_next"):
+        {statement}
+"""
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_it_is_said_once_however_the_run_ends(shop, end):
+    statement, options, status = ENDS[end]
+    shop.write("ending.py", PLUGIN.format(statement="pytest.exit('enough', returncode=8)"))
+    shop.write("failing.py", PLUGIN.format(statement="raise RuntimeError('failing')"))
+    test = f"""
+import pytest
+from shop.db import REAL
+{BY_A_DRIVER}
+def test_it(db_session):
+    write(str(REAL), "CREATE TABLE written (id INTEGER)")
+
+def test_next():
+    {statement}
+"""
+
+    result = shop.run("-p", "no:randomly", *options, test_it=test)
+
+    assert result.ret == status
+    told = [*result.outlines, *result.errlines]
+    assert sum("real.db is no clone, and was written" in line for line in told) == 1

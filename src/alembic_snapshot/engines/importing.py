@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 
@@ -26,7 +27,7 @@ def when_imported(name: str, callback: Callable[[], None]) -> Callable[[], None]
 class _Finder:
     """Finds one module as everybody else would, whenever it is imported."""
 
-    def __init__(self, name: str, callback: Callable[[], None]):
+    def __init__(self, name: str, callback: Callable[[], None], told: ModuleType | None):
         self.name = name
         self._callback = callback
         self._told: Any = None

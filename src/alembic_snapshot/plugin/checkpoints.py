@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 import pytest
 
 from alembic_snapshot.errors import CloneError, ConfigError
-from alembic_snapshot.plugin.declared import ATTRIBUTE, Declared, parent_of, refusing_late
+from alembic_snapshot.plugin.declared import (
+    ATTRIBUTE,
+    Declared,
+    declared_of,
+    parent_of,
+    refusing_late,
+)
 from alembic_snapshot.plugin.fixtures import failing
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.returned import bound_to_a_session
@@ -118,12 +124,13 @@ def _building(declared: Declared, function: Callable[..., Any]) -> Callable[...,
         title = f"{declared.name}{_parameter(request)}"
         bound = functools.partial(function, *arguments, **named)
         whose = f"the checkpoint {title} ({declared.place})"
-        making = Making(declared, session, title, Call(bound, whose))
+        one = declared_of(request._fixturedef, declared)
+        making = Making(one, session, title, Call(bound, whose))
         with session.failures.of_one_test(request), failing(session):
             making.begin()
         with session.failures.noting(title, session.item.nodeid), failing(session):
             value = making.start(own)
-        with refusing_late(declared, request._fixturedef):
+        with refusing_late(one, request._fixturedef):
             yield value
         with failing(session):
             making.forget()

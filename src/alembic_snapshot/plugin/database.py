@@ -237,6 +237,26 @@ class Database:
                 "checkpoint",
             )
 
+    def see_marked(self, clone_options: CloneOptions, test: str) -> None:
+        """See that the clone in use is what a test's markers say by now.
+
+        A fixture may have marked the test after its clone had begun.
+
+        Raises:
+            CloneError: there is none, or it is another one.
+        """
+        if self.clone is None:
+            what = "and no clone of it has begun"
+        elif clone_options not in (_PLAIN, self._clone_options):
+            what = "when a clone without these arguments had begun"
+        else:
+            return
+        raise CloneError(
+            f"{test} was marked with db_clone while it was set up, {what}",
+            hint="mark the test, its class or its module; a fixture that adds the marker has to "
+            'run before db_clone, and to ask for it: request.getfixturevalue("db_clone")',
+        )
+
     def unfinished(self) -> list[str]:
         """What was written on the clone in use, or is about to be, and not committed."""
         lines = [*self.redirect.unflushed()]

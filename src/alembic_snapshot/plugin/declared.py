@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,10 @@ _Definitions = Mapping[str, Sequence[Any]]
 
 @dataclass(eq=False)
 class Declared:
-    """A fixture of ``checkpoint_fixture``; ``current`` is its checkpoint while its scope lasts."""
+    """A fixture of ``checkpoint_fixture``; ``current`` is its checkpoint while its scope lasts.
+
+    Modules that import one function have a fixture each: see :func:`declared_of`.
+    """
 
     name: str
     place: str
@@ -35,6 +39,15 @@ class Declared:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.place})"
+
+
+def declared_of(definition: Any, declared: Declared) -> Declared:
+    """What is known of one fixture, by pytest's definition of it, as its function declares it.
+
+    The function is that of each module that imports it, and runs once for each.
+    """
+    own: Declared = vars(definition).setdefault(ATTRIBUTE, dataclasses.replace(declared))
+    return own
 
 
 def asked_by(item: pytest.Item) -> list[Declared]:
@@ -169,7 +182,9 @@ def _walk(
 
 
 def _declared(definition: Any) -> Declared | None:
-    found: Declared | None = getattr(definition.func, ATTRIBUTE, None)
+    # Before it has run, there is only what its function declares.
+    known = vars(definition).get(ATTRIBUTE)
+    found: Declared | None = known or getattr(definition.func, ATTRIBUTE, None)
     return found
 
 

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alembic_snapshot.errors import SnapshotError
-from alembic_snapshot.plugin.session import session_of
+from alembic_snapshot.plugin.session import has_plugin, session_of
 from alembic_snapshot.project.variables import PROBE, PROBE_SECONDS
 
 if TYPE_CHECKING:
     from alembic_snapshot.database.identity import Place
     from alembic_snapshot.plugin.database import Database
 
+# What runs async tests.
+_RUNNERS = ("pytest_asyncio.plugin", "anyio.pytest_plugin")
 _FILE = Path(os.environ[PROBE])
 _stack = open(f"{_FILE}.stack", "w", encoding="utf-8")  # noqa: SIM115  # for as long as this runs
 faulthandler.dump_traceback_later(float(os.environ[PROBE_SECONDS]), file=_stack, exit=True)
@@ -35,7 +37,7 @@ faulthandler.dump_traceback_later(float(os.environ[PROBE_SECONDS]), file=_stack,
 
 def pytest_cmdline_main(config: pytest.Config) -> int:
     """Look instead of running tests."""
-    if not config.pluginmanager.hasplugin("alembic-snapshot"):
+    if not has_plugin(config, "pytest_alembic_snapshot"):
         _write({"plugin": False})
         return 0
     session = session_of(config)
@@ -48,7 +50,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int:
             found["databases"] = {name: _database(one) for name, one in databases.items()}
         except SnapshotError as error:
             found["error"] = error.to_record()
-    found["asyncio"] = any(map(config.pluginmanager.hasplugin, ("asyncio", "anyio")))
+    found["asyncio"] = any(has_plugin(config, name) for name in _RUNNERS)
     _write(found)
     session.close()
     return 0

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,12 @@ def session_of(config: pytest.Config) -> PluginSession:
     return config.stash[_key]
 
 
+def has_plugin(config: pytest.Config, module: str) -> bool:
+    """Whether a module is a plugin of this run: loaded by itself or with ``-p``, by any name."""
+    found = sys.modules.get(module)
+    return found is not None and config.pluginmanager.is_registered(found)
+
+
 # pytest, and what PyCharm and VS Code start in its place.
 _PROGRAMS = ("pytest", "py", "_jb_pytest_runner", "run_pytest_script")
 # The sessions that there have been in this process.
@@ -74,12 +80,16 @@ class PluginSession:
                 refuse_unknown()
         except ConfigError as error:
             self.error = error
+        # Whether the summary was written.
+        self.is_told = False
         self.failures = Failures()
         self.reports = Reports(self._news, self._told_of)
         # Before pytest has parsed everything, it knows the options only here.
         self.options: Any = config.known_args_namespace
         self._told: set[str] = set()
-        self._created = time.time()
+        workerinput = getattr(config, "workerinput", {})
+        # When the run did: its first process tells the others.
+        self.started = float(workerinput.get("alembic_snapshot_started") or time.time())
         self._process = os.getpid()
         # A test may run pytest in its own process.
         self._is_first = next(_numbers) == 0
@@ -188,8 +198,7 @@ class PluginSession:
         from alembic_snapshot.engines.events import EngineEvents
 
         root = next(iter(self.projects.values())).root
-        began = min(self._run_started(), self._created)
-        events = EngineEvents(root, self._temporary_folder, began)
+        events = EngineEvents(root, self._temporary_folder, self.started)
         events.notices.is_asked = self._is_asked
         return events
 
@@ -233,7 +242,7 @@ class PluginSession:
                 self.events,
                 self.tally,
                 folder=lambda: self.folder,
-                rebuild=self._run_started() if self.options.snapshot_rebuild else None,
+                rebuild=self.started if self.options.snapshot_rebuild else None,
                 all_clones=self._clones_in_use,
                 crowd=self._processes() * len(self.projects),
             )
@@ -375,6 +384,7 @@ class PluginSession:
             refuse_old()
             _ = self.databases
             self.events.install()
+            self.events.listen()
         except ConfigError as error:
             self.error = error
             raise
@@ -426,9 +436,16 @@ class PluginSession:
         """How many processes of this run run tests."""
         return int(getattr(self.config, "workerinput", {}).get("workercount", 1))
 
-    def _run_started(self) -> float:
-        workerinput = getattr(self.config, "workerinput", {})
-        return float(workerinput.get("alembic_snapshot_started") or time.time())
+
+def _is_sqlalchemy_in(heard: Collection[ModuleType]) -> bool:
+    """Whether the SQLAlchemy that is there, if one is, is one of these.
+
+    A test may have something else under its name, which makes no engines.
+    """
+    module = sys.modules.get("sqlalchemy")
+    if not isinstance(module, ModuleType):
+        return True
+    return module in heard or not isinstance(vars(module).get("Engine"), type)
 
 
 def _is_main() -> bool:

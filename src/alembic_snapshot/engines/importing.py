@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 
@@ -27,7 +26,7 @@ def when_imported(name: str, callback: Callable[[], None]) -> Callable[[], None]
 class _Finder:
     """Finds one module as everybody else would, whenever it is imported."""
 
-    def __init__(self, name: str, callback: Callable[[], None], told: ModuleType | None):
+    def __init__(self, name: str, callback: Callable[[], None]):
         self.name = name
         self._callback = callback
         self._told: Any = None

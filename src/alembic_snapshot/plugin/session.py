@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -384,7 +384,6 @@ class PluginSession:
             refuse_old()
             _ = self.databases
             self.events.install()
-            self.events.listen()
         except ConfigError as error:
             self.error = error
             raise
@@ -435,17 +434,6 @@ class PluginSession:
     def _processes(self) -> int:
         """How many processes of this run run tests."""
         return int(getattr(self.config, "workerinput", {}).get("workercount", 1))
-
-
-def _is_sqlalchemy_in(heard: Collection[ModuleType]) -> bool:
-    """Whether the SQLAlchemy that is there, if one is, is one of these.
-
-    A test may have something else under its name, which makes no engines.
-    """
-    module = sys.modules.get("sqlalchemy")
-    if not isinstance(module, ModuleType):
-        return True
-    return module in heard or not isinstance(vars(module).get("Engine"), type)
 
 
 def _is_main() -> bool:

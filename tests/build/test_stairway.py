@@ -301,6 +301,14 @@ class TestAClimb:
         assert tried(project) == []
 
 
+# What env.py runs beside the migrations, with a name that it has from a module.
+OWN_SQL = {
+    "a statement": "connection.execute(text(f'create table if not exists {app.NAME} (x)'))",
+    "as the driver takes it": "connection.exec_driver_sql("
+    "f'create table if not exists {app.NAME} (x)')",
+}
+
+
 class TestWhatPassedBefore:
     def test_is_climbed_again_only_from_a_change_on(self, project):
         project.history(4)
@@ -352,6 +360,30 @@ class TestWhatPassedBefore:
 
         project.write("naming.py", naming.format(CONVENTION={}))
         assert run_stairway(project.load()).tried == 0
+
+    @pytest.mark.parametrize("way", OWN_SQL)
+    def test_is_not_believed_when_env_py_runs_other_sql_by_itself(self, project, way):
+        project.history(2)
+        env = project.root / "migrations/env.py"
+        migrates = "    context.configure("
+        assert migrates in env.read_text()
+        run = f"    {OWN_SQL[way]}; connection.commit()\n"
+        text = env.read_text().replace(migrates, run + migrates)
+        env.write_text(f"import app\nfrom sqlalchemy import text\n{text}")
+        needs = "op.drop_table('t_0002')\n    op.execute('delete from helper')"
+        path = project.versions / "0002_made.py"
+        path.write_text(path.read_text().replace("op.drop_table('t_0002')", needs))
+        project.write("app.py", "NAME = 'helper'\n")
+        assert not run_stairway(project.load()).findings
+        assert run_stairway(project.load()).tried == 0
+
+        project.write("app.py", "NAME = 'another'\n")
+        found = run_stairway(project.load())
+
+        assert [one.revision for one in found.findings] == ["0002"]
+        assert "no such table: helper" in str(found.findings[0])
+        project.write("app.py", "NAME = 'helper'\n")
+        assert not run_stairway(project.load()).findings
 
     def test_is_remembered_and_what_failed_is_tried_again(self, project, monkeypatch):
         project.history(2)

@@ -178,6 +178,74 @@ def test_sql_that_leaves_something_else_each_time_is_built_anew_when_something_c
     assert not project.ensure().built, "the SQL is the same"
 
 
+LOG = "connection.execute(text('create table if not exists log (i)'))"
+# What leaves something more each time that env.py runs.
+MORE = {
+    "a row": f"{LOG}; connection.execute(text('insert into log values (1)'))",
+    "as the driver takes it": f"{LOG}; connection.exec_driver_sql('insert into log values (1)')",
+    "through Alembic": f"{LOG}; context.execute(text('insert into log values (1)'))",
+    "rows of a query": f"{LOG}; "
+    "connection.execute(text('insert into log select count(*) from log'))",
+    "a counter": f"{LOG}; connection.execute(text('insert into log select 0 where not exists "
+    "(select 1 from log)')); connection.execute(text('update log set i = i + 1'))",
+    "a replaced row": "connection.execute(text('create table if not exists log (i integer primary "
+    "key autoincrement)')); connection.execute(text('delete from log')); "
+    "connection.execute(text('insert into log default values'))",
+    "an engine of its own": f"{LOG}; connection.commit(); e = sa.create_engine("
+    "connection.engine.url); c = e.connect(); c.execute(text('insert into log values (1)')); "
+    "c.commit(); c.close(); e.dispose()",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+@pytest.mark.parametrize("way", MORE)
+class TestAnEnvPyThatLeavesMoreEachTime:
+    def test_has_run_once_in_a_snapshot(self, project, rows, way, before):
+        project.history(2)
+        with_env(project, MORE[way], before=before)
+        write_module(project, VIEW, 1)
+
+        snapshot = project.ensure()
+
+        assert rows(snapshot.path, "select count(*) from log") == [(1,)]
+        assert rows(snapshot.path, "select max(i) from log where i > 1") == [(None,)]
+        assert "drift" in snapshot.manifest.checks
+        assert not project.ensure().built
+
+    @pytest.mark.parametrize("what", ["a revision", "a seed", "an edit"])
+    def test_builds_what_an_empty_store_gives(self, project, tmp_path, way, before, what):
+        project.history(2)
+        with_env(project, MORE[way], before=before)
+        write_module(project, VIEW, 1)
+        project.write("app/seed.py", "def seed(connection):\n    pass\n")
+        project.ensure()
+
+        if what == "a revision":
+            project.revision("0003", "0002")
+        elif what == "an edit":
+            project.revision("0002", "0001", "op.execute('create table other (i)')")
+        else:
+            project.configure('seeds = ["app.seed:seed"]\n')
+        is_same, found = is_as_from_nothing(project, tmp_path)
+
+        assert is_same
+        assert found.why[-1] == "env.py may leave more in the database each time that it runs"
+
+
+def test_a_state_that_such_an_env_py_failed_behind_is_not_built_on(project, tmp_path):
+    project.history(1)
+    with_env(project, MORE["a row"], before=True)
+    write_module(project, VIEW, 1)
+    project.revision("0002", "0001", "raise RuntimeError('it broke')")
+    with pytest.raises(BuildError, match="it broke"):
+        project.ensure()
+
+    project.revision("0002", "0001")
+    is_same, _ = is_as_from_nothing(project, tmp_path)
+
+    assert is_same
+
+
 def test_a_seed_stands_on_what_env_py_left(project):
     project.history(1)
     module, run = WAYS["a constant"]

@@ -386,6 +386,33 @@ CONNECT = {
     "an engine for a file": "sa.create_engine('sqlite:///other.db').connect()",
 }
 
+LOGGING = """    from sqlalchemy import text
+    with connection.begin():
+        connection.execute(text("create table if not exists log (i int)"))
+        connection.execute(text("insert into log values (1)"))
+"""
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+def test_an_env_py_that_leaves_more_each_time_has_run_once_in_each_snapshot(
+    project, ask, copied, before
+):
+    project.history(2)
+    env = project.root / "migrations/env.py"
+    migrates = "    context.configure("
+    text = env.read_text()
+    assert migrates in text
+    env.write_text(text.replace(migrates, LOGGING + migrates) if before else text + LOGGING)
+
+    first = project.ensure()
+    project.revision("0003", "0002")
+    second, ran = project.build()
+
+    for snapshot in (first, second):
+        assert ask(copied(snapshot), "select count(*) from log") == [(1,)]
+    assert ran[-3:] == ["0001", "0002", "0003"]
+
+
 # Engines of a server that isn't there; opened by env.py, they lead to the snapshot.
 REDIRECTED = """
     from sqlalchemy import create_engine, inspect, text

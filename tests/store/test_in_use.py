@@ -182,3 +182,55 @@ def test_of_two_families_the_one_stays_of_which_something_was_asked_for_last(pro
 
     assert first.path.exists()
     assert not second.path.exists()
+
+
+def _checked_again(project):
+    project.write("models.py", MODELS.format("other"))
+    assert not project.ensure().built
+
+
+def _rebuilt(project):
+    assert project.ensure(rebuild=True).built
+
+
+def _asked_for(project):
+    assert not project.ensure().built
+
+
+MODELS = """
+    import sqlalchemy as sa
+
+    metadata = sa.MetaData()
+    sa.Table({!r}, metadata, sa.Column("id", sa.Integer, primary_key=True))
+"""
+# What others do with a snapshot that somebody is using.
+MEANWHILE = {"ask for it": _asked_for, "check it again": _checked_again, "rebuild it": _rebuilt}
+
+
+@pytest.mark.parametrize("by", ["prune", "trim", "discard"])
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_is_used_stays_whatever_others_did_with_it_meanwhile(project, store, what, by):
+    project.write("models.py", MODELS.format("t_0001"))
+    env = project.root / "migrations/env.py"
+    env.write_text(
+        "import models\n" + env.read_text().replace("metadata = None", "metadata = models.metadata")
+    )
+    project.history(1)
+    used = project.ensure()
+
+    def delete():
+        age(used)
+        if by == "prune":
+            store.prune(keep=0)
+        elif by == "trim":
+            store.trim(0)
+        else:
+            store.discard(used.entry)
+
+    with used.in_use():
+        MEANWHILE[what](project)
+        delete()
+        assert used.path.exists()
+
+    delete()
+    assert not used.path.exists()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alembic_snapshot.build.lookup import suits
-from alembic_snapshot.builder.protocol import CONNECTION, DISK, PROCESS, RUN
+from alembic_snapshot.builder.protocol import CONNECTION, DISK, ENV, PROCESS, RUN
 from alembic_snapshot.key.layers import Chain, State
 from alembic_snapshot.key.observed import Present
 from alembic_snapshot.project.config import Project
@@ -64,6 +64,8 @@ class Ancestors:
         if found is None or not self._is_missed(found.entry.manifest):
             return None
         left = found.entry.manifest.left
+        if ENV in left:
+            return "env.py may leave more in the database each time that it runs"
         listed = ", ".join(_WORDS.get(where, where.removeprefix(DISK)) for where in left)
         return f"what runs may need what revisions or seeds before it left in {listed}"
 
@@ -124,7 +126,7 @@ def _is_package(name: str) -> bool:
 
 def _is_anybodys(where: str) -> bool:
     """Whether anything that runs may need what was left there, and nobody knows what does."""
-    return where == PROCESS or where.startswith(DISK)
+    return where in (PROCESS, ENV) or where.startswith(DISK)
 
 
 def _deepest(candidates: Iterable[Ancestor]) -> Ancestor | None:

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alembic_snapshot.build.ancestors import Ancestor
+from alembic_snapshot.build.ancestors import Ancestor, UnfitAncestor
 from alembic_snapshot.build.process import Child
 from alembic_snapshot.builder.protocol import CONNECTION, RUN, Step
 from alembic_snapshot.database.target import Workspace
@@ -51,6 +51,22 @@ def see_that_nothing_is_missed(child: Child, plan: Plan) -> None:
         state = child.states.get(index)
         if is_upgrade and state and not state.goes_on and {CONNECTION, RUN} & {*state.left}:
             raise Broken
+
+
+def see_that_env_runs_once(child: Child, plan: Plan) -> None:
+    """See that an ``env.py`` that leaves more each time has run as often as on an empty database.
+
+    Raises:
+        UnfitAncestor: it had run for the state that the build began from.
+        Broken: it has run again for the revisions after a state on the way.
+    """
+    if not child.facts.env_writes:
+        return
+    if plan.ancestor is not None:
+        raise UnfitAncestor(())
+    upgrades = [index for index, step in enumerate(plan.steps) if step.does == "upgrade"]
+    if any(not child.states[index].goes_on for index in upgrades[:-1] if index in child.states):
+        raise Broken
 
 
 def may_miss_something(child: Child, plan: Plan) -> bool:

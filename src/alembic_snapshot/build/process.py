@@ -153,10 +153,12 @@ class BuilderProcess:
         check: bool,
         applied: Collection[str] = (),
         asked: Collection[str] = (),
+        is_copy: bool = False,
     ) -> Job:
         """The builder's orders for bringing ``database``, with ``applied`` in it, to its end.
 
-        ``asked`` are the names that its revisions had asked of what ``env.py`` leaves.
+        ``asked`` are the names that its revisions had asked of what ``env.py`` leaves. ``is_copy``
+        says that it is only to be checked, and thrown away.
         """
         project, settings = self.project, self.project.alembic
         return Job(
@@ -187,6 +189,7 @@ class BuilderProcess:
             steps=steps,
             check=check,
             is_continued=bool(applied),
+            is_copy=is_copy,
         )
 
     def read(self, seen: Seen, salt: str, before: Observed | None = None) -> Observed:

@@ -16,7 +16,7 @@ from alembic_snapshot.build.lookup import Status, look_up, suits
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
 from alembic_snapshot.build.progress import telling_of_a_wait
 from alembic_snapshot.build.snapshot import Snapshot
-from alembic_snapshot.build.stairway_cache import Finding, Findings, StairwayCache
+from alembic_snapshot.build.stairway_cache import Finding, Findings, Note, StairwayCache
 from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, CheckError
@@ -110,6 +110,8 @@ class _Stairway:
         self.from_scratch = from_scratch
         self._made = 0
         self.cache = StairwayCache(status.store, chain, status.present)
+        # What is to be remembered once it is known what env.py hands over by now.
+        self._notes: list[Note] = []
 
     def run(
         self, wanted: Sequence[str], snapshot: Snapshot | None, listener: Listener | None
@@ -138,6 +140,7 @@ class _Stairway:
                 findings_of, tried = self._go_up(wanted, manifest)
             except AttemptFailed as failed:
                 raise failed.error from None
+        self._remember(manifest)
         findings = [finding for name in wanted for finding in findings_of[name]]
         return StairwayResult(current, findings, len(tried))
 
@@ -156,6 +159,7 @@ class _Stairway:
                 failures.append(failed.error)
                 if failed.final:
                     break
+        self._remember(snapshot.manifest)
         if not missing or findings_of.keys() >= set(missing):
             findings = [finding for name in wanted for finding in findings_of[name]]
             return StairwayResult(snapshot, findings, len(missing))
@@ -253,8 +257,17 @@ class _Stairway:
         salt = self.chain.target.digest
         observed = builder.read(child.states[0].direct, salt, before)
         late = self._read_before_it_was_named(child.states[0].by_owner)
-        self.cache.note(child.facts.options, observed, late, findings_of)
+        self._notes.append(Note(child.facts.options, observed, late, findings_of))
         return findings_of
+
+    def _remember(self, manifest: Manifest) -> None:
+        """Remember what was found, with all that ``env.py`` handed over for the snapshot, too.
+
+        A stairway hears less of it: not the SQL that ``env.py`` runs beside the migrations.
+        """
+        for note in self._notes:
+            options = {**manifest.options, **note.options}
+            self.cache.note(options, note.observed, note.late, note.findings)
 
     def _read_before_it_was_named(
         self, read: Mapping[str, Mapping[str, str]]

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic_snapshot.key.layers import Chain
 from alembic_snapshot.key.observed import Observed, Present
@@ -22,7 +22,7 @@ from alembic_snapshot.store.manifest import different_options, write_whole
 from alembic_snapshot.store.store import Store, run_id
 
 # Raised when a stairway looks at more, or at something else.
-_FORMAT = 4
+_FORMAT = 5
 _KEPT = 50
 
 
@@ -44,6 +44,15 @@ class Finding:
 
 
 Findings = Mapping[str, Sequence[Finding]]
+
+
+class Note(NamedTuple):
+    """What one builder found, with what was read and what ``env.py`` handed over meanwhile."""
+
+    options: Mapping[str, str]
+    observed: Observed
+    late: Mapping[str, Mapping[str, str]]
+    findings: Findings
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from alembic_snapshot.build.plan import (
     Broken,
     Plan,
     may_miss_something,
+    see_that_env_runs_once,
     see_that_nothing_is_missed,
 )
 from alembic_snapshot.build.process import (
@@ -25,7 +26,7 @@ from alembic_snapshot.build.process import (
     Child,
     Listener,
 )
-from alembic_snapshot.builder.protocol import Checks, Done, Facts, Step
+from alembic_snapshot.builder.protocol import ENV, Checks, Done, Facts, Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -189,18 +190,22 @@ class Construction:
         steps = [] if self.project.migrate else [Step("upgrade", revisions=heads)]
         applied = self.chain.revisions
         check = not self.chain.is_below
-        job = self.builder.job(database, steps, handover, check=check, applied=applied, asked=asked)
+        job = self.builder.job(
+            database, steps, handover, check=check, applied=applied, asked=asked, is_copy=True
+        )
         return self.builder.run(workspace.folder, job).end
 
     def _check_apart(self, workspace: Workspace, done: Done, plan: Plan) -> Done:
         """A builder's report with the checks that another one makes on a copy of its database.
 
-        Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know.
+        Where ``migrate`` or a seed ran, models are imported that `alembic check` does not know. An
+        ``env.py`` that writes rows shows there whether it leaves more each time that it runs.
         """
         database = workspace.state(len(plan.states))
         try:
             workspace.database.save(database.name)
             checked = self._run_checks(workspace, database, plan.handover, ())
+            is_more = done.facts.env_writes and _differ(database, workspace.database)
         except AttemptFailed as failed:
             return dataclasses.replace(done, checks=Checks.impossible(_told(failed)))
         finally:
@@ -216,6 +221,7 @@ class Construction:
             written=_together(ours.written, theirs.written),
             changed=_together(ours.changed, theirs.changed),
             databases=_together(ours.databases, theirs.databases),
+            env_writes=is_more,
         )
         return Done(report, checked.checks, checked.through_env)
 
@@ -246,8 +252,9 @@ class Construction:
         try:
             child = self.builder.run(workspace.folder, job)
             see_that_nothing_is_missed(child, plan)
-            if not is_plain:
+            if not is_plain or child.facts.env_writes:
                 child.done = self._check_apart(workspace, child.end, plan)
+            see_that_env_runs_once(child, plan)
             return self._publish(child, plan)[-1]
         except AttemptFailed as failed:
             if failed.child:
@@ -433,7 +440,11 @@ class Construction:
             warnings=[masked(line) for line in (*_said(child.facts), *verified.notes)],
             databases=self._databases(child.facts.databases, plan.ancestor and plan.ancestor.entry),
             left=sorted(
-                {*seen.left, *(plan.ancestor.entry.manifest.left if plan.ancestor else ())}
+                {
+                    *seen.left,
+                    *(plan.ancestor.entry.manifest.left if plan.ancestor else ()),
+                    *([ENV] if child.facts.env_writes else ()),
+                }
             ),
             # What stands on another machine's work is believed as far as that is.
             origins=plan.ancestor.entry.manifest.origins if plan.ancestor else (),
@@ -494,6 +505,14 @@ def _told(failed: AttemptFailed) -> str:
     """Why the models were not checked, with what is known to help."""
     known = failed.child.failed.hint if failed.child and failed.child.failed else None
     return f"{failed.error.message}; {known}" if known else failed.error.message
+
+
+def _differ(database: Target, other: Target) -> bool:
+    """Whether two databases differ, or may: where that can't be told they do."""
+    try:
+        return bool(database.diff(other))
+    except Exception:
+        return True
 
 
 def _said(facts: Facts) -> list[str]:

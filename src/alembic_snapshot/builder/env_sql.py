@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic_snapshot.builder.options import spelled
-from alembic_snapshot.database.statements import is_reading
+from alembic_snapshot.database.statements import SCHEMA, beginning, is_beside, is_reading
 from alembic_snapshot.store.manifest import ENV_SQL
 
 _CURE = (
@@ -56,6 +56,17 @@ class EnvSql:
         """While migrations run, within ``env.py``."""
         with self._set(is_heard=False, is_env=False):
             yield
+
+    @property
+    def writes_rows(self) -> bool:
+        """Whether a statement may leave more each time that it runs.
+
+        One of DDL leaves the same, or fails, unless there is another one behind it.
+        """
+        return any(
+            ";" in one.rstrip("; \n") or not (is_beside(one) or SCHEMA.match(beginning(one)))
+            for one in self._statements
+        )
 
     def why(self, error: BaseException) -> str | None:
         """What to do if it is SQL of ``env.py``'s own that can't run again; None if it is not."""

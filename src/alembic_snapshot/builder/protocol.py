@@ -46,7 +46,7 @@ class Job:
     ``handover`` is how ``env.py`` is given the database. ``settled`` are files of applied
     revisions, of which only the first lines will run. ``asked`` are the names that revisions in
     the database had asked of what ``env.py`` leaves. ``is_continued`` says that the database has
-    been made by an ``env.py`` before.
+    been made by an ``env.py`` before, ``is_copy`` that it is only to be checked, and thrown away.
     """
 
     target: Mapping[str, Any]
@@ -74,6 +74,7 @@ class Job:
     steps: Sequence[Step]
     check: bool
     is_continued: bool
+    is_copy: bool
 
     def to_line(self) -> str:
         """The orders as JSON."""
@@ -96,6 +97,7 @@ class Facts:
     ``asks_command_line`` says that the project asked for Alembic's command line. ``written`` and
     ``changed`` are files, ``unlike_before`` what the next build finds otherwise, a line each.
     ``create_all`` and ``from_models`` are the revisions and seeds that make something of metadata.
+    ``env_writes`` says that ``env.py`` itself may leave more in the database each time it runs.
     """
 
     refused: Sequence[str]
@@ -116,6 +118,7 @@ class Facts:
     changed: Sequence[str]
     unlike_before: Sequence[str] = ()
     from_models: Sequence[str] = ()
+    env_writes: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,8 @@ class Failure:
 # settings, temporary tables. In the run of env.py: its configuration's values, its own names. In
 # the process: variables, its folder, the next random numbers.
 CONNECTION, RUN, PROCESS = "<connection>", "<run>", "<process>"
+# In the database, by an env.py that leaves more there each time that it runs.
+ENV = "<env.py>"
 # The beginning of the name of a file that it has left.
 DISK = "<disk>"
 

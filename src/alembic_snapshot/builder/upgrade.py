@@ -112,7 +112,8 @@ class Builder:
             else:
                 self._step(steps.popleft())
         done = Done(self.facts())
-        if self.job.check:
+        # On what is published, env.py is not to write rows once more.
+        if self.job.check and (self.job.is_copy or not self.env.sql.writes_rows):
             # Should the process end in there, what was reached is none the worse.
             self._report(Done(self.facts(), through_env=self._read_by_env()), "reached")
             checks = self._check()
@@ -159,6 +160,7 @@ class Builder:
             written=sorted(self.watch.record.written),
             changed=self.watch.changed(),
             unlike_before=self.watch.unlike_before(),
+            env_writes=self.env.sql.writes_rows,
         )
 
     def _on_migrations(self, context: Any) -> None:

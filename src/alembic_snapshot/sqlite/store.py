@@ -6,7 +6,7 @@ The store is a directory::
     snapshots/.*.publish.*    one that is on its way there
     building/    databases under construction
     failed/      the last failed build of each digest, for a look
-    locks/       one lock for each digest
+    locks/       one lock for each digest, and one for the use of each snapshot
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import StoreError
@@ -175,6 +176,8 @@ class FileStore(Store):
             readers = (staged / _MANIFEST).stat().st_mode & 0o444
             os.chmod(staged / _DATABASE, readers)
             os.chmod(staged, 0o700 | readers | readers >> 2)
+            # For those who may read the store, and not write to it.
+            self._use_of(name).close()
             self._move_into_place(staged, final, prefix)
         except OSError as error:
             raise self.unwritable(error) from error
@@ -189,7 +192,7 @@ class FileStore(Store):
         """Keep a snapshot from being pruned by another process meanwhile."""
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
-                file = stack.enter_context(open(_folder(entry) / _MANIFEST, "rb"))
+                file = stack.enter_context(self._use_of(entry.name))
                 fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
@@ -267,9 +270,9 @@ class FileStore(Store):
 
     def _delete(self, entry: Entry) -> bool:
         try:
-            with open(_folder(entry) / _MANIFEST, "rb") as file:
+            self.building.mkdir(exist_ok=True)
+            with self._use_of(entry.name) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.building.mkdir(exist_ok=True)
                 trash = self.building / f"{entry.name[:NAME_LENGTH]}.pruned.{time.time_ns()}"
                 self._take_away(_folder(entry), trash)
         except (BlockingIOError, FileNotFoundError):
@@ -277,6 +280,18 @@ class FileStore(Store):
         except OSError as error:
             raise self.unwritable(error) from error
         return True
+
+    def _use_of(self, name: str) -> BinaryIO:
+        """The file whose lock says that a snapshot of that name is in use.
+
+        It is none of the snapshot's own files, which others may replace meanwhile.
+        """
+        path = self.root / "locks" / f"{name}.use"
+        try:
+            return open(path, "rb")
+        except FileNotFoundError:
+            path.parent.mkdir(exist_ok=True)
+            return open(path, "ab")
 
     def _sweep(self, owner: str | None) -> None:
         """Delete what dead builders left, and an owner's failed builds, or all of these."""

@@ -174,7 +174,7 @@ from sqlalchemy.orm import sessionmaker
 engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(Path("real.db").absolute()))
 SessionLocal = sessionmaker(engine)
 """
-ANEW = {
+MADE = {
     "nothing": "pass",
     "reloaded": "importlib.reload(db)",
     "taken away": "del sys.modules['shop.db'], shop.db",
@@ -184,7 +184,7 @@ ANEW = {
 }
 
 
-@pytest.mark.parametrize("how", ANEW)
+@pytest.mark.parametrize("how", MADE)
 @pytest.mark.parametrize("asking", ["", "db_clone"])
 def test_a_creator_is_refused_whenever_its_engine_was_made(shop, how, asking):
     shop.write("conftest.py", TABLES)
@@ -195,7 +195,7 @@ def test_a_creator_is_refused_whenever_its_engine_was_made(shop, how, asking):
         from sqlalchemy import create_engine, text
         from shop import db
 
-        {ANEW[how]}
+        {MADE[how]}
 
         def test_it({asking}):
             from shop import db

@@ -332,6 +332,43 @@ def test_what_a_file_can_not_carry_is_said(made, tmp_path, postgres, sql, what):
     assert caught.value.message.startswith("a file can't carry it: it has ")
 
 
+# Words for a varchar, which the server writes down in one way, and reads in another.
+AMONG = "{} IN ('a', 'it''s', E'back\\\\slash', 'x, y')"
+WITH_LISTS = {
+    "a check": "CREATE TABLE t (s varchar(9), CHECK ({among}))",
+    "a check of what it is not": "CREATE TABLE t (s varchar, CHECK (NOT {among}))",
+    "a check of an odd column": 'CREATE TABLE t ("S T" varchar, CHECK ({odd}))',
+    "a domain": "CREATE DOMAIN d AS varchar CHECK ({value}); CREATE TABLE t (s d)",
+    "an index": "CREATE TABLE t (s varchar); CREATE INDEX i ON t (s) WHERE {among}",
+    "an exclusion": "CREATE TABLE t (s varchar, EXCLUDE (s WITH =) WHERE ({among}))",
+    "a policy": "CREATE TABLE t (s varchar); CREATE POLICY p ON t USING ({among})",
+    "a view": "CREATE TABLE t (s varchar); CREATE VIEW v AS SELECT {among} AS x FROM t",
+    "a generated column": "CREATE TABLE t (s varchar, x bool GENERATED ALWAYS AS ({among}) STORED)",
+    "a trigger": "CREATE TABLE t (s varchar); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql "
+    "AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW WHEN ({row}) "
+    "EXECUTE FUNCTION f()",
+}
+
+
+@pytest.mark.parametrize("what", WITH_LISTS)
+def test_a_list_of_words_is_restored_wherever_it_is(written, postgres, what):
+    columns = {"among": "s", "odd": '"S T"', "value": "VALUE", "row": "NEW.s"}
+    lists = {name: AMONG.format(column) for name, column in columns.items()}
+    target = ServerDatabase(postgres, "restored")
+
+    restore(written(BASE + WITH_LISTS[what].format(**lists)), MANIFEST, target, 60.0)
+
+
+@pytest.mark.parametrize("other", ["{} IN ('a')", "{} IN ('b', 'a')", "{} NOT IN ('a', 'b')"])
+def test_another_list_is_another_schema(made, other):
+    first, second = (
+        made(f"CREATE TABLE t (s varchar, CHECK ({one.format('s')}))", name=name)
+        for name, one in (("source", "{} IN ('a', 'b')"), ("restored", other))
+    )
+
+    assert first.diff(second).schema
+
+
 FUNCTION = (
     "CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + {}';"
 )

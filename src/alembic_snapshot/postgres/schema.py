@@ -6,6 +6,7 @@ not carry (owners, privileges) is among the particulars.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -134,17 +135,28 @@ _PARTS = (
     "FROM pg_extension",
 )
 _QUERY = " UNION ALL ".join(_PARTS)
+# What "status IN ('a', 'b')" is for a varchar. The server writes it so, and reads what it wrote
+# with a cast of each element, which says the same.
+_TEXT = r"E?'(?:[^']|'')*'::character varying"
+_CAST_AS_ONE = re.compile(rf"\(ARRAY\[({_TEXT}(?:, {_TEXT})*)\]\)::text\[\]")
 
 
 def read_schema(cursor: Any, ignored: Collection[str] = ()) -> Schema:
     """The schema that a DBAPI cursor's connection sees, without the tables ``ignored``."""
     cursor.execute(_QUERY)
     subjects = {
-        _one_line(fact): _one_line(subject or "")
+        _as_read_again(_one_line(fact)): _one_line(subject or "")
         for table, subject, fact in cursor.fetchall()
         if table not in ignored
     }
     return Schema(frozenset(subjects), subjects=subjects)
+
+
+def _as_read_again(fact: str) -> str:
+    """A fact as it is of what was made by the server's own words for it."""
+    return _CAST_AS_ONE.sub(
+        lambda found: f"ARRAY[{re.sub(_TEXT, lambda one: f'({one[0]})::text', found[1])}]", fact
+    )
 
 
 def _one_line(text: str) -> str:

@@ -298,7 +298,6 @@ ONCE_ONLY = {
     "a view": ("create view once as select 1 as one", "view once already exists"),
     "a table": ("create table once (i)", "table once already exists"),
     "an index": ("create index once on alembic_version (version_num)", "index once already exists"),
-    "a row": ("insert into t_0001 values (1)", "UNIQUE constraint failed: t_0001.id"),
     "a rename": ("alter table t_0001 rename to once", "no such table: t_0001"),
 }
 AGAIN = "env.py has run this statement on this database before; it runs each time, in production"
@@ -334,6 +333,22 @@ def test_sql_that_runs_once_only_is_said_to_be_that(project, way, what):
     assert caught.value.hint.startswith(BEFORE)
     assert "move it into a revision" in caught.value.hint
     assert sql in (caught.value.details or "")
+
+
+@pytest.mark.parametrize("way", ["connection", "driver", "alembic"])
+def test_a_row_that_can_be_there_once_only_is_there_as_after_one_upgrade(project, way):
+    project.history(2)
+    with_env(project, run_by(way, "insert into t_0001 values (1)"))
+    project.write("app/sql.py", "")
+    project.ensure()
+    project.revision("0003", "0002")
+
+    snapshot = project.ensure()
+
+    with closing(sqlite3.connect(snapshot.path)) as connection:
+        assert connection.execute("SELECT * FROM t_0001").fetchall() == [(1,)]
+    said = snapshot.manifest.checks["drift_error"]
+    assert "a second alembic upgrade fails in production as well" in said
 
 
 def test_sql_that_fails_where_env_py_has_not_run_it_is_no_sql_that_runs_once_only(project):

@@ -74,6 +74,10 @@ def driver(session):
 def path(session):
     return session.execute(text("PRAGMA database_list")).first()[2]
 
+def selected_path(session):
+    query = "SELECT file FROM pragma_database_list WHERE name = 'main'"
+    return session.execute(text(query)).scalar()
+
 def raw_path(session):
     return driver(session).execute("PRAGMA database_list").fetchone()[2]
 

@@ -24,7 +24,7 @@ from alembic_snapshot.project.remote import SECRET
 from alembic_snapshot.remote.asked import AskedStore
 from alembic_snapshot.remote.exchange import Exchange
 from alembic_snapshot.remote.settings import settings_of
-from alembic_snapshot.remote.shared import Report
+from alembic_snapshot.remote.shared import Report, SharedStore
 from alembic_snapshot.remote.signature import public_of
 from alembic_snapshot.remote.transport import Transport
 from alembic_snapshot.store.manifest import Entry
@@ -102,19 +102,24 @@ class Shared:
             assert store.report.sent == 2, store.report
 
     @contextlib.contextmanager
-    def opened(self, machine: str, **variables: str) -> Iterator[tuple[AskedStore, Status]]:
-        """The shared store as builds and commands on a machine have it, and the look-up before."""
+    def opened(
+        self, machine: str, kind: type[SharedStore] = AskedStore, **variables: str
+    ) -> Iterator[tuple[Any, Status]]:
+        """The shared store as commands on a machine have it, and the look-up before.
+
+        A build has one of another kind.
+        """
         with _environment({**self.variables, **variables}):
             status = look_up(self.project.load(store=Path(self.store(machine))))
             settings = settings_of(status.project)
             backend = backend_of(status.project)
             assert settings is not None
-            made = AskedStore(settings, status.project, backend, status.store)
+            made = kind(settings, status.project, backend, status.store)
             with contextlib.closing(made) as store:
                 yield store, status
 
     def pull(self, machine: str, **variables: str) -> tuple[Entry | None, Report]:
-        """Fetch the snapshot as a build on a machine would, and what there is to say of it."""
+        """Fetch the snapshot by hand on a machine, and what there is to say of it."""
         with self.opened(machine, **variables) as (store, status):
             entry = store.pull(status.chain, Fits(status.project, status.present))
             return entry, store.report

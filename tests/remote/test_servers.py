@@ -16,6 +16,7 @@ import pytest
 
 from alembic_snapshot.build.sharing import Fits, built
 from alembic_snapshot.remote.process import Failed, RemoteProcess
+from alembic_snapshot.remote.shared import SharedStore
 from alembic_snapshot.store.states import expected_seconds
 
 from .conftest import MAIN_KEY
@@ -140,7 +141,7 @@ def receive(shared, machine="reader", **variables):
     """What a build asks of the store before it builds, on a machine that knows the build's time."""
     with shared.opened("of the builder", **variables) as (_, known):
         manifests = [entry.manifest for entry in known.store.entries()]
-    with shared.opened(machine, **variables) as (store, status):
+    with shared.opened(machine, SharedStore, **variables) as (store, status):
         fits = Fits(status.project, status.present)
         entry = store.receive(status.chain, fits, manifests, have=0)
         if store.settings.write:
@@ -267,13 +268,15 @@ def test_one_process_of_a_run_tells_the_others(shared, monkeypatch):
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "PYTEST_XDIST_TESTRUNUID": "a run",
         }
-        first = shared.pull("reader", **variables)[1]
+        first = receive(shared, **variables)[1]
         monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", {})
-        second = shared.pull("reader", **variables)[1]
+        second = receive(shared, **variables)[1]
+        by_hand = shared.pull("reader", **variables)[1]
         monkeypatch.setattr("alembic_snapshot.remote.shared._off_for", {})
-        later = shared.pull("reader", **{**variables, "PYTEST_XDIST_TESTRUNUID": "another"})[1]
+        later = receive(shared, **{**variables, "PYTEST_XDIST_TESTRUNUID": "another"})[1]
 
-    assert [len(report.warnings) for report in (first, second, later)] == [1, 0, 1]
+    warned = [len(report.warnings) for report in (first, second, by_hand, later)]
+    assert warned == [1, 0, 1, 1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

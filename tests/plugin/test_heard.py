@@ -151,19 +151,6 @@ def test_another_copy_of_sqlalchemy_is_guarded_and_pointed_too(shop, copy):
     assert rows(shop) == 0
 
 
-@pytest.mark.parametrize("kind", ["mock.MagicMock()", "type(sys)('sqlalchemy')"])
-def test_what_stands_for_sqlalchemy_and_makes_no_engines_fails_nothing(shop, kind):
-    test = f"""
-        import sys
-        from unittest import mock
-
-        def test_without(monkeypatch):
-            monkeypatch.setitem(sys.modules, "sqlalchemy", {kind})
-    """
-
-    shop.run(test_it=test).assert_outcomes(passed=1)
-
-
 # Engines with a creator whose name is bound anew: none of them asks where to connect to.
 CREATES = """
 import sqlite3
@@ -328,21 +315,23 @@ FAKES = {
 }
 
 
+@pytest.mark.parametrize("before", ["from shop import orders", ""], ids=["beside it", "before it"])
 @pytest.mark.parametrize("fake", FAKES)
-def test_what_only_has_its_name_is_no_sqlalchemy(shop, fake):
+def test_what_only_has_its_name_is_no_sqlalchemy(shop, fake, before):
     test = f"""
         import sys, types
         from unittest import mock
-        from shop import orders
+        {before}
 
         def test_it(monkeypatch):
             monkeypatch.setitem(sys.modules, "sqlalchemy", {FAKES[fake]})
 
         def test_next(db_clone):
+            from shop import orders
             orders.add_customer("Ada")
     """
 
-    result = shop.run(test_it=test)
+    result = shop.run("-p", "no:randomly", test_it=test)
 
     result.assert_outcomes(passed=2)
     assert is_untouched(shop)

@@ -16,12 +16,7 @@ OPENED = "ALTER DATABASE {} ALLOW_CONNECTIONS true", "ALTER DATABASE {} ALLOW_CO
 
 
 @pytest.fixture
-def project(project, postgres, monkeypatch):
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
-    with postgres.connect() as connection:
-        for name, _ in list(databases.named(connection, databases.SNAPSHOT)):
-            databases.drop(connection, name)
-    project.configure('backend = "postgresql"')
+def project(project, no_snapshots):
     project.history(2)
     return project
 

@@ -38,13 +38,6 @@ LOGGED = ["CREATE TABLE u AS SELECT 1 AS n"]
 
 
 @pytest.fixture
-def project(project, postgres, monkeypatch):
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
-    project.configure('backend = "postgresql"')
-    return project
-
-
-@pytest.fixture
 def crash(postgres):
     def last():
         with contextlib.suppress(SnapshotError), postgres.connect() as connection:

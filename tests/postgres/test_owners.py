@@ -19,9 +19,7 @@ PAIRS = {
 
 
 @pytest.fixture
-def project(project, postgres, monkeypatch):
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
-    project.configure('backend = "postgresql"')
+def project(project, postgres):
     project.revision("0001", upgrade="op.execute('CREATE TABLE t AS SELECT current_user AS who')")
     owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = ANY(%s)"
     with postgres.connect() as connection:

@@ -18,8 +18,7 @@ from ..store.test_read_only import on_a_read_only_disk, run
 
 
 @pytest.fixture
-def project(project, forget, monkeypatch):
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
+def project(project, forget):
     forget()
     project.configure('backend = "postgresql"\narchive = "always"')
     return project

@@ -35,12 +35,7 @@ from tests.waiting import until
 
 
 @pytest.fixture
-def project(project, postgres, monkeypatch):
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
-    with postgres.connect() as connection:
-        for name, _ in list(databases.named(connection, databases.SNAPSHOT)):
-            databases.drop(connection, name)
-    project.configure('backend = "postgresql"')
+def project(project, no_snapshots):
     return project
 
 

@@ -38,13 +38,6 @@ def lets_in(url):
 
 
 @pytest.fixture
-def project(project, postgres, monkeypatch):
-    monkeypatch.delenv("ALEMBIC_SNAPSHOT_BACKEND", raising=False)
-    project.configure('backend = "postgresql"')
-    return project
-
-
-@pytest.fixture
 def locked(postgres):
     """Makes URLs, with a password, of a role that needs one."""
     with postgres.connect() as connection:

@@ -17,6 +17,7 @@ from core.llm import LLM, LLMClient
 from core.maturity import LADDER
 from core.models import AgentTriggerMode, ExecutionStatus, User
 from core.people import find_user
+from core.react import task_prompt
 from core.reasoning import ExecutedAction, ReasoningLoop
 from core.recovery import count_outcome
 from core.tools import ToolContext, ToolRegistry, default_tools
@@ -96,7 +97,9 @@ class AtomMetaAgent:
             AmbiguousName: several agents are called `atom_main`, and none of them is Atom's own.
             ExecutionExists: there is a run with that id.
             Blank: the id is empty.
+            NotShowable: the context can't be written as JSON.
         """
+        task = task_prompt(request, context)
         execution_id = new_id() if execution_id is None else execution_id
         require_text(execution_id=execution_id)
         with database.SessionLocal.begin() as db:
@@ -110,15 +113,13 @@ class AtomMetaAgent:
                 trigger_mode=trigger_mode,
                 user_id=self.user_id,
             )
-        return await self._execute(run, context, Listener(step_callback))
+        return await self._execute(run, task, Listener(step_callback))
 
-    async def _execute(
-        self, run: Run, context: Mapping[str, Any] | None, listener: Listener
-    ) -> ExecutionResult:
+    async def _execute(self, run: Run, task: str, listener: Listener) -> ExecutionResult:
         executions.begin(run)
         loop = self._loop(run, listener)
         try:
-            ending = await self._reason(run, loop, context)
+            ending = await self._reason(run, loop, task)
         except Exception as error:
             ending = _failed(f"broken off by {error!r}")
             raise
@@ -130,14 +131,12 @@ class AtomMetaAgent:
             await self._record_execution(run, ending)
         return _result(run, ending, loop.executed)
 
-    async def _reason(
-        self, run: Run, loop: ReasoningLoop, context: Mapping[str, Any] | None
-    ) -> Ending:
+    async def _reason(self, run: Run, loop: ReasoningLoop, task: str) -> Ending:
         if run.agent_status not in LADDER:
             reason = f"the agent is {run.agent_status} and may do nothing"
             return Ending(ExecutionStatus.REJECTED, failure_reason=reason, counts=False)
         try:
-            return await loop.go(context)
+            return await loop.go(task)
         except ModelFailed as error:
             logger.warning("execution %s: %s", run.execution_id, error)
             return _failed(str(error))
@@ -171,7 +170,7 @@ class AtomMetaAgent:
                 parent_execution_id=parent.execution_id,
                 depth=parent.depth + 1,
             )
-        return dict(await self._execute(run, None, listener))
+        return dict(await self._execute(run, task_prompt(task, None), listener))
 
     async def _record_execution(self, run: Run, ending: Ending) -> None:
         """Finalise the run's row, then count its outcome, once, if it counts.

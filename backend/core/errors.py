@@ -58,6 +58,14 @@ def require_bool(**given: object) -> None:
             raise NotYesOrNo(name, value)
 
 
+class NotShowable(AtomError):
+    """Something was given for the model to read, and can't be written as JSON."""
+
+    def __init__(self, what: str, cause: Exception) -> None:
+        super().__init__(f"the {what} can't be shown to a model: {cause}")
+        self.what = what
+
+
 class NotAllowed(AtomError):
     """A person asked for something that is not theirs to decide."""
 

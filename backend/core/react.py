@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import AtomError
+from core.errors import AtomError, NotShowable
 from core.replies import Reply, take_apart
 from core.tools import Tool
 
@@ -99,10 +99,18 @@ def system_prompt(name: str, description: str | None, tools: Iterable[Tool]) -> 
 
 
 def task_prompt(request: str, context: Mapping[str, Any] | None) -> str:
-    """The task, as the beginning of the transcript that grows with every step."""
+    """The task, as the beginning of the transcript that grows with every step.
+
+    Raises:
+        NotShowable: the context can't be written as JSON.
+    """
     if not context:
         return f"Task: {request}"
-    return f"Task: {request}\nContext: {json.dumps(context, default=str, ensure_ascii=False)}"
+    try:
+        about = json.dumps(dict(context), default=str, ensure_ascii=False)
+    except Exception as error:
+        raise NotShowable("context", error) from error
+    return f"Task: {request}\nContext: {about}"
 
 
 def _why(reply: Reply) -> str:

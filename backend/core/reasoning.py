@@ -5,7 +5,6 @@ import copy
 import inspect
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypedDict
 
@@ -16,7 +15,7 @@ from core.gate import Gate
 from core.listener import Listener
 from core.llm import LLM
 from core.models import ExecutionStatus, StepKind
-from core.react import Act, Finish, UnreadableReply, parse, system_prompt, task_prompt, written
+from core.react import Act, Finish, UnreadableReply, parse, system_prompt, written
 from core.replies import readable
 from core.tools import Tool, ToolContext
 from core.types import storable
@@ -49,8 +48,8 @@ class ReasoningLoop:
         self._unreadable = 0
         self.executed: list[ExecutedAction] = []
 
-    async def go(self, about: Mapping[str, Any] | None) -> Ending:
-        """Take steps until there is an answer, but at most `MAX_STEPS`.
+    async def go(self, task: str) -> Ending:
+        """Take steps until there is an answer to `task`, but at most `MAX_STEPS`.
 
         Raises:
             ModelFailed: the model gave no reply.
@@ -58,7 +57,7 @@ class ReasoningLoop:
         system = system_prompt(
             self._run.agent_name, self._run.agent_description, self._context.tools
         )
-        transcript = [task_prompt(self._run.request, about)]
+        transcript = [task]
         for number in range(1, MAX_STEPS + 1):
             # A run can be cancelled between any two steps, even if nothing in them ever waits.
             await asyncio.sleep(0)

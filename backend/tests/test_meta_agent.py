@@ -11,7 +11,7 @@ import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AgentTriggerMode, AtomMetaAgent
 from core.database import SessionLocal
-from core.errors import AtomError, ExecutionExists, NotFound
+from core.errors import AtomError, ExecutionExists, NotFound, NotShowable
 from core.llm import LLMTimeout, ScriptedLLM
 from core.maturity import AgentStatus
 from core.models import (
@@ -29,6 +29,8 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+CIRCULAR: dict[str, Any] = {}
+CIRCULAR["self"] = CIRCULAR
 DONE = "Thought: I should finish.\nFinal Answer: Done."
 
 
@@ -40,6 +42,13 @@ def act(action: str, **arguments: Any) -> str:
 def make_tool(name: str, function: Callable[..., Any]) -> Tool:
     schema = {"type": "object", "properties": {"value": {"type": "string"}}, "required": []}
     return Tool(name, f"{name}, for a test.", schema, function)
+
+
+class Unprintable:
+    """A value whose text can't be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not now")
 
 
 class Tools:
@@ -143,6 +152,29 @@ class TestRun:
         assert "Read the note" in llm.prompts[0]
         assert "1.50" in llm.prompts[0]
         assert "Observation: \"read_note was used with 'a'\"" in llm.prompts[1]
+
+    @pytest.mark.parametrize(
+        "context",
+        [
+            {(1, 2): "a key that is no text"},
+            {"itself": CIRCULAR},
+            {"no text": Unprintable()},
+            ["no", "mapping"],
+            "a text",
+        ],
+    )
+    @pytest.mark.asyncio
+    async def test_a_context_that_no_model_can_be_shown_begins_no_run(
+        self, atom: AgentRegistry, db_session: Session, context: Any
+    ) -> None:
+        llm = ScriptedLLM([DONE])
+
+        with pytest.raises(NotShowable, match="the context can't be shown to a model"):
+            await AtomMetaAgent(llm=llm).execute("Do it", context=context)
+
+        assert llm.prompts == []
+        assert db_session.scalars(select(AgentExecution)).all() == []
+        assert atom.confidence_score == Decimal("0.49")
 
     @pytest.mark.asyncio
     async def test_a_request_is_not_run_twice_under_one_id(

@@ -8,6 +8,15 @@ import sqlite3
 import pytest
 
 from alembic_snapshot.cli.commands import main
+from alembic_snapshot.sqlite.store import FileStore
+from alembic_snapshot.store.manifest import _sealed
+
+
+def of_another_version(text):
+    """A manifest with a field that this version does not know, sealed as it should be."""
+    record = {**json.loads(text), "later": 1}
+    del record["seal"]
+    return _sealed(json.dumps(record, indent=1).removesuffix("\n}"))
 
 
 def test_every_command_explains_itself(project):
@@ -189,7 +198,49 @@ def test_list_and_prune(project):
     assert len(table.splitlines()) == 3
     assert pruned.stdout.startswith("deleted 2 snapshots")
     left = json.loads(project.command("list", "--json").stdout)
-    assert left == {"snapshots": [], "opened": []}
+    assert left == {"snapshots": [], "opened": [], "unreadable": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_gone"),
+    [
+        (lambda text: text[:40], True),
+        (lambda text: "", True),
+        (lambda text: text.replace('"tables": ', '"tables": 1'), True),
+        (lambda text: "\xff", True),
+        (of_another_version, False),
+    ],
+)
+def test_a_manifest_that_nobody_can_read_is_named_and_deleted_if_it_is_damaged(
+    project, change, is_gone
+):
+    project.history(1)
+    folder = project.ensure().path.parent
+    manifest = folder / "manifest.json"
+    manifest.write_text(change(manifest.read_text()), encoding="latin-1")
+
+    listed = project.command("list")
+    record = json.loads(project.command("list", "--json").stdout)
+    project.command("prune", "--keep", "5")
+
+    line = f"damaged, or another version's, and never used: {folder}"
+    assert line in listed.stderr.splitlines()
+    assert (record["snapshots"], record["unreadable"]) == ([], [str(folder)])
+    assert folder.exists() is not is_gone
+
+
+def test_a_snapshot_that_is_in_use_stays_although_its_manifest_is_damaged(project):
+    project.history(1)
+    snapshot = project.ensure()
+    folder = snapshot.path.parent
+    store = FileStore(project.root / ".alembic-snapshot")
+
+    with store.in_use(snapshot.entry):
+        (folder / "manifest.json").write_text("")
+        store.prune(keep=5)
+        assert snapshot.path.exists()
+    store.prune(keep=5)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("command", [["build"], ["key"], ["status"], ["list"]])

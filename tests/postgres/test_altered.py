@@ -265,3 +265,21 @@ def test_what_is_in_the_template_may_change_and_need_not_be_open(project, execut
         assert project.command("status").returncode == 0
     finally:
         execute("ALTER DATABASE template1 ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.parametrize("comment", ["", "{}", "x", '{"manifest": "{}"}'])
+def test_one_without_a_manifest_is_named_and_dropped(project, execute, comment):
+    first, own = project.ensure().entry.name, "alembic_snapshot_of_mine"
+    execute(f"COMMENT ON DATABASE {first} IS '{comment}'")
+    execute(f"CREATE DATABASE {own} IS_TEMPLATE true ALLOW_CONNECTIONS false")
+
+    listed = project.command("list")
+    project.command("prune", "--keep", "5")
+
+    left = {name for (name,) in execute("SELECT datname FROM pg_database")}
+    execute(f"ALTER DATABASE {own} IS_TEMPLATE false")
+    execute(f"DROP DATABASE {own}")
+    assert f"damaged, or another version's, and never used: database {first}" in listed.stderr
+    assert own not in listed.stderr
+    assert own in left
+    assert (first in left) is (comment == "{}")

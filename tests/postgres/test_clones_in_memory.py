@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot.postgres import databases, memory
-from alembic_snapshot.postgres.pool import Pool
+from alembic_snapshot.postgres.pool import Pool, kept_name
 from alembic_snapshot.postgres.server import Server, server_in_use
 
 pytestmark = pytest.mark.skipif(
@@ -62,8 +62,9 @@ def test_a_clone_that_is_kept_moves_to_the_disk_with_its_rows(server, pool, tmp_
     with server.connect(clone.name) as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS n")
 
-    kept = pool.keep(clone.name, tmp_path)
+    pool.keep(clone.name, tmp_path)
 
+    kept = kept_name(clone.name)
     try:
         assert place(server, kept) == "pg_default"
         with server.connect(kept) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import signal
@@ -10,7 +11,7 @@ import signal
 import pytest
 
 from alembic_snapshot.backend import backend_of
-from alembic_snapshot.errors import CloneError, SnapshotError
+from alembic_snapshot.errors import CloneError, SnapshotError, StoreError
 from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.clones import PooledClones
 from alembic_snapshot.postgres.database import ServerDatabase
@@ -93,6 +94,26 @@ def test_a_state_that_a_crash_emptied_is_not_built_upon(project, crash, what):
     after, ran = project.build()
     assert ran == ["0001", "0002"]
     assert rows(after.entry.database) == [(1,)]
+
+
+@pytest.mark.parametrize("statements", [LOGGED, UNLOGGED["a table"]])
+def test_what_a_crash_came_upon_before_it_was_a_snapshot_is_none(project, names, crash, statements):
+    project.revision("0001")
+    made, there = project.build()[0].entry, names("alembic_snapshot_")
+    store = backend_of(load_project(project.root)).store()
+    with contextlib.closing(store.workspace("f" * 64)) as workspace:
+        workspace.database.start(None)
+        with workspace.database.server.connect(workspace.database.name) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        manifest = dataclasses.replace(made.manifest, digest="f" * 64)
+
+        crash()
+
+        with pytest.raises(StoreError, match="crashed during the build"):
+            store.publish(workspace.database, manifest)
+        assert names("alembic_snapshot_") == there
+    assert names("alembic_building_") == []
 
 
 def test_a_snapshot_that_a_crash_left_as_it_was_is_found_again(project, crash):

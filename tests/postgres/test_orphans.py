@@ -102,6 +102,22 @@ def test_a_row_that_refers_to_none_is_found(database, tables, rows, found):
     assert database.problems() == {"integrity": [], "foreign_keys": found}
 
 
+@pytest.mark.parametrize(("count", "more"), [(20, []), (21, ["and more"]), (30, ["and more"])])
+def test_twenty_are_told_and_a_word_for_the_rest(database, count, more):
+    with database.server.connect(database.name) as connection:
+        connection.execute("CREATE TABLE a (id int PRIMARY KEY)")
+        connection.execute("CREATE TABLE b (a int REFERENCES a); CREATE TABLE c () INHERITS (b)")
+        connection.execute("ALTER TABLE c ADD FOREIGN KEY (a) REFERENCES a")
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("INSERT INTO b SELECT generate_series(1, 10)")
+        connection.execute(f"INSERT INTO c SELECT generate_series(11, {count})")
+
+    found = database.problems()["foreign_keys"]
+
+    assert len(found) == 20 + len(more)
+    assert found[20:] == more
+
+
 def test_rows_that_cannot_be_read_are_no_sound_data(tenant):
     database = ServerDatabase(tenant, "orphans")
     database.start(None)

@@ -551,7 +551,8 @@ class TestAnExchange:
         assert published() is True
         assert objects.written[-1] == paths[2]
         objects.found |= dict.fromkeys(paths, b'{"format": 2}')
-        assert published() is False
+        with pytest.raises(NotVerified, match="its places have records of another version"):
+            published()
         assert of().look([DIGEST], ["main"]) == ([], [])
 
     def test_looks_in_the_order_of_snapshots_and_of_scopes(self, of, published):

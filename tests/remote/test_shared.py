@@ -491,6 +491,28 @@ class TestWhoSends:
         assert machine.report.sent == 1
         assert all(machine.store.is_sent(entry) for entry in entries)
 
+    def test_says_of_each_why_it_is_not_there(self, sender):
+        machine = sender(publish=[{"is_new": False, "why": "there is no place"}])
+
+        entries = self.send(machine)
+
+        said = "shared store {}: the snapshot {} is not shared: there is no place"
+        names = [entry.manifest.digest[:12] for entry in entries]
+        assert machine.report.failed == [said.format(machine.report.name, one) for one in names]
+        assert machine.report.sent == 0
+        assert not any(machine.store.is_sent(entry) for entry in entries)
+
+    def test_says_of_one_that_is_gone_that_it_is_not_there(self, sender):
+        machine = sender(publish=[{"is_new": True}])
+        (entry, *_) = built(machine.status.store, machine.target.digest)
+        entry.database.path.unlink()
+
+        machine.store.send([entry], machine.chain)
+
+        assert machine.process.words == []
+        assert "is not shared: its database is gone" in machine.report.failed[0]
+        assert not machine.store.is_sent(entry)
+
     def test_puts_it_there_again_if_asked(self, sender):
         machine = sender(publish=[{"is_new": True}])
         self.send(machine)

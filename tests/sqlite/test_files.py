@@ -154,7 +154,8 @@ class TestItsProblems:
         assert databases.problems(path) == {
             "integrity": [],
             "foreign_keys": [
-                f"t row {number} refers to a row of u that is not there" for number in range(1, 21)
+                *(f"t row {n} refers to a row of u that is not there" for n in range(1, 21)),
+                "and more",
             ],
         }
 
@@ -199,7 +200,20 @@ class TestItsProblems:
             "integrity": ["page 2 is never used", "page 3 is never used"],
             "foreign_keys": [],
         }
-        assert asked[-2:] == ["PRAGMA integrity_check(20)", "PRAGMA foreign_key_check"]
+        assert asked[-2:] == ["PRAGMA integrity_check(21)", "PRAGMA foreign_key_check"]
+
+    @pytest.mark.parametrize(("count", "more"), [(20, []), (21, ["and more"]), (30, ["and more"])])
+    def test_are_twenty_of_a_kind_and_a_word_for_the_rest(self, count, more):
+        asked = {"integrity": [(f"page {n}",) for n in range(count)]}
+        asked["foreign"] = [("c", n, "p", 0) for n in range(count)]
+
+        found = databases.problems_by(
+            lambda sql: next((rows for word, rows in asked.items() if f"{word}_" in sql), [])
+        )
+
+        assert found["integrity"] == [*(f"page {n}" for n in range(20)), *more]
+        assert len(found["foreign_keys"]) == 20 + len(more)
+        assert found["foreign_keys"][20:] == more
 
     def test_are_unknown_where_only_the_application_could_tell(self, path):
         with closing(sqlite3.connect(path)) as connection:

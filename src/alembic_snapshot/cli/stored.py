@@ -74,6 +74,9 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     _tell_of_others(len(found) - len(entries))
     opened = _opened(project, every=every)
     _tell_of_opened(opened, project)
+    unreadable = store.unreadable()
+    for place in unreadable:
+        print(f"damaged, or another version's, and never used: {place}", file=sys.stderr)
     if as_json:
         record = {
             "snapshots": [
@@ -83,6 +86,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
                 for entry, is_intact in entries
             ],
             "opened": [_opened_record(one) for one in opened],
+            "unreadable": unreadable,
         }
         print_json(record)
         if entries or opened:

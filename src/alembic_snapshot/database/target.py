@@ -5,7 +5,7 @@ The builder migrates a target; a store seals and keeps it; a clone is a copy of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from alembic_snapshot.database.diff import Diff
 
 SHOWN_ROWS = 5
+# How many faults of one kind inside a database are told.
+SHOWN_PROBLEMS = 20
 
 
 class NotForHere(Exception):
@@ -126,3 +128,8 @@ def with_places(text: str, places: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(
         lambda found: f"{{{found[1]}}}" if found[1] else places.get(found[2], found[0]), text
     )
+
+
+def first_problems(lines: Sequence[str]) -> list[str]:
+    """As many faults as are told, and a line for the rest if there are more."""
+    return [*lines[:SHOWN_PROBLEMS], *(["and more"] if len(lines) > SHOWN_PROBLEMS else [])]

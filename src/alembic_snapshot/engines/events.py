@@ -59,7 +59,6 @@ class EngineEvents:
         self._temporary = temporary
         self.untouched = Untouched(began)
         self._strangers = Strangers(self.redirects, self.notices, temporary, self.untouched)
-        self._installed = False
         self._undo: list[Callable[[], None]] = []
         self._heard: set[tuple[Any, str, Callable[..., None]]] = set()
 
@@ -78,27 +77,8 @@ class EngineEvents:
         """Whether a file is in pytest's temporary folder."""
         return file_place(file).below(self.temporary)
 
-    def install(self) -> None:
-        """Listen as soon as SQLAlchemy is imported, and to each copy of it that is."""
-        if not self._installed:
-            self._installed = True
-            self._undo.append(when_imported("sqlalchemy", self._listen))
-            self._listen_to_orm()
-
-    def listen_anew(self) -> None:
-        """Listen to the copy of SQLAlchemy that is there now, although nobody told that it came."""
-        self._listen()
-        self._listen_to_orm()
-
-    def uninstall(self) -> None:
-        """Stop listening."""
-        self._installed = False
-        while self._undo:
-            self._undo.pop()()
-        self._heard.clear()
-        self._recorder.release()
-
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Listen to the copy of SQLAlchemy that is there now, and to its ORM once that is."""
         from sqlalchemy import Engine
         from sqlalchemy.pool import Pool
 
@@ -106,9 +86,14 @@ class EngineEvents:
         self._hear(Pool, "connect", self._on_connect)
         self._hear(Pool, "checkout", self._on_checkout)
         self._recorder.listen(self._hear)
-
-    def _listen_to_orm(self) -> None:
         self._undo.append(when_imported("sqlalchemy.orm", self._listen_to_sessions))
+
+    def uninstall(self) -> None:
+        """Stop listening."""
+        while self._undo:
+            self._undo.pop()()
+        self._heard.clear()
+        self._recorder.release()
 
     def _listen_to_sessions(self) -> None:
         from sqlalchemy.orm import Session

@@ -291,7 +291,6 @@ class Database:
         Raises:
             EngineError: what the configuration names as engine and factory is not right.
         """
-        self._events.install()
         self.redirect.engines.configured.verify()
 
     def look(self) -> None:

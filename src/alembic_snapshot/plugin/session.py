@@ -157,7 +157,6 @@ class PluginSession:
         if self.toml is None or is_heard or not makes_engines:
             return False
         self._install()
-        self.events.listen_anew()
         return True
 
     @functools.cached_property
@@ -383,7 +382,7 @@ class PluginSession:
         try:
             refuse_old()
             _ = self.databases
-            self.events.install()
+            self.events.listen()
         except ConfigError as error:
             self.error = error
             raise

@@ -110,9 +110,15 @@ class PooledClone(ServerClone):
         """Close, and keep the database for as long as there is a file at ``path``."""
         self.close()
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = ServerDatabase(self.target.server, self._pool.keep(self.target.name, path))
-        self._database = kept
+        kept = ServerDatabase(self.target.server, kept_name(self.target.name))
+        # Written first: another run drops what is kept for a file that is not there.
         path.write_text(f"{kept.name}\n{kept.opening}\n", encoding="utf-8")
+        try:
+            self._pool.keep(self.target.name, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._database = kept
         return path
 
     def replays(self) -> Generator[ServerReplay, None, None]:

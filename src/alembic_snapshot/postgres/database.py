@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.database.target import SHOWN_PROBLEMS, SHOWN_ROWS, first_problems
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.databases import (
     CLONE,
@@ -41,7 +41,6 @@ _PLACE = (
     "servicefile",
     "user",
 )
-_SHOWN_ORPHANS = 20
 # Each foreign key's tables and columns, and what joins them: with the operators and the collations
 # that it compares by, as PostgreSQL does when it validates one (RI_Initial_Check). A partition's
 # are those of the table that it is a part of. One with PERIOD compares ranges by no operator.
@@ -228,7 +227,7 @@ class ServerDatabase:
         lines["integrity"] += [f"index {name} is not valid" for (name,) in indexes]
         if isinstance(orphans, str):
             return {**lines, "integrity_error": orphans}
-        lines["foreign_keys"] += orphans
+        lines["foreign_keys"] += first_problems(orphans)
         return lines
 
     def size(self) -> int:
@@ -316,7 +315,7 @@ def _orphans(connection: psycopg.Connection[Any]) -> list[str] | str:
         query = (
             f"SELECT concat_ws(', ', {values}) FROM {only[0]} {child} f LEFT JOIN {only[1]} "
             f"{parent} p ON {missing} WHERE p.tableoid IS NULL AND ({given}) "
-            f"ORDER BY 1 LIMIT {_SHOWN_ORPHANS - len(lines)}"
+            f"ORDER BY 1 LIMIT {SHOWN_PROBLEMS + 1 - len(lines)}"
         )
         try:
             found = connection.execute(query).fetchall()

@@ -122,8 +122,11 @@ class Pool:
         with self._lock:
             frozen.freeze(self._connection, name)
 
-    def keep(self, name: str, slot: Path) -> str:
-        """Keep a clone when the run is over, for as long as ``slot`` is there; its new name."""
+    def keep(self, name: str, slot: Path) -> None:
+        """Keep a clone when the run is over, under another name, for as long as ``slot`` is there.
+
+        :func:`kept_name` says which.
+        """
         kept = kept_name(name)
 
         def keep(connection: psycopg.Connection[Any]) -> None:
@@ -138,7 +141,6 @@ class Pool:
 
         with self._lock:
             self._with(keep)
-        return kept
 
     def apply_settings(self, name: str, settings: Settings) -> None:
         """Give a clone settings of its own."""

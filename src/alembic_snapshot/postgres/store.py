@@ -20,6 +20,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import secrets
 import shutil
 import tempfile
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 _NOTED_ANYWAY = 3600.0
 # Names have 63 bytes at most, and those of what is built get longer.
 _SHORT = 24
+# How they go on, whatever they are: what a user names so has no digest.
+_DIGEST = "[0-9a-f]{24,32}(_|$)"
 # Whatever alters a database writes its row anew; who may connect is there, and settings beside it.
 _MARK = (
     "concat_ws(' ', d.oid, d.xmin, (SELECT string_agg(concat_ws(' ', setrole, setconfig::text), ' '"
@@ -104,6 +107,8 @@ class ServerStore(Store):
     def __init__(self, root: Path):
         super().__init__(root)
         self.archives = Archives(root / "archives")
+        # The last crash before something was begun to be built here.
+        self._crash: str | None = None
 
     def prepare(self) -> None:
         """Make the directory, if it can be made: no snapshot is in it."""
@@ -179,11 +184,19 @@ class ServerStore(Store):
         entries = self._read(SNAPSHOT)
         return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
+    def unreadable(self) -> list[str]:
+        """The templates and archives whose manifests are damaged, or another version's."""
+        readable = {entry.name for entry in self.entries()}
+        names = [name for name, _ in self._templates() if name not in readable]
+        templates = [str(ServerDatabase(self.server, name)) for name in names]
+        return [*templates, *map(str, self.archives.unreadable())]
+
     def workspace(self, digest: str, *, elsewhere: bool = False) -> ServerWorkspace:
         """Names to build under; what killed builders of this digest left is dropped."""
         prefix = BUILDING + digest[:_SHORT]
         with self.server.connect() as connection:
             databases.drop_named(connection, prefix)
+            self._crash = databases.last_crash(connection)
         # Another server's builder, whose lock is another one, may be at work on the same digest.
         own = f"{digest[:NAME_LENGTH]}.{hashlib.sha256(str(self.server).encode()).hexdigest()[:8]}."
         for leftover in self.building.glob(f"{own}*"):
@@ -228,7 +241,14 @@ class ServerStore(Store):
         finish = ("OWNER TO CURRENT_USER", "ALLOW_CONNECTIONS false", "IS_TEMPLATE true")
         try:
             with self.server.connect() as connection:
-                crash = databases.last_crash(connection) if building.has_unlogged() else ""
+                crash = databases.last_crash(connection)
+                if crash != self._crash:
+                    # Of what it had committed last, without waiting for the disk, nothing is left.
+                    raise StoreError(
+                        f"the server at {self.server} crashed during the build",
+                        hint="build again; or did somebody reset its statistics?",
+                    )
+                crash = crash if building.has_unlogged() else ""
                 # While this is held, nobody takes it for what a killed process left.
                 connection.execute("SELECT pg_advisory_lock_shared(%s)", (lock_key(name),))
                 # Nothing is finished that a killed server would not know of.
@@ -286,12 +306,8 @@ class ServerStore(Store):
 
     def _damaged(self, state: State) -> Iterator[str]:
         for name, text in self._records(SNAPSHOT + state.digest[:NAME_LENGTH]):
-            try:
-                Manifest.from_json(json.loads(text or "")["manifest"])
-            except (ValueError, TypeError):
+            if _is_damaged(text):
                 yield f"the comment of {name}"
-            except (KeyError, AttributeError):
-                continue  # of another version
 
     def _records(self, prefix: str) -> list[tuple[str, str | None]]:
         """The names and comments of templates that nobody can connect to."""
@@ -302,6 +318,11 @@ class ServerStore(Store):
                 f"AND {databases.MINE} ORDER BY datname",
                 (prefix,),
             ).fetchall()
+
+    def _templates(self) -> list[tuple[str, str | None]]:
+        """The names and comments of snapshots, readable or not, and of no user's own template."""
+        named = re.compile(SNAPSHOT + _DIGEST)
+        return [row for row in self._records(SNAPSHOT) if named.match(row[0])]
 
     def _rewrite(self, entry: Entry, manifest: Manifest) -> None:
         """Replace a manifest; the marks stay what they were."""
@@ -368,9 +389,10 @@ class ServerStore(Store):
                 "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
                 f"WHERE datname ~ %s AND {databases.OURS} AND NOT "
                 "(starts_with(datname, %s) AND datistemplate AND NOT datallowconn)",
-                (f"^({BUILDING}|{FAILED}|{SNAPSHOT})[0-9a-f]{{24,32}}(_|$)", SNAPSHOT),
+                (f"^({BUILDING}|{FAILED}|{SNAPSHOT}){_DIGEST}", SNAPSHOT),
             ).fetchall()
-            for name, comment in rows:
+            damaged = [row for row in self._templates() if _is_damaged(row[1])]
+            for name, comment in (*rows, *damaged):
                 if owner is not None and name.startswith(FAILED) and comment != owner:
                     continue
                 digest = name.split("_")[2]
@@ -378,6 +400,17 @@ class ServerStore(Store):
                 key = lock_key(name) if is_snapshot else _lock_key(digest)
                 if _drop_if_free(connection, name, key) and not is_snapshot:
                     self._failure_record(digest).unlink(missing_ok=True)
+
+
+def _is_damaged(comment: str | None) -> bool:
+    """Whether a comment has no manifest, or one that is no JSON, which no version writes."""
+    try:
+        Manifest.from_json(json.loads(comment or "")["manifest"])
+    except (ValueError, TypeError):
+        return True
+    except (KeyError, AttributeError):
+        return False
+    return False
 
 
 def _marks_in(comment: str | None) -> _Marks:

@@ -17,7 +17,7 @@ from typing import Any
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.remote.exchange import Exchange, Looked
 from alembic_snapshot.remote.lease import Lease
-from alembic_snapshot.remote.record import Record, signer_of
+from alembic_snapshot.remote.record import NotVerified, Record, signer_of
 from alembic_snapshot.remote.transport import Transport
 from alembic_snapshot.store.manifest import Manifest
 
@@ -61,9 +61,13 @@ class Answers:
         return {}
 
     def publish(self, manifest: str, file: str, workspace: str) -> dict[str, Any]:
-        """Put a snapshot there."""
+        """Put a snapshot there; ``why`` says why it can't be."""
         whole = Manifest.from_json(manifest)
-        return {"is_new": self._exchange.publish(whole, Path(file), Path(workspace))}
+        try:
+            is_new = self._exchange.publish(whole, Path(file), Path(workspace))
+        except NotVerified as error:
+            return {"is_new": False, "why": str(error)}
+        return {"is_new": is_new, "why": None}
 
     def take(self, digest: str) -> dict[str, Any]:
         """Take the lease of a build, if nobody else has it; ``why`` says why it can't be taken.

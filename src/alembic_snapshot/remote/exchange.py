@@ -138,7 +138,11 @@ class Exchange:
         return self._lacks(record, self.objects.size(path))
 
     def publish(self, manifest: Manifest, file: Path, workspace: Path) -> bool:
-        """Put a snapshot there, content first; whether there was none that is as good."""
+        """Put a snapshot there, content first; whether there was none that is as good.
+
+        Raises:
+            NotVerified: it can't be put there; the text says why.
+        """
         packed_file = workspace / f"{manifest.sha256}.zst"
         try:
             packed = pack(file, packed_file)
@@ -245,9 +249,10 @@ class Exchange:
             if _is_same(there.manifest, record.manifest):
                 return False
             oldest = min(oldest or (there.signed, path), (there.signed, path))
-        if oldest is not None:
-            self.objects.write(oldest[1], content)
-        return oldest is not None
+        if oldest is None:
+            raise NotVerified("its places have records of another version of the library")
+        self.objects.write(oldest[1], content)
+        return True
 
     def close(self) -> None:
         """Wait for nothing more."""

@@ -336,14 +336,13 @@ class SharedStore:
         manifest = entry.manifest
         with self._store.in_use(entry):
             if not entry.database.is_there():
+                self._not_shared(manifest, "its database is gone")
                 return
             with self._workspace() as workspace:
                 try:
                     file, sent = self._backend.as_file(entry, workspace)
                 except SnapshotError as error:
-                    self._warn(
-                        f"the snapshot {manifest.digest[:12]} is not shared: {error.message}"
-                    )
+                    self._not_shared(manifest, error.message)
                     return
                 plain = dataclasses.replace(sent, origins=(), received=False)
                 answer = self._ask(
@@ -353,8 +352,14 @@ class SharedStore:
                     file=str(file),
                     workspace=str(workspace.folder),
                 )
+        if answer.get("why"):
+            self._not_shared(manifest, answer["why"])
+            return
         self.report.sent += answer["is_new"]
         self._note_sent(manifest)
+
+    def _not_shared(self, manifest: Manifest, why: str) -> None:
+        self._warn(f"the snapshot {manifest.digest[:12]} is not shared: {why}")
 
     @contextlib.contextmanager
     def _workspace(self) -> Iterator[Workspace]:

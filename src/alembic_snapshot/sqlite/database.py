@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from alembic_snapshot.database.target import SHOWN_ROWS
+from alembic_snapshot.database.target import SHOWN_PROBLEMS, SHOWN_ROWS, first_problems
 from alembic_snapshot.errors import StoreError
 from alembic_snapshot.key.libraries import library_versions, numbers
 from alembic_snapshot.sqlite import files
@@ -276,14 +276,14 @@ def problems_by(rows: Rows) -> dict[str, Any]:
     """As :func:`problems`, on a connection that has whatever SQL the schema uses."""
     # The application may have switched them off for its connections.
     rows("PRAGMA ignore_check_constraints=OFF")
-    found = [str(line) for (line,) in rows("PRAGMA integrity_check(20)")]
-    violations = rows("PRAGMA foreign_key_check")[:20]
+    found = [str(line) for (line,) in rows(f"PRAGMA integrity_check({SHOWN_PROBLEMS + 1})")]
+    orphans = [
+        f"{table} row {rowid} refers to a row of {parent} that is not there"
+        for table, rowid, parent, _ in rows("PRAGMA foreign_key_check")
+    ]
     return {
-        "integrity": [] if found == ["ok"] else found,
-        "foreign_keys": [
-            f"{table} row {rowid} refers to a row of {parent} that is not there"
-            for table, rowid, parent, _ in violations
-        ],
+        "integrity": [] if found == ["ok"] else first_problems(found),
+        "foreign_keys": first_problems(orphans),
     }
 
 

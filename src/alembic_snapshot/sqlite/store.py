@@ -137,6 +137,10 @@ class FileStore(Store):
         entries = [entry for folder in self._finished() if (entry := self._read(folder))]
         return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
+    def unreadable(self) -> list[str]:
+        """The folders of snapshots whose manifests are damaged, or another version's."""
+        return sorted(str(folder) for folder in self._finished() if self._read(folder) is None)
+
     def workspace(self, digest: str, *, elsewhere: bool = False) -> FileWorkspace:
         """An empty directory to build in; what killed builders of this digest left is deleted."""
         prefix = digest[:NAME_LENGTH] + "."
@@ -213,14 +217,8 @@ class FileStore(Store):
     def _damaged(self, state: State) -> Iterator[Path]:
         name = state.digest[:NAME_LENGTH]
         for folder in (self.snapshots / name, *sorted(self.snapshots.glob(name + "-*"))):
-            try:
-                Manifest.from_json((folder / _MANIFEST).read_text(encoding="utf-8"))
-            except ValueError:
+            if _is_damaged(folder):
                 yield folder / _MANIFEST
-            except (OSError, TypeError, KeyError, AttributeError):
-                # Of another version, or not to be read; or there is nothing.
-                if folder.is_dir() and not (folder / _MANIFEST).exists():
-                    yield folder / _MANIFEST
 
     def _keep(self, database: Target, digest: str, owner: str) -> None:
         del owner
@@ -269,12 +267,16 @@ class FileStore(Store):
             shutil.rmtree(trash, ignore_errors=True)
 
     def _delete(self, entry: Entry) -> bool:
+        return self._delete_folder(_folder(entry))
+
+    def _delete_folder(self, folder: Path) -> bool:
+        """Delete a snapshot unless a process is using it."""
         try:
             self.building.mkdir(exist_ok=True)
-            with self._use_of(entry.name) as file:
+            with self._use_of(folder.name) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                trash = self.building / f"{entry.name[:NAME_LENGTH]}.pruned.{time.time_ns()}"
-                self._take_away(_folder(entry), trash)
+                trash = self.building / f"{folder.name[:NAME_LENGTH]}.pruned.{time.time_ns()}"
+                self._take_away(folder, trash)
         except (BlockingIOError, FileNotFoundError):
             return False
         except OSError as error:
@@ -297,7 +299,7 @@ class FileStore(Store):
         """Delete what dead builders left, and an owner's failed builds, or all of these."""
         import filelock
 
-        left = (*self._leftovers("?" * NAME_LENGTH + "."), *self._without_manifest())
+        left = (*self._leftovers("?" * NAME_LENGTH + "."), *self._damaged_folders())
         names = {path.name.lstrip(".")[:NAME_LENGTH] for path in left}
         records = self.failed.glob("*.json")
         failed = {path.stem for path in records if self._is_owned(path, owner)}
@@ -305,9 +307,9 @@ class FileStore(Store):
             lock = filelock.FileLock(self.root / "locks" / f"{name}.lock")
             with contextlib.suppress(OSError, filelock.Timeout), lock.acquire(timeout=0):
                 self._delete_leftovers(name + ".")
-                for folder in self._without_manifest():
+                for folder in self._damaged_folders():
                     if folder.name.startswith(name):
-                        shutil.rmtree(folder, ignore_errors=True)
+                        self._delete_folder(folder)
                 if name in failed:
                     self.forget_failure(name)
 
@@ -316,11 +318,11 @@ class FileStore(Store):
         folders = self.snapshots.iterdir() if self.snapshots.is_dir() else ()
         return (folder for folder in folders if not folder.name.startswith("."))
 
-    def _without_manifest(self) -> Iterator[Path]:
-        """The folders of snapshots that somebody had begun to delete."""
+    def _damaged_folders(self) -> Iterator[Path]:
+        """The folders of snapshots that somebody had begun to delete, or whose manifest is none."""
         digits = "?" * NAME_LENGTH
         folders = (*self.snapshots.glob(digits), *self.snapshots.glob(f"{digits}-*"))
-        return (folder for folder in folders if not os.path.lexists(folder / _MANIFEST))
+        return (folder for folder in folders if _is_damaged(folder))
 
     def _leftovers(self, prefix: str) -> Iterator[Path]:
         """What builds whose names begin so have made, and did not delete or publish."""
@@ -335,6 +337,19 @@ class FileStore(Store):
 def _entry(folder: Path, manifest: Manifest) -> Entry:
     used = folder.stat().st_mtime
     return Entry(folder.name, DatabaseFile(folder / _DATABASE), manifest, used)
+
+
+def _is_damaged(folder: Path) -> bool:
+    """Whether a snapshot has no manifest, or one that is no JSON, which no version writes."""
+    try:
+        Manifest.from_json((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return folder.is_dir()
+    except ValueError:
+        return True
+    except (OSError, TypeError, KeyError, AttributeError):
+        return False
+    return False
 
 
 def _folder(entry: Entry) -> Path:

@@ -51,6 +51,10 @@ class Archives:
         found = [one for path in paths if (one := self._read(path))]
         return sorted(found, key=lambda one: one.manifest.created, reverse=True)
 
+    def unreadable(self) -> list[Path]:
+        """The manifests of archives that are damaged, or another version's."""
+        return sorted(path for path in self.folder.glob(f"*{_MANIFEST}") if not self._read(path))
+
     def of(self, name: str, manifest: Manifest) -> Archived | None:
         """The archive of the snapshot of that name, if it is of the same build."""
         archived = self._read(self.folder / f"{name}{_MANIFEST}")

@@ -135,6 +135,10 @@ class Store(abc.ABC):
         """Every snapshot with a manifest, the latest made first."""
 
     @abc.abstractmethod
+    def unreadable(self) -> list[str]:
+        """The places of snapshots whose manifests are damaged, or another version's."""
+
+    @abc.abstractmethod
     def workspace(self, digest: str, *, elsewhere: bool = False) -> Workspace:
         """A place to build in; what killed builders of this digest left is deleted.
 
@@ -317,7 +321,8 @@ class Store(abc.ABC):
     def _sweep(self, owner: str | None) -> None:
         """Delete what dead builders left, and an owner's failed builds, or all of these.
 
-        Nothing is deleted while somebody holds its lock.
+        What has no manifest that can be read goes, too; another version's stays. Nothing is deleted
+        while somebody holds its lock.
         """
 
     def _is_owned(self, record: Path, owner: str | None) -> bool:

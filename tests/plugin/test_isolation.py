@@ -109,6 +109,57 @@ def test_a_projects_own_session_and_clone_replace_ours(shop):
 
 
 @pytest.mark.usefixtures("own_store")
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+@pytest.mark.parametrize(
+    ("did", "is_written"),
+    [
+        ("write('CREATE TABLE left_over (id INTEGER)')", True),
+        ("write('PRAGMA journal_mode=WAL')", True),
+        ("db_snapshot.path.write_bytes(b'')", True),
+        ("db_snapshot.path.read_bytes()", False),
+        ("ensure(load_project(), rebuild=True)", False),
+    ],
+)
+def test_a_snapshot_that_a_test_wrote_to_fails_that_test_alone(shop, clones, did, is_written):
+    shop.configure(f'clones = "{clones}"')
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_it=f"""
+        import contextlib, sqlite3
+        from alembic_snapshot import ensure, load_project
+        from shop import orders
+
+        def test_before(db_clone):
+            assert orders.count() == 1
+
+        def test_it(db_snapshot):
+            def write(statement):
+                with contextlib.closing(sqlite3.connect(db_snapshot.path)) as connection:
+                    connection.execute(statement)
+                    connection.commit()
+
+            db_snapshot.path.chmod(0o644)
+            {did}
+
+        def test_next(db_clone):
+            assert orders.count() == 1
+            assert not db_clone.diff()
+            with contextlib.closing(sqlite3.connect(db_clone.path)) as connection:
+                tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+                assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+            assert ("left_over",) not in tables
+        """,
+    )
+
+    result.assert_outcomes(passed=3, errors=int(is_written))
+    if is_written:
+        result.stdout.fnmatch_lines(
+            ["*CloneError: the snapshot * was written to while test_it.py::test_it ran, by it*"]
+        )
+
+
+@pytest.mark.usefixtures("own_store")
 @pytest.mark.parametrize("way", ["db_clone.environ", "db_clone.path"])
 def test_a_child_process_can_not_write_to_the_snapshot_unseen(shop, way):
     shop.configure('environment = { SHOP_URL = "{url}" }')
@@ -138,7 +189,7 @@ def test_a_child_process_can_not_write_to_the_snapshot_unseen(shop, way):
     if way == "db_clone.path":
         result.assert_outcomes(passed=2, errors=1)
         result.stdout.fnmatch_lines(
-            ["*CloneError: the snapshot * was written to while a test had*"]
+            ["*CloneError: the snapshot * was written to while test_it.py::test_it ran, by it*"]
         )
     else:
         result.assert_outcomes(passed=2)

@@ -255,6 +255,9 @@ class CurrentTest:
             with self._going_on(errors, test):
                 whole(self._states.pop().delete)
         self._tally.seconds += time.perf_counter() - started
+        for database in self._databases.values():
+            with self._going_on(errors, test):
+                database.see_sealed(test)
         for file in self._untouched.written():
             self._tally.see_written(file, test)
         if errors:

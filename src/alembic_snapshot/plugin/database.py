@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -17,6 +18,7 @@ from alembic_snapshot.checks import raise_for_checks
 from alembic_snapshot.database.clone import Clone
 from alembic_snapshot.engines.children import Children
 from alembic_snapshot.engines.notices import unused, warn
+from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import CloneError, ConfigError, EngineError, SnapshotError
 from alembic_snapshot.plugin.clones import NewDatabaseEachTest, Strategy
 from alembic_snapshot.plugin.marker import CloneOptions
@@ -91,6 +93,8 @@ class Database:
         # Those whose checks found nothing that is an error: they are asked for by each test.
         self._passed: set[tuple[str | None, str | None]] = set()
         self._in_use = contextlib.ExitStack()
+        # Those that are files, which none is to write to.
+        self._sealed = Untouched(math.inf)
         self._own_files: set[str] = set()
         self._looked_at = -1
 
@@ -346,6 +350,30 @@ class Database:
         self._tally.size += clone.size
         self._strategy.dispose(clone, kept)
 
+    def see_sealed(self, test: str) -> None:
+        """See that nobody has written to a snapshot: no file's mode keeps root from it.
+
+        Raises:
+            CloneError: somebody has, while that test ran. The next test's is built anew.
+        """
+        written = [file for file in self._sealed.written() if not self._is_replaced(file)]
+        for key, found in list(self._snapshots.items()):
+            if isinstance(found, Snapshot) and found.entry and found.database in written:
+                del self._snapshots[key]
+                self._passed.discard(key)
+        if written:
+            raise CloneError(
+                f"the snapshot {written[0]} was written to while {test} ran, by it or beside it",
+                hint="let a test that writes have a clone: db_clone without readonly, and not "
+                "db_snapshot's own file. The next test's snapshot is built anew",
+            )
+
+    def _is_replaced(self, file: str) -> bool:
+        """Whether another process has built that snapshot anew, or deleted it."""
+        store = backend_of(self.project).store()
+        there = [entry for entry in store.entries() if entry.database.name == file]
+        return all(store.is_intact(entry) for entry in there)
+
     def close(self) -> None:
         """Close everything, and delete what is left."""
         self.redirect.release()
@@ -378,6 +406,8 @@ class Database:
                 rebuild=rebuild,
             )
         self._in_use.enter_context(snapshot.in_use())
+        if snapshot.entry is not None and snapshot.entry.database.file is not None:
+            self._sealed.learn([snapshot.database])
         self._tally.note(snapshot, functools.partial(self._status, clone_options))
         return snapshot
 

@@ -18,6 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # without a name in it is one module.
 ROOMS = {
     "masking": [[""]],
+    "lossy": [[""]],
     "errors": [[""]],
     "checks": [[""]],
     "tokens": [["changeset", "parts", "safe_sql"], ["token"]],
@@ -148,7 +149,7 @@ ROOMS = {
         ["__main__"],
     ],
     "build": [
-        ["hints", "lookup", "progress", "stairway_cache"],
+        ["hints", "lookup", "progress", "stairway_cache", "waiting"],
         ["process"],
         ["sharing"],
         ["ancestors", "archiving", "handovers", "heads"],

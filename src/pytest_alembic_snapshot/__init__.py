@@ -228,7 +228,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _warn_without_pytest(lines: list[str]) -> None:
     """Write warnings to standard error: an exit, an error of pytest or an option left them out."""
-    from alembic_snapshot.build.progress import Lossy
+    from alembic_snapshot.lossy import Lossy
 
     for line in filter(_is_warning, lines):
         print(printable(line), file=Lossy(sys.__stderr__ or sys.stderr))

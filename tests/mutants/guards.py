@@ -326,6 +326,8 @@ UNGUARDED = {
     "sqlite/clauses": "as schema",
     "errors": "it shows",
     "build/progress": "it shows",
+    "build/waiting": "it shows",
+    "lossy": "it shows",
     "cli/job_summary": "it shows",
     "project/callsite": "it shows",
     "project/unsupported": "names for an error",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.build.archiving import Archiving
 from alembic_snapshot.build.lookup import Status, find, look_up
-from alembic_snapshot.build.progress import silent, telling_of_a_wait
 from alembic_snapshot.build.sharing import Sharing, built
 from alembic_snapshot.build.snapshot import Snapshot
+from alembic_snapshot.build.waiting import silent, telling_of_a_wait
 from alembic_snapshot.checks import NO_METADATA, number, size
 from alembic_snapshot.errors import SnapshotError, StoreError
 from alembic_snapshot.key.inputs import Files

@@ -2,89 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import Any, Self, TextIO
 
 from alembic_snapshot.checks import number
 from alembic_snapshot.errors import printable
-
-if TYPE_CHECKING:
-    from alembic_snapshot.build.process import Listener
+from alembic_snapshot.lossy import Lossy
 
 _SLOWEST = 3
 _WORTH_NAMING = 0.05  # seconds
-_PATIENCE = 1.0  # seconds
-
-
-class Lossy:
-    """A text stream for what may be lost, such as notes: what can't be written is dropped.
-
-    A reader that is gone or a full disk must not end a build, nor change an exit status.
-    """
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Write it, or drop it and all that follows."""
-        with self._losing():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Have what was written on its way, or drop it and all that follows."""
-        with self._losing():
-            self._stream.flush()
-
-    @contextlib.contextmanager
-    def _losing(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError):
-            lead_nowhere(self._stream)
-
-
-def lead_nowhere(stream: TextIO) -> None:
-    """Have what a stream still holds, and is given later, written to where everything is lost."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-@contextlib.contextmanager
-def telling_of_a_wait(
-    lock: AbstractContextManager[None], listener: Listener | None
-) -> Iterator[None]:
-    """Hold a lock; the listener is told if another process has it for longer than a moment.
-
-    The other one may be suspended, or hang: then this one waits without end.
-    """
-    timer = threading.Timer(_PATIENCE, listener or silent, [{"event": "waiting"}])
-    timer.daemon = True
-    timer.start()
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock)
-        finally:
-            timer.cancel()
-            # Whoever forks is to have no other thread.
-            timer.join()
-        yield
-
-
-def silent(_event: Mapping[str, Any]) -> None:
-    """A listener that says nothing."""
 
 
 class Progress:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from alembic_snapshot.build.ensure import ensure
 from alembic_snapshot.build.lookup import Status, look_up, suits
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess, Child
-from alembic_snapshot.build.progress import telling_of_a_wait
 from alembic_snapshot.build.snapshot import Snapshot
 from alembic_snapshot.build.stairway_cache import Finding, Findings, Note, StairwayCache
+from alembic_snapshot.build.waiting import telling_of_a_wait
 from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, CheckError

@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic_snapshot.build.heads import Verifier
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.build.process import HANDOVERS, AttemptFailed, BuilderProcess
-from alembic_snapshot.build.progress import silent
+from alembic_snapshot.build.waiting import silent
 from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.database.target import Target
 from alembic_snapshot.errors import ConfigError

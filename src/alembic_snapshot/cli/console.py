@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from alembic_snapshot.build.progress import Lossy, lead_nowhere
 from alembic_snapshot.errors import CommandError, SnapshotError, printable, spelled_out
+from alembic_snapshot.lossy import Lossy, drop_all
 
 _COLOURS = {"+": 32, "-": 31, "~": 33, "✓": 32, "!": 33, "✗": 31}
 _SIGN = re.compile(r"^( *)([+~✓!✗-])(?= )", re.MULTILINE)
@@ -75,7 +75,7 @@ def finish() -> None:
 
 def broken(error: OSError | ValueError) -> CommandError:
     """The error of a standard output that takes no more; nothing is written to it any more."""
-    lead_nowhere(sys.__stdout__ or sys.stdout)
+    drop_all(sys.__stdout__ or sys.stdout)
     return CommandError(
         f"can't write to standard output: {getattr(error, 'strerror', None) or error}",
         hint="see that whatever reads it stays to the end, and has room",

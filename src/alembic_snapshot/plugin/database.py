@@ -425,7 +425,7 @@ class Database:
             yield False
             return
         from alembic_snapshot.build.lookup import look_up
-        from alembic_snapshot.build.progress import telling_of_a_wait
+        from alembic_snapshot.build.waiting import telling_of_a_wait
 
         store = backend_of(self.project).store()
         store.prepare()

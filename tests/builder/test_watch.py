@@ -148,6 +148,37 @@ class TestAFile:
             "the list of files in migrations_data changed: b.sql is new (read while it ran)",
         )
 
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "metadata.version('shop')",
+            "metadata.entry_points(group='shop')",
+            "metadata.packages_distributions()",
+            "list(metadata.distributions())",
+        ],
+    )
+    def test_beside_the_descriptions_of_packages_is_none_of_them(self, project, asked):
+        """An application that asks for its own version looks through the folders of modules."""
+        project.revision(
+            "a",
+            upgrade=f"""
+            import contextlib
+            from importlib import metadata
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                {asked}
+            op.execute("select 1")
+            """,
+        )
+        project.ensure()
+
+        project.write("notes.txt", "")
+        project.write("dist/shop.whl", "")
+        assert not reasons(project)
+
+        project.write("shop.egg-info/PKG-INFO", "Name: shop\nVersion: 1\n")
+        said = "the list of package descriptions in . changed: shop.egg-info is new"
+        assert reasons(project) == (f"{said} (read while it ran)",)
+
     @pytest.mark.parametrize("place", ["'.'", "Path(__file__).resolve().parents[2]"])
     def test_is_compared_in_a_project_that_is_reached_through_a_link(
         self, project, tmp_path, place

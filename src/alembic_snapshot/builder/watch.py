@@ -30,13 +30,21 @@ from alembic_snapshot.builder.record import (
     titled,
 )
 from alembic_snapshot.builder.registries import Registries
-from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
+from alembic_snapshot.key.observed import (
+    ALL,
+    DESCRIPTIONS,
+    Reading,
+    fits,
+    is_of_surroundings,
+)
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.spelling import beginning
 
-# What is one function to whoever reads it, and two frames to older versions of Python.
 # Where systems have files that are none on any disk.
 _VIRTUAL = ("/dev", "/proc", "/run", "/sys")
+# What lists the folders of modules for the descriptions of packages in them, and takes no others.
+_METADATA = ("importlib/metadata/__init__.py", "importlib_metadata/__init__.py")
+# What is one function to whoever reads it, and two frames to older versions of Python.
 _COMPREHENSIONS = ("comp>", "genexpr>")
 
 
@@ -248,9 +256,11 @@ class Watch:
         """A folder was listed."""
         name = self._spelled(path)
         if name is not None and self.frames.asks() == "project":
+            lister = sys._getframe(3).f_code.co_filename
+            if lister.endswith(_METADATA):
+                name = f"{name}/{DESCRIPTIONS}"
             # Models are found so, by whoever imports them.
-            is_import = sys._getframe(3).f_code.co_filename.endswith("pkgutil.py")
-            self._read(FOLDERS, name, is_import=is_import)
+            self._read(FOLDERS, name, is_import=lister.endswith("pkgutil.py"))
 
     def on_question(self, path: Any) -> None:
         """A file was asked for: whether it is there, or what it is."""

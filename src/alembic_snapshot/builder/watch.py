@@ -104,6 +104,14 @@ class Watch:
         self.reads.install()
         self._registries.listen()
 
+    def claim(self, place: str) -> None:
+        """Take a file, or what is below a folder, for the project's from now on."""
+        for spelled in dict.fromkeys((place, _real(place))):
+            self.sites.claim(spelled)
+        self._below = self.sites.beginnings
+        self._spellings.clear()
+        self.frames.forget()
+
     @contextlib.contextmanager
     def recording(self, owner: str = EVERY_STATE) -> Iterator[None]:
         """While a revision or a seed runs; modules that it imports count too."""
@@ -441,6 +449,12 @@ def _below(root: str) -> tuple[str, ...]:
     """Folders below the root that hold Python itself or are the system's, and not the project."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *_VIRTUAL}
     return tuple(beginning(p) for p in prefixes if p.startswith(beginning(root)))
+
+
+def _real(place: str) -> str:
+    """A file or a folder without links, spelled as the other is."""
+    real = os.path.realpath(place)
+    return beginning(real) if place.endswith(os.sep) else real
 
 
 def _all_below(path: str) -> Iterator[str]:

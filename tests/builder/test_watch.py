@@ -148,6 +148,37 @@ class TestAFile:
             "the list of files in migrations_data changed: b.sql is new (read while it ran)",
         )
 
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "metadata.version('shop')",
+            "metadata.entry_points(group='shop')",
+            "metadata.packages_distributions()",
+            "list(metadata.distributions())",
+        ],
+    )
+    def test_beside_the_descriptions_of_packages_is_none_of_them(self, project, asked):
+        """An application that asks for its own version looks through the folders of modules."""
+        project.revision(
+            "a",
+            upgrade=f"""
+            import contextlib
+            from importlib import metadata
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                {asked}
+            op.execute("select 1")
+            """,
+        )
+        project.ensure()
+
+        project.write("notes.txt", "")
+        project.write("dist/shop.whl", "")
+        assert not reasons(project)
+
+        project.write("shop.egg-info/PKG-INFO", "Name: shop\nVersion: 1\n")
+        said = "the list of package descriptions in . changed: shop.egg-info is new"
+        assert reasons(project) == (f"{said} (read while it ran)",)
+
     @pytest.mark.parametrize("place", ["'.'", "Path(__file__).resolve().parents[2]"])
     def test_is_compared_in_a_project_that_is_reached_through_a_link(
         self, project, tmp_path, place
@@ -199,6 +230,96 @@ class TestPythonpathBesideTheProject:
         monkeypatch.setenv("REGION", "us")
 
         assert reasons(beside) == ("the environment variable REGION changed",)
+
+
+KINDS, ALONE = "../common/src/common/kinds.py", "../common/src/alone.py"
+
+
+@pytest.fixture
+def common(project):
+    """A package of another project of the same repository, which ``env.py`` has on its path."""
+    project.write("../common/src/common/__init__.py", "")
+    project.write(KINDS, "from common.deeper import X\n")
+    project.write("../common/src/common/deeper.py", "X = 1\n")
+    project.write("../common/src/common/names.json", "[1]")
+    project.write(ALONE, "X = 1\n")
+    imports_first(
+        project,
+        """
+        import sys
+        from pathlib import Path
+        sys.path.append(str(Path(__file__).parents[2] / "common/src"))
+        """,
+    )
+    return project
+
+
+class TestAModuleThatNothingInstalled:
+    """In a monorepo the siblings of a service are on the path without any setting of ours."""
+
+    @pytest.mark.parametrize(
+        ("first", "line", "changed"),
+        [
+            ("", "from common.kinds import X", KINDS),
+            ("", "import alone", ALONE),
+            ("import common.kinds", "from common.kinds import X", "../common/src/common/deeper.py"),
+            (
+                "",
+                "from importlib.resources import files\n"
+                "files('comm' + 'on').joinpath('names' + '.json').read_bytes()",
+                "../common/src/common/names.json",
+            ),
+            (
+                "",
+                "import runpy, sys\nfrom importlib import util\n"
+                "path = next(one for one in sys.path if one.endswith('common/src'))\n"
+                "spec = util.spec_from_file_location('by.path', f'{path}/alone.py')\n"
+                "spec.loader.exec_module(util.module_from_spec(spec))",
+                ALONE,
+            ),
+        ],
+        ids=["of a package", "alone", "imported before", "data of a package", "by its path"],
+    )
+    def test_is_read_as_if_it_were_the_projects(self, common, first, line, changed):
+        if first:
+            env = common.root / "migrations/env.py"
+            env.write_text(env.read_text().replace("config =", f"{first}\nconfig =", 1))
+        common.revision("a", upgrade=f"{line}\nop.execute('select 1')")
+        common.ensure()
+        common.write("../common/src/common/unused.py", "X = 1\n")
+        common.write("../common/unused.txt", "")
+        assert not reasons(common)
+
+        common.write(changed, "X = 2\n")
+
+        assert reasons(common) == (f"{changed} changed (read while it ran)",)
+
+    def test_has_its_models_compared_again_when_they_change(self, common):
+        models = "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
+        common.write("../common/src/common/models.py", models)
+        env = common.root / "migrations/env.py"
+        text = env.read_text().replace("target_metadata = None", "target_metadata = metadata")
+        env.write_text(text.replace("config =", "from common.models import metadata\nconfig =", 1))
+        common.revision("a", upgrade="op.execute('select 1')")
+        assert common.ensure().manifest.checks["drift"] == []
+
+        common.write(
+            "../common/src/common/models.py",
+            f"{models}more = sa.Table('more', metadata, sa.Column('id', sa.Integer))\n",
+        )
+
+        snapshot, ran = common.build()
+        assert (snapshot.manifest.checks["drift"], ran) == (["add table more"], [])
+
+    def test_is_none_that_was_installed(self, common):
+        common.write("../common/src/shop.dist-info/RECORD", "")
+        common.revision("a", upgrade="import common.kinds, alone\nop.execute('select 1')")
+        common.ensure()
+
+        common.write(KINDS, "X = 2\n")
+        common.write(ALONE, "X = 2\n")
+
+        assert not reasons(common)
 
 
 def test_what_pytest_says_of_itself_does_not_count_where_all_variables_are_read(

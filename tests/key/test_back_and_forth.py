@@ -42,6 +42,31 @@ def test_what_was_before_is_found_again(project, states, kind):
     assert built[0].path != built[1].path
 
 
+@pytest.mark.parametrize("kind", ["a file", "a variable", "all variables"])
+def test_a_change_is_said_once_however_many_states_there_are(project, states, kind):
+    project.revision("0001", upgrade=f"{READ[kind]}\nop.execute('create table a (x)')")
+    for number in (3, 4, 5):
+        states(number)
+        project.ensure()
+    states(6)
+
+    status = project.look_up()
+
+    assert status.entry is None
+    assert len(status.reasons) == len(status.cures) == 1
+
+
+def test_the_state_that_is_most_alike_is_compared_with(project, states, monkeypatch):
+    reads = "\n".join((READ["a file"], READ["a variable"]))
+    project.revision("0001", upgrade=f"{reads}\nop.execute('create table a (x)')")
+    for number in (3, 4):
+        states(number)
+        project.ensure()
+    monkeypatch.setenv("REGION", "r5")
+
+    assert project.look_up().reasons == ("the environment variable REGION changed",)
+
+
 SEED = """
 from sqlalchemy import text
 def seed(connection):

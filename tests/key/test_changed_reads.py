@@ -8,6 +8,7 @@ import pytest
 
 from alembic_snapshot.key.inputs import Files
 from alembic_snapshot.key.observed import (
+    DESCRIPTIONS,
     Change,
     Observed,
     Present,
@@ -104,6 +105,21 @@ class TestChanges:
                 f"the list of files in data changed: {said} (read while it ran)",
                 'ignore_inputs = ["data/new", "data/x", "data/a[*]b", "data/old"]',
             )
+        ]
+
+    @pytest.mark.parametrize("folder", [".", "src"])
+    def test_of_descriptions_of_packages_are_of_no_other_files(self, project, present, folder):
+        project.write("src/kept.egg-info/PKG-INFO", "")
+        before = self.listing(project, f"{folder}/{DESCRIPTIONS}")
+        project.write(f"{folder}/new.txt", "")
+        assert self.told(project, present, before) == []
+
+        project.write(f"{folder}/shop.dist-info/METADATA", "")
+
+        name = f"{folder}/shop.dist-info".removeprefix("./")
+        said = f"the list of package descriptions in {folder} changed: shop.dist-info is new"
+        assert self.told(project, present, before) == [
+            (f"{said} (read while it ran)", f'ignore_inputs = ["{name}"]')
         ]
 
     def test_of_a_listing_with_too_many_new_names_have_no_cure(self, project, present):

@@ -51,6 +51,10 @@ class Frames:
         self._kind = functools.cache(self._learn)
         self._alembic = beginning(os.path.dirname(str(sys.modules["alembic"].__file__)))
 
+    def forget(self) -> None:
+        """Look at each file anew: another one is the project's."""
+        self._kind.cache_clear()
+
     def is_project(self, name: str) -> bool:
         """Whether a file is the project's."""
         return self._kind(name) == _PROJECT

@@ -319,15 +319,15 @@ class Record:
 
     def _search_path(self) -> Iterator[str]:
         """The folders of the project's modules, however these are installed."""
-        places = [*sys.path]
-        for name, module in list(sys.modules.items()):
-            if "." not in name:
-                file = attribute(module, "__file__")
-                folders = attribute(module, "__path__") or ([file] if file else [])
-                places += [os.path.dirname(folder) for folder in folders]
-        for place in filter(None, places):
+        for place in filter(None, sys.path):
             if self._spelled(os.path.join(place, "_")) is not None:
                 yield place
+        for name, module in list(sys.modules.items()):
+            file = attribute(module, "__file__")
+            inside = attribute(module, "__path__") or ([file] if file else [])
+            for one in inside if "." not in name else ():
+                if self._spelled(os.path.join(one, "_")) is not None:
+                    yield os.path.dirname(one)
 
     def _is_another(self, name: str) -> bool:
         return self._digest(name) != self._as_read.get(name)

@@ -34,7 +34,7 @@ from alembic_snapshot.builder.protocol import (
 from alembic_snapshot.builder.ran import Ran
 from alembic_snapshot.builder.record import FILES
 from alembic_snapshot.builder.seeds import run_seed
-from alembic_snapshot.builder.sources import distrust_bytecode
+from alembic_snapshot.builder.sources import claim_sources, distrust_bytecode
 from alembic_snapshot.builder.stairway import Stairway
 from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
@@ -95,6 +95,7 @@ class Builder:
         distrust_bytecode(self.sites.is_ours, self.job.search_path, applied_files)
         self.guard.install()
         self.watch.install()
+        claim_sources(self.sites.is_ours, self.watch.claim)
         patches.hear_create_all(self._on_create_all)
         lineage.follow_copies()
         lineage.hear_ddl(self._on_ddl)

@@ -30,13 +30,21 @@ from alembic_snapshot.builder.record import (
     titled,
 )
 from alembic_snapshot.builder.registries import Registries
-from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
+from alembic_snapshot.key.observed import (
+    ALL,
+    DESCRIPTIONS,
+    Reading,
+    fits,
+    is_of_surroundings,
+)
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.spelling import beginning
 
-# What is one function to whoever reads it, and two frames to older versions of Python.
 # Where systems have files that are none on any disk.
 _VIRTUAL = ("/dev", "/proc", "/run", "/sys")
+# What lists the folders of modules for the descriptions of packages in them, and takes no others.
+_METADATA = ("importlib/metadata/__init__.py", "importlib_metadata/__init__.py")
+# What is one function to whoever reads it, and two frames to older versions of Python.
 _COMPREHENSIONS = ("comp>", "genexpr>")
 
 
@@ -95,6 +103,14 @@ class Watch:
         """Watch from now on; it can't be undone."""
         self.reads.install()
         self._registries.listen()
+
+    def claim(self, place: str) -> None:
+        """Take a file, or what is below a folder, for the project's from now on."""
+        for spelled in dict.fromkeys((place, _real(place))):
+            self.sites.claim(spelled)
+        self._below = self.sites.beginnings
+        self._spellings.clear()
+        self.frames.forget()
 
     @contextlib.contextmanager
     def recording(self, owner: str = EVERY_STATE) -> Iterator[None]:
@@ -248,9 +264,11 @@ class Watch:
         """A folder was listed."""
         name = self._spelled(path)
         if name is not None and self.frames.asks() == "project":
+            lister = sys._getframe(3).f_code.co_filename
+            if lister.endswith(_METADATA):
+                name = f"{name}/{DESCRIPTIONS}"
             # Models are found so, by whoever imports them.
-            is_import = sys._getframe(3).f_code.co_filename.endswith("pkgutil.py")
-            self._read(FOLDERS, name, is_import=is_import)
+            self._read(FOLDERS, name, is_import=lister.endswith("pkgutil.py"))
 
     def on_question(self, path: Any) -> None:
         """A file was asked for: whether it is there, or what it is."""
@@ -431,6 +449,12 @@ def _below(root: str) -> tuple[str, ...]:
     """Folders below the root that hold Python itself or are the system's, and not the project."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *_VIRTUAL}
     return tuple(beginning(p) for p in prefixes if p.startswith(beginning(root)))
+
+
+def _real(place: str) -> str:
+    """A file or a folder without links, spelled as the other is."""
+    real = os.path.realpath(place)
+    return beginning(real) if place.endswith(os.sep) else real
 
 
 def _all_below(path: str) -> Iterator[str]:

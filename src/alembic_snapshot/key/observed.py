@@ -50,6 +50,9 @@ _SURROUNDINGS = (
     "WINDOWID", "WSLENV", "WSL_DISTRO_NAME", "WSL_INTEROP", "WT_*", "XDG_*", "ZSH", "ZSH_VERSION",
     "_",
 )  # fmt: skip
+# Ends the name of a folder in which only the descriptions of packages were looked for; they end so.
+DESCRIPTIONS = "<descriptions of packages>"
+_DESCRIBING = ("dist-info", "egg-info")
 # What stands between a name and what it is.
 _KIND = "\0"
 # How many characters of names are kept of a folder, how many are said, and how many to ignore.
@@ -138,7 +141,9 @@ class Present:
 
     def _of_listing(self, folder: str, before: str, now: str) -> Change:
         """What came into a folder, or went; ignoring it leaves the rest of the folder compared."""
-        text = f"the list of files in {folder} changed"
+        listed = "package descriptions" if folder.endswith(DESCRIPTIONS) else "files"
+        folder = folder.removesuffix(f"/{DESCRIPTIONS}")
+        text = f"the list of {listed} in {folder} changed"
         if not (before.startswith("/") and now.startswith("/")):
             what = {before: ": it is new", now: ": it is gone"}.get("missing", "")
             return Change(f"{text}{what} (read while it ran)")
@@ -235,8 +240,10 @@ class Reading:
         A listing tells of each what it is, too: a file, a folder, a link to one. Of very many
         entries it is a digest.
         """
+        folder, last = os.path.split(path)
+        is_narrow = last == DESCRIPTIONS
         try:
-            with os.scandir(path) as listed:
+            with os.scandir(folder if is_narrow else path) as listed:
                 entries = [entry for entry in listed if not is_litter(entry.name)]
         except OSError:
             return "missing"
@@ -244,6 +251,7 @@ class Reading:
             f"{entry.name}{_listed_as(entry)}"
             for entry in entries
             if entry.path != self.store and not self.ignores(entry.path)
+            if not is_narrow or entry.name.lower().endswith(_DESCRIBING)
         ]
         listing = f"/{'/'.join(sorted(kept))}"
         if len(listing) <= _LONGEST_LISTING:

@@ -42,6 +42,11 @@ class Callsites:
         """The beginnings of all paths that may be the project's."""
         return (*self._below, *self._scripts)
 
+    def claim(self, place: str) -> None:
+        """Take a file, or what is below a folder, for the project's from now on."""
+        self._below = (*self._below, place)
+        self._known.clear()
+
     def here(self) -> Site | None:
         """The innermost line of the project that is running, as file and number.
 

@@ -95,20 +95,24 @@ class Store(abc.ABC):
         """Hold the lock of one digest; it is released if the process dies."""
 
     def find(self, state: State, present: Present) -> Lookup:
-        """The snapshot of a state, if everything that its build read is as it was."""
+        """The snapshot of a state, if everything that its build read is as it was.
+
+        Of several that read other things the reasons are those of the one that is most alike.
+        """
+        differing: list[list[Change]] = []
         reasons: list[Change] = []
         for entry in self._candidates(state.digest):
             if entry.manifest.digest != state.digest:
                 continue
             changes = list(present.changes(entry.manifest.observed, state.digest))
             if changes:
-                reasons.extend(changes)
+                differing.append(changes)
             elif damage := self.damage(entry):
                 reasons.append(Change(damage))
             else:
                 return Lookup(entry)
         reasons += (Change(f"{place} is damaged or was changed") for place in self._damaged(state))
-        return Lookup(None, reasons)
+        return Lookup(None, [*min(differing, key=len, default=()), *reasons])
 
     @abc.abstractmethod
     def is_intact(self, entry: Entry) -> bool:

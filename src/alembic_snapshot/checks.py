@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from alembic_snapshot.errors import CheckError
@@ -67,6 +67,11 @@ def told(checks: Mapping[str, Any], *, drift: str, heads: str, spell: Spell) -> 
         *findings(checks, drift=drift, heads=heads, spell=spell),
         *(not_checked(name, reason) for name, reason in missing.items()),
     ]
+
+
+def of_layer(name: str, lines: Iterable[str], known: Collection[str]) -> list[str]:
+    """The lines on a named layer, but for those on what it stands on."""
+    return [f"layer {name}: {line}" for line in lines if line not in known]
 
 
 def counted(count: int, missing: int) -> str:

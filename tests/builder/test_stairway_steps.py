@@ -140,6 +140,13 @@ class TestFromBelow:
         assert stairway.is_done
         assert climb.runs == 2, "the first one tells whether env.py runs the migrations once"
 
+    def test_one_that_alembic_does_not_have_is_none_that_was_tried(self, climb):
+        climb.revision("1")
+
+        climb.run(["nowhere"], ["1", "nowhere"])
+
+        assert climb.reports == []
+
     def test_a_downgrade_that_fails_is_put_back_and_told_in_three_lines(self, climb):
         climb.revision("1")
         climb.revision("2", down=f"op.execute('drop table t2'); {LINES}")

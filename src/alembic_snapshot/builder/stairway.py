@@ -168,8 +168,9 @@ class Stairway:
         ordered: list[str] = [n for n in in_order(self.script) if n in names]
         if self._parents is not None:
             ordered.reverse()
-        last = max(n for n, name in enumerate(ordered) if name in self._wanted)
-        return ordered[: last + 1]
+        while ordered and ordered[-1] not in self._wanted:
+            ordered.pop()
+        return ordered
 
     def _plan(self) -> Iterator[tuple[str, str]]:
         """The steps in order. Asking for the next one means that the last one was taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from alembic_snapshot.errors import CheckError
@@ -12,6 +12,7 @@ from alembic_snapshot.errors import CheckError
 Spell = Callable[..., str]
 CHECKS = ("sound_data", "one_head", "drift", "mappers")
 SHOWN = 10
+ENV_PY = "env.py"
 # How many characters of a statement a message shows.
 _SHOWN_SQL = 200
 # Why there is no drift to find where env.py has no models.
@@ -68,6 +69,11 @@ def told(checks: Mapping[str, Any], *, drift: str, heads: str, spell: Spell) -> 
     ]
 
 
+def of_layer(name: str, lines: Iterable[str], known: Collection[str]) -> list[str]:
+    """The lines on a named layer, but for those on what it stands on."""
+    return [f"layer {name}: {line}" for line in lines if line not in known]
+
+
 def counted(count: int, missing: int) -> str:
     """The number of findings and of checks that were not made; "0 findings" if all were made."""
     parts = []
@@ -122,19 +128,31 @@ def by_check(
             f'with `{spell("merge", "heads")}`, or set heads = "many"'
         )
     lines_by_check["drift"] = [
-        f"revision {name} calls create_all: the models' drift can't show"
+        f"{_maker(name)} calls create_all: the models' drift can't show"
         for name in dict.fromkeys(checks.get("create_all", ()))
     ]
     lines_by_check["drift"] += [
-        f"revision {name} takes its schema from the models: their drift can't show"
+        f"{_maker(name)} takes its schema from the models: their drift can't show"
         for name in dict.fromkeys(checks.get("from_models", ()))
-        if name not in checks.get("create_all", ())
+        if name not in checks.get("create_all", ()) and not (drift == "ignore" and is_beside(name))
     ]
     if drift != "ignore":
         lines_by_check["drift"] += [f"drift: {line}" for line in checks.get("drift", ())]
     if checks.get("mappers"):
         lines_by_check["mappers"].append(f"mappers don't configure: {checks['mappers']}")
     return lines_by_check
+
+
+def is_beside(name: str) -> bool:
+    """Whether this is no revision and no seed, but what runs beside them: ``migrate app:make``."""
+    return name == ENV_PY or " " in name
+
+
+def _maker(name: str) -> str:
+    """Who has made something of a metadata: a revision, a seed, or what is named in full."""
+    if is_beside(name):
+        return name
+    return f"seed {name}" if ":" in name else f"revision {name}"
 
 
 def raise_for_checks(

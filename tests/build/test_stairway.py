@@ -109,6 +109,18 @@ def with_downgrade(project, name, down, upgrade, downgrade):
     path.write_text(f"{text}def downgrade():\n    {downgrade}\n")
 
 
+# What upgrades to the heads, as a migrate.
+UPGRADES = """
+    from alembic import command
+    from alembic.config import Config
+
+    def create(url):
+        config = Config("alembic.ini")
+        config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+        command.upgrade(config, "heads")
+"""
+
+
 class TestAClimb:
     def test_finds_nothing_where_every_downgrade_undoes_its_upgrade(self, project):
         project.history(3)
@@ -123,6 +135,19 @@ class TestAClimb:
         project.revision("e", depends_on="b")
 
         assert tried(project) == []
+
+    @pytest.mark.parametrize("migrate", ["", 'migrate = "setup_db:create"'], ids=["up", "down"])
+    def test_takes_branches_in_the_order_of_an_upgrade(self, project, migrate):
+        project.revision("r")
+        project.revision("z", "r")
+        # Alembic runs the other branch before this one.
+        asks = "op.execute('select * from t_z')"
+        with_downgrade(project, "a", "r", asks, asks)
+        project.configure(f'heads = "many"\n{migrate}')
+        project.write("setup_db.py", UPGRADES)
+
+        assert tried(project) == []
+        assert tried(project, revisions=["a"], from_scratch=True) == []
 
     def test_does_not_mind_the_order_of_columns(self, project):
         project.history(1)

@@ -144,6 +144,28 @@ class TestCheck:
         )
         assert "3 revisions, without drift: 1 finding, 1 check not made" in done.stdout
 
+    def test_finds_what_is_wrong_with_a_named_layer(self, project):
+        project.configure('drift = "ignore"\nlayers = { demo = ["shop:unsound"] }')
+        project.write(
+            "shop.py",
+            """
+            from sqlalchemy import text
+
+            def unsound(connection):
+                connection.execute(text("pragma ignore_check_constraints = on"))
+                connection.execute(text("insert into c values (-7)"))
+            """,
+        )
+        project.revision("a", upgrade="op.execute('create table c (n integer check (n > 0))')")
+
+        done = project.command("check", "--no-stairway", "-q")
+
+        assert done.returncode == 1
+        assert done.stdout == (
+            "layer demo: integrity: CHECK constraint failed in c\n"
+            "1 revision, without the stairway and drift: 1 finding\n"
+        )
+
     def test_is_an_error_where_env_py_runs_nothing(self, project):
         project.history(2)
         snapshot = project.ensure()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from alembic_snapshot import BuildError
+from alembic_snapshot.build.stairway import run_stairway
+
 
 def test_it_may_read_another_section_of_the_ini_file(project, tables):
     project.write("alembic.ini", """
@@ -78,3 +83,42 @@ sys.modules["lazy"] = Lazy()
     project.revision("b", "a")
 
     assert project.ensure().manifest.observed.files.keys() == {"late.py"}
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit(0)", "raise SystemExit"])
+def test_it_may_end_the_process_when_it_is_done(project, tables, end):
+    env = project.root / "migrations/env.py"
+    env.write_text(env.read_text().replace("= None", "= __import__('sqlalchemy').MetaData()", 1))
+    project.append("migrations/env.py", f"\nimport sys\n{end}\n")
+    project.history(1)
+
+    snapshot = project.ensure()
+
+    assert "t_0001" in tables(snapshot.path)
+    assert snapshot.manifest.checks["drift"] == ["remove table t_0001"]
+    assert run_stairway(project.load()).findings == []
+
+
+ENDS = {
+    "with a failure": lambda env: f"{env}\nimport sys\nsys.exit(1)\n",
+    "before it is done": lambda env: env.replace("config = ", "import sys; sys.exit(0)\nconfig = "),
+}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_one_that_ends_the_process_otherwise_has_failed(project, way):
+    env = project.root / "migrations/env.py"
+    ended = ENDS[way](env.read_text())
+    assert "sys.exit" in ended
+    env.write_text(ended)
+    project.history(1)
+
+    with pytest.raises(BuildError):
+        project.ensure()
+
+
+def test_a_revision_that_ends_the_process_has_failed(project):
+    project.revision("0001", upgrade="import sys\nsys.exit(0)")
+
+    with pytest.raises(BuildError, match="0001"):
+        project.ensure()

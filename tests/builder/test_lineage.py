@@ -219,3 +219,108 @@ def test_a_statement_without_a_table_makes_nothing_of_the_models():
         assert not lineage.makes_of(statement, [made_of])
     assert lineage.makes_of(sa.schema.CreateTable(made_of.tables["t"]), [made_of])
     assert not lineage.makes_of(sa.schema.CreateTable(made_of.tables["t"]), [sa.MetaData()])
+
+
+MODULES = {
+    "models": """
+        import sqlalchemy as sa
+
+        models = sa.MetaData()
+        own = sa.MetaData()
+        for metadata in (models, own):
+            sa.Table("extra", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    """,
+    "stamped": """
+        import sqlalchemy as sa
+        from alembic import command
+        from alembic.config import Config
+        import models
+
+        def create(url, metadata=models.models):
+            metadata.create_all(sa.create_engine(url))
+            config = Config("alembic.ini")
+            config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+            command.stamp(config, "head")
+
+        def create_own(url):
+            create(url, models.own)
+
+        def upgrade(url):
+            config = Config("alembic.ini")
+            config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+            command.upgrade(config, "head")
+    """,
+    "made": """
+        import models, sqlalchemy as sa
+        models.models.create_all(sa.create_engine("sqlite:///shop.db"))
+    """,
+}
+TAKES = "takes its schema from the models: their drift can't show"
+BEFORE, AFTER = "with engine.connect() as connection:\n", "context.run_migrations()\n"
+BESIDE = {
+    "env.py before": (
+        BEFORE,
+        "    models.models.create_all(connection); connection.commit()",
+        "env.py",
+    ),
+    "env.py afterwards": (
+        AFTER,
+        "    models.models.tables['extra'].create(connection, True); connection.commit()",
+        "env.py",
+    ),
+    "what env.py imports": ("config = context.config\n", "import made", "env.py"),
+    "env.py, of its own": (
+        BEFORE,
+        "    models.own.create_all(connection); connection.commit()",
+        None,
+    ),
+    "env.py, of what is there": (
+        AFTER,
+        "    models.own.create_all(connection); models.models.create_all(connection)\n"
+        "    connection.commit()",
+        None,
+    ),
+    "migrate": ("", "stamped:create", "migrate stamped:create"),
+    "migrate, of its own": ("", "stamped:create_own", None),
+}
+
+
+@pytest.mark.parametrize("way", BESIDE)
+def test_what_makes_the_models_tables_beside_the_revisions_is_told(project, way):
+    before, line, who = BESIDE[way]
+    for name, text in MODULES.items():
+        project.write(f"{name}.py", text)
+    env = project.root / "migrations/env.py"
+    text = env.read_text().replace("target_metadata = None", "target_metadata = models.models")
+    if before:
+        assert before in text
+        text = text.replace(before, f"{before}{line}\n")
+    else:
+        project.configure(f'migrate = "{line}"')
+    env.write_text(f"import models\n{text}")
+    project.revision("0001")
+    snapshot = project.ensure()
+    project.revision("0002", "0001")
+
+    for built in (snapshot, project.ensure()):
+        made = built.manifest.checks["from_models"]
+        assert made == ([who] if who else [])
+        lines = findings(built.manifest.checks, drift="warn", heads="one", spell=" ".join)
+        assert [line for line in lines if TAKES in line] == [f"{who} {TAKES}"] * len(made)
+        assert findings(built.manifest.checks, drift="ignore", heads="one", spell=" ".join) == []
+
+
+def test_a_revision_that_takes_its_schema_from_the_models_is_told_where_migrate_runs_it(project):
+    project.write("models.py", MODULES["models"])
+    project.write("stamped.py", MODULES["stamped"])
+    project.configure('migrate = "stamped:upgrade"')
+    env = project.root / "migrations/env.py"
+    text = env.read_text().replace("target_metadata = None", "target_metadata = models.models")
+    env.write_text(f"import models\n{text}")
+    project.revision(
+        "0001",
+        header="import models",
+        upgrade="models.models.tables['extra'].create(op.get_bind())",
+    )
+
+    assert project.ensure().manifest.checks["from_models"] == ["0001"]

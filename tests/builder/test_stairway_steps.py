@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import pytest
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from alembic_snapshot.builder.file_target import FileTarget
 from alembic_snapshot.builder.pools import Pools
@@ -34,6 +36,16 @@ def downgrade():
     {down_body}
 """
 PARENTS = {"3": ("2",), "2": ("1",), "1": ()}
+# What a revision stands on, if nothing else is said.
+LAST = "the last one"
+# Histories with branches: revisions, and what they stand on.
+BRANCHES = {
+    "two bases": {"a": None, "z": None},
+    "two branches": {"r": None, "a": "r", "z": "r"},
+    "a longer one": {"r": None, "a": "r", "z": "r", "m": "z"},
+    "the other longer": {"r": None, "a": "r", "z": "r", "m": "a"},
+    "merged": {"r": None, "a": "r", "z": "r", "m": ("a", "z")},
+}
 LINES = "raise ValueError('one\\ntwo\\nthree\\nfour')"
 
 
@@ -56,10 +68,11 @@ class Climb:
         self.engine = sa.create_engine(f"sqlite:///{self.file}", poolclass=sa.pool.NullPool)
         self._last = None
 
-    def revision(self, name, up="", down=""):
+    def revision(self, name, up="", down="", on=LAST):
         (self.versions / f"{name}.py").write_text(
             REVISION.format(
-                name=name, down=self._last, up=up or f"op.execute('create table t{name} (a)')",
+                name=name, down=self._last if on == LAST else on,
+                up=up or f"op.execute('create table t{name} (a)')",
                 down_body=down or f"op.execute('drop table t{name}')",
             )
         )  # fmt: skip
@@ -126,6 +139,13 @@ class TestFromBelow:
         assert DatabaseFile(climb.file).heads("alembic_version") == ["3"]
         assert stairway.is_done
         assert climb.runs == 2, "the first one tells whether env.py runs the migrations once"
+
+    def test_one_that_alembic_does_not_have_is_none_that_was_tried(self, climb):
+        climb.revision("1")
+
+        climb.run(["nowhere"], ["1", "nowhere"])
+
+        assert climb.reports == []
 
     def test_a_downgrade_that_fails_is_put_back_and_told_in_three_lines(self, climb):
         climb.revision("1")
@@ -336,6 +356,34 @@ class TestAnEnvPy:
         )  # fmt: skip
         assert climb.reports[1:] == [("tried", "1"), ("tried", "2")]
 
+    def test_that_swallows_that_there_is_no_downgrade_hides_nothing(self, climb):
+        climb.revision("1")
+        path = climb.versions / "1.py"
+        path.write_text(path.read_text().partition("def downgrade")[0])
+
+        def run_env(steps, overrides):
+            with contextlib.suppress(AttributeError):
+                climb.run_env(steps, overrides)
+
+        climb.run(["1"], ["1"], run_env=run_env)
+
+        ((_, _, kind, (told,)), _) = climb.reports
+        assert kind == "downgrade failed"
+        assert told.startswith("AttributeError: ")
+        assert "downgrade" in told
+
+    def test_that_swallows_an_error_of_alembic_s_hides_nothing(self, climb):
+        climb.revision("1", down="op.execute('delete from alembic_version')")
+
+        def run_env(steps, overrides):
+            with contextlib.suppress(CommandError):
+                climb.run_env(steps, overrides)
+
+        climb.run(["1"], ["1"], run_env=run_env)
+
+        told = ["env.py caught the error, and went on"]
+        assert climb.reports == [("finding", "1", "downgrade failed", told), ("tried", "1")]
+
     def test_that_swallows_the_error_of_a_first_upgrade_ends_it_with_that_error(self, climb):
         climb.revision("1", up="1 / 0")
 
@@ -345,6 +393,41 @@ class TestAnEnvPy:
 
         with pytest.raises(ZeroDivisionError):
             climb.run(["1"], ["1"], run_env=run_env)
+
+
+@pytest.mark.parametrize("only_last", [False, True])
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("shape", BRANCHES)
+def test_branches_run_in_the_order_of_an_upgrade(climb, shape, way, only_last):
+    downs = BRANCHES[shape]
+    for name, down in downs.items():
+        climb.revision(name, on=down)
+    script = ScriptDirectory(str(climb.root / "migrations"))
+    order = [step.revision.revision for step in script._upgrade_revs("heads", ())]
+    for before, name in itertools.pairwise(order):
+        # It needs what the one before it has made, and says so nowhere.
+        asks = f"op.execute('select * from t{before}')"
+        up, down = f"{asks}; op.execute('create table t{name} (a)')", f"{asks}; op.drop_table"
+        climb.revision(name, up, f"{down}('t{name}')", downs[name])
+    parents = None
+    if way == "down":
+        parents = {name: [on] if isinstance(on, str) else on or () for name, on in downs.items()}
+        with climb.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"log": []})
+            with Operations.context(context):
+                for step in script._upgrade_revs("heads", ()):
+                    step.migration_fn()
+            context.stamp(script, "heads")
+            connection.commit()
+
+    ends = order[-1] if way == "up" else order[0]
+    climb.run([ends] if only_last else order, sorted(order), parents)
+
+    found = [entry for entry in climb.reports if entry[0] == "finding"]
+    assert found == []
+    assert [entry[1] for entry in climb.reports] == (
+        [ends] if only_last else order if way == "up" else order[::-1]
+    )
 
 
 class TestWhereEnvPyRunsTheMigrationsSeveralTimes:

@@ -29,6 +29,61 @@ def checks(request, project):
     return make
 
 
+@pytest.fixture
+def with_layer(request, project):
+    """Makes the checks of a project that has other findings in a named layer."""
+    project.history(1)
+    project.configure('layers = { demo = ["shop:demo"] }')
+
+    def make(base, layer):
+        found = {None: {**NOTHING, **base}, "demo": {**NOTHING, **base, **layer}}
+
+        def built(options=None):
+            return SimpleNamespace(
+                manifest=SimpleNamespace(checks=found[options and options.layer])
+            )
+
+        database = SimpleNamespace(project=project.load(), built=built)
+        return Checks.from_parent(request.session, name="a", nodeid="a", database=database)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ({}, {}),
+        (
+            {"foreign_keys": ["t row 1", "t row 2"]},
+            {"sound_data": "failed: foreign key: t row 1\nlayer demo: foreign key: t row 2"},
+        ),
+        (
+            {"create_all": ["shop:demo"]},
+            {
+                "drift": "failed: drift: add table t\n"
+                "layer demo: seed shop:demo calls create_all: the models' drift can't show"
+            },
+        ),
+        ({"mappers": "no U"}, {"mappers": "failed: layer demo: mappers don't configure: no U"}),
+        (
+            {"unchecked": {"mappers": "it fails"}},
+            {"mappers": "failed: not checked, because layer demo: it fails"},
+        ),
+    ],
+    ids=["nothing", "rows", "schema", "mappers", "unchecked"],
+)
+def test_what_a_named_layer_adds_is_a_result_of_the_check(with_layer, layer, expected):
+    found = results(with_layer({"foreign_keys": ["t row 1"], "drift": ["add table t"]}, layer))
+
+    base = {
+        "sound_data": "failed: foreign key: t row 1",
+        "one_head": "passed",
+        "drift": "failed: drift: add table t",
+        "mappers": "passed",
+    }
+    assert found == {**base, **expected}
+
+
 def result(item):
     """What an item ends with: "passed", or the kind and the text of what it raises."""
     try:

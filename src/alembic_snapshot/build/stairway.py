@@ -178,9 +178,9 @@ class _Stairway:
         assert entry is not None
         with self.store.in_use(entry):
             database.start(entry.database)
-        path = [n for n in self.chain.revisions if self.chain.below([n]) & set(revisions)]
+        path = list(self.chain.revisions)
         parents = {name: self.chain.revisions[name].parents for name in path}
-        step = Step("stairway", revisions=revisions, path=path[::-1], parents=parents)
+        step = Step("stairway", revisions=revisions, path=path, parents=parents)
         return self._work(index, database, step, handover, None)
 
     def _last(self) -> Manifest | None:
@@ -214,8 +214,7 @@ class _Stairway:
         database = self.workspace.state(index)
         start = self._start(revisions, database)
         applied = start.manifest.revisions if start else {}
-        below = self.chain.below(revisions)
-        path = [name for name in self.chain.revisions if name in below and name not in applied]
+        path = [name for name in self.chain.revisions if name not in applied]
         step = Step("stairway", revisions=revisions, path=path)
         return self._work(index, database, step, handover, start)
 
@@ -285,16 +284,15 @@ class _Stairway:
         return late_files
 
     def _start(self, revisions: Collection[str], database: Target) -> Entry | None:
-        """Copy the stored state below these revisions that has most of their ancestors."""
+        """Copy the stored state without these revisions that has most of the others."""
         digests = {name: layer.digest for name, layer in self.chain.revisions.items()}
-        below = self.chain.below(revisions)
         fitting: list[tuple[int, Entry]] = []
         for entry in self.store.entries() if not self.from_scratch else ():
             theirs = entry.manifest.revisions
             below_all = theirs and not entry.manifest.seeds and not theirs.keys() & set(revisions)
             below_all = below_all and suits(self.project, entry.manifest)
             if below_all and all(digests.get(name) == d for name, d in theirs.items()):
-                fitting.append((len(theirs.keys() & below), entry))
+                fitting.append((len(theirs), entry))
         for _, entry in sorted(fitting, key=lambda pair: pair[0], reverse=True):
             manifest = entry.manifest
             changed = self.status.present.changes(manifest.observed, manifest.digest)

@@ -27,6 +27,7 @@ from alembic_snapshot.build.process import (
     Listener,
 )
 from alembic_snapshot.builder.protocol import ENV, Checks, Done, Facts, Step
+from alembic_snapshot.checks import is_beside
 from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import BuildError, SnapshotError
 from alembic_snapshot.key.layers import Chain, Layer, State
@@ -453,8 +454,8 @@ class Construction:
     def _made_of_metadata(
         self, facts: Facts, ancestor: Ancestor | None, state: State
     ) -> dict[str, list[str]]:
-        """The revisions and seeds of a state, in this build or before, that take their schema from
-        metadata.
+        """The revisions and seeds of a state, and what ran beside them, in this build or before,
+        that take their schema from metadata.
         """
         before = ancestor.entry.manifest.checks if ancestor else {}
         names = None if self.chain.opaque else {*state.revisions, *self._seeds(state)}
@@ -462,7 +463,7 @@ class Construction:
             key: [
                 name
                 for name in dict.fromkeys([*before.get(key, ()), *getattr(facts, key)])
-                if names is None or name in names
+                if names is None or name in names or is_beside(name)
             ]
             for key in ("create_all", "from_models")
         }

@@ -29,6 +29,11 @@ def is_line(revisions: Iterable[Script], heads: Sequence[str]) -> bool:
     )
 
 
+def in_order(script: Any, last: Any = "heads") -> list[str]:
+    """The revisions to ``last`` as one upgrade of an empty database runs them."""
+    return _names(script._upgrade_revs(last, ()))
+
+
 def ordered(script: Any, last: Any, target: Any, current: Any) -> list[Any] | None:
     """The steps from the revisions ``current`` to ``target``, on the way to ``last``.
 
@@ -38,7 +43,7 @@ def ordered(script: Any, last: Any, target: Any, current: Any) -> list[Any] | No
     Raises:
         Disordered: the database at ``current`` is none to build on.
     """
-    whole = _names(script._upgrade_revs(last, ()))
+    whole = in_order(script, last)
     left = set(_names(script._upgrade_revs(last, current)))
     done = [name for name in whole if name not in left]
     if not _is_beginning(script, done, whole):
@@ -56,7 +61,7 @@ def _is_beginning(script: Any, some: Sequence[str], whole: Sequence[str]) -> boo
     """Whether these come first, and in the order that they would have without the others."""
     below = {parent for name in some for parent in script.get_revision(name)._all_down_revisions}
     heads = tuple(name for name in some if name not in below)
-    alone = _names(script._upgrade_revs(heads, ())) if heads else []
+    alone = in_order(script, heads) if heads else []
     return list(some) == list(whole[: len(some)]) == alone
 
 

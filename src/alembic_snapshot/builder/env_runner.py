@@ -98,12 +98,15 @@ class EnvRunner:
         assert self.config is not None
         offer = offered(self.config, self._kind, self._job.handover)
         heard = self.sql.heard(is_upgrade=environment is _UPGRADE and not overrides)
+        has_begun = False
         with heard, self.app_context.around(), offer as config:
 
             def begin(current: Any, context: Any) -> Iterable[Any]:
+                nonlocal has_begun
                 if not self._guard.migrates(context.connection):
                     # One of several that are migrated together, beside the snapshot's.
                     return ()
+                has_begun = True
                 self._left.begin(config, context)
                 self._offered = config
                 self._watch.record.in_context |= libraries_in_context()
@@ -112,7 +115,12 @@ class EnvRunner:
             self.environment = EnvironmentContext(config, self.script, fn=begin, **environment)
             self._listen_to_configure(self.environment, overrides)
             with self.environment:
-                self.script.run_env()
+                try:
+                    self.script.run_env()
+                except SystemExit as end:
+                    # An env.py may end the process when it is done.
+                    if end.code or not has_begun:
+                        raise
 
     def carried(self, context: Any) -> Carried:
         """What the run that goes on carries along, beside the database."""

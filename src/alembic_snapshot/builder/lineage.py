@@ -6,7 +6,7 @@ What is made so is as the models are, whatever they say: their drift can't show 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,12 +45,21 @@ def hear_ddl(heard: Callable[[Any], None]) -> None:
     BaseDDLElement._compiler = compiler  # type: ignore[method-assign,assignment]
 
 
-def makes_of(statement: Any, models: Collection[sa.MetaData]) -> bool:
+def makes_of(statement: Any, models: Iterable[sa.MetaData]) -> bool:
     """Whether a statement of DDL makes a table, or a part of one, of what is in these metadata."""
+    return are_of(made_of(statement), models)
+
+
+def made_of(statement: Any) -> list[sa.MetaData]:
+    """The metadata of which a statement of DDL makes a table, or a part of one."""
     if type(statement).__name__.lstrip("_").startswith("Drop"):
-        return False
-    known = set(map(id, models))
-    return any(id(table.metadata) in known for table in _origins(statement))
+        return []
+    return [table.metadata for table in _origins(statement)]
+
+
+def are_of(made: Iterable[sa.MetaData], models: Iterable[sa.MetaData]) -> bool:
+    """Whether one of the metadata of which something was made is the models'."""
+    return not set(map(id, made)).isdisjoint(map(id, models))
 
 
 def _origins(statement: Any) -> Iterator[sa.Table]:

@@ -20,7 +20,8 @@ class Step:
     """The next thing to do with the database, and the reads to tell of afterwards.
 
     ``revisions`` are those to upgrade to, None for the heads as they are when ``env.py`` runs; of
-    a stairway, those to take up and down along ``path``, or with ``parents`` down from above.
+    a stairway, those to take up and down on the way through ``path``, in Alembic's order, or with
+    ``parents`` down from above.
     Branches run in the order that one upgrade of an empty database to ``last`` has, if it is given.
     ``function`` is the reference of ``migrate`` or of a seed. The database is copied to ``copy``.
     ``inputs`` and ``owners`` say whose reads are told: of which files not, of which revisions and
@@ -96,7 +97,8 @@ class Facts:
     migrations were heard to use them. ``scripts`` is the history as Alembic has loaded it.
     ``asks_command_line`` says that the project asked for Alembic's command line. ``written`` and
     ``changed`` are files, ``unlike_before`` what the next build finds otherwise, a line each.
-    ``create_all`` and ``from_models`` are the revisions and seeds that make something of metadata.
+    ``create_all`` and ``from_models`` are those revisions and seeds, and what ran beside them, that
+    make something of metadata.
     ``env_writes`` says that ``env.py`` itself may leave more in the database each time it runs.
     """
 

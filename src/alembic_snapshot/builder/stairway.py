@@ -15,6 +15,7 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationStep
 
+from alembic_snapshot.builder.branches import in_order
 from alembic_snapshot.builder.pools import Pools
 from alembic_snapshot.builder.protocol import Step
 from alembic_snapshot.builder.target import BuilderTarget, OwnWork, left_in
@@ -108,6 +109,7 @@ class Stairway:
         self._version_tables.add(context.version_table)
         given = _as_given(context)
         if self._is_alone is None:
+            self._path = self._ordered(self._path)
             return
         if self._calls > 1:
             for taken in self._taken:
@@ -134,7 +136,9 @@ class Stairway:
         # The types that were created, for one, are remembered there.
         context.impl.memo.clear()
         self._trying, self._failure = move, None
-        yield self._step(*move)
+        with self._keeping_errors():
+            step = self._step(*move)
+        yield step
         self._trying = None
 
     def _recover(self, error: BaseException | None) -> bool:
@@ -149,14 +153,24 @@ class Stairway:
         self._put_back()
         self._failed.add(name)
         if name in self._wanted:
-            what = type(error).__name__ + (f": {error}" if str(error) else "")
-            self.report(
-                "finding", revision=name, kind=f"{kind} failed", lines=what.splitlines()[:3]
-            )
+            lines = _in_words(error).splitlines()[:3]
+            self.report("finding", revision=name, kind=f"{kind} failed", lines=lines)
             self._finish(name)
         self._trying = None
         self._moves = self._plan()
         return True
+
+    def _ordered(self, names: Sequence[str]) -> list[str]:
+        """These in Alembic's order, or the other way round, up to the last that is tried.
+
+        A revision may rest on what one of another branch has made, and not say so.
+        """
+        ordered: list[str] = [n for n in in_order(self.script) if n in names]
+        if self._parents is not None:
+            ordered.reverse()
+        while ordered and ordered[-1] not in self._wanted:
+            ordered.pop()
+        return ordered
 
     def _plan(self) -> Iterator[tuple[str, str]]:
         """The steps in order. Asking for the next one means that the last one was taken."""
@@ -218,10 +232,15 @@ class Stairway:
         return step
 
     def _run(self, revision: Any, function: str, anew: bool, /, **arguments: Any) -> None:
-        """Run one of a revision's functions, and keep its error, even if ``env.py`` catches it."""
-        try:
+        with self._keeping_errors():
             module = self._imported_anew(revision.module) if anew else revision.module
             getattr(module, function)(**arguments)
+
+    @contextlib.contextmanager
+    def _keeping_errors(self) -> Iterator[None]:
+        """Keep the error of what runs within, even if ``env.py`` catches it."""
+        try:
+            yield
         except BaseException as error:
             self._failure = error
             raise
@@ -262,6 +281,12 @@ class Stairway:
     def _finish(self, name: str) -> None:
         self._tried.add(name)
         self.report("tried", revision=name)
+
+
+def _in_words(error: BaseException | None) -> str:
+    if error is None:
+        return "env.py caught the error, and went on"
+    return type(error).__name__ + (f": {error}" if str(error) else "")
 
 
 def _as_given(context: Any) -> Callable[[], None]:

@@ -21,6 +21,7 @@ from alembic_snapshot.builder.drift import Comparison
 from alembic_snapshot.builder.env_runner import EnvRunner
 from alembic_snapshot.builder.env_sql import statement_of
 from alembic_snapshot.builder.guard import Guard
+from alembic_snapshot.builder.options import metadata_in
 from alembic_snapshot.builder.own_sql import OwnSql
 from alembic_snapshot.builder.protocol import (
     CONNECTION,
@@ -39,7 +40,7 @@ from alembic_snapshot.builder.stairway import Stairway
 from alembic_snapshot.builder.target import target_of
 from alembic_snapshot.builder.unfinished import run_to_its_end
 from alembic_snapshot.builder.watch import Watch
-from alembic_snapshot.checks import NO_METADATA, brief, unconfigured_mappers
+from alembic_snapshot.checks import ENV_PY, NO_METADATA, brief, unconfigured_mappers
 from alembic_snapshot.key.observed import Reading
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.references import Reference
@@ -51,6 +52,8 @@ Report = Callable[..., None]
 HISTORY = "the revisions' history"
 # Whose code runs while they are loaded.
 SCRIPT = "a revision script"
+# What is no making of the database.
+CHECKS = "the checks"
 
 
 class Builder:
@@ -81,8 +84,12 @@ class Builder:
         self._is_line = False
         self.create_all: list[str] = []
         self.from_models: list[str] = []
+        # The metadata that env.py gives, and that of which something was made beside revisions and
+        # seeds, by whose code it was.
+        self._models: list[sa.MetaData] = []
+        self._made: dict[str, list[sa.MetaData]] = {}
         self.current: str | None = None
-        self._doing = "env.py"
+        self._doing = ENV_PY
         self.own_sql = OwnSql()
         self.env = EnvRunner(job, self.kind, self.guard, self.watch, self._on_migrations)
         self.ran = Ran(job.scripts, job.versions, self._watched)
@@ -152,7 +159,7 @@ class Builder:
             redirected=list(dict.fromkeys(self.guard.redirected)),
             databases=[place.to_record(self.root) for place in places],
             create_all=self.create_all,
-            from_models=self.from_models,
+            from_models=[*self.from_models, *self._beside_revisions()],
             configured=self.env.options is not None,
             options=self.env.handed_over(),
             **self.ran.facts((self.env.version_table, self.env.version_schema)),
@@ -164,7 +171,12 @@ class Builder:
             env_writes=self.env.sql.writes_rows,
         )
 
+    def _beside_revisions(self) -> list[str]:
+        """Who else has made something of the models: ``env.py``, or ``migrate``."""
+        return [who for who, made in self._made.items() if lineage.are_of(made, self._models)]
+
     def _on_migrations(self, context: Any) -> None:
+        self._models += metadata_in(context.opts)
         self.ran.note(context)
         self.own_sql.note(context.connection)
 
@@ -180,9 +192,12 @@ class Builder:
             self.watch.share_models()
 
     def _on_ddl(self, statement: Any) -> None:
-        if self.current and lineage.makes_of(statement, self.watch.record.metadata):
+        made = lineage.made_of(statement)
+        if self.current and lineage.are_of(made, self._models):
             self.from_models.append(self.current)
             self.watch.share_models()
+        elif made and not self.current and self._doing != CHECKS:
+            self._made.setdefault(self.who, []).extend(made)
 
     @property
     def async_lacks(self) -> list[str]:
@@ -274,7 +289,7 @@ class Builder:
                     return
                 step, current = pending.popleft(), context.get_current_heads()
 
-        with self._makes("env.py"):
+        with self._makes(ENV_PY):
             self.env.run(steps)
             if disordered is not None:
                 raise disordered
@@ -406,7 +421,8 @@ class Builder:
         refused, options = len(self.guard.refused), self.env.options
         assert self.env.config is not None
         comparison = Comparison(self.env.config, self.env.script, self.job)
-        lines, reason = comparison.run(self.env.run)
+        with self._does(CHECKS):
+            lines, reason = comparison.run(self.env.run)
         if comparison.error and (again := self.env.sql.why(comparison.error)):
             reason = f"{reason} [{brief(statement_of(comparison.error) or '')}]; {again}"
         # What it gives to an upgrade is what counts, if there was one.

@@ -1,14 +1,18 @@
-"""``check`` for one database: its snapshot's checks, and each revision up, down and up again."""
+"""``check`` for one database: its snapshots' checks, and each revision up, down and up again."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from alembic_snapshot.checks import counted, not_checked, number, unchecked
+from alembic_snapshot.checks import counted, not_checked, number, of_layer, unchecked
 from alembic_snapshot.cli import console
 from alembic_snapshot.cli.records import findings_of, notes_of, revision_count
 from alembic_snapshot.errors import CheckError
 from alembic_snapshot.project.config import Project
+
+if TYPE_CHECKING:
+    from alembic_snapshot.build.snapshot import Snapshot
 
 
 def checked(
@@ -31,10 +35,10 @@ def checked(
                 missing["stairway"] = error.message
         is_tried = snapshot is not None
         snapshot = snapshot or ensure(project, listener=progress)
-    console.warn([*notes_of(snapshot), *snapshot.manifest.warnings])
-    checks = snapshot.manifest.checks
-    finding_lines = [*findings_of(snapshot.manifest, project), *stairway]
-    missing = {**unchecked(checks, drift=project.drift), **missing}
+        layers = {name: ensure(project, layer=name, listener=progress) for name in project.layers}
+    found, unmade, warnings = _found_in(snapshot, layers, project)
+    finding_lines, missing = [*found, *stairway], {**unmade, **missing}
+    console.warn([*notes_of(snapshot), *warnings])
     left_out = [*["the stairway"] * no_stairway, *["drift"] * (project.drift == "ignore")]
     manner = ", each up, down and up again" if is_tried else ""
     manner += f", without {' and '.join(left_out)}" if left_out else ""
@@ -46,8 +50,26 @@ def checked(
         "left_out": left_out,
         "stairway": is_tried,
         "revisions": count,
-        "warnings": list(snapshot.manifest.warnings),
+        "warnings": warnings,
     }
     lines = [*finding_lines, *(not_checked(name, reason) for name, reason in missing.items())]
     lines.append(f"{revisions}: {counted(len(finding_lines), len(missing))}")
     return record, lines
+
+
+def _found_in(
+    snapshot: Snapshot, layers: Mapping[str, Snapshot], project: Project
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """The findings of a snapshot and of its named layers, the reasons for checks that were not
+    made, and the warnings of their builds.
+    """
+    found, warnings = findings_of(snapshot.manifest, project), list(snapshot.manifest.warnings)
+    reasons = unchecked(snapshot.manifest.checks, drift=project.drift)
+    lines, missing = list(found), dict(reasons)
+    for name, layer in layers.items():
+        lines += of_layer(name, findings_of(layer.manifest, project), found)
+        warnings += [line for line in layer.manifest.warnings if line not in warnings]
+        for check, reason in unchecked(layer.manifest.checks, drift=project.drift).items():
+            if reasons.get(check) != reason:
+                missing[f"layer {name}: {check}"] = reason
+    return lines, missing, warnings

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from alembic_snapshot.checks import CHECKS, by_check, unchecked
+from alembic_snapshot.checks import CHECKS, by_check, of_layer, unchecked
 from alembic_snapshot.errors import CheckError, SnapshotError, printable
+from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.session import session_of
 from alembic_snapshot.project.commands import alembic_command
 from alembic_snapshot.project.config import DEFAULT
@@ -62,16 +63,28 @@ class Checks(pytest.Collector):
             yield Stairway.from_parent(self, name=name, nodeid=nodeid, revision=revision)
 
     def findings(self, check: str) -> list[str]:
-        """What one of the checks of the snapshot found, a line each."""
-        project, manifest = self._database.project, self._database.built().manifest
+        """What one of the checks found in the snapshot, and in its named layers, a line each."""
+        project = self._database.project
         spell = functools.partial(alembic_command, project)
-        found = by_check(manifest.checks, drift=project.drift, heads=project.heads, spell=spell)
-        return found[check]
+        tell = functools.partial(by_check, drift=project.drift, heads=project.heads, spell=spell)
+        found = tell(self._checks_of())[check]
+        layers = {name: tell(self._checks_of(name))[check] for name in project.layers}
+        return found + [line for name in layers for line in of_layer(name, layers[name], found)]
 
     def unchecked(self, check: str) -> str | None:
-        """Why one of the checks of the snapshot was not made, if it was not."""
-        checks, drift = self._database.built().manifest.checks, self._database.project.drift
-        return unchecked(checks, drift=drift).get(check)
+        """Why one of the checks of the snapshot, or of a layer, was not made, if it was not."""
+        drift = self._database.project.drift
+        if reason := unchecked(self._checks_of(), drift=drift).get(check):
+            return reason
+        for name in self._database.project.layers:
+            if reason := unchecked(self._checks_of(name), drift=drift).get(check):
+                return f"layer {name}: {reason}"
+        return None
+
+    def _checks_of(self, layer: str | None = None) -> Mapping[str, Any]:
+        """What was found when the snapshot was checked, or that of a named layer."""
+        of_which = (CloneOptions(layer=layer),) if layer else ()
+        return self._database.built(*of_which).manifest.checks
 
     @property
     def ignores_drift(self) -> bool:

@@ -17,7 +17,16 @@ from core.base import Base
 from core.composition import import_models
 from core.errors import DatabaseURLUnusable
 
-__all__ = ["Base", "SessionLocal", "current", "database_url", "engine", "make_engine", "new_id"]
+__all__ = [
+    "Base",
+    "SessionLocal",
+    "current",
+    "database_url",
+    "engine",
+    "flushed",
+    "make_engine",
+    "new_id",
+]
 
 T = TypeVar("T")
 
@@ -89,14 +98,22 @@ class AtomSession(Session):
         super().__init__(*args, **kwargs)
 
 
+def flushed(db: Session) -> Session:
+    """The session, which has sent its own changes: what it asks or does next knows of them.
+
+    A caller's session may do so by itself, or not (`autoflush=False`).
+    """
+    db.flush()
+    return db
+
+
 def current(db: Session, query: Select[T]) -> ScalarResult[T]:
     """The objects that a query finds, as the database has them now.
 
     A session answers with what it saw before, even where its own query found something else. What
     is decided by an object would be decided by that. The session's own changes are flushed first.
     """
-    db.flush()
-    return db.scalars(query.execution_options(populate_existing=True))
+    return flushed(db).scalars(query.execution_options(populate_existing=True))
 
 
 engine = make_engine(database_url())

@@ -5,12 +5,14 @@ from decimal import Decimal
 
 from core.agent_governance_service import AgentGovernanceService, AgentStatus
 from core.clock import utc_now
+from core.database import current
 from core.errors import AtomError
 from core.models import User, Workspace
 from core.people import require_admin
 from core.registry import ensure_atom
 from saas.models import SaaSTier
 from saas.rates import OverageRates
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ecommerce.models import Customer, Store, Subscription
@@ -41,7 +43,7 @@ def fill(db: Session, workspace: Workspace, admin: User) -> None:
         ShopElsewhere: the shop is in another workspace.
         NotAllowed: the user is not an admin.
     """
-    store = db.get(Store, "demo-store")
+    store = current(db, select(Store).where(Store.id == "demo-store")).one_or_none()
     if store is None:
         _open_shop(db, workspace)
     elif store.workspace_id != workspace.id:

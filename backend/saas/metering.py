@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.clock import Clock, utc_now
-from core.database import current, new_id
+from core.database import current, flushed, new_id
 from core.errors import AtomError, NotFound, require_text
 from core.inserts import insert_for
 from core.types import UtcDateTime
@@ -109,7 +109,7 @@ class UsageMeter:
         )
         if until is not None:
             query = query.where(UsageEvent.occurred_at < until)
-        total = self.db.scalar(query)
+        total = flushed(self.db).scalar(query)
         return Decimal(0) if total is None else total
 
     def _insert_if_active(
@@ -132,7 +132,7 @@ class UsageMeter:
         )
         source = source.with_for_update(read=True)
         insert = insert_for(self.db, UsageEvent).from_select(list(row), source)
-        self.db.execute(
+        flushed(self.db).execute(
             insert.on_conflict_do_nothing(index_elements=["subscription_id", "idempotency_key"])
         )
 

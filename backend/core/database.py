@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.base import Base
 from core.composition import import_models
+from core.documents import to_json
 from core.errors import DatabaseURLUnusable
 
 __all__ = [
@@ -79,7 +80,8 @@ def make_engine(url: str) -> Engine:
     """
     is_sqlite = url.startswith("sqlite")
     try:
-        made = create_engine(url, connect_args={"timeout": 30} if is_sqlite else {})
+        connecting = {"timeout": 30} if is_sqlite else {}
+        made = create_engine(url, connect_args=connecting, json_serializer=to_json)
     except (ArgumentError, ImportError, ValueError) as error:
         raise DatabaseURLUnusable(str(error)) from error
     if made.dialect.is_async:

@@ -7,11 +7,12 @@ from typing import Any
 
 from core.clock import Clock, utc_now
 from core.database import current, flushed, new_id
+from core.documents import Document
 from core.errors import AtomError, NotFound, require_text
 from core.inserts import insert_for
 from core.types import UtcDateTime
 from ecommerce.models import Subscription, SubscriptionStatus
-from sqlalchemy import JSON, ColumnElement, case, func, literal, select
+from sqlalchemy import ColumnElement, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from saas.models import Quantity, UsageEvent
@@ -125,7 +126,7 @@ class UsageMeter:
             "quantity": literal(quantity, Quantity),
             "occurred_at": in_current_period(self._clock()),
             "idempotency_key": literal(key),
-            "details": literal(details, JSON()),
+            "details": literal(details, Document()),
         }
         source = select(*row.values()).where(
             Subscription.id == subscription_id, Subscription.status == SubscriptionStatus.ACTIVE

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from core import database, executions, registry
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
-from core.errors import DelegationTooDeep, ModelFailed, NotFound, require_text
+from core.errors import DelegationTooDeep, ModelFailed, NotFound, require_text, said
 from core.executions import Ending, Run
 from core.gate import Gate
 from core.listener import Listener, StepCallback
@@ -118,14 +118,15 @@ class AtomMetaAgent:
     async def _execute(self, run: Run, task: str, listener: Listener) -> ExecutionResult:
         executions.begin(run)
         loop = self._loop(run, listener)
+        ending = executions.interrupted("interrupted")
         try:
             ending = await self._reason(run, loop, task)
         except Exception as error:
-            ending = _failed(f"broken off by {error!r}")
+            ending = _failed(f"broken off by {said(error, repr)}")
             raise
         except BaseException as error:
             # Whoever stopped it, it was not the agent.
-            ending = executions.interrupted(f"interrupted by {error!r}")
+            ending = executions.interrupted(f"interrupted by {said(error, repr)}")
             raise
         finally:
             await self._record_execution(run, ending)

@@ -9,14 +9,14 @@ from sqlalchemy import JSON
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.mutable import Mutable
 
-from core.errors import AtomError
+from core.errors import AtomError, said
 
 
 class NotJSON(AtomError, ValueError, DontWrapMixin):
     """A value that JSON can't say, or that some database does not take for JSON."""
 
     def __init__(self, cause: Exception) -> None:
-        super().__init__(f"not JSON: {cause}")
+        super().__init__(f"not JSON: {said(cause)}")
 
 
 def to_json(value: object) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, TypedDict
 
 from core import executions
-from core.errors import ActionRejected, AtomError, ModelFailed, faults
+from core.errors import ActionRejected, AtomError, ModelFailed, faults, said
 from core.executions import Ending, Run, Step
 from core.gate import Gate
 from core.listener import Listener
@@ -131,10 +131,10 @@ class ReasoningLoop:
             if inspect.isawaitable(result):
                 result = await result
         except AtomError as error:
-            return f"{tool.name} failed: {error}"
+            return f"{tool.name} failed: {said(error)}"
         except faults() as error:
             logger.exception("tool %s failed", tool.name)
-            return f"{tool.name} failed: {type(error).__name__}: {error}"
+            return f"{tool.name} failed: {type(error).__name__}: {said(error)}"
         observation = _shown(tool, result)
         self.executed.append(
             ExecutedAction(action=tool.name, action_input=arguments, observation=observation)

@@ -96,9 +96,10 @@ class AtomMetaAgent:
             NotFound: there is no such workspace, or the user is not one of it.
             AmbiguousName: several agents are called `atom_main`, and none of them is Atom's own.
             ExecutionExists: there is a run with that id.
-            Blank: the id is empty.
+            Blank: the request or the id is empty.
             NotShowable: the context can't be written as JSON.
         """
+        require_text(request=request)
         task = task_prompt(request, context)
         execution_id = new_id() if execution_id is None else execution_id
         require_text(execution_id=execution_id)
@@ -160,6 +161,7 @@ class AtomMetaAgent:
     ) -> dict[str, Any]:
         if parent.depth >= MAX_DEPTH:
             raise DelegationTooDeep(parent.depth)
+        require_text(task=task)
         with database.SessionLocal() as db:
             agent = registry.find_agent(db, self.workspace_id, agent_key)
             run = Run.of(

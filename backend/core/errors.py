@@ -37,7 +37,7 @@ class NotFound(AtomError):
 
 
 class Blank(AtomError):
-    """An id, a key or a name was needed, and nothing was given."""
+    """An id, a key, a name or a request was needed, and nothing was given."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is empty")

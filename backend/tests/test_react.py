@@ -72,7 +72,13 @@ REPEATED = [
     ),
     *("<think>\n", "<think></think>\n", "</think>\n", "<think", '{"a":', "[", "\\", "a"),
 ]
-AROUND = ["{}", "```\n{}x", "Action: read{}a\nAction Input: {{}}", "Final Answer: {}x", "<think>{}x"]
+AROUND = [
+    "{}",
+    "```\n{}x",
+    "Action: read{}a\nAction Input: {{}}",
+    "Final Answer: {}x",
+    "<think>{}x",
+]
 
 
 @pytest.mark.parametrize("around", AROUND)

@@ -6,6 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NotRequired, TypedDict
 
+from sqlalchemy import inspect
+
 from core import database, executions, registry
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
@@ -187,10 +189,13 @@ class AtomMetaAgent:
 
 
 def _id_of(user: User) -> str:
+    # Its own id may not be there any more, when its session was closed after a commit.
+    identity = inspect(user).identity
+    key = user.id if identity is None else identity[0]
     # Without an id it would be nobody, whom every workspace lets in.
-    if user.id is None:
+    if key is None:
         raise NotFound("user", str(user.email))
-    return user.id
+    return str(key)
 
 
 def _failed(reason: str) -> Ending:

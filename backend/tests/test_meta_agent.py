@@ -140,6 +140,19 @@ class TestRun:
         assert execution.finished_at >= execution.started_at
 
     @pytest.mark.asyncio
+    async def test_a_user_whose_session_is_closed_asks(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        with SessionLocal.begin() as db:
+            user = User(workspace_id="default", email="ada@example.com", name="Ada")
+            db.add(user)
+
+        await AtomMetaAgent(user=user, llm=ScriptedLLM([DONE])).execute("Do it", execution_id="r")
+
+        asked = db_session.get_one(User, db_session.get_one(AgentExecution, "r").user_id)
+        assert asked.email == "ada@example.com"
+
+    @pytest.mark.asyncio
     async def test_the_model_is_told_the_request_the_context_and_what_it_observed(
         self, atom: AgentRegistry, tools: Tools
     ) -> None:

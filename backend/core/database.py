@@ -9,7 +9,7 @@ import re
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, ScalarResult, Select, create_engine, event
+from sqlalchemy import Connection, Engine, ScalarResult, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -34,7 +34,8 @@ T = TypeVar("T")
 DEFAULT_URL = "sqlite:///atom_dev.db"
 
 _BEGINS_NOTHING = re.compile(
-    r"\s*(?:SAVEPOINT\b|WITH\b.*\b(?:INSERT\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\b)",
+    r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
+    r"(?:SAVEPOINT\b|WITH\b.*\b(?:INSERT\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\b)",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -80,7 +81,9 @@ def make_engine(url: str) -> Engine:
     """
     is_sqlite = url.startswith("sqlite")
     try:
-        connecting = {"timeout": 30} if is_sqlite else {}
+        # How long to wait for another writer, unless the URL says it.
+        waits = is_sqlite and "timeout" not in make_url(url).query
+        connecting = {"timeout": 30} if waits else {}
         made = create_engine(url, connect_args=connecting, json_serializer=to_json)
     except (ArgumentError, ImportError, ValueError) as error:
         raise DatabaseURLUnusable(str(error)) from error

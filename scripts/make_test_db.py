@@ -14,33 +14,46 @@ from pathlib import Path
 from alembic_snapshot import SnapshotError, ensure, load_project
 from alembic_snapshot.build.lookup import look_up
 from alembic_snapshot.build.progress import Progress
+from alembic_snapshot.cli import console
 from alembic_snapshot.sqlite.files import replace
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Build, or print the key; the exit status is 2 after an error, 130 after an interrupt."""
     options = _parser().parse_args(arguments)
-    try:
-        root = Path(__file__).resolve().parents[1]
-        project = load_project(root, config=options.config, store=options.store)
-        if options.key:
-            print(look_up(project).chain.target.digest)
-            return 0
-        with Progress(quiet=options.quiet) as progress:
-            snapshot = ensure(project, listener=progress)
-        if options.out:
-            replace(snapshot.path, options.out)
-        # A path; on PostgreSQL, a name.
-        print(snapshot.database)
-    except SnapshotError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.details and options.traceback:
-            print(error.details, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    with console.unfailing_error():
+        try:
+            console.prepare()
+            _make(options)
+            console.finish()
+        except SnapshotError as error:
+            console.report(error, traceback=options.traceback)
+            return 2
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
     return 0
+
+
+def _make(options: argparse.Namespace) -> None:
+    root = Path(__file__).resolve().parents[1]
+    project = load_project(root, config=options.config, store=options.store)
+    if options.key:
+        _tell(look_up(project).chain.target.digest)
+        return
+    with Progress(quiet=options.quiet) as progress:
+        snapshot = ensure(project, listener=progress)
+    if options.out:
+        replace(snapshot.path, options.out)
+    # A path; on PostgreSQL, a name.
+    _tell(str(snapshot.database))
+
+
+def _tell(result: str) -> None:
+    try:
+        print(result)
+    except OSError as error:
+        raise console.broken(error) from error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,6 +83,5 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     status = main()
-    sys.stdout.flush()
     # To take down what was imported would take a tenth of the time that a hit takes.
     os._exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -43,16 +44,43 @@ def store(tmp_path_factory):
     return folder
 
 
-def run(*arguments, cwd=ROOT, script=ROOT / "scripts/make_test_db.py"):
+def run(*arguments, cwd=ROOT, script=ROOT / "scripts/make_test_db.py", **streams):
     ours = ("ALEMBIC_SNAPSHOT_DIR", "DATABASE_URL", "PYTHONPATH", "PYTEST_XDIST_TESTRUNUID")
     return subprocess.run(
         [sys.executable, str(script), *map(str, arguments)],
         cwd=cwd,
         env={name: value for name, value in os.environ.items() if name not in ours},
-        capture_output=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         text=True,
         check=False,
     )
+
+
+def full():
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def gone():
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("stream", "why"),
+    [(full, "No space left on device"), (gone, "Broken pipe"), (None, "is closed")],
+)
+@pytest.mark.parametrize("arguments", [(), ("--key",)])
+def test_a_path_that_nobody_gets_is_an_error(store, arguments, stream, why):
+    descriptor = stream() if stream else None
+    leave = {} if stream else {"preexec_fn": lambda: os.close(1)}
+
+    done = run("--store", store, "-q", *arguments, stdout=descriptor, **leave)
+
+    if stream:
+        os.close(descriptor)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: [^\n]*standard output[^\n]* ?{why}\nhint: [^\n]+\n", done.stderr)
 
 
 def query(path, sql):

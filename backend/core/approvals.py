@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Update, select, update
 from sqlalchemy.orm import Session
 
 from core.clock import Clock
+from core.database import current, flushed
 from core.errors import ActionNotApprovable, AlreadyDecided, ApprovalExpired, NotFound
 from core.maturity import AgentStatus, complexity_of
 from core.models import AgentRegistry, ApprovalStatus, HITLAction
@@ -97,7 +98,7 @@ class ApprovalDesk:
         if won and now < view["expires_at"]:
             return view
         if won:
-            self._db.execute(_expired(HITLAction.id == action_id))
+            flushed(self._db).execute(_expired(HITLAction.id == action_id))
         if won or view["status"] == ApprovalStatus.EXPIRED:
             # Whatever the caller's transaction does with the error.
             pending = HITLAction.status == ApprovalStatus.PENDING
@@ -133,7 +134,7 @@ class ApprovalDesk:
             HITLAction.expires_at > self._clock(),
         )
         urgent = (HITLAction.expires_at, HITLAction.requested_at, HITLAction.id)
-        return list(self._db.scalars(query.order_by(*urgent)))
+        return list(current(self._db, query.order_by(*urgent)))
 
     async def wait(self, action_id: str, clock: Clock, poll_interval: float) -> ApprovalView:
         """Look at a request every `poll_interval` seconds until it is no longer pending.
@@ -161,18 +162,18 @@ class ApprovalDesk:
             .returning(HITLAction.id)
             .execution_options(synchronize_session="fetch")
         )
-        return self._db.execute(statement).first() is not None
+        return flushed(self._db).execute(statement).first() is not None
 
     def _refused(self, action: HITLAction) -> ActionNotApprovable:
         """Why a request stays pending: its agent was stopped or demoted after it had asked."""
         columns = (AgentRegistry.status, AgentRegistry.confidence_score)
         of_agent = select(*columns).where(AgentRegistry.id == action.agent_id)
-        status, score = self._db.execute(of_agent).one()
+        status, score = flushed(self._db).execute(of_agent).one()
         reason = decide_action(status, score, action.action_type)["reason"]
         return ActionNotApprovable(action.agent_id, action.action_type, reason, action.id)
 
     def _find(self, action_id: str) -> HITLAction:
-        action = self._db.scalar(
+        action = flushed(self._db).scalar(
             select(HITLAction).where(
                 HITLAction.id == action_id, HITLAction.workspace_id == self._workspace_id
             )
@@ -183,14 +184,18 @@ class ApprovalDesk:
 
     def _view(self, action_id: str) -> ApprovalView:
         # Columns, not the entity: the identity map would answer with what it saw before.
-        row = self._db.execute(
-            select(
-                HITLAction.status,
-                HITLAction.reviewer_id,
-                HITLAction.reviewed_at,
-                HITLAction.expires_at,
-            ).where(HITLAction.id == action_id, HITLAction.workspace_id == self._workspace_id)
-        ).one_or_none()
+        row = (
+            flushed(self._db)
+            .execute(
+                select(
+                    HITLAction.status,
+                    HITLAction.reviewer_id,
+                    HITLAction.reviewed_at,
+                    HITLAction.expires_at,
+                ).where(HITLAction.id == action_id, HITLAction.workspace_id == self._workspace_id)
+            )
+            .one_or_none()
+        )
         if row is None:
             raise NotFound("approval", action_id)
         return ApprovalView(

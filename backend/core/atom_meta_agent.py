@@ -6,10 +6,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NotRequired, TypedDict
 
+from sqlalchemy import inspect
+
 from core import database, executions, registry
 from core.approvals import DEFAULT_TIME_TO_DECIDE
 from core.database import new_id
-from core.errors import DelegationTooDeep, ModelFailed, NotFound, require_text
+from core.errors import DelegationTooDeep, ModelFailed, NotFound, require_text, said
 from core.executions import Ending, Run
 from core.gate import Gate
 from core.listener import Listener, StepCallback
@@ -96,9 +98,10 @@ class AtomMetaAgent:
             NotFound: there is no such workspace, or the user is not one of it.
             AmbiguousName: several agents are called `atom_main`, and none of them is Atom's own.
             ExecutionExists: there is a run with that id.
-            Blank: the id is empty.
+            Blank: the request or the id is empty.
             NotShowable: the context can't be written as JSON.
         """
+        require_text(request=request)
         task = task_prompt(request, context)
         execution_id = new_id() if execution_id is None else execution_id
         require_text(execution_id=execution_id)
@@ -118,14 +121,15 @@ class AtomMetaAgent:
     async def _execute(self, run: Run, task: str, listener: Listener) -> ExecutionResult:
         executions.begin(run)
         loop = self._loop(run, listener)
+        ending = executions.interrupted("interrupted")
         try:
             ending = await self._reason(run, loop, task)
         except Exception as error:
-            ending = _failed(f"broken off by {error!r}")
+            ending = _failed(f"broken off by {said(error, repr)}")
             raise
         except BaseException as error:
             # Whoever stopped it, it was not the agent.
-            ending = executions.interrupted(f"interrupted by {error!r}")
+            ending = executions.interrupted(f"interrupted by {said(error, repr)}")
             raise
         finally:
             await self._record_execution(run, ending)
@@ -159,6 +163,7 @@ class AtomMetaAgent:
     ) -> dict[str, Any]:
         if parent.depth >= MAX_DEPTH:
             raise DelegationTooDeep(parent.depth)
+        require_text(task=task)
         with database.SessionLocal() as db:
             agent = registry.find_agent(db, self.workspace_id, agent_key)
             run = Run.of(
@@ -184,10 +189,13 @@ class AtomMetaAgent:
 
 
 def _id_of(user: User) -> str:
+    # Its own id may not be there any more, when its session was closed after a commit.
+    identity = inspect(user).identity
+    key = user.id if identity is None else identity[0]
     # Without an id it would be nobody, whom every workspace lets in.
-    if user.id is None:
+    if key is None:
         raise NotFound("user", str(user.email))
-    return user.id
+    return str(key)
 
 
 def _failed(reason: str) -> Ending:

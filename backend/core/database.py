@@ -9,22 +9,33 @@ import re
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, ScalarResult, Select, create_engine, event
+from sqlalchemy import Connection, Engine, ScalarResult, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.base import Base
 from core.composition import import_models
+from core.documents import to_json
 from core.errors import DatabaseURLUnusable
 
-__all__ = ["Base", "SessionLocal", "current", "database_url", "engine", "make_engine", "new_id"]
+__all__ = [
+    "Base",
+    "SessionLocal",
+    "current",
+    "database_url",
+    "engine",
+    "flushed",
+    "make_engine",
+    "new_id",
+]
 
 T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///atom_dev.db"
 
 _BEGINS_NOTHING = re.compile(
-    r"\s*(?:SAVEPOINT\b|WITH\b.*\b(?:INSERT\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\b)",
+    r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
+    r"(?:SAVEPOINT\b|WITH\b.*\b(?:INSERT\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\b)",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -70,7 +81,10 @@ def make_engine(url: str) -> Engine:
     """
     is_sqlite = url.startswith("sqlite")
     try:
-        made = create_engine(url, connect_args={"timeout": 30} if is_sqlite else {})
+        # How long to wait for another writer, unless the URL says it.
+        waits = is_sqlite and "timeout" not in make_url(url).query
+        connecting = {"timeout": 30} if waits else {}
+        made = create_engine(url, connect_args=connecting, json_serializer=to_json)
     except (ArgumentError, ImportError, ValueError) as error:
         raise DatabaseURLUnusable(str(error)) from error
     if made.dialect.is_async:
@@ -89,14 +103,22 @@ class AtomSession(Session):
         super().__init__(*args, **kwargs)
 
 
+def flushed(db: Session) -> Session:
+    """The session, which has sent its own changes: what it asks or does next knows of them.
+
+    A caller's session may do so by itself, or not (`autoflush=False`).
+    """
+    db.flush()
+    return db
+
+
 def current(db: Session, query: Select[T]) -> ScalarResult[T]:
     """The objects that a query finds, as the database has them now.
 
     A session answers with what it saw before, even where its own query found something else. What
     is decided by an object would be decided by that. The session's own changes are flushed first.
     """
-    db.flush()
-    return db.scalars(query.execution_options(populate_existing=True))
+    return flushed(db).scalars(query.execution_options(populate_existing=True))
 
 
 engine = make_engine(database_url())

@@ -1,11 +1,20 @@
 """What can go wrong in Atom: one base, and errors that carry their facts."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 
 class AtomError(Exception):
     """The base of every error that Atom raises on purpose."""
+
+
+def said(error: BaseException, say: Callable[[BaseException], str] = str) -> str:
+    """What an error of a tool, a model's client or a callback says, even if it can't say it."""
+    try:
+        return say(error)
+    except Exception as unable:
+        return f"{type(error).__name__}, which can't be shown: {type(unable).__name__}"
 
 
 class DatabaseURLUnusable(AtomError):
@@ -28,7 +37,7 @@ class NotFound(AtomError):
 
 
 class Blank(AtomError):
-    """An id, a key or a name was needed, and nothing was given."""
+    """An id, a key, a name or a request was needed, and nothing was given."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is empty")
@@ -62,7 +71,7 @@ class NotShowable(AtomError):
     """Something was given for the model to read, and can't be written as JSON."""
 
     def __init__(self, what: str, cause: Exception) -> None:
-        super().__init__(f"the {what} can't be shown to a model: {cause}")
+        super().__init__(f"the {what} can't be shown to a model: {said(cause)}")
         self.what = what
 
 
@@ -186,7 +195,7 @@ class ModelFailed(AtomError):
     """The model gave no reply; the cause says why."""
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"the model gave no reply: {str(cause) or type(cause).__name__}")
+        super().__init__(f"the model gave no reply: {said(cause) or type(cause).__name__}")
 
 
 def faults() -> tuple[type[BaseException], ...]:

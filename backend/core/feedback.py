@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core.database import current, flushed
 from core.errors import AlreadyDecided, NotFound, RatingOutOfRange
 from core.models import AgentFeedback, AgentRegistry, FeedbackStatus
 from core.people import find_user, is_trusted, require_trusted
@@ -25,7 +26,7 @@ def pending(db: Session, workspace_id: str) -> list[AgentFeedback]:
         )
         .order_by(AgentFeedback.created_at, AgentFeedback.id)
     )
-    return list(db.scalars(query))
+    return list(current(db, query))
 
 
 def submit(
@@ -75,13 +76,16 @@ def review(
         NotAllowed: the reviewer is not trusted.
         AlreadyDecided: it was accepted or rejected before.
     """
-    feedback = db.get(AgentFeedback, feedback_id)
+    query = select(AgentFeedback).where(AgentFeedback.id == feedback_id)
+    feedback = current(db, query).one_or_none()
     agent = None if feedback is None else get_agent(db, workspace_id, feedback.agent_id)
     if feedback is None or agent is None:
         raise NotFound("feedback", feedback_id)
     require_trusted(db, agent, reviewer_id, "review feedback")
     if not _settle(db, feedback_id, accepted, reviewer_id, now):
-        status = db.scalar(select(AgentFeedback.status).where(AgentFeedback.id == feedback_id))
+        status = flushed(db).scalar(
+            select(AgentFeedback.status).where(AgentFeedback.id == feedback_id)
+        )
         raise AlreadyDecided("feedback", feedback_id, str(status))
     if accepted:
         change_score(db, agent.id, CORRECTION, off_ladder=True)
@@ -100,4 +104,4 @@ def _settle(db: Session, feedback_id: str, accepted: bool, reviewer_id: str, now
         .returning(AgentFeedback.id)
         .execution_options(synchronize_session="fetch")
     )
-    return db.execute(statement).first() is not None
+    return flushed(db).execute(statement).first() is not None

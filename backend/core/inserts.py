@@ -7,7 +7,7 @@ from sqlalchemy import literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from core.database import Base
+from core.database import Base, flushed
 
 
 def insert_for(db: Session, model: type[Base]) -> sqlite.Insert | postgresql.Insert:
@@ -33,4 +33,4 @@ def insert_once(
         .on_conflict_do_nothing(index_elements=[column.key for column in key] or None)
         .returning(literal(1))
     )
-    return db.execute(statement).first() is not None
+    return flushed(db).execute(statement).first() is not None

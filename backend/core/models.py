@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -20,6 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from core.clock import utc_now
 from core.database import Base, new_id
+from core.documents import Document
 from core.maturity import AgentStatus
 from core.types import ExactDecimal, FreeText, UtcDateTime, lowercase_enum
 
@@ -156,7 +156,7 @@ class AgentRegistry(Base):
         lowercase_enum(AgentStatus, "status_floor", create_constraint=False)
     )
     version: Mapped[str] = mapped_column(String(50), default="1.0.0")
-    configuration: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    configuration: Mapped[dict[str, Any]] = mapped_column(Document, default=dict)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)
 
@@ -209,7 +209,7 @@ class AgentReasoningStep(Base):
     kind: Mapped[StepKind] = mapped_column(lowercase_enum(StepKind, "kind"))
     thought: Mapped[str] = mapped_column(FreeText, default="")
     action: Mapped[str | None] = mapped_column(String(200))
-    action_input: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    action_input: Mapped[dict[str, Any] | None] = mapped_column(Document(none_as_null=True))
     observation: Mapped[str | None] = mapped_column(FreeText)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
@@ -250,7 +250,7 @@ class HITLAction(Base):
     agent_id: Mapped[str] = mapped_column(ForeignKey("agent_registry.id"), index=True)
     execution_id: Mapped[str | None] = mapped_column(ForeignKey("agent_executions.id"), index=True)
     action_type: Mapped[str] = mapped_column(String(200))
-    params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    params: Mapped[dict[str, Any]] = mapped_column(Document, default=dict)
     reason: Mapped[str] = mapped_column(FreeText)
     thought: Mapped[str] = mapped_column(FreeText, default="")
     status: Mapped[ApprovalStatus] = mapped_column(

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from core import composition, database
 from core.errors import AtomError, NotAllowed, NotFound, require_text
+from core.inserts import insert_once
 from core.models import User, UserRole, Workspace
 from core.people import is_admin
 
@@ -28,20 +29,22 @@ def initialise(workspace_id: str, email: str, demo: bool) -> None:
     """
     require_text(workspace=workspace_id, user=email)
     with database.SessionLocal.begin() as db:
-        workspace = db.get(Workspace, workspace_id)
-        if workspace is None:
-            workspace = Workspace(id=workspace_id, name=workspace_id)
-            db.add(workspace)
-        user = _user(db, workspace_id, email)
-        if user is None:
-            role = UserRole.WORKSPACE_ADMIN
-            user = User(workspace=workspace, email=email, name=email, role=role)
-            db.add(user)
-        db.flush()
+        # Somebody else may do the same just now: who comes second waits here, and finds it done.
+        insert_once(db, Workspace, {"id": workspace_id, "name": workspace_id}, [Workspace.id])
+        user = _user(db, workspace_id, email) or _new_admin(db, workspace_id, email)
         if demo:
-            composition.fill_demo(db, workspace, user)
+            composition.fill_demo(db, user.workspace, user)
         if not is_admin(user, workspace_id):
             raise NotAllowed(email, f"administer workspace {workspace_id!r}")
+
+
+def _new_admin(db: Session, workspace_id: str, email: str) -> User:
+    row = {"email": email, "name": email, "role": UserRole.WORKSPACE_ADMIN}
+    insert_once(db, User, {**row, "workspace_id": workspace_id}, [User.email])
+    user = _user(db, workspace_id, email)
+    if user is None:
+        raise NotFound("user", email)
+    return user
 
 
 def require_workspace(workspace_id: str) -> None:

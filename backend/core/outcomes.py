@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core.database import flushed
 from core.errors import ExecutionOfAnother, NotFound, OutcomeContradicted
 from core.inserts import insert_once
 from core.models import AgentExecution, AgentRegistry, ExecutionStatus
@@ -18,7 +19,9 @@ def require_run_of(db: Session, agent: AgentRegistry, execution_id: str) -> None
         ExecutionOfAnother: the run is another agent's.
     """
     columns = (AgentExecution.workspace_id, AgentExecution.agent_id)
-    run = db.execute(select(*columns).where(AgentExecution.id == execution_id)).one_or_none()
+    run = (
+        flushed(db).execute(select(*columns).where(AgentExecution.id == execution_id)).one_or_none()
+    )
     if run is None or run.workspace_id != agent.workspace_id:
         raise NotFound("execution", execution_id)
     if run.agent_id != agent.id:
@@ -45,13 +48,15 @@ def claim_outcome(
     require_run_of(db, agent, execution_id)
     columns = (AgentExecution.status, AgentExecution.counts, AgentExecution.outcome_recorded_at)
     # Locked, so that what is judged is what is counted; SQLite's is, since the INSERT.
-    run = db.execute(select(*columns).where(AgentExecution.id == execution_id).with_for_update())
+    run = flushed(db).execute(
+        select(*columns).where(AgentExecution.id == execution_id).with_for_update()
+    )
     status, counts, recorded_at = run.one()
     if recorded_at is not None or not counts:
         return False
     if status == ExecutionStatus.RUNNING or (status == ExecutionStatus.SUCCESS) != success:
         raise OutcomeContradicted(execution_id, status, success)
-    db.execute(
+    flushed(db).execute(
         update(AgentExecution)
         .where(AgentExecution.id == execution_id)
         .values(outcome_recorded_at=at)

@@ -107,7 +107,7 @@ def task_prompt(request: str, context: Mapping[str, Any] | None) -> str:
     if not context:
         return f"Task: {request}"
     try:
-        about = json.dumps(dict(context), default=str, ensure_ascii=False)
+        about = json.dumps(dict(context), default=str, ensure_ascii=False, allow_nan=False)
     except Exception as error:
         raise NotShowable("context", error) from error
     return f"Task: {request}\nContext: {about}"
@@ -130,8 +130,8 @@ def _arguments(text: str | None) -> dict[str, Any]:
         return {}
     try:
         arguments, _ = _DECODER.raw_decode(raw)
-        # Python reads NaN and 1e999, which are no JSON to anybody else.
-        json.dumps(arguments, allow_nan=False)
+        # Python reads NaN, 1e999 and half of a surrogate pair, which are no JSON to anybody else.
+        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UnreadableReply(f"the Action Input is not JSON: {error}") from error
     if not isinstance(arguments, dict):

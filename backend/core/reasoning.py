@@ -5,11 +5,12 @@ import copy
 import inspect
 import json
 import logging
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from typing import Any, TypedDict
 
 from core import executions
-from core.errors import ActionRejected, AtomError, ModelFailed, faults
+from core.errors import ActionRejected, AtomError, ModelFailed, faults, said
 from core.executions import Ending, Run, Step
 from core.gate import Gate
 from core.listener import Listener
@@ -73,7 +74,8 @@ class ReasoningLoop:
 
     async def _ask(self, prompt: str, system: str) -> str:
         try:
-            return storable(await self._llm.generate_response(prompt, system=system))
+            reply = await self._llm.generate_response(storable(prompt), system=storable(system))
+            return storable(reply)
         except faults() as error:
             raise ModelFailed(error) from error
 
@@ -101,10 +103,11 @@ class ReasoningLoop:
     async def _act(self, number: int, turn: Act) -> tuple[Step, Ending | None]:
         ending = None
         try:
-            observation = storable(await self._observe(turn))
+            observation = await self._observe(turn)
         except ActionRejected as error:
             observation = str(error)
             ending = Ending(ExecutionStatus.REJECTED, failure_reason=observation)
+        observation = storable(observation)
         step = Step(
             number, StepKind.ACTION, turn.thought, turn.action, turn.action_input, observation
         )
@@ -131,11 +134,11 @@ class ReasoningLoop:
             if inspect.isawaitable(result):
                 result = await result
         except AtomError as error:
-            return f"{tool.name} failed: {error}"
+            return f"{tool.name} failed: {said(error)}"
         except faults() as error:
             logger.exception("tool %s failed", tool.name)
-            return f"{tool.name} failed: {type(error).__name__}: {error}"
-        observation = _shown(tool, result)
+            return f"{tool.name} failed: {type(error).__name__}: {said(error)}"
+        observation = storable(_shown(tool, result))
         self.executed.append(
             ExecutedAction(action=tool.name, action_input=arguments, observation=observation)
         )
@@ -149,10 +152,17 @@ class ReasoningLoop:
 def _shown(tool: Tool, result: object) -> str:
     """A tool's result for the model; one that can't be shown is no reason to do it again."""
     try:
-        return json.dumps(result, default=str, ensure_ascii=False)
+        return json.dumps(result, default=_text, ensure_ascii=False)
     except Exception as error:
         logger.exception("the result of tool %s can't be shown", tool.name)
         return f"{tool.name} is done, but its result can't be shown: {type(error).__name__}"
+
+
+def _text(value: object) -> str:
+    """What a value of a result says of itself, where that is something."""
+    if isinstance(value, Iterator | AsyncIterator):
+        raise TypeError("nobody has asked it for what it gives")
+    return str(value)
 
 
 def _retold(step: Step) -> str:

@@ -29,7 +29,8 @@ _ANY = _label("Thought", "Action", "Action Input", "Final Answer")
 _THINK = re.compile(r"\s*<(?:think|thinking)>", re.IGNORECASE)
 _OPENED = re.compile(r"^[ \t]*<(?:think|thinking)>", re.IGNORECASE | re.MULTILINE)
 _CLOSED = re.compile(r"</(?:think|thinking)>[ \t]*\n?", re.IGNORECASE)
-_FENCED = re.compile(r"\A\s*```[a-z]*[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.IGNORECASE | re.DOTALL)
+_FENCE = re.compile(r"\s*```[a-z]*[ \t]*\n", re.IGNORECASE)
+_CALL = re.compile(r"\(\s*\)")
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,11 @@ def _without_observation(text: str) -> tuple[str, bool]:
 
 def _unwrapped(text: str) -> str:
     """The text, without a fence that is around all of it."""
-    fenced = _FENCED.match(text)
-    return fenced[1] if fenced and _ANY.match(fenced[1].lstrip()) else text
+    opened, fenced = _FENCE.match(text), text.rstrip()
+    if opened is None or not fenced[opened.end() :].endswith("```"):
+        return text
+    inside = fenced[opened.end() : -3].rstrip(" \t").removesuffix("\n")
+    return inside if _ANY.match(inside.lstrip()) else text
 
 
 def _thought(text: str) -> str:
@@ -134,4 +138,10 @@ def _value(text: str, label: re.Match[str]) -> str:
 def _bare_name(text: str) -> str:
     """A tool's name, without backticks, quotes, bold and an empty pair of parentheses."""
     name = text.strip("*`\"' \t\n").partition("\n")[0]
-    return re.sub(r"\(\s*\)\W*$", "", name).strip("*`\"' \t")
+    letters = (place for place in range(len(name), 0, -1) if _is_of_a_word(name[place - 1]))
+    called = _CALL.search(name, next(letters, 0))
+    return name[: called.start() if called else None].strip("*`\"' \t")
+
+
+def _is_of_a_word(letter: str) -> bool:
+    return letter == "_" or letter.isalnum()

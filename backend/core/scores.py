@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, literal, or_, update
 from sqlalchemy.orm import Session
 
+from core.database import flushed
 from core.errors import AgentOffLadder
 from core.maturity import LADDER, THRESHOLDS, UNKNOWN_SCORE, AgentStatus
 from core.models import AgentRegistry, Score
@@ -76,7 +77,7 @@ def _update(db: Session, agent_id: str, statuses: Sequence[AgentStatus], **value
         .returning(AgentRegistry.id)
         .execution_options(synchronize_session="fetch")
     )
-    return db.execute(statement).first() is not None
+    return flushed(db).execute(statement).first() is not None
 
 
 def _score_after(delta: Decimal) -> ColumnElement[Any]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -52,7 +53,7 @@ class Tool:
     """A function of a `ToolContext` and keyword arguments; it may be a coroutine function.
 
     Raises:
-        ValueError: its schema asks for something that `check` does not check.
+        ValueError: its schema asks for something that `check` does not check, or it yields.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Tool:
             require_checked(self.parameters)
         except ValueError as error:
             raise ValueError(f"tool {self.name!r}: {error}") from error
+        if isgeneratorfunction(self.function) or isasyncgenfunction(self.function):
+            raise ValueError(f"tool {self.name!r}: a function that yields does nothing when called")
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise `InvalidArguments` unless the arguments fit the schema."""

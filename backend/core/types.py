@@ -19,6 +19,7 @@ from sqlalchemy.sql.elements import (
     Cast,
     ClauseList,
     ExpressionClauseList,
+    Extract,
     Grouping,
     Null,
     Over,
@@ -104,6 +105,8 @@ _ORDERING = frozenset(
 _RECKONING = frozenset({operators.add, operators.sub, operators.neg})
 _FUNCTIONS = frozenset({"coalesce", "max", "min", "sum"})
 _COUNTING = frozenset({"count"})
+# What gives a moment, and not what it looks like in some time zone.
+_OF_MOMENTS = frozenset({"coalesce", "max", "min"})
 # What takes the first or last of several.
 _CHOOSING = frozenset({"max", "min", "greatest", "least"})
 
@@ -213,13 +216,15 @@ def exact_number(value: Any) -> Decimal:
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC that reads back aware, on SQLite too.
 
-    In SQL moments may be compared and ordered. They are texts on SQLite, so that another datetime
-    beside one would be compared by its zone's clock.
+    In SQL moments may be compared, ordered and counted, and the first or last of them taken (`min`,
+    `max`, `coalesce`, `CASE`). They are texts on SQLite, so that another datetime beside one would
+    be compared by its zone's clock. A part of one, and its date, is that of the session's time zone
+    on PostgreSQL.
 
     Raises:
         ValueError: a value is no datetime, or a naive one.
-        NotUtcInSQL: an expression that reckons with a moment, or that has a datetime without this
-            type beside one.
+        NotUtcInSQL: an expression or function that is not among the above, or that has a datetime
+            without this type beside one.
     """
 
     impl = DateTime(timezone=True)
@@ -251,6 +256,10 @@ def _is_exact(element: Any) -> bool:
     return isinstance(_kind(element), ExactDecimal)
 
 
+def _is_moment(element: Any) -> bool:
+    return isinstance(_kind(element), UtcDateTime)
+
+
 def _is_untyped(element: Any) -> bool:
     """Whether it is NULL, whatever the type of what it stands beside."""
     if isinstance(element, BindParameter):
@@ -280,7 +289,7 @@ def _require_alike(*operands: Any) -> None:
     for place in zip(*rows, strict=False):
         if any(map(_is_exact, place)):
             _require_same_scale(place)
-        elif any(isinstance(_kind(each), UtcDateTime) for each in place):
+        elif any(map(_is_moment, place)):
             _require_utc(place)
 
 
@@ -310,6 +319,8 @@ def _function(element: Any, compiler: Any, **options: Any) -> Any:
     if name not in _COUNTING:
         if name not in _FUNCTIONS and any(map(_is_exact, arguments)):
             raise NotExactInSQL(f"{name}() of")
+        if name not in _OF_MOMENTS and any(map(_is_moment, arguments)):
+            raise NotUtcInSQL(f"{name}() of")
         _require_alike(*arguments)
     return compiler.visit_function(element, **options)
 
@@ -366,11 +377,22 @@ def _within_group(element: Any, compiler: Any, **options: Any) -> Any:
 def _cast(element: Any, compiler: Any, **options: Any) -> Any:
     if _is_exact(element) or _is_exact(element.clause):
         raise NotExactInSQL("a cast from or to")
+    if _is_moment(element) or _is_moment(element.clause):
+        raise NotUtcInSQL("a cast from or to")
     return compiler.visit_cast(element, **options)
+
+
+@compiles(Extract)
+def _extract(element: Any, compiler: Any, **options: Any) -> Any:
+    if _is_moment(element.expr):
+        raise NotUtcInSQL(f"the {element.field} of")
+    return compiler.visit_extract(element, **options)
 
 
 @compiles(TypeCoerce)
 def _type_coerce(element: Any, compiler: Any, **options: Any) -> Any:
+    if _is_moment(element) is not _is_moment(element.clause):
+        raise NotUtcInSQL("another type of")
     _require_alike(element, element.clause)
     return compiler.visit_type_coerce(element, **options)
 

@@ -1,6 +1,6 @@
 """The customers of a workspace's stores."""
 
-from core.database import current
+from core.database import current, flushed
 from core.errors import AtomError, NotFound
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
@@ -59,7 +59,7 @@ class CustomerService:
             .join(Customer, Customer.store_id == Store.id)
             .where(Customer.id == customer_id)
         )
-        if self.db.scalar(query) != self.workspace_id:
+        if flushed(self.db).scalar(query) != self.workspace_id:
             raise NotFound("customer", customer_id)
 
     def set_phone(self, customer_id: str, phone: str) -> Customer:
@@ -85,7 +85,7 @@ class CustomerService:
             exists().where(Order.customer_id == customer_id),
             exists().where(Subscription.customer_id == customer_id),
         )
-        if self.db.scalar(select(in_use)):
+        if flushed(self.db).scalar(select(in_use)):
             raise CustomerInUse(customer_id)
         self.db.delete(customer)
         self.db.flush()

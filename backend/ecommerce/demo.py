@@ -5,12 +5,15 @@ from decimal import Decimal
 
 from core.agent_governance_service import AgentGovernanceService, AgentStatus
 from core.clock import utc_now
+from core.database import current
 from core.errors import AtomError
+from core.inserts import insert_once
 from core.models import User, Workspace
 from core.people import require_admin
 from core.registry import ensure_atom
 from saas.models import SaaSTier
 from saas.rates import OverageRates
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ecommerce.models import Customer, Store, Subscription
@@ -41,11 +44,13 @@ def fill(db: Session, workspace: Workspace, admin: User) -> None:
         ShopElsewhere: the shop is in another workspace.
         NotAllowed: the user is not an admin.
     """
-    store = db.get(Store, "demo-store")
-    if store is None:
-        _open_shop(db, workspace)
-    elif store.workspace_id != workspace.id:
+    row = {"id": "demo-store", "workspace_id": workspace.id, "name": "Demo shop"}
+    is_new = insert_once(db, Store, row, [Store.id])
+    store = current(db, select(Store).where(Store.id == row["id"])).one()
+    if store.workspace_id != workspace.id:
         raise ShopElsewhere(store.workspace_id)
+    if is_new:
+        _open_shop(db, workspace, store)
     require_admin(db, workspace.id, admin.id, "promote agents")
     agent = ensure_atom(db, workspace.id)
     if agent.status_floor is None:
@@ -53,8 +58,7 @@ def fill(db: Session, workspace: Workspace, admin: User) -> None:
         service.promote(agent.id, AgentStatus.SUPERVISED, admin.id)
 
 
-def _open_shop(db: Session, workspace: Workspace) -> None:
-    store = Store(id="demo-store", workspace=workspace, name="Demo shop")
+def _open_shop(db: Session, workspace: Workspace, store: Store) -> None:
     tier = SaaSTier(
         name="Demo tier",
         base_price=Decimal("100.00"),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.clock import utc_now
 from core.database import Base, new_id
+from core.documents import Document
 from core.models import Workspace
 from core.types import ExactDecimal, UtcDateTime, lowercase_enum
 from sqlalchemy import (
-    JSON,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -183,7 +183,7 @@ class SubscriptionAudit(Base):
     )
     event: Mapped[SubscriptionEvent] = mapped_column(lowercase_enum(SubscriptionEvent, "event"))
     actor: Mapped[str] = mapped_column(String(200))
-    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    details: Mapped[dict[str, Any]] = mapped_column(Document, default=dict)
     occurred_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
     subscription: Mapped[Subscription] = relationship(back_populates="audits")

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import Clock, utc_now
-from core.database import current, new_id
+from core.database import current, flushed, new_id
 from core.errors import AtomError, NotFound
 from core.inserts import insert_for
 from saas.billing import invoice_renewal, invoice_settlement
@@ -207,7 +207,7 @@ class SubscriptionService:
             )
             .returning(Subscription.id)
         )
-        return self.db.execute(statement).first() is not None
+        return flushed(self.db).execute(statement).first() is not None
 
     def _change(self, subscription_id: str, *criteria: Any, **values: Any) -> bool:
         statement = (
@@ -221,7 +221,7 @@ class SubscriptionService:
             .returning(Subscription.id)
             .execution_options(synchronize_session="fetch")
         )
-        return self.db.execute(statement).first() is not None
+        return flushed(self.db).execute(statement).first() is not None
 
     def _refusal(self, subscription: Subscription) -> AtomError:
         if subscription.status != SubscriptionStatus.ACTIVE:

@@ -6,12 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 from core.clock import Clock, utc_now
-from core.database import current, new_id
+from core.database import current, flushed, new_id
+from core.documents import Document
 from core.errors import AtomError, NotFound, require_text
 from core.inserts import insert_for
 from core.types import UtcDateTime
 from ecommerce.models import Subscription, SubscriptionStatus
-from sqlalchemy import JSON, ColumnElement, case, func, literal, select
+from sqlalchemy import ColumnElement, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from saas.models import Quantity, UsageEvent
@@ -109,7 +110,7 @@ class UsageMeter:
         )
         if until is not None:
             query = query.where(UsageEvent.occurred_at < until)
-        total = self.db.scalar(query)
+        total = flushed(self.db).scalar(query)
         return Decimal(0) if total is None else total
 
     def _insert_if_active(
@@ -125,14 +126,14 @@ class UsageMeter:
             "quantity": literal(quantity, Quantity),
             "occurred_at": in_current_period(self._clock()),
             "idempotency_key": literal(key),
-            "details": literal(details, JSON()),
+            "details": literal(details, Document()),
         }
         source = select(*row.values()).where(
             Subscription.id == subscription_id, Subscription.status == SubscriptionStatus.ACTIVE
         )
         source = source.with_for_update(read=True)
         insert = insert_for(self.db, UsageEvent).from_select(list(row), source)
-        self.db.execute(
+        flushed(self.db).execute(
             insert.on_conflict_do_nothing(index_elements=["subscription_id", "idempotency_key"])
         )
 

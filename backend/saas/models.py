@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.clock import utc_now
 from core.database import Base, new_id
+from core.documents import Document
 from core.types import ExactDecimal, UtcDateTime, lowercase_enum
 from sqlalchemy import (
-    JSON,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -74,7 +74,7 @@ class UsageEvent(Base):
     quantity: Mapped[Decimal] = mapped_column(Quantity)
     occurred_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     idempotency_key: Mapped[str] = mapped_column(String(200))
-    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    details: Mapped[dict[str, Any]] = mapped_column(Document, default=dict)
 
     subscription: Mapped["Subscription"] = relationship(back_populates="usage_events")
 

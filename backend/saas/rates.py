@@ -82,13 +82,23 @@ class OverageRates:
 
     @classmethod
     def from_json(cls, steps: Iterable[dict[str, Any]]) -> Self:
-        """The inverse of `as_json`."""
-        return cls.of(*((step["up_to"], step["rate"]) for step in steps))
+        """The inverse of `as_json`.
+
+        Raises:
+            InvalidRates: these are no rates, whoever wrote them.
+        """
+        try:
+            pairs = [(step["up_to"], step["rate"]) for step in steps]
+        except (KeyError, TypeError) as error:
+            raise InvalidRates(f"are no list of steps: {steps!r:.100}") from error
+        return cls.of(*pairs)
 
 
 def _step(up_to: Decimal | str | int | None, rate: Decimal | str | int) -> RateStep:
     if isinstance(up_to, float) or isinstance(rate, float):
         raise InvalidRates("contain a float, which is not exact")
+    if isinstance(up_to, bool) or isinstance(rate, bool):
+        raise InvalidRates(f"contain what is no number: {up_to!r}, {rate!r}")
     try:
         return RateStep(None if up_to is None else Decimal(up_to), Decimal(rate))
     except (InvalidOperation, TypeError, ValueError) as error:

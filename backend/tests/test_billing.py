@@ -1,9 +1,11 @@
 """What periods cost, to the cent."""
 
+import json
 from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from typing import Any
 
 import pytest
+from core.base import Base
 from core.models import Workspace
 from core.types import NotExact
 from ecommerce.models import Subscription
@@ -12,7 +14,7 @@ from saas.billing import amount_due, calculate
 from saas.metering import NegativeQuantity, UsageMeter
 from saas.models import SaaSTier
 from saas.rates import InvalidRates, OverageRates, OverageRatesType
-from sqlalchemy import select
+from sqlalchemy import JSON, literal, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -160,6 +162,8 @@ class TestRates:
             ([(None, None)], "contain what is no number: None, None"),
             ([(None, [1])], "contain what is no number: None, [1]"),
             ([({}, "1"), (None, "1")], "contain what is no number: {}, '1'"),
+            ([(None, True)], "contain what is no number: None, True"),
+            ([(True, "1"), (None, "1")], "contain what is no number: True, '1'"),
             ([(500, "0.01"), (None, "NaN")], "contain NaN or infinity"),
             ([(500, "Infinity"), (None, "1")], "contain NaN or infinity"),
             ([("NaN", "0.01"), (None, "0.005")], "contain NaN or infinity"),
@@ -194,6 +198,20 @@ class TestRates:
         rates = OverageRates.of((10, 1), (20, 2), (None, 0))
 
         assert rates.price(Decimal(overage)) == Decimal(price)
+
+    @pytest.mark.parametrize(
+        "stored",
+        ["{}", "7", '"free"', "[7]", "[[]]", "[null]", '[{"rate": "1"}]', '[{"up_to": null}]'],
+    )
+    def test_rows_that_hold_no_rates_are_told_as_that(
+        self, workspace: Workspace, db_session: Session, stored: str
+    ) -> None:
+        somebody = update(Base.metadata.tables["saas_tiers"])
+        db_session.execute(somebody.values(overage_rates=literal(json.loads(stored), JSON)))
+        db_session.expire_all()
+
+        with pytest.raises(InvalidRates, match=r"^overage rates are (no list of steps: |empty)"):
+            db_session.scalars(select(SaaSTier)).one()
 
     def test_rates_are_text_in_json_and_come_back(self) -> None:
         assert STEPS.as_json() == [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from core.agent_governance_service import AgentGovernanceService
 from core.atom_meta_agent import AtomMetaAgent
 from core.errors import Blank
 from core.llm import ScriptedLLM
+from core.maturity import AgentStatus
 from core.models import AgentExecution, AgentRegistry, Workspace
 from core.operators import initialise
 from ecommerce.models import Subscription
@@ -42,6 +44,7 @@ DEEDS: dict[str, Callable[[Session, Any], object]] = {
     "execution_id of a run": lambda db, empty: asyncio.run(
         AtomMetaAgent(llm=ScriptedLLM([DONE])).execute("Do it", execution_id=empty)
     ),
+    "request": lambda db, empty: asyncio.run(AtomMetaAgent(llm=ScriptedLLM([DONE])).execute(empty)),
     "idempotency_key": lambda db, empty: record(db, "api_call", empty),
     "event_type": lambda db, empty: record(db, empty, "key"),
     "name": register("name"),
@@ -64,6 +67,23 @@ def test_it_is_refused(
     db_session.commit()
     for table, rows in ((AgentRegistry, 1), (AgentExecution, 0), (UsageEvent, 0), (Workspace, 1)):
         assert db_session.scalar(select(func.count()).select_from(table)) == rows
+
+
+def test_an_empty_task_is_told_to_the_agent_that_gives_it(
+    atom: AgentRegistry, db_session: Session
+) -> None:
+    atom.status, atom.confidence_score = AgentStatus.AUTONOMOUS, Decimal(1)
+    db_session.commit()
+    given = (
+        "Thought: So.\nAction: delegate_task\nAction Input: "
+        + '{"agent": "atom_main", "task": " "}'
+    )
+    llm = ScriptedLLM([given, DONE])
+
+    assert asyncio.run(AtomMetaAgent(llm=llm).execute("Do it"))["status"] == "success"
+
+    assert llm.prompts[1].endswith("delegate_task failed: task is empty")
+    assert db_session.scalar(select(func.count()).select_from(AgentExecution)) == 1
 
 
 def test_a_key_that_is_none_is_empty(workspace: Workspace, db_session: Session) -> None:

@@ -1,26 +1,29 @@
 """Rules are judged by what the database says now, not by what the session saw before."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
 from core.clock import utc_now
 from core.database import SessionLocal
-from core.errors import NotAllowed
+from core.errors import AtomError, NotAllowed
 from core.maturity import AgentStatus
 from core.models import AgentRegistry, User, UserRole, Workspace
 from core.registry import ATOM_MAIN
 from ecommerce.customers import CustomerService
-from ecommerce.models import Customer, Store, Subscription
+from ecommerce.models import Customer, Store, Subscription, SubscriptionStatus
 from ecommerce.subscriptions import SubscriptionService
 from saas.metering import UsageMeter
-from saas.models import Invoice, SaaSTier
+from saas.models import Invoice, SaaSTier, UsageEvent
 from sqlalchemy import Update, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
+BACKEND = Path(__file__).parents[1]
 Look = Callable[[Session], Any]
 
 SEEN = (Workspace, AgentRegistry, User, SaaSTier, Subscription, Store, Customer)
@@ -158,6 +161,87 @@ def test_what_somebody_else_has_changed_counts(seen: Session, case: str) -> None
     elsewhere(change)
 
     assert look(seen) == expected
+
+
+def paused(plan: Subscription) -> None:
+    plan.status = SubscriptionStatus.PAUSED
+
+
+def used(plan: Subscription) -> None:
+    event = UsageEvent(event_type="api_call", quantity=Decimal(5), idempotency_key="unsent")
+    event.workspace_id, event.subscription_id = plan.workspace_id, plan.id
+    object_session(plan).add(event)  # type: ignore[union-attr]
+
+
+def refused(deed: Callable[[Session, Subscription], Any]) -> Callable[[Session, Subscription], Any]:
+    """What a deed gives, or the name of its error."""
+
+    def attempt(db: Session, plan: Subscription) -> Any:
+        try:
+            return deed(db, plan)
+        except AtomError as error:
+            return type(error).__name__
+
+    return attempt
+
+
+UNSENT: dict[str, tuple[Callable[[Subscription], None], Callable[..., Any], Any]] = {
+    "a paused plan counts nothing": (
+        paused,
+        lambda db, plan: UsageMeter(db).record(plan.id, "api_call", 1, "key"),
+        "SubscriptionInactive",
+    ),
+    "a paused plan meters no run": (
+        paused,
+        lambda db, plan: UsageMeter(db).record_run("default", "run"),
+        None,
+    ),
+    "an event is added up": (
+        used,
+        lambda db, plan: UsageMeter(db).total(
+            plan.id, "api_call", plan.current_period_start - timedelta(1), None
+        ),
+        Decimal(5),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNSENT)
+def test_what_a_session_has_not_sent_yet_counts(rows: None, case: str) -> None:
+    change, look, expected = UNSENT[case]
+    with SessionLocal(autoflush=False) as db:
+        plan = db.scalars(select(Subscription).where(Subscription.customer_id.is_(None))).one()
+
+        change(plan)
+
+        assert refused(look)(db, plan) == expected
+
+
+def test_a_plan_that_was_not_sent_yet_can_be_used(rows: None) -> None:
+    with SessionLocal(autoflush=False) as db:
+        tier, customer = db.scalars(select(SaaSTier)).one(), db.get_one(Customer, "ada")
+        now = utc_now()
+        plan = Subscription(id="new", workspace_id="default", tier=tier, customer=customer)
+        plan.current_period_start, plan.current_period_end = now, now + timedelta(days=1)
+
+        db.add(plan)
+
+        assert UsageMeter(db).record("new", "api_call", 1, "key").subscription_id == "new"
+
+
+def test_no_service_asks_a_session_that_may_hold_something_back() -> None:
+    asking = re.compile(r"\b_?db\.(execute|scalars?|get|get_one|query)\(")
+    found = [
+        f"{path.name}:{number}"
+        for package in ("core", "saas", "ecommerce")
+        for path in sorted((BACKEND / package).glob("*.py"))
+        # What opens a session of its own has nothing in it that nobody sent.
+        if "SessionLocal" not in (code := path.read_text())
+        for number, line in enumerate(code.splitlines(), 1)
+        if asking.search(line)
+    ]
+
+    assert found == []
 
 
 def test_what_is_set_is_set_though_the_session_saw_it_so_before(seen: Session) -> None:

@@ -140,6 +140,19 @@ class TestRun:
         assert execution.finished_at >= execution.started_at
 
     @pytest.mark.asyncio
+    async def test_a_user_whose_session_is_closed_asks(
+        self, atom: AgentRegistry, db_session: Session
+    ) -> None:
+        with SessionLocal.begin() as db:
+            user = User(workspace_id="default", email="ada@example.com", name="Ada")
+            db.add(user)
+
+        await AtomMetaAgent(user=user, llm=ScriptedLLM([DONE])).execute("Do it", execution_id="r")
+
+        asked = db_session.get_one(User, db_session.get_one(AgentExecution, "r").user_id)
+        assert asked.email == "ada@example.com"
+
+    @pytest.mark.asyncio
     async def test_the_model_is_told_the_request_the_context_and_what_it_observed(
         self, atom: AgentRegistry, tools: Tools
     ) -> None:
@@ -159,6 +172,7 @@ class TestRun:
             {(1, 2): "a key that is no text"},
             {"itself": CIRCULAR},
             {"no text": Unprintable()},
+            {"no number": float("nan")},
             ["no", "mapping"],
             "a text",
         ],
@@ -302,13 +316,14 @@ class TestReplies:
         llm = ScriptedLLM([act("read_note"), f"Thought: So{odd}\nFinal Answer: 1{odd}2"])
         agent = AtomMetaAgent(llm=llm, tools=ToolRegistry([make_tool("read_note", look)]))
 
-        result = await agent.execute(f"Do {odd}", execution_id="r")
+        result = await agent.execute(f"Do {odd}", {"about": odd}, execution_id="r")
 
         assert (result["status"], result["final_output"]) == ("success", "1\ufffd2")
         assert [row.thought for row in steps("r")] == ["I need read_note.", "So\ufffd"]
         assert steps("r")[0].observation == "read_note failed: no \ufffd here"
         assert steps("r")[0].execution.request == "Do \ufffd"
         assert "no \ufffd here" in llm.prompts[1]
+        assert [each for each in llm.prompts if odd in each] == []
 
     @pytest.mark.asyncio
     async def test_a_tools_name_that_is_too_long_to_be_recorded_is_not_read(

@@ -1,12 +1,16 @@
 """How replies of a model are read."""
 
 import json
+import signal
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from core.react import FORMAT, Act, Finish, UnreadableReply, parse, system_prompt, written
+from core.replies import readable
 from core.tools import Tool
 
 TABLE = tomllib.loads(Path(__file__).with_name("replies.toml").read_text())
@@ -35,6 +39,72 @@ def test_what_was_read_is_retold_in_the_form_that_was_asked_for(row: dict[str, A
     turn = parse(row["reply"])
 
     assert isinstance(turn, Finish) or parse(written(turn)) == turn
+
+
+# What a model says again and again when it has lost its way, and what it says around that.
+REPEATED = [
+    *(
+        "()",
+        "( ",
+        "(",
+        ")",
+        " ",
+        "\t",
+        "\n",
+        " \n",
+        "*",
+        "*\n",
+        "_",
+        "`",
+        "``` ",
+        "```\n",
+        "#",
+        ">",
+    ),
+    *(
+        "Thought: x\n",
+        "Thought",
+        "Action: ",
+        "Action\n",
+        "Action Input:\n",
+        "Final ",
+        "Observation:\n",
+    ),
+    *("<think>\n", "<think></think>\n", "</think>\n", "<think", '{"a":', "[", "\\", "a"),
+]
+AROUND = [
+    "{}",
+    "```\n{}x",
+    "Action: read{}a\nAction Input: {{}}",
+    "Final Answer: {}x",
+    "<think>{}x",
+]
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("repeated", REPEATED)
+def test_what_is_repeated_without_end_is_read_in_one_go(repeated: str, around: str) -> None:
+    """Step by step it would take hours in which nothing else of the process goes on."""
+    reply = around.format(repeated * (100_000 // len(repeated)))
+
+    with stopped_after(20), suppress(UnreadableReply):
+        parse(reply)
+    with stopped_after(20):
+        assert len(readable(reply)) <= len(reply)
+
+
+@contextmanager
+def stopped_after(seconds: int) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class TestActions:

@@ -1,7 +1,8 @@
 """What is told and recorded of a tool that was used: what it was given, and that it is done."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,12 +56,24 @@ async def later() -> object:
     return {("a", "pair"): 1}
 
 
+async def over_time() -> AsyncIterator[int]:
+    yield 1
+
+
+def at_once(context: ToolContext) -> Iterator[int]:
+    yield 1
+
+
 UNSHOWN: dict[str, Callable[[], object]] = {
     "a key that is none in JSON": lambda: {("a", "pair"): 1},
     "a result that holds itself": cycle,
     "a text that fails": Untold,
     "a result that is too deep": nested,
     "a coroutine's": later,
+    "an iterator": lambda: map(str, [1]),
+    "a generator": lambda: (each for each in "ab"),
+    "an iterator inside": lambda: {"rows": [iter([1])]},
+    "one that gives over time": over_time,
 }
 
 
@@ -94,6 +107,21 @@ async def test_an_action_whose_result_cannot_be_shown_is_done(
         assert line.startswith(f"Observation: read_{number} is done, but its result can't be shown")
     db_session.expire_all()
     assert db_session.scalars(select(Workspace.name)).one() == f"changed {numbers[-1]}"
+
+
+@pytest.mark.parametrize("function", [at_once, over_time, partial(at_once)])
+def test_a_function_of_which_nothing_would_run_is_no_tool(function: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"^tool 'read_0': .* does nothing when called$"):
+        tools([function])
+
+
+@pytest.mark.asyncio
+async def test_what_has_no_utf_8_is_replaced_in_what_was_executed(atom: AgentRegistry) -> None:
+    llm = ScriptedLLM(replies([1]))
+
+    result = await AtomMetaAgent(llm=llm, tools=tools([lambda _, given: "\ud83d"])).execute("Do it")
+
+    assert result["actions_executed"][0]["observation"] == '"\ufffd"'
 
 
 def clear(context: ToolContext, given: list[int]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from core.agent_governance_service import AgentGovernanceService
-from core.database import SessionLocal, engine
+from core.database import SessionLocal, engine, make_engine
 from core.models import AgentExecution, AgentFeedback, AgentRegistry, HITLAction, Workspace
 from ecommerce.models import Subscription
 from ecommerce.subscriptions import SubscriptionService
@@ -47,6 +47,9 @@ WRITES: dict[str, Write] = {
     "an object": lambda db, *_: db.add(Workspace(id="w", name="w")),
     "a common table": rename_by_a_common_table,
     "a text": lambda db, *_: db.execute(RENAME),
+    "a text behind comments": lambda db, *_: db.execute(
+        text(f"-- one; two\n/* WITH * */ /**/\n{RENAME}")
+    ),
 }
 
 
@@ -63,6 +66,12 @@ def everything() -> list[object]:
         counted = (AgentExecution, AgentFeedback, Invoice, UsageEvent)
         counts = [db.scalar(select(func.count()).select_from(model)) for model in counted]
     return [*rows, *counts]
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", 30), ("?timeout=7", 7)])
+def test_a_writer_waits_for_another_as_long_as_the_url_says(query: str, seconds: int) -> None:
+    with make_engine(f"sqlite://{query}").connect() as connection:
+        assert connection.scalar(text("PRAGMA busy_timeout")) == seconds * 1000
 
 
 @pytest.fixture

@@ -15,12 +15,14 @@ from ecommerce.models import Store, Subscription
 from saas.models import SaaSTier
 from saas.rates import OverageRates
 from sqlalchemy import (
+    Date,
     Integer,
     String,
     bindparam,
     case,
     cast,
     except_,
+    extract,
     func,
     insert,
     intersect,
@@ -415,6 +417,36 @@ class TestUtcDateTime:
         with pytest.raises(NotUtcInSQL, match=r"beside a moment .* the type UtcDateTime"):
             db_session.execute(asked["coalesce"]())
 
+    def test_what_gives_no_moment_is_refused(self, db_session: Session) -> None:
+        other = select(START.label("start")).subquery().c.start
+        asked: dict[str, Callable[[], Any]] = {
+            "the month": lambda: select(extract("month", START)),
+            "the hour, in a condition": lambda: select(Subscription.id).where(
+                extract("hour", START) == 1
+            ),
+            "the day, of a subquery": lambda: select(extract("day", other)),
+            "the day, of the greatest": lambda: select(extract("day", func.max(START))),
+            "date()": lambda: select(func.date(START)),
+            "date_trunc()": lambda: select(func.date_trunc("month", START)),
+            "strftime()": lambda: select(func.strftime("%m", START)),
+            "to_char()": lambda: select(func.to_char(START, "MM")),
+            "date(), to group by": lambda: select(func.count()).group_by(func.date(START)),
+            "a mean": lambda: select(func.avg(START)),
+            "a sum": lambda: select(func.sum(START)),
+            "a length": lambda: select(func.length(START)),
+            "joined texts": lambda: select(func.aggregate_strings(START, ",")),
+            "a cast to a date": lambda: select(cast(START, Date)),
+            "a cast to a text": lambda: select(cast(START, String)),
+            "a cast to a moment": lambda: select(cast(Subscription.id, UtcDateTime)),
+            "another type": lambda: select(type_coerce(START, String)),
+            "a text as a moment": lambda: select(type_coerce(Subscription.id, UtcDateTime)),
+            "one before": lambda: select(func.lag(START).over(order_by=START)),
+        }
+
+        assert not_refused(db_session, asked, NotUtcInSQL) == []
+        with pytest.raises(NotUtcInSQL, match=r"^the month of a moment is another one on SQLite"):
+            db_session.execute(asked["the month"]())
+
     def test_moments_are_compared_and_ordered(
         self, workspace: Workspace, db_session: Session
     ) -> None:
@@ -432,12 +464,15 @@ class TestUtcDateTime:
             "CASE of one": case({literal(there, moment): True}, value=START, else_=False),
             "NULL": func.coalesce(null(), START) == there,
             "UNION": START.in_(union(select(START), select(later))),
+            "a value of the type": type_coerce(there, moment) == START,
+            "a part of a date": extract("year", literal(NOON.date())) == NOON.year,
         }
 
         answers = {name: db_session.scalar(select(each)) for name, each in asked.items()}
 
         assert answers == dict.fromkeys(asked, True)
         assert db_session.scalar(select(func.max(START))) == NOON
+        assert db_session.scalar(select(func.count(START.distinct()))) == 1
 
     @pytest.mark.parametrize("value", ["2026-03-01", 1, timedelta(days=1), NOON.date()])
     def test_what_is_no_time_is_refused(self, db_session: Session, value: object) -> None:

@@ -569,6 +569,21 @@ class TestWhoSends:
 
         assert machine.process.asked == []
 
+    @pytest.mark.parametrize("again", [False, True])
+    def test_does_not_sign_what_stands_on_what_it_does_not_believe(self, sender, again):
+        machine = sender(publish=[{"is_new": True}])
+        (entry, *_) = built(machine.status.store, machine.target.digest)
+        origins = ({"scope": "pr/1", "signer": MAIN},)
+        stands = dataclasses.replace(entry.manifest, origins=origins)
+        stood = dataclasses.replace(entry, manifest=stands)
+
+        machine.store.send([stood], machine.chain, again=again)
+
+        assert machine.process.asked == []
+        (line,) = machine.warnings
+        assert line.startswith(f"the snapshot {entry.manifest.digest[:12]} is not put there: ")
+        assert "scope pr/1" in line
+
     def test_says_nothing_of_where_it_stands_on(self, sender):
         machine = sender(publish=[{"is_new": True}])
         (entry, *_) = built(machine.status.store, machine.target.digest)

@@ -28,6 +28,7 @@ MANIFEST = Manifest(
     heads=("2",), revisions={"1": "x", "2": "y"}, seeds=(), layers={"base": {}},
 )  # fmt: skip
 HOUR = 3600.0
+MAIN, OTHER = ({"scope": scope, "signer": "0" * 16} for scope in ("main", "pr/1"))
 
 
 @pytest.fixture
@@ -620,6 +621,23 @@ class TestAManifest:
         assert MANIFEST.is_like(dataclasses.replace(MANIFEST, created=2.0))
         assert not MANIFEST.is_like(dataclasses.replace(MANIFEST, digest="b"))
         assert not MANIFEST.is_like(dataclasses.replace(MANIFEST, options={"a": "b"}))
+
+    @pytest.mark.parametrize(
+        ("rests_on", "other_rests_on", "stands"),
+        [
+            ((), (), True),
+            ((), (MAIN,), True),
+            ((MAIN,), (MAIN,), True),
+            ((MAIN,), (), False),
+            ((MAIN,), (OTHER,), False),
+            ((MAIN, OTHER), (MAIN,), False),
+        ],
+    )
+    def test_stands_for_another_that_rests_on_as_much(self, rests_on, other_rests_on, stands):
+        other = dataclasses.replace(MANIFEST, origins=other_rests_on)
+
+        assert dataclasses.replace(MANIFEST, origins=rests_on).stands_for(other) is stands
+        assert not dataclasses.replace(MANIFEST, digest="b").stands_for(other)
 
     def test_tells_what_revisions_asked_for_of_env_py(self):
         options = {"<argument x>": "1", "compare_type": "2", "<value y>": "3"}

@@ -26,7 +26,7 @@ from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.project.variables import KEY_VARIABLE
 from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
 from alembic_snapshot.remote.record import Record, doubt
-from alembic_snapshot.remote.settings import RemoteSettings
+from alembic_snapshot.remote.settings import RemoteSettings, mistrust
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 from alembic_snapshot.store.store import Store, run_id
@@ -145,7 +145,10 @@ class SharedStore:
             for entry in entries:
                 if entry.manifest.received or (self.is_sent(entry) and not again):
                     continue
-                if self.private_in(entry.manifest, chain) is None:
+                if why := mistrust(self._project, entry.manifest):
+                    # Whoever believes the signature of this run believes what it stands on.
+                    self._say(f"the snapshot {entry.manifest.digest[:12]} is not put there: {why}")
+                elif self.private_in(entry.manifest, chain) is None:
                     try:
                         self._send(entry)
                     except StoreError as error:

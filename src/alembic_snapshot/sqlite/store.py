@@ -164,7 +164,7 @@ class FileStore(Store):
             name += "-" + manifest.observed.digest[:8]
         final = self.snapshots / name
         present = None if replace else self._read(final)
-        if present and present.manifest.is_like(manifest) and self.is_intact(present):
+        if present and present.manifest.stands_for(manifest) and self.is_intact(present):
             return present
         try:
             # Whoever builds the same next deletes what is under its name. It is where the snapshot

@@ -7,6 +7,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -283,6 +284,17 @@ class TestLookingForASnapshot:
         assert set(
             store.find(self.STATE, Now(x=["x changed", "z too"], y=["y changed"])).reasons
         ) == {Change("x changed"), Change("z too"), Change("y changed")}
+
+    @pytest.mark.parametrize("name", ["foo", "{} (1)", "b" * 32, ".."])
+    def test_is_not_what_somebody_has_renamed_or_copied(self, store, put, name):
+        entry = put("a")
+        own = Path(entry.database.name).parent
+        shutil.copytree(own, own.with_name(name.format(own.name).replace("..", own.name[:31])))
+
+        intact = {one.name: store.is_intact(one) for one in store.entries()}
+
+        assert sorted(intact.values()) == [False, True]
+        assert intact[own.name]
 
     def test_finds_no_damaged_one_and_says_so(self, store, put):
         entry = put("a")

@@ -174,7 +174,7 @@ ROW = ("snapshot", "project", "scope", "heads", "seeds", "size", "signed")
 
 def told(report: Report | None) -> list[str]:
     """What a build says of the shared store, beside its warnings."""
-    if report is None or report.got is None:
+    if report is None or not report.has_done:
         return []
     return [f"shared store {report.name}: {report.in_words()}"]
 

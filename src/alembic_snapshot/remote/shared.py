@@ -60,13 +60,19 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
+    @property
+    def has_done(self) -> bool:
+        """Whether there is something to say of it beside warnings."""
+        return self.got is not None or self.sent > 0
+
     def in_words(self) -> str:
         """What came, and what was put there."""
         came = {
+            None: "it was not asked for the snapshot",
             "hit": f"the snapshot came from the scope {self.scope}",
             "ancestor": f"built on a state that came from the scope {self.scope}",
         }
-        line = came.get(self.got or "", "it has not the snapshot")
+        line = came.get(self.got, "it has not the snapshot")
         line += self.rejects_in_words()
         return line + (f"; {number(self.sent, 'snapshot')} put there" if self.sent else "")
 

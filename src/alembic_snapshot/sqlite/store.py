@@ -100,11 +100,13 @@ class FileStore(Store):
             lock.release()
 
     def is_intact(self, entry: Entry) -> bool:
-        """Whether the file's content is what was published.
+        """Whether it is where it was published, and the file's content is what it was then.
 
         Hashed again whenever size, inode or modification time differ from this machine's record
-        of the last verification.
+        of the last verification. Under another name it would be one beside its own.
         """
+        if entry.name.partition("-")[0] != entry.manifest.digest[:NAME_LENGTH]:
+            return False
         database = _folder(entry) / _DATABASE
         try:
             stat = database.stat()

@@ -156,3 +156,28 @@ def test_push_and_pull_are_about_all(shop):
     assert [line.partition(": ")[0] for line in pulled] == ["default", "logs"]
     assert of(shop, "status", "--store", "other", "--no-remote", status=1).count("miss") == 2
     assert of(shop, "status", "--store", "other").count("hit ") == 2
+
+
+@pytest.mark.parametrize("command", ["build", "check", "status", "key"])
+def test_an_error_in_one_says_what_was_done_before_and_what_is_left(shop, command):
+    table = '[tool.alembic-snapshot.databases.rest]\ndrift = "ignore"\nconfig = "rest.ini"\n'
+    shop.write("pyproject.toml", shop.read("pyproject.toml") + table)
+    shop.write("rest.ini", shop.read("logs.ini").replace("logs", "rest"))
+    shop.write("rest/env.py", ENV)
+    shop.write("logs/versions/0001.py", "revision = (")
+
+    done = shop.command(command)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    error = next(number for number, line in enumerate(lines) if line.startswith("error: "))
+    assert lines[error - 1] == "the error is of the database logs; not looked at: rest"
+    assert lines[error - 2].startswith("  " if command == "status" else "default: ")
+
+
+def test_an_error_of_the_only_one_needs_no_name(shop):
+    shop.write("logs/versions/0001.py", "revision = (")
+
+    done = shop.command("status", "--database", "logs")
+
+    assert done.stderr.startswith("error: ")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot import ConfigError, load_project
+from alembic_snapshot import ConfigError, StoreError, load_project
 from alembic_snapshot.project.config import _KEYS
 from alembic_snapshot.project.table import check_values
 
@@ -170,6 +170,19 @@ def test_paths_may_be_text(project, kind):
             load_project(**{name: ""})
     with pytest.raises(ConfigError):
         load_project(kind("/nowhere"))
+
+
+@pytest.mark.parametrize("store", [".", "../project", "link", "below"])
+def test_no_store_is_where_the_project_is(project, tmp_path, store):
+    (project.root / "link").symlink_to(project.root)
+    root = project.root
+    if store == "below":
+        root, store = shutil.copytree(root, tmp_path / "around/archives", symlinks=True), ".."
+
+    with pytest.raises(StoreError, match="the project is there") as no:
+        load_project(root, store=root / store)
+
+    assert "a folder of its own" in no.value.hint
 
 
 class TestMistakes:

@@ -569,6 +569,21 @@ class TestWhoSends:
 
         assert machine.process.asked == []
 
+    @pytest.mark.parametrize("again", [False, True])
+    def test_does_not_sign_what_stands_on_what_it_does_not_believe(self, sender, again):
+        machine = sender(publish=[{"is_new": True}])
+        (entry, *_) = built(machine.status.store, machine.target.digest)
+        origins = ({"scope": "pr/1", "signer": MAIN},)
+        stands = dataclasses.replace(entry.manifest, origins=origins)
+        stood = dataclasses.replace(entry, manifest=stands)
+
+        machine.store.send([stood], machine.chain, again=again)
+
+        assert machine.process.asked == []
+        (line,) = machine.warnings
+        assert line.startswith(f"the snapshot {entry.manifest.digest[:12]} is not put there: ")
+        assert "scope pr/1" in line
+
     def test_says_nothing_of_where_it_stands_on(self, sender):
         machine = sender(publish=[{"is_new": True}])
         (entry, *_) = built(machine.status.store, machine.target.digest)
@@ -802,15 +817,22 @@ class TestAReport:
     @pytest.mark.parametrize(
         ("values", "words"),
         [
-            ({}, "it has not the snapshot"),
+            ({}, "it was not asked for the snapshot"),
+            ({"sent": 2}, "it was not asked for the snapshot; 2 snapshots put there"),
             ({"got": "miss"}, "it has not the snapshot"),
             ({"got": "hit", "scope": "main"}, "the snapshot came from the scope main"),
             (
                 {"got": "ancestor", "scope": "pr/1"},
                 "built on a state that came from the scope pr/1",
             ),
-            ({"found": 3, "rejected": 2}, "it has not the snapshot, 2 of 3 rejected"),
-            ({"found": 3, "sent": 1}, "it has not the snapshot; 1 snapshot put there"),
+            (
+                {"got": "miss", "found": 3, "rejected": 2},
+                "it has not the snapshot, 2 of 3 rejected",
+            ),
+            (
+                {"got": "miss", "found": 3, "sent": 1},
+                "it has not the snapshot; 1 snapshot put there",
+            ),
             (
                 {"got": "hit", "scope": "a", "found": 2, "rejected": 1, "sent": 2},
                 "the snapshot came from the scope a, 1 of 2 rejected; 2 snapshots put there",

@@ -254,6 +254,33 @@ class TestByHand:
         assert miss == 1
         assert "! snapshot: not built: the store has no snapshot of this project" in alone
 
+    def test_doctor_says_of_what_is_there_what_status_says(self, shared):
+        shared.fill()
+        for content in shared.contents():
+            content.unlink()
+
+        (line,) = shared.run("reader", "status").stderr.splitlines()
+        doctor = shared.run("reader", "doctor").stdout
+
+        assert "its content is gone" in line
+        assert f"; {line.removeprefix('warning: ')}\n" in doctor
+
+    @pytest.mark.parametrize("option", ["--json", "--summary"])
+    def test_a_build_says_what_it_has_put_there_of_what_it_had(self, shared, option):
+        writer = shared.as_writer()
+
+        done = shared.run("of the builder", "build", option, **writer)
+        again = shared.run("of the builder", "build", **writer)
+
+        said = (
+            f"shared store {shared.url}: it was not asked for the snapshot; 2 snapshots put there"
+        )
+        if option == "--summary":
+            assert said.replace(f" {shared.url}:", " |") in done.stdout
+        else:
+            assert said in done.stderr
+        assert "put there" not in again.stderr
+
     @pytest.mark.parametrize("scope", ["main", "pr/1"])
     def test_doctor_writes_as_a_build_does_first_and_leaves_nothing(self, served, scope):
         with served.transport() as transport:

@@ -382,6 +382,27 @@ class TestDamage:
         assert elsewhere.returncode == 1
         assert "scope pr/1" in elsewhere.stdout
 
+    @pytest.mark.parametrize("command", ["build", "push"])
+    @pytest.mark.parametrize("scope", ["main", "pr/1"])
+    def test_no_key_signs_what_stands_on_what_counts_no_more(self, shared, scope, command):
+        """A key leaks and is replaced, or a machine goes on in another scope."""
+        put(shared, scope, MAIN_KEY[0] if scope == "main" else PR_KEY[0])
+        shared.project.revision("0003", "0002")
+        newest = shared.project.revision("0004", "0003")
+        assert not is_clean(shared.build("runner", **{SCOPE: scope}))
+        shared.configure({"main": (STRANGER[1],), "pr/*": (PR_KEY[1],)})
+        writer = shared.as_writer("main", STRANGER[0])
+        made = shared.build("runner", **(writer if command == "build" else {}))
+        if command == "push":
+            assert shared.run("runner", "push", **writer).returncode == 0
+        newest.unlink()
+
+        fetched = shared.build("reader")
+
+        assert is_clean(made)
+        assert is_clean(fetched)
+        assert fetched["remote"]["got"] == "hit", "the state that was built anew is shared"
+
     def test_a_job_that_releases_does_without(self, shared):
         put(shared, "main", MAIN_KEY[0])
         assert shared.pull("runner")[0] is not None

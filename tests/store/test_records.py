@@ -7,6 +7,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -28,6 +29,7 @@ MANIFEST = Manifest(
     heads=("2",), revisions={"1": "x", "2": "y"}, seeds=(), layers={"base": {}},
 )  # fmt: skip
 HOUR = 3600.0
+MAIN, OTHER = ({"scope": scope, "signer": "0" * 16} for scope in ("main", "pr/1"))
 
 
 @pytest.fixture
@@ -288,6 +290,17 @@ class TestLookingForASnapshot:
         now = Now(x=["x changed", "z too"], y=["y changed"])
 
         assert store.find(self.STATE, now) == Lookup(None, [Change("y changed")])
+
+    @pytest.mark.parametrize("name", ["foo", "{} (1)", "b" * 32, ".."])
+    def test_is_not_what_somebody_has_renamed_or_copied(self, store, put, name):
+        entry = put("a")
+        own = Path(entry.database.name).parent
+        shutil.copytree(own, own.with_name(name.format(own.name).replace("..", own.name[:31])))
+
+        intact = {one.name: store.is_intact(one) for one in store.entries()}
+
+        assert sorted(intact.values()) == [False, True]
+        assert intact[own.name]
 
     def test_finds_no_damaged_one_and_says_so(self, store, put):
         entry = put("a")
@@ -626,6 +639,23 @@ class TestAManifest:
         assert MANIFEST.is_like(dataclasses.replace(MANIFEST, created=2.0))
         assert not MANIFEST.is_like(dataclasses.replace(MANIFEST, digest="b"))
         assert not MANIFEST.is_like(dataclasses.replace(MANIFEST, options={"a": "b"}))
+
+    @pytest.mark.parametrize(
+        ("rests_on", "other_rests_on", "stands"),
+        [
+            ((), (), True),
+            ((), (MAIN,), True),
+            ((MAIN,), (MAIN,), True),
+            ((MAIN,), (), False),
+            ((MAIN,), (OTHER,), False),
+            ((MAIN, OTHER), (MAIN,), False),
+        ],
+    )
+    def test_stands_for_another_that_rests_on_as_much(self, rests_on, other_rests_on, stands):
+        other = dataclasses.replace(MANIFEST, origins=other_rests_on)
+
+        assert dataclasses.replace(MANIFEST, origins=rests_on).stands_for(other) is stands
+        assert not dataclasses.replace(MANIFEST, digest="b").stands_for(other)
 
     def test_tells_what_revisions_asked_for_of_env_py(self):
         options = {"<argument x>": "1", "compare_type": "2", "<value y>": "3"}

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from alembic_snapshot import StoreError, ensure, load_project
+from alembic_snapshot import SnapshotError, StoreError, ensure, load_project
+from alembic_snapshot.project.places import STORE_ENTRIES
+from alembic_snapshot.remote import shared as remote
 from alembic_snapshot.sqlite.store import FileStore
 from alembic_snapshot.store.manifest import Manifest
 from tests.waiting import until
@@ -491,6 +493,38 @@ class TestItsFolder:
 
         assert ignored.read_text() == "# mine\n"
         assert tag.exists()
+
+    @pytest.mark.parametrize("where", ["data", "data/deep", ".."])
+    def test_may_have_what_the_project_reads_in_it(self, project, where):
+        project.write("data/deep/roles.txt", "1")
+        name = "'/'.join(['data', 'deep', 'roles' + '.txt'])"
+        project.revision(
+            "0001", upgrade=f"op.execute('create table t' + open({name}).read() + ' (x)')"
+        )
+        loaded = project.load(store=project.root / where)
+        assert ensure(loaded).built
+        project.write("data/deep/roles.txt", "2")
+
+        again = ensure(loaded)
+
+        assert again.built
+        assert "t2" in again.entry.database.tables()
+        assert not ensure(loaded).built
+        assert [*project.root.rglob(".gitignore"), *project.root.rglob("CACHEDIR.TAG")] == []
+
+    def test_has_nothing_but_what_is_known_to_be_its_own(self, project):
+        project.history(1)
+        project.ensure()
+        project.revision("0002", "0001", upgrade="raise ValueError")
+        with pytest.raises(SnapshotError):
+            project.ensure()
+        assert project.command("check").returncode == 2
+
+        made = {entry.name for entry in (project.root / ".alembic-snapshot").iterdir()}
+
+        assert made < {*STORE_ENTRIES}
+        known = {*made, "archives", "opened", remote._SENT, remote._OFF}
+        assert known == {*STORE_ENTRIES}
 
 
 class TestAnUnwritableStore:

@@ -38,6 +38,7 @@ from alembic_snapshot.key.observed import (
     is_of_surroundings,
 )
 from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.project.places import is_in_store
 from alembic_snapshot.project.spelling import beginning
 
 # Where systems have files that are none on any disk.
@@ -434,7 +435,7 @@ class Watch:
         if absolute is None or not beginning(absolute).startswith(self._below):
             return None
         absolute = self.sites.at_root(absolute)
-        if absolute.startswith((beginning(self.reading.store), *self._pythons)):
+        if absolute.startswith(self._pythons) or is_in_store(absolute, self.reading.store):
             return None
         inside = self.sites.inside(absolute)
         if "__pycache__" in inside or ".git" in inside[:-1]:

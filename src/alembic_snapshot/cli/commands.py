@@ -20,6 +20,7 @@ from alembic_snapshot import __version__
 from alembic_snapshot.cli import console, opening, snapshots, stored
 from alembic_snapshot.cli.checking import checked
 from alembic_snapshot.cli.options import (
+    Said,
     config_option,
     json_option,
     no_remote_option,
@@ -27,6 +28,7 @@ from alembic_snapshot.cli.options import (
     print_facts,
     projects_of,
     refuse_both,
+    said_of_each,
     store_option,
     traceback_option,
 )
@@ -195,13 +197,16 @@ def check(
     """
     refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
     projects = projects_of(where)
-    every: dict[str, dict[str, Any]] = {}
-    lines: list[str] = []
-    for name, database_project in projects.items():
-        every[name], told = checked(
-            database_project, no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
+
+    def say(name: str) -> Said:
+        record, told = checked(
+            projects[name], no_stairway=no_stairway, from_scratch=from_scratch, quiet=quiet
         )
-        lines += told if len(projects) == 1 else [f"{name}: {line}" for line in told]
+        return Said(record, ("\n" if len(projects) == 1 else f"\n{name}: ").join(told))
+
+    said = said_of_each(projects, say)
+    every = {name: one.record for name, one in said.items()}
+    lines = [one.text if len(said) == 1 else f"{name}: {one.text}" for name, one in said.items()]
     record = next(iter(every.values())) if len(every) == 1 else {"databases": every}
     print_facts(record, "\n".join(lines), as_json)
     has_findings = any(result["findings"] for result in every.values())

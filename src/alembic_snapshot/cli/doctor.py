@@ -219,19 +219,24 @@ def _shared(project: Project) -> Iterator[Finding]:
     yield good("shared store", f"{settings.name} is {does} in the scope {settings.scope}, {kind}")
 
 
-def _elsewhere(status: Status) -> str | None:
-    """Where a build would have the snapshot from, as ``status`` says it; None if it would run."""
+def _elsewhere(status: Status) -> tuple[str | None, list[str]]:
+    """Where a build would have the snapshot from, as ``status`` says it; None if it would run.
+
+    And what there is to say of the shared store.
+    """
     from alembic_snapshot.build.archiving import archived
     from alembic_snapshot.build.sharing import remote_settings
     from alembic_snapshot.cli.remote import hit_line, peek
 
     archive = archived(status)
     if archive is not None:
-        return f"archived {archive.file}"
+        return f"archived {archive.file}", []
     if remote_settings(status.project) is None:
-        return None
+        return None, []
     there, report = peek(status)
-    return None if there is None else hit_line(there, report)
+    # That it failed has a line of its own.
+    warnings = [line for line in report.warnings if line not in report.failed]
+    return None if there is None else hit_line(there, report), warnings
 
 
 def _snapshot(project: Project) -> Iterator[Finding]:
@@ -241,9 +246,10 @@ def _snapshot(project: Project) -> Iterator[Finding]:
     status = look_up(project)
     yield from _scripts(status, project)
     if status.entry is None:
-        had = _elsewhere(status)
+        had, warnings = _elsewhere(status)
         if had is not None:
-            yield good("snapshot", f"{had}: the next build takes it from there")
+            seen = "; ".join([f"{had}: the next build takes it from there", *warnings])
+            yield (doubtful if warnings else good)("snapshot", seen)
             return
         failure = status.store.failure(status.chain.target.digest)
         if failure is not None:
@@ -251,7 +257,7 @@ def _snapshot(project: Project) -> Iterator[Finding]:
             seen = f"not built, its last build failed: {error.message.splitlines()[0]}"
             yield bad("snapshot", seen, f"{error.hint}; {again}" if error.hint else again)
             return
-        why = "; ".join(status.reasons)
+        why = "; ".join([*status.reasons, *warnings])
         hint = f"{own_command(project, 'build')} builds it; so does the first test that needs it"
         yield doubtful("snapshot", f"not built: {why}", hint)
         return

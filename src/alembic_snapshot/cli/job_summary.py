@@ -34,7 +34,7 @@ def job_summary(
         ("revisions", f"{count}, at {_code(manifest.heads)}"),
         ("tables", f"{manifest.tables}, {size(manifest.size)}"),
     ]
-    if snapshot.shared is not None and snapshot.shared.got is not None:
+    if snapshot.shared is not None and snapshot.shared.has_done:
         rows.append(("shared store", snapshot.shared.in_words()))
     if compared:
         rows.append(("compared", compared))

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.cli import console
-from alembic_snapshot.errors import CommandError
+from alembic_snapshot.errors import CommandError, SnapshotError
 from alembic_snapshot.masking import masked_values
 from alembic_snapshot.project.config import DEFAULT, Project, load_project, load_projects
 
@@ -119,6 +119,29 @@ def projects_of(where: Mapping[str, Any], **of_one: str | None) -> dict[str, Pro
     return {
         name: dataclasses.replace(one, no_remote=project.no_remote) for name, one in every.items()
     }
+
+
+def said_of_each(projects: Mapping[str, Project], say: Callable[[str], Said]) -> dict[str, Said]:
+    """What a command says of each database, by its name.
+
+    Where one has an error, what was said of those before it, and which were not looked at, is told.
+
+    Raises:
+        SnapshotError: that of the first that has one.
+    """
+    said: dict[str, Said] = {}
+    for name in projects:
+        try:
+            said[name] = say(name)
+        except SnapshotError:
+            for before, one in said.items():
+                console.note(f"{before}: {one.text}")
+            left = [other for other in projects if other not in said and other != name]
+            if said or left:
+                rest = f"; not looked at: {', '.join(left)}" if left else ""
+                console.note(f"the error is of the database {name}{rest}")
+            raise
+    return said
 
 
 def print_said(said: Mapping[str, Said], as_json: bool) -> int:

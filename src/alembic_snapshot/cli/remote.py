@@ -19,7 +19,7 @@ from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.project.variables import KEY_VARIABLE, REMOTE_VARIABLE
 from alembic_snapshot.remote.asked import AskedStore
 from alembic_snapshot.remote.record import Record
-from alembic_snapshot.remote.settings import RemoteSettings, settings_of
+from alembic_snapshot.remote.settings import RemoteSettings, mistrust, settings_of
 from alembic_snapshot.remote.shared import Report
 
 _INSTALL = "pip install 'alembic-snapshot[remote]'"
@@ -66,6 +66,7 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
     entries = built(status.store, status.chain.target.digest)
     with _open(settings, project, status) as shared:
         own = [entry for entry in entries if not entry.manifest.received]
+        doubted = [entry for entry in own if mistrust(project, entry.manifest)]
         private = [entry for entry in own if shared.private_in(entry.manifest, status.chain)]
         shared.send(own, status.chain, again=True)
         report = shared.report
@@ -76,7 +77,7 @@ def push(project: Project, **which: str | None) -> tuple[dict[str, Any], str, li
         "received": len(entries) - len(own),
     }
     line = f"{number(report.sent, 'new snapshot')} in {settings.name}, scope {settings.scope}"
-    there = len(own) - len(private) - report.sent
+    there = len(own) - len({entry.name for entry in (*private, *doubted)}) - report.sent
     line += f"; {there} there already" if there else ""
     line += f"; {len(private)} private" if private else ""
     line += f"; {len(entries) - len(own)} came from there" if len(entries) > len(own) else ""
@@ -173,7 +174,7 @@ ROW = ("snapshot", "project", "scope", "heads", "seeds", "size", "signed")
 
 def told(report: Report | None) -> list[str]:
     """What a build says of the shared store, beside its warnings."""
-    if report is None or report.got is None:
+    if report is None or not report.has_done:
         return []
     return [f"shared store {report.name}: {report.in_words()}"]
 

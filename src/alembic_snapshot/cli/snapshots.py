@@ -23,6 +23,7 @@ from alembic_snapshot.cli.options import (
     project_of,
     projects_of,
     refuse_both,
+    said_of_each,
     tell_of_ending,
 )
 from alembic_snapshot.cli.records import (
@@ -70,20 +71,22 @@ def build(
     refuse_both(("--json", as_json), ("--summary", summary))
     projects = projects_of(where, layer=layer, revision=revision)
     is_one = len(projects) == 1
-    said: dict[str, Said] = {}
     how = {"from_scratch": from_scratch, "summary": summary, "archive": archive, "quiet": quiet}
-    for name, project in projects.items():
+
+    def say(name: str) -> Said:
+        project = projects[name]
         if archive:
             project = dataclasses.replace(project, archive="always")
         title, known = "" if is_one else name, set[str]()
-        said[name] = _built(project, layer, revision, name=title, known=known, **how)
+        first = _built(project, layer, revision, name=title, known=known, **how)
         layers = {
             one: _built(project, one, None, name=f"{title} layer {one}".strip(), known=known, **how)
             for one in layers_of(project, layer, revision)
         }
-        texts = [said[name].text, *(one.text for one in layers.values())]
-        text = "\n\n".join(texts) if summary else None
-        said[name] = said[name].with_layers(layers, text)
+        texts = [first.text, *(one.text for one in layers.values())]
+        return first.with_layers(layers, "\n\n".join(texts) if summary else None)
+
+    said = said_of_each(projects, say)
     if summary and not is_one:
         print_facts({}, "\n\n".join(one.text for one in said.values()), as_json=False)
         return max(one.status for one in said.values())
@@ -190,7 +193,9 @@ def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, *
     several databases it is a digest of theirs, unless --database names one.
     """
     projects = projects_of(where, layer=layer, revision=revision)
-    said = {name: _keys(one, layer, revision, explain=explain) for name, one in projects.items()}
+    said = said_of_each(
+        projects, lambda name: _keys(projects[name], layer, revision, explain=explain)
+    )
     if len(said) == 1:
         return print_said(said, as_json)
     records = {name: one.record for name, one in said.items()}
@@ -264,7 +269,7 @@ def status(layer: str | None, revision: str | None, as_json: bool, **where: Any)
     --database names one; exit 0: it has all of them.
     """
     projects = projects_of(where, layer=layer, revision=revision)
-    said = {name: _statuses(one, layer, revision) for name, one in projects.items()}
+    said = said_of_each(projects, lambda name: _statuses(projects[name], layer, revision))
     records = [one.record for one in said.values()]
     records += [layer for one in records for layer in one.get("layers", {}).values()]
     if as_json and any("url" in one for one in records):

@@ -23,6 +23,7 @@ from alembic_snapshot.cli.options import (
     print_said,
     project_of,
     projects_of,
+    said_of_each,
     tell_of_ending,
     traceback_option,
 )
@@ -152,9 +153,10 @@ def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
     """
     from alembic_snapshot.cli.remote import push as run
 
-    said: dict[str, Said] = {}
-    for name, project in projects_of(where, layer=layer, revision=revision).items():
-        layers: dict[str, Said] = {}
+    projects = projects_of(where, layer=layer, revision=revision)
+
+    def say(name: str) -> Said:
+        project, layers = projects[name], dict[str, Said]()
         record, line, warnings = run(project, layer=layer, revision=revision)
         console.warn(warnings)
         for one in layers_of(project, layer, revision):
@@ -162,8 +164,9 @@ def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
             console.warn(warnings)
             layers[one] = Said(of_layer, told)
             line += f"\nlayer {one}: {told}"
-        said[name] = Said(record, line).with_layers(layers, line)
-    return print_said(said, as_json)
+        return Said(record, line).with_layers(layers, line)
+
+    return print_said(said_of_each(projects, say), as_json)
 
 
 @click.command()
@@ -175,14 +178,17 @@ def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
     so. The exit status is 1 if the shared store has none. The named layers' snapshots, too, unless
     --layer or --revision names one. Of every database, unless --database names one.
     """
-    said: dict[str, Said] = {}
-    for name, project in projects_of(where, layer=layer, revision=revision).items():
+    projects = projects_of(where, layer=layer, revision=revision)
+
+    def say(name: str) -> Said:
+        project = projects[name]
         first = _pulled(project, layer, revision)
         layers = {one: _pulled(project, one, None) for one in layers_of(project, layer, revision)}
         for one, told in layers.items():
             console.note(f"layer {one}: {told.text}")
-        said[name] = first.with_layers(layers)
-    return print_said(said, as_json)
+        return first.with_layers(layers)
+
+    return print_said(said_of_each(projects, say), as_json)
 
 
 def _pulled(project: Project, layer: str | None, revision: str | None) -> Said:

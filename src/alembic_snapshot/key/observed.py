@@ -19,6 +19,7 @@ from alembic_snapshot.errors import printable
 from alembic_snapshot.key.inputs import Files, is_litter, is_log_or_database
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.placeholders import originals
+from alembic_snapshot.project.places import is_in_store
 from alembic_snapshot.project.spelling import Spelling, is_ignored
 
 # Stands for the names of all variables, where the environment was copied or scanned.
@@ -219,7 +220,8 @@ def fits(name: str, patterns: Sequence[str]) -> bool:
 class Reading:
     """Reads files and folders for a comparison: under their names, without what does not count.
 
-    ``ignored`` are the patterns of ``ignore_inputs``; the ``store`` is in no listing.
+    ``ignored`` are the patterns of ``ignore_inputs``; the ``store`` is in no listing, and nor is
+    what it has in its folder.
     """
 
     spelling: Spelling
@@ -250,8 +252,10 @@ class Reading:
         kept = [
             f"{entry.name}{_listed_as(entry)}"
             for entry in entries
-            if entry.path != self.store and not self.ignores(entry.path)
-            if not is_narrow or entry.name.lower().endswith(_DESCRIBING)
+            if entry.path != self.store
+            and not is_in_store(entry.path, self.store)
+            and not self.ignores(entry.path)
+            and (not is_narrow or entry.name.lower().endswith(_DESCRIBING))
         ]
         listing = f"/{'/'.join(sorted(kept))}"
         if len(listing) <= _LONGEST_LISTING:

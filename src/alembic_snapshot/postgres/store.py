@@ -232,8 +232,8 @@ class ServerStore(Store):
         # A migration may have changed it.
         self.__dict__.pop("_surroundings", None)
         present = None if replace else next(self._read(name), None)
-        is_like = present and present.name == name and present.manifest.is_like(manifest)
-        if present and is_like and self.is_intact(present):
+        is_same = present and present.name == name and present.manifest.stands_for(manifest)
+        if present and is_same and self.is_intact(present):
             return present
         began = self._surroundings
         building = ServerDatabase(self.server, database.name)

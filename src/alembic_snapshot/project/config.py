@@ -16,7 +16,9 @@ from alembic_snapshot.errors import ConfigError, StoreError, files_are_readable
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
 from alembic_snapshot.project.places import (
+    STORE_FOLDER,
     TABLE,
+    is_in_store,
     is_same_file,
     refuse_another_thing,
     refuse_misspelt,
@@ -274,7 +276,7 @@ def _load(
         own["config"] = str(straight(config))
     shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
     folder = store_folder(root, store)
-    refuse_no_store(folder)
+    refuse_no_store(root, folder)
     projects = {
         name: Project(
             root=root,
@@ -308,8 +310,10 @@ def here() -> Path:
         ) from None
 
 
-def refuse_no_store(folder: Path) -> None:
-    """Refuse a place where no store can be: what is there is no folder, or lies below a file.
+def refuse_no_store(root: Path, folder: Path) -> None:
+    """Refuse a place where no store of the project in ``root`` can be.
+
+    What is there is no folder, or lies below a file, or is the project's own folder.
 
     Raises:
         StoreError: it says what is there.
@@ -319,6 +323,13 @@ def refuse_no_store(folder: Path) -> None:
         raise StoreError(
             f"can't write to the store {folder}: {there} is no folder",
             hint="choose another with ALEMBIC_SNAPSHOT_DIR, or move that away",
+        )
+    project, store = os.path.realpath(root), os.path.realpath(folder)
+    if project == store or is_in_store(project, store):
+        # Nobody would know any more what is the store's, and what the project's.
+        raise StoreError(
+            f"the store can't be {folder}: the project is there",
+            hint=f"give it a folder of its own: {folder / STORE_FOLDER}",
         )
 
 

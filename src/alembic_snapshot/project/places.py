@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.project.toml_file import TomlFile
 from alembic_snapshot.project.variables import STORE_VARIABLE
 
 TABLE = "tool.alembic-snapshot"
 STORE_FOLDER = ".alembic-snapshot"
+# What a store has in its folder. Whatever else is there is the project's, or somebody else's.
+STORE_ENTRIES = (
+    "archives", "building", "failed", "locks", "opened", "snapshots", "stairways",
+    ".gitignore", "CACHEDIR.TAG", "facts.json", "remote-off.json", "sent.json",
+)  # fmt: skip
 _NAME = "alembic-snapshot"
 # A header or a key that may be the table's; without one, nothing is parsed.
 _HEADER = re.compile(
@@ -70,15 +76,15 @@ def refuse_misspelt(toml: TomlFile) -> None:
 
 def _misspelt(values: dict[str, Any]) -> Iterator[str]:
     """The tables of a file whose names are nearly that of the configuration table."""
-    for beginning, tables in (("tool.", values.get("tool")), ("", values)):
+    for before, tables in (("tool.", values.get("tool")), ("", values)):
         for name, table in tables.items() if isinstance(tables, dict) else ():
-            is_right = beginning and name == _NAME
+            is_right = before and name == _NAME
             if isinstance(table, dict) and not is_right and _is_alike(name):
-                yield f"{beginning}{name}"
+                yield f"{before}{name}"
             if name == "alembic" and isinstance(table, dict):
                 # [tool.alembic-snapshot] with a dot.
                 inner = [one for one, value in table.items() if isinstance(value, dict)]
-                yield from (f"{beginning}{name}.{one}" for one in inner if one == "snapshot")
+                yield from (f"{before}{name}.{one}" for one in inner if one == "snapshot")
 
 
 def _is_alike(name: str) -> bool:
@@ -95,6 +101,15 @@ def store_folder(root: Path, given: Path | None = None) -> Path:
     """
     named = os.path.expanduser(os.environ.get(STORE_VARIABLE) or STORE_FOLDER)
     return Path(os.path.abspath(given or root / named))
+
+
+def is_in_store(path: str, store: str) -> bool:
+    """Whether a path is one of a store's own files, or below one of its own folders."""
+    within = path.removeprefix(beginning(store))
+    name = within.partition(os.sep)[0]
+    # One that is being written has a dot before its name, and a number after it.
+    written = name.removeprefix(".").rpartition(".")[0]
+    return within != path and (name in STORE_ENTRIES or written in STORE_ENTRIES)
 
 
 def straight(path: Path) -> Path:

@@ -26,7 +26,7 @@ from alembic_snapshot.project.places import TABLE
 from alembic_snapshot.project.variables import KEY_VARIABLE
 from alembic_snapshot.remote.process import Failed, Missing, RemoteProcess
 from alembic_snapshot.remote.record import Record, doubt
-from alembic_snapshot.remote.settings import RemoteSettings
+from alembic_snapshot.remote.settings import RemoteSettings, mistrust
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 from alembic_snapshot.store.states import expected_seconds, is_of, states_below
 from alembic_snapshot.store.store import Store, run_id
@@ -60,13 +60,19 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
+    @property
+    def has_done(self) -> bool:
+        """Whether there is something to say of it beside warnings."""
+        return self.got is not None or self.sent > 0
+
     def in_words(self) -> str:
         """What came, and what was put there."""
         came = {
+            None: "it was not asked for the snapshot",
             "hit": f"the snapshot came from the scope {self.scope}",
             "ancestor": f"built on a state that came from the scope {self.scope}",
         }
-        line = came.get(self.got or "", "it has not the snapshot")
+        line = came.get(self.got, "it has not the snapshot")
         line += self.rejects_in_words()
         return line + (f"; {number(self.sent, 'snapshot')} put there" if self.sent else "")
 
@@ -145,7 +151,10 @@ class SharedStore:
             for entry in entries:
                 if entry.manifest.received or (self.is_sent(entry) and not again):
                     continue
-                if self.private_in(entry.manifest, chain) is None:
+                if why := mistrust(self._project, entry.manifest):
+                    # Whoever believes the signature of this run believes what it stands on.
+                    self._say(f"the snapshot {entry.manifest.digest[:12]} is not put there: {why}")
+                elif self.private_in(entry.manifest, chain) is None:
                     try:
                         self._send(entry)
                     except StoreError as error:

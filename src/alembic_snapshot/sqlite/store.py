@@ -100,11 +100,13 @@ class FileStore(Store):
             lock.release()
 
     def is_intact(self, entry: Entry) -> bool:
-        """Whether the file's content is what was published.
+        """Whether it is where it was published, and the file's content is what it was then.
 
         Hashed again whenever size, inode or modification time differ from this machine's record
-        of the last verification.
+        of the last verification. Under another name it would be one beside its own.
         """
+        if entry.name.partition("-")[0] != entry.manifest.digest[:NAME_LENGTH]:
+            return False
         database = _folder(entry) / _DATABASE
         try:
             stat = database.stat()
@@ -164,7 +166,7 @@ class FileStore(Store):
             name += "-" + manifest.observed.digest[:8]
         final = self.snapshots / name
         present = None if replace else self._read(final)
-        if present and present.manifest.is_like(manifest) and self.is_intact(present):
+        if present and present.manifest.stands_for(manifest) and self.is_intact(present):
             return present
         try:
             # Whoever builds the same next deletes what is under its name. It is where the snapshot

@@ -73,6 +73,14 @@ class Manifest:
         """Whether the same revisions and seeds ran, by an ``env.py`` with the same options."""
         return (self.digest, self.options) == (other.digest, other.options)
 
+    def stands_for(self, other: Manifest) -> bool:
+        """Whether it may stay where another is made: it is like it, and rests on nothing more.
+
+        Whoever made the other may not believe what this one came from.
+        """
+        rests_on_more = [origin for origin in self.origins if origin not in other.origins]
+        return self.is_like(other) and not rests_on_more
+
     @property
     def asked_of_env(self) -> list[str]:
         """The names of values that revisions asked for, of those that ``env.py`` leaves."""

@@ -24,12 +24,14 @@ from alembic_snapshot.database.target import Target, Workspace
 from alembic_snapshot.errors import SnapshotError, StoreError, from_record
 from alembic_snapshot.key.layers import State
 from alembic_snapshot.key.observed import Change, Present
+from alembic_snapshot.project.places import is_in_store
 from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.store.archives import Archived, Archives
 from alembic_snapshot.store.code import age, by_code
 from alembic_snapshot.store.manifest import Entry, Manifest, write_whole
 
 NAME_LENGTH = 32
+_TAGS = {".gitignore": "*\n", "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n"}
 # Seconds for which a snapshot is not deleted by itself after somebody has asked for it.
 _RECENT = 600.0
 
@@ -66,14 +68,17 @@ class Store(abc.ABC):
         try:
             for folder in self._folders():
                 folder.mkdir(parents=True, exist_ok=True)
-            for name, text in (
-                (".gitignore", "*\n"),
-                ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n"),
-            ):
-                if not (self.root / name).exists():
+            for name, text in _TAGS.items():
+                # What somebody else has there is neither to be ignored nor left out.
+                if not (self.root / name).exists() and self._is_alone():
                     (self.root / name).write_text(text)
         except OSError as error:
             raise self.unwritable(error) from error
+
+    def _is_alone(self) -> bool:
+        """Whether the folder has nothing but what is the store's own."""
+        root = str(self.root)
+        return all(is_in_store(str(path), root) for path in self.root.iterdir())
 
     def unwritable(self, error: OSError) -> StoreError:
         """The error for a store that can't be written; it names what in it, if that is known."""

@@ -389,6 +389,24 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: pytest.CollectReport
+) -> None:
+    """Show the project's lines alone, too, where an import or a collection was refused."""
+    plugin = session_of(node.config)
+    if call.excinfo is None or not isinstance(node, pytest.Collector):
+        return
+    if plugin.is_active or plugin.error is not None:
+        from alembic_snapshot.plugin.traces import shorten
+
+        shorten(call.excinfo, node.config)
+        shown = node.repr_failure(call.excinfo)
+        # Of an import that failed pytest has a text only, which the report has already.
+        if not isinstance(shown, str):
+            report.longrepr = shown
+
+
 def fail_report(report: pytest.TestReport, text: str) -> None:
     """Make a report one of a failure, beside what it says already."""
     if report.failed:

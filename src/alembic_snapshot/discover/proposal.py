@@ -26,7 +26,7 @@ from alembic_snapshot.project.alembic_settings import (
     read_settings,
 )
 from alembic_snapshot.project.places import TABLE
-from alembic_snapshot.project.table import PLACEHOLDER
+from alembic_snapshot.project.table import has_place
 from alembic_snapshot.project.toml_file import TomlFile
 
 _KINDS = unsupported.SUPPORTED
@@ -327,8 +327,7 @@ class _Proposing:
             return set()
         proposed = {line.key: line.value for line in self.result.lines}
         environment = self.table.get("environment") or proposed.get("environment", {})
-        found = {name: PLACEHOLDER.finditer(value) for name, value in environment.items()}
-        return {name for name, places in found.items() if any(place[2] for place in places)}
+        return {name for name, value in environment.items() if has_place(value)}
 
     def _extras(self, backend: str) -> None:
         def lacks(*modules: str) -> bool:

@@ -304,7 +304,7 @@ def _warned(warning: str, project: Project) -> str | None:
     )
     if names:
         other = f"correct environment in [{TABLE}]: its URL is not from {', '.join(names)}"
-    elif project.backend == "postgresql":
+    elif "host" in backend_of(project).nowhere():
         other += ', or with one for each part of the URL, as in DB_HOST = "{host}"'
     return f'let env.py prefer config.attributes["connection"], or {other}'
 

@@ -26,7 +26,6 @@ from alembic_snapshot.project.alembic_settings import (
     read_settings,
 )
 from alembic_snapshot.project.places import TABLE
-from alembic_snapshot.project.table import has_place
 from alembic_snapshot.project.toml_file import TomlFile
 
 _KINDS = unsupported.SUPPORTED
@@ -313,21 +312,12 @@ class _Proposing:
             if origin.form == "url"
         }
         is_async = any(maker.is_async for maker in chosen)
-        led = self._led_nowhere()
         for name, (value, _) in needed.items():
-            # The plugin sets what is to hold the URL.
-            if name not in led and (name not in url or backend == "sqlite"):
+            # On PostgreSQL the plugin sets what is to hold the URL.
+            if name not in url or backend == "sqlite":
                 is_url = name in url or value in ("{url}", OTHER_URL)
                 asks = url.get(name, is_async)
                 self.result.variables[name] = _url(backend, is_async=asks) if is_url else value
-
-    def _led_nowhere(self) -> set[str]:
-        """The variables that have a value in tests, whoever sets them or does not."""
-        if self.table.get("guard") == "off":
-            return set()
-        proposed = {line.key: line.value for line in self.result.lines}
-        environment = self.table.get("environment") or proposed.get("environment", {})
-        return {name for name, value in environment.items() if has_place(value)}
 
     def _extras(self, backend: str) -> None:
         def lacks(*modules: str) -> bool:

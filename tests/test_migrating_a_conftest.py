@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parents[1] / "docs/migrating-a-conftest.md").read_text()
-START, ENGINE, SESSION, MARKER, SHARED, EACH = re.findall(
-    r"```python\n(.*?)```", PAGE, flags=re.DOTALL
-)
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+START, ENGINE, SESSION, MARKER, SHARED, EACH, TABLES, ROLLED_BACK, OWN = BLOCKS
 EMPTY, _SEED, CONFIGURED = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
 IMPORTS = """\
 import shutil
@@ -203,3 +202,32 @@ def test_a_suite_with_one_client_for_the_session_passes_after_both_of_its_steps(
     # The seed's row, and in the first step what the first test left.
     assert seen[0] == [("1", ""), ("2", ""), ("", "1")]
     assert seen[1] == [("1", ""), ("1", ""), ("", "2")]
+
+
+def test_a_suite_with_create_all_is_refused_and_passes_after_each_of_its_steps(suite):
+    base = "\nfrom sqlalchemy import MetaData\nclass Base: metadata = MetaData()\n"
+    suite.write("src/shop/database.py", textwrap.dedent(FILES["src/shop/database.py"]) + base)
+    (suite.root / "tests/test_without_asking.py").unlink()
+    imports = "import pytest\nfrom shop.database import Base, engine\n"
+    imports += "from sqlalchemy.orm import Session\n"
+    suite.configure(CONFIGURED.replace('guard = "off"\n', ""))
+
+    suite.write("tests/conftest.py", imports + TABLES)
+    passed, text = suite.passes()
+    assert not passed
+    assert text.count("DatabaseNotRequested: tests/conftest.py line 7 connects") >= 2
+    assert not (suite.root / "real.db").exists()
+
+    suite.write("tests/conftest.py", imports + ROLLED_BACK)
+    reading = "def test_of_the_migrated_schema(session):\n    "
+    reading += "session.connection().exec_driver_sql('insert into orders values (1)')\n"
+    suite.write("tests/test_orders.py", reading)
+    passed, text = suite.passes()
+    assert passed, text
+    assert "1 clone" in text
+
+    suite.write("tests/test_orders.py", textwrap.dedent(FILES["tests/test_orders.py"]))
+    suite.write("tests/conftest.py", imports + OWN)
+    passed, text = suite.passes()
+    assert passed, text
+    assert "2 clones" in text

@@ -9,7 +9,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +271,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test, if a collected test needs it; each worker finds out later."""
     lend_to_marked(session.items)
     plugin = session_of(session.config)
+    plugin.see_tests(item.path for item in session.items)
     try:
         plugin.look()
     except ConfigError as error:
@@ -389,6 +390,24 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: pytest.CollectReport
+) -> None:
+    """Show the project's lines alone, too, where an import or a collection was refused."""
+    plugin = session_of(node.config)
+    if call.excinfo is None or not isinstance(node, pytest.Collector):
+        return
+    if plugin.is_active or plugin.error is not None:
+        from alembic_snapshot.plugin.traces import shorten
+
+        shorten(call.excinfo, node.config)
+        shown = node.repr_failure(call.excinfo)
+        # Of an import that failed pytest has a text only, which the report has already.
+        if not isinstance(shown, str):
+            report.longrepr = shown
+
+
 def fail_report(report: pytest.TestReport, text: str) -> None:
     """Make a report one of a failure, beside what it says already."""
     if report.failed:
@@ -449,6 +468,13 @@ def _is_warning(line: str) -> bool:
 def pytest_configure_node(node: Any) -> None:
     """Tell pytest-xdist's workers when the run began."""
     node.workerinput["alembic_snapshot_started"] = session_of(node.config).started
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """Note whose tests pytest-xdist's workers have."""
+    files = {one.partition("::")[0] for one in ids}
+    session_of(node.config).see_tests(node.config.rootpath / file for file in files)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from alembic_snapshot import load_project
-from alembic_snapshot.cli.doctor import _database
+from alembic_snapshot.cli.doctor import _database, _warned
 
 from .conftest import Folder
 
@@ -265,6 +265,28 @@ def test_no_engine_at_all(folder):
 
     assert found["engine"]["state"] == "doubtful"
     assert doctor(folder)["engine"]["state"] == "good"
+
+
+# What is in the table, and what is said of an env.py that took its URL from elsewhere.
+REDIRECTED = {
+    "": 'write environment = { DATABASE_URL = "{url}" }',
+    'environment = { SHOP_KEY = "x" }': 'write environment = { DATABASE_URL = "{url}" }',
+    'backend = "postgresql"': 'for each part of the URL, as in DB_HOST = "{host}"',
+    'environment = { A = "{url}", KEY = "x", B = "file:{path}" }': "its URL is not from A, B",
+}
+
+
+@pytest.mark.parametrize(("lines", "hint"), REDIRECTED.items(), ids=range(len(REDIRECTED)))
+def test_a_redirect_proposes_nothing_that_is_there_already(folder, lines, hint):
+    folder.shape()
+    folder.write("pyproject.toml", f"[tool.alembic-snapshot]\n{lines}\n")
+
+    said = _warned(
+        "env.py line 3 …, which was redirected to the snapshot", load_project(folder.root)
+    )
+
+    assert hint in said
+    assert ("write environment" in said) != ("correct environment" in said)
 
 
 def test_a_snapshot_that_is_not_built(shop):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -97,6 +100,15 @@ def test_what_is_called_like_it_is_in_the_listing(project, tmp_path, name):
 @pytest.mark.parametrize("name", " ".join(SAID.values()).split())
 def test_what_surroundings_say_does_not_count_where_all_is_read(name):
     assert is_of_surroundings(name)
+
+
+def test_what_only_python_reads_counts_as_little_as_the_docs_say():
+    listed = subprocess.run(
+        [sys.executable, "--help-env"], capture_output=True, text=True, check=True
+    ).stdout
+    names = {*re.findall(r"\bPYTHON[A-Z0-9_]+", listed), "PYTHONASYNCIODEBUG"}
+
+    assert {name for name in names if not is_of_surroundings(name)} == {"PYTHONOPTIMIZE"}
 
 
 @pytest.mark.parametrize("name", OWN.split())

@@ -91,6 +91,47 @@ def test_it_is_found_wherever_pytests_root_folder_is(above, tmp_path, ini, argum
     )
 
 
+# Which of the tables above tests a run is about, and of which of them it says that it is not.
+RUNS = {
+    "none": ((), ["services/bill", "services/shop"]),
+    "one": ((f"--snapshot-config={FILE}",), ["services/bill"]),
+    "a file below one": (("--snapshot-config=services/shop/own.toml",), ["services/bill"]),
+    "its own tests": ((f"--snapshot-config={FILE}", "services/shop"), []),
+    "its own tests alone": (("services/shop",), []),
+}
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+@pytest.mark.parametrize(("given", "others"), RUNS.values(), ids=RUNS)
+def test_what_is_beside_a_runs_table_is_said_not_to_be_guarded(above, given, others, mode):
+    for path in ("services/bill/pyproject.toml", "services/shop/own.toml"):
+        above.write(path, "[tool.alembic-snapshot]\n")
+    above.write("services/shop/test_a.py", "def test_it():\n    pass\n")
+    above.write("services/bill/tests/test_b.py", "def test_it():\n    pass\n")
+    above.write("test_c.py", "def test_it():\n    pass\n")
+
+    result = above.run("-qq", *given, mode=mode)
+
+    assert result.ret == 0
+    lines = [line for line in result.stdout.str().splitlines() if "is not guarded" in line]
+    command = "`pytest --snapshot-config={0}/pyproject.toml {0}`"
+    assert len(lines) == len(others)
+    assert all(command.format(one) in line for one, line in zip(others, lines, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["plain", "n2"])
+def test_without_a_table_of_the_runs_the_hint_leads_to_the_tests_own(above, mode):
+    above.write("services/bill/pyproject.toml", "[tool.alembic-snapshot]\n")
+    above.write("services/bill/test_bill.py", "def test_it():\n    pass\n")
+    above.write("services/shop/test_shop.py", TESTS)
+
+    result = above.run(mode=mode)
+
+    result.assert_outcomes(passed=1, errors=1)
+    told = f"*hint: the test's own is in *: `pytest --snapshot-config={FILE} services/shop`"
+    result.stdout.fnmatch_lines([told])
+
+
 @pytest.mark.parametrize(
     ("named", "told"),
     [

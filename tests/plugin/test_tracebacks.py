@@ -68,6 +68,9 @@ def test_something_else():
     json.loads("{")
 """
 
+# The key as it is, and one with which nobody can import SQLAlchemy.
+WHERE_IMPORTED = {"connects": "engine = ", "a wrong table": "engin = "}
+
 
 def shown(result):
     """What was shown of each test."""
@@ -106,6 +109,18 @@ class TestAnErrorOfOurs:
         result.assert_outcomes(failed=1)
         assert "sqlalchemy" in result.stdout.str()
         assert "engines/events.py" in result.stdout.str()
+
+    @pytest.mark.parametrize("key", WHERE_IMPORTED.values(), ids=WHERE_IMPORTED)
+    def test_shows_them_alone_where_a_module_is_imported(self, shop, key):
+        shop.replace("pyproject.toml", "engine = ", key)
+
+        result = shop.run("--tb=short", test_it="from shop import orders\norders.add_customer('A')")
+
+        text = result.stdout.str()
+        assert re.search("^E .*(ConfigError|DatabaseNotRequested): ", text, re.MULTILINE)
+        assert "test_it.py" in files(text, shop.root)
+        own = {"test_it.py", "shop/db.py", "shop/models.py", "shop/orders.py"}
+        assert files(text, shop.root) <= own
 
 
 class TestAFailingTestsDatabase:

@@ -266,6 +266,17 @@ class TestMistakes:
         with pytest.raises(ConfigError, match=message):
             project.key()
 
+    def test_that_lie_elsewhere_are_named_as_not_there(self, project):
+        project.configure("")
+        project.write("db/alembic.ini", (project.root / "alembic.ini").read_text())
+        (project.root / "alembic.ini").unlink()
+
+        with pytest.raises(ConfigError) as caught:
+            project.key()
+
+        assert caught.value.message.startswith(f"there is no {project.root / 'alembic.ini'}, and ")
+        assert 'config = "db/alembic.ini"' in caught.value.hint
+
     @pytest.mark.parametrize(
         ("text", "hint"),
         [

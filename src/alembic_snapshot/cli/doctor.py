@@ -27,7 +27,7 @@ from alembic_snapshot.project.commands import alembic_command, own_command
 from alembic_snapshot.project.config import DEFAULT, Project, load_projects
 from alembic_snapshot.project.owner import is_owned, owner
 from alembic_snapshot.project.places import TABLE
-from alembic_snapshot.project.table import ENVIRONMENT_EXAMPLE
+from alembic_snapshot.project.table import ENVIRONMENT_EXAMPLE, has_place
 
 if TYPE_CHECKING:
     from alembic_snapshot.build.lookup import Status
@@ -264,7 +264,7 @@ def _snapshot(project: Project) -> Iterator[Finding]:
     manifest = status.entry.manifest
     yield good("snapshot", f"{number(manifest.tables, 'table')}, {size(manifest.size)}")
     for warning in manifest.warnings:
-        yield doubtful("env.py", warning, _warned(warning))
+        yield doubtful("env.py", warning, _warned(warning, project))
     checks = manifest.checks
     if "drift" not in checks:
         hint = f"{own_command(project, 'build')} compares them"
@@ -300,13 +300,19 @@ def _scripts(status: Status, project: Project) -> Iterator[Finding]:
         yield good("scripts", f"{what}, at {', '.join(heads)}")
 
 
-def _warned(warning: str) -> str | None:
-    if "redirect" in warning:
-        return (
-            'let env.py prefer config.attributes["connection"], or write environment = '
-            f"{ENVIRONMENT_EXAMPLE} below [{TABLE}], with the variable that it reads"
-        )
-    return None
+def _warned(warning: str, project: Project) -> str | None:
+    if "redirect" not in warning:
+        return None
+    names = [name for name, value in project.environment.items() if has_place(value)]
+    other = (
+        f"write environment = {ENVIRONMENT_EXAMPLE} below [{TABLE}], with the variable that it "
+        "reads"
+    )
+    if names:
+        other = f"correct environment in [{TABLE}]: its URL is not from {', '.join(names)}"
+    elif "host" in backend_of(project).nowhere():
+        other += ', or with one for each part of the URL, as in DB_HOST = "{host}"'
+    return f'let env.py prefer config.attributes["connection"], or {other}'
 
 
 def _inside_pytest(projects: Mapping[str, Project], timeout: float) -> Iterator[Finding]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.places import refuse_misspelt, table_above
+from alembic_snapshot.project.places import has_table, refuse_misspelt, table_above
 from alembic_snapshot.project.toml_file import TomlFile
 
 
@@ -38,6 +40,28 @@ def table_of(config: pytest.Config) -> TomlFile | None:
             "configuration, the path of the pyproject.toml that has the table",
         )
     return toml
+
+
+def other_tables(toml: TomlFile | None, tests: Iterable[Path]) -> list[Path]:
+    """The files with a table above some of the tests, of which the run has another, or none."""
+    folders = {folder for test in set(tests) for folder in test.parents}
+    own = None if toml is None else Path(os.path.realpath(toml.path))
+    found = []
+    for folder in sorted(folders):
+        # What can't be read may be somebody else's.
+        with contextlib.suppress(ConfigError):
+            other = TomlFile.read(folder / "pyproject.toml")
+            is_own = own is not None and own.is_relative_to(os.path.realpath(folder))
+            if other is not None and not is_own and has_table(other):
+                found.append(other.path)
+    return found
+
+
+def about(toml: Path, config: pytest.Config) -> str:
+    """The command for the tests of a table, whatever table pytest would find by itself."""
+    file = os.path.relpath(toml, config.invocation_params.dir)
+    folder = os.path.dirname(file) or "."
+    return f"pytest {shlex.quote(f'--snapshot-config={file}')} {shlex.quote(folder)}"
 
 
 def _starts(config: pytest.Config) -> Iterator[Path]:

@@ -108,11 +108,14 @@ def _read_settings(
     if location is None:
         files = [str(path) for path in (ini, toml and toml.path) if path]
         where = " and ".join(files) or "the project"
-        raise ConfigError(
-            f"{where} has no script_location",
-            hint=_other_section(sections)
-            or "set it in the [alembic] section of alembic.ini or in [tool.alembic]",
-        )
+        hint = "set it in the [alembic] section of alembic.ini or in [tool.alembic]"
+        if ini is None and toml is not None:
+            where = f"there is no {toml.path.with_name('alembic.ini')}, and {where}"
+            hint = (
+                'write where it is in [tool.alembic-snapshot], as in config = "db/alembic.ini"; '
+                "or set script_location in [tool.alembic]"
+            )
+        raise ConfigError(f"{where} has no script_location", hint=_other_section(sections) or hint)
     from_root = dataclasses.replace(reader, start=root)
     there = from_root.path("script_location") or location
     if not (location / "env.py").is_file() and (there / "env.py").is_file():

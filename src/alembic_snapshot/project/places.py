@@ -47,7 +47,7 @@ def table_above(start: Path) -> TomlFile | None:
             if folder == start:
                 raise
             continue
-        if toml is not None and _NAME.encode() in toml.content and _has_table(toml):
+        if toml is not None and has_table(toml):
             return toml
         if toml is not None:
             refuse_misspelt(toml)
@@ -145,7 +145,10 @@ def is_another_thing(path: Path) -> bool:
     return os.path.lexists(path) and not path.is_file()
 
 
-def _has_table(toml: TomlFile) -> bool:
+def has_table(toml: TomlFile) -> bool:
+    """Whether a file has the configuration table, as far as it can be read."""
+    if _NAME.encode() not in toml.content:
+        return False
     try:
         return toml.table("alembic-snapshot") is not None
     except ConfigError:

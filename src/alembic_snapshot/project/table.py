@@ -129,6 +129,11 @@ def check_placeholders(values: Mapping[str, Any], title: str) -> None:
             _check_braces(key, text, title, is_server=is_server)
 
 
+def has_place(text: str) -> bool:
+    """Whether a value has a name in braces, which stands for the database or a part of it."""
+    return any(found[2] for found in PLACEHOLDER.finditer(text))
+
+
 def _check_braces(key: str, text: str, title: str, *, is_server: bool) -> None:
     known = PLACEHOLDERS + (SERVER_PLACEHOLDERS if is_server else ())
     listed = ", ".join(f"{{{name}}}" for name in known)

@@ -32,6 +32,7 @@ from alembic_snapshot.builder.record import (
 from alembic_snapshot.builder.registries import Registries
 from alembic_snapshot.key.observed import ALL, Reading, fits, is_of_surroundings
 from alembic_snapshot.project.callsite import Callsites
+from alembic_snapshot.project.places import is_of_store
 from alembic_snapshot.project.spelling import beginning
 
 # What is one function to whoever reads it, and two frames to older versions of Python.
@@ -416,7 +417,7 @@ class Watch:
         if absolute is None or not beginning(absolute).startswith(self._below):
             return None
         absolute = self.sites.at_root(absolute)
-        if absolute.startswith((beginning(self.reading.store), *self._pythons)):
+        if absolute.startswith(self._pythons) or is_of_store(absolute, self.reading.store):
             return None
         inside = self.sites.inside(absolute)
         if "__pycache__" in inside or ".git" in inside[:-1]:

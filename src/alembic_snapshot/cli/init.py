@@ -66,7 +66,7 @@ def init(wishes: Wishes) -> int:
         load_project(layout.root, store=wishes.store)
     elif (toml := TomlFile.read(layout.toml)) is not None:
         refuse_misspelt(toml)
-    refuse_no_store(store_folder(layout.root, wishes.store))
+    refuse_no_store(store_folder(layout.root, wishes.store), layout.root)
     proposal = propose(layout, table or {})
     console.show(_described(proposal, layout))
     if wishes.only_print:

@@ -14,6 +14,7 @@ from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.postgres import databases
+from alembic_snapshot.project.places import is_of_store
 from alembic_snapshot.sqlite.database import opened_file
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Strangers:
         paths = (clone.place for clone in clones if clone is not None)
         if any(place.name == os.path.realpath(path) for path in paths if path is not None):
             return True
-        return any(place.below(redirect.project.store) for redirect in self._redirects)
+        stores = {os.path.realpath(redirect.project.store) for redirect in self._redirects}
+        return any(is_of_store(place.name, store) for store in stores)
 
 
 def open_place(connection: Any) -> Place | None:

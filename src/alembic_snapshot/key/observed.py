@@ -19,6 +19,7 @@ from alembic_snapshot.errors import printable
 from alembic_snapshot.key.inputs import Files, is_litter, is_log_or_database
 from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.placeholders import originals
+from alembic_snapshot.project.places import is_of_store
 from alembic_snapshot.project.spelling import Spelling, is_ignored
 
 # Stands for the names of all variables, where the environment was copied or scanned.
@@ -214,7 +215,8 @@ def fits(name: str, patterns: Sequence[str]) -> bool:
 class Reading:
     """Reads files and folders for a comparison: under their names, without what does not count.
 
-    ``ignored`` are the patterns of ``ignore_inputs``; the ``store`` is in no listing.
+    ``ignored`` are the patterns of ``ignore_inputs``; the ``store`` is in no listing, nor are its
+    parts.
     """
 
     spelling: Spelling
@@ -243,12 +245,15 @@ class Reading:
         kept = [
             f"{entry.name}{_listed_as(entry)}"
             for entry in entries
-            if entry.path != self.store and not self.ignores(entry.path)
+            if not self._is_of_store(entry.path) and not self.ignores(entry.path)
         ]
         listing = f"/{'/'.join(sorted(kept))}"
         if len(listing) <= _LONGEST_LISTING:
             return listing
         return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _is_of_store(self, path: str) -> bool:
+        return path == self.store or is_of_store(path, self.store)
 
     def of_asking(self, path: str) -> str:
         """The answer to asking for a file, in words: whether it is there, its kind, its size."""

@@ -23,7 +23,7 @@ from alembic_snapshot.project.places import (
     store_folder,
     straight,
 )
-from alembic_snapshot.project.spelling import Spelling, is_ignored
+from alembic_snapshot.project.spelling import Spelling, beginning, is_ignored
 from alembic_snapshot.project.table import check_placeholders, check_values
 from alembic_snapshot.project.toml_file import TomlFile
 from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
@@ -274,7 +274,7 @@ def _load(
         own["config"] = str(straight(config))
     shared = {key: tables[DEFAULT][key] for key in _SHARED if key in tables[DEFAULT]}
     folder = store_folder(root, store)
-    refuse_no_store(folder)
+    refuse_no_store(folder, root)
     projects = {
         name: Project(
             root=root,
@@ -308,12 +308,20 @@ def here() -> Path:
         ) from None
 
 
-def refuse_no_store(folder: Path) -> None:
-    """Refuse a place where no store can be: what is there is no folder, or lies below a file.
+def refuse_no_store(folder: Path, root: Path) -> None:
+    """Refuse a place where no store can be: no folder, below a file, or around the project itself.
+
+    Git and backups are told to leave a store out, and would leave out the project.
 
     Raises:
         StoreError: it says what is there.
     """
+    if beginning(os.path.realpath(root)).startswith(beginning(os.path.realpath(folder))):
+        raise StoreError(
+            f"{folder} can't be the store: the project is in it",
+            hint="give a folder for the store alone, with ALEMBIC_SNAPSHOT_DIR, --store or "
+            "--snapshot-dir",
+        )
     there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
     if not there.is_dir():
         raise StoreError(

@@ -10,11 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from alembic_snapshot.errors import ConfigError
+from alembic_snapshot.project.spelling import beginning
 from alembic_snapshot.project.toml_file import TomlFile
 from alembic_snapshot.project.variables import STORE_VARIABLE
 
 TABLE = "tool.alembic-snapshot"
 STORE_FOLDER = ".alembic-snapshot"
+# What a store has in its folder. What else is there is somebody else's.
+STORE_PARTS = frozenset(
+    {
+        ".gitignore",
+        "CACHEDIR.TAG",
+        "archives",
+        "building",
+        "facts.json",
+        "failed",
+        "locks",
+        "opened",
+        "remote-off.json",
+        "sent.json",
+        "snapshots",
+        "stairways",
+    }
+)
 _NAME = "alembic-snapshot"
 # A header or a key that may be the table's; without one, nothing is parsed.
 _HEADER = re.compile(
@@ -70,15 +88,15 @@ def refuse_misspelt(toml: TomlFile) -> None:
 
 def _misspelt(values: dict[str, Any]) -> Iterator[str]:
     """The tables of a file whose names are nearly that of the configuration table."""
-    for beginning, tables in (("tool.", values.get("tool")), ("", values)):
+    for prefix, tables in (("tool.", values.get("tool")), ("", values)):
         for name, table in tables.items() if isinstance(tables, dict) else ():
-            is_right = beginning and name == _NAME
+            is_right = prefix and name == _NAME
             if isinstance(table, dict) and not is_right and _is_alike(name):
-                yield f"{beginning}{name}"
+                yield f"{prefix}{name}"
             if name == "alembic" and isinstance(table, dict):
                 # [tool.alembic-snapshot] with a dot.
                 inner = [one for one, value in table.items() if isinstance(value, dict)]
-                yield from (f"{beginning}{name}.{one}" for one in inner if one == "snapshot")
+                yield from (f"{prefix}{name}.{one}" for one in inner if one == "snapshot")
 
 
 def _is_alike(name: str) -> bool:
@@ -95,6 +113,15 @@ def store_folder(root: Path, given: Path | None = None) -> Path:
     """
     named = os.path.expanduser(os.environ.get(STORE_VARIABLE) or STORE_FOLDER)
     return Path(os.path.abspath(given or root / named))
+
+
+def is_of_store(path: str, store: str) -> bool:
+    """Whether a path is that of a part of a store, or of what is in one.
+
+    The store's folder may have other things in it, such as the project's data.
+    """
+    start = beginning(store)
+    return path.startswith(start) and path[len(start) :].partition(os.sep)[0] in STORE_PARTS
 
 
 def straight(path: Path) -> Path:

@@ -88,6 +88,22 @@ def test_a_database_of_the_migrations_is_refused_wherever_it_is(meeting, tmp_pat
     assert first.looked == []
 
 
+@pytest.mark.parametrize("is_asked", [True, False])
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_database_of_the_migrations_is_refused_of_whatever_kind(
+    meeting, tmp_path, backend, is_asked
+):
+    place = file(tmp_path) if backend == "postgresql" else SERVER
+    clone = tmp_path / "clone.db" if is_asked else None
+    one = Redirect(tmp_path, backend=backend, known=[place], clone=clone)
+
+    with pytest.raises(EngineError if is_asked else DatabaseNotRequested) as caught:
+        meeting(one).meet(place)
+
+    assert f"give the application a {backend} URL when it is tested" in caught.value.hint
+    assert (one.strays, one.looked) == ({}, [])
+
+
 def test_with_an_engine_that_can_not_be_had_only_a_file_of_the_tests_is_let_through(
     meeting, tmp_path
 ):

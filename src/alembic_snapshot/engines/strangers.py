@@ -46,9 +46,8 @@ class Strangers:
             DatabaseNotRequested, EngineError: it is refused.
         """
         __tracebackhide__ = True
-        concerned = [p for p in self._redirects if p.project.backend == place.kind]
         if not place.is_memory and not self._is_ours(place):
-            self._refuse(concerned, place)
+            self._refuse(place)
             if place.kind == "sqlite" and not place.below(self._temporary()):
                 self._untouched.learn([place.name])
         # Whatever kind it is of: the test may have been led there by a variable that is not set.
@@ -73,10 +72,12 @@ class Strangers:
         ):
             self._notices.attached(redirect.project, place)
 
-    def _refuse(self, concerned: Sequence[EngineRedirect], place: Place) -> None:
+    def _refuse(self, place: Place) -> None:
         __tracebackhide__ = True
-        is_asked = any(redirect.clone is not None for redirect in concerned)
-        for redirect in concerned:
+        concerned = [p for p in self._redirects if p.project.backend == place.kind]
+        is_asked = any(redirect.clone is not None for redirect in concerned or self._redirects)
+        # Of whatever kind it is: tests on SQLite may have a server's database beside them.
+        for redirect in self._redirects:
             why = redirect.known.why(place)
             if why is not None:
                 self._notices.of_the_migrations(redirect.project, place, why, is_asked=is_asked)

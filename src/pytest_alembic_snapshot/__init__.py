@@ -289,6 +289,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     plugin = session_of(item.config)
     plugin.item = item
     plugin.failures.forget()
+    with failing(plugin):
+        plugin.tables.check(item.nodeid, item.path.parent)
     _see_that_it_is_heard(item.config, "before the test")
     if plugin.is_active:
         with failing(plugin):

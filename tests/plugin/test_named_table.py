@@ -91,6 +91,44 @@ def test_it_is_found_wherever_pytests_root_folder_is(above, tmp_path, ini, argum
     )
 
 
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        ((), "no table"),
+        (("services",), "no table"),
+        (("services/shop/tests", "services/other"), "no table"),
+        (("services/shop/tests", "services/other", "--rootdir=services/other"), "that in *"),
+    ],
+)
+def test_a_test_of_another_table_fails_and_says_where_it_runs(above, arguments, about, others):
+    """Nobody would guard its database."""
+    above.write("services/other/pyproject.toml", "[tool.alembic-snapshot]\n" if others else "")
+    above.write("services/other/test_other.py", "def test_other():\n    pass\n")
+    above.write("services/shop/tests/test_it.py", UNASKED)
+
+    result = above.run(*arguments)
+
+    is_about_other = others and about != "no table"
+    ends = {True: {"errors": 2}, False: {"errors": 1, "passed": 1}}[others and not is_about_other]
+    result.assert_outcomes(**ends)
+    told, file = about if is_about_other else "no table", above.root / FILE
+    result.stdout.fnmatch_lines(
+        [
+            f"*test_it is below {file}, *is about {told}",
+            f"hint: start pytest in {file.parent}, *--snapshot-config={file}*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*DatabaseNotRequested*")
+
+
+def test_a_test_of_another_table_runs_where_one_is_named(above):
+    above.write("services/other/pyproject.toml", "[tool.alembic-snapshot]\n")
+    above.write("services/other/test_other.py", "def test_other():\n    pass\n")
+
+    above.run(f"--snapshot-config={FILE}", "services/other").assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("named", "told"),
     [
@@ -165,9 +203,11 @@ def test_a_path_apart_from_its_option_is_refused(
 
 
 def test_a_path_that_is_tied_to_its_option_leaves_pytest_its_configuration(shop, tmp_path):
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    path = tmp_path / "elsewhere"
+    path.mkdir()
+    (path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
 
-    result = shop.run(f"--snapshot-dir={tmp_path}", test_it="def test_it(db_clone):\n    pass\n")
+    result = shop.run(f"--snapshot-dir={path}", test_it="def test_it(db_clone):\n    pass\n")
 
     result.assert_outcomes(passed=1)
-    assert (tmp_path / "snapshots").is_dir()
+    assert (path / "snapshots").is_dir()

@@ -22,7 +22,7 @@ from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.reports import Reports
-from alembic_snapshot.plugin.table import table_of
+from alembic_snapshot.plugin.table import Tables, table_of
 from alembic_snapshot.project.places import store_folder
 from alembic_snapshot.project.toml_file import TomlFile
 from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
@@ -80,6 +80,7 @@ class PluginSession:
                 refuse_unknown()
         except ConfigError as error:
             self.error = error
+        self.tables = Tables(config, self.toml)
         # Whether the summary was written.
         self.is_told = False
         self.failures = Failures()

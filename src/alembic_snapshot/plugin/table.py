@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.places import refuse_misspelt, table_above
+from alembic_snapshot.project.places import is_same_file, refuse_misspelt, table_above
 from alembic_snapshot.project.toml_file import TomlFile
 
 
@@ -38,6 +38,45 @@ def table_of(config: pytest.Config) -> TomlFile | None:
             "configuration, the path of the pyproject.toml that has the table",
         )
     return toml
+
+
+class Tables:
+    """Sees that the tests of a run are of the project whose table the run is about."""
+
+    def __init__(self, config: pytest.Config, toml: TomlFile | None):
+        self._toml = toml
+        self._is_named = bool(
+            config.known_args_namespace.snapshot_config or config.getini("snapshot_config")
+        )
+        self._others: dict[Path, Path | None] = {}
+
+    def check(self, test: str, folder: Path) -> None:
+        """See that the table nearest to a test's folder is the run's, unless that was named.
+
+        Raises:
+            ConfigError: it is another project's, whose databases nobody guards.
+        """
+        if folder not in self._others:
+            self._others[folder] = None if self._is_named else self._other(folder)
+        other = self._others[folder]
+        if other is not None:
+            about = "no table" if self._toml is None else f"that in {self._toml.path}"
+            raise ConfigError(
+                f"{test} is below {other}, which has a [tool.alembic-snapshot] table, and this run "
+                f"of pytest is about {about}",
+                hint=f"start pytest in {other.parent}, or name one table for the run with "
+                f"--snapshot-config={other}, or snapshot_config in pytest's own configuration",
+            )
+
+    def _other(self, folder: Path) -> Path | None:
+        try:
+            found = table_above(folder)
+        except ConfigError:
+            # What lies beside tests may be no project at all.
+            return None
+        if found is None or (self._toml and is_same_file(found.path, self._toml.path)):
+            return None
+        return found.path
 
 
 def _starts(config: pytest.Config) -> Iterator[Path]:

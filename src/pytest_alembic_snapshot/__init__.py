@@ -271,7 +271,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test, if a collected test needs it; each worker finds out later."""
     lend_to_marked(session.items)
     plugin = session_of(session.config)
-    plugin.see_tests(item.path for item in session.items)
+    plugin.tables.see(item.path for item in session.items)
     try:
         plugin.look()
     except ConfigError as error:
@@ -290,6 +290,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     plugin = session_of(item.config)
     plugin.item = item
     plugin.failures.forget()
+    with failing(plugin):
+        plugin.tables.check(item.nodeid, item.path.parent)
     _see_that_it_is_heard(item.config, "before the test")
     if plugin.is_active:
         with failing(plugin):
@@ -474,7 +476,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
     """Note whose tests pytest-xdist's workers have."""
     files = {one.partition("::")[0] for one in ids}
-    session_of(node.config).see_tests(node.config.rootpath / file for file in files)
+    session_of(node.config).tables.see(node.config.rootpath / file for file in files)
 
 
 @pytest.hookimpl(optionalhook=True)

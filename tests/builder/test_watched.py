@@ -80,7 +80,10 @@ class TestWhichPaths:
             (".git", ".git"),
             ("migrations/versions/a.py", "migrations/versions/a.py"),
             ("storeroom/a", "storeroom/a"),
-            ("store/a", None),
+            ("store/a", "store/a"),
+            ("store/data/a.csv", "store/data/a.csv"),
+            ("store/building/a", None),
+            ("store/facts.json", None),
             ("app/__pycache__/a.pyc", None),
             (".git/config", None),
             ("lib/site-packages/a.py", None),
@@ -194,7 +197,7 @@ class TestWhoseAFileIs:
             ([ENV, MODEL], False, ("app/models.py",), False),
             ([ENV, OTHER, MODEL], True, ("app/models.py", "more/x.py"), False),
             ([MODEL, ENV], False, ("app/models.py",), True),
-            (["{root}/store/x.py", ENV], False, ("{root}/store/x.py",), True),
+            (["{root}/store/building/x.py", ENV], False, ("{root}/store/building/x.py",), True),
         ],
     )
     def test_while_env_py_runs(self, watch, root, files, is_import, readers, is_own):
@@ -212,8 +215,8 @@ class TestWhoseAFileIs:
 
     @pytest.mark.parametrize("owner", ["a", "app:seed", None])
     def test_while_a_revision_or_a_seed_runs(self, watch, root, owner):
-        files = [f"{self.ENV}*", f"{self.MODEL}*", "{root}/store/x.py*", self.OTHER]
-        names = frozenset({"migrations/env.py", "app/models.py", f"{root}/store/x.py"})
+        files = [f"{self.ENV}*", f"{self.MODEL}*", "{root}/store/building/x.py*", self.OTHER]
+        names = frozenset({"migrations/env.py", "app/models.py", f"{root}/store/building/x.py"})
 
         with watch.recording(*([owner] if owner else [])):
             with watch.recording("inner"):

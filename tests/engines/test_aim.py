@@ -577,14 +577,21 @@ def test_a_creator_of_a_module_that_does_not_import_the_configured_one_is_refuse
         ("sqlalchemy.url = driver://user:pass@localhost/dbname", []),
         ("sqlalchemy.url = no URL at all", []),
         ("sqlalchemy.url = sqlite://", []),
-        ("sqlalchemy.url = postgresql://localhost/shop", []),
-        ("sqlalchemy.url = sqlite:///%(here)s/its.db", ["its.db"]),
+        (
+            "sqlalchemy.url = postgresql://localhost/shop",
+            ["the PostgreSQL database 'shop' on localhost:5432"],
+        ),
+        ("sqlalchemy.url = sqlite:///%(here)s/its.db", ["'its.db'"]),
     ],
 )
-def test_the_settings_name_a_database_if_they_name_one_of_the_snapshots_kind(project, line, known):
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_the_settings_name_a_database_if_they_name_one_of_a_kind_that_is_known(
+    project, monkeypatch, backend, line, known
+):
+    monkeypatch.setenv("ALEMBIC_SNAPSHOT_BACKEND", backend)
     text = "[alembic]\nscript_location = %(here)s/migrations\n"
     project.write("alembic.ini", f"{text}{line}\n")
 
     places = Known(project.load(), built=list).places()
 
-    assert [place.text(project.root) for place in places] == [repr(name) for name in known]
+    assert [place.text(project.root) for place in places] == known

@@ -88,6 +88,22 @@ def test_a_database_of_the_migrations_is_refused_wherever_it_is(meeting, tmp_pat
     assert first.looked == []
 
 
+@pytest.mark.parametrize("is_asked", [True, False])
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_database_of_the_migrations_is_refused_of_whatever_kind(
+    meeting, tmp_path, backend, is_asked
+):
+    place = file(tmp_path) if backend == "postgresql" else SERVER
+    clone = tmp_path / "clone.db" if is_asked else None
+    one = Redirect(tmp_path, backend=backend, known=[place], clone=clone)
+
+    with pytest.raises(EngineError if is_asked else DatabaseNotRequested) as caught:
+        meeting(one).meet(place)
+
+    assert f"give the application a {backend} URL when it is tested" in caught.value.hint
+    assert (one.strays, one.looked) == ({}, [])
+
+
 def test_with_an_engine_that_can_not_be_had_only_a_file_of_the_tests_is_let_through(
     meeting, tmp_path
 ):
@@ -98,7 +114,7 @@ def test_with_an_engine_that_can_not_be_had_only_a_file_of_the_tests_is_let_thro
         strangers.meet(file(tmp_path))
     looked = len(one.looked)
     strangers.meet(file(tmp_path, "temporary/a.db"))
-    strangers.meet(file(tmp_path, "store/a.db"))
+    strangers.meet(file(tmp_path, "store/snapshots/a/snapshot.db"))
     strangers.meet(Place("sqlite", ""))
     strangers.meet(SERVER)
 
@@ -121,7 +137,7 @@ def test_where_nothing_is_guarded_each_is_said_once(meeting, tmp_path):
 def test_clones_and_snapshots_are_nobodys_mistake(meeting, tmp_path):
     clone = tmp_path / "link.db"
     clone.symlink_to(tmp_path / "clone.db")
-    ours = [file(tmp_path, "clone.db"), file(tmp_path, "store/a/b.db")]
+    ours = [file(tmp_path, "clone.db"), file(tmp_path, "store/snapshots/a/b.db")]
     server = Place("postgresql", "alembic_snapshot_1", "localhost", 5432)
     one = Redirect(tmp_path, clone=clone, known=ours)
     other = Redirect(tmp_path, backend="postgresql", known=[server, SERVER])
@@ -134,6 +150,17 @@ def test_clones_and_snapshots_are_nobodys_mistake(meeting, tmp_path):
         meeting(Redirect(tmp_path, clone="elsewhere", known=ours)).meet(ours[0])
     with pytest.raises(DatabaseNotRequested):
         strangers.meet(SERVER)
+
+
+@pytest.mark.parametrize("name", ["store/dev.db", "store/data/dev.db", "store/snapshots.db"])
+def test_what_else_is_in_the_stores_folder_is_not_ours(meeting, tmp_path, name):
+    place, clone = file(tmp_path, name), tmp_path / "clone.db"
+    one = Redirect(tmp_path, clone=clone, known=[place])
+
+    with pytest.raises(EngineError, match="not to the test's clone"):
+        meeting(one).meet(place)
+    with pytest.raises(EngineError, match="attaches"):
+        meeting(one).attach(one, place.name)
 
 
 @pytest.mark.parametrize("name", databases.ALL)
@@ -154,7 +181,7 @@ def test_only_a_file_of_the_tests_or_of_ours_may_be_attached(meeting, tmp_path):
     one = Redirect(tmp_path, clone=tmp_path / "clone.db")
     strangers = meeting(one)
 
-    for name in ("temporary/a.db", "store/a.db", "clone.db"):
+    for name in ("temporary/a.db", "store/snapshots/a.db", "clone.db"):
         strangers.attach(one, str(tmp_path / name))
     strangers.attach(one, ":memory:")
     for name in (str(tmp_path / "real.db"), None):

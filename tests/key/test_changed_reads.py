@@ -266,7 +266,14 @@ class TestAReading:
         empty = reading.of_folder(folder)
         assert reading.of_folder(str(tmp_path / "gone")) == "missing"
 
-        for name in ("store", "ignored", "a.tmp", "a.log", ".DS_Store", "a.db"):
+        (tmp_path / "store").mkdir()
+        in_store = reading.of_folder(str(tmp_path / "store"))
+        (tmp_path / "store/snapshots").mkdir()
+        assert reading.of_folder(str(tmp_path / "store")) == in_store
+        (tmp_path / "store/a.csv").touch()
+        assert reading.of_folder(str(tmp_path / "store")) != in_store
+        assert reading.of_folder(folder) == empty
+        for name in ("ignored", "a.tmp", "a.log", ".DS_Store", "a.db"):
             (tmp_path / name).touch()
             assert reading.of_folder(folder) == empty
         told = {empty}

@@ -228,6 +228,18 @@ class TestLending:
         assert (tally.checkpoints, tally.clones) == (1, 1)
         assert database.events.did == ["close idle"]
 
+    @pytest.mark.parametrize("has_clone", [True, False])
+    @pytest.mark.parametrize("is_guarding", [True, False])
+    def test_the_sessions_of_a_test_without_a_clone_are_emptied(self, made, is_guarding, has_clone):
+        database = made()
+        database.redirect.is_guarding = is_guarding
+        if has_clone:
+            database.begin(EMPTY)
+
+        database.empty_sessions()
+
+        assert ("close idle" in database.events.did) is (is_guarding and not has_clone)
+
     def test_what_is_unfinished_is_said(self, made):
         database = made()
         database.redirect.lines = ["a", "b"]

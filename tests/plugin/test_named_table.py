@@ -93,7 +93,6 @@ def test_it_is_found_wherever_pytests_root_folder_is(above, tmp_path, ini, argum
 
 # Which of the tables above tests a run is about, and of which of them it says that it is not.
 RUNS = {
-    "none": ((), ["services/bill", "services/shop"]),
     "one": ((f"--snapshot-config={FILE}",), ["services/bill"]),
     "a file below one": (("--snapshot-config=services/shop/own.toml",), ["services/bill"]),
     "its own tests": ((f"--snapshot-config={FILE}", "services/shop"), []),
@@ -119,17 +118,43 @@ def test_what_is_beside_a_runs_table_is_said_not_to_be_guarded(above, given, oth
     assert all(command.format(one) in line for one, line in zip(others, lines, strict=True))
 
 
-@pytest.mark.parametrize("mode", ["plain", "n2"])
-def test_without_a_table_of_the_runs_the_hint_leads_to_the_tests_own(above, mode):
-    above.write("services/bill/pyproject.toml", "[tool.alembic-snapshot]\n")
-    above.write("services/bill/test_bill.py", "def test_it():\n    pass\n")
-    above.write("services/shop/test_shop.py", TESTS)
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        ((), "no table"),
+        (("services",), "no table"),
+        (("services/shop/tests", "services/other"), "no table"),
+        (("services/shop/tests", "services/other", "--rootdir=services/other"), "that in *"),
+    ],
+)
+def test_a_test_of_another_table_fails_and_says_where_it_runs(above, arguments, about, others):
+    """Nobody would guard its database."""
+    above.write("services/other/pyproject.toml", "[tool.alembic-snapshot]\n" if others else "")
+    above.write("services/other/test_other.py", "def test_other():\n    pass\n")
+    above.write("services/shop/tests/test_it.py", UNASKED)
 
-    result = above.run(mode=mode)
+    result = above.run(*arguments)
 
-    result.assert_outcomes(passed=1, errors=1)
-    told = f"*hint: the test's own is in *: `pytest --snapshot-config={FILE} services/shop`"
-    result.stdout.fnmatch_lines([told])
+    is_about_other = others and about != "no table"
+    ends = {True: {"errors": 2}, False: {"errors": 1, "passed": 1}}[others and not is_about_other]
+    result.assert_outcomes(**ends)
+    told, file = about if is_about_other else "no table", above.root / FILE
+    command = f"`pytest --snapshot-config={FILE} services/shop`"
+    result.stdout.fnmatch_lines(
+        [
+            f"*test_it is below {file}, *is about {told}",
+            f"hint: start pytest in {file.parent}, *{command}*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*DatabaseNotRequested*")
+
+
+def test_a_test_of_another_table_runs_where_one_is_named(above):
+    above.write("services/other/pyproject.toml", "[tool.alembic-snapshot]\n")
+    above.write("services/other/test_other.py", "def test_other():\n    pass\n")
+
+    above.run(f"--snapshot-config={FILE}", "services/other").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +231,11 @@ def test_a_path_apart_from_its_option_is_refused(
 
 
 def test_a_path_that_is_tied_to_its_option_leaves_pytest_its_configuration(shop, tmp_path):
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    path = tmp_path / "elsewhere"
+    path.mkdir()
+    (path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
 
-    result = shop.run(f"--snapshot-dir={tmp_path}", test_it="def test_it(db_clone):\n    pass\n")
+    result = shop.run(f"--snapshot-dir={path}", test_it="def test_it(db_clone):\n    pass\n")
 
     result.assert_outcomes(passed=1)
-    assert (tmp_path / "snapshots").is_dir()
+    assert (path / "snapshots").is_dir()

@@ -221,3 +221,81 @@ def test_what_is_let_go_of_or_another_tests_or_another_databases_is_not_told(sho
     )
 
     result.assert_outcomes(passed=5)
+
+
+UNASKED = """
+    import pytest
+    from shop.db import SessionLocal, engine
+    from shop.models import Customer
+    from sqlalchemy.orm import Session, scoped_session
+
+    REGISTRY = scoped_session(SessionLocal)
+    SESSIONS = {
+        "of a factory": SessionLocal(),
+        "of a registry": REGISTRY,
+        "by hand": Session(engine),
+        "by class": Session(binds={Customer: engine}),
+    }
+
+    @pytest.fixture
+    def session(way):
+        return SESSIONS[way]
+
+    @pytest.fixture
+    def late(session):
+        yield
+        session.add(Customer(name="late"))
+
+    def see(session, name):
+        session.add(Customer(name=name))
+        session.commit()
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT name FROM customers").scalars().all()
+        assert set(found) - {"the house"} == {name}
+
+    @pytest.mark.parametrize("way", SESSIONS)
+    class TestEach:
+        def test_1_asks_for_nothing(self, session, late):
+            session.add(Customer(name="Ada"))
+
+        def test_2_asks(self, session, db_clone):
+            see(session, "Bob")
+
+        def test_3_asks_and_adds_when_it_ends(self, late, session, db_clone):
+            session.add(Customer(name="Eve"))
+
+        def test_4_asks(self, session, db_clone):
+            see(session, "Cid")
+"""
+
+
+@pytest.mark.parametrize("clones", ["fresh", "reset"])
+def test_what_a_test_without_a_clone_adds_is_in_no_other_tests_clone(shop, clones):
+    result = shop.run(f"--snapshot-clones={clones}", "-p", "no:randomly", test_unasked=UNASKED)
+
+    result.assert_outcomes(passed=16)
+
+
+def test_what_a_module_adds_is_in_the_clone_of_its_tests(shop):
+    result = shop.run(
+        "-p",
+        "no:randomly",
+        test_module="""
+            import pytest
+            from pytest_alembic_snapshot import clone_fixture
+            from shop.db import SessionLocal
+            from shop.models import Customer
+
+            session = SessionLocal()
+            shared = clone_fixture("module", autouse=True)
+
+            def test_adds():
+                session.add(Customer(name="Ada"))
+
+            def test_sees():
+                session.commit()
+                assert session.query(Customer).filter_by(name="Ada").count() == 1
+        """,
+    )
+
+    result.assert_outcomes(passed=2)

@@ -179,10 +179,10 @@ def test_no_store_is_where_the_project_is(project, tmp_path, store):
     if store == "below":
         root, store = shutil.copytree(root, tmp_path / "around/archives", symlinks=True), ".."
 
-    with pytest.raises(StoreError, match="the project is there") as no:
+    with pytest.raises(StoreError, match="the project is in it") as no:
         load_project(root, store=root / store)
 
-    assert "a folder of its own" in no.value.hint
+    assert "a folder for the store alone" in no.value.hint
 
 
 class TestMistakes:

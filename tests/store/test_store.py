@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot import SnapshotError, StoreError, ensure, load_project
+from alembic_snapshot.postgres.store import ServerStore
 from alembic_snapshot.project.places import STORE_ENTRIES
 from alembic_snapshot.remote import shared as remote
 from alembic_snapshot.sqlite.store import FileStore
@@ -525,6 +526,52 @@ class TestItsFolder:
         assert made < {*STORE_ENTRIES}
         known = {*made, "archives", "opened", remote._SENT, remote._OFF}
         assert known == {*STORE_ENTRIES}
+
+
+class TestAFolderWithOtherThings:
+    @pytest.mark.parametrize("where", [".", "..", "../..", "/", "migrations/.."])
+    def test_is_no_store_where_the_project_is_in_it(self, project, monkeypatch, where):
+        monkeypatch.setenv("ALEMBIC_SNAPSHOT_DIR", where)
+
+        with pytest.raises(StoreError, match="the project is in it") as failed:
+            load_project(project.root)
+
+        assert "a folder for the store alone" in failed.value.hint
+        assert not (project.root / ".gitignore").exists()
+
+    def test_counts_for_what_was_read_there(self, project):
+        data = project.root / "data"
+        data.mkdir()
+        (data / "name.txt").write_text("old")
+        project.revision(
+            "0001",
+            upgrade="""
+                import pathlib
+
+                name = (pathlib.Path("data") / ("name" + ".txt")).read_text()
+                op.execute("CREATE TABLE t (name)")
+                op.execute(f"INSERT INTO t VALUES ('{name}')")
+            """,
+        )
+        names = []
+
+        for name in ("old", "new"):
+            (data / "name.txt").write_text(name)
+            snapshot = ensure(load_project(project.root, store=data))
+            with contextlib.closing(sqlite3.connect(snapshot.path)) as connection:
+                names += connection.execute("SELECT name FROM t").fetchone()
+
+        assert names == ["old", "new"]
+        assert {path.name for path in data.iterdir()} - {*STORE_ENTRIES} == {"name.txt"}
+
+    @pytest.mark.parametrize("kind", [FileStore, ServerStore])
+    def test_has_no_part_of_a_store_that_is_not_known(self, tmp_path, kind):
+        store = kind(tmp_path)
+        paths = [path for path in vars(store).values() if isinstance(path, Path)]
+        parts = {path.relative_to(tmp_path).parts[0] for path in paths if path != tmp_path}
+
+        assert {"building", "failed"} <= parts <= {*STORE_ENTRIES}
+        assert {remote._OFF, remote._SENT} <= {*STORE_ENTRIES}
 
 
 class TestAnUnwritableStore:

@@ -77,7 +77,7 @@ class Known:
                 folders = (self._project.root, file.parent if file else "", "")
                 for base in folders:
                     for place in url_places(url, base):
-                        if not place.is_memory and place.kind == self._project.backend:
+                        if not place.is_memory:
                             yield place, why
 
     def _from_manifests(self, manifests: Sequence[Manifest]) -> Iterator[tuple[Place, str]]:

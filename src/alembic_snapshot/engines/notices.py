@@ -308,13 +308,7 @@ def unused(
     configured = f"engine names {engine}; " if project.engine else ""
     nowhere = Nowhere(project)
     shown = nowhere.text if nowhere.is_at(place) else place.text(project.root)
-    if place.kind != project.backend:
-        hint = (
-            f"if it is the application's database, give the application a {project.backend} URL "
-            "when it is tested, by a variable that environment names; if not, let the test use the "
-            "application's engine, or ask for no database"
-        )
-    elif place.is_memory:
+    if place.kind == project.backend and place.is_memory:
         hint = (
             "name its engine in engine, or where a function makes it write "
             f'engine = "sqlite://" in {table_of(project)}'
@@ -322,7 +316,7 @@ def unused(
     else:
         own = engine_line(project, place, temporary)
         hint = f"if it is the application's database, {own}"
-        if _is_passing(project, place, temporary):
+        if place.kind != project.backend or _is_passing(project, place, temporary):
             hint += "; if not, let the test use the application's engine, or ask for no database"
     return EngineError(
         f"{test} asked for a database and did not use it: {line} opened {shown}",
@@ -337,6 +331,11 @@ def engine_line(project: Project, place: Place, temporary: Path | None = None) -
     """
     from alembic_snapshot.database.identity import variables_for
 
+    if place.kind != project.backend:
+        return (
+            f"give the application a {project.backend} URL when it is tested, by a variable that "
+            "environment names"
+        )
     by_name = f'write engine = "module:name" in {table_of(project)}, with the name of the engine'
     nowhere = Nowhere(project)
     names = nowhere.variables if nowhere.has(place) else []

@@ -14,6 +14,7 @@ from alembic_snapshot.engines.notices import Notices
 from alembic_snapshot.engines.untouched import Untouched
 from alembic_snapshot.errors import EngineError
 from alembic_snapshot.postgres import databases
+from alembic_snapshot.project.places import is_in_store
 from alembic_snapshot.sqlite.database import opened_file
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ class Strangers:
             DatabaseNotRequested, EngineError: it is refused.
         """
         __tracebackhide__ = True
-        concerned = [p for p in self._redirects if p.project.backend == place.kind]
         if not place.is_memory and not self._is_ours(place):
-            self._refuse(concerned, place)
+            self._refuse(place)
             if place.kind == "sqlite" and not place.below(self._temporary()):
                 self._untouched.learn([place.name])
         # Whatever kind it is of: the test may have been led there by a variable that is not set.
@@ -72,10 +72,12 @@ class Strangers:
         ):
             self._notices.attached(redirect.project, place)
 
-    def _refuse(self, concerned: Sequence[EngineRedirect], place: Place) -> None:
+    def _refuse(self, place: Place) -> None:
         __tracebackhide__ = True
-        is_asked = any(redirect.clone is not None for redirect in concerned)
-        for redirect in concerned:
+        concerned = [p for p in self._redirects if p.project.backend == place.kind]
+        is_asked = any(redirect.clone is not None for redirect in concerned or self._redirects)
+        # Of whatever kind it is: tests on SQLite may have a server's database beside them.
+        for redirect in self._redirects:
             why = redirect.known.why(place)
             if why is not None:
                 self._notices.of_the_migrations(redirect.project, place, why, is_asked=is_asked)
@@ -98,7 +100,8 @@ class Strangers:
         paths = (clone.place for clone in clones if clone is not None)
         if any(place.name == os.path.realpath(path) for path in paths if path is not None):
             return True
-        return any(place.below(redirect.project.store) for redirect in self._redirects)
+        stores = {os.path.realpath(redirect.project.store) for redirect in self._redirects}
+        return any(is_in_store(place.name, store) for store in stores)
 
 
 def open_place(connection: Any) -> Place | None:

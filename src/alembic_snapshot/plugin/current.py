@@ -239,13 +239,15 @@ class CurrentTest:
         ]
 
     def settle(self, test: str) -> None:
-        """Delete its clones, put them back, or keep them.
+        """Delete its clones, put them back, or keep them; what it never sent is not the next one's.
 
         Raises:
             SnapshotError: one of them can't be; the others have been.
         """
         self._failed, self._as_raised = False, None
         started = time.perf_counter()
+        for database in self._databases.values():
+            database.empty_sessions()
         errors: list[SnapshotError] = []
         while self._ended:
             with self._going_on(errors, test):

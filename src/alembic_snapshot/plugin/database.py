@@ -345,6 +345,11 @@ class Database:
         self._tally.seconds += time.perf_counter() - started
         return Ended(clone, held)
 
+    def empty_sessions(self) -> None:
+        """Empty the sessions of a test that had no clone: the next one's would get their rows."""
+        if self.clone is None and self.redirect.is_guarding:
+            self._events.held.close_unconnected(self.redirect)
+
     def dispose(self, clone: Clone, kept: Path | None) -> None:
         """Delete a clone that was ended, or keep it."""
         self._tally.size += clone.size

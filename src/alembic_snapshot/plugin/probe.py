@@ -125,7 +125,7 @@ def _described(database: Database) -> dict[str, Any]:
         url = engine.url
     places = url_places(url, root if engine is None else "")
     known, nowhere = Known(database.project, lambda: ()), Nowhere(database.project)
-    others = known.places()
+    others = {one: why for one, why in known.places().items() if one.kind == url.get_backend_name()}
     is_known = any(known.why(place) for place in places)
     if nowhere.variables:
         # Every engine with a URL that is configured is pointed, and every one of the variables.

@@ -22,7 +22,7 @@ from alembic_snapshot.errors import ConfigError, SnapshotError
 from alembic_snapshot.plugin.failures import Failures
 from alembic_snapshot.plugin.marker import CloneOptions
 from alembic_snapshot.plugin.reports import Reports
-from alembic_snapshot.plugin.table import about, other_tables, table_of
+from alembic_snapshot.plugin.table import Tables, table_of
 from alembic_snapshot.project.places import store_folder
 from alembic_snapshot.project.toml_file import TomlFile
 from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
@@ -80,8 +80,7 @@ class PluginSession:
                 refuse_unknown()
         except ConfigError as error:
             self.error = error
-        # Tables of tests that the run is not about.
-        self.others: list[Path] = []
+        self.tables = Tables(config, self.toml)
         # Whether the summary was written.
         self.is_told = False
         self.failures = Failures()
@@ -166,15 +165,10 @@ class PluginSession:
         if self.error is not None:
             raise self.error
         if self.toml is None:
-            path = getattr(getattr(self, "item", None), "path", self.config.rootpath)
-            own = [toml for toml in self.others if path.is_relative_to(toml.parent)]
-            hint = "alembic-snapshot init looks at the project, proposes the table and writes it"
-            if own:
-                hint = f"the test's own is in {own[-1]}: `{about(own[-1], self.config)}`"
             raise ConfigError(
                 "no [tool.alembic-snapshot] table in a pyproject.toml in "
                 f"{self.config.rootpath} or a folder above it",
-                hint=hint,
+                hint="alembic-snapshot init looks at the project, proposes the table and writes it",
             )
         from alembic_snapshot.project.config import load_projects
 
@@ -328,18 +322,7 @@ class PluginSession:
         """The lines that end the run, about every process of it."""
         total = self.total()
         lines = [] if total is None else total.lines(self.reports.failed)
-        return [*lines, *map(self._not_guarded, self.others)]
-
-    def _not_guarded(self, toml: Path) -> str:
-        file = os.path.relpath(toml, self.config.invocation_params.dir)
-        return (
-            f"alembic-snapshot: warning: {file} has a table, and this run is not about it: what "
-            f"its tests open is not guarded; they are with `{about(toml, self.config)}`"
-        )
-
-    def see_tests(self, tests: Iterable[Path]) -> None:
-        """Note whose tests the run has, beside those that it is about."""
-        self.others = other_tables(self.toml, tests)
+        return [*lines, *self.tables.lines()]
 
     def total(self) -> Tally | None:
         """What this process and others did; None if none did anything."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alembic_snapshot.errors import ConfigError
-from alembic_snapshot.project.places import has_table, refuse_misspelt, table_above
+from alembic_snapshot.project.places import has_table, is_same_file, refuse_misspelt, table_above
 from alembic_snapshot.project.toml_file import TomlFile
 
 
@@ -42,26 +42,76 @@ def table_of(config: pytest.Config) -> TomlFile | None:
     return toml
 
 
-def other_tables(toml: TomlFile | None, tests: Iterable[Path]) -> list[Path]:
-    """The files with a table above some of the tests, of which the run has another, or none."""
-    folders = {folder for test in set(tests) for folder in test.parents}
-    own = None if toml is None else Path(os.path.realpath(toml.path))
-    found = []
-    for folder in sorted(folders):
-        # What can't be read may be somebody else's.
-        with contextlib.suppress(ConfigError):
-            other = TomlFile.read(folder / "pyproject.toml")
-            is_own = own is not None and own.is_relative_to(os.path.realpath(folder))
-            if other is not None and not is_own and has_table(other):
-                found.append(other.path)
-    return found
+class Tables:
+    """Sees whose tests a run has: those of the table that it is about, or of another one, too."""
 
+    def __init__(self, config: pytest.Config, toml: TomlFile | None):
+        self._config = config
+        self._toml = toml
+        self._is_named = bool(
+            config.known_args_namespace.snapshot_config or config.getini("snapshot_config")
+        )
+        self._nearest: dict[Path, Path | None] = {}
+        self._beside: list[Path] = []
 
-def about(toml: Path, config: pytest.Config) -> str:
-    """The command for the tests of a table, whatever table pytest would find by itself."""
-    file = os.path.relpath(toml, config.invocation_params.dir)
-    folder = os.path.dirname(file) or "."
-    return f"pytest {shlex.quote(f'--snapshot-config={file}')} {shlex.quote(folder)}"
+    def check(self, test: str, folder: Path) -> None:
+        """See that the table nearest to a test's folder is the run's, unless that was named.
+
+        Raises:
+            ConfigError: it is another project's, whose databases nobody guards.
+        """
+        if folder not in self._nearest:
+            self._nearest[folder] = None if self._is_named else self._other(folder)
+        other = self._nearest[folder]
+        if other is not None:
+            about = "no table" if self._toml is None else f"that in {self._toml.path}"
+            raise ConfigError(
+                f"{test} is below {other}, which has a [tool.alembic-snapshot] table, and this run "
+                f"of pytest is about {about}",
+                hint=f"start pytest in {other.parent}, or name one table for the run, with "
+                f"`{self._command(other)}` or snapshot_config in pytest's own configuration",
+            )
+
+    def see(self, tests: Iterable[Path]) -> None:
+        """Note the tables above these tests that the run is not about, if its own was named."""
+        folders = {folder for test in set(tests) for folder in test.parents}
+        own = Path(os.path.realpath(self._toml.path)) if self._toml else None
+        self._beside = []
+        for folder in sorted(folders) if self._is_named else ():
+            # What can't be read may be somebody else's.
+            with contextlib.suppress(ConfigError):
+                other = TomlFile.read(folder / "pyproject.toml")
+                is_own = own is not None and own.is_relative_to(os.path.realpath(folder))
+                if other is not None and not is_own and has_table(other):
+                    self._beside.append(other.path)
+
+    def lines(self) -> Iterator[str]:
+        """What there is to say of them at the end of the run."""
+        for toml in self._beside:
+            yield (
+                f"alembic-snapshot: warning: {self._relative(toml)} has a table, and this run is "
+                "not about it: what its tests open is not guarded; they are with "
+                f"`{self._command(toml)}`"
+            )
+
+    def _other(self, folder: Path) -> Path | None:
+        try:
+            found = table_above(folder)
+        except ConfigError:
+            # What lies beside tests may be no project at all.
+            return None
+        if found is None or (self._toml and is_same_file(found.path, self._toml.path)):
+            return None
+        return found.path
+
+    def _command(self, toml: Path) -> str:
+        """The command for the tests of a table, whatever table pytest would find by itself."""
+        file = self._relative(toml)
+        folder = os.path.dirname(file) or "."
+        return f"pytest {shlex.quote(f'--snapshot-config={file}')} {shlex.quote(folder)}"
+
+    def _relative(self, file: Path) -> str:
+        return os.path.relpath(file, self._config.invocation_params.dir)
 
 
 def _starts(config: pytest.Config) -> Iterator[Path]:

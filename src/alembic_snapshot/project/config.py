@@ -16,16 +16,14 @@ from alembic_snapshot.errors import ConfigError, StoreError, files_are_readable
 from alembic_snapshot.project import unsupported
 from alembic_snapshot.project.alembic_settings import AlembicSettings, read_settings
 from alembic_snapshot.project.places import (
-    STORE_FOLDER,
     TABLE,
-    is_in_store,
     is_same_file,
     refuse_another_thing,
     refuse_misspelt,
     store_folder,
     straight,
 )
-from alembic_snapshot.project.spelling import Spelling, is_ignored
+from alembic_snapshot.project.spelling import Spelling, beginning, is_ignored
 from alembic_snapshot.project.table import check_placeholders, check_values
 from alembic_snapshot.project.toml_file import TomlFile
 from alembic_snapshot.project.variables import BACKEND_VARIABLE, refuse_unknown
@@ -311,25 +309,24 @@ def here() -> Path:
 
 
 def refuse_no_store(root: Path, folder: Path) -> None:
-    """Refuse a place where no store of the project in ``root`` can be.
+    """Refuse a place where no store can be: no folder, below a file, or around the project itself.
 
-    What is there is no folder, or lies below a file, or is the project's own folder.
+    Git and backups are told to leave a store out, and would leave out the project in ``root``.
 
     Raises:
         StoreError: it says what is there.
     """
+    if beginning(os.path.realpath(root)).startswith(beginning(os.path.realpath(folder))):
+        raise StoreError(
+            f"{folder} can't be the store: the project is in it",
+            hint="give a folder for the store alone, with ALEMBIC_SNAPSHOT_DIR, --store or "
+            "--snapshot-dir",
+        )
     there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
     if not there.is_dir():
         raise StoreError(
             f"can't write to the store {folder}: {there} is no folder",
             hint="choose another with ALEMBIC_SNAPSHOT_DIR, or move that away",
-        )
-    project, store = os.path.realpath(root), os.path.realpath(folder)
-    if project == store or is_in_store(project, store):
-        # Nobody would know any more what is the store's, and what the project's.
-        raise StoreError(
-            f"the store can't be {folder}: the project is there",
-            hint=f"give it a folder of its own: {folder / STORE_FOLDER}",
         )
 
 

@@ -83,11 +83,9 @@ def _scout(told: int, folder: str) -> None:
 
 
 def _is_shared(name: str) -> bool:
-    """Whether a module is the same for all; pytest makes its plugins' and the tests' own."""
+    """Whether a module is the same for all."""
     spec = getattr(sys.modules[name], "__spec__", None)
-    if spec is None or name.startswith(_PROJECT):
-        return False
-    return not type(spec.loader).__module__.startswith("_pytest")
+    return spec is not None and not name.startswith(_PROJECT)
 
 
 class Template:

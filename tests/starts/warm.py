@@ -30,6 +30,7 @@ class Warm:
         self.modules: dict[str, Any] = {}
         self.variables: set[str] = set()
         self._specs: dict[str, Any] = {}
+        self._order: dict[str, int] = {}
         self._imports: dict[str, set[str]] = {}
         self._is_attribute: set[str] = set()
         # What a module adds to those that are asked for modules.
@@ -84,6 +85,7 @@ class Warm:
         for name in [name for name in sys.modules if name not in self.bare]:
             self.modules[name] = sys.modules.pop(name)
             self._specs[name] = _of(self.modules[name], "__spec__")
+        self._order = {name: index for index, name in enumerate(self.modules)}
         for name, module in self.modules.items():
             above, _, last = name.rpartition(".")
             parent = self.modules.get(above) or sys.modules.get(above)
@@ -115,7 +117,7 @@ class Warm:
         """Give a module back, with all that importing it imports."""
         self.modules[name].__spec__ = self._specs[name]
         wanted = self._closure(name)
-        for one in [one for one in self.modules if one in wanted]:
+        for one in sorted(wanted, key=self._order.__getitem__):
             if one not in sys.modules:
                 # Some have no finder: another module has put them there.
                 is_found = getattr(self._specs[one], "name", "") == one
@@ -142,11 +144,13 @@ class Warm:
         return None
 
     def _closure(self, name: str) -> set[str]:
+        """The module and all that it brings along; one that is there already brings nothing."""
         found: set[str] = set()
         ahead = [name]
         while ahead:
             one = ahead.pop()
-            if one not in found and one in self.modules:
+            is_there = one != name and one in sys.modules
+            if one not in found and one in self.modules and not is_there:
                 found.add(one)
                 ahead += self._imports.get(one, ())
         return found
@@ -157,7 +161,11 @@ class Warm:
 
         self._last_finder = external.PathFinder
         self._finders = list(sys.meta_path)
-        for kind in (external.SourceFileLoader, external.ExtensionFileLoader):
+        kinds = [external.SourceFileLoader, external.ExtensionFileLoader]
+        if rewrite := self.modules.get("_pytest.assertion.rewrite"):
+            # What loads pytest's plugins, so that their assertions tell more.
+            kinds.append(rewrite.AssertionRewritingHook)
+        for kind in kinds:
             kind.create_module = self._creating(kind)
         for importer in (bootstrap.BuiltinImporter, bootstrap.FrozenImporter):
             self._take_the_importers_place(importer)
@@ -167,7 +175,12 @@ class Warm:
 
         class Kept(kind):
             def exec_module(self, module: Any) -> None:
-                warm._give(module.__spec__.name)
+                name = module.__spec__.name
+                # Pytest has one loader for many, some of which are not kept.
+                if module is warm.modules.get(name):
+                    warm._give(name)
+                else:
+                    super().exec_module(module)
 
         def create_module(loader: Any, spec: Any) -> Any:
             if not warm._is_kept(spec):

@@ -33,6 +33,7 @@ class Warm:
         self._order: dict[str, int] = {}
         self._imports: dict[str, set[str]] = {}
         self._is_attribute: set[str] = set()
+        self._rewriting: tuple[type, ...] = ()
         # What a module adds to those that are asked for modules.
         self._bare_finders = list(sys.meta_path)
         self._added: dict[str, list[Any]] = {}
@@ -95,6 +96,8 @@ class Warm:
             if above and self._specs[name] is None:
                 # No file is its own: the one above has put it there.
                 self._imports.setdefault(above, set()).add(name)
+        for found in self._imports.values():
+            found.intersection_update(self.modules)
         self._take_the_loaders_place()
 
     def _note(self, names: Iterable[str], before: int) -> None:
@@ -135,7 +138,8 @@ class Warm:
     def _found(self, name: str) -> Any:
         """What finders make of a module that have come before Python's own and want to hear."""
         for finder in sys.meta_path[: sys.meta_path.index(self._last_finder)]:
-            if finder not in self._finders:
+            # Pytest's only asks whether to rewrite a file, which is not run once more.
+            if finder not in self._finders and not isinstance(finder, self._rewriting):
                 above = self.modules.get(name.rpartition(".")[0])
                 spec = finder.find_spec(name, getattr(above, "__path__", None))
                 if spec is not None and self._is_kept(spec):
@@ -150,7 +154,7 @@ class Warm:
         while ahead:
             one = ahead.pop()
             is_there = one != name and one in sys.modules
-            if one not in found and one in self.modules and not is_there:
+            if one not in found and not is_there:
                 found.add(one)
                 ahead += self._imports.get(one, ())
         return found
@@ -161,11 +165,14 @@ class Warm:
 
         self._last_finder = external.PathFinder
         self._finders = list(sys.meta_path)
-        kinds = [external.SourceFileLoader, external.ExtensionFileLoader]
         if rewrite := self.modules.get("_pytest.assertion.rewrite"):
             # What loads pytest's plugins, so that their assertions tell more.
-            kinds.append(rewrite.AssertionRewritingHook)
-        for kind in kinds:
+            self._rewriting = (rewrite.AssertionRewritingHook,)
+        for kind in (
+            external.SourceFileLoader,
+            external.ExtensionFileLoader,
+            *self._rewriting,
+        ):
             kind.create_module = self._creating(kind)
         for importer in (bootstrap.BuiltinImporter, bootstrap.FrozenImporter):
             self._take_the_importers_place(importer)

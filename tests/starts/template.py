@@ -38,7 +38,7 @@ _OFTEN = (
     "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.postgresql.asyncpg",
     "aiosqlite", "psycopg", "asyncpg", "execnet.gateway", "execnet.multi", "runpy",
 )  # fmt: skip
-_PROJECT = ("alembic_snapshot", "pytest_alembic_snapshot", "starts", "__main__")
+_OWN = ("starts", "__main__")
 
 
 class Job(dict[str, Any]):
@@ -46,7 +46,7 @@ class Job(dict[str, Any]):
 
 
 def imported(folder: str) -> None:
-    """Import what the library and runs of pytest in ``folder`` import, and nothing of theirs.
+    """Import the library, and what it and runs of pytest in ``folder`` import.
 
     Which modules these are, a process finds out that ends thereafter.
     """
@@ -83,11 +83,9 @@ def _scout(told: int, folder: str) -> None:
 
 
 def _is_shared(name: str) -> bool:
-    """Whether a module is the same for all; pytest makes its plugins' and the tests' own."""
+    """Whether a module is the same for all."""
     spec = getattr(sys.modules[name], "__spec__", None)
-    if spec is None or name.startswith(_PROJECT):
-        return False
-    return not type(spec.loader).__module__.startswith("_pytest")
+    return spec is not None and not name.startswith(_OWN)
 
 
 class Template:

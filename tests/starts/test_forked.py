@@ -313,6 +313,35 @@ import sqlalchemy.ext.asyncio
     assert (found, errors) == ("Session\n", "")
 
 
+def test_a_run_of_pytest_has_the_plugins_and_modules_of_a_started_one(popen, tmp_path):
+    (tmp_path / "ours.py").write_text("def two(): assert 1 == 2")
+    (tmp_path / "test_it.py").write_text("""
+import json, sys
+import hypothesis
+def test_it(request):
+    modules = {n: [s.name, s.origin] for n, m in sys.modules.items()
+               if (s := getattr(m, "__spec__", None)) and "site-packages" in str(s.origin)}
+    plugins = [getattr(m, "__name__", type(m).__name__) for m in
+               request.config.pluginmanager.get_plugins()]
+    print(json.dumps([modules, sorted(plugins)]))
+    import ours
+    ours.two()
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider"]
+    _, started, expected = outcome(forked.Real, command, cwd=tmp_path)
+
+    process, found, errors = outcome(popen, command, cwd=tmp_path)
+
+    assert (is_forked(process), process.returncode, errors) == (True, 1, expected)
+    (real_modules, real_plugins), (modules, plugins) = (
+        json.loads(next(line for line in text.splitlines() if line.startswith("[")))
+        for text in (started, found)
+    )
+    assert plugins == real_plugins
+    assert modules == real_modules
+    assert "assert 1 == 2" in found
+
+
 def test_only_a_builder_starts_what_it_starts(popen):
     code = "import subprocess; print(subprocess.Popen.__module__)"
 

@@ -30,8 +30,10 @@ class Warm:
         self.modules: dict[str, Any] = {}
         self.variables: set[str] = set()
         self._specs: dict[str, Any] = {}
+        self._order: dict[str, int] = {}
         self._imports: dict[str, set[str]] = {}
         self._is_attribute: set[str] = set()
+        self._rewriting: tuple[type, ...] = ()
         # What a module adds to those that are asked for modules.
         self._bare_finders = list(sys.meta_path)
         self._added: dict[str, list[Any]] = {}
@@ -84,6 +86,7 @@ class Warm:
         for name in [name for name in sys.modules if name not in self.bare]:
             self.modules[name] = sys.modules.pop(name)
             self._specs[name] = _of(self.modules[name], "__spec__")
+        self._order = {name: index for index, name in enumerate(self.modules)}
         for name, module in self.modules.items():
             above, _, last = name.rpartition(".")
             parent = self.modules.get(above) or sys.modules.get(above)
@@ -93,6 +96,8 @@ class Warm:
             if above and self._specs[name] is None:
                 # No file is its own: the one above has put it there.
                 self._imports.setdefault(above, set()).add(name)
+        for found in self._imports.values():
+            found.intersection_update(self.modules)
         self._take_the_loaders_place()
 
     def _note(self, names: Iterable[str], before: int) -> None:
@@ -115,7 +120,7 @@ class Warm:
         """Give a module back, with all that importing it imports."""
         self.modules[name].__spec__ = self._specs[name]
         wanted = self._closure(name)
-        for one in [one for one in self.modules if one in wanted]:
+        for one in sorted(wanted, key=self._order.__getitem__):
             if one not in sys.modules:
                 # Some have no finder: another module has put them there.
                 is_found = getattr(self._specs[one], "name", "") == one
@@ -133,7 +138,8 @@ class Warm:
     def _found(self, name: str) -> Any:
         """What finders make of a module that have come before Python's own and want to hear."""
         for finder in sys.meta_path[: sys.meta_path.index(self._last_finder)]:
-            if finder not in self._finders:
+            # Pytest's only asks whether to rewrite a file, which is not run once more.
+            if finder not in self._finders and not isinstance(finder, self._rewriting):
                 above = self.modules.get(name.rpartition(".")[0])
                 spec = finder.find_spec(name, getattr(above, "__path__", None))
                 if spec is not None and self._is_kept(spec):
@@ -142,11 +148,13 @@ class Warm:
         return None
 
     def _closure(self, name: str) -> set[str]:
+        """The module and all that it brings along; one that is there already brings nothing."""
         found: set[str] = set()
         ahead = [name]
         while ahead:
             one = ahead.pop()
-            if one not in found and one in self.modules:
+            is_there = one != name and one in sys.modules
+            if one not in found and not is_there:
                 found.add(one)
                 ahead += self._imports.get(one, ())
         return found
@@ -157,7 +165,14 @@ class Warm:
 
         self._last_finder = external.PathFinder
         self._finders = list(sys.meta_path)
-        for kind in (external.SourceFileLoader, external.ExtensionFileLoader):
+        if rewrite := self.modules.get("_pytest.assertion.rewrite"):
+            # What loads pytest's plugins, so that their assertions tell more.
+            self._rewriting = (rewrite.AssertionRewritingHook,)
+        for kind in (
+            external.SourceFileLoader,
+            external.ExtensionFileLoader,
+            *self._rewriting,
+        ):
             kind.create_module = self._creating(kind)
         for importer in (bootstrap.BuiltinImporter, bootstrap.FrozenImporter):
             self._take_the_importers_place(importer)
@@ -167,7 +182,12 @@ class Warm:
 
         class Kept(kind):
             def exec_module(self, module: Any) -> None:
-                warm._give(module.__spec__.name)
+                name = module.__spec__.name
+                # Pytest has one loader for many, some of which are not kept.
+                if module is warm.modules.get(name):
+                    warm._give(name)
+                else:
+                    super().exec_module(module)
 
         def create_module(loader: Any, spec: Any) -> Any:
             if not warm._is_kept(spec):

@@ -28,7 +28,7 @@ APPLICATION = "alembic-snapshot"
 # take long or wait for a lock, and each version has another way to. And rows that policies hide
 # from our role are an error, instead of none.
 _OWN = (
-    "SELECT set_config('row_security', 'off', false), ("
+    "SELECT current_database(), set_config('row_security', 'off', false), ("
     "SELECT array_agg(set_config(name, '0', false)) FROM pg_settings WHERE name ~ '_timeout$' "
     "AND context = 'user' AND category ~ '^Client Connection Defaults')"
 )
@@ -125,7 +125,13 @@ class Server:
                 hint="its options are libpq's, for example ?sslmode=require",
             ) from error
         connection.server = str(self)
-        connection.execute(_OWN)
+        (found, *_) = connection.execute(_OWN).fetchone()
+        if found != database:
+            connection.close()
+            raise ServerError(
+                f"the server at {self} gives the database {found!r} to who asks for {database!r}",
+                hint=f"does a pooler stand before it? Correct {VARIABLE}",
+            )
         return connection  # type: ignore[no-any-return]
 
     @functools.cached_property
@@ -348,8 +354,9 @@ def _named(text: str) -> Server:
             f"{VARIABLE} {what or 'is not the URL of a PostgreSQL server'}",
             hint="write for example postgresql://user:password@localhost:5432/",
         )
-    plain = url.set(drivername="postgresql")._replace(database=None)
-    return Server(spelled(plain))
+    # In the query a database's name would count more than each that we ask for.
+    plain = url.set(drivername="postgresql").difference_update_query(["dbname", "database"])
+    return Server(spelled(plain._replace(database=None)))
 
 
 @functools.cache

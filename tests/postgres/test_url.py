@@ -139,6 +139,23 @@ def test_a_server_that_opens_another_database_is_refused(postgres):
         Led(postgres.url).connect("template1")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PGSERVICE", "nowhere"), ("PGREQUIREAUTH", "scram-sha-256"), ("PGGSSENCMODE", "require")],
+)
+def test_a_variable_of_libpqs_that_does_not_suit_the_server_is_named(
+    postgres, monkeypatch, variable, value
+):
+    with monkeypatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            patched.delenv(name)
+        patched.setenv(variable, value)
+        with pytest.raises(ServerError) as caught:
+            postgres.connect()
+
+    assert f"libpq reads {variable}, too" in str(caught.value.hint)
+
+
 def by_pydantic(url):
     pydantic = pytest.importorskip("pydantic")
     assert str(pydantic.TypeAdapter(pydantic.PostgresDsn).validate_python(url)) == url

@@ -207,7 +207,7 @@ class Server:
         if any(word in text for word in ("password", "authentication", "role ", "pg_hba.conf")):
             return ServerError(
                 f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
-                hint=f"correct the user and the password in {VARIABLE}",
+                hint=f"correct the user and the password in {VARIABLE}{_beside()}",
             )
         if "does not exist" in text:
             return ServerError(f"the server at {self} says: {text}", hint="was it deleted?")
@@ -220,7 +220,7 @@ class Server:
         where = f"correct {VARIABLE}, or unset it to use a private server"
         return ServerError(
             f"no PostgreSQL server at {self}: {text}",
-            hint="run it again" if self.is_private else f"is it running? Or {where}",
+            hint=("run it again" if self.is_private else f"is it running? Or {where}") + _beside(),
         )
 
 
@@ -365,6 +365,15 @@ def _private(text: str) -> Server:
 
     url = make_url(text)._replace(database=None)
     return Server(spelled(url), is_private=True)
+
+
+def _beside() -> str:
+    """The end of a hint: the variables that are set and say what a URL may leave open."""
+    from psycopg import pq
+
+    names = {one.envvar.decode() for one in pq.Conninfo.get_defaults() if one.envvar}
+    found = ", ".join(sorted(names & os.environ.keys()))
+    return found and f". libpq reads {found}, too: unset what does not suit the server"
 
 
 def _require_psycopg() -> None:

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from alembic_snapshot import ServerError
 from alembic_snapshot.backend import backend_of
 from alembic_snapshot.postgres import databases
 from alembic_snapshot.postgres.database import ServerDatabase
+from alembic_snapshot.postgres.surroundings import surroundings
 from alembic_snapshot.project.config import load_project
 
 CHANGED = "is damaged or was changed"
@@ -265,6 +267,24 @@ def test_what_is_in_the_template_may_change_and_need_not_be_open(project, execut
         assert project.command("status").returncode == 0
     finally:
         execute("ALTER DATABASE template1 ALLOW_CONNECTIONS true")
+
+
+def test_what_is_in_the_template_counts_for_a_role_that_may_not_connect_to_it(
+    execute, restored, tenant
+):
+    execute("REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
+    try:
+        with pytest.raises(ServerError):
+            tenant.connect("template1")
+        first = surroundings(tenant)
+        assert surroundings(tenant) == first
+        execute("CREATE TABLE brought AS SELECT 1 AS n", "template1")
+        second = surroundings(tenant)
+        execute("COMMENT ON TABLE brought IS 'ours'", "template1")
+
+        assert len({first, second, surroundings(tenant)}) == 3
+    finally:
+        execute("GRANT CONNECT ON DATABASE template1 TO PUBLIC")
 
 
 @pytest.mark.parametrize("comment", ["", "{}", "x", '{"manifest": "{}"}'])

@@ -103,6 +103,19 @@ def test_it_is_carried(databases, sql):
     assert not copy.diff(test)
 
 
+def test_a_snapshot_that_was_made_again_is_not_taken_for_the_one_of_before(databases):
+    snapshot, test, copy = databases
+    capture(snapshot, test)
+    snapshot.start(None)
+    run(snapshot, SNAPSHOT + "INSERT INTO log VALUES ('of the new one')")
+    for made_of_it in (test, copy):
+        made_of_it.start(snapshot)
+
+    _, was, now = capture(snapshot, test)
+
+    assert was == fingerprint(copy).whole == now.whole
+
+
 def test_no_trigger_runs_where_rows_are_put_in(databases):
     snapshot, test, copy = databases
     run(test, "INSERT INTO t (name) VALUES ('three'); DELETE FROM log WHERE line = 'three'")

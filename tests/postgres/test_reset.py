@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 
 import psycopg
 import pytest
@@ -17,6 +18,7 @@ from alembic_snapshot.postgres.reset.database import LastingDatabase
 from alembic_snapshot.postgres.reset.log import Log
 from alembic_snapshot.postgres.server import Server
 from tests.server import as_role
+from tests.waiting import until
 
 OURS, OTHER, SPACE = 16500, 16600, 1663
 RELATIONS = {
@@ -126,8 +128,9 @@ def test_of_several_records_all_count():
 class Bench:
     """A clone with what a test needs of it."""
 
-    def __init__(self, server, *statements):
+    def __init__(self, server, *statements, known=None):
         self.server = server
+        self.known = {} if known is None else known
         self.template = ServerDatabase(server, "alembic_bench")
         self.template.start(None)
         with server.connect(self.template.name) as connection:
@@ -137,7 +140,7 @@ class Bench:
         self.pool = Pool(server)
         self.log = Log(server)
         database = self.pool.take(self.template.name)
-        self.lasting = LastingDatabase(self.log, database, "bench", {}, self.pool.drop)
+        self.lasting = LastingDatabase(self.log, database, self.known, self.pool.drop)
         self.connection = psycopg.connect(
             server.address(database.name).replace("+psycopg", ""), autocommit=True
         )
@@ -168,8 +171,8 @@ class Bench:
 def bench(postgres):
     with contextlib.ExitStack() as stack:
 
-        def made(*statements):
-            return stack.enter_context(contextlib.closing(Bench(postgres, *statements)))
+        def made(*statements, **options):
+            return stack.enter_context(contextlib.closing(Bench(postgres, *statements, **options)))
 
         yield made
 
@@ -206,6 +209,57 @@ def test_what_came_back_and_was_not_touched_since_stays(bench):
     assert found.put_back("INSERT INTO t (name) VALUES ('a')") is None
 
     assert found.ask("SELECT * FROM t") == before
+
+
+@pytest.mark.parametrize("change", ["UPDATE g SET name = 'x'", "DELETE FROM g WHERE n = 5"])
+@pytest.mark.parametrize("is_other", [True, False])
+def test_a_stored_value_that_would_be_computed_in_another_way_is_a_reason(bench, change, is_other):
+    function = "CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT {}'"
+    found = bench(
+        function.format("$1 * 2"),
+        'CREATE TABLE g (name text, n int, "it is" int GENERATED ALWAYS AS (f(n)) STORED)',
+        "INSERT INTO g SELECT 'row', i FROM generate_series(1, 9) i",
+        *([function.format("$1 * 3")] if is_other else []),
+    )
+    before = found.ask("SELECT * FROM g")
+
+    reason = found.put_back(change)
+
+    assert (reason or "").endswith("did not come back as they were") == is_other
+    assert is_other or found.ask("SELECT * FROM g") == before
+
+
+def test_what_is_known_of_a_snapshot_is_not_taken_for_one_that_was_made_again(bench, postgres):
+    table = "CREATE UNLOGGED TABLE u AS SELECT '{}' AS name"
+    old = bench(table.format("old"))
+    old.template.remove()
+    new = bench(table.format("new"), known=old.known)
+
+    assert new.put_back("DELETE FROM u") is None
+
+    assert new.ask("SELECT * FROM u") == [("new",)]
+    assert len(new.known) == 2
+
+
+def test_a_subscription_is_a_reason_for_a_fresh_clone(bench):
+    found = bench(TABLE)
+
+    reason = found.put_back(
+        "CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p "
+        "WITH (connect = false, slot_name = NONE)"
+    )
+
+    assert "a subscription" in reason
+
+
+def test_a_replication_slot_is_a_reason_for_a_fresh_clone(bench):
+    found = bench(TABLE)
+    try:
+        reason = found.put_back("SELECT pg_create_logical_replication_slot('left', 'pgoutput')")
+    except psycopg.errors.ObjectNotInPrerequisiteState:
+        pytest.skip("the server has no logical replication")
+
+    assert reason == "a replication slot is left"
 
 
 def test_nothing_is_written_after_a_test_that_wrote_nothing(bench):
@@ -415,6 +469,21 @@ def test_a_setting_is_put_back_whatever_changed_it(bench, statement, own):
 
     assert found.lasting.sessions.is_as_it_was(found.connection, found.state)
     assert found.ask(ALL) == before
+
+
+def test_a_connection_is_closed_in_which_a_message_waits(bench):
+    found = bench(TABLE)
+
+    found.connection.execute("LISTEN here")
+    with found.server.connect(found.lasting.database.name) as other:
+        other.execute("NOTIFY here, 'of the first test'")
+        until(lambda: _has_something_to_read(found.connection), "the message is there")
+
+    assert not found.lasting.sessions.is_as_it_was(found.connection, found.state)
+
+
+def _has_something_to_read(connection):
+    return bool(select.select([connection.fileno()], [], [], 0)[0])
 
 
 def test_what_a_known_extension_set_is_put_back(bench):

@@ -63,6 +63,14 @@ def copied(postgres):
     return copy
 
 
+def problems_of(server, sql):
+    database = ServerDatabase(server, "problems")
+    database.start(None)
+    with server.connect(database.name) as connection:
+        connection.execute(sql)
+    return database.problems()
+
+
 class TestASnapshot:
     def test_is_a_template_that_nobody_connects_to(self, project, names, ask, copied):
         project.history(3)
@@ -617,6 +625,26 @@ class TestTheChecks:
             "constraint b_a of b is not validated",
             "c (a) = (77) refers to a row of a that is not there",
         ]
+
+    def test_name_the_domain_of_a_constraint_that_was_never_validated(self, postgres):
+        problems = problems_of(
+            postgres,
+            "CREATE DOMAIN price AS int; CREATE TABLE bought (at price); INSERT INTO bought "
+            "VALUES (-1); ALTER DOMAIN price ADD CONSTRAINT more CHECK (VALUE > 0) NOT VALID",
+        )
+
+        assert problems["integrity"] == ["constraint more of domain price is not validated"]
+
+    def test_find_nothing_in_a_constraint_that_is_not_to_be_enforced(self, postgres):
+        if postgres.facts.version < 18_00_00:
+            pytest.skip("PostgreSQL has constraints that are not enforced from 18 on")
+        problems = problems_of(
+            postgres,
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a NOT ENFORCED, "
+            "n int CHECK (n > 0) NOT ENFORCED); INSERT INTO b VALUES (7, -7)",
+        )
+
+        assert problems == {"integrity": [], "foreign_keys": []}
 
     @pytest.mark.parametrize("transaction", ["False", "True"])
     def test_climb_every_revision(self, project, names, transaction):

@@ -22,6 +22,7 @@ from alembic_snapshot.postgres import server as servers
 from alembic_snapshot.postgres.clone import PooledClone
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.pool import Pool, kept_name
+from alembic_snapshot.postgres.server import Server
 from tests.server import as_role, setting
 from tests.waiting import until
 
@@ -107,6 +108,52 @@ class TestAPassword:
         ).stdout
 
         assert shown.startswith(f"{PASSWORD} for {start('locked')}/template1?")
+
+
+@pytest.mark.parametrize("named", ["/developers", "/?dbname=developers", "/?database=developers",
+                                   "/developers?dbname=developers"])  # fmt: skip
+def test_a_database_that_the_variable_names_is_not_opened(postgres, monkeypatch, named):
+    developers = ServerDatabase(postgres, "developers")
+    developers.start(None)
+    url = make_url(postgres.url).set(drivername="postgresql").render_as_string(False)
+    place, _, query = url.partition("?")
+    separator = "&" if "?" in named else "?"
+    monkeypatch.setenv(servers.VARIABLE, f"{place.rstrip('/')}{named}{separator}{query}")
+
+    server = servers.server_in_use()
+    made = ServerDatabase(server, "made")
+    made.start(None)
+
+    with server.connect("made") as connection:
+        assert connection.info.dbname == "made"
+    for way in (by_psycopg, by_sqlalchemy, by_sqlalchemys_asyncpg):
+        way(made.url())
+
+
+def test_a_server_that_opens_another_database_is_refused(postgres):
+    class Led(Server):
+        def _connected(self, kind, url):
+            return super()._connected(kind, url.replace("/template1", "/postgres"))
+
+    with pytest.raises(ServerError, match="gives the database 'postgres'"):
+        Led(postgres.url).connect("template1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PGSERVICE", "nowhere"), ("PGREQUIREAUTH", "scram-sha-256"), ("PGGSSENCMODE", "require")],
+)
+def test_a_variable_of_libpqs_that_does_not_suit_the_server_is_named(
+    postgres, monkeypatch, variable, value
+):
+    with monkeypatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            patched.delenv(name)
+        patched.setenv(variable, value)
+        with pytest.raises(ServerError) as caught:
+            postgres.connect()
+
+    assert f"libpq reads {variable}, too" in str(caught.value.hint)
 
 
 def by_pydantic(url):

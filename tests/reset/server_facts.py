@@ -41,6 +41,14 @@ SCHEMA = """
     CREATE TABLE checked (id int, n int);
     INSERT INTO checked VALUES (1, -5);
     ALTER TABLE checked ADD CHECK (n > -3) NOT VALID;
+    CREATE FUNCTION weighed(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 * 2';
+    CREATE TABLE outdated (id int, n int, weight int GENERATED ALWAYS AS (weighed(n)) STORED);
+    INSERT INTO outdated SELECT i, i FROM generate_series(1, 9) i;
+    CREATE OR REPLACE FUNCTION weighed(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 * 3';
+    CREATE TABLE booked (id int UNIQUE DEFERRABLE INITIALLY DEFERRED, at int4range,
+        EXCLUDE USING gist (at WITH &&) DEFERRABLE INITIALLY DEFERRED);
+    INSERT INTO booked SELECT i, int4range(i * 10, i * 10 + 5) FROM generate_series(1, 9) i;
+    CREATE INDEX booked_id ON booked USING brin (id);
     CREATE TABLE secured (id int, owner text);
     ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
     ALTER TABLE secured FORCE ROW LEVEL SECURITY;
@@ -102,6 +110,8 @@ FACTS = {
     "FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema' ORDER BY 1, 2",
     "the planner's numbers": "SELECT oid, relpages, reltuples FROM pg_class "
     "WHERE oid >= 16384 AND relkind = 'r' ORDER BY 1",
+    "subscriptions": "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid "
+    "WHERE datname = current_database()",
     "prepared transactions": "SELECT gid FROM pg_prepared_xacts "
     "WHERE database = current_database()",
     "the database": "SELECT datacl::text, datconnlimit, datallowconn, "

@@ -69,6 +69,9 @@ updates = one_of(
     "UPDATE parent SET name = 'changed'",
     'UPDATE "Other ""1"" one"."a table" SET "a column" = NULL',
     "UPDATE chicken SET egg = NULL",
+    "UPDATE booked SET id = id + 1, at = int4range(lower(at) + 10, upper(at) + 10)",
+    "MERGE INTO parent USING (VALUES (1), (9)) AS v (id) ON parent.id = v.id "
+    "WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (9, 'merged')",
 )
 deletes = one_of(
     "deletes",
@@ -140,6 +143,8 @@ schema = one_of(
     "ALTER SEQUENCE alone RESTART",
     "TRUNCATE plain CASCADE",
     "UPDATE checked SET n = 5",
+    "UPDATE outdated SET id = id + 1",
+    "UPDATE information_schema.sql_features SET comments = 'changed'",
     "TRUNCATE log RESTART IDENTITY",
     "ALTER TABLE large SET UNLOGGED",
     "ALTER TABLE parted DETACH PARTITION parted_old",
@@ -175,6 +180,8 @@ rights = one_of(
     "COMMENT ON DATABASE THIS IS 'changed'",
     "ALTER DATABASE THIS CONNECTION LIMIT 50",
     "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO public",
+    "CREATE SUBSCRIPTION THIS CONNECTION 'dbname=nowhere' PUBLICATION nothing "
+    "WITH (connect = false, slot_name = NONE)",
 )
 settings = one_of(
     "sets",

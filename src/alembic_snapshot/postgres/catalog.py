@@ -33,6 +33,11 @@ _SETTINGS = {
     "lock_timeout": "500ms",
     "statement_timeout": "60s",
 }
+# What is written anew when a database is made, and is the same in each copy of it by the file.
+_IDENTITY = (
+    "SELECT md5(string_agg(concat_ws(' ', oid, relfilenode, relfrozenxid, relminmxid, xmin), ',' "
+    "ORDER BY oid)) FROM pg_class"
+)
 _OUTSIDE = (
     "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT 1 FROM "
     "pg_depend e WHERE e.objid = c.oid AND e.classid = 'pg_class'::regclass AND e.deptype = 'e')"
@@ -98,6 +103,16 @@ class Table(NamedTuple):
     name: str
     columns: tuple[str, ...]
     key: int
+
+
+def identity(connection: psycopg.Connection[Any]) -> str:
+    """What a copy that nobody has used yet has in common with the others of one database.
+
+    A snapshot that is built again has its name again, and other rows or files.
+    """
+    row = connection.execute(_IDENTITY).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def spell_alike(connection: psycopg.Connection[Any]) -> None:

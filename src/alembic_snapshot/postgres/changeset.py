@@ -53,10 +53,10 @@ def capture(
         catalog.spell_alike(here)
         catalog.spell_alike(there)
         there.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        name = before.name if before else ""
-        if name not in _befores:
-            _befores[name] = catalog.fingerprint(here)
-        was, now = _befores[name], catalog.fingerprint(there)
+        which = catalog.identity(here)
+        if which not in _befores:
+            _befores[which] = catalog.fingerprint(here)
+        was, now = _befores[which], catalog.fingerprint(there)
         changes = _changes(here, there, was, now)
         if changes.created or changes.dropped or was.whole != now.whole:
             _try(here, there, changes, now)

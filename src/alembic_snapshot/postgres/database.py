@@ -205,12 +205,15 @@ class ServerDatabase:
     def problems(self) -> dict[str, Any]:
         """Constraints never validated, invalid indexes, and rows that refer to none.
 
+        One that is not enforced is never validated, and says nothing of the rows.
         Where the rows can't be read, ``integrity_error`` says so.
         """
         with self.server.connect(self.name) as connection:
             rows = connection.execute(
-                "SELECT contype, conname, conrelid::regclass::text FROM pg_constraint "
-                "WHERE NOT convalidated ORDER BY 2"
+                "SELECT contype, conname, CASE WHEN conrelid = 0 THEN 'domain ' || "
+                "contypid::regtype ELSE conrelid::regclass::text END FROM pg_constraint c "
+                "WHERE NOT convalidated AND coalesce(to_jsonb(c) ->> 'conenforced', 'true') = "
+                "'true' ORDER BY 2"
             ).fetchall()
             indexes = connection.execute(
                 "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"

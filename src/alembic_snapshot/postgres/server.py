@@ -28,7 +28,7 @@ APPLICATION = "alembic-snapshot"
 # take long or wait for a lock, and each version has another way to. And rows that policies hide
 # from our role are an error, instead of none.
 _OWN = (
-    "SELECT set_config('row_security', 'off', false), ("
+    "SELECT current_database(), set_config('row_security', 'off', false), ("
     "SELECT array_agg(set_config(name, '0', false)) FROM pg_settings WHERE name ~ '_timeout$' "
     "AND context = 'user' AND category ~ '^Client Connection Defaults')"
 )
@@ -125,7 +125,13 @@ class Server:
                 hint="its options are libpq's, for example ?sslmode=require",
             ) from error
         connection.server = str(self)
-        connection.execute(_OWN)
+        (found, *_) = connection.execute(_OWN).fetchone()
+        if found != database:
+            connection.close()
+            raise ServerError(
+                f"the server at {self} gives the database {found!r} to who asks for {database!r}",
+                hint=f"does a pooler stand before it? Correct {VARIABLE}",
+            )
         return connection  # type: ignore[no-any-return]
 
     @functools.cached_property
@@ -201,7 +207,7 @@ class Server:
         if any(word in text for word in ("password", "authentication", "role ", "pg_hba.conf")):
             return ServerError(
                 f"the server at {self} refuses user {url.username or 'of this system'!r}: {text}",
-                hint=f"correct the user and the password in {VARIABLE}",
+                hint=f"correct the user and the password in {VARIABLE}{_beside()}",
             )
         if "does not exist" in text:
             return ServerError(f"the server at {self} says: {text}", hint="was it deleted?")
@@ -214,7 +220,7 @@ class Server:
         where = f"correct {VARIABLE}, or unset it to use a private server"
         return ServerError(
             f"no PostgreSQL server at {self}: {text}",
-            hint="run it again" if self.is_private else f"is it running? Or {where}",
+            hint=("run it again" if self.is_private else f"is it running? Or {where}") + _beside(),
         )
 
 
@@ -348,8 +354,9 @@ def _named(text: str) -> Server:
             f"{VARIABLE} {what or 'is not the URL of a PostgreSQL server'}",
             hint="write for example postgresql://user:password@localhost:5432/",
         )
-    plain = url.set(drivername="postgresql")._replace(database=None)
-    return Server(spelled(plain))
+    # In the query a database's name would count more than each that we ask for.
+    plain = url.set(drivername="postgresql").difference_update_query(["dbname", "database"])
+    return Server(spelled(plain._replace(database=None)))
 
 
 @functools.cache
@@ -358,6 +365,15 @@ def _private(text: str) -> Server:
 
     url = make_url(text)._replace(database=None)
     return Server(spelled(url), is_private=True)
+
+
+def _beside() -> str:
+    """The end of a hint: the variables that are set and say what a URL may leave open."""
+    from psycopg import pq
+
+    names = {one.envvar.decode() for one in pq.Conninfo.get_defaults() if one.envvar}
+    found = ", ".join(sorted(names & os.environ.keys()))
+    return found and f". libpq reads {found}, too: unset what does not suit the server"
 
 
 def _require_psycopg() -> None:

@@ -6,10 +6,12 @@ session its settings. So all of that decides what migrations make, and no file s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.errors import ServerError
+from alembic_snapshot.postgres.database import ServerDatabase, copied
 
 if TYPE_CHECKING:
     from alembic_snapshot.postgres.server import Server
@@ -53,14 +55,19 @@ def surroundings(server: Server) -> str:
 
 
 def _rows_of_template(server: Server) -> list[Any]:
-    """Which rows there are in ``template1``; nothing if our role may not connect to it."""
+    """Which rows there are in ``template1``, or in a copy if our role may not connect to it.
+
+    Raises:
+        ServerError: neither can be connected to.
+    """
     from psycopg import sql
 
-    try:
-        connection = server.connect(_TEMPLATE)
-    except ServerError:
-        return []
-    with connection:
+    template = ServerDatabase(server, _TEMPLATE)
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(server.connect(_TEMPLATE))
+        except ServerError:
+            connection = stack.enter_context(copied(None, template))
         tables = connection.execute(_TABLES).fetchall()
         # Of what our role may not read, the size is known. A row that is written has another xmin,
         # and VACUUM keeps it.

@@ -73,7 +73,7 @@ class LentDatabase(LentClone, PooledClone):
     def _copy(self) -> None:
         super()._copy()
         assert self._database is not None
-        self._lender.start(self._clones.start(self.snapshot, self._database))
+        self._lender.start(self._clones.start(self._database))
 
 
 class LastingDatabases:
@@ -116,12 +116,10 @@ class LastingDatabases:
             self.lasting.sessions.begin()
         return LentDatabase(snapshot, self, lender)
 
-    def start(self, snapshot: Snapshot, database: ServerDatabase) -> LastingDatabase:
+    def start(self, database: ServerDatabase) -> LastingDatabase:
         """Learn what the database is like, before any test has used it."""
-        assert snapshot.entry is not None
-        name = snapshot.entry.name
         drop = self.pool().drop
-        self.lasting = LastingDatabase(self._own_log(), database, name, self._known, drop)
+        self.lasting = LastingDatabase(self._own_log(), database, self._known, drop)
         return self.lasting
 
     def close(self) -> None:

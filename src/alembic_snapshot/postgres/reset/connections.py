@@ -109,6 +109,8 @@ class Sessions:
             or not _is_idle(driver)
             or _attributes(driver) != state.attributes
             or _asked(driver, state.putting_back + _STATE) != state.asked
+            # A message that came meanwhile: libpq would give it to the next who listens.
+            or driver.pgconn.notifies() is not None
         ):
             return False
         pid = _process_of(driver)

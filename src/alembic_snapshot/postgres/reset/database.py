@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic_snapshot.database.lasting import forks
 from alembic_snapshot.errors import SnapshotError
+from alembic_snapshot.postgres.catalog import identity
 from alembic_snapshot.postgres.database import ServerDatabase
 from alembic_snapshot.postgres.reset.changes import Changes, judge
 from alembic_snapshot.postgres.reset.connections import Sessions
@@ -47,7 +48,7 @@ class LastingDatabase:
     """A clone that no test has used yet, and the means to give it its content again.
 
     ``resets`` counts how often something had to be put back. ``known`` has what such clones are
-    like, by the name of their snapshot.
+    like, by what those of one snapshot have in common.
     """
 
     is_guarded = False
@@ -56,7 +57,6 @@ class LastingDatabase:
         self,
         log: Log,
         database: ServerDatabase,
-        snapshot: str,
         known: dict[str, Pristine],
         drop: Callable[[str], None],
     ):
@@ -73,7 +73,7 @@ class LastingDatabase:
         self._written = 0
         try:
             self._connection = self._log.server.connect(database.name)
-            self._begin(self._connection, snapshot, known)
+            self._begin(self._connection, known)
         except (psycopg.Error, SnapshotError) as error:
             self._obstacle = f"its content can't be learnt: {said(error)}"
 
@@ -112,14 +112,13 @@ class LastingDatabase:
         """Have it dropped soon."""
         self._drop(self.database.name)
 
-    def _begin(
-        self, connection: psycopg.Connection[Any], snapshot: str, known: dict[str, Pristine]
-    ) -> None:
+    def _begin(self, connection: psycopg.Connection[Any], known: dict[str, Pristine]) -> None:
         for name, value in _SETTINGS.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        if snapshot not in known:
-            known[snapshot] = describe(connection)
-        self._pristine = known[snapshot]
+        which = identity(connection)
+        if which not in known:
+            known[which] = describe(connection)
+        self._pristine = known[which]
         self._obstacle = self._pristine.obstacle
         self.sessions.is_careful = self._pristine.may_keep
         self.sessions.keeping = self._pristine.keeping
@@ -156,12 +155,14 @@ class LastingDatabase:
         return reason
 
     def _wait_for_others(self, connection: psycopg.Connection[Any]) -> tuple[str, int, str | None]:
-        """Where the log is, how far that is, and who is still in the database."""
+        """Where the log is, how far that is, and who or what is still in the database."""
         own = connection.info.backend_pid
         deadline = time.monotonic() + _PATIENCE
         while True:
-            position, distance, found = self._log.look(self._oid, self._position)
+            position, distance, found, has_slot = self._log.look(self._oid, self._position)
             harmless = self.sessions.harmless() | {own}
+            if has_slot:
+                return position, distance, "a replication slot is left"
             if all(pid == own or (pid in harmless and state == "idle") for pid, state in found):
                 return position, distance, None
             if time.monotonic() > deadline:
@@ -179,7 +180,7 @@ class LastingDatabase:
         if changes.prepared and self._log.is_in_two_phases(self.database.name):
             return "a prepared transaction is left"
         if changes.shared and self._log.facts(self._oid) != self._facts:
-            return "a setting, a privilege or a comment of the database changed"
+            return "a setting, a privilege, a comment or a subscription of the database changed"
         tables = [self._pristine.tables[oid] for oid in sorted(changes.tables)]
         for table in tables:
             if table.obstacle:
@@ -216,7 +217,7 @@ class LastingDatabase:
                     copy.write(table.rows or b"")
             for table in full:
                 # In their order too: dead rows may have left room before the last page.
-                if read_rows(connection, table.name) != table.rows:
+                if read_rows(connection, table) != (table.rows, table.values):
                     return f"the rows of table {table.name} did not come back as they were"
         self._note_position(connection, [])
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_snapshot.errors import CloneError
 from alembic_snapshot.postgres.reset.changes import Record
@@ -43,6 +43,18 @@ _READ = """
 _BLOCK = re.compile(r"blkref #\d+: rel (\d+)/(\d+)/(\d+) ")
 
 
+class Look(NamedTuple):
+    """Where the log's next record is going to be, how far that is, and who is in a database.
+
+    Of each session there are the process and what it does. A replication slot is in no session.
+    """
+
+    position: str
+    distance: int
+    sessions: list[tuple[int, str | None]]
+    has_slot: bool
+
+
 class Log:
     """A connection beside the tests' databases, from which the log and the server are seen."""
 
@@ -59,17 +71,16 @@ class Log:
         """Where the next record is going to be."""
         return str(self._row("SELECT pg_current_wal_insert_lsn()")[0])
 
-    def look(self, database: int, first: str) -> tuple[str, int, list[tuple[int, str | None]]]:
-        """Where the next record is going to be, how far that is, and who is in the database.
-
-        Of each session there are the process and what it does.
-        """
+    def look(self, database: int, first: str) -> Look:
+        """How far the log is from a position, and who is in the database."""
         row = self._row(
             "SELECT pg_current_wal_insert_lsn(), pg_current_wal_insert_lsn() - %s::pg_lsn, "
-            "array_agg(pid), array_agg(state) FROM pg_stat_get_activity(NULL) WHERE datid = %s",
-            (first, database),
+            "array_agg(pid), array_agg(state), EXISTS (SELECT FROM pg_get_replication_slots() "
+            "WHERE datoid = %s) FROM pg_stat_get_activity(NULL) WHERE datid = %s",
+            (first, database, database),
         )
-        return str(row[0]), int(row[1]), list(zip(row[2] or (), row[3] or (), strict=True))
+        sessions = list(zip(row[2] or (), row[3] or (), strict=True))
+        return Look(str(row[0]), int(row[1]), sessions, row[4])
 
     def read(self, first: str, database: int) -> set[Record]:
         """What was written since a position, in one database or for all of them.
@@ -109,7 +120,9 @@ class Log:
             "(SELECT array_agg(s::text ORDER BY s::text) FROM pg_shdescription s "
             "WHERE objoid = %(it)s), "
             "(SELECT array_agg(s::text ORDER BY s::text) FROM pg_shseclabel s "
-            "WHERE objoid = %(it)s)",
+            "WHERE objoid = %(it)s), "
+            "(SELECT array_agg(subname::text ORDER BY subname) FROM pg_subscription s "
+            "WHERE subdbid = %(it)s)",
             {"it": database},
         )
 

@@ -24,7 +24,9 @@ _TABLES = f"""
         coalesce(nullif(c.reltablespace, 0), dattablespace)::bigint,
         pg_relation_filenode(c.oid)::bigint, c.reltoastrelid,
         EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('A', 'R'))
-        OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_enabled IN ('A', 'R'))
+        OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_enabled IN ('A', 'R')),
+        (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+        WHERE attrelid = c.oid AND attgenerated = 's' AND NOT attisdropped)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_database d ON d.datname = current_database()
     WHERE c.oid >= {FIRST_NORMAL} AND relkind = 'r' AND relam = {_HEAP}
@@ -55,7 +57,9 @@ class Table:
     """A table as it was: its name, quoted, its size, and its rows as binary COPY has them.
 
     ``rows`` is empty if there are none, and None if they are not kept. ``obstacle`` is why its rows
-    can't be put back.
+    can't be put back. ``computed`` names the columns that are generated and stored, which no COPY
+    has: the server computes them anew, with functions that may have been others. ``values`` are
+    theirs.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Table:
     is_unlogged: bool
     rows: bytes | None
     obstacle: str | None = None
+    computed: str | None = None
+    values: bytes = b""
 
 
 @dataclass
@@ -118,9 +124,16 @@ def describe(connection: psycopg.Connection[Any]) -> Pristine:
     return found
 
 
-def read_rows(connection: psycopg.Connection[Any], table: str) -> bytes:
-    """A table's rows in their order, as binary COPY has them."""
-    with connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+def read_rows(connection: psycopg.Connection[Any], table: Table) -> tuple[bytes, bytes]:
+    """A table's rows in their order, as binary COPY has them, and what is computed of them."""
+    rows = _copied(connection, table.name)
+    if table.computed is None:
+        return rows, b""
+    return rows, _copied(connection, f"(SELECT {table.computed} FROM ONLY {table.name})")
+
+
+def _copied(connection: psycopg.Connection[Any], what: str) -> bytes:
+    with connection.cursor().copy(f"COPY {what} TO STDOUT (FORMAT binary)") as copy:
         return b"".join(bytes(part) for part in copy)
 
 
@@ -128,29 +141,31 @@ def _describe_tables(connection: psycopg.Connection[Any], found: Pristine) -> di
     toasts: dict[int, int] = {}
     room = MOST_BYTES
     for row in connection.execute(_TABLES).fetchall():
-        oid, name, is_unlogged, size, is_empty, tablespace, file, toast, is_watched = row
-        table = found.tables[oid] = Table(name, size, is_unlogged, b"")
+        oid, name, is_unlogged, size, is_empty, tablespace, file, toast, is_watched, computed = row
+        table = found.tables[oid] = Table(name, size, is_unlogged, b"", computed=computed)
         found.relations[tablespace, file] = Relation("table", oid)
         if toast:
             toasts[toast] = oid
         if is_watched:
             table.obstacle = f"table {name} has a trigger or a rule that can't be kept quiet"
         if not is_empty:
-            table.rows = _kept(connection, table, room)
-            room -= len(table.rows or b"")
+            table.rows, table.values = _kept(connection, table, room)
+            room -= len(table.rows or b"") + len(table.values)
     return toasts
 
 
-def _kept(connection: psycopg.Connection[Any], table: Table, room: int) -> bytes | None:
+def _kept(
+    connection: psycopg.Connection[Any], table: Table, room: int
+) -> tuple[bytes | None, bytes]:
     import psycopg
 
     if table.size > room:
-        return None
+        return None, b""
     try:
-        return read_rows(connection, table.name)
+        return read_rows(connection, table)
     except psycopg.Error:
         # A type that has no binary form.
-        return None
+        return None, b""
 
 
 def _describe_parts(

@@ -201,7 +201,7 @@ def test_what_is_no_name_is_none(project, text):
     project.write("pyproject.toml", f"{text}\n[tool.alembic-snapshot]\n")
 
     assert owner(project.load()) == "_unnamed"
-    assert owner(project.load(store=project.root.parent)).startswith("project-")
+    assert owner(project.load(store=project.root.parent / "elsewhere")).startswith("project-")
     project.append("pyproject.toml", 'backend = "postgresql"\n')
     assert owner(project.load()).startswith("project-")
 

@@ -108,7 +108,7 @@ def is_in_store(path: str, store: str) -> bool:
     within = path.removeprefix(beginning(store))
     name = within.partition(os.sep)[0]
     # One that is being written has a dot before its name, and a number after it.
-    written = name.removeprefix(".").rpartition(".")[0]
+    written = name[1:].rpartition(".")[0] if name.startswith(".") else name
     return within != path and (name in STORE_ENTRIES or written in STORE_ENTRIES)
 
 

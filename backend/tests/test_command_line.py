@@ -286,7 +286,7 @@ class TestOutput:
             f"Thought: {nasty}\nAction: read{nasty}\nAction Input: {{}}",
             f"{nasty} without a label",
             f'Thought: {nasty}\nAction: delegate_task\nAction Input: {{"agent": "\\u001b[2J\u202e",'
-            ' "task": ""}',
+            ' "task": "greet"}',
             f"Final Answer: {nasty}\n  on\ttwo lines",
         ]
         script.write_text("\n---\n".join(parts), encoding="utf-8")

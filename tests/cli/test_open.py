@@ -373,7 +373,7 @@ class TestWhatBecomesOfIt:
         shop.command("prune", "--opened")
 
         after = json.loads(shop.command("list", "--json").stdout)
-        assert after == {"snapshots": before, "opened": []}
+        assert after == {"snapshots": before, "opened": [], "unreadable": []}
         assert not young.exists()
 
     def test_only_an_age_deletes_them(self, shop, line):

@@ -284,6 +284,7 @@ def test_each_run_of_a_process_rebuilds(shop, mode):
     script = f"import pytest; [pytest.main({options}) for _ in range(2)]"
     shop.write("test_it.py", "def test_it(db_clone): pass")
 
-    result = shop.pytester.run(sys.executable, "-c", script, timeout=60)
+    # Started, as a flag has it be: a second run looks who has loaded the plugins of the first.
+    result = shop.pytester.run(sys.executable, "-B", "-c", script, timeout=60)
 
     assert result.stdout.str().count(" built (") == 2

@@ -140,7 +140,9 @@ class Bench:
         self.pool = Pool(server)
         self.log = Log(server)
         database = self.pool.take(self.template.name)
-        self.lasting = LastingDatabase(self.log, database, self.known, self.pool.drop)
+        self.lasting = LastingDatabase(
+            self.log, database, self.template.name, self.known, self.pool.drop
+        )
         self.connection = psycopg.connect(
             server.address(database.name).replace("+psycopg", ""), autocommit=True
         )

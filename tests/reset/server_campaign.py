@@ -170,7 +170,9 @@ class ServerCampaign:
 
     def _start(self) -> None:
         database = self._pool.take(self._template.name)
-        self.lasting = self._kind(self._log, database, self._known, self._pool.drop)
+        self.lasting = self._kind(
+            self._log, database, self._template.name, self._known, self._pool.drop
+        )
         self.connections = [self.connect() for _ in range(3)]
 
     def _finish(self) -> None:

@@ -120,6 +120,7 @@ class Warm:
         """Give a module back, with all that importing it imports."""
         self.modules[name].__spec__ = self._specs[name]
         wanted = self._closure(name)
+        asked: list[tuple[str, Any]] = []
         for one in sorted(wanted, key=self._order.__getitem__):
             if one not in sys.modules:
                 # Some have no finder: another module has put them there.
@@ -127,13 +128,16 @@ class Warm:
                 spec = self._found(one) if is_found else None
                 sys.modules[one] = self.modules[one]
                 if spec is not None:
-                    spec.loader.create_module(spec)
-                    spec.loader.exec_module(self.modules[one])
+                    asked.append((one, spec))
                 sys.meta_path.extend(self._added.get(one, ()))
         for one in wanted & self._is_attribute:
             above, _, last = one.rpartition(".")
             if above in sys.modules:
                 setattr(sys.modules[above], last, self.modules[one])
+        # Whoever hears of one finds all of it: a package comes before what is in it.
+        for one, spec in asked:
+            spec.loader.create_module(spec)
+            spec.loader.exec_module(self.modules[one])
 
     def _found(self, name: str) -> Any:
         """What finders make of a module that have come before Python's own and want to hear."""

@@ -35,7 +35,7 @@ _MOST_ROWS = 100_000
 _ORDER = ("type", "sequence", "table", "constraint", "index", "view")
 _DROPPED = ("view", "index", "constraint", "table", "sequence", "type")
 Objects = Mapping[tuple[str, str], SchemaObject]
-_befores: dict[str, Fingerprint] = {}
+_befores: dict[tuple[str, str], Fingerprint] = {}
 
 
 def capture(
@@ -53,7 +53,7 @@ def capture(
         catalog.spell_alike(here)
         catalog.spell_alike(there)
         there.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        which = catalog.identity(here)
+        which = before.name if before else "", catalog.identity(here)
         if which not in _befores:
             _befores[which] = catalog.fingerprint(here)
         was, now = _befores[which], catalog.fingerprint(there)

@@ -73,7 +73,7 @@ class LentDatabase(LentClone, PooledClone):
     def _copy(self) -> None:
         super()._copy()
         assert self._database is not None
-        self._lender.start(self._clones.start(self._database))
+        self._lender.start(self._clones.start(self.snapshot, self._database))
 
 
 class LastingDatabases:
@@ -86,7 +86,7 @@ class LastingDatabases:
         self.lasting: LastingDatabase | None = None
         self._log: Log | None = None
         self._process = 0
-        self._known: dict[str, Pristine] = {}
+        self._known: dict[tuple[str, str], Pristine] = {}
         # A parent's, which must not be closed in its child.
         self._abandoned: list[Any] = []
 
@@ -116,10 +116,11 @@ class LastingDatabases:
             self.lasting.sessions.begin()
         return LentDatabase(snapshot, self, lender)
 
-    def start(self, database: ServerDatabase) -> LastingDatabase:
+    def start(self, snapshot: Snapshot, database: ServerDatabase) -> LastingDatabase:
         """Learn what the database is like, before any test has used it."""
-        drop = self.pool().drop
-        self.lasting = LastingDatabase(self._own_log(), database, self._known, drop)
+        assert snapshot.entry is not None
+        name, drop = snapshot.entry.name, self.pool().drop
+        self.lasting = LastingDatabase(self._own_log(), database, name, self._known, drop)
         return self.lasting
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ class LastingDatabase:
     """A clone that no test has used yet, and the means to give it its content again.
 
     ``resets`` counts how often something had to be put back. ``known`` has what such clones are
-    like, by what those of one snapshot have in common.
+    like, by the name of their snapshot and by what those of one build of it have in common.
     """
 
     is_guarded = False
@@ -57,7 +57,8 @@ class LastingDatabase:
         self,
         log: Log,
         database: ServerDatabase,
-        known: dict[str, Pristine],
+        snapshot: str,
+        known: dict[tuple[str, str], Pristine],
         drop: Callable[[str], None],
     ):
         import psycopg
@@ -73,7 +74,7 @@ class LastingDatabase:
         self._written = 0
         try:
             self._connection = self._log.server.connect(database.name)
-            self._begin(self._connection, known)
+            self._begin(self._connection, snapshot, known)
         except (psycopg.Error, SnapshotError) as error:
             self._obstacle = f"its content can't be learnt: {said(error)}"
 
@@ -112,10 +113,16 @@ class LastingDatabase:
         """Have it dropped soon."""
         self._drop(self.database.name)
 
-    def _begin(self, connection: psycopg.Connection[Any], known: dict[str, Pristine]) -> None:
+    def _begin(
+        self,
+        connection: psycopg.Connection[Any],
+        snapshot: str,
+        known: dict[tuple[str, str], Pristine],
+    ) -> None:
         for name, value in _SETTINGS.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        which = identity(connection)
+        # A checkpoint has other rows than what it began with, in the same tables.
+        which = snapshot, identity(connection)
         if which not in known:
             known[which] = describe(connection)
         self._pristine = known[which]

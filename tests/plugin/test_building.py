@@ -278,13 +278,14 @@ def test_layers_that_tests_ask_for_are_built_before_the_first_test(shop):
     result.stderr.fnmatch_lines(["built in * s, 3 steps*"])
 
 
+# A second run in a process looks who has loaded the plugins of the first.
+@pytest.mark.usefixtures("real_starts")
 @pytest.mark.parametrize("mode", MODES)
 def test_each_run_of_a_process_rebuilds(shop, mode):
     options = [*MODES[mode], *shop.plugins, "--snapshot-rebuild"]
     script = f"import pytest; [pytest.main({options}) for _ in range(2)]"
     shop.write("test_it.py", "def test_it(db_clone): pass")
 
-    # Started, as a flag has it be: a second run looks who has loaded the plugins of the first.
-    result = shop.pytester.run(sys.executable, "-B", "-c", script, timeout=60)
+    result = shop.pytester.run(sys.executable, "-c", script, timeout=60)
 
     assert result.stdout.str().count(" built (") == 2

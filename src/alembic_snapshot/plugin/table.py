@@ -74,10 +74,12 @@ class Tables:
 
     def see(self, tests: Iterable[Path]) -> None:
         """Note the tables above these tests that the run is not about, if its own was named."""
+        self._beside = []
+        if not self._is_named:
+            return
         folders = {folder for test in set(tests) for folder in test.parents}
         own = Path(os.path.realpath(self._toml.path)) if self._toml else None
-        self._beside = []
-        for folder in sorted(folders) if self._is_named else ():
+        for folder in sorted(folders):
             # What can't be read may be somebody else's.
             with contextlib.suppress(ConfigError):
                 other = TomlFile.read(folder / "pyproject.toml")

@@ -87,8 +87,12 @@ class ServerClone(Clone):
 
     def kept_as(self, path: Path) -> list[str]:
         del path
-        kept = ServerDatabase(self.target.server, kept_name(self.target.name))
-        return [str(kept), f"open it: {kept.opening}"]
+        return [str(self._kept), f"open it: {self._kept.opening}"]
+
+    @property
+    def _kept(self) -> ServerDatabase:
+        """The database under the name that it has when it is kept."""
+        return ServerDatabase(self.target.server, kept_name(self.target.name))
 
 
 class PooledClone(ServerClone):
@@ -110,7 +114,7 @@ class PooledClone(ServerClone):
         """Close, and keep the database for as long as there is a file at ``path``."""
         self.close()
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = ServerDatabase(self.target.server, kept_name(self.target.name))
+        kept = self._kept
         # Written first: another run drops what is kept for a file that is not there.
         path.write_text(f"{kept.name}\n{kept.opening}\n", encoding="utf-8")
         try:

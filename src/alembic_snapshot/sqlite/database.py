@@ -276,10 +276,11 @@ def problems_by(rows: Rows) -> dict[str, Any]:
     """As :func:`problems`, on a connection that has whatever SQL the schema uses."""
     # The application may have switched them off for its connections.
     rows("PRAGMA ignore_check_constraints=OFF")
-    found = [str(line) for (line,) in rows(f"PRAGMA integrity_check({SHOWN_PROBLEMS + 1})")]
+    enough = SHOWN_PROBLEMS + 1
+    found = [str(line) for (line,) in rows(f"PRAGMA integrity_check({enough})")]
     orphans = [
         f"{table} row {rowid} refers to a row of {parent} that is not there"
-        for table, rowid, parent, _ in rows("PRAGMA foreign_key_check")
+        for table, rowid, parent, _ in rows("PRAGMA foreign_key_check")[:enough]
     ]
     return {
         "integrity": [] if found == ["ok"] else first_problems(found),

@@ -301,7 +301,8 @@ class FileStore(Store):
         """Delete what dead builders left, and an owner's failed builds, or all of these."""
         import filelock
 
-        left = (*self._leftovers("?" * NAME_LENGTH + "."), *self._damaged_folders())
+        damaged = list(self._damaged_folders())
+        left = (*self._leftovers("?" * NAME_LENGTH + "."), *damaged)
         names = {path.name.lstrip(".")[:NAME_LENGTH] for path in left}
         records = self.failed.glob("*.json")
         failed = {path.stem for path in records if self._is_owned(path, owner)}
@@ -309,8 +310,9 @@ class FileStore(Store):
             lock = filelock.FileLock(self.root / "locks" / f"{name}.lock")
             with contextlib.suppress(OSError, filelock.Timeout), lock.acquire(timeout=0):
                 self._delete_leftovers(name + ".")
-                for folder in self._damaged_folders():
-                    if folder.name.startswith(name):
+                for folder in damaged:
+                    # Somebody may have built it anew meanwhile.
+                    if folder.name.startswith(name) and _is_damaged(folder):
                         self._delete_folder(folder)
                 if name in failed:
                     self.forget_failure(name)

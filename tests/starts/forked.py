@@ -2,7 +2,7 @@
 
 A process gets what it is given, as if it were started: its arguments, variables, working folder,
 files and streams, its process group, its modules. Its parent is the template, though, which tells
-how it ended. What only a real start can give is started: a script, another session, user or limit,
+how it ended. What only a real start can give is started: a script, another user or limit,
 other flags, variables that Python reads as it begins.
 """
 
@@ -22,8 +22,8 @@ from typing import Any
 # Whatever is done to the module later.
 Real = subprocess.Popen
 _LIMITS = sorted(name for name in vars(resource) if name.startswith("RLIMIT_"))
-# restore_signals, group, groups, user, umask, start_new_session, process_group
-_PLAIN = (True, None, None, None, -1, False, -1)
+# restore_signals, group, groups, user, umask
+_PLAIN = (True, None, None, None, -1)
 # The build of a snapshot, whose project starts what it starts.
 BUILDER = "alembic_snapshot.builder"
 
@@ -44,8 +44,10 @@ class Popen(Real[Any]):
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,
         creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest
     ) -> None:  # fmt: skip
-        is_plain = not (preexec_fn or shell or startupinfo) and close_fds and rest == _PLAIN
-        job = _job(args, executable, cwd, env) if is_plain else None
+        *plain, is_session, group = rest
+        is_plain = not (preexec_fn or shell or startupinfo) and close_fds
+        is_plain = is_plain and (*plain, group) == (*_PLAIN, -1)
+        job = _job(args, executable, cwd, env, is_session=is_session) if is_plain else None
         files = {0: p2cread, 1: c2pwrite, 2: errwrite}
         given = {t: t if one == -1 else one for t, one in files.items()}
         given |= {one: one for one in pass_fds}
@@ -115,7 +117,9 @@ class Popen(Real[Any]):
         self._handle_exitstatus(json.loads(line)["status"])
 
 
-def _job(args: Any, executable: Any, cwd: Any, env: Any) -> dict[str, Any] | None:
+def _job(
+    args: Any, executable: Any, cwd: Any, env: Any, *, is_session: bool
+) -> dict[str, Any] | None:
     """What a template is to be asked for; nothing if it is a program that it can't be."""
     if isinstance(args, str | bytes | os.PathLike):
         return None
@@ -136,7 +140,7 @@ def _job(args: Any, executable: Any, cwd: Any, env: Any) -> dict[str, Any] | Non
         "command": command,
         "cwd": folder,
         "env": {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()},
-        "group": os.getpgrp(),
+        "group": None if is_session else os.getpgrp(),
         "umask": umask,
         "surroundings": surroundings(),
     }

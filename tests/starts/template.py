@@ -29,7 +29,7 @@ from .warm import Warm, shadowed
 # Names of variables that Python and the dynamic loader read before any module can.
 _AT_START = ("PYTHON", "LC_", "LANG", "LD_", "DYLD_", "COV", "MALLOC", "ASAN")
 # What a child is given by itself; and where a user's own packages are matters to no other module.
-_GIVEN = ("PYTHONPATH", "PYTHONIOENCODING", "HOME")
+_GIVEN = ("PYTHONPATH", "PYTHONIOENCODING", "PYTHONDONTWRITEBYTECODE", "HOME")
 _FIRST_FREE = 512
 # The library's rooms that stand above all others.
 _ROOMS = ("builder.__main__", "cli", "plugin.fixtures", "plugin.items")
@@ -140,7 +140,7 @@ class Template:
             with link, contextlib.suppress(OSError):
                 link.sendall(json.dumps({"refused": reason}).encode() + b"\n")
             return None
-        process = os.fork()
+        process = _fork(is_session=job["group"] is None)
         if not process:
             # By those who hold them: what takes their numbers is not theirs.
             for one in (link, self.listener, self.selector, *self.running.values()):
@@ -174,7 +174,8 @@ class Template:
     def become(self, job: Job) -> None:
         """Be the process that was asked for, but for what it is to run."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setpgid(0, job["group"])
+        if job["group"] is not None:
+            os.setpgid(0, job["group"])
         os.umask(job["umask"])
         os.chdir(job["cwd"])
         os.environ.clear()
@@ -182,6 +183,7 @@ class Template:
         time.tzset()
         is_buffered = not os.environ.get("PYTHONUNBUFFERED") and "-u" not in job["flags"]
         _open_streams(os.environ.get("PYTHONIOENCODING", ""), is_buffered=is_buffered)
+        sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
         sys.argv = [job["argv0"], *job["arguments"]]
         sys.orig_argv = list(job["command"])
         places = [os.path.abspath(place) for place in _in_front(job)[1 - job["is_safe"] :]]
@@ -189,6 +191,20 @@ class Template:
         if not job["is_safe"]:
             sys.path.insert(0, os.getcwd() if job["module"] else "")
         sys.path_importer_cache.clear()
+
+
+def _fork(*, is_session: bool) -> int:
+    """A child: before its number is told, it leads its session, if it is to have one."""
+    if not is_session:
+        return os.fork()
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        os.setsid()
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    return process
 
 
 def _in_front(job: Job) -> list[str]:

@@ -181,6 +181,32 @@ def test_it_is_killed_and_waited_for_as_a_started_one(either):
     process.kill()
 
 
+def test_it_leads_a_session_where_that_is_asked_for(either):
+    code = "import os; print(len({os.getsid(0), os.getpgid(0), os.getpid()}), flush=True); input()"
+    given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+
+    with either([sys.executable, "-c", code], **given) as process:
+        # By the time that its number is known.
+        assert os.getpgid(process.pid) == process.pid
+        assert process.stdout.readline() == b"1\n"
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+        assert is_forked(process) is issubclass(either, forked.Popen)
+
+
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_it_compiles_what_it_imports_unless_that_is_forbidden(popen, tmp_path, variable):
+    (tmp_path / "imported.py").touch()
+    variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": variable}
+
+    process, _, _ = outcome(
+        popen, [sys.executable, "-c", "import imported"], cwd=tmp_path, env=variables
+    )
+
+    assert is_forked(process)
+    assert (tmp_path / "__pycache__").exists() is not bool(variable)
+
+
 def started(popen, arguments, **options):
     """Whether a real start was made of it; it is not waited for long."""
     process, _, _ = outcome(popen, [sys.executable, *arguments], **options)
@@ -225,7 +251,6 @@ def test_a_folder_without_modules_is_none(popen, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"start_new_session": True},
         {"umask": 0o77},
         {"process_group": 0},
         {"close_fds": False},

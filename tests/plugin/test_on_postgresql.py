@@ -19,6 +19,7 @@ from alembic_snapshot.postgres.database import ServerDatabase, readable
 from alembic_snapshot.postgres.pool import Pool, sweep
 from alembic_snapshot.postgres.private import acquire as private
 from alembic_snapshot.postgres.server import VARIABLE, lock_key
+from tests.processes import processes
 from tests.waiting import until
 
 
@@ -200,9 +201,7 @@ def test_the_clones_of_a_killed_run_are_swept_by_the_next_and_nothing_else_is(
 
 def test_a_killed_worker_leaves_the_others_what_is_theirs(shop, names):
     process = started(shop, "-n", "2")
-    shown = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True)
-    pairs = (line.split() for line in shown.stdout.splitlines()[1:])
-    workers = [int(pid) for pid, parent in pairs if int(parent) == process.pid]
+    workers = [one.pid for one in processes() if one.parent == process.pid]
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     os.killpg(process.pid, signal.SIGKILL)

@@ -125,7 +125,8 @@ def written(made, once, tmp_path):
 def newest(postgres_folder, postgres):
     """Another private server, of the wheel's version, which is a later one."""
     server = Server(private.acquire(wheel()).url, is_private=True)
-    assert server.facts.version // 10_000 > postgres.facts.version // 10_000
+    if server.facts.version // 10_000 == postgres.facts.version // 10_000:
+        pytest.skip("no PostgreSQL is installed that is older than the wheel's")
     yield server
     with server.connect() as connection:
         for name, _ in list(databases.named(connection, "restored")):

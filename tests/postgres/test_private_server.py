@@ -28,6 +28,7 @@ from alembic_snapshot.postgres.private.binaries import WHEEL, Binaries, find, wh
 from alembic_snapshot.postgres.private.cluster import failure
 from alembic_snapshot.postgres.private.folder import LONGEST, VARIABLE, Folder, open_lock, try_lock
 from alembic_snapshot.postgres.server import server_in_use
+from tests.processes import processes
 from tests.waiting import until
 
 SOURCE = Path(private.__file__).parents[3]
@@ -75,10 +76,7 @@ def ask(server, question, *arguments):
 
 def processes_of(place):
     """The processes that have this place in their command, by their ids."""
-    command = ["ps", "-ww", "-eo", "pid=,args="]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    lines = (line.split(maxsplit=1) for line in shown.splitlines())
-    return {int(line[0]): line[1] for line in lines if str(place) in line[1]}
+    return {one.pid: one.command for one in processes() if str(place) in one.command}
 
 
 def supervisor_of(place):
@@ -269,7 +267,8 @@ class TestLife:
 
         assert ask(private.acquire(), "SELECT 1") == [(1,)]
 
-    def test_what_an_earlier_supervisor_left_running_is_ended(self, place):
+    @pytest.mark.parametrize("has_ps", [True, False])
+    def test_what_an_earlier_supervisor_left_running_is_ended(self, place, monkeypatch, has_ps):
         folder = folder_of(private.acquire())
         private.release()
         gone(folder)
@@ -285,6 +284,9 @@ class TestLife:
         )
         os.close(lock)
         until(folder.answers, "the server starts")
+        if not has_ps:
+            # As in many a container.
+            monkeypatch.setenv("PATH", str(place))
 
         server = private.acquire()
 
@@ -575,11 +577,10 @@ class TestRoot:
     def test_the_server_of_root_runs_as_nobody(self, place):
         folder = folder_of(private.acquire())
 
-        command = ["ps", "-o", "uid=,gid=,supgid=", "-p", str(folder.postmaster())]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-        assert shown.split()[:2] == [str(NOBODY), str(NOBODY)]
-        assert shown.split()[2] in ("-", str(NOBODY))
+        status = Path(f"/proc/{folder.postmaster()}/status").read_text()
+        said = dict(line.split(":", 1) for line in status.splitlines())
+        assert {*said["Uid"].split(), *said["Gid"].split()} == {str(NOBODY)}
+        assert said["Groups"].split() in ([], [str(NOBODY)])
         assert folder.path.stat().st_uid == 0
 
     def test_a_wheel_that_nobody_can_get_to_is_copied_once(self, empty, tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from alembic_snapshot.errors import ServerError
@@ -77,9 +78,18 @@ class Launcher:
 
     def _runs(self, process: int) -> bool:
         """Whether this process is the server in the folder, and not another with its number."""
+        return os.fspath(self._folder.data) in _command(process)
+
+
+def _command(process: int) -> str:
+    """The command of a process, in a line; empty if the system does not tell."""
+    with contextlib.suppress(OSError):
+        return os.fsdecode(Path(f"/proc/{process}/cmdline").read_bytes())
+    # Not every container has it.
+    with contextlib.suppress(OSError):
         command = ["ps", "-ww", "-o", "command=", "-p", str(process)]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        return os.fspath(self._folder.data) in shown
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return ""
 
 
 def _environment() -> dict[str, str]:

@@ -11,39 +11,6 @@ from pathlib import Path
 
 import pytest
 
-SHOP = {
-    "shop/__init__.py": "",
-    "shop/database.py": """
-from sqlalchemy import create_engine
-from sqlalchemy.orm import DeclarativeBase, sessionmaker
-
-engine = create_engine("sqlite:///shop.db")
-SessionLocal = sessionmaker(engine)
-
-
-class Base(DeclarativeBase): ...
-""",
-    "shop/models.py": """
-from sqlalchemy import ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column
-
-from shop.database import Base
-
-
-class Customer(Base):
-    __tablename__ = "customers"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-
-
-class Order(Base):
-    __tablename__ = "orders"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    customer: Mapped[str] = mapped_column(ForeignKey("customers.name"))
-    article: Mapped[str]
-""",
-}
 ORDERS = """
 from shop.database import SessionLocal
 from shop.models import Customer, Order
@@ -59,14 +26,6 @@ README = (ROOT / "README.md").read_text()
 START = (ROOT / "docs/start.md").read_text()
 OURS = ("PYTEST_", "ALEMBIC_", "PYTHONPATH")
 PYTEST = ("pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
-
-
-@pytest.fixture
-def shop(tmp_path):
-    """A folder with an engine and two models."""
-    for name, text in SHOP.items():
-        write(tmp_path / name, text)
-    return tmp_path
 
 
 def write(path, text):
@@ -109,36 +68,35 @@ def follow(folder, language, text):
     return write(folder / name, rest)
 
 
-def test_six_steps_lead_from_alembic_init_to_a_passing_test_on_a_clone(shop):
+def test_eight_steps_lead_from_an_empty_folder_to_a_passing_test_on_a_clone(tmp_path):
     steps = blocks("## From an empty folder", START)
 
-    shown = [follow(shop, *step) for step in steps]
+    shown = [follow(tmp_path, *step) for step in steps]
 
-    assert steps[0] == ("console", "$ alembic init migrations\n")
-    assert len(steps) == 6
+    assert len(steps) == 8
     assert "1 passed" in shown[-1]
     assert "1 clone" in shown[-1]
     assert "warning" not in shown[-1]
-    assert b"customers" not in (shop / "shop.db").read_bytes()
-    assert "reused" in run(shop, *PYTEST)
+    assert b"customers" not in (tmp_path / "shop.db").read_bytes()
+    assert "reused" in run(tmp_path, *PYTEST)
 
 
-def begin_in_src(shop):
+def begin_in_src(folder):
     """Follow the steps from an empty folder, with the application below src/."""
-    for step in blocks("## From an empty folder", START)[:3]:
-        follow(shop, *step)
-    write(shop / "shop/orders.py", ORDERS)
-    (shop / "src").mkdir()
-    (shop / "shop").rename(shop / "src/shop")
-    follow(shop, *blocks()[0])
+    for step in blocks("## From an empty folder", START)[:5]:
+        follow(folder, *step)
+    write(folder / "shop/orders.py", ORDERS)
+    (folder / "src").mkdir()
+    (folder / "shop").rename(folder / "src/shop")
+    follow(folder, *blocks()[0])
 
 
-def test_the_first_example_passes_with_the_four_lines(shop):
-    begin_in_src(shop)
+def test_the_first_example_passes_with_the_four_lines(tmp_path):
+    begin_in_src(tmp_path)
     _, (language, table) = blocks("## Three commands")
-    follow(shop, language, f'{table}[tool.pytest.ini_options]\npythonpath = ["src"]\n')
+    follow(tmp_path, language, f'{table}[tool.pytest.ini_options]\npythonpath = ["src"]\n')
 
-    shown = run(shop, *PYTEST)
+    shown = run(tmp_path, *PYTEST)
 
     assert "2 passed" in shown
     assert "2 clones" in shown
@@ -150,14 +108,14 @@ def commands(heading):
     return [shlex.split(line.removeprefix("$ "), comments=True) for line in text.splitlines()]
 
 
-def test_the_three_commands_lead_to_the_lines_that_are_shown_and_to_passing_tests(shop):
-    begin_in_src(shop)
+def test_the_three_commands_lead_to_the_lines_that_are_shown_and_to_passing_tests(tmp_path):
+    begin_in_src(tmp_path)
     install, init, test = commands("## Three commands")
 
     assert install == ["pip", "install", "alembic-snapshot"]
-    run(shop, init[0].replace("-", "_"), *init[1:], "--yes")
-    assert "2 clones" in run(shop, *PYTEST, *test[1:])
-    written = (shop / "pyproject.toml").read_text()
+    run(tmp_path, init[0].replace("-", "_"), *init[1:], "--yes")
+    assert "2 clones" in run(tmp_path, *PYTEST, *test[1:])
+    written = (tmp_path / "pyproject.toml").read_text()
     _, (_, table) = blocks("## Three commands")
     for line in table.splitlines()[2:4]:
         assert line.partition("#")[0].strip() in written

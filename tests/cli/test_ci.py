@@ -13,6 +13,7 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs/ci.md"
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+KEYS = re.findall(r"run: (.*alembic-snapshot key.*)", PAGE.read_text())
 TEST = """
     def test_the_tables_are_there(db_session):
         db_session.connection().exec_driver_sql("insert into t_0001 values (1)")
@@ -128,6 +129,23 @@ def ci(project, tmp_path):
     for part in ("api", "services"):
         project.write(f"tests/{part}/test_{part}.py", TEST)
     return Ci(project, tmp_path / "ci")
+
+
+@pytest.mark.parametrize("number", range(len(KEYS)))
+def test_a_key_that_can_not_be_computed_fails_its_step(tmp_path, number):
+    program = tmp_path / "alembic-snapshot"
+    program.write_text("#!/bin/sh\nexit 2\n")
+    program.chmod(0o755)
+    output = tmp_path / "output.txt"
+
+    done = subprocess.run(
+        ["bash", "-e", "-c", KEYS[number]],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_OUTPUT": str(output)},
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert not output.exists()
 
 
 class TestGitHub:

@@ -108,8 +108,8 @@ def test_an_engine_that_a_function_makes_for_what_env_py_imports_is_another_one(
 
     assert value(found, "engine") is None
     told = dict(found.left_out)
-    assert "env.py imports one that is made in a function (shop/db.py line 6)" in told["engine"]
-    assert "shop.commands:engine (shop/commands.py line 2), is another" in told["engine"]
+    assert "a function makes the one that env.py imports (shop/db.py line 6)" in told["engine"]
+    assert "shop.commands:engine (shop/commands.py line 2) is another one" in told["engine"]
     assert told["sessionmaker"].startswith("it is made in a function (shop/db.py line 6)")
 
 

@@ -131,8 +131,8 @@ def cli() -> None:
 def init(traceback: bool, **wishes: Any) -> int:
     """Propose a table for this project. Write it if that is right, and build the snapshot.
 
-    Nothing of the project is imported for the proposal. What the table has already stays; run again
-    for what is missing. Exit 1: nothing was written, for the answer was no.
+    The proposal reads files, and imports nothing of the project. Lines that the table has stay. Run
+    it again for missing ones. Exit 1: nothing was written, because the answer was no.
     """
     del traceback
     from alembic_snapshot.cli.init import Wishes
@@ -152,9 +152,9 @@ def init(traceback: bool, **wishes: Any) -> int:
 def doctor(
     config: Path | None, store: Path | None, as_json: bool, timeout: float, traceback: bool
 ) -> int:
-    """Look at what tests will need. A line for each: ✓ good, ! doubtful, ✗ bad, with a hint.
+    """Look at what tests will need. Print a line for each: ✓ good, ! doubtful, ✗ bad, with a hint.
 
-    The application is imported, in a process of its own. Exit 0: nothing is bad; 1: something is.
+    A process of its own imports the application. Exit 0: nothing is bad. Exit 1: something is bad.
     """
     del traceback
     if math.isnan(timeout):
@@ -192,8 +192,8 @@ def check(
     """Check the migrations and the models. That is: one head, sound data, mappers, drift, every
     revision up, down and up.
 
-    Of every database, unless --database names one. Exit 0: everything was checked, and nothing was
-    found; 1: something was found, or not checked.
+    It checks every database, unless --database names one. Exit 0: everything was checked, and
+    nothing was found. Exit 1: something was found, or was not checked.
     """
     refuse_both(("--from-scratch", from_scratch), ("--no-stairway", no_stairway))
     projects = projects_of(where)

@@ -189,9 +189,9 @@ def open_(
 ) -> int:
     """Make a failed test's database again.
 
-    TOKEN is in the test's report; it may be a file with it. Exit 0: it is that database; 1: the
-    code here makes another snapshot, and nothing is made, or the database differs. On a terminal,
-    sqlite3 or psql opens it.
+    TOKEN is in the test's report. It may also be a file with the token. On a terminal, sqlite3 or
+    psql opens the database. Exit 0: it is that database. Exit 1: the database differs, or the code
+    here makes another snapshot, and nothing is made.
     """
     from alembic_snapshot.build.progress import Progress
 

@@ -65,8 +65,9 @@ def build(
 ) -> int:
     """Make sure that the snapshot exists; print its path.
 
-    The named layers' snapshots, too, unless --layer or --revision names one. Of every database,
-    unless --database names one. Exit 1: with --from-scratch, one that was there is another one.
+    It builds every named layer's snapshot, too, unless --layer or --revision names one. It builds
+    for every database, unless --database names one. Exit 1: --from-scratch found a stored snapshot
+    that differs.
     """
     refuse_both(("--json", as_json), ("--summary", summary))
     projects = projects_of(where, layer=layer, revision=revision)
@@ -189,8 +190,8 @@ def _archive_of(snapshot: Snapshot) -> str:
 def key(layer: str | None, revision: str | None, as_json: bool, explain: bool, **where: Any) -> int:
     """Print the snapshot's digest, as a CI cache's key. Builds nothing.
 
-    With named layers it is a digest of theirs, too, unless --layer or --revision names one. Of
-    several databases it is a digest of theirs, unless --database names one.
+    The digest covers every named layer, unless --layer or --revision names one. It covers every
+    database, unless --database names one.
     """
     projects = projects_of(where, layer=layer, revision=revision)
     said = said_of_each(
@@ -262,11 +263,11 @@ def _key(project: Project, layer: str | None, revision: str | None, *, explain: 
 @click.command()
 @on_snapshot
 def status(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
-    """Say whether the store has the snapshot, and if not, why. Exit 0: it has; 1: it has not.
+    """Say whether the store has the snapshot, and if not, why.
 
-    What the shared store has, or an archive, counts as had: a build would fetch or restore it. The
-    named layers' snapshots, too, unless --layer or --revision names one. Of every database, unless
-    --database names one; exit 0: it has all of them.
+    A snapshot in the shared store or in an archive counts: a build would fetch or restore it. It
+    looks for every named layer's snapshot, too, unless --layer or --revision names one. It looks
+    for every database's, unless --database names one. Exit 0: all are there. Exit 1: one is not.
     """
     projects = projects_of(where, layer=layer, revision=revision)
     said = said_of_each(projects, lambda name: _statuses(projects[name], layer, revision))
@@ -402,9 +403,10 @@ def clone(path: str, layer: str | None, revision: str | None, as_json: bool, **w
 def diff(
     path: str, rows: int, layer: str | None, revision: str | None, as_json: bool, **where: Any
 ) -> int:
-    """Print what the database at PATH has that the snapshot has not. Exit 0: nothing; 1: this.
+    """Print what the database at PATH has that the snapshot has not.
 
-    On PostgreSQL, PATH is the database's name.
+    On PostgreSQL, PATH is the database's name. Exit 0: there is no difference. Exit 1: there is
+    one.
     """
     import sqlite3
 

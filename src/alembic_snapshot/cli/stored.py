@@ -60,8 +60,8 @@ _every = click.option(
 def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     """List this project's snapshots in the store, the latest first.
 
-    Those of all of its databases, unless --database names one. One that is damaged or was changed
-    is said to be.
+    It lists those of every database, unless --database names one. It says which are damaged or were
+    changed.
     """
     project = project_of(where)
     if remote:
@@ -148,8 +148,9 @@ def _list_remote(project: Project, as_json: bool) -> int:
 def push(layer: str | None, revision: str | None, as_json: bool, **where: Any) -> int:
     """Put the snapshot into the shared store.
 
-    It goes into the scope of this run. It has to be built. The named layers' snapshots, too, unless
-    --layer or --revision names one. Of every database, unless --database names one.
+    It goes into the scope of this run. It has to be built. push takes every named layer's snapshot,
+    too, unless --layer or --revision names one. It takes those of every database, unless --database
+    names one.
     """
     from alembic_snapshot.cli.remote import push as run
 
@@ -175,8 +176,8 @@ def pull(layer: str | None, revision: str | None, as_json: bool, **where: Any) -
     """Fetch the snapshot from the shared store.
 
     Print its path. If the store here has it already, the shared store is not asked, and a line says
-    so. The exit status is 1 if the shared store has none. The named layers' snapshots, too, unless
-    --layer or --revision names one. Of every database, unless --database names one.
+    so. pull fetches every named layer's snapshot, too, unless --layer or --revision names one. It
+    fetches those of every database, unless --database names one. Exit 1: the shared store has none.
     """
     projects = projects_of(where, layer=layer, revision=revision)
 
@@ -244,8 +245,8 @@ def prune(
 ) -> int:
     """Delete this project's old snapshots. Delete what killed and failed builds left, too.
 
-    Those of all of its databases, unless --database names one. A snapshot in use stays.
-    --older-than deletes databases that open made and that are as old, too, unless --at placed them.
+    It deletes those of every database, unless --database names one. A snapshot in use stays.
+    --older-than also deletes databases of that age that open made, unless --at placed them.
     """
     if only_opened and keep is not None:
         raise CommandError(

@@ -47,9 +47,9 @@ class Choice:
         if chosen is not None and hidden and chosen.source.path not in reached:
             places = ", ".join(map(self._shown.line, hidden))
             self._result.left_out.append(
-                ("engine", f"env.py imports one that is made in a function ({places}), and the one "
-                 f"with a name, {chosen.reference} ({self._shown.line(chosen)}), is another: write "
-                 'engine = "module:name" with the name that the first has')
+                ("engine", f"a function makes the one that env.py imports ({places}); "
+                 f"{chosen.reference} ({self._shown.line(chosen)}) is another one: write "
+                 'engine = "module:name" with the name of the first')
             )  # fmt: skip
             return None
         if chosen is not None:

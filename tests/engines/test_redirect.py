@@ -200,6 +200,7 @@ def test_one_whose_test_ends_before_it_has_its_connection_is_told_so(
     record = opened(is_taken=False)
     connection = record.dbapi_connection
     if not has_connection:
+        record.dbapi_connection.close()
         record.dbapi_connection = None
 
     redirect.release()

@@ -216,8 +216,9 @@ def test_it(orders):
 @pytest.mark.parametrize("who", LATE)
 def test_a_test_that_imports_it_past_the_finders_does_not_pass(shop, who):
     # The tables are there: nothing else would fail it.
-    shop.write("conftest.py", PAST + "import sqlite3\nsqlite3.connect('real.db').execute("
-               "'CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)')\n")  # fmt: skip
+    shop.write("conftest.py", PAST)
+    with contextlib.closing(sqlite3.connect(shop.root / "real.db")) as connection:
+        connection.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)")
 
     result = shop.run("-p", "no:randomly", test_it=LATE[who], test_next=ALONE)
 

@@ -66,7 +66,7 @@ class Sample:
         # A run that is started by hand is not started by a test.
         os.environ.pop("PYTEST_CURRENT_TEST", None)
         options = (*MODES[mode], *self.plugins, *arguments)
-        return self.pytester.runpytest_subprocess(*options, timeout=60)
+        return self.pytester.runpytest_subprocess(*options, timeout=600)
 
     @property
     def temporary(self) -> Path:

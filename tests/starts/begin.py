@@ -29,7 +29,8 @@ if job is not None:
     main = type(sys)("__main__")
     main.__builtins__ = sys.modules["builtins"]
     main.__loader__ = sys.modules["_frozen_importlib"].BuiltinImporter
-    main.__annotations__ = {}
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
     sys.modules["__main__"] = main
     if job["module"]:
         import runpy

@@ -264,7 +264,7 @@ def _open_streams(stated: str, *, is_buffered: bool) -> None:
             else errors or ("strict" if encoding else before.errors),
             newline="\n",
             line_buffering=is_buffered and (number == 2 or raw.isatty()),
-            write_through=not (number and is_buffered),
+            write_through=not is_buffered or (not number and sys.version_info < (3, 14)),
         )
         stream.mode = mode[0]
         setattr(sys, name, stream)
@@ -280,7 +280,10 @@ def begin(warm: Warm, path: str, owner: int) -> Job | None:
         warm.put_aside()
         gc.freeze()
         template = Template(listener, owner, warm)
+        before = set(sys.modules)
         job = template.serve()
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
         if job is None:
             # Its owner may have been killed, and leaves this to it.
             shutil.rmtree(os.path.dirname(path), ignore_errors=True)

@@ -93,8 +93,8 @@ class Warm:
             if above and _of(parent, last) is module:
                 self._is_attribute.add(name)
                 delattr(parent, last)
-            if above and self._specs[name] is None:
-                # No file is its own: the one above has put it there.
+            if above and getattr(self._specs[name], "name", None) != name:
+                # It has no file, or is another module's: the one above has put it there.
                 self._imports.setdefault(above, set()).add(name)
         for found in self._imports.values():
             found.intersection_update(self.modules)

@@ -23,6 +23,8 @@ _PASSING = frozenset(
 )
 # How far below the audit hook linecache is, which reads by tokenize.
 _NEAR = 11
+# Python's modules that show a line of a source.
+_SHOWING = ("warnings.py", "_py_warnings.py", "traceback.py")
 _STDLIB = beginning(os.path.dirname(os.__file__))
 _OWN = beginning(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # The files of os.environ's own code, as this Python names them (some are frozen), and of this room.
@@ -112,7 +114,7 @@ class Frames:
             name = frame.f_code.co_filename
             if self.is_project(name):
                 return False
-            if os.path.basename(name) in ("warnings.py", "traceback.py"):
+            if os.path.basename(name) in _SHOWING:
                 return True
             frame = frame.f_back
         return False

@@ -270,15 +270,15 @@ class TestLife:
     @pytest.mark.parametrize("has_ps", [True, False])
     def test_what_an_earlier_supervisor_left_running_is_ended(self, place, monkeypatch, has_ps):
         folder = folder_of(private.acquire())
-        # Its own: nobody may get to the wheel's, and then it has a copy.
-        program = os.readlink(f"/proc/{folder.postmaster()}/exe")
+        # Where nobody may get to the wheel's, it runs a copy.
+        programs = [find().folder / "postgres", *folder.path.glob("installation-*/**/postgres")]
         private.release()
         gone(folder)
         lock = open_lock(folder.processes)
         assert try_lock(lock)
         account = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if ROOT else {}
         left = subprocess.Popen(
-            [program, "-D", folder.data, "-c", f"config_file={folder.settings}"],
+            [programs[-1], "-D", folder.data, "-c", f"config_file={folder.settings}"],
             pass_fds=(lock,),
             stderr=subprocess.DEVNULL,
             **account,

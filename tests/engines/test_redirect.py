@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import types
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import StaticPool, create_engine, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,7 @@ from alembic_snapshot.engines.events import EngineEvents
 from alembic_snapshot.engines.held import Held
 from alembic_snapshot.engines.loops import Loop
 from alembic_snapshot.engines.redirect import EngineRedirect, TrackedConnection
+from alembic_snapshot.engines.uncommitted import is_in_transaction
 from alembic_snapshot.errors import DatabaseNotRequested, EngineError
 from alembic_snapshot.project.callsite import Callsites
 from alembic_snapshot.project.config import Project
@@ -437,3 +439,39 @@ def test_a_place_is_that_of_the_clone_in_use(redirect):
     assert (redirect.is_at(place), redirect.is_at(label)) == (False, True)
     clone.connections = None
     assert not redirect.keeps_connections
+
+
+@pytest.mark.parametrize("way", ["an engine", "a driver"])
+def test_a_connection_that_another_thread_is_at_work_with_is_not_asked_and_counts(url, way):
+    class Untouched(Asking):
+        @property
+        def in_transaction(self):
+            raise AssertionError("SQLite waits for its statement, and Python for SQLite")
+
+    begun, go = threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        return int(go.wait(60))
+
+    connection = sqlite3.connect(":memory:", factory=Untouched, check_same_thread=False)
+    connection.create_function("hold", 0, hold)
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+
+    def work():
+        if way == "an engine":
+            with engine.connect() as connected:
+                connected.execute(text("SELECT hold()"))
+        else:
+            connection.cursor().execute("SELECT hold()")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+
+    assert is_in_transaction(connection, thread.ident)
+
+    go.set()
+    thread.join()
+    engine.dispose()
+    connection.close()

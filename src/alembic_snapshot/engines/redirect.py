@@ -252,8 +252,7 @@ class EngineRedirect:
         return [
             f"a transaction is open, on a connection that {self._place(tracked.site)} took"
             for record, tracked in list(self._records)
-            if record.in_use
-            and is_in_transaction(record.dbapi_connection, may_ask=not is_another(tracked.thread))
+            if record.in_use and is_in_transaction(record.dbapi_connection, tracked.thread)
         ]
 
     def busy(self) -> list[str]:

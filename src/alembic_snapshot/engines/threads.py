@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 from alembic_snapshot.project.frames import of_thread, threads
 
 Kept = TypeVar("Kept")
+# Whose cursors execute the statements of SQLite's connections.
+_SQLITE = "alembic_snapshot.sqlite.attaching"
 
 
 class Owned(Generic[Kept]):
@@ -48,11 +50,11 @@ def is_another(thread: int) -> bool:
 
 
 def is_at_work(thread: int) -> bool:
-    """Whether another thread is inside SQLAlchemy at this moment."""
+    """Whether another thread is inside SQLAlchemy, or SQLite, at this moment."""
     if thread == threading.get_ident():
         return False
     modules = (str(frame.f_globals.get("__name__")) for frame in of_thread(thread))
-    return any(name.partition(".")[0] == "sqlalchemy" for name in modules)
+    return any(name == _SQLITE or name.partition(".")[0] == "sqlalchemy" for name in modules)
 
 
 def others_at_work() -> bool:

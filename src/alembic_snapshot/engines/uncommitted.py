@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from typing import Any
+
+from alembic_snapshot.engines.threads import is_another, is_at_work
 
 # libpq's number for a transaction between statements.
 _IN_TRANSACTION = 2
 
 
-def is_in_transaction(connection: Any, *, may_ask: bool = True) -> bool:
+def is_in_transaction(connection: Any, thread: int) -> bool:
     """Whether a driver's connection is in a transaction that wrote something, as far as is known.
 
-    A connection of psycopg's is asked, unless another thread may be at work with it. asyncpg's
-    can't be asked here: any transaction counts.
+    ``thread`` is the one that took it, and may be at work with it. Then SQLite is not asked, and it
+    counts: a new one answers when the statement ends, and no thread runs until then. Nor is a
+    connection of psycopg's asked. asyncpg's can't be asked here: any transaction counts.
     """
     driver = getattr(connection, "driver_connection", None) or connection
+    if isinstance(driver, sqlite3.Connection) and is_at_work(thread):
+        return True
     with contextlib.suppress(Exception):
         return bool(driver.in_transaction)
     with contextlib.suppress(Exception):
         return bool(driver.is_in_transaction())
     with contextlib.suppress(Exception):
         status = int(driver.info.transaction_status)
-        return _has_written(driver) if status == _IN_TRANSACTION and may_ask else status != 0
+        may_ask = status == _IN_TRANSACTION and not is_another(thread)
+        return _has_written(driver) if may_ask else status != 0
     return False
 
 

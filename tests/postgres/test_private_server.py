@@ -249,6 +249,7 @@ class TestLife:
             private.release()
             delete(other)
 
+    @pytest.mark.usefixtures("real_starts")  # it is known by its command
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the server stays")
     def test_a_killed_supervisor_takes_the_server_with_it(self, place):
         folder = folder_of(private.acquire())
@@ -371,6 +372,7 @@ class TestData:
 
         assert ask(private.acquire(), "SHOW work_mem") == [("4MB",)]
 
+    @pytest.mark.usefixtures("real_starts")  # it is known by its command
     def test_an_initdb_that_was_cut_short_is_made_anew(self, empty, user):
         starter = user()
         folder = Folder(next(iter(self.folders(empty))))
@@ -386,6 +388,7 @@ class TestData:
         until(lambda: any(place.iterdir()), "a folder is made")
         return place.iterdir()
 
+    @pytest.mark.usefixtures("real_starts")  # it is known by its command
     def test_a_crash_of_the_machine_makes_it_anew_and_a_clean_end_does_not(self, empty):
         ask(private.acquire(), "CREATE TABLE kept ()")
         folder = folder_of(private.acquire())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -9,6 +10,7 @@ import threading
 import types
 from pathlib import Path
 
+import aiosqlite
 import pytest
 from sqlalchemy import StaticPool, create_engine, text
 from sqlalchemy.exc import DisconnectionError
@@ -441,19 +443,28 @@ def test_a_place_is_that_of_the_clone_in_use(redirect):
     assert not redirect.keeps_connections
 
 
+class Untouched(Asking):
+    """A connection that must not be asked for its transaction."""
+
+    @property
+    def in_transaction(self):
+        raise AssertionError("SQLite waits for its statement, and Python for SQLite")
+
+
+class Holding:
+    """SQL's function ``hold()``, whose statement goes on until it may end."""
+
+    def __init__(self):
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        return int(self.go.wait(60))
+
+
 @pytest.mark.parametrize("way", ["an engine", "a driver"])
-def test_a_connection_that_another_thread_is_at_work_with_is_not_asked_and_counts(url, way):
-    class Untouched(Asking):
-        @property
-        def in_transaction(self):
-            raise AssertionError("SQLite waits for its statement, and Python for SQLite")
-
-    begun, go = threading.Event(), threading.Event()
-
-    def hold():
-        begun.set()
-        return int(go.wait(60))
-
+def test_a_connection_that_another_thread_is_at_work_with_is_not_asked_and_counts(way):
+    hold = Holding()
     connection = sqlite3.connect(":memory:", factory=Untouched, check_same_thread=False)
     connection.create_function("hold", 0, hold)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
@@ -467,11 +478,28 @@ def test_a_connection_that_another_thread_is_at_work_with_is_not_asked_and_count
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert begun.wait(60)
+    assert hold.begun.wait(60)
 
     assert is_in_transaction(connection, thread.ident)
 
-    go.set()
+    hold.go.set()
     thread.join()
     engine.dispose()
     connection.close()
+
+
+def test_nor_is_one_whose_own_thread_is_at_work():
+    hold = Holding()
+
+    async def leave():
+        async with aiosqlite.connect(":memory:", factory=Untouched) as connection:
+            await connection.create_function("hold", 0, hold)
+            work = asyncio.ensure_future(connection.execute("SELECT hold()"))
+            await asyncio.to_thread(hold.begun.wait, 60)
+
+            assert is_in_transaction(connection, threading.get_ident())
+
+            hold.go.set()
+            await work
+
+    asyncio.run(leave())

@@ -20,7 +20,7 @@ def is_in_transaction(connection: Any, thread: int) -> bool:
     connection of psycopg's asked. asyncpg's can't be asked here: any transaction counts.
     """
     driver = getattr(connection, "driver_connection", None) or connection
-    if isinstance(driver, sqlite3.Connection) and is_at_work(thread):
+    if _is_at_work_on_sqlite(driver, thread):
         return True
     with contextlib.suppress(Exception):
         return bool(driver.in_transaction)
@@ -31,6 +31,14 @@ def is_in_transaction(connection: Any, thread: int) -> bool:
         may_ask = status == _IN_TRANSACTION and not is_another(thread)
         return _has_written(driver) if may_ask else status != 0
     return False
+
+
+def _is_at_work_on_sqlite(driver: Any, thread: int) -> bool:
+    if isinstance(driver, sqlite3.Connection):
+        return is_at_work(thread)
+    # aiosqlite's has a thread of its own, or is one.
+    own = getattr(getattr(driver, "_thread", driver), "ident", None)
+    return isinstance(own, int) and is_at_work(own)
 
 
 def _has_written(driver: Any) -> bool:

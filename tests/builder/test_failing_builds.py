@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from alembic_snapshot import BuildError, SnapshotError
-from alembic_snapshot.postgres.private.binaries import find
+from alembic_snapshot.postgres.private.binaries import WHEEL, find
 
 # What goes wrong in a line of Python, wherever it stands, and what is told of it.
 RAISES = {
@@ -423,7 +423,10 @@ class TestAHint:
 
         theirs = fails(project)
 
-        assert ours.hint.startswith(f"install postgis for PostgreSQL {find().major} in /")
+        where = f"for PostgreSQL {find().major} in /"
+        if find().origin == WHEEL:
+            where = "beside a PostgreSQL of the system's, "
+        assert ours.hint.startswith(f"install postgis {where}")
         assert "a server that has it in SNAPSHOT_POSTGRES_URL, for example one of" in ours.hint
         assert ours.hint.endswith("postgis/postgis")
         assert theirs.hint.startswith(f"install {title} on /")

@@ -454,7 +454,11 @@ HOSTILE = {
     ),
     "two in one": ("before", "GRANT pg_monitor TO PUBLIC; COPY a FROM PROGRAM 'x'", "multiple"),
     "a commit": ("before", "COMMIT", "a statement COMMIT"),
-    "a role": ("before", "GRANT pg_execute_server_program TO CURRENT_USER", "admin option"),
+    "a role": (
+        "before",
+        "GRANT pg_execute_server_program TO CURRENT_USER",
+        "admin option|to grant role",
+    ),
     "an untrusted language": (
         "before",
         "CREATE FUNCTION public.s(cstring) RETURNS int LANGUAGE c AS 'libc.so.6', 'system'",
@@ -567,7 +571,11 @@ class TestAHostileFile:
             (lambda c: c.update(format=2), "its format is 2, not 1"),
             (lambda c: c.update(more=1), "it is no archive"),
             (lambda c: c.pop("views"), "it is no archive"),
-            (lambda c: c.update(sequences=[["public", "plain", 1, True]]), "is not a sequence"),
+            # The second is a later server's.
+            (
+                lambda c: c.update(sequences=[["public", "plain", 1, True]]),
+                'is not a sequence|cannot open relation "plain"',
+            ),
             (lambda c: c.update(views=[["public", "plain", 1, "0"]]), "not a materialized view"),
             (lambda c: c.update(settings=["session_preload_libraries=x"]), "permission denied"),
             (lambda c: c.update(settings=["log_statement=all"]), "permission denied"),
@@ -579,7 +587,7 @@ class TestAHostileFile:
 
         told = refused(path, postgres)
 
-        assert said in told
+        assert any(one in told for one in said.split("|")), told
 
     def test_at_other_heads(self, written, postgres):
         manifest = SimpleNamespace(version_table="alembic_version", heads=["0003"])

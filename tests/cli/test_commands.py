@@ -229,6 +229,22 @@ def test_a_manifest_that_nobody_can_read_is_named_and_deleted_if_it_is_damaged(
     assert folder.exists() is not is_gone
 
 
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["prune", "--keep", "0"]])
+def test_a_store_that_is_not_there_is_an_error_where_it_is_named_and_else_is_said(project, command):
+    project.revision("0001")
+    yet = project.command(*command, "--all")
+    named = project.command(*command, "--store", "misspelt")
+    project.ensure()
+    there = project.command(*command)
+
+    assert (yet.returncode, there.returncode, named.returncode) == (0, 0, 2)
+    assert "there is no store at " in yet.stderr
+    assert "misspelt" in named.stderr.splitlines()[0]
+    assert named.stderr.splitlines()[1].startswith("hint: name the folder that a build has made")
+    assert "no store" not in there.stderr
+    assert not (project.root / "misspelt").exists()
+
+
 def test_a_snapshot_that_is_in_use_stays_although_its_manifest_is_damaged(project):
     project.history(1)
     snapshot = project.ensure()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -66,6 +67,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     project = project_of(where)
     if remote:
         return _list_remote(project, as_json)
+    _tell_of_the_store(project, where)
     store = backend_of(project).store()
     found = store.entries()
     is_meant = _meant(project, every=every)
@@ -258,6 +260,7 @@ def prune(
         raise CommandError("prune deletes nothing by itself", hint=hint)
     age = seconds_of(older_than) if older_than is not None else None
     project = project_of(where)
+    _tell_of_the_store(project, where)
     deleted, used = ([], []) if only_opened else _pruned(project, keep, age, every=every)
     opened = _opened(project, every=every) if only_opened or age is not None else []
     old = [one for one in opened if age is None or one.is_older_than(age)]
@@ -288,6 +291,17 @@ def _pruned(
     deleted = store.prune(keep, age, is_meant, None if every else owner(project), used)
     _tell_of_others(len(others))
     return deleted, used
+
+
+def _tell_of_the_store(project: Project, where: Mapping[str, Any]) -> None:
+    """Say that the store is not there: one that is named is misspelt, another is yet to come."""
+    if project.backend != "sqlite" or os.path.isdir(project.store):
+        return
+    problem = f"there is no store at {project.store}"
+    if where["store"] is not None:
+        hint = "name the folder that a build has made, or leave --store out"
+        raise CommandError(problem, hint=hint)
+    print(f"{problem}: nothing was built", file=sys.stderr)
 
 
 def _opened_record(opened: OpenedDatabase) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -295,7 +294,7 @@ def _pruned(
 
 def _tell_of_the_store(project: Project, where: Mapping[str, Any]) -> None:
     """Say that the store is not there: one that is named is misspelt, another is yet to come."""
-    if project.backend != "sqlite" or os.path.isdir(project.store):
+    if backend_of(project).store().is_there():
         return
     problem = f"there is no store at {project.store}"
     if where["store"] is not None:

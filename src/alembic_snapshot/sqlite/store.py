@@ -139,6 +139,10 @@ class FileStore(Store):
         entries = [entry for folder in self._finished() if (entry := self._read(folder))]
         return sorted(entries, key=lambda entry: entry.manifest.created, reverse=True)
 
+    def is_there(self) -> bool:
+        """Whether its folder is."""
+        return self.root.is_dir()
+
     def unreadable(self) -> list[str]:
         """The folders of snapshots whose manifests are damaged, or another version's."""
         return sorted(str(folder) for folder in self._finished() if self._read(folder) is None)

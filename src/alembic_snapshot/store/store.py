@@ -143,6 +143,10 @@ class Store(abc.ABC):
     def entries(self) -> list[Entry]:
         """Every snapshot with a manifest, the latest made first."""
 
+    def is_there(self) -> bool:
+        """Whether there is a store at all, with or without snapshots; a server has one always."""
+        return True
+
     @abc.abstractmethod
     def unreadable(self) -> list[str]:
         """The places of snapshots whose manifests are damaged, or another version's."""

@@ -191,6 +191,9 @@ class Template:
         if not job["is_safe"]:
             sys.path.insert(0, os.getcwd() if job["module"] else "")
         sys.path_importer_cache.clear()
+        if xdist := self.warm.modules.get("xdist.plugin"):
+            # What its workers are given is what it found as it was imported.
+            xdist._sys_path = list(sys.path)
 
 
 def _fork(*, is_session: bool) -> int:

@@ -40,6 +40,7 @@ from alembic_snapshot.project.config import Project
 from alembic_snapshot.project.owner import identity, is_owned, owner
 from alembic_snapshot.store.manifest import Entry, Manifest
 from alembic_snapshot.store.opened import OpenedDatabase
+from alembic_snapshot.store.store import Store
 
 _NO_EDGE = 10_000
 
@@ -66,8 +67,7 @@ def list_(as_json: bool, every: bool, remote: bool, **where: Any) -> int:
     project = project_of(where)
     if remote:
         return _list_remote(project, as_json)
-    _tell_of_the_store(project, where)
-    store = backend_of(project).store()
+    store = _store_of(project, where)
     found = store.entries()
     is_meant = _meant(project, every=every)
     entries = [
@@ -259,8 +259,8 @@ def prune(
         raise CommandError("prune deletes nothing by itself", hint=hint)
     age = seconds_of(older_than) if older_than is not None else None
     project = project_of(where)
-    _tell_of_the_store(project, where)
-    deleted, used = ([], []) if only_opened else _pruned(project, keep, age, every=every)
+    store = _store_of(project, where)
+    deleted, used = ([], []) if only_opened else _pruned(store, project, keep, age, every=every)
     opened = _opened(project, every=every) if only_opened or age is not None else []
     old = [one for one in opened if age is None or one.is_older_than(age)]
     gone = [one for one in old if backend_of(project).delete_opened(one)]
@@ -280,10 +280,9 @@ def prune(
 
 
 def _pruned(
-    project: Project, keep: int | None, age: float | None, *, every: bool
+    store: Store, project: Project, keep: int | None, age: float | None, *, every: bool
 ) -> tuple[list[Entry], list[Entry]]:
     """Delete snapshots; the deleted ones, and those in use; others' are counted on the way."""
-    store = backend_of(project).store()
     is_meant = _meant(project, every=every)
     others = [entry for entry in store.entries() if not is_meant(entry.manifest.project)]
     used: list[Entry] = []
@@ -292,15 +291,16 @@ def _pruned(
     return deleted, used
 
 
-def _tell_of_the_store(project: Project, where: Mapping[str, Any]) -> None:
-    """Say that the store is not there: one that is named is misspelt, another is yet to come."""
-    if backend_of(project).store().is_there():
-        return
-    problem = f"there is no store at {project.store}"
-    if where["store"] is not None:
-        hint = "name the folder that a build has made, or leave --store out"
-        raise CommandError(problem, hint=hint)
-    print(f"{problem}: nothing was built", file=sys.stderr)
+def _store_of(project: Project, where: Mapping[str, Any]) -> Store:
+    """The store; where it is not there, a named one is misspelt, and another is yet to come."""
+    store = backend_of(project).store()
+    if not store.is_there():
+        problem = f"there is no store at {project.store}"
+        if where["store"] is not None:
+            hint = "name the folder that a build has made, or leave --store out"
+            raise CommandError(problem, hint=hint)
+        print(f"{problem}: nothing was built", file=sys.stderr)
+    return store
 
 
 def _opened_record(opened: OpenedDatabase) -> dict[str, Any]:
